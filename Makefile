@@ -1,0 +1,51 @@
+# Every target sets up what it needs in .venv on a fresh machine and is quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/quick
+
+.PHONY: help setup search test slow lint types bench clean
+
+help:
+	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
+	@echo "make test     the test suite"
+	@echo "make slow     the long tests too"
+	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed-dev
+
+search: $(VENV)/.installed
+	$(BIN)/depthweave search examples/quick.yaml --out $(RUN)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not follow the editable install's finder: it reads the four folders through links.
+types: $(VENV)/.installed-dev
+	@mkdir -p $(VENV)/typing/depthweave
+	@for room in spaces trainers reports search; do ln -sfn $(CURDIR)/$$room $(VENV)/typing/depthweave/$$room; done
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy --cache-dir .mypy_cache -p depthweave.spaces -p depthweave.trainers -p depthweave.reports -p depthweave.search
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.trial_overhead
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,47 @@
+"""The objectives a search may minimise: record columns, with the words a reader sees beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """One column of `Record` to be minimised."""
+
+    name: str
+    """Column of `Record`, and the objective's name in a spec."""
+    label: str
+    """Axis title, with the unit."""
+    cost: bool
+    """True where the value is known before training (everything but the losses)."""
+    repeats: bool
+    """True where measuring twice gives the same number (counted, not timed)."""
+
+
+OBJECTIVES: dict[str, Objective] = {
+    item.name: item
+    for item in (
+        Objective(name="perplexity", label="validation perplexity", cost=False, repeats=True),
+        Objective(name="bits_per_byte", label="validation bits per byte", cost=False, repeats=True),
+        Objective(name="latency", label="forward latency (× reference)", cost=True, repeats=False),
+        Objective(name="step_latency", label="training-step latency (× reference)", cost=True, repeats=False),
+        Objective(name="memory_bytes", label="memory of a training step (bytes)", cost=True, repeats=True),
+        Objective(
+            name="forward_memory_bytes", label="memory of a forward pass (bytes)", cost=True, repeats=True
+        ),
+        Objective(name="parameters", label="parameters without embedding", cost=True, repeats=True),
+        Objective(name="forward_flops", label="forward operations (flop/token)", cost=True, repeats=True),
+    )
+}
+
+
+def objective(name: str) -> Objective:
+    """The objective of that name; `ValueError` names the nearest known one."""
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    near = get_close_matches(name, OBJECTIVES, n=1, cutoff=0.0)
+    raise ValueError(
+        f"objective '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(OBJECTIVES)}"
+    )

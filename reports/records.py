@@ -1,0 +1,186 @@
+"""What is kept of a search: records, evaluations and connection weights, one versioned Arrow schema each.
+
+A row class is the single source of its schema: every field states its unit and its meaning, and both go
+into the Arrow field's metadata, so that a Parquet part explains itself without this package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised by one with every change of a schema; an older part is read with the missing columns null."""
+
+State = Literal["complete", "pruned", "diverged", "failed"]
+STATES: tuple[State, ...] = typing.get_args(State)
+
+Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
+
+
+def column(unit: str, meaning: str) -> Any:
+    """A dataclass field that carries its unit and meaning into the Arrow schema."""
+    return dataclasses.field(metadata={"unit": unit, "meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What is kept of one trial. Absent is `None`; `perplexity` is set only where `state` is `complete`."""
+
+    # Who it was
+    run_id: str = column("", "identifier of the run this record belongs to")
+    trial: int = column("", "number of the trial in its run and in its Optuna study")
+    architecture_id: str = column("", "stable hash of fusion, wiring and sizes")
+    seed: int = column("", "seed of the weights and of the data order")
+    state: str = column("", "how it ended: complete, pruned, diverged or failed")
+    reason: str | None = column("", "why it was pruned, diverged or failed")
+    reference: bool = column("", "true for the plain architecture that relative speeds are measured against")
+
+    # What was built
+    fusion: str = column("", "how a site combines its sources")
+    dilation: int | None = column("blocks", "dilation k of the rule that made the wiring")
+    period: int | None = column("blocks", "period p of the rule that made the wiring")
+    depth: int = column("blocks", "number of transformer blocks")
+    width: int = column("", "size of a state")
+    heads: int = column("", "attention heads of a block")
+    feed_forward: int = column("", "inner width of the feed-forward layers")
+    vocabulary: int = column("tokens", "size of the vocabulary")
+    context: int = column("tokens", "longest sequence")
+    wiring: str = column("", "JSON list of [block, [sources]], source 0 being the embedding")
+    budget: int | None = column("parameters", "wanted number of parameters without the token embedding")
+    parameters: int = column("parameters", "parameters without the token embedding")
+    embedding_parameters: int = column("parameters", "parameters of the embedding, shared with the head")
+    forward_flops: int = column("flop/token", "floating-point operations of a forward pass")
+    kept_states: int = column("states", "most states held at once for later sites, the current one included")
+
+    # How well it predicts
+    perplexity: float | None = column("", "validation perplexity at the end of a complete training")
+    loss: float | None = column("nat/token", "validation loss at the end of a complete training")
+    bits_per_byte: float | None = column("bit/byte", "validation bits per byte, of a complete training")
+    last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state")
+    last_train_loss: float | None = column("nat/token", "training loss at the last evaluation")
+    steps: int = column("steps", "optimiser steps taken")
+    tokens: int = column("tokens", "tokens trained on")
+
+    # What it costs
+    latency: float | None = column("", "forward latency relative to the reference, interleaved median ratio")
+    latency_low: float | None = column("", "lower end of the 95 % interval of `latency`")
+    latency_high: float | None = column("", "upper end of the 95 % interval of `latency`")
+    latency_s: float | None = column("s", "median forward latency of one batch")
+    reference_latency_s: float | None = column("s", "the reference's, measured in turn with it")
+    step_latency: float | None = column("", "training-step latency relative to the reference")
+    step_latency_s: float | None = column("s", "median training-step latency of one batch")
+    reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it")
+    memory_bytes: int | None = column("byte", "peak memory of a training step")
+    forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients")
+    tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it")
+    front_latency: float | None = column("", "`latency` measured again at the end, alone, in turn")
+
+    # Where the time went
+    started_at: datetime = column("UTC", "start of the trial")  # noqa: RUF009
+    finished_at: datetime = column("UTC", "end of the trial")  # noqa: RUF009
+    measure_s: float = column("s", "time spent measuring")
+    train_s: float = column("s", "time spent in optimiser steps")
+    evaluation_s: float = column("s", "time spent evaluating")
+    wall_s: float = column("s", "whole time of the trial on its worker")
+    attempts: int = column("", "times the trial was started, retries included")
+
+    # On what
+    recipe: str = column("", "JSON of the recipe")
+    corpus: str = column("", "name of the corpus")
+    corpus_sha256: str = column("", "hash of the corpus's documents")
+    tokenizer: str = column("", "bytes, or bpe with its vocabulary size")
+    device: str = column("", "device kind the trial ran on")
+    hardware: str = column("", "processor or accelerator model")
+    threads: int = column("", "torch threads of the trial")
+    host: str = column("", "name of the machine")
+    software: str = column("", "versions of depthweave, torch, ray, optuna and Python")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """One evaluation of one trial."""
+
+    run_id: str = column("", "identifier of the run")
+    trial: int = column("", "number of the trial")
+    architecture_id: str = column("", "stable hash of the architecture")
+    seed: int = column("", "seed of the trial")
+    index: int = column("", "number of the evaluation in its trial, from 0")
+    step: int = column("steps", "optimiser steps taken")
+    tokens: int = column("tokens", "tokens trained on")
+    loss: float = column("nat/token", "validation loss; not finite where the training diverged")
+    train_loss: float | None = column("nat/token", "mean training loss since the last evaluation")
+    bits_per_byte: float = column("bit/byte", "validation loss in bits per byte of text")
+    train_s: float = column("s", "time spent in optimiser steps so far")
+    evaluation_s: float = column("s", "time spent evaluating so far")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightRow:
+    """One connection weight of one trial at one evaluation."""
+
+    run_id: str = column("", "identifier of the run")
+    trial: int = column("", "number of the trial")
+    architecture_id: str = column("", "stable hash of the architecture")
+    seed: int = column("", "seed of the trial")
+    tokens: int = column("tokens", "tokens trained on")
+    site: int = column("", "block after which the fusion stands")
+    source: int = column("", "block whose state is read, 0 for the embedding")
+    value: float = column("", "the weight, or its mean over validation tokens where it is dynamic")
+
+
+_ARROW_TYPES: Mapping[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+@cache
+def schema_of(row_class: type[Row]) -> pa.Schema:
+    """The Arrow schema of a row class: names, types, nullability, and unit and meaning as metadata."""
+    hints = typing.get_type_hints(row_class)
+    fields = []
+    for item in dataclasses.fields(row_class):
+        kind, nullable = _without_none(hints[item.name])
+        metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
+        fields.append(pa.field(item.name, _ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
+    metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
+    return pa.schema(fields, metadata=metadata)
+
+
+def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
+    """The rows as an Arrow table of exactly `schema_of(row_class)`; a null in a required column raises."""
+    schema = schema_of(row_class)
+    table = pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema)
+    for item in schema:
+        if not item.nullable and table[item.name].null_count:
+            raise ValueError(
+                f"{row_class.__name__}.{item.name} is missing in {table[item.name].null_count} rows"
+            )
+    return table
+
+
+def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
+    """The rows of a table of this or an older schema version; columns that it lacks become `None`."""
+    names = {item.name for item in dataclasses.fields(row_class)}
+    missing = dict.fromkeys(names - set(table.column_names))
+    known = table.select([name for name in table.column_names if name in names])
+    return [row_class(**{**missing, **row}) for row in known.to_pylist()]
+
+
+def _without_none(hint: Any) -> tuple[type, bool]:
+    if isinstance(hint, types.UnionType):
+        (kind,) = (item for item in typing.get_args(hint) if item is not type(None))
+        return kind, True
+    return hint, False

@@ -1,0 +1,65 @@
+"""What can be built: wirings, fusions, architectures, decoders, budgets, costs and search spaces.
+
+Names resolve when first used: importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depthweave.spaces.architecture import Architecture
+    from depthweave.spaces.budget import BudgetError, resolve
+    from depthweave.spaces.costs import Costs, costs_of
+    from depthweave.spaces.decoder import ConnectionWeight, Decoder, DecodingCache, ParameterGroups
+    from depthweave.spaces.files import load, read_architecture, save_model, write_architecture
+    from depthweave.spaces.fusions import FUSIONS, Fusion
+    from depthweave.spaces.generation import generate
+    from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+    from depthweave.spaces.wiring import Site, Wiring, strided_wiring
+
+_HOMES = {
+    "architecture": ("Architecture",),
+    "budget": ("BudgetError", "resolve"),
+    "costs": ("Costs", "costs_of"),
+    "decoder": ("ConnectionWeight", "Decoder", "DecodingCache", "ParameterGroups"),
+    "files": ("load", "read_architecture", "save_model", "write_architecture"),
+    "fusions": ("FUSIONS", "Fusion"),
+    "generation": ("generate",),
+    "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
+    "wiring": ("Site", "Wiring", "strided_wiring"),
+}
+
+__all__ = [
+    "FUSIONS",
+    "Architecture",
+    "Axes",
+    "BudgetError",
+    "Candidate",
+    "ConnectionWeight",
+    "Costs",
+    "Decoder",
+    "DecodingCache",
+    "Fusion",
+    "ParameterGroups",
+    "SearchSpace",
+    "Site",
+    "Wiring",
+    "costs_of",
+    "enumerate_space",
+    "generate",
+    "load",
+    "read_architecture",
+    "resolve",
+    "save_model",
+    "strided_wiring",
+    "write_architecture",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"depthweave.spaces.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,99 @@
+"""Architectures: a model's full shape, its canonical form and its stable id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.wiring import Wiring
+
+ID_LENGTH = 12
+"""Hexadecimal digits of an id: 48 bits, so that a million architectures collide with a chance of 0.2 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A model's full shape, canonical: two are equal exactly where they are the same graph with the same sizes.
+
+    Sites that compute nothing new for this fusion are dropped, and a fusion left without a site is `none`.
+    """
+
+    fusion: str
+    """Name in `FUSIONS`."""
+    wiring: Wiring
+    """Sites and their sources."""
+    width: int
+    """Size of a state; a multiple of twice `heads` (rotary positions turn pairs)."""
+    heads: int
+    """Attention heads of a block."""
+    feed_forward: int
+    """Inner width of the feed-forward layers."""
+    vocabulary: int
+    """Number of tokens."""
+    context: int
+    """Longest sequence, tokens."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads", "feed_forward", "vocabulary", "context"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"architecture.{name} is {getattr(self, name)}: it must be at least 1")
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"architecture.width is {self.width} with {self.heads} heads: it must be a multiple of "
+                f"{2 * self.heads}, twice the number of heads"
+            )
+        wiring = fusion_class(self.fusion).canonical_wiring(self.wiring)
+        object.__setattr__(self, "wiring", wiring)
+        if not wiring.sites:
+            object.__setattr__(self, "fusion", "none")
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return self.wiring.depth
+
+    @cached_property
+    def id(self) -> str:
+        """Short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, as `from_dict` reads them."""
+        return {
+            "fusion": self.fusion,
+            "depth": self.depth,
+            "sites": [[site.block, list(site.sources)] for site in self.wiring],
+            "width": self.width,
+            "heads": self.heads,
+            "feed_forward": self.feed_forward,
+            "vocabulary": self.vocabulary,
+            "context": self.context,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """The architecture that `to_dict` wrote; `ValueError` names a missing or unknown field."""
+        fields = ("fusion", "depth", "sites", "width", "heads", "feed_forward", "vocabulary", "context")
+        for name in fields:
+            if name not in values:
+                raise ValueError(f"architecture.{name} is missing: the fields are {', '.join(fields)}")
+        for name in values:
+            if name not in fields:
+                raise ValueError(f"architecture.{name} is not known: the fields are {', '.join(fields)}")
+        sizes = {name: _whole(values[name], name=name) for name in fields if name not in ("fusion", "sites")}
+        try:
+            wiring = Wiring(sizes.pop("depth"), tuple(values["sites"]))
+        except TypeError as error:
+            raise ValueError("architecture.sites must be a list of [block, [sources]]") from error
+        return cls(fusion=str(values["fusion"]), wiring=wiring, **sizes)
+
+
+def _whole(value: Any, *, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"architecture.{name} is {value!r}: it must be a whole number")
+    return value

@@ -1,0 +1,52 @@
+"""What an architecture costs, in closed form: parameters, forward operations, states kept.
+
+Operations count 2 for a multiply-add of a matrix product, of attention or of a depth average; norms, activations,
+rotary turns and residual sums are left out, as in `torch.utils.flop_counter`. Attention is counted over the whole
+square of the context, as that counter does, and not over its causal half.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.fusions import fusion_class
+
+_STATE_ELEMENT_BYTES = 4
+
+
+class Costs(NamedTuple):
+    """Closed-form costs of one architecture."""
+
+    parameters: int
+    """Parameters without the token embedding: what a budget counts."""
+    embedding_parameters: int
+    """Parameters of the token embedding, which the head shares."""
+    forward_flops: int
+    """Operations a token of a forward pass over a full context."""
+    kept_states: int
+    """Most states held at once for later sites, the newest included."""
+    kept_bytes_per_token: int
+    """Bytes a token of those states, in float32."""
+
+
+def costs_of(architecture: Architecture) -> Costs:
+    """The costs of an architecture; no model is built."""
+    a = architecture
+    fusion = fusion_class(a.fusion)
+    block_flops = 2 * (4 * a.width**2 + 2 * a.width * a.feed_forward) + 4 * a.context * a.width
+    kept = a.wiring.max_kept_states
+    return Costs(
+        parameters=num_parameters(a),
+        embedding_parameters=a.vocabulary * a.width,
+        forward_flops=a.depth * block_flops + fusion.forward_flops(a.wiring, a.width) + 2 * a.vocabulary * a.width,
+        kept_states=kept,
+        kept_bytes_per_token=kept * a.width * _STATE_ELEMENT_BYTES,
+    )
+
+
+def num_parameters(architecture: Architecture) -> int:
+    """Parameters without the token embedding."""
+    a = architecture
+    block = 4 * a.width**2 + 2 * a.width * a.feed_forward + 2 * a.width
+    return a.depth * block + a.width + fusion_class(a.fusion).num_parameters(a.wiring, a.width)

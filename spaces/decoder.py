@@ -1,0 +1,229 @@
+"""The decoder: a pre-norm transformer language model whose fusion alone varies.
+
+Axes: B batch, T tokens, D width, H heads, K head width, V vocabulary, S sources of a site.
+
+Source: the baseline of the DenseFormer paper (arXiv 2402.02622): pre-norm, rotary positions (Su et al., arXiv
+2104.09864), GELU, no biases, LayerNorm with a gain alone, head tied to the embedding.
+Differs: the standard deviation 0.02 of the paper's initialisation belongs to width 768; here the gain is kept, so
+that narrow models start alike (`_INIT_GAIN`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.fusions import Observe, fusion_class
+
+_INIT_GAIN = 0.02 * math.sqrt(768)
+_ROTARY_BASE = 10_000.0
+
+
+class ConnectionWeight(NamedTuple):
+    """How strongly the site after block `site` reads the state of `source`; a mean over tokens where it is dynamic."""
+
+    site: int
+    source: int
+    value: float
+
+
+class ParameterGroups(NamedTuple):
+    """Every parameter once, by how it is trained."""
+
+    matrices: list[nn.Parameter]
+    """With weight decay."""
+    vectors: list[nn.Parameter]
+    """Gains and biases, without."""
+    connections: list[nn.Parameter]
+    """Weights of whole states: without decay and with their own learning-rate factor."""
+
+
+class DecodingCache:
+    """Keys and values of the tokens seen so far, one pair [B, H, T, K] a block."""
+
+    def __init__(self) -> None:
+        self.num_tokens = 0
+        self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a block, the new ones appended."""
+        if block in self._blocks:
+            keys, values = self._blocks[block]
+            key_BHTK = torch.cat((keys, key_BHTK), dim=2)
+            value_BHTK = torch.cat((values, value_BHTK), dim=2)
+        self._blocks[block] = (key_BHTK, value_BHTK)
+        return key_BHTK, value_BHTK
+
+
+class Decoder(nn.Module):
+    """A language model of the given architecture, its weights drawn from `seed` alone.
+
+    A parameter's start depends on the seed, its name and its shape: two architectures share the starts of all the
+    parameters they share, and the global random state is neither read nor changed.
+    """
+
+    def __init__(self, architecture: Architecture, *, seed: int = 0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        a = architecture
+        # Made without storage, so that torch's own initialisation costs nothing and draws nothing.
+        with torch.device("meta"):
+            self.embedding = nn.Embedding(a.vocabulary, a.width)
+            self.blocks = nn.ModuleList(_Block(a.width, a.heads, a.feed_forward) for _ in range(a.depth))
+            self.fusion = fusion_class(a.fusion)(a.wiring, a.width)
+            self.norm = nn.LayerNorm(a.width, bias=False)
+        self.to_empty(device="cpu")
+        cos_TK, sin_TK = _rotary_table(a.context, a.width // a.heads)
+        self.register_buffer("_cos_TK", cos_TK, persistent=False)
+        self.register_buffer("_sin_TK", sin_TK, persistent=False)
+        self.reset_parameters(seed)
+
+    @torch.no_grad()
+    def reset_parameters(self, seed: int) -> None:
+        """Draw all weights anew: the fusion's last, so that nothing erases its identity start."""
+        a = self.architecture
+        for name, parameter in self.named_parameters():
+            if name.startswith("fusion."):
+                continue
+            if parameter.ndim < 2:
+                parameter.fill_(1.0)
+                continue
+            std = _INIT_GAIN / math.sqrt(a.width)
+            if name.endswith(("attention.out.weight", "feed_forward.out.weight")):
+                std /= math.sqrt(2 * a.depth)
+            parameter.normal_(std=std, generator=_generator(seed, name))
+        self.fusion.reset_parameters(_generator(seed, "fusion"))
+
+    def forward(
+        self, tokens_BT: Tensor, *, cache: DecodingCache | None = None, observe: Observe | None = None
+    ) -> Tensor:
+        """Logits [B, T, V]. With a cache the tokens follow those it has seen, and it is extended.
+
+        Raises `ValueError` where the tokens do not fit into the context.
+        """
+        return F.linear(self.hidden(tokens_BT, cache=cache, observe=observe), self.embedding.weight)
+
+    def hidden(
+        self, tokens_BT: Tensor, *, cache: DecodingCache | None = None, observe: Observe | None = None
+    ) -> Tensor:
+        """What the head reads: the final norm's output [B, T, D]."""
+        start = 0 if cache is None else cache.num_tokens
+        end = start + tokens_BT.shape[1]
+        if end > self.architecture.context:
+            raise ValueError(f"{end} tokens do not fit into the context of {self.architecture.context}")
+        rotary = (self.get_buffer("_cos_TK")[start:end], self.get_buffer("_sin_TK")[start:end])
+        x_BTD = self.embedding(tokens_BT)
+        reader = self.fusion.open(x_BTD, observe=observe)
+        for number, block in enumerate(self.blocks, start=1):
+            x_BTD = reader.advance(number, block(x_BTD, rotary, number, cache))
+        if cache is not None:
+            cache.num_tokens = end
+        normed_BTD: Tensor = self.norm(x_BTD)
+        return normed_BTD
+
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean cross-entropy of the targets, nats a token."""
+        return F.cross_entropy(self(tokens_BT).flatten(0, 1), targets_BT.flatten())
+
+    @torch.no_grad()
+    def connection_weights(self, tokens_BT: Tensor) -> list[ConnectionWeight]:
+        """Every site's weights, in order of site and source; those that depend on the input as means over the tokens."""
+        sources = dict(self.architecture.wiring.sites)
+        found: list[ConnectionWeight] = []
+
+        def observe(block: int, weights: Tensor) -> None:
+            means = weights.float().reshape(-1, weights.shape[-1]).mean(dim=0).tolist()
+            found.extend(ConnectionWeight(block, *pair) for pair in zip(sources[block], means, strict=True))
+
+        if sources:
+            self.hidden(tokens_BT, observe=observe)
+        return found
+
+    def parameter_groups(self) -> ParameterGroups:
+        """Every parameter in exactly one group."""
+        connections = self.fusion.connection_parameters()
+        taken = {id(parameter) for parameter in connections}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in taken]
+        return ParameterGroups(
+            matrices=[parameter for parameter in others if parameter.ndim >= 2],
+            vectors=[parameter for parameter in others if parameter.ndim < 2],
+            connections=connections,
+        )
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, bias=False)
+        self.attention = _Attention(width, heads)
+        self.feed_forward_norm = nn.LayerNorm(width, bias=False)
+        self.feed_forward = _FeedForward(width, feed_forward)
+
+    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: DecodingCache | None) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, number, cache)
+        out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+        return out_BTD
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.into = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: DecodingCache | None) -> Tensor:
+        batch, tokens, width = x_BTD.shape
+        parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
+        # Queries and keys turn together: one pass over both.
+        turned = _rotate(parts[:, : 2 * self.heads], rotary)
+        query_BHTK, key_BHTK = turned.split(self.heads, dim=1)
+        value_BHTK = parts[:, 2 * self.heads :]
+        mask = None
+        if cache is not None:
+            seen = cache.num_tokens
+            key_BHTK, value_BHTK = cache.extend(number, key_BHTK, value_BHTK)
+            if seen:
+                mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
+        mixed_BHTK = F.scaled_dot_product_attention(
+            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None
+        )
+        out_BTD: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, tokens, width))
+        return out_BTD
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, width: int, feed_forward: int) -> None:
+        super().__init__()
+        self.into = nn.Linear(width, feed_forward, bias=False)
+        self.out = nn.Linear(feed_forward, width, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        out_BTD: Tensor = self.out(F.gelu(self.into(x_BTD)))
+        return out_BTD
+
+
+def _rotary_table(context: int, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [T, K / 2] of the rotary angles."""
+    frequencies_K = _ROTARY_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angles_TK = torch.outer(torch.arange(context, dtype=torch.float64), frequencies_K)
+    return angles_TK.cos().float(), angles_TK.sin().float()
+
+
+def _rotate(x_BHTK: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    cos_TK, sin_TK = rotary
+    first, second = x_BHTK.chunk(2, dim=-1)
+    turned = torch.cat((first * cos_TK - second * sin_TK, first * sin_TK + second * cos_TK), dim=-1)
+    return turned.to(x_BHTK.dtype)
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    """A generator of its own for each named parameter, so that a seed gives shared parameters the same start."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -1,0 +1,150 @@
+"""DWAtt: each site attends, token by token, over the depth of its sources.
+
+Axes: B batch, T tokens, D width, S sources of a site, K key features, G inner width of the maps.
+
+Source: ElNokrashy, AlKhamissi, Diab, "Depth-Wise Attention (DWAtt)", arXiv 2209.15168; the equations as a
+re-implementation that cites the paper's numbers gives them:
+
+    keys    k_n = W_K p_n             p_n learned, 24 features, drawn from U[0, 1]; no input in them
+    values  v_n = LN_n(f_n(z_n))      f_n(x) = W_n LN(gelu(U_n x)), inner width D / 2
+    query   q = 1 + elu(z_own + f_Q(z_own))
+    output  h = z_own + softmax_n(q . k_n) v_n
+
+It mixes over depth and never over positions, so it is causal and adds nothing to the key-value cache.
+
+Differs, for a decoder that is trained from scratch:
+1. Scores are divided by sqrt(D). Unscaled they saturate at the start (largest weight about 0.8).
+2. The gain of LN_n starts at zero, so a site starts as the identity. The keys do not start at zero: gain and keys both
+   at zero would leave W_K and p_n without a gradient. So every parameter moves within two steps.
+3. A softmax over cumulative states could only down-weight late blocks and never cancel the embedding. The paper's own
+   value maps are kept, which can: a gain of either sign stands behind every source.
+
+Cost: about (S + 1) D^2 parameters a site: meant for few sites (one after the last block, or a long period).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.wiring import Wiring
+
+KEY_FEATURES = 24
+"""Features of a depth position p_n, as in the paper."""
+
+
+def _inner_width(width: int) -> int:
+    """Inner width of the value and query maps: half the width, as in the paper."""
+    return max(1, width // 2)
+
+
+class DepthWiseAttention(Fusion):
+    """One `_AttentionSite` a site (`sites.<block>`)."""
+
+    paper: ClassVar[str] = "DWAtt, arXiv 2209.15168"
+    summary: ClassVar[str] = "attention over depth with learned layer keys and value maps (DWAtt)"
+
+    def __init__(self, wiring: Wiring, width: int) -> None:
+        super().__init__(wiring, width)
+        self.sites = nn.ModuleDict({str(block): _AttentionSite(len(sources), width) for block, sources in wiring})
+
+    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
+        return _AttendingReader(self, KeptStates(self.wiring, embedding_BTD), observe)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        for site in self.sites.values():
+            assert isinstance(site, _AttentionSite)
+            site.reset_parameters(generator)
+
+    def connection_parameters(self) -> list[nn.Parameter]:
+        return [parameter for name, parameter in self.named_parameters() if name.endswith("positions_SK")]
+
+    @classmethod
+    def num_parameters(cls, wiring: Wiring, width: int) -> int:
+        inner = _inner_width(width)
+        a_map = 2 * inner * width + 3 * inner + width
+        return sum((len(s) + 1) * a_map + 2 * len(s) * width + KEY_FEATURES * (len(s) + width) for _, s in wiring)
+
+    @classmethod
+    def forward_flops(cls, wiring: Wiring, width: int) -> int:
+        # The maps, the scores and the weighted sum; the keys are made once a pass and not once a token.
+        a_map = 4 * _inner_width(width) * width
+        return sum((len(s) + 1) * a_map + 4 * len(s) * width for _, s in wiring)
+
+
+class _Map(nn.Module):
+    """f(x) = W LN(gelu(U x)), with biases as in the paper."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = _inner_width(width)
+        self.into = nn.Linear(width, inner)
+        self.norm = nn.LayerNorm(inner)
+        self.out = nn.Linear(inner, width)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        for linear in (self.into, self.out):
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5, generator=generator)
+            nn.init.zeros_(linear.bias)
+        self.norm.reset_parameters()
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        hidden_BTD: Tensor = self.out(self.norm(F.gelu(self.into(x_BTD))))
+        return hidden_BTD
+
+
+class _AttentionSite(nn.Module):
+    def __init__(self, num_sources: int, width: int) -> None:
+        super().__init__()
+        self.positions_SK = nn.Parameter(torch.empty(num_sources, KEY_FEATURES))
+        self.key_KD = nn.Parameter(torch.empty(KEY_FEATURES, width))
+        self.values = nn.ModuleList(_Map(width) for _ in range(num_sources))
+        self.value_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_sources))
+        self.query = _Map(width)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        nn.init.uniform_(self.positions_SK, generator=generator)
+        nn.init.normal_(self.key_KD, std=KEY_FEATURES**-0.5, generator=generator)
+        for module in (*self.values, self.query):
+            assert isinstance(module, _Map)
+            module.reset_parameters(generator)
+        for norm in self.value_norms:
+            assert isinstance(norm, nn.LayerNorm)
+            nn.init.zeros_(norm.weight)
+            nn.init.zeros_(norm.bias)
+
+    def weights(self, own_BTD: Tensor) -> Tensor:
+        """Softmax over the sources [B, T, S], from the site's own block alone."""
+        query_BTD = 1 + F.elu(own_BTD + self.query(own_BTD))
+        keys_DS = (self.positions_SK @ self.key_KD).T
+        return torch.softmax(query_BTD @ keys_DS / math.sqrt(own_BTD.shape[-1]), dim=-1)
+
+    def forward(self, states: list[Tensor], weights_BTS: Tensor) -> Tensor:
+        mixed_BTD = states[-1]
+        shares = weights_BTS.split(1, dim=-1)
+        for state, share_BT1, value, norm in zip(states, shares, self.values, self.value_norms, strict=True):
+            mixed_BTD = torch.addcmul(mixed_BTD, share_BT1, norm(value(state)))
+        return mixed_BTD
+
+
+class _AttendingReader:
+    def __init__(self, fusion: DepthWiseAttention, states: KeptStates, observe: Observe | None) -> None:
+        self._fusion, self._states, self._observe = fusion, states, observe
+
+    def advance(self, block: int, state_BTD: Tensor) -> Tensor:
+        states = self._states.take(block, state_BTD)
+        if not states:
+            return state_BTD
+        site = self._fusion.sites[str(block)]
+        assert isinstance(site, _AttentionSite)
+        weights_BTS = site.weights(state_BTD)
+        if self._observe is not None:
+            self._observe(block, weights_BTS)
+        mixed_BTD: Tensor = site(states, weights_BTS)
+        return mixed_BTD

@@ -1,0 +1,105 @@
+"""What every fusion is: a module with the weights of all sites, which opens a reader for each forward pass.
+
+Axes: B batch, T tokens, D width, S sources of a site.
+
+Weights live in the module, states in the reader: no state outlives a forward pass, so a fusion is re-entrant,
+works under activation checkpointing, and one token of cached decoding is the same call.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from depthweave.spaces.wiring import Wiring
+
+Observe = Callable[[int, Tensor], None]
+"""Called with a site's block and its connection weights [..., S], in the order of the site's sources."""
+
+
+class Reader(Protocol):
+    """One forward pass through a fusion."""
+
+    def advance(self, block: int, state_BTD: Tensor) -> Tensor:
+        """The input [B, T, D] of the block after `block`, given its output; blocks come as 1, 2, ... depth.
+
+        The answer for the last block goes to the final norm.
+        """
+
+
+class Fusion(nn.Module):
+    """The weights of all sites of one wiring. Abstract: a fusion implements every method that raises here."""
+
+    paper: ClassVar[str]
+    """Authors' title and arXiv id; empty where there is none."""
+    summary: ClassVar[str]
+    """One line: how a site combines its sources."""
+    starts_as_identity: ClassVar[bool] = True
+    """True where a fresh model computes exactly what the plain transformer does."""
+
+    def __init__(self, wiring: Wiring, width: int) -> None:
+        super().__init__()
+        self.wiring = wiring
+        self.width = width
+
+    @abstractmethod
+    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
+        """A reader for one pass, its state 0 being the embedding; `observe` sees the weights of every site."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the start, the identity where `starts_as_identity`; called after any model-wide initialisation."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def connection_parameters(self) -> list[nn.Parameter]:
+        """The parameters that weigh whole states: trained without decay and with their own learning-rate factor."""
+        raise NotImplementedError
+
+    @classmethod
+    def canonical_wiring(cls, wiring: Wiring) -> Wiring:
+        """The wiring less the sites that compute nothing new for this fusion."""
+        return wiring
+
+    @classmethod
+    @abstractmethod
+    def num_parameters(cls, wiring: Wiring, width: int) -> int:
+        """Number of parameters, in closed form."""
+        raise NotImplementedError
+
+    @classmethod
+    @abstractmethod
+    def forward_flops(cls, wiring: Wiring, width: int) -> int:
+        """Floating-point operations a token, in closed form: 2 for a multiply-add of a matrix product or a depth average."""
+        raise NotImplementedError
+
+
+class KeptStates:
+    """The states of one pass that a later site still reads; the others are dropped as soon as they may be."""
+
+    def __init__(self, wiring: Wiring, embedding_BTD: Tensor) -> None:
+        self._last_reads = wiring.last_reads
+        self._sources = dict(wiring.sites)
+        self._states: dict[int, Tensor] = {}
+        if self._last_reads[0] > 0:
+            self._states[0] = embedding_BTD
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def sources_of(self, block: int) -> tuple[int, ...]:
+        """The sources of the site after `block`; empty where no site stands there."""
+        return self._sources.get(block, ())
+
+    def take(self, block: int, state_BTD: Tensor) -> list[Tensor]:
+        """Keep the state of `block`, answer the states its site reads in order, and drop those no later site reads."""
+        self._states[block] = state_BTD
+        states = [self._states[source] for source in self.sources_of(block)]
+        for kept in [kept for kept in self._states if self._last_reads[kept] <= block]:
+            del self._states[kept]
+        return states

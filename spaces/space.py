@@ -1,0 +1,177 @@
+"""Search spaces: every combination of the axes, resolved to its budget, the same graph kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal, NamedTuple
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.budget import BudgetError, resolve
+from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.wiring import Wiring, strided_wiring
+
+Period = int | Literal["depth"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """What may vary, and the sizes that do not. Every axis is a list without repeats; validated when made."""
+
+    fusions: tuple[str, ...]
+    """Names in `FUSIONS`; `none` is always added: the reference and its siblings belong to every space."""
+    dilations: tuple[int, ...] = (1,)
+    periods: tuple[Period, ...] = (1,)
+    """Blocks between sites, or `depth` for one site after the last block."""
+    depths: tuple[int, ...]
+    budgets: tuple[int, ...]
+    """Wanted parameters without the token embedding."""
+    vocabulary: int
+    context: int
+    head_width: int = 32
+    width: int | None = None
+    """Size of a state; derived from depth and budget where it is `None`."""
+
+    def __post_init__(self) -> None:
+        for name in ("fusions", "dilations", "periods", "depths", "budgets"):
+            values = getattr(self, name)
+            if not values:
+                raise ValueError(f"space.{name} is empty: list at least one")
+            if len(set(values)) < len(values):
+                raise ValueError(f"space.{name} lists {list(values)}: list each once")
+        for fusion in self.fusions:
+            fusion_class(fusion)
+        for name in ("dilations", "periods", "depths", "budgets"):
+            for value in getattr(self, name):
+                if value != "depth" and value < 1:
+                    raise ValueError(f"space.{name} has {value}: it must be a whole number of at least 1")
+
+
+class Pattern(NamedTuple):
+    """A dilation and a period, as spelled in a spec."""
+
+    dilation: int
+    period: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One distinct architecture of a space, with the settings that lead to it."""
+
+    architecture: Architecture
+    pattern: Pattern | None
+    """The first spelling of its wiring; `None` for the plain transformer."""
+    budget: int
+    spellings: tuple[Pattern, ...] = ()
+    """All dilations and periods of the space that give this graph."""
+
+
+class Infeasible(NamedTuple):
+    """A combination that no architecture meets, and why."""
+
+    fusion: str
+    pattern: Pattern | None
+    depth: int
+    budget: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """Every distinct architecture of the axes, in a fixed order, and what was left out."""
+
+    axes: Axes
+    candidates: tuple[Candidate, ...]
+    infeasible: tuple[Infeasible, ...]
+    num_combinations: int
+    """Combinations of fusion, dilation, period, depth and budget; one a (depth, budget) for `none`."""
+    _by_id: dict[str, Candidate] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {item.architecture.id: item for item in self.candidates})
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __getitem__(self, architecture_id: str) -> Candidate:
+        return self._by_id[architecture_id]
+
+    @property
+    def num_duplicates(self) -> int:
+        """Combinations whose graph another combination gives as well."""
+        return self.num_combinations - len(self.candidates) - len(self.infeasible)
+
+    def plain(self, *, depth: int | None = None, budget: int | None = None) -> Candidate:
+        """The plain transformer of that depth and budget; where absent, the deepest and the largest.
+
+        Raises `ValueError` where the space has none.
+        """
+        depth = max(self.axes.depths) if depth is None else depth
+        budget = max(self.axes.budgets) if budget is None else budget
+        for item in self.candidates:
+            if item.architecture.fusion == "none" and (item.architecture.depth, item.budget) == (
+                depth,
+                budget,
+            ):
+                return item
+        reasons = [
+            item.reason
+            for item in self.infeasible
+            if item.fusion == "none" and (item.depth, item.budget) == (depth, budget)
+        ]
+        raise ValueError(
+            f"the reference (none, depth {depth}, budget {budget:,}) is not in the space: "
+            + (reasons[0] if reasons else f"depths {list(self.axes.depths)}, budgets {list(self.axes.budgets)}")
+        )
+
+
+def enumerate_space(axes: Axes) -> SearchSpace:
+    """All combinations of the axes, each resolved to an architecture that meets its budget, the same graph once."""
+    found: dict[str, Candidate] = {}
+    infeasible: list[Infeasible] = []
+    num_combinations = 0
+    for fusion, pattern, depth, budget in _combinations(axes):
+        num_combinations += 1
+        wiring = Wiring(depth) if pattern is None else strided_wiring(depth, **pattern._asdict())
+        try:
+            architecture = resolve(
+                fusion=fusion,
+                wiring=wiring,
+                budget=budget,
+                vocabulary=axes.vocabulary,
+                context=axes.context,
+                head_width=axes.head_width,
+                width=axes.width,
+            )
+        except BudgetError as error:
+            infeasible.append(Infeasible(fusion, pattern, depth, budget, str(error)))
+            continue
+        known = found.get(architecture.id)
+        spellings = (() if known is None else known.spellings) + (() if pattern is None else (pattern,))
+        plain = architecture.fusion == "none"
+        found[architecture.id] = Candidate(
+            architecture=architecture,
+            pattern=None if plain else spellings[0],
+            budget=budget if known is None else known.budget,
+            spellings=() if plain else spellings,
+        )
+    return SearchSpace(
+        axes=axes,
+        candidates=tuple(found.values()),
+        infeasible=tuple(infeasible),
+        num_combinations=num_combinations,
+    )
+
+
+def _combinations(axes: Axes) -> Iterator[tuple[str, Pattern | None, int, int]]:
+    for depth, budget in product(axes.depths, axes.budgets):
+        yield "none", None, depth, budget
+    fusions = [fusion for fusion in axes.fusions if fusion != "none"]
+    for fusion, depth, budget in product(fusions, axes.depths, axes.budgets):
+        periods = [depth if period == "depth" else period for period in axes.periods]
+        for period, dilation in product(dict.fromkeys(periods), axes.dilations):
+            yield fusion, Pattern(dilation, period), depth, budget

@@ -1,0 +1,91 @@
+"""Wirings: after which blocks a fusion stands, and which states each one reads.
+
+Source: Pagliardini, Mohtashami, Fleuret, Jaggi, "DenseFormer", arXiv 2402.02622; the rule is that of the
+authors' package, which differs from their experiment script where the period is above 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+
+class Site(NamedTuple):
+    """A fusion after `block` (1 to depth) that reads the states of `sources`, ascending; source 0 is the embedding.
+
+    The last source is always the block itself.
+    """
+
+    block: int
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The sites of a model of `depth` blocks, in ascending order; no site stands twice after one block."""
+
+    depth: int
+    """Number of transformer blocks, at least 1."""
+    sites: tuple[Site, ...] = ()
+    """Sites in ascending order of block."""
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"wiring.depth is {self.depth}: a model has at least 1 block")
+        object.__setattr__(self, "sites", tuple(Site(int(b), tuple(map(int, s))) for b, s in self.sites))
+        blocks = [site.block for site in self.sites]
+        if blocks != sorted(set(blocks)):
+            raise ValueError(f"wiring.sites stand after blocks {blocks}: list each block once, in ascending order")
+        for block, sources in self.sites:
+            if not 1 <= block <= self.depth:
+                raise ValueError(f"wiring.sites has a site after block {block}: blocks are 1 to {self.depth}")
+            if list(sources) != sorted(set(sources)) or not sources or sources[0] < 0 or sources[-1] != block:
+                raise ValueError(
+                    f"wiring.sites: the site after block {block} reads {list(sources)}: "
+                    f"list sources from 0 to {block} once each, ascending, ending with {block}"
+                )
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self.sites)
+
+    @property
+    def num_connections(self) -> int:
+        """Number of (site, source) pairs."""
+        return sum(len(site.sources) for site in self.sites)
+
+    @cached_property
+    def last_reads(self) -> tuple[int, ...]:
+        """For each state 0 to depth, the block of the last site that reads it; -1 where none does."""
+        last = [-1] * (self.depth + 1)
+        for block, sources in self.sites:
+            for source in sources:
+                last[source] = block
+        return tuple(last)
+
+    @cached_property
+    def max_kept_states(self) -> int:
+        """Most states a forward pass holds at once for later sites, the newest state included."""
+        most = 1
+        for block in range(1, self.depth + 1):
+            kept = sum(1 for state in range(block) if self.last_reads[state] >= block)
+            most = max(most, kept + 1)
+        return most
+
+    def without_lone_sites(self) -> Wiring:
+        """This wiring less the sites whose only source is their own block."""
+        return Wiring(self.depth, tuple(site for site in self.sites if len(site.sources) > 1))
+
+
+def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
+    """The DenseFormer rule: sites after every `period`-th block i, reading every `dilation`-th state j <= i back from i.
+
+    A site after block i (1 to depth) stands where `period` divides i, and reads { j <= i : j = i (mod dilation) }.
+    `period=depth` gives one site, after the last block. Raises `ValueError` where a number is below 1.
+    """
+    for name, value in (("depth", depth), ("dilation", dilation), ("period", period)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}: it must be a whole number of at least 1")
+    blocks = range(period, depth + 1, period)
+    return Wiring(depth, tuple(Site(i, tuple(range(i % dilation, i + 1, dilation))) for i in blocks))

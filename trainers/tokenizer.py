@@ -1,0 +1,176 @@
+"""Text to token numbers and back: bytes, or byte-level byte-pair encoding (BPE).
+
+Bytes: vocabulary 256. A token is a byte of UTF-8, and 255, a byte that never occurs in UTF-8, ends a
+document. BPE: the first token ends a document, the next 256 are the bytes, the rest are merges learnt from
+the training part. Either way `decode(encode(text)) == text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import tokenizers
+
+END_OF_DOCUMENT = "<|endofdocument|>"
+"""How the end of a document is written in a `tokenizer.json`."""
+
+_BYTES_END = 255
+_MIN_BPE_VOCABULARY = 257
+"""The 256 bytes and the end of a document."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerSpec:
+    """Which tokenizer: `bytes`, or `bpe` with the size of its vocabulary. Written `bytes` or `bpe:4096`."""
+
+    kind: Literal["bytes", "bpe"] = "bytes"
+    """Bytes need no training and no file; BPE makes sequences three to four times as short."""
+    vocabulary: int = 256
+    """Wanted number of tokens; a small corpus may not fill it, then the tokenizer has fewer."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("bytes", "bpe"):
+            raise ValueError(f"tokenizer is {self.kind!r}; it can be bytes or bpe:SIZE, such as bpe:4096")
+        if self.kind == "bytes" and self.vocabulary != 256:
+            raise ValueError(f"tokenizer bytes has 256 tokens, not {self.vocabulary}; leave the size out")
+        if self.kind == "bpe" and self.vocabulary < _MIN_BPE_VOCABULARY:
+            raise ValueError(f"tokenizer bpe:{self.vocabulary}: it needs at least {_MIN_BPE_VOCABULARY} tokens")
+
+    @classmethod
+    def parse(cls, text: str) -> TokenizerSpec:
+        """The spec written as `bytes` or `bpe:SIZE`."""
+        kind, _, size = text.partition(":")
+        if kind == "bytes" and not size:
+            return cls()
+        if kind == "bpe" and size.isascii() and size.isdigit():
+            return cls(kind="bpe", vocabulary=int(size))
+        raise ValueError(f"tokenizer is {text!r}; it can be bytes or bpe:SIZE, such as bpe:4096")
+
+    @property
+    def name(self) -> str:
+        """`bytes`, or `bpe:` and the wanted size."""
+        return self.kind if self.kind == "bytes" else f"{self.kind}:{self.vocabulary}"
+
+
+class Tokenizer(Protocol):
+    """What every tokenizer can do."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+
+    @property
+    def end_of_document(self) -> int:
+        """The token that ends a document."""
+
+    @property
+    def json(self) -> str | None:
+        """The content of a `tokenizer.json`, or None for bytes, which need none."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without an end of document."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of the tokens; ends of documents are left out, torn characters become U+FFFD."""
+
+    def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
+        """All documents one after another, each followed by its end, as uint16 or uint32."""
+
+    def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        """[V] bytes of text that each token stands for; 0 for the end of a document."""
+
+
+class ByteTokenizer:
+    """A token is a byte."""
+
+    vocabulary: int = 256
+    end_of_document: int = _BYTES_END
+    json: str | None = None
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode("utf-8"))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return bytes(token for token in tokens if token != _BYTES_END).decode("utf-8", errors="replace")
+
+    def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
+        end = bytes([_BYTES_END])
+        joined = b"".join(part for text in documents for part in (text.encode("utf-8"), end))
+        return np.frombuffer(joined, dtype=np.uint8).astype(np.uint16)
+
+    def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        sizes = np.ones(256, dtype=np.uint16)
+        sizes[_BYTES_END] = 0
+        return sizes
+
+
+class BpeTokenizer:
+    """Byte-level BPE, kept as the content of a `tokenizer.json` of the tokenizers library."""
+
+    def __init__(self, json: str) -> None:
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # The library raises bare Exception.
+            raise ValueError(f"tokenizer.json cannot be read ({error}); export it anew") from None
+        # A document that writes the end of a document out gets its characters, not the token.
+        self._tokenizer.encode_special_tokens = True
+        end = self._tokenizer.token_to_id(END_OF_DOCUMENT)
+        if end is None:
+            raise ValueError(f"tokenizer.json has no token {END_OF_DOCUMENT}; use one that depthweave wrote")
+        self.json: str | None = json
+        self.vocabulary: int = self._tokenizer.get_vocab_size()
+        self.end_of_document: int = end
+
+    @classmethod
+    def train(cls, documents: Iterable[str], *, vocabulary: int) -> BpeTokenizer:
+        """At most `vocabulary` tokens, learnt from the documents; the same documents give the same tokenizer."""
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[END_OF_DOCUMENT],
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(documents, trainer=trainer)
+        return cls(tokenizer.to_str())
+
+    def encode(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text).ids
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        kept = [token for token in tokens if token != self.end_of_document]
+        text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
+        return text
+
+    def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
+        dtype = np.uint16 if self.vocabulary <= 2**16 else np.uint32
+        end = np.array([self.end_of_document], dtype=dtype)
+        parts = []
+        for encoding in self._tokenizer.encode_batch_fast(list(documents)):
+            parts += [np.array(encoding.ids, dtype=dtype), end]
+        return np.concatenate(parts)
+
+    def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        # The byte-level alphabet writes every byte as one character.
+        sizes = np.zeros(self.vocabulary, dtype=np.uint16)
+        for token, number in self._tokenizer.get_vocab().items():
+            sizes[number] = 0 if number == self.end_of_document else len(token)
+        return sizes
+
+
+def make_tokenizer(json: str | None) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`'s content; bytes where there is none."""
+    return ByteTokenizer() if json is None else BpeTokenizer(json)
+
+
+def train_tokenizer(spec: TokenizerSpec, documents: Iterable[str]) -> Tokenizer:
+    """The tokenizer that `spec` names, learnt from the documents where it learns."""
+    if spec.kind == "bytes":
+        return ByteTokenizer()
+    return BpeTokenizer.train(documents, vocabulary=spec.vocabulary)

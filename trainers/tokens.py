@@ -1,0 +1,155 @@
+"""A corpus as numbers: two read-only arrays that many processes share without copying.
+
+Arrays are cached by content in the user's cache folder and memory-mapped on load. A cache entry is a folder
+that appears whole, by a rename; processes that want the same one at once wait for the first.
+
+Axes: N tokens of a part, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from filelock import FileLock
+
+from depthweave.trainers.corpora import Corpus
+from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer, train_tokenizer
+
+_CACHE_VERSION = 1
+"""Raised with every change of what a cache entry holds; older entries are then simply not found."""
+
+UIntArray: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TokenSet:
+    """A tokenised corpus. Plain arrays throughout: pickling out of band (as Ray does) copies nothing."""
+
+    train: UIntArray
+    """[N] training tokens, each document followed by its end; uint16 or uint32, read-only."""
+    valid: UIntArray
+    """[N] validation tokens, likewise."""
+    token_bytes: UIntArray
+    """[V] bytes of text a token stands for, 0 for the end of a document: makes bits per byte exact."""
+    vocabulary: int
+    """Number of tokens V."""
+    tokenizer: str
+    """`bytes`, or `bpe:` and the wanted size of the vocabulary."""
+    tokenizer_json: str | None
+    """The content of `tokenizer.json`; None for bytes."""
+    corpus: str
+    """Name of the corpus."""
+    corpus_sha256: str
+    """Hash of its documents and of the part each is in."""
+
+    def make_tokenizer(self) -> Tokenizer:
+        """What encodes and decodes these tokens."""
+        return make_tokenizer(self.tokenizer_json)
+
+
+def default_cache() -> Path:
+    """The user's cache folder for this package, by the habit of the platform; not created."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "depthweave"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "depthweave" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "depthweave"
+    return Path.home() / ".cache" / "depthweave"
+
+
+def tokenise(corpus: Corpus, *, tokenizer: TokenizerSpec | str = "bytes", cache: Path | None = None) -> TokenSet:
+    """The corpus as tokens, from the cache where it is there, else made and cached.
+
+    `cache` is the folder to keep entries in; None is the user's own. A cache that cannot be written is a
+    one-line `ValueError`.
+    """
+    spec = TokenizerSpec.parse(tokenizer) if isinstance(tokenizer, str) else tokenizer
+    folder = (default_cache() if cache is None else cache) / "tokens" / _cache_key(corpus, spec)
+    if not folder.is_dir():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                if not folder.is_dir():  # Another process may have made it while this one waited.
+                    _write_entry(_tokenise_now(corpus, spec), folder=folder)
+        except OSError as error:
+            raise ValueError(
+                f"cache folder {folder.parent} cannot be written ({error.strerror}); "
+                "set XDG_CACHE_HOME to a folder that can"
+            ) from error
+    return _read_entry(folder)
+
+
+def check_fits(tokens: TokenSet, *, recipe: Recipe) -> None:
+    """Raises a one-line `ValueError` where there is less than one batch, or one validation sequence."""
+    wanted = recipe.batch * recipe.context + 1
+    if len(tokens.train) < wanted:
+        raise ValueError(
+            f"corpus {tokens.corpus} has {len(tokens.train)} training tokens; one batch of {recipe.batch} x "
+            f"{recipe.context} needs {wanted}: give more text, or a smaller recipe.batch or recipe.context"
+        )
+    if len(tokens.valid) < recipe.context + 1:
+        raise ValueError(
+            f"corpus {tokens.corpus} has {len(tokens.valid)} validation tokens; a context of {recipe.context} "
+            f"needs {recipe.context + 1}: give more text, a larger corpus.validation_frac or a smaller "
+            "recipe.context"
+        )
+
+
+def _cache_key(corpus: Corpus, spec: TokenizerSpec) -> str:
+    identity = f"{_CACHE_VERSION} {corpus.sha256} {spec.name}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _tokenise_now(corpus: Corpus, spec: TokenizerSpec) -> TokenSet:
+    tokenizer = train_tokenizer(spec, corpus.train)
+    return TokenSet(
+        train=tokenizer.encode_documents(corpus.train),
+        valid=tokenizer.encode_documents(corpus.validation),
+        token_bytes=tokenizer.token_bytes(),
+        vocabulary=tokenizer.vocabulary,
+        tokenizer=spec.name,
+        tokenizer_json=tokenizer.json,
+        corpus=corpus.name,
+        corpus_sha256=corpus.sha256,
+    )
+
+
+_ARRAYS = ("train", "valid", "token_bytes")
+_FACTS = ("vocabulary", "tokenizer", "tokenizer_json", "corpus", "corpus_sha256")
+
+
+def _write_entry(tokens: TokenSet, *, folder: Path) -> None:
+    """The entry at `folder`, whole or not at all."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        for name in _ARRAYS:
+            np.save(scratch / f"{name}.npy", getattr(tokens, name), allow_pickle=False)
+        facts = {name: getattr(tokens, name) for name in _FACTS}
+        (scratch / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        scratch.rename(folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _read_entry(folder: Path) -> TokenSet:
+    try:
+        # A view as a plain array: a memmap object itself would be copied when pickled.
+        fields: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        for name in _ARRAYS:
+            fields[name] = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+        return TokenSet(**fields)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"cache entry {folder} is damaged ({error}); delete that folder") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal, NamedTuple
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.budget import BudgetError, resolve
+from depthweave.spaces.budget import TOLERANCE_FRAC, BudgetError, resolve
+from depthweave.spaces.costs import num_parameters
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
@@ -55,6 +56,15 @@ class Pattern(NamedTuple):
     period: int
 
 
+class Combination(NamedTuple):
+    """One point of the axes; the pattern is `None` for `none`."""
+
+    fusion: str
+    pattern: Pattern | None
+    depth: int
+    budget: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One distinct architecture of a space, with the settings that lead to it."""
@@ -70,10 +80,7 @@ class Candidate:
 class Infeasible(NamedTuple):
     """A combination that no architecture meets, and why."""
 
-    fusion: str
-    pattern: Pattern | None
-    depth: int
-    budget: int
+    combination: Combination
     reason: str
 
 
@@ -84,6 +91,8 @@ class SearchSpace:
     axes: Axes
     candidates: tuple[Candidate, ...]
     infeasible: tuple[Infeasible, ...]
+    by_combination: Mapping[Combination, str]
+    """The architecture id of every feasible combination."""
     num_combinations: int
     """Combinations of fusion, dilation, period, depth and budget; one a (depth, budget) for `none`."""
     _by_id: dict[str, Candidate] = field(init=False, repr=False, compare=False)
@@ -112,17 +121,14 @@ class SearchSpace:
         """
         depth = max(self.axes.depths) if depth is None else depth
         budget = max(self.axes.budgets) if budget is None else budget
-        for item in self.candidates:
-            if item.architecture.fusion == "none" and (item.architecture.depth, item.budget) == (
-                depth,
-                budget,
-            ):
-                return item
-        reasons = [
-            item.reason
-            for item in self.infeasible
-            if item.fusion == "none" and (item.depth, item.budget) == (depth, budget)
-        ]
+        # By what it has, not by what was asked for: two budgets a few parameters apart may give one architecture.
+        plain = [item for item in self.candidates if item.architecture.fusion == "none"]
+        of_depth = [item for item in plain if item.architecture.depth == depth]
+        nearest = min(of_depth, key=lambda item: abs(num_parameters(item.architecture) - budget), default=None)
+        if nearest and abs(num_parameters(nearest.architecture) - budget) <= TOLERANCE_FRAC * budget:
+            return nearest
+        at = Combination("none", None, depth, budget)
+        reasons = [item.reason for item in self.infeasible if item.combination == at]
         raise ValueError(
             f"the reference (none, depth {depth}, budget {budget:,}) is not in the space: "
             + (reasons[0] if reasons else f"depths {list(self.axes.depths)}, budgets {list(self.axes.budgets)}")
@@ -132,10 +138,11 @@ class SearchSpace:
 def enumerate_space(axes: Axes) -> SearchSpace:
     """All combinations of the axes, each resolved to an architecture that meets its budget, the same graph once."""
     found: dict[str, Candidate] = {}
+    by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
-    num_combinations = 0
-    for fusion, pattern, depth, budget in _combinations(axes):
-        num_combinations += 1
+    combinations = list(_combinations(axes))
+    for combination in combinations:
+        fusion, pattern, depth, budget = combination
         wiring = Wiring(depth) if pattern is None else strided_wiring(depth, **pattern._asdict())
         try:
             architecture = resolve(
@@ -148,8 +155,9 @@ def enumerate_space(axes: Axes) -> SearchSpace:
                 width=axes.width,
             )
         except BudgetError as error:
-            infeasible.append(Infeasible(fusion, pattern, depth, budget, str(error)))
+            infeasible.append(Infeasible(combination, str(error)))
             continue
+        by_combination[combination] = architecture.id
         known = found.get(architecture.id)
         spellings = (() if known is None else known.spellings) + (() if pattern is None else (pattern,))
         plain = architecture.fusion == "none"
@@ -163,15 +171,16 @@ def enumerate_space(axes: Axes) -> SearchSpace:
         axes=axes,
         candidates=tuple(found.values()),
         infeasible=tuple(infeasible),
-        num_combinations=num_combinations,
+        by_combination=by_combination,
+        num_combinations=len(combinations),
     )
 
 
-def _combinations(axes: Axes) -> Iterator[tuple[str, Pattern | None, int, int]]:
+def _combinations(axes: Axes) -> Iterator[Combination]:
     for depth, budget in product(axes.depths, axes.budgets):
-        yield "none", None, depth, budget
+        yield Combination("none", None, depth, budget)
     fusions = [fusion for fusion in axes.fusions if fusion != "none"]
     for fusion, depth, budget in product(fusions, axes.depths, axes.budgets):
         periods = [depth if period == "depth" else period for period in axes.periods]
         for period, dilation in product(dict.fromkeys(periods), axes.dilations):
-            yield fusion, Pattern(dilation, period), depth, budget
+            yield Combination(fusion, Pattern(dilation, period), depth, budget)

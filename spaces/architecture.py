@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring import Site, Wiring
 
 ID_LENGTH = 12
 """Hexadecimal digits of an id: 48 bits, so that a million architectures collide with a chance of 0.2 %."""
@@ -86,11 +86,22 @@ class Architecture:
             if name not in fields:
                 raise ValueError(f"architecture.{name} is not known: the fields are {', '.join(fields)}")
         sizes = {name: _whole(values[name], name=name) for name in fields if name not in ("fusion", "sites")}
-        try:
-            wiring = Wiring(sizes.pop("depth"), tuple(values["sites"]))
-        except TypeError as error:
-            raise ValueError("architecture.sites must be a list of [block, [sources]]") from error
+        wiring = Wiring(sizes.pop("depth"), _sites(values["sites"]))
         return cls(fusion=str(values["fusion"]), wiring=wiring, **sizes)
+
+
+def _sites(value: Any) -> tuple[Site, ...]:
+    fault = ValueError(f"architecture.sites is {value!r:.80}: it must be a list of [block, [sources]], whole numbers")
+    if not isinstance(value, list):
+        raise fault
+    sites = []
+    for item in value:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[1], list):
+            raise fault
+        if any(isinstance(number, bool) or not isinstance(number, int) for number in (item[0], *item[1])):
+            raise fault
+        sites.append(Site(item[0], tuple(item[1])))
+    return tuple(sites)
 
 
 def _whole(value: Any, *, name: str) -> int:

@@ -26,8 +26,12 @@ _ROUNDING_FRAC = 0.004
 """A kind multiple is taken where it leaves the parameters this close to the budget."""
 
 
+_MAX_WIDENINGS = 200
+"""Widths to try for the smallest budget that can be met; where none can, they grow by a constant factor."""
+
+
 class BudgetError(ValueError):
-    """No sizes meet the budget; the message names the smallest budget that can be met."""
+    """No sizes meet the budget; the message names the smallest larger budget that can be met."""
 
 
 def plain_width(*, depth: int, budget: int, head_width: int) -> int:
@@ -53,13 +57,13 @@ def resolve(
     """
     if budget < 1:
         raise BudgetError(f"budget is {budget}: it must be a number of parameters, at least 1")
+    if head_width < 2 or head_width % 2:
+        raise ValueError(f"head_width is {head_width}: it must be an even number of at least 2")
+    derived = width is None
     if width is None:
         width = plain_width(depth=wiring.depth, budget=budget, head_width=head_width)
-    if width % head_width or head_width % 2:
-        raise ValueError(
-            f"width {width} with head width {head_width}: the width must be a multiple of the head width, "
-            "and the head width even"
-        )
+    if width % head_width:
+        raise ValueError(f"width is {width} with a head_width of {head_width}: it must be a multiple of that")
     smallest = Architecture(
         fusion=fusion,
         wiring=wiring,
@@ -77,12 +81,30 @@ def resolve(
         off = abs(feed_forward - wanted) * a_unit / budget
         if feed_forward >= smallest.feed_forward and off <= (_ROUNDING_FRAC if multiple > 1 else TOLERANCE_FRAC):
             return replace(smallest, feed_forward=feed_forward)
-    if wanted < smallest.feed_forward:
-        raise BudgetError(
-            f"{fusion} with {wiring.num_connections} connections on {wiring.depth} blocks of width {width} "
-            f"cannot have {budget:,} parameters: the smallest budget that can be met is {least:,}"
-        )
-    raise BudgetError(
-        f"{fusion} on {wiring.depth} blocks of width {width} cannot have {budget:,} parameters within "
-        f"{TOLERANCE_FRAC:.0%}: the nearest that can be met is {least + round(wanted - smallest.feed_forward) * a_unit:,}"
+    given = (
+        f"{fusion} with {smallest.wiring.num_connections} connections on {wiring.depth} blocks of width {width} "
+        f"cannot have {budget:,} parameters"
     )
+    if wanted >= smallest.feed_forward:
+        nearest = least + round(wanted - smallest.feed_forward) * a_unit
+        raise BudgetError(f"{given} within {TOLERANCE_FRAC:.0%}: the nearest budget that can be met is {nearest:,}")
+    enough = _smallest_derived_budget(smallest) if derived else least
+    if enough is None:
+        raise BudgetError(f"{given}, nor can a larger budget be met: take fewer connections (dilation, period)")
+    raise BudgetError(f"{given}: the smallest larger budget that can be met is {enough:,}")
+
+
+def _smallest_derived_budget(smallest: Architecture) -> int | None:
+    """The smallest budget that can be met, the width growing with it, from one that `smallest` exceeds on.
+
+    A larger budget derives a larger width, which costs more again: the answer is the smallest fixed point, and `None`
+    where the fusion grows as fast as the blocks do and there is none.
+    """
+    head_width = smallest.width // smallest.heads
+    for _ in range(_MAX_WIDENINGS):
+        least = num_parameters(smallest)
+        width = plain_width(depth=smallest.depth, budget=least, head_width=head_width)
+        if width == smallest.width:
+            return least
+        smallest = replace(smallest, width=width, heads=width // head_width, feed_forward=_MIN_RATIO * width)
+    return None

@@ -133,7 +133,7 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def connection_weights(self, tokens_BT: Tensor) -> list[ConnectionWeight]:
-        """Every site's weights, in order of site and source; those that depend on the input as means over the tokens."""
+        """Every site's weights, in order of site and source; those that depend on the input as means over tokens."""
         sources = dict(self.architecture.wiring.sites)
         found: list[ConnectionWeight] = []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from depthweave.spaces.architecture import Architecture
@@ -35,8 +35,9 @@ def read_architecture(path: str | Path) -> Architecture:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; give the {ARCHITECTURE_FILE} of an export") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+    # ValueError: text that is not UTF-8, or a date or number out of range; RecursionError: brackets too deep.
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
     if not isinstance(values, dict) or not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")
     try:
@@ -58,9 +59,25 @@ def load(directory: str | Path) -> Decoder:
     path = directory / MODEL_FILE
     model = Decoder(architecture)
     try:
+        with safe_open(str(path), framework="pt") as file:
+            # Weights of another architecture may have the same shapes: the number of heads leaves no trace in them.
+            written_for = (file.metadata() or {}).get("architecture_id", architecture.id)
+        if written_for != architecture.id:
+            raise ValueError(
+                f"{path}: holds the weights of architecture {written_for}, while {ARCHITECTURE_FILE} beside it "
+                f"describes {architecture.id}"
+            )
         model.load_state_dict(load_file(str(path)))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; an exported folder holds it") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path}: does not hold the weights of architecture {architecture.id} ({error})") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: does not hold the weights of architecture {architecture.id} ({_first_line(error)})"
+        ) from None
     return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, in one line; torch names the parameter in the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__

@@ -23,10 +23,12 @@ def generate(
     """The prompt and `num_tokens` tokens after it [B, T + num_tokens], int64.
 
     A temperature of 0 takes the likeliest token; above 0 tokens are drawn with `generator`. Where the context is full
-    it starts anew from its newer half. Raises `ValueError` for an empty prompt.
+    it starts anew from its newer half. Raises `ValueError` for an empty prompt or a temperature below 0.
     """
     if prompt_BT.shape[1] < 1:
         raise ValueError("the prompt is empty: give at least one token")
+    if not temperature >= 0:
+        raise ValueError(f"temperature is {temperature}: it must be 0 (the likeliest token) or more")
     context = model.architecture.context
     tokens_BT = prompt_BT
     cache, fresh_BT = DecodingCache(), prompt_BT[:, -context:]

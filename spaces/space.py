@@ -8,8 +8,7 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.budget import TOLERANCE_FRAC, BudgetError, resolve
-from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
@@ -121,13 +120,10 @@ class SearchSpace:
         """
         depth = max(self.axes.depths) if depth is None else depth
         budget = max(self.axes.budgets) if budget is None else budget
-        # By what it has, not by what was asked for: two budgets a few parameters apart may give one architecture.
-        plain = [item for item in self.candidates if item.architecture.fusion == "none"]
-        of_depth = [item for item in plain if item.architecture.depth == depth]
-        nearest = min(of_depth, key=lambda item: abs(num_parameters(item.architecture) - budget), default=None)
-        if nearest and abs(num_parameters(nearest.architecture) - budget) <= TOLERANCE_FRAC * budget:
-            return nearest
         at = Combination("none", None, depth, budget)
+        # By combination and not by budget: two budgets a few parameters apart may give one architecture.
+        if at in self.by_combination:
+            return self[self.by_combination[at]]
         reasons = [item.reason for item in self.infeasible if item.combination == at]
         raise ValueError(
             f"the reference (none, depth {depth}, budget {budget:,}) is not in the space: "
@@ -165,7 +161,7 @@ def enumerate_space(axes: Axes) -> SearchSpace:
             architecture=architecture,
             pattern=None if plain else spellings[0],
             budget=budget if known is None else known.budget,
-            spellings=() if plain else spellings,
+            spellings=() if plain else tuple(dict.fromkeys(spellings)),
         )
     return SearchSpace(
         axes=axes,

@@ -79,7 +79,7 @@ class Wiring:
 
 
 def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
-    """The DenseFormer rule: sites after every `period`-th block i, reading every `dilation`-th state j <= i back from i.
+    """The DenseFormer rule: sites after every `period`-th block i, reading every `dilation`-th state back from i.
 
     A site after block i (1 to depth) stands where `period` divides i, and reads { j <= i : j = i (mod dilation) }.
     `period=depth` gives one site, after the last block. Raises `ValueError` where a number is below 1.

@@ -69,7 +69,7 @@ class _AveragingReader:
             self._observe(block, weights_S)
         # unbind: one backward node for all scalars of the site, where indexing would make one a source.
         weights = weights_S.to(state_BTD.dtype).unbind()
-        mixed_BTD = states[0] * weights[0]
+        mixed_BTD: Tensor = states[0] * weights[0]
         for state, weight in zip(states[1:], weights[1:], strict=True):
             mixed_BTD = torch.addcmul(mixed_BTD, state, weight)
         return mixed_BTD

@@ -18,6 +18,8 @@ Differs, for a decoder that is trained from scratch:
    at zero would leave W_K and p_n without a gradient. So every parameter moves within two steps.
 3. A softmax over cumulative states could only down-weight late blocks and never cancel the embedding. The paper's own
    value maps are kept, which can: a gain of either sign stands behind every source.
+4. A site that reads only its own block has nothing to choose from, so that its query and keys would never get a
+   gradient: it is dropped.
 
 Cost: about (S + 1) D^2 parameters a site: meant for few sites (one after the last block, or a long period).
 """
@@ -64,6 +66,10 @@ class DepthWiseAttention(Fusion):
 
     def connection_parameters(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.named_parameters() if name.endswith("positions_SK")]
+
+    @classmethod
+    def canonical_wiring(cls, wiring: Wiring) -> Wiring:
+        return wiring.without_lone_sites()
 
     @classmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:

@@ -75,7 +75,7 @@ class Fusion(nn.Module):
     @classmethod
     @abstractmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
-        """Floating-point operations a token, in closed form: 2 for a multiply-add of a matrix product or a depth average."""
+        """Operations a token, in closed form: 2 for a multiply-add of a matrix product or a depth average."""
         raise NotImplementedError
 
 

@@ -1,0 +1,62 @@
+"""Which tokens a step trains on and which an evaluation reads: functions of the recipe alone.
+
+Axes: B sequences, T tokens of a sequence, W = T + 1 tokens of a window, N tokens of a part.
+
+A training batch follows from the recipe's seed and the step's number, so that every architecture sees the same
+data in the same order and a resumed training goes on exactly. Validation sequences are evenly spaced and the same
+for every architecture and seed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.tokens import TokenSet, UIntArray
+
+
+class Batch(NamedTuple):
+    """Inputs and what should follow each of them."""
+
+    tokens_BT: Tensor
+    targets_BT: Tensor
+
+
+class ValidationSet(NamedTuple):
+    """The sequences of every evaluation, and the bytes of text that their targets stand for."""
+
+    tokens_BT: Tensor
+    targets_BT: Tensor
+    target_bytes: int
+
+
+def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device) -> Batch:
+    """The batch of step number `step`: windows that start anywhere in the part, drawn with replacement."""
+    generator = np.random.default_rng([recipe.seed, step])
+    starts = generator.integers(0, len(part) - recipe.context, size=recipe.batch)
+    windows_BW = _windows(part, starts=starts, context=recipe.context)
+    if device.type == "cuda":
+        # Pinned, the copy overlaps with the step before.
+        windows_BW = windows_BW.pin_memory()
+    windows_BW = windows_BW.to(device, non_blocking=True)
+    return Batch(windows_BW[:, :-1], windows_BW[:, 1:])
+
+
+def validation_set(tokens: TokenSet, *, recipe: Recipe, device: torch.device) -> ValidationSet:
+    """`evaluation_tokens` in evenly spaced sequences that do not overlap; fewer where the part is smaller."""
+    fitting = (len(tokens.valid) - 1) // recipe.context
+    num_sequences = min(recipe.evaluation_tokens // recipe.context, fitting)
+    starts = np.linspace(0, len(tokens.valid) - 1 - recipe.context, num_sequences).astype(np.int64)
+    windows_BW = _windows(tokens.valid, starts=starts, context=recipe.context)
+    target_bytes = int(tokens.token_bytes[windows_BW[:, 1:].numpy()].sum(dtype=np.int64))
+    windows_BW = windows_BW.to(device)
+    return ValidationSet(windows_BW[:, :-1], windows_BW[:, 1:], target_bytes)
+
+
+def _windows(part: UIntArray, *, starts: np.ndarray[tuple[int], np.dtype[np.int64]], context: int) -> Tensor:
+    positions_BW = starts[:, None] + np.arange(context + 1)
+    return torch.from_numpy(part[positions_BW].astype(np.int64))

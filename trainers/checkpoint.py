@@ -1,0 +1,135 @@
+"""The state of a training, and its file: what is needed to go on as if nothing had happened.
+
+A checkpoint holds plain numbers, strings and tensors only, so that `torch.load(weights_only=True)` reads it.
+It appears whole, by a rename.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.machine import check_can, pick_device
+from depthweave.trainers.optimisation import make_optimizer
+from depthweave.trainers.recipe import Recipe
+
+_FORMAT = 1
+"""Raised with every change of what a checkpoint holds."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class TrainingState:
+    """A training between two optimiser steps. `train` moves it on."""
+
+    architecture: Architecture
+    recipe: Recipe
+    device: torch.device
+    model: Decoder
+    optimizer: torch.optim.AdamW
+    loss_sum: Tensor
+    """Sum of the training losses since the last evaluation, float64, on the device."""
+    step: int = 0
+    """Optimiser steps taken."""
+    num_losses: int = 0
+    """Number of losses in `loss_sum`."""
+    train_s: float = 0.0
+    """Time spent in optimiser steps."""
+    evaluation_s: float = 0.0
+    """Time spent evaluating."""
+    diverged: bool = False
+    """Whether a loss was not finite; then the training has ended."""
+
+    @classmethod
+    def start(
+        cls,
+        architecture: Architecture,
+        *,
+        recipe: Recipe,
+        device: str | torch.device = "auto",
+        model: Decoder | None = None,
+    ) -> TrainingState:
+        """A fresh state with weights drawn from the recipe's seed, or with those of `model`, to train it further.
+
+        Raises `ValueError` where the device is not there or cannot do what the recipe asks.
+        """
+        if recipe.context > architecture.context:
+            raise ValueError(
+                f"recipe.context is {recipe.context}; it must be at most the architecture's, {architecture.context}"
+            )
+        device = pick_device(device) if isinstance(device, str) else device
+        check_can(device, recipe=recipe)
+        model = Decoder(architecture, seed=recipe.seed) if model is None else model
+        if model.architecture != architecture:
+            raise ValueError(f"model has architecture {model.architecture.id}, not {architecture.id}; give one alike")
+        model.to(device)
+        return cls(
+            architecture=architecture,
+            recipe=recipe,
+            device=device,
+            model=model,
+            optimizer=make_optimizer(model, recipe=recipe),
+            # MPS has no float64.
+            loss_sum=torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes a checkpoint: after the call the file is there whole; a crash leaves the old one."""
+        values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        values |= {
+            "format": _FORMAT,
+            "architecture": self.architecture.to_dict(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(values, file)
+            os.replace(scratch, path)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> TrainingState:
+        """The state in a checkpoint. Raises a one-line `ValueError` that names a file which holds none."""
+        values = _read(Path(path))
+        state = cls.start(
+            Architecture.from_dict(values["architecture"]), recipe=Recipe(**values["recipe"]), device=device
+        )
+        state.model.load_state_dict(values["model"])
+        state.optimizer.load_state_dict(values["optimizer"])
+        for name in _PLAIN_FIELDS:
+            setattr(state, name, values[name])
+        state.loss_sum = state.loss_sum.to(state.device)
+        return state
+
+
+_PLAIN_FIELDS = ("loss_sum", "step", "num_losses", "train_s", "evaluation_s", "diverged")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"checkpoint {path} does not exist; check the path") from None
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError):
+        raise ValueError(f"checkpoint {path} is damaged or not a checkpoint; delete it and train anew") from None
+    if not isinstance(values, dict) or "format" not in values:
+        raise ValueError(f"checkpoint {path} was not written by depthweave; give another file")
+    if values["format"] != _FORMAT:
+        raise ValueError(f"checkpoint {path} has format {values['format']}, this version reads {_FORMAT}; train anew")
+    return values

@@ -1,0 +1,157 @@
+"""Training a decoder on text: a generator of evaluations that never knows who asked.
+
+Axes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.trainers.batches import ValidationSet, draw_batch, validation_set
+from depthweave.trainers.checkpoint import TrainingState
+from depthweave.trainers.machine import synchronize
+from depthweave.trainers.optimisation import TrainingStep
+from depthweave.trainers.tokens import TokenSet, check_fits
+
+__all__ = ["Evaluation", "TrainingState", "train"]
+
+_ACCELERATOR_CHECK_STEPS = 50
+"""Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
+_WEIGHT_TOKENS = 1024
+"""Validation tokens over which dynamic connection weights are averaged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """A model's validation loss at a token count."""
+
+    index: int
+    """Number of the evaluation in its training, from 0."""
+    step: int
+    """Optimiser steps taken."""
+    tokens: int
+    """Tokens trained on."""
+    loss: float
+    """Validation loss, nats a token; infinite where the training diverged."""
+    train_loss: float
+    """Mean training loss since the last evaluation, nats a token; not finite where the training diverged."""
+    perplexity: float
+    """exp of `loss`."""
+    bits_per_byte: float
+    """Validation loss in bits for each byte of text."""
+    train_s: float
+    """Time spent in optimiser steps so far."""
+    evaluation_s: float
+    """Time spent evaluating so far."""
+    diverged: bool
+    """Whether a training or validation loss was not finite; then this is the last evaluation."""
+    weights: tuple[ConnectionWeight, ...]
+    """Every connection weight, or its mean over validation tokens where it is dynamic; empty where diverged."""
+
+
+def train(state: TrainingState, tokens: TokenSet, *, until_step: int | None = None) -> Iterator[Evaluation]:
+    """Trains on from `state.step`, in place, and yields an evaluation at every fixed token count.
+
+    Between two yields, or after the end, the state is whole and can be saved. Closing the generator ends the
+    training. `until_step` ends it early, without an evaluation of its own. A loss that is not finite gives an
+    evaluation that says so, the last one. Raises `ValueError` where tokens, recipe and architecture do not fit.
+    """
+    recipe = state.recipe
+    check_fits(tokens, recipe=recipe)
+    if tokens.vocabulary > state.architecture.vocabulary:
+        raise ValueError(
+            f"architecture.vocabulary is {state.architecture.vocabulary}; the tokenizer {tokens.tokenizer} needs "
+            f"{tokens.vocabulary}"
+        )
+    return _train(state, tokens, last_step=recipe.steps if until_step is None else min(until_step, recipe.steps))
+
+
+def _train(state: TrainingState, tokens: TokenSet, *, last_step: int) -> Iterator[Evaluation]:
+    recipe, device = state.recipe, state.device
+    index_at = {step: index for index, step in enumerate(recipe.evaluation_steps())}
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe)
+    validation = validation_set(tokens, recipe=recipe, device=device)
+    check_steps = 1 if device.type == "cpu" else _ACCELERATOR_CHECK_STEPS
+    started = time.perf_counter()
+    while state.step < last_step and not state.diverged:
+        batch = draw_batch(tokens.train, recipe=recipe, step=state.step, device=device)
+        loss = take_step(*batch, learning_rate=recipe.learning_rate_at(state.step))
+        state.loss_sum += loss
+        state.num_losses += 1
+        state.step += 1
+        is_due = state.step in index_at
+        if is_due or state.step % check_steps == 0:
+            state.diverged = not math.isfinite(state.loss_sum.item())
+        if not is_due and not state.diverged:
+            continue
+        state.train_s += time.perf_counter() - started
+        index = sum(step < state.step for step in index_at)
+        yield _evaluate(state, take_step, validation, index=index)
+        started = time.perf_counter()
+    synchronize(device)
+    state.train_s += time.perf_counter() - started
+
+
+class _Validation(NamedTuple):
+    loss: float
+    bits_per_byte: float
+
+
+def _evaluate(state: TrainingState, take_step: TrainingStep, validation: ValidationSet, *, index: int) -> Evaluation:
+    """Closes the interval: the state's sum of training losses starts anew, whatever the result."""
+    started = time.perf_counter()
+    found = _Validation(math.inf, math.inf)
+    if not state.diverged:
+        found = _validate(take_step, validation, batch=state.recipe.batch)
+        state.diverged = not math.isfinite(found.loss)
+    weights: tuple[ConnectionWeight, ...] = ()
+    if not state.diverged:
+        sequences = max(1, _WEIGHT_TOKENS // state.recipe.context)
+        # Evenly spaced again, so that they come from all over the validation part.
+        every = max(1, len(validation.tokens_BT) // sequences)
+        with take_step.autocast():
+            weights = tuple(state.model.connection_weights(validation.tokens_BT[::every][:sequences]))
+    train_loss = state.loss_sum.item() / state.num_losses
+    state.loss_sum.zero_()
+    state.num_losses = 0
+    state.evaluation_s += time.perf_counter() - started
+    loss = math.inf if state.diverged else found.loss
+    return Evaluation(
+        index=index,
+        step=state.step,
+        tokens=state.step * state.recipe.tokens_per_step,
+        loss=loss,
+        train_loss=train_loss,
+        perplexity=_exp(loss),
+        bits_per_byte=math.inf if state.diverged else found.bits_per_byte,
+        train_s=state.train_s,
+        evaluation_s=state.evaluation_s,
+        diverged=state.diverged,
+        weights=weights,
+    )
+
+
+@torch.no_grad()
+def _validate(take_step: TrainingStep, validation: ValidationSet, *, batch: int) -> _Validation:
+    losses, sizes = [], []
+    for tokens_BT, targets_BT in zip(
+        validation.tokens_BT.split(batch), validation.targets_BT.split(batch), strict=True
+    ):
+        losses.append(take_step.loss(tokens_BT, targets_BT))
+        sizes.append(targets_BT.numel())
+    nats = sum(loss * size for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True))
+    return _Validation(nats / sum(sizes), nats / (max(1, validation.target_bytes) * math.log(2.0)))
+
+
+def _exp(loss: float) -> float:
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

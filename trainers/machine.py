@@ -1,0 +1,80 @@
+"""Which device to train on, what it can do, and what the machine is called."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import torch
+
+from depthweave.trainers.recipe import Recipe
+
+_COMPILERS = ("g++", "c++", "clang++", "cl")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device named: `auto` is CUDA where there is one, else MPS, else the CPU.
+
+    Raises a one-line `ValueError` for a device that this machine lacks.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is {name!r}; it can be auto, cpu, cuda, cuda:N or mps") from None
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.type, False):
+        raise ValueError(f"device is {name!r}, which this machine does not have; use auto or cpu")
+    return device
+
+
+def check_can(device: torch.device, *, recipe: Recipe) -> None:
+    """Raises a one-line `ValueError` where the device cannot do what the recipe asks: nothing falls back unseen."""
+    if recipe.precision == "bfloat16" and device.type == "cuda":
+        with torch.cuda.device(device):
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise ValueError(f"recipe.precision is bfloat16, which {hardware(device)} cannot do; use float32")
+    if recipe.compile and device.type == "mps":
+        raise ValueError("recipe.compile is true, which device mps cannot do; use false")
+    if recipe.compile and device.type == "cpu" and not _has_compiler():
+        raise ValueError(
+            "recipe.compile is true, which needs a C++ compiler on a CPU; install g++ or clang++, or use false"
+        )
+
+
+def hardware(device: torch.device) -> str:
+    """The model name of the accelerator or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor()
+
+
+def synchronize(device: torch.device) -> None:
+    """Returns when the device has done all it was given; at once on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX"), *_COMPILERS) if name)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,162 @@
+"""Peak memory of a training step and of a forward pass.
+
+On CUDA it is the allocator's own peak. Elsewhere it is the bytes of all tensors alive at once, counted over a
+step of fake tensors: the operations are those of a real step, nothing is computed, and the number repeats exactly.
+Buffers that a kernel takes and returns within itself are not seen by the count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.recipe import Recipe
+
+
+class PeakMemory(NamedTuple):
+    """Bytes alive at the worst moment, weights included."""
+
+    training_step_bytes: int
+    """Weights, gradients, optimiser moments, activations and the batch."""
+    forward_bytes: int
+    """Weights, activations and the batch of a forward pass without gradients."""
+
+
+def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
+    """Peak memory of an architecture at the recipe's batch, context and precision.
+
+    Where it is counted, `recipe.compile` is not followed: the count is that of the operations run one by one.
+    """
+    if device.type == "cuda":
+        return _allocated_peak(architecture, recipe=recipe, device=device)
+    return counted_peak(architecture, recipe=recipe)
+
+
+def counted_peak(architecture: Architecture, *, recipe: Recipe, fake: bool = True) -> PeakMemory:
+    """Peak memory as counted tensor bytes on a CPU; `fake=False` computes everything, to the same count."""
+    eager = dataclasses.replace(recipe, compile=False)
+    model = Decoder(architecture)
+    fake_mode = FakeTensorMode() if fake else None
+    if fake_mode is not None:
+        _make_fake(model, fake_mode)
+    with fake_mode or nullcontext(), TensorBytes() as alive:
+        alive.track([*model.parameters(), *model.buffers()])
+        work = _Work(model, recipe=eager)
+        work.forward()
+        forward_bytes = alive.peak_bytes
+        work.make_moments()
+        alive.restart_peak()
+        work.step()
+        return PeakMemory(training_step_bytes=alive.peak_bytes, forward_bytes=forward_bytes)
+
+
+class TensorBytes(TorchDispatchMode):
+    """While entered, knows the bytes of the storages alive, and the most there have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive_bytes = 0
+        self.peak_bytes = 0
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def track(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that were made before; each storage counts once."""
+        for tensor in tensors:
+            self._add(tensor.untyped_storage())
+
+    def restart_peak(self) -> None:
+        """Forget moments before this one."""
+        self.peak_bytes = self.alive_bytes
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.track(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        num_bytes = storage.nbytes()
+
+        def forget(_: object) -> None:
+            del self._known[key]
+            self.alive_bytes -= num_bytes
+
+        self._known[key] = weakref.ref(storage, forget)
+        self.alive_bytes += num_bytes
+        self.peak_bytes = max(self.peak_bytes, self.alive_bytes)
+
+
+class _Work:
+    """One model, its optimiser and a batch."""
+
+    def __init__(self, model: Decoder, *, recipe: Recipe) -> None:
+        self._model = model
+        device = model.embedding.weight.device
+        self._optimizer = make_optimizer(model, recipe=recipe)
+        self._step = TrainingStep(model, optimizer=self._optimizer, recipe=recipe)
+        shape = (recipe.batch, recipe.context)
+        self._tokens_BT = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._targets_BT = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._learning_rate = recipe.learning_rate
+
+    @torch.no_grad()
+    def forward(self) -> None:
+        with self._step.autocast():
+            self._model(self._tokens_BT)
+
+    def make_moments(self) -> None:
+        """What the first step leaves behind, so that the next one is like all later ones."""
+        for parameter in self._model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        self._step(self._tokens_BT, self._targets_BT, learning_rate=self._learning_rate)
+
+
+def _make_fake(model: Decoder, mode: FakeTensorMode) -> None:
+    """Replaces the model's parameters and buffers, in place, by fakes of the same shapes and device."""
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = mode.from_tensor(tensor)
+
+
+def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
+    torch.cuda.synchronize(device)
+    before_bytes = torch.cuda.memory_allocated(device)
+    work = _Work(Decoder(architecture).to(device), recipe=recipe)
+    torch.cuda.reset_peak_memory_stats(device)
+    work.forward()
+    torch.cuda.synchronize(device)
+    forward_bytes = torch.cuda.max_memory_allocated(device) - before_bytes
+    work.make_moments()
+    torch.cuda.reset_peak_memory_stats(device)
+    work.step()
+    torch.cuda.synchronize(device)
+    return PeakMemory(
+        training_step_bytes=torch.cuda.max_memory_allocated(device) - before_bytes,
+        forward_bytes=forward_bytes,
+    )

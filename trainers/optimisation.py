@@ -1,0 +1,67 @@
+"""One optimiser step: loss, backward pass, clipping, AdamW. Training, measuring and counting memory all use it.
+
+Axes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.recipe import Recipe
+
+
+def make_optimizer(model: Decoder, *, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over the model's parameter groups: decay on matrices alone, connection weights with their factor."""
+    groups = model.parameter_groups()
+    described: list[dict[str, Any]] = [
+        {"params": groups.matrices, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
+        {"params": groups.vectors, "weight_decay": 0.0, "lr_factor": 1.0},
+        {"params": groups.connections, "weight_decay": 0.0, "lr_factor": recipe.connection_lr_factor},
+    ]
+    return torch.optim.AdamW(
+        [group for group in described if group["params"]],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        # The fused kernel took 1.3 ms a step on one CPU core where the others took 3.3 (12 blocks, width 64).
+        fused=True,
+    )
+
+
+class TrainingStep:
+    """Takes optimiser steps with one model as one recipe says, on the device the model is on."""
+
+    def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe) -> None:
+        self._optimizer = optimizer
+        self._recipe = recipe
+        self._parameters = list(model.parameters())
+        self._device_type = self._parameters[0].device.type
+        self._model_loss: Callable[[Tensor, Tensor], Tensor] = (
+            torch.compile(model.loss) if recipe.compile else model.loss
+        )
+
+    def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean loss in nats a token, computed in the recipe's precision."""
+        with self.autocast():
+            return self._model_loss(tokens_BT, targets_BT)
+
+    def autocast(self) -> torch.autocast:
+        """The recipe's precision as a context."""
+        return torch.autocast(self._device_type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16")
+
+    def __call__(self, tokens_BT: Tensor, targets_BT: Tensor, *, learning_rate: float) -> Tensor:
+        """The loss before the step, detached; after the call the weights have moved and no gradient is kept."""
+        loss = self.loss(tokens_BT, targets_BT)
+        loss.backward()
+        if self._recipe.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.grad_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate * group["lr_factor"]
+        self._optimizer.step()
+        # Before the next forward pass, so that its peak of memory holds no gradients.
+        self._optimizer.zero_grad(set_to_none=True)
+        return loss.detach()

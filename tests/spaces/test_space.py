@@ -1,0 +1,202 @@
+"""Search spaces: what is enumerated, what is dropped as the same graph, what cannot be built and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.budget import TOLERANCE_FRAC, resolve
+from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.space import Axes, Combination, Pattern, SearchSpace, enumerate_space
+from depthweave.spaces.wiring import strided_wiring
+
+
+def _axes(**given: Any) -> Axes:
+    values: dict[str, Any] = {
+        "fusions": ("dwa",),
+        "depths": (12,),
+        "budgets": (1_000_000,),
+        "vocabulary": 256,
+        "context": 128,
+        **given,
+    }
+    return Axes(**values)
+
+
+def _patterns(space: SearchSpace) -> list[tuple[str, Pattern | None]]:
+    return [(item.architecture.fusion, item.pattern) for item in space]
+
+
+def test_counts_of_a_space_counted_by_hand() -> None:
+    # 12 blocks, dilations 1 and 4, periods 1, 5 and `depth`: six wirings, none of them twice, and the plain one.
+    space = enumerate_space(_axes(dilations=(1, 4), periods=(1, 5, "depth")))
+    assert (space.num_combinations, len(space), space.num_duplicates, len(space.infeasible)) == (7, 7, 0, 0)
+    assert _patterns(space) == [
+        ("none", None),
+        ("dwa", Pattern(1, 1)),
+        ("dwa", Pattern(4, 1)),
+        ("dwa", Pattern(1, 5)),
+        ("dwa", Pattern(4, 5)),
+        ("dwa", Pattern(1, 12)),
+        ("dwa", Pattern(4, 12)),
+    ]
+
+
+def test_same_graph_is_kept_once_with_all_its_spellings() -> None:
+    # 4 blocks, dilation 4: only the site after block 4 reads more than its own block, with period 1, 2 and 4 alike.
+    # Dilation 5 leaves no such site at all: that is the plain transformer.
+    space = enumerate_space(_axes(depths=(4,), dilations=(4, 5), periods=(1, 2, "depth")))
+    assert (space.num_combinations, len(space), space.num_duplicates) == (7, 2, 5)
+    plain, only = space
+    assert (plain.architecture.fusion, plain.pattern, plain.spellings) == ("none", None, ())
+    assert (only.pattern, only.spellings) == (Pattern(4, 1), (Pattern(4, 1), Pattern(4, 2), Pattern(4, 4)))
+
+
+def test_candidates_are_distinct_meet_their_budget_and_equal_a_slow_enumeration() -> None:
+    axes = _axes(
+        fusions=("none", "dwa", "dwatt", "concat"),
+        dilations=(1, 2, 3, 4, 6),
+        periods=(1, 2, 4, 5, "depth"),
+        depths=(4, 6, 12),
+        budgets=(500_000, 1_500_000),
+    )
+    space = enumerate_space(axes)
+    expected: set[Architecture] = set()
+    num_refused = 0
+    for depth in axes.depths:
+        for budget in axes.budgets:
+            for fusion in axes.fusions:
+                for dilation in axes.dilations:
+                    for period in {depth if period == "depth" else period for period in axes.periods}:
+                        wiring = strided_wiring(depth, dilation=dilation, period=int(period))
+                        try:
+                            architecture = resolve(
+                                fusion=fusion, wiring=wiring, budget=budget, vocabulary=256, context=128
+                            )
+                        except ValueError:
+                            num_refused += 1
+                            continue
+                        expected.add(architecture)
+    assert {item.architecture for item in space} == expected
+    assert len(space) == len(expected)
+    assert len(space.infeasible) == num_refused > 0
+    assert all(abs(num_parameters(item.architecture) - item.budget) <= TOLERANCE_FRAC * item.budget for item in space)
+    assert space.num_combinations == len(space) + space.num_duplicates + len(space.infeasible)
+
+
+def test_every_combination_leads_to_its_architecture_or_to_a_reason() -> None:
+    space = enumerate_space(_axes(fusions=("dwa", "concat"), dilations=(1, 4), periods=(1, 5), budgets=(90_000, 10**6)))
+    refused = {item.combination for item in space.infeasible}
+    assert len(space.by_combination) + len(refused) == space.num_combinations
+    assert not refused & set(space.by_combination)
+    for combination, architecture_id in space.by_combination.items():
+        found = space[architecture_id]
+        if combination.pattern is None:
+            assert found.architecture.fusion == "none"
+        else:
+            assert combination.pattern in found.spellings
+        assert found.architecture.depth == combination.depth
+
+
+def test_order_is_fixed_and_plain_comes_first() -> None:
+    axes = _axes(fusions=("concat", "dwa"), depths=(6, 4), budgets=(10**7, 3 * 10**6))
+    ids = [item.architecture.id for item in enumerate_space(axes)]
+    assert ids == [item.architecture.id for item in enumerate_space(axes)]
+    assert [(item.architecture.fusion, item.architecture.depth, item.budget) for item in enumerate_space(axes)] == [
+        (fusion, depth, budget)
+        for fusion in ("none", "concat", "dwa")
+        for depth in (6, 4)
+        for budget in (10**7, 3 * 10**6)
+    ]
+
+
+def test_infeasible_combination_is_named_with_its_reason() -> None:
+    space = enumerate_space(_axes(fusions=("concat",), budgets=(150_000,)))
+    assert [item.architecture.fusion for item in space] == ["none"]
+    (item,) = space.infeasible
+    assert item.combination == Combination("concat", Pattern(1, 1), 12, 150_000)
+    assert item.reason.startswith("concat with 90 connections on 12 blocks of width 32 cannot have 150,000 parameters:")
+    assert "\n" not in item.reason
+
+
+# The reference.
+
+
+def test_plain_is_present_even_where_not_listed_and_is_the_deepest_and_largest_by_default() -> None:
+    space = enumerate_space(_axes(depths=(4, 12, 6), budgets=(10**6, 5 * 10**5)))
+    found = space.plain()
+    assert (found.architecture.fusion, found.architecture.depth, found.budget) == ("none", 12, 10**6)
+    for depth in (4, 6, 12):
+        for budget in (10**6, 5 * 10**5):
+            found = space.plain(depth=depth, budget=budget)
+            assert (found.architecture.fusion, found.architecture.depth, found.budget) == ("none", depth, budget)
+
+
+def test_plain_is_found_by_either_of_two_budgets_that_give_one_architecture() -> None:
+    space = enumerate_space(_axes(depths=(4,), budgets=(1_000_000, 1_000_100)))
+    assert space.plain(budget=1_000_000) == space.plain(budget=1_000_100) == space.plain()
+    assert len(space) == 2
+    assert space.candidates[1].spellings == (Pattern(1, 1),)
+
+
+def test_plain_that_is_not_in_the_space_says_what_is() -> None:
+    space = enumerate_space(_axes(depths=(4,)))
+    with pytest.raises(ValueError, match=r"\(none, depth 7, budget 1,000,000\) is not in the space: depths \[4\]"):
+        space.plain(depth=7)
+
+
+def test_plain_that_cannot_be_built_says_why() -> None:
+    space = enumerate_space(_axes(depths=(48,), budgets=(1000,)))
+    assert len(space) == 0
+    with pytest.raises(ValueError, match=r"is not in the space: none .* the smallest larger budget that can be met is"):
+        space.plain()
+
+
+def test_space_looks_up_by_id() -> None:
+    space = enumerate_space(_axes(dilations=(1, 2)))
+    assert all(space[item.architecture.id] is item for item in space)
+    with pytest.raises(KeyError):
+        space["000000000000"]
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fusions": ("dwat",)}, "fusion 'dwat' is not known: did you mean 'dwatt'? Known: none, dwa,"),
+        ({"fusions": ()}, "space.fusions is empty: list at least one"),
+        ({"depths": ()}, "space.depths is empty"),
+        ({"budgets": (5, 5)}, "space.budgets lists [5, 5]: list each once"),
+        ({"periods": (1, "depth", 1)}, "space.periods lists [1, 'depth', 1]: list each once"),
+        ({"dilations": (0,)}, "space.dilations has 0: it must be a whole number of at least 1"),
+        ({"periods": (-1,)}, "space.periods has -1"),
+        ({"depths": (0,)}, "space.depths has 0"),
+        ({"budgets": (0,)}, "space.budgets has 0"),
+    ],
+)
+def test_axes_refuse_with_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        _axes(**given)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"head_width": 0}, "head_width is 0"),
+        ({"head_width": 31}, "head_width is 31"),
+        ({"width": 100}, "width is 100 with a head_width of 32"),
+        ({"vocabulary": 0}, "architecture.vocabulary is 0"),
+        ({"context": -1}, "architecture.context is -1"),
+    ],
+)
+def test_sizes_that_no_architecture_can_have_are_refused_with_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        enumerate_space(_axes(**given))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)

@@ -1,1 +1,58 @@
-"""Map."""
+"""What was found: records, the run's store, fronts, selection, figures, page and export.
+
+Names resolve when first used: importing this package imports neither pyarrow nor plotly. The functions `front` and
+`export` stand in modules of the same name and are imported from there.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depthweave.reports.front import hypervolume, hypervolume_frac, pareto_ranks, reference_point
+    from depthweave.reports.objectives import OBJECTIVES, Objective, objective
+    from depthweave.reports.page import write_report
+    from depthweave.reports.records import EvaluationRow, Record, WeightRow
+    from depthweave.reports.run import RunInfo
+    from depthweave.reports.selection import parse_where, select
+    from depthweave.reports.store import RunStore
+    from depthweave.reports.table import front_rows, front_table
+
+_HOMES = {
+    "front": ("hypervolume", "hypervolume_frac", "pareto_ranks", "reference_point"),
+    "objectives": ("OBJECTIVES", "Objective", "objective"),
+    "page": ("write_report",),
+    "records": ("EvaluationRow", "Record", "WeightRow"),
+    "run": ("RunInfo",),
+    "selection": ("parse_where", "select"),
+    "store": ("RunStore",),
+    "table": ("front_rows", "front_table"),
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "EvaluationRow",
+    "Objective",
+    "Record",
+    "RunInfo",
+    "RunStore",
+    "WeightRow",
+    "front_rows",
+    "front_table",
+    "hypervolume",
+    "hypervolume_frac",
+    "objective",
+    "pareto_ranks",
+    "parse_where",
+    "reference_point",
+    "select",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"depthweave.reports.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,9 +28,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(name="latency", label="forward latency (× reference)", cost=True, repeats=False),
         Objective(name="step_latency", label="training-step latency (× reference)", cost=True, repeats=False),
         Objective(name="memory_bytes", label="memory of a training step (bytes)", cost=True, repeats=True),
-        Objective(
-            name="forward_memory_bytes", label="memory of a forward pass (bytes)", cost=True, repeats=True
-        ),
+        Objective(name="forward_memory_bytes", label="memory of a forward pass (bytes)", cost=True, repeats=True),
         Objective(name="parameters", label="parameters without embedding", cost=True, repeats=True),
         Objective(name="forward_flops", label="forward operations (flop/token)", cost=True, repeats=True),
     )
@@ -42,6 +40,4 @@ def objective(name: str) -> Objective:
     if name in OBJECTIVES:
         return OBJECTIVES[name]
     near = get_close_matches(name, OBJECTIVES, n=1, cutoff=0.0)
-    raise ValueError(
-        f"objective '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(OBJECTIVES)}"
-    )
+    raise ValueError(f"objective '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(OBJECTIVES)}")

@@ -146,17 +146,10 @@ _ARROW_TYPES: Mapping[type, pa.DataType] = {
 }
 
 
-@cache
 def schema_of(row_class: type[Row]) -> pa.Schema:
     """The Arrow schema of a row class: names, types, nullability, and unit and meaning as metadata."""
-    hints = typing.get_type_hints(row_class)
-    fields = []
-    for item in dataclasses.fields(row_class):
-        kind, nullable = _without_none(hints[item.name])
-        metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
-        fields.append(pa.field(item.name, _ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
-    metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
-    return pa.schema(fields, metadata=metadata)
+    # A row class is hashable though mypy, looking at its instances, doubts it.
+    return _schema_of(typing.cast(Any, row_class))
 
 
 def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
@@ -165,9 +158,7 @@ def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
     table = pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema)
     for item in schema:
         if not item.nullable and table[item.name].null_count:
-            raise ValueError(
-                f"{row_class.__name__}.{item.name} is missing in {table[item.name].null_count} rows"
-            )
+            raise ValueError(f"{row_class.__name__}.{item.name} is missing in {table[item.name].null_count} rows")
     return table
 
 
@@ -177,6 +168,18 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
     missing = dict.fromkeys(names - set(table.column_names))
     known = table.select([name for name in table.column_names if name in names])
     return [row_class(**{**missing, **row}) for row in known.to_pylist()]
+
+
+@cache
+def _schema_of(row_class: Any) -> pa.Schema:
+    hints = typing.get_type_hints(row_class)
+    fields = []
+    for item in dataclasses.fields(row_class):
+        kind, nullable = _without_none(hints[item.name])
+        metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
+        fields.append(pa.field(item.name, _ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
+    metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
+    return pa.schema(fields, metadata=metadata)
 
 
 def _without_none(hint: Any) -> tuple[type, bool]:

@@ -1,0 +1,71 @@
+"""What a run is: who made it, what it searched over and on what, kept as `run.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+FORMAT = 1
+"""Layout of a run folder; raised by one when an older reader could no longer follow it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunInfo:
+    """One search, as written before its first trial starts."""
+
+    run_id: str
+    """Unique name; every record of the run carries it."""
+    name: str
+    """What a reader calls it; any text."""
+    created_at: datetime
+    """With its time zone."""
+    objectives: tuple[str, ...]
+    """Record columns that the search minimises, in the spec's order."""
+    reference_id: str
+    """Architecture id of the reference."""
+    corpus: str
+    """Name of the corpus."""
+    combinations: int
+    """Entries of the search space as written."""
+    distinct: int
+    """Architectures left after infeasible ones and equal graphs are dropped."""
+    infeasible: tuple[str, ...] = ()
+    """Why each infeasible entry is, one line each."""
+    software: str = ""
+    """Versions of depthweave, torch, ray, optuna and Python."""
+
+    def __post_init__(self) -> None:
+        if not self.run_id:
+            raise ValueError("RunInfo.run_id is empty: give the run an identifier")
+        if self.created_at.tzinfo is None:
+            raise ValueError(f"RunInfo.created_at {self.created_at} has no time zone: give it in UTC")
+        if len(set(self.objectives)) != len(self.objectives) or not self.objectives:
+            raise ValueError(f"RunInfo.objectives {self.objectives}: at least one, and none of them twice")
+
+
+def to_json(info: RunInfo) -> str:
+    """The text of `run.json`."""
+    values: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(info)}
+    values["created_at"] = info.created_at.isoformat()
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str, *, where: str) -> RunInfo:
+    """The run that `run.json` describes; `ValueError` in one line where it is damaged or from a later format."""
+    try:
+        values = json.loads(text)
+        version = int(values.pop("format"))
+        known = {item.name for item in dataclasses.fields(RunInfo)}
+        kept = {name: value for name, value in values.items() if name in known}
+        kept["created_at"] = datetime.fromisoformat(kept["created_at"])
+        kept["objectives"] = tuple(kept["objectives"])
+        kept["infeasible"] = tuple(kept.get("infeasible", ()))
+        info = RunInfo(**kept)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{where}: not readable as a run ({error}): restore it or search anew") from None
+    if version > FORMAT:
+        raise ValueError(f"{where}: run format {version}, this Depthweave reads up to {FORMAT}: upgrade it")
+    return info

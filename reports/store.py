@@ -1,0 +1,226 @@
+"""The folder of a run, on any filesystem that pyarrow opens: a local path, `file://`, `s3://`, `gs://`.
+
+    run.json  spec.yaml  study.journal  front.parquet  tokenizer.json  report.html
+    records/*.parquet  evaluations/*.parquet  weights/*.parquet
+    checkpoints/trial-00012/{state.pt, model.safetensors}
+
+A trial's record is written last: where a record stands, its evaluations and weights stand too. A record is
+corrected by writing a later revision of it (`revise`); `parts.py` states which one a reader sees.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from depthweave.reports.atomic import exists, read_whole, write_whole
+from depthweave.reports.front import front
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.parts import PartFolder
+from depthweave.reports.records import (
+    STATES,
+    EvaluationRow,
+    Record,
+    WeightRow,
+    from_table,
+    schema_of,
+    to_table,
+)
+from depthweave.reports.run import RunInfo, from_json, to_json
+
+_LOOSE_PARTS = 512
+"""`append` gathers parts into a batch when more than this many stand alone."""
+
+
+class RunStore:
+    """A run folder. `create` or `open` one; one process writes, any number read."""
+
+    def __init__(self, where: str, *, filesystem: fs.FileSystem, root: str, info: RunInfo) -> None:
+        self.where = where
+        """The folder as the caller named it, for messages and commands."""
+        self.info = info
+        self._filesystem = filesystem
+        self._root = root
+        self._records = PartFolder(filesystem, f"{root}/records", row_class=Record, run_id=info.run_id)
+        self._evaluations = PartFolder(filesystem, f"{root}/evaluations", row_class=EvaluationRow, run_id=info.run_id)
+        self._weights = PartFolder(filesystem, f"{root}/weights", row_class=WeightRow, run_id=info.run_id)
+        self._num_loose: int | None = None
+
+    @classmethod
+    def create(
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        info: RunInfo,
+        spec_yaml: str,
+        filesystem: fs.FileSystem | None = None,
+    ) -> RunStore:
+        """A new run whose spec is saved; `ValueError` where the folder already holds one.
+
+        `filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
+        """
+        name, opened, root = _locate(where, filesystem)
+        if exists(opened, f"{root}/run.json"):
+            raise ValueError(f"{name} already holds a run: continue it with --resume or name another folder")
+        for rows in ("records", "study.journal"):
+            if opened.get_file_info(f"{root}/{rows}").type != fs.FileType.NotFound:
+                raise ValueError(f"{name} holds {rows} of a run without run.json: name another folder")
+        # run.json last: its presence says that the run can be resumed.
+        write_whole(opened, f"{root}/spec.yaml", spec_yaml.encode())
+        write_whole(opened, f"{root}/run.json", to_json(info).encode())
+        return cls(name, filesystem=opened, root=root, info=info)
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str], *, filesystem: fs.FileSystem | None = None) -> RunStore:
+        """The run in that folder; `ValueError` where there is none."""
+        name, opened, root = _locate(where, filesystem)
+        if not exists(opened, f"{root}/run.json"):
+            raise ValueError(f"{name} holds no run (no run.json): name the folder that a search was given")
+        text = read_whole(opened, f"{root}/run.json").decode(errors="replace")
+        return cls(name, filesystem=opened, root=root, info=from_json(text, where=f"{name}/run.json"))
+
+    @property
+    def spec_yaml(self) -> str:
+        """The resolved spec as it was when the run began."""
+        return self.read_bytes("spec.yaml").decode()
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each part that the readings so far left out, with its name and what is wrong."""
+        return [*self._records.problems, *self._evaluations.problems, *self._weights.problems]
+
+    @property
+    def journal_path(self) -> str:
+        """Where Optuna's journal stands (a path on a local run, a key elsewhere)."""
+        return f"{self._root}/study.journal"
+
+    @property
+    def report_path(self) -> str:
+        """Where the report page stands."""
+        return f"{self._root}/report.html"
+
+    def checkpoint_dir(self, trial: int) -> str:
+        """Where the trial's `state.pt` and `model.safetensors` stand."""
+        return f"{self._root}/{checkpoint_name(trial)}"
+
+    def append(self, record: Record, *, evaluations: Sequence[EvaluationRow], weights: Sequence[WeightRow]) -> None:
+        """The trial is kept for good; written twice it stands once."""
+        self._check(record)
+        given = {row.trial for row in evaluations} | {row.trial for row in weights}
+        if given - {record.trial}:
+            raise ValueError(f"RunStore.append: trial {record.trial} was given rows of {sorted(given)}")
+        self._evaluations.write(evaluations, trial=record.trial)
+        self._weights.write(weights, trial=record.trial)
+        self._records.write([record], trial=record.trial)
+        if self._num_loose is None:
+            self._num_loose = self._records.num_loose()
+        else:
+            self._num_loose += 1
+        if self._num_loose > _LOOSE_PARTS:
+            self.compact()
+
+    def revise(self, record: Record) -> None:
+        """The record supersedes the trial's earlier one (a later measurement, say); its curves stay."""
+        self._check(record)
+        self._records.write([record], trial=record.trial, revision=self._records.next_revision(record.trial))
+
+    def has_trial(self, trial: int) -> bool:
+        """Whether a readable record of the trial stands."""
+        return self._records.has(trial)
+
+    def records(self) -> list[Record]:
+        """Every readable record, the latest revision of each, by trial number."""
+        return from_table(self._records.read(), row_class=Record)
+
+    def evaluations(self, trials: Collection[int] | None = None) -> pa.Table:
+        """The evaluations of all trials or of these, by trial and then in order."""
+        return self._evaluations.read(trials)
+
+    def weights(self, trials: Collection[int] | None = None) -> pa.Table:
+        """The connection weights of all trials or of these, by trial and then in order."""
+        return self._weights.read(trials)
+
+    def write_front(self, records: Sequence[Record]) -> pa.Table:
+        """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.
+
+        The columns are the record's and `objectives`, "perplexity,latency" for example: one row a member and front.
+        """
+        schema = front_schema()
+        tables = [schema.empty_table()]
+        for names in front_objectives(self.info.objectives):
+            table = to_table(front(records, objectives=names), row_class=Record)
+            label = pa.array([",".join(names)] * table.num_rows, pa.string())
+            tables.append(pa.table([*table.columns, label], schema=schema))
+        merged = pa.concat_tables(tables)
+        sink = pa.BufferOutputStream()
+        pq.write_table(merged, sink)
+        self.write_bytes("front.parquet", sink.getvalue().to_pybytes())
+        return merged
+
+    def compact(self) -> None:
+        """Many small parts become one of each table: reading is quick again. Safe beside readers."""
+        # The records last, as in `append`.
+        for folder in (self._evaluations, self._weights, self._records):
+            folder.compact()
+        self._num_loose = 0
+
+    def has_file(self, name: str) -> bool:
+        """Whether the run folder holds a file of that name (`tokenizer.json`, say)."""
+        return exists(self._filesystem, f"{self._root}/{name}")
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of a file of the run folder."""
+        return read_whole(self._filesystem, f"{self._root}/{name}")
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """A file of the run folder is whole and new."""
+        write_whole(self._filesystem, f"{self._root}/{name}", data)
+
+    def _check(self, record: Record) -> None:
+        if record.run_id != self.info.run_id:
+            raise ValueError(f"RunStore: record of run {record.run_id!r} given to run {self.info.run_id!r}")
+        if record.state not in STATES:
+            raise ValueError(f"RunStore: record state {record.state!r}: one of {', '.join(STATES)}")
+        if record.state != "complete" and record.perplexity is not None:
+            raise ValueError(
+                f"RunStore: trial {record.trial} is {record.state} and has a perplexity: "
+                "the loss of a stopped training is `last_loss`"
+            )
+
+
+def checkpoint_name(trial: int) -> str:
+    """Folder of a trial's checkpoint inside the run folder."""
+    return f"checkpoints/trial-{trial:05d}"
+
+
+def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
+    """The joint objectives, then each pair of the loss (perplexity where it is one) and a cost, none twice."""
+    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    pairs = [(quality, name) for name in objectives if OBJECTIVES[name].cost]
+    return [tuple(objectives), *(pair for pair in pairs if set(pair) != set(objectives))]
+
+
+def front_schema() -> pa.Schema:
+    """The schema of `front.parquet`: a record's, and the objectives of the front that the row stands on."""
+    metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
+    return schema_of(Record).append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
+
+
+def _locate(where: str | os.PathLike[str], filesystem: fs.FileSystem | None) -> tuple[str, fs.FileSystem, str]:
+    """The name for messages, the filesystem, and the folder's path on it."""
+    name = os.fspath(where).rstrip("/") or "/"
+    if filesystem is not None:
+        return name, filesystem, name
+    if "://" in name:
+        try:
+            opened, root = fs.FileSystem.from_uri(name)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{name}: not an address that pyarrow opens ({reason})") from None
+        return name, opened, root
+    return name, fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(name))

@@ -1,0 +1,58 @@
+"""The front as rows for JSON and as a table for a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from depthweave.reports.front import front
+from depthweave.reports.table import front_rows, front_table, selected_trials
+from depthweave.reports.words import show
+from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
+
+RECORDS = [trial.record for trial in synthetic_trials()]
+
+
+def test_front_rows_are_the_front_and_json() -> None:
+    rows = front_rows(RECORDS, objectives=OBJECTIVES)
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["trial"] for row in rows] == [row.trial for row in front(RECORDS, objectives=OBJECTIVES)]
+    assert rows[0]["perplexity"] == min(row.perplexity for row in RECORDS if row.perplexity)
+    assert "best" in rows[0]["selected_by"]
+
+
+def test_selected_trials_leaves_out_what_names_nothing() -> None:
+    assert selected_trials([], objectives=OBJECTIVES) == {}
+    found = selected_trials([make_record(3, latency=None)], objectives=["perplexity"])
+    assert found == {"best": 3, "knee": 3, "smallest": 3}
+
+
+def test_front_table_fits_80_columns_and_shows_every_member() -> None:
+    text = io.StringIO()
+    Console(file=text, width=80).print(front_table(RECORDS, objectives=OBJECTIVES))
+    shown = text.getvalue()
+    for member in front(RECORDS, objectives=OBJECTIVES):
+        (line,) = (line for line in shown.splitlines() if member.architecture_id in line)
+        assert show("perplexity", member.perplexity) in line
+        assert show("latency", member.latency) in line
+        assert show("memory_bytes", member.memory_bytes) in line
+    assert all(rule in shown for rule in ("best", "knee", "fastest", "smallest"))
+
+
+def test_front_table_several_seeds_show_the_seed() -> None:
+    records = [make_record(0), make_record(1, seed=5)]
+    assert "seed" in _heads(front_table(records, objectives=OBJECTIVES))
+    assert "seed" not in _heads(front_table(records[:1], objectives=OBJECTIVES))
+
+
+def test_front_table_of_nothing_has_heads_alone() -> None:
+    table = front_table([], objectives=OBJECTIVES)
+    assert table.row_count == 0
+    assert {"perplexity", "latency", "memory"} <= set(_heads(table))
+
+
+def _heads(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns]

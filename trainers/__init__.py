@@ -1,6 +1,65 @@
-"""How an architecture is trained and what it costs.
+"""How an architecture is trained and what it costs: corpora, tokens, training, measurement.
 
-* `corpora` text in a training and a validation part; `tokenizer` and `tokens` the text as numbers
-* `recipe` how a model is trained; `language_model` the training itself; `checkpoint` its state on disk
-* `measure` speed against the reference, in turn; `memory` peak memory; `machine` the device and its name
+Names resolve when first used: importing this package imports no torch. The function `measure` is not among them,
+because its module has the same name: `from depthweave.trainers.measure import measure`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depthweave.trainers.checkpoint import TrainingState
+    from depthweave.trainers.corpora import SOURCES, Corpus, CorpusSpec, load_corpus
+    from depthweave.trainers.language_model import Evaluation, train
+    from depthweave.trainers.machine import check_can, hardware, pick_device
+    from depthweave.trainers.measure import Measurement, measure_in_turn
+    from depthweave.trainers.memory import PeakMemory, peak_memory
+    from depthweave.trainers.recipe import Recipe
+    from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
+    from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise
+
+_HOMES = {
+    "checkpoint": ("TrainingState",),
+    "corpora": ("SOURCES", "Corpus", "CorpusSpec", "load_corpus"),
+    "language_model": ("Evaluation", "train"),
+    "machine": ("check_can", "hardware", "pick_device"),
+    "measure": ("Measurement", "measure_in_turn"),
+    "memory": ("PeakMemory", "peak_memory"),
+    "recipe": ("Recipe",),
+    "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
+    "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise"),
+}
+
+__all__ = [
+    "SOURCES",
+    "Corpus",
+    "CorpusSpec",
+    "Evaluation",
+    "Measurement",
+    "PeakMemory",
+    "Recipe",
+    "TokenSet",
+    "Tokenizer",
+    "TokenizerSpec",
+    "TrainingState",
+    "check_can",
+    "check_fits",
+    "default_cache",
+    "hardware",
+    "load_corpus",
+    "make_tokenizer",
+    "measure_in_turn",
+    "peak_memory",
+    "pick_device",
+    "tokenise",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"depthweave.trainers.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -138,7 +138,8 @@ class _Work:
 def _make_fake(model: Decoder, mode: FakeTensorMode) -> None:
     """Replaces the model's parameters and buffers, in place, by fakes of the same shapes and device."""
     for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
+        homes: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for tensors in homes:
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = mode.from_tensor(tensor)

@@ -1,0 +1,279 @@
+"""How fast an architecture is, relative to the reference: both run in turn, in one process, on the same batch.
+
+A machine's speed drifts and other work disturbs it; what runs in turn is disturbed alike. A round times every
+contender once, in an order that turns round from one round to the next, and a latency is the median over rounds of
+the ratio to the reference. Its interval is the sign test's: order statistics of the ratios, with no assumption on
+their distribution.
+
+Axes: B batch, T tokens, R rounds, C contenders.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.machine import check_can, synchronize
+from depthweave.trainers.memory import peak_memory
+from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.recipe import Recipe
+
+_WARMUP_RUNS = 1
+"""Runs of every contender before the first round: allocators fill, compilation happens."""
+_MIN_SAMPLE_S = 0.005
+"""A contender runs as often in a row as the reference needs to take this long: timers and switches then vanish."""
+_MIN_FORWARD_ROUNDS = 6
+"""The fewest for which an interval of 95 % exists."""
+_MIN_STEP_ROUNDS = 3
+"""A training step takes thrice as long; with fewer than 6 rounds its interval is the whole range seen."""
+_NARROW_FRAC = 0.01
+"""Rounds end early once every interval is this narrow, relative to its median."""
+_COVERAGE = 0.95
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """Speed and memory of one architecture. Relative numbers are exactly 1 for the reference itself."""
+
+    latency: float
+    """Forward latency of one batch without gradients, relative to the reference."""
+    latency_low: float
+    """Lower end of its 95 % interval."""
+    latency_high: float
+    """Upper end of its 95 % interval."""
+    latency_s: float
+    """Median forward latency of one batch, seconds."""
+    reference_latency_s: float
+    """The reference's, measured in turn with it."""
+    step_latency: float | None
+    """Latency of a training step relative to the reference; None where it was not asked for, as all below."""
+    step_latency_low: float | None
+    """Lower end of its interval: 95 %, or the whole range seen in fewer than 6 rounds."""
+    step_latency_high: float | None
+    """Upper end of its interval."""
+    step_latency_s: float | None
+    """Median latency of a training step, seconds."""
+    reference_step_latency_s: float | None
+    """The reference's, measured in turn with it."""
+    memory_bytes: int
+    """Peak memory of a training step."""
+    forward_memory_bytes: int
+    """Peak memory of a forward pass without gradients."""
+    rounds: int
+    """Rounds of forward passes."""
+    step_rounds: int
+    """Rounds of training steps."""
+    noise_frac: float
+    """Interquartile range of the reference's forward latencies over their median: how unquiet the machine was."""
+    measure_s: float
+    """Time spent measuring, the wait for the lock left out."""
+    waited_s: float
+    """Time spent waiting for the lock."""
+
+
+class Interval(NamedTuple):
+    """A median and the bounds of its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def measure(
+    architecture: Architecture,
+    *,
+    reference: Architecture,
+    recipe: Recipe,
+    device: torch.device,
+    time_limit_s: float = 2.0,
+    lock: Path | None = None,
+    training_step: bool = True,
+) -> Measurement:
+    """Speed of an architecture relative to `reference`, and its memory, at the recipe's batch, context and precision.
+
+    `lock` is a file: processes that name the same one time one after another. `time_limit_s` holds for the
+    timing alone, and a few rounds are run whatever it says.
+    """
+    return measure_in_turn(
+        [architecture],
+        reference=reference,
+        recipe=recipe,
+        device=device,
+        time_limit_s=time_limit_s,
+        lock=lock,
+        training_step=training_step,
+    )[0]
+
+
+def measure_in_turn(
+    architectures: Sequence[Architecture],
+    *,
+    reference: Architecture,
+    recipe: Recipe,
+    device: torch.device,
+    time_limit_s: float = 2.0,
+    lock: Path | None = None,
+    training_step: bool = True,
+) -> list[Measurement]:
+    """`measure` for several architectures in the same rounds; `time_limit_s` is for each. Answers in their order."""
+    started = time.perf_counter()
+    check_can(device, recipe=recipe)
+    memories = [peak_memory(architecture, recipe=recipe, device=device) for architecture in architectures]
+    # The reference comes first, and an architecture that is there twice runs once.
+    contenders = list(dict.fromkeys([reference, *architectures]))
+    limit_s = time_limit_s * max(1, len(contenders) - 1) / (2 if training_step else 1)
+    asked = time.perf_counter()
+    with FileLock(lock) if lock is not None else nullcontext():
+        waited_s = time.perf_counter() - asked
+        runs = [_Runs(architecture, recipe=recipe, device=device) for architecture in contenders]
+        forwards_RC = _times_in_turn(
+            [run.forward for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_FORWARD_ROUNDS
+        )
+        steps_RC = None
+        if training_step:
+            steps_RC = _times_in_turn(
+                [run.step for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_STEP_ROUNDS
+            )
+    measure_s = time.perf_counter() - started - waited_s
+    low_s, middle_s, high_s = np.quantile(forwards_RC[:, 0], (0.25, 0.5, 0.75))
+    answers = []
+    for architecture, memory in zip(architectures, memories, strict=True):
+        forward = _Speed.of(forwards_RC, contenders.index(architecture))
+        step = None if steps_RC is None else _Speed.of(steps_RC, contenders.index(architecture))
+        answers.append(
+            Measurement(
+                latency=forward.ratio.median,
+                latency_low=forward.ratio.low,
+                latency_high=forward.ratio.high,
+                latency_s=forward.own_s,
+                reference_latency_s=forward.reference_s,
+                step_latency=step and step.ratio.median,
+                step_latency_low=step and step.ratio.low,
+                step_latency_high=step and step.ratio.high,
+                step_latency_s=step and step.own_s,
+                reference_step_latency_s=step and step.reference_s,
+                memory_bytes=memory.training_step_bytes,
+                forward_memory_bytes=memory.forward_bytes,
+                rounds=len(forwards_RC),
+                step_rounds=0 if steps_RC is None else len(steps_RC),
+                noise_frac=float((high_s - low_s) / middle_s),
+                measure_s=measure_s,
+                waited_s=waited_s,
+            )
+        )
+    return answers
+
+
+def median_interval(values: Sequence[float] | FloatArray) -> Interval:
+    """The median, and the narrowest pair of order statistics that holds the true one in 95 % of cases.
+
+    With fewer than 6 values there is none: the answer is then their range, which holds it less often.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    count = len(ordered)
+    # The chance that the true median lies below the smallest `rank + 1` values is a binomial tail.
+    rank, below = 0, 2.0**-count
+    while rank + 1 <= (count - 1) // 2:
+        below += math.comb(count, rank + 1) * 2.0**-count
+        if 2.0 * below > 1.0 - _COVERAGE:
+            break
+        rank += 1
+    return Interval(float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank]))
+
+
+class _Speed(NamedTuple):
+    ratio: Interval
+    own_s: float
+    reference_s: float
+
+    @classmethod
+    def of(cls, times_RC: FloatArray, contender: int) -> _Speed:
+        own_s, reference_s = float(np.median(times_RC[:, contender])), float(np.median(times_RC[:, 0]))
+        return cls(median_interval(times_RC[:, contender] / times_RC[:, 0]), own_s, reference_s)
+
+
+class _Runs:
+    """What is timed of one architecture: a forward pass and a training step on a fixed batch of random tokens."""
+
+    def __init__(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> None:
+        model = Decoder(architecture).to(device)
+        generator = torch.Generator().manual_seed(0)
+        shape = (recipe.batch, recipe.context + 1)
+        windows_BW = torch.randint(architecture.vocabulary, shape, generator=generator).to(device)
+        self._tokens_BT, self._targets_BT = windows_BW[:, :-1], windows_BW[:, 1:]
+        self._take_step = TrainingStep(model, optimizer=make_optimizer(model, recipe=recipe), recipe=recipe)
+        self._model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model) if recipe.compile else model
+
+    @torch.no_grad()
+    def forward(self) -> None:
+        with self._take_step.autocast():
+            self._model(self._tokens_BT)
+
+    def step(self) -> None:
+        # A rate of zero does all the work and leaves the weights where they are.
+        self._take_step(self._tokens_BT, self._targets_BT, learning_rate=0.0)
+
+
+def _times_in_turn(
+    runs: Sequence[Callable[[], None]], *, device: torch.device, limit_s: float, min_rounds: int
+) -> FloatArray:
+    """Seconds of one run, [R, C]: rounds until the intervals are narrow or the next one would pass the limit."""
+    started = time.perf_counter()
+    for run in runs:
+        _time_run(run, repeats=_WARMUP_RUNS, device=device)
+    repeats = max(1, math.ceil(_MIN_SAMPLE_S / _time_run(runs[0], repeats=1, device=device)))
+    rounds: list[list[float]] = []
+    rounds_started = time.perf_counter()
+    while True:
+        order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
+        times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
+        rounds.append([times[contender] for contender in range(len(runs))])
+        if len(rounds) < min_rounds:
+            continue
+        now = time.perf_counter()
+        round_s = (now - rounds_started) / len(rounds)
+        times_RC = np.array(rounds)
+        if now + round_s - started > limit_s or _is_narrow(times_RC):
+            return times_RC
+
+
+def _is_narrow(times_RC: FloatArray) -> bool:
+    """Whether every interval is known and narrow; the reference alone is judged by its own times."""
+    if len(times_RC) < _MIN_FORWARD_ROUNDS:
+        return False
+    alone = times_RC.shape[1] == 1
+    values_RC = times_RC if alone else times_RC[:, 1:] / times_RC[:, :1]
+    intervals = [median_interval(column) for column in values_RC.T]
+    return all(found.high - found.low <= _NARROW_FRAC * found.median for found in intervals)
+
+
+def _time_run(run: Callable[[], None], *, repeats: int, device: torch.device) -> float:
+    """Mean seconds of one of `repeats` runs in a row, by the device's own clock where it has one."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            for _ in range(repeats):
+                run()
+            end.record()
+            end.synchronize()
+            return float(begin.elapsed_time(end)) / 1e3 / repeats
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    synchronize(device)
+    return (time.perf_counter() - started) / repeats

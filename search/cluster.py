@@ -1,0 +1,93 @@
+"""Ray, started quietly on this machine or joined where it runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_CONNECT_LIMIT_S = 20.0
+"""An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
+
+_QUIET = {
+    # Nothing is sent anywhere, nothing is written beside the run folder, and the terminal stays ours.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_V2": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "3600",
+}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Ray is up inside: a local one for this process alone, or the running one at `address`.
+
+    Raises `ValueError` in one line where the address does not answer within 30 s.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if address is None:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+        )
+    else:
+        _join(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
+    """How many trials fit into the cluster at once; `ValueError` where not even one does."""
+    import ray
+
+    there = ray.cluster_resources()
+    fits = int(there.get("CPU", 0) // cpus_per_trial)
+    if gpus_per_trial:
+        fits = min(fits, int(there.get("GPU", 0) / gpus_per_trial + 1e-9))
+    if fits < 1:
+        raise ValueError(
+            f"resources: a trial asks for {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs, the cluster has "
+            f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources.cpus_per_trial or gpus_per_trial"
+        )
+    return fits
+
+
+def _join(address: str) -> None:
+    import ray
+
+    if address != "auto":
+        _check_answers(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        with suppress(Exception):
+            ray.shutdown()
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`") from None
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"--address {address}: give HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_LIMIT_S).close()
+    except OSError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None

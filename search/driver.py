@@ -1,0 +1,201 @@
+"""A search from its first trial to its report: Ray executes, the journal and the store are the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import ray
+from filelock import FileLock, Timeout
+
+from depthweave.reports.front import front
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.page import write_report
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from depthweave.search.book import Book
+from depthweave.search.cluster import cluster, slots
+from depthweave.search.entry import Listener
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners import make_pruner
+from depthweave.search.recording import RecordMaker
+from depthweave.search.samplers import SAMPLERS, DistinctSampler
+from depthweave.search.setting import Setting
+from depthweave.search.studies import Studies
+from depthweave.search.trial import TrialPlan
+from depthweave.search.tuning import Ending, run_trials
+from depthweave.spaces.architecture import Architecture
+from depthweave.trainers import Measurement, Recipe, measure_in_turn, pick_device
+
+
+class Progress(Listener, Protocol):
+    """A listener that also hears of the run as a whole."""
+
+    def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
+        """Trials are about to start; `records` are those of an earlier part of the run."""
+
+    def on_tick(self) -> None:
+        """Time has passed."""
+
+    def on_phase(self, text: str) -> None:
+        """Something else than trials begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search came to."""
+
+    store: RunStore
+    records: list[Record]
+    """Of the whole run, earlier parts included."""
+    ending: Ending
+    wall_s: float
+    """Time of the trials of this part of the run, Ray's start and the report left out."""
+    busy_frac: float
+    """Share of the workers' time that went into measuring, training and evaluating."""
+
+
+def run_search(setting: Setting, store: RunStore, *, address: str | None, progress: Progress) -> SearchResult:
+    """Run or continue the search of a run folder; at the end front and report stand.
+
+    Raises `ValueError` where another search works on the folder, or the cluster does not answer.
+    """
+    spec = setting.spec
+    lock = FileLock(_folder(store) / "search.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{store.where}: another search is working on this run; wait for it or stop it") from None
+    try:
+        progress.on_phase("starting Ray")
+        with cluster(address):
+            fits = slots(cpus_per_trial=spec.resources.cpus_per_trial, gpus_per_trial=spec.resources.gpus_per_trial)
+            workers = min(spec.resources.max_concurrent or fits, fits)
+            book = _open_book(setting, store, workers=workers, progress=progress)
+            before, started = len(book.records), time.perf_counter()
+            progress.on_begin(records=list(book.records), max_trials=spec.search.trials, workers=workers)
+            ending = run_trials(
+                book, spec=spec, plan=_plan(setting, store), tokens=setting.tokens, on_tick=progress.on_tick
+            )
+            wall_s = time.perf_counter() - started
+            if ending == "done":
+                _measure_front(setting, store, records=book.records, progress=progress)
+        records = _conclude(store, progress=progress)
+    finally:
+        lock.release()
+    busy_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in book.records[before:])
+    return SearchResult(
+        store=store, records=records, ending=ending, wall_s=wall_s, busy_frac=busy_s / (workers * wall_s)
+    )
+
+
+def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener) -> Book:
+    spec = setting.spec
+    parameters = Parameters(setting.space)
+    studies = Studies(
+        Path(store.journal_path),
+        objectives=spec.objectives,
+        sampler=DistinctSampler(parameters, make=SAMPLERS[spec.search.sampler], seed=spec.seed),
+        pruner=make_pruner(spec.search.pruner, options=spec.search.pruner_options),
+        parameters=parameters,
+    )
+    if not studies.trials:
+        # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
+        plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
+        reference_id = setting.reference.architecture.id
+        for architecture_id in sorted(plain, key=lambda item: item != reference_id):
+            studies.enqueue(architecture_id)
+    maker = RecordMaker(
+        run_id=store.info.run_id,
+        reference_id=store.info.reference_id,
+        recipe=spec.recipe,
+        tokens=setting.tokens,
+        software=store.info.software,
+        device=pick_device(spec.resources.device).type,
+    )
+    return Book(
+        store=store,
+        studies=studies,
+        space=setting.space,
+        maker=maker,
+        checkpoints=_checkpoints(store),
+        max_trials=spec.search.trials,
+        max_concurrent=workers,
+        listener=progress,
+    )
+
+
+def _plan(setting: Setting, store: RunStore) -> TrialPlan:
+    resources = setting.spec.resources
+    return TrialPlan(
+        reference=setting.reference.architecture,
+        recipe=setting.spec.recipe,
+        device=resources.device,
+        threads=resources.cpus_per_trial,
+        measure_limit_s=resources.measure_limit_s,
+        locks=str(_folder(store)),
+        checkpoints=str(_checkpoints(store)),
+    )
+
+
+def _measure_front(setting: Setting, store: RunStore, *, records: list[Record], progress: Progress) -> None:
+    """Measure the front's latencies once more, all members in turn, with nothing else running."""
+    spec = setting.spec
+    members = front(records, objectives=spec.objectives)
+    if not members or all(OBJECTIVES[name].repeats for name in spec.objectives):
+        return
+    progress.on_phase(f"measuring the {len(members)} members of the front once more, alone")
+    task = ray.remote(num_cpus=spec.resources.cpus_per_trial, num_gpus=spec.resources.gpus_per_trial)(_measure_alone)
+    measurements: list[Measurement] = ray.get(
+        task.remote(
+            [setting.space[item.architecture_id].architecture for item in members],
+            reference=setting.reference.architecture,
+            recipe=spec.recipe,
+            device=spec.resources.device,
+            threads=spec.resources.cpus_per_trial,
+            time_limit_s=spec.resources.measure_limit_s,
+        )
+    )
+    for member, measurement in zip(members, measurements, strict=True):
+        store.revise(dataclasses.replace(member, front_latency=measurement.latency))
+
+
+def _measure_alone(
+    architectures: list[Architecture],
+    *,
+    reference: Architecture,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    time_limit_s: float,
+) -> list[Measurement]:
+    import torch
+
+    torch.set_num_threads(threads)
+    return measure_in_turn(
+        architectures,
+        reference=reference,
+        recipe=recipe,
+        device=pick_device(device),
+        time_limit_s=time_limit_s,
+        training_step=False,
+    )
+
+
+def _conclude(store: RunStore, *, progress: Progress) -> list[Record]:
+    progress.on_phase("writing the report")
+    records = store.records()
+    store.write_front(records)
+    write_report(store)
+    return records
+
+
+def _folder(store: RunStore) -> Path:
+    return Path(store.journal_path).parent
+
+
+def _checkpoints(store: RunStore) -> Path:
+    return Path(store.checkpoint_dir(0)).parent

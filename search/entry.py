@@ -1,0 +1,46 @@
+"""A trial in flight, and who hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from depthweave.reports.records import Record
+from depthweave.search.trial import TrialReport
+from depthweave.spaces.space import Candidate
+from depthweave.trainers import Evaluation
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """A trial from being given to a worker to being recorded."""
+
+    number: int
+    candidate: Candidate
+    started_at: datetime
+    last_report: TrialReport | None = None
+    evaluations: list[Evaluation] = field(default_factory=list)
+    stop_reason: str | None = None
+    error: str | None = None
+
+    def hear(self, report: TrialReport) -> list[Evaluation]:
+        """Enter a report and answer the evaluations in it that are new."""
+        self.last_report = report
+        known = {item.index for item in self.evaluations}
+        new = [item for item in report.evaluations if item.index not in known]
+        self.evaluations.extend(new)
+        return new
+
+
+class Listener(Protocol):
+    """Hears of a search as it goes; nothing it does changes the search."""
+
+    def on_start(self, entry: Entry) -> None:
+        """A trial was given to a worker."""
+
+    def on_evaluation(self, entry: Entry) -> None:
+        """A trial reported."""
+
+    def on_finish(self, record: Record) -> None:
+        """A trial ended and is recorded."""

@@ -1,0 +1,52 @@
+"""A search space as Optuna parameters: the axes as categories, and the way from their values to an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from depthweave.spaces.space import Candidate, Combination, Pattern, SearchSpace
+
+
+class Parameters:
+    """The five axes as categorical distributions; many spellings may lead to one architecture."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        axes = space.axes
+        fusions = tuple(dict.fromkeys(("none", *axes.fusions)))
+        self.space = space
+        self.architecture_ids = [item.architecture.id for item in space]
+        self.distributions: Mapping[str, BaseDistribution] = {
+            "fusion": CategoricalDistribution(fusions),
+            "dilation": CategoricalDistribution(axes.dilations),
+            "period": CategoricalDistribution(axes.periods),
+            "depth": CategoricalDistribution(axes.depths),
+            "budget": CategoricalDistribution(axes.budgets),
+        }
+
+    def architecture_id(self, values: Mapping[str, Any]) -> str | None:
+        """The architecture of a value a parameter; `None` where the combination is infeasible or a value is missing."""
+        if any(name not in values for name in self.distributions):
+            return None
+        period = values["depth"] if values["period"] == "depth" else values["period"]
+        pattern = None if values["fusion"] == "none" else Pattern(values["dilation"], period)
+        combination = Combination(values["fusion"], pattern, values["depth"], values["budget"])
+        return self.space.by_combination.get(combination)
+
+    def spelling(self, architecture_id: str) -> dict[str, Any]:
+        """A value for each parameter that leads to this architecture."""
+        item = self.space[architecture_id]
+        axes = self.space.axes
+        return {
+            "fusion": item.architecture.fusion,
+            "dilation": axes.dilations[0] if item.pattern is None else item.pattern.dilation,
+            "period": axes.periods[0] if item.pattern is None else self._period(item),
+            "depth": item.architecture.depth,
+            "budget": item.budget,
+        }
+
+    def _period(self, item: Candidate) -> int | str:
+        assert item.pattern is not None
+        return item.pattern.period if item.pattern.period in self.space.axes.periods else "depth"

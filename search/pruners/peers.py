@@ -1,0 +1,58 @@
+"""Fair pruning: an Optuna pruner that sees only the peers that cost no more than the trial it is asked about.
+
+Costs (latency, memory, parameters) are known before training. A slower, larger model may not stop a faster, smaller
+one: worse in loss, the small one may still stand on the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any, cast
+
+from optuna import Study
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+COSTS = "costs"
+"""User attribute of a trial: its costs by objective name, all minimised."""
+
+
+def should_stop(pruner: BasePruner, *, study: Study, trial: FrozenTrial) -> bool:
+    """Whether the pruner would stop the trial, asked with its fair peers alone.
+
+    `study` has one objective and the intermediate losses; its trials carry their costs in the user attribute `COSTS`.
+    """
+    fair = _FairStorage(study._storage, trial)
+    view = Study(study_name=study.study_name, storage=cast(BaseStorage, fair), sampler=study.sampler, pruner=pruner)
+    return pruner.prune(view, trial)
+
+
+def costs_no_more(peer: Mapping[str, float] | None, costs: Mapping[str, float]) -> bool:
+    """True where every cost of the peer is known and at most that of the trial."""
+    return peer is not None and all(name in peer and peer[name] <= value for name, value in costs.items())
+
+
+class _FairStorage:
+    """A study's storage with the trials that cost more than `trial` out of sight.
+
+    A view of the storage and not of the study: Optuna's Hyperband makes studies of its own from the storage.
+    """
+
+    def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
+        self._storage = storage
+        self._number = trial.number
+        self._costs: Mapping[str, float] = trial.user_attrs.get(COSTS, {})
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        return [
+            item
+            for item in trials
+            if item.number == self._number or costs_no_more(item.user_attrs.get(COSTS), self._costs)
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)

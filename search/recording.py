@@ -1,0 +1,156 @@
+"""From a trial that ended to its record, evaluations and connection weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from depthweave.reports.records import EvaluationRow, Record, State, WeightRow
+from depthweave.search.entry import Entry
+from depthweave.spaces.costs import costs_of
+from depthweave.trainers import Recipe, TokenSet
+
+
+class Rows(NamedTuple):
+    """What is kept of one trial."""
+
+    record: Record
+    evaluations: list[EvaluationRow]
+    weights: list[WeightRow]
+
+
+class Outcome(NamedTuple):
+    """How a trial ended, and why where it was not completed."""
+
+    state: State
+    reason: str | None
+
+
+def outcome_of(entry: Entry, *, crashed: bool) -> Outcome:
+    """A stopped trial is pruned, whatever it reported last; one that ended without its last evaluation has failed."""
+    if crashed:
+        return Outcome("failed", entry.error or "the worker ended without a word")
+    if entry.evaluations and entry.evaluations[-1].diverged:
+        return Outcome("diverged", f"the loss was not finite at step {entry.evaluations[-1].step}")
+    if entry.stop_reason is not None:
+        return Outcome("pruned", entry.stop_reason)
+    if not entry.evaluations or not math.isfinite(entry.evaluations[-1].loss):
+        return Outcome("failed", "the trial ended without an evaluation")
+    return Outcome("complete", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordMaker:
+    """Makes records; holds what is the same for all trials of a run."""
+
+    run_id: str
+    reference_id: str
+    recipe: Recipe
+    tokens: TokenSet
+    software: str
+    device: str
+    """Device kind for a trial that never reported."""
+
+    def rows(self, entry: Entry, *, outcome: Outcome) -> Rows:
+        """All rows of a trial that ended."""
+        record = self._record(entry, outcome)
+        key = {name: getattr(record, name) for name in ("run_id", "trial", "architecture_id", "seed")}
+        evaluations = [
+            EvaluationRow(
+                **key,
+                index=item.index,
+                step=item.step,
+                tokens=item.tokens,
+                loss=item.loss,
+                train_loss=item.train_loss,
+                bits_per_byte=item.bits_per_byte,
+                train_s=item.train_s,
+                evaluation_s=item.evaluation_s,
+            )
+            for item in entry.evaluations
+        ]
+        weights = [
+            WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
+            for item in entry.evaluations
+            for weight in item.weights
+        ]
+        return Rows(record, evaluations, weights)
+
+    def _record(self, entry: Entry, outcome: Outcome) -> Record:
+        architecture, pattern = entry.candidate.architecture, entry.candidate.pattern
+        costs = costs_of(architecture)
+        last = entry.evaluations[-1] if entry.evaluations else None
+        final = last if outcome.state == "complete" else None
+        return Record(
+            run_id=self.run_id,
+            trial=entry.number,
+            architecture_id=architecture.id,
+            seed=self.recipe.seed,
+            state=outcome.state,
+            reason=outcome.reason,
+            reference=architecture.id == self.reference_id,
+            fusion=architecture.fusion,
+            dilation=None if pattern is None else pattern.dilation,
+            period=None if pattern is None else pattern.period,
+            depth=architecture.depth,
+            width=architecture.width,
+            heads=architecture.heads,
+            feed_forward=architecture.feed_forward,
+            vocabulary=architecture.vocabulary,
+            context=architecture.context,
+            wiring=json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
+            budget=entry.candidate.budget,
+            parameters=costs.parameters,
+            embedding_parameters=costs.embedding_parameters,
+            forward_flops=costs.forward_flops,
+            kept_states=costs.kept_states,
+            perplexity=None if final is None else final.perplexity,
+            loss=None if final is None else final.loss,
+            bits_per_byte=None if final is None else final.bits_per_byte,
+            last_loss=None if last is None else last.loss,
+            last_train_loss=None if last is None else last.train_loss,
+            steps=0 if last is None else last.step,
+            tokens=0 if last is None else last.tokens,
+            tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
+            front_latency=None,
+            started_at=entry.started_at,
+            finished_at=datetime.now(UTC),
+            train_s=0.0 if last is None else last.train_s,
+            evaluation_s=0.0 if last is None else last.evaluation_s,
+            recipe=json.dumps(dataclasses.asdict(self.recipe)),
+            corpus=self.tokens.corpus,
+            corpus_sha256=self.tokens.corpus_sha256,
+            tokenizer=self.tokens.tokenizer,
+            software=self.software,
+            **self._seen_by_worker(entry),
+        )
+
+    def _seen_by_worker(self, entry: Entry) -> dict[str, Any]:
+        report = entry.last_report
+        measured = {} if report is None else dataclasses.asdict(report.measurement)
+        names = (
+            "latency",
+            "latency_low",
+            "latency_high",
+            "latency_s",
+            "reference_latency_s",
+            "step_latency",
+            "step_latency_s",
+            "reference_step_latency_s",
+            "memory_bytes",
+            "forward_memory_bytes",
+        )
+        return {
+            **{name: measured.get(name) for name in names},
+            "measure_s": measured.get("measure_s", 0.0),
+            "wall_s": 0.0 if report is None else report.wall_s,
+            "attempts": 1 if report is None else report.attempts,
+            "device": self.device if report is None else report.device,
+            "hardware": "" if report is None else report.hardware,
+            "threads": 0 if report is None else report.threads,
+            "host": "" if report is None else report.host,
+        }

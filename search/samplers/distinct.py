@@ -1,0 +1,92 @@
+"""Any Optuna sampler, over a finite set of architectures, without a repeat and without an infeasible proposal.
+
+Optuna's samplers propose parameters; on a finite space with many spellings of one graph they repeat themselves (half
+of the proposals of the default TPE). Here a repeat is drawn again before the trial exists, so the study holds no ghost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from depthweave.search.parameters import Parameters
+
+MAX_DRAWS = 32
+"""Draws of the inner sampler before the nearest untried architecture is taken."""
+
+
+class DistinctSampler(BaseSampler):
+    """Asks an inner sampler until it proposes an architecture that no trial of the study has.
+
+    The inner sampler is made anew for each trial from the run's seed and the trial's number: what it proposes depends
+    on the study alone, and a resumed search goes on as an uninterrupted one would have. Without an inner sampler the
+    space is taken in its own order. Raises `RuntimeError` where nothing is left: ask `untried` first.
+    """
+
+    def __init__(self, parameters: Parameters, *, make: Callable[[int], BaseSampler] | None, seed: int) -> None:
+        self._parameters, self._make, self._seed = parameters, make, seed
+        self._inner: BaseSampler = RandomSampler(seed=seed) if make is None else make(seed)
+
+    def untried(self, study: Study) -> list[str]:
+        """Ids of the architectures, in the space's order, that no trial has, whatever became of it."""
+        tried = {self._parameters.architecture_id(params_of(item)) for item in study.get_trials(deepcopy=False)}
+        return [item for item in self._parameters.architecture_ids if item not in tried]
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._parameters.distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if params_of(trial):  # enqueued, or continued: its architecture is known
+            return {}
+        untried = self.untried(study)
+        if not untried:
+            raise RuntimeError("DistinctSampler: every architecture of the space has been tried")
+        if self._make is None:
+            return self._parameters.spelling(untried[0])
+        seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
+        self._inner = self._make(seed)
+        wanted = set(untried)
+        for _ in range(MAX_DRAWS):
+            proposal = self._draw(study, trial)
+            if self._parameters.architecture_id(proposal) in wanted:
+                return proposal
+        return self._nearest(proposal, untried, rng=np.random.default_rng(seed))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._inner.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+    def _draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        space = self._inner.infer_relative_search_space(study, trial)
+        proposal = self._inner.sample_relative(study, trial, space) if space else {}
+        return {
+            name: proposal[name] if name in proposal else self._inner.sample_independent(study, trial, name, item)
+            for name, item in self._parameters.distributions.items()
+        }
+
+    def _nearest(self, proposal: dict[str, Any], untried: list[str], *, rng: np.random.Generator) -> dict[str, Any]:
+        """An untried architecture with most parameters in common with the proposal."""
+        spelled = [self._parameters.spelling(item) for item in untried]
+        common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in spelled])
+        return spelled[int(rng.choice(np.flatnonzero(common == common.max())))]
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters of a trial, those of a waiting one included."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return trial.params or fixed

@@ -1,0 +1,111 @@
+"""What a search needs before it starts: the text as tokens, the space, the reference, and the run's folder.
+
+Everything that can be wrong with a spec is found here, before any training.
+"""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from depthweave.reports.run import RunInfo
+from depthweave.reports.store import RunStore
+from depthweave.search.spec import Spec, SpecError, differences, load_spec, make_spec
+from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+
+_PACKAGES = ("depthweave", "torch", "ray", "optuna")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A search that can start."""
+
+    spec: Spec
+    tokens: TokenSet
+    space: SearchSpace
+    reference: Candidate
+
+
+def prepare(spec: Spec) -> Setting:
+    """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be."""
+    check_can(pick_device(spec.resources.device), recipe=spec.recipe)
+    tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
+    check_fits(tokens, recipe=spec.recipe)
+    space = space_of(spec, vocabulary=tokens.vocabulary)
+    reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
+    return Setting(spec=spec, tokens=tokens, space=space, reference=reference)
+
+
+def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
+    """The spec's space for a vocabulary."""
+    return enumerate_space(
+        Axes(
+            **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
+            vocabulary=vocabulary,
+            context=spec.recipe.context,
+        )
+    )
+
+
+def create_run(setting: Setting, *, out: Path) -> RunStore:
+    """A new run's folder with its resolved spec; `ValueError` where it already holds a run."""
+    spec, space = setting.spec, setting.space
+    info = RunInfo(
+        run_id=f"{spec.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        name=spec.name,
+        created_at=datetime.now(UTC),
+        objectives=spec.objectives,
+        reference_id=setting.reference.architecture.id,
+        corpus=setting.tokens.corpus,
+        combinations=space.num_combinations,
+        distinct=len(space),
+        infeasible=tuple(item.reason for item in space.infeasible),
+        software=software(),
+    )
+    store = RunStore.create(out, info=info, spec_yaml=spec.to_yaml())
+    if setting.tokens.tokenizer_json is not None:
+        store.write_bytes("tokenizer.json", setting.tokens.tokenizer_json.encode())
+    return store
+
+
+def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[str]) -> Spec:
+    """The spec a run goes on with: its own, with what may change taken from the given one.
+
+    Raises `SpecError` where the given spec differs in anything else, and says where.
+    """
+    own = make_spec(_yaml(store.spec_yaml), where=f"{store.where}/spec.yaml")
+    if given is None:
+        wanted = make_spec(_yaml(store.spec_yaml), overrides=overrides, where=f"{store.where}/spec.yaml")
+    else:
+        wanted = load_spec(given, overrides=overrides)
+    if different := differences(wanted, own):
+        more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+        raise SpecError(f"--resume: the spec differs from the one of {store.where}: {different[0]}{more}")
+    return wanted
+
+
+def check_same_text(store: RunStore, tokens: TokenSet) -> None:
+    """Raises `ValueError` where the corpus is no longer the one that the run's records were trained on."""
+    for record in store.records():
+        if record.corpus_sha256 != tokens.corpus_sha256:
+            raise ValueError(
+                f"--resume: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {record.corpus} "
+                f"{record.corpus_sha256[:12]}: give the same text, or start a new run"
+            )
+
+
+def software() -> str:
+    """Versions of what the numbers depend on."""
+    return ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {platform.python_version()}"])
+
+
+def _yaml(text: str) -> object:
+    import yaml
+
+    return yaml.safe_load(text)

@@ -1,0 +1,265 @@
+"""The spec of a search: what to search, on what text, how to train, what to minimise, with which resources.
+
+A spec is a frozen tree. Unknown keys are refused with the nearest known one, overrides (`recipe.steps=100`) go through
+the same checks, and what was resolved is what is saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from depthweave.reports.objectives import objective
+from depthweave.search.pruners import make_pruner
+from depthweave.search.samplers import check_sampler
+from depthweave.spaces.fusions import fusion_class
+from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpaceSpec(_Part):
+    """The axes of the space; see `depthweave.spaces.space.Axes`."""
+
+    fusions: tuple[str, ...] = ("none", "dwa", "dwatt", "concat")
+    dilations: tuple[int, ...] = (1, 2, 4)
+    periods: tuple[int | Literal["depth"], ...] = (1, 2, 4, "depth")
+    depths: tuple[int, ...] = (6, 12)
+    budgets: tuple[int, ...] = (300_000,)
+    """Parameters without the token embedding."""
+    head_width: int = 32
+    """Width of an attention head."""
+    width: int | None = None
+    """Size of a state; derived from depth and budget where absent."""
+
+    @field_validator("fusions")
+    @classmethod
+    def _known_fusions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            fusion_class(name)
+        return names
+
+    @field_validator("dilations", "periods", "depths", "budgets")
+    @classmethod
+    def _axis(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if not values:
+            raise ValueError("the list is empty: give at least one")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{list(values)} has a repeat: list each once")
+        for value in values:
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{value} is below 1: it must be a whole number of at least 1")
+        return values
+
+
+class ReferenceSpec(_Part):
+    """Which plain architecture relative speeds are measured against."""
+
+    depth: int | None = None
+    """The deepest of the space where absent."""
+    budget: int | None = None
+    """The largest of the space where absent."""
+
+
+class SearchSettings(_Part):
+    """Which architecture to try next, which trial to stop, and when to end."""
+
+    sampler: str = "tpe"
+    pruner: str = "median"
+    pruner_options: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the Optuna pruner; its steps are evaluations, counted from 1."""
+    trials: int = Field(default=24, ge=1)
+    """Architectures to try; the search ends before where the space is exhausted."""
+    time_budget_s: float | None = Field(default=None, gt=0)
+    """Seconds after which the search stops; trials in flight continue with `--resume`."""
+    retries: int = Field(default=1, ge=0)
+    """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, name: str) -> str:
+        return check_sampler(name)
+
+    @model_validator(mode="after")
+    def _known_pruner(self) -> SearchSettings:
+        make_pruner(self.pruner, options=self.pruner_options)
+        return self
+
+
+class Resources(_Part):
+    """What a trial gets, and how many run at once."""
+
+    device: str = "auto"
+    cpus_per_trial: int = Field(default=1, ge=1)
+    """Also the torch threads of a trial."""
+    gpus_per_trial: float = Field(default=0.0, ge=0.0)
+    max_concurrent: int | None = Field(default=None, ge=1)
+    """Trials at once; as many as fit where absent."""
+    measure_limit_s: float = Field(default=2.0, gt=0)
+    """Longest time for measuring one architecture's latency."""
+
+
+class Spec(_Part):
+    """One search."""
+
+    name: str = "search"
+    seed: int = Field(default=0, ge=0)
+    """Of the sampler, of every model's first weights and of the data order: trials of a search are pairs."""
+    corpus: CorpusSpec = CorpusSpec()
+    tokenizer: str = "bytes"
+    """`bytes`, or `bpe:N` for N merged tokens."""
+    space: SpaceSpec = SpaceSpec()
+    reference: ReferenceSpec = ReferenceSpec()
+    recipe: Recipe = Recipe()
+    objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
+    search: SearchSettings = SearchSettings()
+    resources: Resources = Resources()
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            objective(name)
+        if not names:
+            raise ValueError("no objective: give at least one, for example perplexity and latency")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{list(names)} names one twice: list each once")
+        if all(objective(name).cost for name in names):
+            raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
+        return names
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _known_tokenizer(cls, name: str) -> str:
+        return TokenizerSpec.parse(name).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("recipe", {}), dict):
+            recipe = {**values.get("recipe", {}), "seed": values.get("seed", 0)}
+            return {**values, "recipe": recipe}
+        return values
+
+    def to_yaml(self) -> str:
+        """The resolved spec, every default written out; `load_spec` reads it back equal."""
+        return yaml.safe_dump(to_dict(self), sort_keys=False, default_flow_style=None, width=110)
+
+
+class SpecError(ValueError):
+    """A spec that cannot be used; the message is one line."""
+
+
+def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
+    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    return make_spec({} if values is None else values, overrides=overrides, where=str(path))
+
+
+def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
+    """The spec of plain values, checked; `SpecError` names the key, what was given and what is allowed."""
+    if not isinstance(values, dict):
+        raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
+    for text in overrides:
+        values = _overridden(values, text)
+    _check_keys(values, Spec, path=())
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "spec"
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
+        raise SpecError(f"{where}: {message if message.startswith(key) else f'{key}: {message}'}{given}") from None
+
+
+def to_dict(spec: Spec) -> dict[str, Any]:
+    """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
+    values = spec.model_dump(mode="json")
+    del values["recipe"]["seed"]
+    return values
+
+
+def differences(ours: Spec, theirs: Spec) -> list[str]:
+    """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
+
+    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`) and where it runs (`resources`).
+    """
+    free = ("search.trials", "search.time_budget_s", "search.retries", "resources.", "name")
+    left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
+    return [
+        f"{key} is {left.get(key)!r}, was {right.get(key)!r}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key) and not key.startswith(free)
+    ]
+
+
+def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SpecError(f"--set {text}: write KEY=VALUE, for example --set recipe.steps=100")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SpecError(f"--set {text}: the value cannot be read as YAML") from None
+    path = key.strip().split(".")
+    root = dict(values)
+    node = root
+    for part in path[:-1]:
+        child = node.get(part) or {}
+        if not isinstance(child, dict):
+            raise SpecError(f"--set {text}: {part} has no keys of its own")
+        node[part] = dict(child)
+        node = node[part]
+    node[path[-1]] = parsed
+    return root
+
+
+def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...]) -> None:
+    known = _keys_of(part)
+    for key, value in values.items():
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
+            dotted = ".".join((*path, str(key)))
+            meant = ".".join((*path, *near))
+            if path == ("recipe",) and key == "seed":
+                meant = "seed"
+            raise SpecError(f"{dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
+        if known[key] is not None and isinstance(value, dict):
+            _check_keys(value, known[key], path=(*path, str(key)))
+        elif known[key] is not None and value is not None:
+            raise SpecError(f"{'.'.join((*path, str(key)))} is {value!r}: it must be a section with keys")
+
+
+def _keys_of(part: type) -> dict[str, Any]:
+    """The keys of a section, each with the class of its own section or `None`."""
+    if issubclass(part, BaseModel):
+        kinds = {name: item.annotation for name, item in part.model_fields.items()}
+    else:
+        kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
+    sections = (BaseModel, CorpusSpec, Recipe)
+    return {
+        name: kind if isinstance(kind, type) and issubclass(kind, sections) else None for name, kind in kinds.items()
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

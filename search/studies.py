@@ -1,0 +1,164 @@
+"""The two Optuna studies of a run, in one journal: the objectives of every trial, and the loss curves.
+
+Optuna refuses intermediate values and pruning where there are several objectives, so the curves live in a companion
+study with one. Both open in optuna-dashboard. A stopped trial is told as pruned and a crashed or diverged one as
+failed; a trial that is interrupted waits, and is the first to be asked for when the run continues.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners.peers import COSTS, should_stop
+from depthweave.search.samplers.distinct import DistinctSampler
+
+OBJECTIVES_STUDY = "objectives"
+CURVES_STUDY = "curves"
+TRIAL = "trial"
+"""User attribute of a curve: the number of its trial in the objectives study."""
+REASON = "reason"
+"""User attribute: why a trial was stopped or failed."""
+ARCHITECTURE = "architecture_id"
+
+
+class Asked(NamedTuple):
+    """A trial to run."""
+
+    number: int
+    architecture_id: str
+
+
+class Studies:
+    """Asks for trials, hears of them, and tells how they ended. One driver a journal."""
+
+    def __init__(
+        self,
+        journal: Path,
+        *,
+        objectives: Sequence[str],
+        sampler: DistinctSampler,
+        pruner: BasePruner,
+        space: Parameters,
+    ) -> None:
+        path = str(journal)
+        storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+        self._parameters, self._sampler, self._pruner = parameters, sampler, pruner
+        self.objectives = optuna.create_study(
+            study_name=OBJECTIVES_STUDY,
+            storage=storage,
+            sampler=sampler,
+            directions=["minimize"] * len(objectives),
+            load_if_exists=True,
+        )
+        if self.objectives.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self.objectives.set_metric_names(list(objectives))
+        self.curves = optuna.create_study(
+            study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
+        )
+        self._storage = storage
+        self._curve_ids = {
+            item.user_attrs[TRIAL]: item._trial_id
+            for item in self.curves.get_trials(deepcopy=False)
+            if TRIAL in item.user_attrs
+        }
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials of the objectives study, by number."""
+        return self.objectives.get_trials(deepcopy=False)
+
+    def architecture_id(self, trial: FrozenTrial) -> str | None:
+        """The architecture of a trial; `None` before its parameters are known."""
+        return self._parameters.architecture_id(trial.params)
+
+    def enqueue(self, architecture_id: str) -> None:
+        """Have an architecture tried before the sampler is asked."""
+        self.objectives.enqueue_trial(self._parameters.spelling(architecture_id))
+
+    def ask(self) -> Asked | None:
+        """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
+        waiting = any(item.state == TrialState.WAITING for item in self.trials)
+        if not waiting and not self._sampler.untried(self.objectives):
+            return None
+        trial = self.objectives.ask(dict(self._parameters.distributions))
+        architecture_id = self._parameters.architecture_id(trial.params)
+        assert architecture_id is not None
+        if ARCHITECTURE not in trial.user_attrs:
+            trial.set_user_attr(ARCHITECTURE, architecture_id)
+        self._open_curve(trial.number)
+        return Asked(trial.number, architecture_id)
+
+    def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
+        """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
+        self._storage.set_trial_user_attr(self._curve_ids[number], COSTS, dict(costs))
+
+    def report(self, number: int, *, evaluation: int, loss: float) -> None:
+        """An intermediate loss of a running trial; `evaluation` counts from 1."""
+        self._storage.set_trial_intermediate_value(self._curve_ids[number], evaluation, loss)
+
+    def should_stop(self, number: int) -> bool:
+        """What the pruner says of a running trial, asked with its fair peers alone."""
+        curve = self._storage.get_trial(self._curve_ids[number])
+        return should_stop(self._pruner, study=self.curves, trial=curve)
+
+    def complete(self, number: int, *, values: Sequence[float], loss: float) -> None:
+        """The trial trained to its end."""
+        self._finish(number, TrialState.COMPLETE, values=values, loss=loss, reason=None)
+
+    def stop(self, number: int, *, reason: str) -> None:
+        """The trial was stopped: its partial loss is nobody's result."""
+        self._finish(number, TrialState.PRUNED, values=None, loss=None, reason=reason)
+
+    def fail(self, number: int, *, reason: str) -> None:
+        """The trial crashed, or its loss was not finite."""
+        self._finish(number, TrialState.FAIL, values=None, loss=None, reason=reason)
+
+    def running(self) -> list[int]:
+        """Numbers of the trials that run, or were running when their driver died."""
+        return [item.number for item in self.trials if item.state == TrialState.RUNNING]
+
+    def release(self) -> None:
+        """Let every running trial wait, to be continued: no ghost runs for ever."""
+        for item in self.trials:
+            if item.state == TrialState.RUNNING:
+                # A trial that was created but never got all its parameters cannot be continued.
+                state = TrialState.WAITING if self.architecture_id(item) is not None else TrialState.FAIL
+                self._storage.set_trial_state_values(item._trial_id, state)
+
+    def _open_curve(self, number: int) -> None:
+        """The companion of a trial that starts or continues."""
+        if number in self._curve_ids:
+            return
+        parent = self.objectives.get_trials(deepcopy=False)[number]
+        curve = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=parent.params,
+            distributions=parent.distributions,
+            user_attrs={TRIAL: number, **parent.user_attrs},
+        )
+        self._curve_ids[number] = self._storage.create_new_trial(self.curves._study_id, template_trial=curve)
+
+    def _finish(
+        self, number: int, state: TrialState, *, values: Sequence[float] | None, loss: float | None, reason: str | None
+    ) -> None:
+        self._open_curve(number)
+        curve_id = self._curve_ids[number]
+        trial_id = self.objectives.get_trials(deepcopy=False)[number]._trial_id
+        if reason is not None:
+            self._storage.set_trial_user_attr(curve_id, REASON, reason)
+            self._storage.set_trial_user_attr(trial_id, REASON, reason)
+        self._storage.set_trial_state_values(curve_id, state, None if loss is None else [loss])
+        self.objectives.tell(number, values=values, state=state)

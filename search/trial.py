@@ -1,0 +1,171 @@
+"""A Ray Tune trial: measure one architecture, train it, and hand over an evaluation at a time.
+
+A class trainable, so that Ray keeps the process and its loaded torch for the next trial: a new process costs seconds,
+a reset almost nothing. The trial keeps its own checkpoint in the run folder; Ray's are not used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray.tune import Trainable
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.spaces.files import MODEL_FILE, save_model
+from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet, TrainingState, hardware, train
+from depthweave.trainers.measure import measure
+
+STATE_FILE = "state.pt"
+PROGRESS_FILE = "progress.json"
+REPORT = "report"
+"""Key of the `TrialReport` in a Tune result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """What all trials of a run share."""
+
+    reference: Architecture
+    """What latencies are relative to."""
+    recipe: Recipe
+    device: str
+    threads: int
+    """Torch threads of a trial on a CPU."""
+    measure_limit_s: float
+    locks: str
+    """Folder of the file locks, one a machine, that trials hold while they measure."""
+    checkpoints: str
+    """Folder of all trials' checkpoints, on a path that every worker sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialReport:
+    """What a trial tells its driver at one evaluation."""
+
+    measurement: Measurement
+    evaluations: tuple[Evaluation, ...]
+    """Those that the driver has not seen; all of them after a trial was continued."""
+    wall_s: float
+    """Time of the trial on its workers so far, without the times it lay interrupted."""
+    attempts: int
+    """Times the trial was started."""
+    device: str
+    hardware: str
+    threads: int
+    host: str
+
+
+def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
+    """Where a trial keeps its checkpoint and weights."""
+    return Path(checkpoints) / f"trial-{number:05d}"
+
+
+def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
+    """What only a running trial needs is gone, and the weights too where they are nobody's result."""
+    if keep_weights:
+        for name in (STATE_FILE, PROGRESS_FILE):
+            (folder / name).unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class ArchitectureTrial(Trainable):
+    """Config: `trial` (its number) and `architecture` (as `Architecture.to_dict`)."""
+
+    def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
+        self._tokens, self._plan = tokens, plan
+        torch.set_num_threads(plan.threads)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._measurement is None:
+            self._measurement = self._measure()
+        evaluation = next(self._evaluations, None)
+        if evaluation is not None:
+            self._history.append(evaluation)
+            self._unseen.append(evaluation)
+        done = evaluation is None or evaluation.diverged or evaluation.step == self._plan.recipe.steps
+        self._save(final=done)
+        report = TrialReport(
+            measurement=self._measurement,
+            evaluations=tuple(self._unseen),
+            wall_s=self._wall_s(),
+            attempts=self._attempts,
+            device=self._state.device.type,
+            hardware=hardware(self._state.device),
+            threads=torch.get_num_threads(),
+            host=platform.node(),
+        )
+        self._unseen = []
+        return {REPORT: report, "done": done}
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._started = time.perf_counter()
+        self._folder = trial_folder(self._plan.checkpoints, config["trial"])
+        self._architecture = Architecture.from_dict(config["architecture"])
+        self._measurement: Measurement | None = None
+        self._history: list[Evaluation] = []
+        self._earlier_s, self._attempts = 0.0, 1
+        if (self._folder / STATE_FILE).exists():
+            self._state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
+            self._read_progress()
+        else:
+            self._state = TrainingState.start(self._architecture, recipe=self._plan.recipe, device=self._plan.device)
+        self._unseen = list(self._history)
+        self._evaluations: Iterator[Evaluation] = train(self._state, self._tokens)
+
+    def _measure(self) -> Measurement:
+        return measure(
+            self._architecture,
+            reference=self._plan.reference,
+            recipe=self._plan.recipe,
+            device=self._state.device,
+            time_limit_s=self._plan.measure_limit_s,
+            lock=Path(self._plan.locks) / f"measure-{platform.node()}.lock",
+        )
+
+    def _save(self, *, final: bool) -> None:
+        """The trial can go on from here; after its end only the weights stay."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # The progress first: evaluations beyond the saved state are dropped on loading, and made again, the same.
+        progress = {
+            "wall_s": self._wall_s(),
+            "attempts": self._attempts,
+            "measurement": None if self._measurement is None else dataclasses.asdict(self._measurement),
+            "evaluations": [dataclasses.asdict(item) for item in self._history],
+        }
+        scratch = self._folder / f".{PROGRESS_FILE}"
+        scratch.write_text(json.dumps(progress), encoding="utf-8")
+        scratch.replace(self._folder / PROGRESS_FILE)
+        self._state.save(self._folder / STATE_FILE)
+        if final and not self._state.diverged:
+            save_model(self._folder / MODEL_FILE, self._state.model)
+
+    def _read_progress(self) -> None:
+        progress = json.loads((self._folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        self._earlier_s, self._attempts = progress["wall_s"], progress["attempts"] + 1
+        if progress["measurement"] is not None:
+            self._measurement = Measurement(**progress["measurement"])
+        for values in progress["evaluations"]:
+            weights = tuple(ConnectionWeight(*item) for item in values.pop("weights"))
+            evaluation = Evaluation(**values, weights=weights)
+            if evaluation.step <= self._state.step:
+                self._history.append(evaluation)
+
+    def _wall_s(self) -> float:
+        return self._earlier_s + time.perf_counter() - self._started

@@ -1,0 +1,114 @@
+"""The Ray Tune loop of a search: trials run until the book has no more, time is up, or the user stops it."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from depthweave.search.book import Book
+from depthweave.search.scheduler import BookScheduler
+from depthweave.search.searcher import BookSearcher
+from depthweave.search.spec import Spec
+from depthweave.search.trial import ArchitectureTrial, TrialPlan
+from depthweave.trainers import TokenSet
+
+Ending = Literal["done", "time", "interrupted"]
+
+
+def run_trials(book: Book, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, on_tick: Callable[[], None]) -> Ending:
+    """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue."""
+    with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
+        watch = _Watch(signalled, deadline=_deadline(spec.search.time_budget_s), on_tick=on_tick)
+        trainable = tune.with_resources(
+            tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
+            {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
+        )
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=BookSearcher(book),
+                scheduler=BookScheduler(book),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=_directory_name,
+            ),
+            # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=spec.search.retries),
+                callbacks=[watch],
+            ),
+        )
+        try:
+            tuner.fit()
+        except _SearchEnd as end:
+            return end.ending
+        finally:
+            book.close()
+    return "done"
+
+
+class _SearchEnd(BaseException):
+    """Leaves Tune's loop at once. Not an `Exception`: Tune would first wait for its workers to end their steps."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending = ending
+
+
+class _Watch(tune.Callback):
+    """Looks at the clock and the signals between two events, where journal and store are whole."""
+
+    def __init__(self, signalled: threading.Event, *, deadline: float, on_tick: Callable[[], None]) -> None:
+        self._signalled, self._deadline, self._on_tick = signalled, deadline, on_tick
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._signalled.is_set():
+            raise _SearchEnd("interrupted")
+        if time.monotonic() > self._deadline:
+            raise _SearchEnd("time")
+        self._on_tick()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one acts as ever. Off the main thread there are no signals."""
+    signalled = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield signalled
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    former = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signalled.set()
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
+
+    for kind in kinds:
+        signal.signal(kind, note)
+    try:
+        yield signalled
+    finally:
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
+
+
+def _deadline(time_budget_s: float | None) -> float:
+    return float("inf") if time_budget_s is None else time.monotonic() + time_budget_s
+
+
+def _directory_name(trial: Trial) -> str:
+    """Tune would make a folder's name of the whole architecture."""
+    return str(trial.trial_id)

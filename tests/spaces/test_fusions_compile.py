@@ -1,0 +1,99 @@
+"""Compiled models: one graph for the whole model, and the numbers of the uncompiled one, forward and backward.
+
+The fast tests trace and differentiate with everything but the code generator; the slow ones generate code as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.wiring import Wiring, strided_wiring
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def _model(fusion: str, wiring: Wiring) -> Decoder:
+    architecture = Architecture(
+        fusion=fusion, wiring=wiring, width=16, heads=2, feed_forward=24, vocabulary=13, context=12
+    )
+    model = Decoder(architecture, seed=1)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.fusion.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+    return model
+
+
+def _tokens(num_sequences: int = 2) -> Tensor:
+    return (torch.arange(num_sequences * 12) * 5 % 13).view(num_sequences, 12)
+
+
+def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
+    tokens_BT = _tokens()
+    targets_BT = tokens_BT.roll(-1, dims=1)
+    expected_logits = model(tokens_BT)
+    expected = model.loss(tokens_BT, targets_BT)
+    expected.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+
+    counter = CompileCounterWithBackend(backend)
+    compiled = torch.compile(model.loss, fullgraph=True, backend=counter)
+    # Three steps with the same shapes: a graph is made once, neither once a site nor once a step.
+    for _ in range(3):
+        model.zero_grad()
+        loss = compiled(tokens_BT, targets_BT)
+        loss.backward()
+    assert counter.frame_count == 1
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
+    with torch.no_grad():
+        logits = torch.compile(model, fullgraph=True, backend=backend)(tokens_BT)
+    torch.testing.assert_close(logits, expected_logits.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
+    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(4)), "aot_eager")
+
+
+@pytest.mark.parametrize("wiring", [strided_wiring(5, dilation=2, period=2), strided_wiring(4, period=4)])
+def test_traced_dwa_of_other_wirings_is_one_graph_and_equals_eager(wiring: Wiring) -> None:
+    _assert_compiled_equals_eager(_model("dwa", wiring), "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [12, 24])
+def test_generated_code_of_a_deep_model_equals_eager(fusion_name: str, depth: int) -> None:
+    # dwatt at every site of 24 blocks is a graph no one would train: its period is the depth there.
+    period = depth if fusion_name == "dwatt" else 1
+    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(depth, period=period)), "inductor")
+
+
+@pytest.mark.slow
+def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
+    model = _model(fusion_name, strided_wiring(4))
+    tokens_BT = _tokens()
+    compiled = torch.compile(model, fullgraph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, found = model(tokens_BT), compiled(tokens_BT)
+    found.float().sum().backward()
+    # The generated code rounds at other places: both are bfloat16, good to 0.4 % an operation.
+    assert (found.float() - expected.float()).norm() < 0.04 * expected.float().norm()
+
+
+@pytest.mark.slow
+def test_generated_code_of_a_small_model_equals_eager(fusion_name: str) -> None:
+    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3)), "inductor")

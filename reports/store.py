@@ -11,6 +11,7 @@ corrected by writing a later revision of it (`revise`); `parts.py` states which 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
@@ -34,6 +35,8 @@ from depthweave.reports.run import RunInfo, from_json, to_json
 
 _LOOSE_PARTS = 512
 """`append` gathers parts into a batch when more than this many stand alone."""
+
+_COPY_BYTES = 8 * 2**20
 
 
 class RunStore:
@@ -179,6 +182,14 @@ class RunStore:
     def write_bytes(self, name: str, data: bytes) -> None:
         """A file of the run folder is whole and new."""
         write_whole(self._filesystem, f"{self._root}/{name}", data)
+
+    def copy_out(self, name: str, path: str | os.PathLike[str]) -> None:
+        """A local copy of a file of the run folder, in pieces: weights may be larger than memory."""
+        with (
+            self._filesystem.open_input_stream(f"{self._root}/{name}", compression=None) as source,
+            open(path, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target, _COPY_BYTES)
 
     def _check(self, record: Record) -> None:
         if record.run_id != self.info.run_id:

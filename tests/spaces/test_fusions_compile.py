@@ -17,6 +17,10 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 
+# The code generator's own imports use what torch itself has deprecated.
+_generates_code = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
@@ -43,7 +47,6 @@ def _tokens(num_sequences: int = 2) -> Tensor:
 def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
     tokens_BT = _tokens()
     targets_BT = tokens_BT.roll(-1, dims=1)
-    expected_logits = model(tokens_BT)
     expected = model.loss(tokens_BT, targets_BT)
     expected.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -60,21 +63,14 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
-    with torch.no_grad():
-        logits = torch.compile(model, fullgraph=True, backend=backend)(tokens_BT)
-    torch.testing.assert_close(logits, expected_logits.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
-    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(4)), "aot_eager")
-
-
-@pytest.mark.parametrize("wiring", [strided_wiring(5, dilation=2, period=2), strided_wiring(4, period=4)])
-def test_traced_dwa_of_other_wirings_is_one_graph_and_equals_eager(wiring: Wiring) -> None:
-    _assert_compiled_equals_eager(_model("dwa", wiring), "aot_eager")
+    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
 
 @pytest.mark.slow
+@_generates_code
 @pytest.mark.parametrize("depth", [12, 24])
 def test_generated_code_of_a_deep_model_equals_eager(fusion_name: str, depth: int) -> None:
     # dwatt at every site of 24 blocks is a graph no one would train: its period is the depth there.
@@ -83,6 +79,7 @@ def test_generated_code_of_a_deep_model_equals_eager(fusion_name: str, depth: in
 
 
 @pytest.mark.slow
+@_generates_code
 def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
     model = _model(fusion_name, strided_wiring(4))
     tokens_BT = _tokens()
@@ -95,5 +92,6 @@ def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
 
 
 @pytest.mark.slow
+@_generates_code
 def test_generated_code_of_a_small_model_equals_eager(fusion_name: str) -> None:
     _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3)), "inductor")

@@ -49,7 +49,7 @@ class Studies:
         objectives: Sequence[str],
         sampler: DistinctSampler,
         pruner: BasePruner,
-        space: Parameters,
+        parameters: Parameters,
     ) -> None:
         path = str(journal)
         storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))

@@ -28,30 +28,24 @@ def run_trials(book: Book, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, on_
     """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue."""
     with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
         watch = _Watch(signalled, deadline=_deadline(spec.search.time_budget_s), on_tick=on_tick)
-        trainable = tune.with_resources(
-            tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
-            {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
-        )
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
+        try:
+            # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
+            tune.run(
+                tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
+                resources_per_trial={"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
                 search_alg=BookSearcher(book),
                 scheduler=BookScheduler(book),
                 num_samples=-1,
                 reuse_actors=True,
-                trial_dirname_creator=_directory_name,
-            ),
-            # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
-            run_config=tune.RunConfig(
+                max_failures=spec.search.retries,
+                raise_on_failed_trial=False,
+                callbacks=[watch],
+                verbose=0,
+                # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
                 name="tune",
                 storage_path=scratch,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=spec.search.retries),
-                callbacks=[watch],
-            ),
-        )
-        try:
-            tuner.fit()
+                trial_dirname_creator=_directory_name,
+            )
         except _SearchEnd as end:
             return end.ending
         finally:

@@ -1,0 +1,166 @@
+"""The command `depthweave`: space, search, show, report, export, train.
+
+Errors are one line that says what was given, what is allowed and what to do, with exit code 2; `--debug` adds the
+traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="depthweave",
+    help="Search how the layers of a transformer should feed each other, at measured cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_DEBUG = "--debug"
+
+SpecFile = Annotated[Path, typer.Argument(help="Spec of the search, YAML.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. recipe.steps=100.")
+]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or s3://, gs://.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> NoReturn:
+    """Entry point: run the command line; every expected error becomes one line and exit code 2."""
+    arguments = [item for item in sys.argv[1:] if item != _DEBUG]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        sys.exit(app(arguments, standalone_mode=True))
+    except (ValueError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        Console(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"depthweave {version('depthweave')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: depthweave space examples/quick.yaml")
+def space(spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print a search space: combinations, distinct architectures, infeasible entries with reasons, and a table."""
+    from depthweave.search.commands.space import print_space
+
+    print_space(spec, overrides=overrides or [], as_json=as_json)
+
+
+@app.command(epilog="Example: depthweave search examples/quick.yaml --out runs/quick")
+def search(
+    spec: Annotated[Path | None, typer.Argument(help="Spec of the search; with --resume the run's own.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/NAME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster: HOST:PORT, ray://HOST:PORT or auto.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Architectures to try.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option("--time-budget", help="When to stop: seconds, or 90s, 30m, 2h.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of sampler, weights and data order.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Search: train, prune, keep the front, report. Ctrl-C ends tidily; --resume goes on."""
+    from depthweave.search.commands.search import run
+
+    sets = list(overrides or [])
+    if trials is not None:
+        sets.append(f"search.trials={trials}")
+    if time_budget is not None:
+        sets.append(f"search.time_budget_s={_seconds(time_budget)}")
+    if seed is not None:
+        sets.append(f"seed={seed}")
+    raise typer.Exit(run(spec, out=out, resume=resume, address=address, overrides=sets))
+
+
+@app.command(epilog="Example: depthweave show runs/quick --json")
+def show(run: RunFolder, as_json: AsJson = False) -> None:
+    """Print the front of a run as a table."""
+    from depthweave.search.commands.results import show_front
+
+    show_front(run, as_json=as_json)
+
+
+@app.command(epilog="Example: depthweave report runs/quick")
+def report(run: RunFolder) -> None:
+    """Write the report of a run: one HTML file that works offline."""
+    from depthweave.search.commands.results import make_report
+
+    make_report(run)
+
+
+@app.command(epilog="Example: depthweave export runs/quick --select knee --where 'latency<=1.1' --out exports/knee")
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.", show_default=False)],
+    select: Annotated[
+        str, typer.Option("--select", help="best, knee, fastest, smallest, or id:ARCHITECTURE.")
+    ] = "best",
+    where: Annotated[str | None, typer.Option("--where", help="Conditions, e.g. 'latency<=0.9, depth==12'.")] = None,
+) -> None:
+    """Export one architecture of a run: its files, weights, metrics and model card."""
+    from depthweave.search.commands.results import export_selected
+
+    export_selected(run, out=out, select=select, where=where)
+
+
+@app.command(
+    epilog="Example: depthweave train exports/best/architecture.yaml --corpus stdlib --tokens 2M --out models/a"
+)
+def train(
+    architecture: Annotated[Path, typer.Argument(help="architecture.yaml of an export.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write; an interrupted one goes on.", show_default=False)
+    ],
+    corpus: Annotated[
+        str, typer.Option("--corpus", help="stdlib, hub:NAME, or files, folders and globs with commas between.")
+    ] = "stdlib",
+    tokens: Annotated[str, typer.Option("--tokens", help="Tokens to train on, e.g. 500k or 20M.")] = "1M",
+    further: Annotated[
+        bool, typer.Option("--further", help="Start from the weights beside architecture.yaml, not anew.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. batch=32.")
+    ] = None,
+) -> None:
+    """Train an exported architecture, anew or further."""
+    from depthweave.search.commands.train import train_architecture
+
+    train_architecture(architecture, out=out, corpus=corpus, tokens=tokens, further=further, overrides=overrides or [])
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise ValueError(f"--time-budget {text}: give seconds, or a number with s, m, h or d") from None

@@ -1,0 +1,46 @@
+"""`depthweave show`, `report` and `export`: what a run found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from depthweave.reports.export import export
+from depthweave.reports.page import write_report
+from depthweave.reports.selection import select as select_record
+from depthweave.reports.store import RunStore
+from depthweave.reports.table import front_rows, front_table
+
+
+def show_front(run: str, *, as_json: bool) -> None:
+    """Print the front of a run."""
+    store = RunStore.open(run)
+    records, objectives = store.records(), store.info.objectives
+    if as_json:
+        print(json.dumps(front_rows(records, objectives=objectives), indent=2))
+    else:
+        Console().print(front_table(records, objectives=objectives))
+    _print_problems(store)
+
+
+def make_report(run: str) -> None:
+    """Write the report and print where it stands."""
+    store = RunStore.open(run)
+    print(write_report(store))
+    _print_problems(store)
+
+
+def export_selected(run: str, *, out: Path, select: str, where: str | None) -> None:
+    """Export the selected record and say what it is."""
+    store = RunStore.open(run)
+    record = select_record(store.records(), how=select, objectives=store.info.objectives, where=where)
+    export(store, record, out=out)
+    print(f"{out}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
+    _print_problems(store)
+
+
+def _print_problems(store: RunStore) -> None:
+    for line in store.problems:
+        Console(stderr=True).print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)

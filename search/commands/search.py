@@ -1,0 +1,83 @@
+"""`depthweave search`: run or continue a search and say what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+
+from depthweave.reports.store import RunStore
+from depthweave.reports.table import front_table
+from depthweave.search.driver import SearchResult, run_search
+from depthweave.search.progress import LiveProgress, PlainProgress
+from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
+from depthweave.search.spec import load_spec
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by the habit of shells."""
+
+
+def run(
+    spec_file: Path | None, *, out: Path | None, resume: bool, address: str | None, overrides: Sequence[str]
+) -> int:
+    """Search, print the front, and answer the exit code."""
+    console = Console()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    setting, store = _resumed(spec_file, out, overrides) if resume else _begun(spec_file, out, overrides)
+    objectives = setting.spec.objectives
+    if console.is_terminal:
+        with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
+            result = run_search(setting, store, address=address, progress=live)
+    else:
+        plain = PlainProgress(console, objectives=objectives)
+        result = run_search(setting, store, address=address, progress=plain)
+    _print_result(console, result, objectives=objectives)
+    return INTERRUPTED if result.ending == "interrupted" else 0
+
+
+def _begun(spec_file: Path | None, out: Path | None, overrides: Sequence[str]) -> tuple[Setting, RunStore]:
+    if spec_file is None:
+        raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
+    spec = load_spec(spec_file, overrides=overrides)
+    out = Path("runs") / spec.name if out is None else out
+    _check_local(out)
+    if (out / "run.json").exists():
+        raise ValueError(f"{out} already holds a run: continue it with --resume or name another folder with --out")
+    setting = prepare(spec)
+    return setting, create_run(setting, out=out)
+
+
+def _resumed(spec_file: Path | None, out: Path | None, overrides: Sequence[str]) -> tuple[Setting, RunStore]:
+    if out is None:
+        raise ValueError("--resume: say which run with --out RUN")
+    _check_local(out)
+    store = RunStore.open(out)
+    setting = prepare(spec_to_resume(store, given=spec_file, overrides=overrides))
+    check_same_text(store, setting.tokens)
+    return setting, store
+
+
+def _check_local(out: Path) -> None:
+    if ":/" in str(out):
+        raise ValueError(f"--out {out}: a search writes to a local or shared folder, not to object storage")
+
+
+def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
+    where = result.store.where
+    console.print(front_table(result.records, objectives=objectives))
+    for line in result.store.problems:
+        console.print(f"left out: {line}", markup=False, highlight=False, style="yellow")
+    ended = {
+        "done": f"{len(result.records)} trials",
+        "time": f"{len(result.records)} trials; the time budget is spent: `depthweave search --resume --out {where}`",
+        "interrupted": f"{len(result.records)} trials kept; go on with `depthweave search --resume --out {where}`",
+    }[result.ending]
+    lines = [
+        f"{ended}; {result.wall_s:.0f} s, {result.busy_frac:.0%} of the workers' time measuring, training, evaluating",
+        f"report: {result.store.report_path}",
+        f"export: depthweave export {where} --select knee --out exports/knee",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,130 @@
+"""`depthweave train`: train an exported architecture anew or further, and keep it as an export keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from depthweave.spaces import load, read_architecture, save_model, write_architecture
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
+from depthweave.trainers import CorpusSpec, Evaluation, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
+
+STATE_FILE = "state.pt"
+TOKENIZER_FILE = "tokenizer.json"
+METRICS_FILE = "metrics.json"
+
+
+def train_architecture(
+    path: Path, *, out: Path, corpus: str, tokens: str, further: bool, overrides: Sequence[str]
+) -> None:
+    """Train and write the model; an interrupted training in the same folder goes on from its last evaluation."""
+    console = Console()
+    architecture = read_architecture(path)
+    source = path.parent
+    token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
+    recipe = _recipe(architecture, num_tokens=_count(tokens), overrides=overrides)
+    state = _state(architecture, recipe, out=out, source=source if further else None)
+    console.print(
+        f"{architecture.fusion}, {architecture.depth} blocks, width {architecture.width} on {token_set.corpus}: "
+        f"{recipe.steps} steps of {recipe.tokens_per_step} tokens, from step {state.step}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    last: Evaluation | None = None
+    for last in train(state, token_set):
+        state.save(out / STATE_FILE)
+        console.print(_line(last), highlight=False, soft_wrap=True)
+    if last is None:
+        console.print(f"{out} is already trained to its end", soft_wrap=True)
+        return
+    if last.diverged:
+        raise ValueError(f"the loss was not finite at step {last.step}: lower it with --set learning_rate=...")
+    _write(out, state, last, tokens=token_set)
+    console.print(f"{out}: perplexity {last.perplexity:.3f}", highlight=False, soft_wrap=True)
+
+
+def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> TokenSet:
+    if corpus == "stdlib":
+        spec = CorpusSpec()
+    elif corpus.startswith("hub:"):
+        spec = CorpusSpec(kind="hub", dataset=corpus.removeprefix("hub:"))
+    else:
+        spec = CorpusSpec(kind="files", paths=tuple(item.strip() for item in corpus.split(",")))
+    text = load_corpus(spec)
+    if tokenizer.exists():
+        return tokenise(text, tokenizer=tokenizer.read_text(encoding="utf-8"))
+    found = tokenise(text)
+    if found.vocabulary != architecture.vocabulary:
+        raise ValueError(
+            f"{tokenizer}: no such file, and the architecture has {architecture.vocabulary} tokens where bytes have "
+            f"{found.vocabulary}: put the tokenizer beside architecture.yaml"
+        )
+    return found
+
+
+def _recipe(architecture: Architecture, *, num_tokens: int, overrides: Sequence[str]) -> Recipe:
+    known = {item.name for item in dataclasses.fields(Recipe)}
+    values: dict[str, Any] = {"context": architecture.context}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if key not in known or not equals:
+            near = get_close_matches(key, known, n=1, cutoff=0.0)
+            raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
+        values[key] = yaml.safe_load(value)
+    try:
+        first = Recipe(**values)
+        steps = values.get("steps", max(1, round(num_tokens / first.tokens_per_step)))
+        return dataclasses.replace(first, steps=steps, num_evaluations=min(first.num_evaluations, steps))
+    except TypeError as error:
+        raise ValueError(f"--set: a value has the wrong type ({error})") from None
+
+
+def _state(architecture: Architecture, recipe: Recipe, *, out: Path, source: Path | None) -> TrainingState:
+    if (out / STATE_FILE).exists():
+        state = TrainingState.load(out / STATE_FILE, device="auto")
+        if (state.architecture, state.recipe) != (architecture, recipe):
+            raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
+        return state
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"--out {out}: the folder is not empty; name a new one")
+    model = None if source is None else load(source).train()
+    return TrainingState.start(architecture, recipe=recipe, model=model)
+
+
+def _write(out: Path, state: TrainingState, last: Evaluation, *, tokens: TokenSet) -> None:
+    write_architecture(out / ARCHITECTURE_FILE, state.architecture)
+    save_model(out / MODEL_FILE, state.model)
+    if tokens.tokenizer_json is not None:
+        (out / TOKENIZER_FILE).write_text(tokens.tokenizer_json, encoding="utf-8")
+    metrics = {name: getattr(last, name) for name in ("step", "tokens", "loss", "perplexity", "bits_per_byte")}
+    metrics |= {"corpus": tokens.corpus, "corpus_sha256": tokens.corpus_sha256}
+    metrics |= {"recipe": dataclasses.asdict(state.recipe)}
+    (out / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _line(item: Evaluation) -> str:
+    return (
+        f"step {item.step}: {item.tokens:,} tokens, loss {item.loss:.4f}, perplexity {item.perplexity:.3f}, "
+        f"{item.bits_per_byte:.3f} bits a byte"
+    )
+
+
+def _count(text: str) -> int:
+    units = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+    number, unit = (text[:-1], units[text[-1].lower()]) if text[-1:].lower() in units else (text, 1)
+    try:
+        found = round(float(number) * unit)
+    except ValueError:
+        raise ValueError(f"--tokens {text}: give a number, such as 500k or 20M") from None
+    if found < 1:
+        raise ValueError(f"--tokens {text}: give at least one token")
+    return found

@@ -1,0 +1,222 @@
+"""What a search shows while it runs: a live table on a terminal, else one plain line an event."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.records import Record
+from depthweave.search.entry import Entry
+from depthweave.spaces.space import Candidate
+
+_REFRESH_S = 0.5
+
+
+def label_of(candidate: Candidate) -> str:
+    """An architecture in a few characters: `dwa 4x1, 12 blocks`."""
+    pattern = "" if candidate.pattern is None else f" {candidate.pattern.dilation}x{candidate.pattern.period}"
+    return f"{candidate.architecture.fusion}{pattern}, {candidate.architecture.depth} blocks"
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Numbers of a search so far; both displays draw from it."""
+
+    objectives: tuple[str, ...]
+    max_trials: int = 0
+    workers: int = 0
+    records: list[Record] = field(default_factory=list)
+    running: dict[int, Entry] = field(default_factory=dict)
+    started: float = 0.0
+    """Of this part of the run."""
+    before: int = 0
+    """Records of earlier parts."""
+
+    def count(self, state: str) -> int:
+        """Records that ended so."""
+        return sum(item.state == state for item in self.records)
+
+    @property
+    def front_size(self) -> int:
+        """Members of the joint front."""
+        return len(front(self.records, objectives=self.objectives))
+
+    @property
+    def hypervolume_frac(self) -> float:
+        """Share of the box from the best of each objective to beyond the worst that the front dominates."""
+        points = points_of(complete(self.records, objectives=self.objectives), objectives=self.objectives)
+        if not len(points):
+            return 0.0
+        return hypervolume_frac(points, ideal=points.min(axis=0), reference=reference_point(points))
+
+    @property
+    def best_perplexity(self) -> float | None:
+        """Lowest of the complete trials."""
+        return min((item.perplexity for item in self.records if item.perplexity is not None), default=None)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens trained on a second, all workers together, in this part of the run."""
+        ours = sum(item.tokens for item in self.records[self.before :])
+        ours += sum(item.evaluations[-1].tokens for item in self.running.values() if item.evaluations)
+        return ours / max(1e-9, time.monotonic() - self.started)
+
+    @property
+    def left_s(self) -> float | None:
+        """Time to the last trial, from the rate so far; `None` before the first has ended."""
+        done = len(self.records) - self.before
+        if done < 1:
+            return None
+        return (self.max_trials - len(self.records)) * (time.monotonic() - self.started) / done
+
+
+class PlainProgress:
+    """One line an event, for logs and pipes."""
+
+    def __init__(self, console: Console, *, objectives: tuple[str, ...]) -> None:
+        self._console = console
+        self._tally = Tally(objectives=objectives)
+
+    def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
+        self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
+        known = f", {len(records)} known" if records else ""
+        self._print(f"search: up to {max_trials} trials{known}, {workers} at once")
+
+    def on_start(self, entry: Entry) -> None:
+        self._tally.running[entry.number] = entry
+        self._print(f"trial {entry.number} starts: {label_of(entry.candidate)} ({entry.candidate.architecture.id})")
+
+    def on_evaluation(self, entry: Entry) -> None:
+        pass
+
+    def on_finish(self, record: Record) -> None:
+        self._tally.running.pop(record.trial, None)
+        self._tally.records.append(record)
+        self._print(f"trial {record.trial} {_ending(record)}; {_summary(self._tally)}")
+
+    def on_tick(self) -> None:
+        pass
+
+    def on_phase(self, text: str) -> None:
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        # No markup and no wrapping: a line an event, whatever a name holds.
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveProgress:
+    """A table that is drawn anew in place; use as a context manager around the search."""
+
+    def __init__(self, console: Console, *, name: str, objectives: tuple[str, ...]) -> None:
+        self._name = name
+        self._tally = Tally(objectives=objectives)
+        self._phase = "preparing"
+        self._drawn = 0.0
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> LiveProgress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
+        self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
+        self.on_phase("training")
+
+    def on_start(self, entry: Entry) -> None:
+        self._tally.running[entry.number] = entry
+        self._draw()
+
+    def on_evaluation(self, entry: Entry) -> None:
+        self.on_tick()
+
+    def on_finish(self, record: Record) -> None:
+        self._tally.running.pop(record.trial, None)
+        self._tally.records.append(record)
+        self._draw()
+
+    def on_tick(self) -> None:
+        if time.monotonic() - self._drawn > _REFRESH_S:
+            self._draw()
+
+    def on_phase(self, text: str) -> None:
+        self._phase = text
+        if text != "training":
+            self._tally.running.clear()
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        self._live.update(Group(self._head(), self._running()), refresh=True)
+
+    def _head(self) -> Text:
+        tally = self._tally
+        line = Text.assemble((self._name, "bold"), f"  {self._phase}")
+        if tally.max_trials:
+            line.append(f"  {_clock(time.monotonic() - tally.started)}")
+            if tally.left_s is not None and tally.running:
+                line.append(f", about {_clock(tally.left_s)} left", style="dim")
+            line.append("\n" + _summary(tally))
+        return line
+
+    def _running(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._tally.running))
+        for head in ("trial", "architecture"):
+            table.add_column(head, style="dim" if head == "trial" else "")
+        for head in ("tokens", "loss", "latency"):
+            table.add_column(head, justify="right")
+        for number, entry in sorted(self._tally.running.items()):
+            last = entry.evaluations[-1] if entry.evaluations else None
+            report = entry.last_report
+            table.add_row(
+                str(number),
+                label_of(entry.candidate),
+                "measuring" if last is None else f"{last.tokens:,}",
+                "" if last is None else f"{last.loss:.3f}",
+                "" if report is None else f"{report.measurement.latency:.2f}x",
+            )
+        return table
+
+
+def _begun(objectives: tuple[str, ...], *, records: list[Record], max_trials: int, workers: int) -> Tally:
+    return Tally(
+        objectives=objectives,
+        max_trials=max_trials,
+        workers=workers,
+        records=list(records),
+        started=time.monotonic(),
+        before=len(records),
+    )
+
+
+def _summary(tally: Tally) -> str:
+    parts = [f"{len(tally.records)}/{tally.max_trials} trials", f"{len(tally.running)} running"]
+    parts.append(f"{tally.count('pruned')} stopped early")
+    if failed := tally.count("failed") + tally.count("diverged"):
+        parts.append(f"{failed} failed")
+    parts.append(f"front {tally.front_size} (hypervolume {tally.hypervolume_frac:.2f})")
+    if tally.best_perplexity is not None:
+        parts.append(f"best perplexity {tally.best_perplexity:.3f}")
+    parts.append(f"{tally.tokens_per_s:,.0f} tokens/s")
+    return ", ".join(parts)
+
+
+def _ending(record: Record) -> str:
+    if record.state == "complete":
+        return f"complete: perplexity {record.perplexity:.3f}, latency {record.latency:.2f}x"
+    return f"{record.state}: {record.reason}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

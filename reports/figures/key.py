@@ -1,0 +1,55 @@
+"""The key to colours and markers, once for all figures, as small drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
+from depthweave.reports.records import Record
+
+# Outlines in a box of 16 x 16.
+_OUTLINES = {
+    "circle": "M8 3a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
+    "circle-open": "M8 1.5a6.5 6.5 0 1 0 0 13a6.5 6.5 0 1 0 0-13z",
+    "square": "M3.5 3.5h9v9h-9z",
+    "diamond": "M8 2l6 6l-6 6l-6-6z",
+    "triangle-up": "M8 2.5l6 10.5h-12z",
+    "triangle-down": "M8 13.5l6-10.5h-12z",
+    "cross": "M6 2.5h4v3.5h3.5v4h-3.5v3.5h-4v-3.5h-3.5v-4h3.5z",
+    "pentagon": "M8 2l6 4.4l-2.3 7h-7.4l-2.3-7z",
+    "hexagon": "M8 2l5.2 3v6l-5.2 3l-5.2-3v-6z",
+    "star": "M8 1.5l1.9 4.3l4.6.5l-3.5 3.1l1 4.6l-4-2.4l-4 2.4l1-4.6l-3.5-3.1l4.6-.5z",
+    "x": "M4 4l8 8M12 4l-8 8",
+    "line": "M1 8h14",
+}
+_OPEN = ("circle-open", "x", "line")
+
+
+class KeyEntry(NamedTuple):
+    """One sign and what it stands for."""
+
+    text: str
+    outline: str
+    colour: str
+    filled: bool
+    faint: bool
+
+
+def key_of(records: Sequence[Record]) -> list[list[KeyEntry]]:
+    """Groups of entries: the fusions, the periods and the other signs that occur in these records."""
+    fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
+    periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
+    groups = [
+        [_entry(f"fusion {name}" if name == "none" else name, "circle", colour_of(name)) for name in fusions],
+        [_entry(f"period {period}", symbol_of(period), FRONT_LINE) for period in periods],
+        [_entry("front", "line", FRONT_LINE), _entry("reference", "circle-open", FRONT_LINE)],
+    ]
+    if any(record.state == "pruned" for record in records):
+        groups[2].append(_entry("stopped early", "x", FRONT_LINE, faint=True))
+    groups[2].append(_entry("dominated", "circle", FRONT_LINE, faint=True))
+    return [group for group in groups if group]
+
+
+def _entry(text: str, symbol: str, colour: str, *, faint: bool = False) -> KeyEntry:
+    return KeyEntry(text, _OUTLINES[symbol], colour, symbol not in _OPEN, faint)

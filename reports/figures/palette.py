@@ -1,0 +1,95 @@
+"""Colours, marker symbols and the light and dark templates, the same in every figure.
+
+Source: the fusion colours are those of Okabe and Ito, "Color Universal Design", 2008, told apart by readers with any
+common colour vision. They stand on white and on near-black alike, so that only ink and ground change with the scheme.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+FUSION_COLOURS = {
+    "none": "#7d7d7d",
+    "dwa": "#0a7fc2",
+    "dwatt": "#d55e00",
+    "concat": "#009e73",
+}
+"""Colour of each fusion, Okabe and Ito's blue a little lighter for dark ground."""
+
+_SPARE_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
+"""For fusions that are not in the table yet: chosen by name, so that it is the same in every figure and run."""
+
+CONNECTION_COLOURS = {"own block": "#7d7d7d", "embedding": "#d55e00", "earlier block": "#0a7fc2"}
+"""What a site reads, in the course of the weights."""
+
+_SYMBOLS = ("square", "diamond", "triangle-up", "cross", "pentagon", "triangle-down", "hexagon", "star")
+"""For periods 1, 2, 3, ...; larger ones begin again."""
+
+_SYMBOLS_3D = ("square", "diamond", "cross", "square-open", "diamond-open", "circle-open")
+"""All that three dimensions offer besides the circle and the x."""
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+FRONT_LINE = "#8a8a8a"
+
+_LIGHT = {"ink": "#1b1d1f", "quiet": "#5f656b", "rule": "#e3e5e8", "ground": "#ffffff"}
+_DARK = {"ink": "#e8e9ea", "quiet": "#a0a6ac", "rule": "#2f3337", "ground": "#15171a"}
+
+_DIVERGING_LIGHT = ["#8f3a00", "#d55e00", "#f3b98d", "#f4f4f4", "#8fc4e8", "#0a7fc2", "#03446b"]
+_DIVERGING_DARK = ["#ffb17a", "#d55e00", "#6b3413", "#22262a", "#12466a", "#0a7fc2", "#8fd0fa"]
+
+
+def colour_of(fusion: str) -> str:
+    """The fusion's colour, in every figure of every run."""
+    return FUSION_COLOURS.get(fusion) or _SPARE_COLOURS[zlib.crc32(fusion.encode()) % len(_SPARE_COLOURS)]
+
+
+def symbol_of(period: int | None) -> str:
+    """The marker of a period; a circle where there is no fusion."""
+    return "circle" if period is None else _SYMBOLS[(period - 1) % len(_SYMBOLS)]
+
+
+def symbol_3d_of(period: int | None) -> str:
+    """The marker of a period in three dimensions."""
+    return "circle" if period is None else _SYMBOLS_3D[(period - 1) % len(_SYMBOLS_3D)]
+
+
+def template(*, dark: bool) -> dict[str, Any]:
+    """Plotly's template for one colour scheme: ground is transparent, the page's shows through."""
+    colours = _DARK if dark else _LIGHT
+    scale = _DIVERGING_DARK if dark else _DIVERGING_LIGHT
+    steps = [[index / (len(scale) - 1), colour] for index, colour in enumerate(scale)]
+    axis = {
+        "gridcolor": colours["rule"],
+        "linecolor": colours["quiet"],
+        "tickcolor": colours["quiet"],
+        "tickfont": {"color": colours["quiet"]},
+        "title": {"font": {"color": colours["ink"]}, "standoff": 10},
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+    }
+    solid = {**axis, "showbackground": False, "zerolinecolor": colours["rule"]}
+    return {
+        "layout": {
+            "font": {"family": FONT, "size": 13, "color": colours["ink"]},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorscale": {"diverging": steps},
+            "hoverlabel": {
+                "bgcolor": colours["ground"],
+                "bordercolor": colours["quiet"],
+                "font": {"color": colours["ink"], "family": FONT, "size": 12},
+                "align": "left",
+            },
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "xaxis": axis,
+            "yaxis": axis,
+            "scene": {"xaxis": solid, "yaxis": solid, "zaxis": solid},
+            "annotationdefaults": {"font": {"color": colours["ink"], "size": 12}},
+            "modebar": {"color": colours["quiet"], "activecolor": colours["ink"], "bgcolor": "rgba(0,0,0,0)"},
+        },
+        "data": {"heatmap": [{"colorscale": steps, "colorbar": {"outlinewidth": 0, "ticklen": 4}}]},
+    }

@@ -1,0 +1,228 @@
+"""The loss against one cost: the front as a step line, everything else faint behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import plotly.graph_objects as go
+
+from depthweave.reports.figures.hover import hover_text
+from depthweave.reports.figures.labels import Label, place_labels
+from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
+from depthweave.reports.front import front, value_of
+from depthweave.reports.records import Record
+from depthweave.reports.words import axis_of, short_name
+
+Role = Literal["front", "dominated", "stopped early"]
+
+HEIGHT_PX = 460
+_MARGIN_PX = {"l": 64, "r": 24, "t": 28, "b": 60}
+_LABEL_WIDTH_PX = 880.0
+"""Plot width for which labels are placed; a narrower page shows none."""
+_HEADROOM = 0.35
+"""How far above the worst complete record the axis reaches for stopped ones, as a share of best to worst."""
+_MAX_EXPONENT = 50.0
+
+
+class ParetoPoint(NamedTuple):
+    """One record, in the figure's units."""
+
+    trial: int
+    x: float
+    y: float
+    x_low: float | None
+    x_high: float | None
+    fusion: str
+    period: int | None
+    role: Role
+    reference: bool
+    hover: str
+
+
+class ParetoData(NamedTuple):
+    """All that the figure shows; `step` is the lower left edge of what the front dominates, corners included."""
+
+    x_title: str
+    y_title: str
+    points: list[ParetoPoint]
+    step: list[tuple[float, float]]
+    labels: list[Label]
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    num_above: int
+    """Stopped records above `y_range`; they come into view on a double click."""
+    num_without: int
+    """Complete or stopped records that lack the cost or the loss."""
+
+
+def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplexity") -> ParetoData:
+    """The figure of one cost. A stopped record stands at the perplexity of its last evaluation and on no front."""
+    objectives = (quality, cost)
+    on_front = {record.trial for record in front(records, objectives=objectives)}
+    shown = [record for record in records if record.state in ("complete", "pruned")]
+    x_axis = axis_of(cost, [value for record in shown if (value := value_of(record, cost)) is not None])
+    points = []
+    for record in shown:
+        x, y = value_of(record, cost), _quality_of(record, quality)
+        if x is None or y is None:
+            continue
+        low, high = (record.latency_low, record.latency_high) if cost == "latency" else (None, None)
+        role: Role = "front" if record.trial in on_front else "dominated"
+        points.append(
+            ParetoPoint(
+                trial=record.trial,
+                x=x / x_axis.divisor,
+                y=y,
+                x_low=low,
+                x_high=high,
+                fusion=record.fusion,
+                period=None if record.fusion == "none" else record.period,
+                role=role if record.state == "complete" else "stopped early",
+                reference=record.reference,
+                hover=hover_text(record),
+            )
+        )
+    members = sorted((point for point in points if point.role == "front"), key=lambda point: (point.x, -point.y))
+    x_range, y_range = _ranges(points)
+    names = {record.trial: short_name(record) + (", reference" if record.reference else "") for record in shown}
+    labels = place_labels(
+        [(point.x, point.y) for point in members],
+        [names[point.trial] for point in members],
+        x_range=x_range,
+        y_range=y_range,
+        width_px=_LABEL_WIDTH_PX,
+        height_px=HEIGHT_PX - _MARGIN_PX["t"] - _MARGIN_PX["b"],
+        others=[(point.x, point.y) for point in points if point.role != "front"],
+    )
+    return ParetoData(
+        x_title=x_axis.title,
+        y_title=axis_of(quality, []).title,
+        points=points,
+        step=_step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1]),
+        labels=labels,
+        x_range=x_range,
+        y_range=y_range,
+        num_above=sum(1 for point in points if point.y > y_range[1]),
+        num_without=len(shown) - len(points),
+    )
+
+
+def draw_pareto(data: ParetoData) -> go.Figure:
+    """The figure; its colours for ink and ground come from a template."""
+    figure = go.Figure()
+    for role, opacity in (("stopped early", 0.4), ("dominated", 0.35)):
+        figure.add_trace(_markers([it for it in data.points if it.role == role], name=role, opacity=opacity))
+    xs, ys = zip(*data.step, strict=True) if data.step else ((), ())
+    figure.add_trace(
+        go.Scatter(
+            x=list(xs),
+            y=list(ys),
+            mode="lines",
+            line={"color": FRONT_LINE, "width": 1.5},
+            name="front",
+            hoverinfo="skip",
+        )
+    )
+    for fusion in sorted({point.fusion for point in data.points}):
+        members = [point for point in data.points if point.role == "front" and point.fusion == fusion]
+        if members:
+            figure.add_trace(_markers(members, name=fusion, opacity=1.0))
+    references = [point for point in data.points if point.reference]
+    figure.add_trace(
+        go.Scatter(
+            x=[point.x for point in references],
+            y=[point.y for point in references],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 19, "color": FRONT_LINE, "line": {"width": 1.5}},
+            name="reference",
+            hoverinfo="skip",
+        )
+    )
+    for label in data.labels:
+        figure.add_annotation(
+            x=label.x,
+            y=label.y,
+            text=label.text,
+            showarrow=False,
+            xshift=label.x_shift_px,
+            yshift=label.y_shift_px,
+        )
+    figure.update_layout(
+        height=HEIGHT_PX,
+        margin=_MARGIN_PX,
+        xaxis={"title": {"text": data.x_title}, "range": list(data.x_range)},
+        yaxis={"title": {"text": data.y_title}, "range": list(data.y_range)},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.Scatter:
+    on_front = opacity == 1.0
+    stopped = name == "stopped early"
+    marker: dict[str, Any] = {
+        "color": [colour_of(point.fusion) for point in points],
+        "symbol": ["x-thin-open" if stopped else symbol_of(point.period) for point in points],
+        "size": 11 if on_front else 8,
+        "opacity": opacity,
+    }
+    if stopped:
+        marker["line"] = {"width": 1.6, "color": marker["color"]}
+    errors = None
+    if on_front and any(point.x_low is not None for point in points):
+        errors = {
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0 if point.x_high is None else max(0.0, point.x_high - point.x) for point in points],
+            "arrayminus": [0.0 if point.x_low is None else max(0.0, point.x - point.x_low) for point in points],
+            "thickness": 1,
+            "width": 0,
+            "color": colour_of(points[0].fusion),
+        }
+    return go.Scatter(
+        x=[point.x for point in points],
+        y=[point.y for point in points],
+        error_x=errors,
+        mode="markers",
+        marker=marker,
+        name=name,
+        text=[point.hover for point in points],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _quality_of(record: Record, quality: str) -> float | None:
+    if record.state == "complete":
+        return value_of(record, quality)
+    loss = value_of(record, "last_loss")
+    if quality != "perplexity" or loss is None or loss > _MAX_EXPONENT:
+        return None
+    return math.exp(loss)
+
+
+def _step(members: Sequence[tuple[float, float]], *, x_end: float, y_end: float) -> list[tuple[float, float]]:
+    """The members and the corners between them, from the upper edge of the plot to its right edge."""
+    if not members:
+        return []
+    corners = [(members[0][0], max(y_end, members[0][1])), members[0]]
+    for x, y in members[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    return [*corners, (max(x_end, members[-1][0]), members[-1][1])]
+
+
+def _ranges(points: Sequence[ParetoPoint]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Axis ranges that show every complete record, and stopped ones as far as they do not squeeze these."""
+    if not points:
+        return (0.0, 1.0), (0.0, 1.0)
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    complete = [point.y for point in points if point.role != "stopped early"] or ys
+    spread = (max(complete) - min(complete)) or abs(max(complete)) * 0.1 or 1.0
+    top = min(max(ys), max(complete) + _HEADROOM * spread)
+    return _padded(min(xs), max(xs)), _padded(min(ys), top)
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    pad = 0.07 * (high - low) or 0.05 * abs(high) or 0.5
+    return low - pad, high + pad

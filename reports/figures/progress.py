@@ -1,0 +1,65 @@
+"""How the front grew: hypervolume over finished trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from depthweave.reports.figures.palette import FUSION_COLOURS
+from depthweave.reports.front import complete, hypervolume_frac, points_of, reference_point
+from depthweave.reports.records import Record
+
+
+class ProgressData(NamedTuple):
+    """After each finished trial, in order of finishing, whatever its state."""
+
+    num_finished: list[int]
+    hypervolume_frac: list[float]
+    """Share of the box from the run's best values to its reference point, 0 to 1."""
+    trials: list[int]
+
+
+def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ProgressData:
+    """Hypervolume after each trial, always from one reference point: that of the whole run (see `front`)."""
+    ordered = sorted(records, key=lambda record: (record.finished_at, record.trial))
+    counted = complete(ordered, objectives=objectives)
+    if not counted:
+        return ProgressData([], [], [])
+    points = points_of(counted, objectives=objectives)
+    ideal, reference = points.min(axis=0), reference_point(points)
+    with_values = {record.trial for record in counted}
+    shares: list[float] = []
+    num_seen = 0
+    for record in ordered:
+        if record.trial in with_values:
+            num_seen += 1
+            shares.append(hypervolume_frac(points[:num_seen], ideal=ideal, reference=reference))
+        else:
+            shares.append(shares[-1] if shares else 0.0)
+    return ProgressData(list(range(1, len(ordered) + 1)), shares, [record.trial for record in ordered])
+
+
+def draw_progress(data: ProgressData) -> go.Figure:
+    """The figure: a step up wherever a trial improved the front."""
+    figure = go.Figure(
+        go.Scatter(
+            x=data.num_finished,
+            y=data.hypervolume_frac,
+            mode="lines+markers",
+            line={"shape": "hv", "width": 1.5, "color": FUSION_COLOURS["dwa"]},
+            marker={"size": 4},
+            text=[str(trial) for trial in data.trials],
+            hovertemplate="%{x} finished (trial %{text})<br>hypervolume %{y:.3f}<extra></extra>",
+            name="hypervolume",
+        )
+    )
+    figure.update_layout(
+        height=320,
+        margin={"l": 64, "r": 24, "t": 16, "b": 60},
+        showlegend=False,
+        xaxis={"title": {"text": "finished trials"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "hypervolume (share of the box)"}, "rangemode": "tozero"},
+    )
+    return figure

@@ -1,0 +1,162 @@
+"""Connection weights of one record: a heat map at the end of training, and their course through it.
+
+The colour is symmetric-logarithmic: sign(a) log(1 + |a| / 0.01), so that the own block's weight near 1 and a
+hundredth read from far below are both told apart, with zero in the middle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+import pyarrow as pa
+
+from depthweave.reports.figures.palette import CONNECTION_COLOURS
+
+LINEAR_BELOW = 0.01
+_TICKS = (1.0, 0.3, 0.1, 0.03, 0.01)
+
+
+class WeightMap(NamedTuple):
+    """The last weights of a trial; rows are sites, columns sources 0 to the last block, `None` where none is read."""
+
+    trial: int
+    tokens: int
+    sites: list[int]
+    sources: list[int]
+    values: list[list[float | None]]
+
+
+class Course(NamedTuple):
+    """One connection through training."""
+
+    site: int
+    source: int
+    kind: str
+    """`own block`, `embedding` or `earlier block`."""
+    tokens: list[int]
+    values: list[float]
+
+
+def symmetric_log(value: float) -> float:
+    """sign(a) log(1 + |a| / 0.01): odd, linear near zero, logarithmic beyond a hundredth."""
+    return math.copysign(math.log1p(abs(value) / LINEAR_BELOW), value)
+
+
+def weight_map(weights: pa.Table, *, trial: int) -> WeightMap | None:
+    """The trial's weights at its last evaluation, `None` where it has none."""
+    rows = [row for row in weights.to_pylist() if row["trial"] == trial and math.isfinite(row["value"])]
+    if not rows:
+        return None
+    tokens = max(row["tokens"] for row in rows)
+    last = {(row["site"], row["source"]): row["value"] for row in rows if row["tokens"] == tokens}
+    sites = sorted({site for site, _ in last})
+    sources = list(range(max(source for _, source in last) + 1))
+    values = [[last.get((site, source)) for source in sources] for site in sites]
+    return WeightMap(trial, tokens, sites, sources, values)
+
+
+def weight_courses(weights: pa.Table, *, trial: int) -> list[Course]:
+    """Every connection of the trial over its evaluations, by site and source."""
+    points: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
+    for row in weights.to_pylist():
+        if row["trial"] == trial and math.isfinite(row["value"]):
+            points[row["site"], row["source"]].append((row["tokens"], row["value"]))
+    return [
+        Course(
+            site=site,
+            source=source,
+            kind="own block" if source == site else "embedding" if source == 0 else "earlier block",
+            tokens=[tokens for tokens, _ in sorted(course)],
+            values=[value for _, value in sorted(course)],
+        )
+        for (site, source), course in sorted(points.items())
+    ]
+
+
+def draw_weight_map(data: WeightMap) -> go.Figure:
+    """The heat map; the colours come from a template, for their middle is the page's ground."""
+    largest = max((abs(value) for row in data.values for value in row if value is not None), default=0.0)
+    limit = symmetric_log(largest or 1.0)
+    ticks = [tick for tick in _TICKS if symmetric_log(tick) <= limit]
+    figure = go.Figure(
+        go.Heatmap(
+            x=data.sources,
+            y=data.sites,
+            z=[[None if value is None else symmetric_log(value) for value in row] for row in data.values],
+            text=[["" if value is None else f"{value:+.4f}" for value in row] for row in data.values],
+            zmin=-limit,
+            zmax=limit,
+            zmid=0,
+            xgap=1,
+            ygap=1,
+            hoverongaps=False,
+            hovertemplate="after block %{y}, reads %{x}<br>weight %{text}<extra></extra>",
+            colorbar={
+                "title": {"text": "weight"},
+                "thickness": 12,
+                "tickvals": [*(-symmetric_log(tick) for tick in ticks), 0, *map(symmetric_log, ticks)],
+                "ticktext": [*(f"−{tick:g}" for tick in ticks), "0", *(f"{tick:g}" for tick in ticks)],
+            },
+        )
+    )
+    figure.update_layout(
+        height=440,
+        margin={"l": 64, "r": 8, "t": 16, "b": 60},
+        xaxis={
+            "title": {"text": "source (block; 0 is the embedding)"},
+            "dtick": _step(data.sources),
+            "showgrid": False,
+        },
+        yaxis={
+            "title": {"text": "site (after block)"},
+            "autorange": "reversed",
+            "dtick": _step(data.sites),
+            "showgrid": False,
+        },
+    )
+    return figure
+
+
+def draw_weight_courses(courses: list[Course]) -> go.Figure:
+    """The courses: own block, embedding and earlier blocks each in its colour."""
+    figure = go.Figure()
+    for kind, colour in CONNECTION_COLOURS.items():
+        xs: list[int | None] = []
+        ys: list[float | None] = []
+        names: list[str] = []
+        for course in courses:
+            if course.kind == kind:
+                xs += [*course.tokens, None]
+                ys += [*course.values, None]
+                names += [f"after block {course.site}, reads {course.source}"] * (len(course.tokens) + 1)
+        if xs:
+            figure.add_trace(
+                go.Scatter(
+                    x=xs,
+                    y=ys,
+                    mode="lines+markers",
+                    marker={"size": 3},
+                    line={"color": colour, "width": 1.2},
+                    opacity=0.75,
+                    text=names,
+                    hovertemplate="%{text}<br>%{x:,} tokens, weight %{y:+.4f}<extra></extra>",
+                    name=kind,
+                )
+            )
+    figure.update_layout(
+        height=440,
+        margin={"l": 64, "r": 16, "t": 36, "b": 60},
+        showlegend=True,
+        xaxis={"title": {"text": "tokens trained on"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "connection weight"}},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _step(values: list[int]) -> int:
+    """Distance of tick labels: at most a dozen, at whole blocks."""
+    return max(1, math.ceil((max(values) - min(values) + 1) / 13))

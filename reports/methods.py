@@ -1,0 +1,84 @@
+"""How a run's numbers came about, in the words of its records: recipe, corpus, machine, what each number means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from depthweave.reports.records import Record
+from depthweave.reports.run import RunInfo
+from depthweave.reports.words import title_of
+
+_MAX_LISTED = 4
+
+
+def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str, str]]:
+    """Terms and what they mean in this run, in reading order; a run without records gives those known before."""
+    notes = [
+        ("Objectives", ", ".join(title_of(name) for name in info.objectives) + "; all are minimised."),
+        (
+            "Front",
+            "The complete trials that no other complete trial matches in every objective and beats in one. Trials "
+            "that were stopped early, diverged or failed never stand on it.",
+        ),
+    ]
+    if not records:
+        return notes
+    tokens = sorted({it.tokens for it in records if it.state == "complete"})
+    trained = f"Every complete trial saw {tokens[0]:,} tokens" if len(tokens) == 1 else "Tokens differ between trials"
+    notes += [
+        (
+            "Seeds",
+            _values(it.seed for it in records) + ". Of one seed, every architecture sees the same data in the "
+            "same order. Differences of a few hundredths of a nat may be noise between seeds.",
+        ),
+        ("Training", f"{trained}: equal tokens, not equal time. The recipe: {_recipe(records)}."),
+        (
+            "Connection weights",
+            "An optimiser group of their own, without weight decay and with their own learning-rate factor, the same "
+            "for every fusion.",
+        ),
+        ("Corpus", f"{_values(it.corpus for it in records)}, sha256 {_values(it.corpus_sha256 for it in records)}."),
+        ("Tokens", f"{_values(it.tokenizer for it in records)}; perplexity is per token, and so depends on it."),
+        (
+            "Latency",
+            "Forward time of one batch relative to the reference, the two run in turn in one process, median of the "
+            "ratios, other trials possibly beside them. “Alone” is the front measured once more at the end of the "
+            "search, its members in turn and nothing beside. Another machine gives other ratios.",
+        ),
+        (
+            "Memory",
+            "Peak bytes of tensors in one training step: the allocator's on an accelerator, counted on a processor.",
+        ),
+        (
+            "Hardware",
+            f"{_values(it.hardware for it in records)} ({_values(it.device for it in records)}), threads a trial: "
+            f"{_values(it.threads for it in records)}.",
+        ),
+        ("Software", f"{_values(it.software for it in records)}."),
+        ("Run", f"{info.run_id}, begun {info.created_at:%Y-%m-%d %H:%M %Z}."),
+    ]
+    return notes
+
+
+def _values(values: Iterable[object]) -> str:
+    """The distinct values in order of appearance, the first four of them."""
+    distinct = [str(value) for value in dict.fromkeys(values)]
+    more = f" and {len(distinct) - _MAX_LISTED} more" if len(distinct) > _MAX_LISTED else ""
+    return ", ".join(distinct[:_MAX_LISTED]) + more
+
+
+def _recipe(records: Sequence[Record]) -> str:
+    """The recipe's fields that all trials share, as "name value"; a seed varies and is told elsewhere."""
+    recipes = []
+    for text in dict.fromkeys(it.recipe for it in records):
+        try:
+            recipes.append(json.loads(text))
+        except ValueError:
+            return text
+    if not all(isinstance(recipe, dict) for recipe in recipes):
+        return records[0].recipe
+    first = recipes[0]
+    shared = {name: value for name, value in first.items() if all(it.get(name) == value for it in recipes)}
+    shared.pop("seed", None)
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shared.items())

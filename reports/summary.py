@@ -1,0 +1,208 @@
+"""What may be said of a run in words: counts, and an answer that claims nothing the records do not support.
+
+A difference is settled where at least five seeds that both architectures were trained with give a 95 % interval
+(Student's t over the same-seed differences) that excludes zero; methods.md of the project asks for no less.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from depthweave.reports.front import front, value_of
+from depthweave.reports.records import STATES, Record
+from depthweave.reports.run import RunInfo
+from depthweave.reports.words import duration_text, full_name, plural, show
+
+MIN_PAIRED_SEEDS = 5
+
+# Two-sided 95 % points of Student's t by degrees of freedom; between two rows the larger point is taken.
+_STUDENT_T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 11: 2.201, 14: 2.145, 19: 2.093, 29: 2.045}
+
+
+class Summary(NamedTuple):
+    """What happened in a run."""
+
+    num_by_state: dict[str, int]
+    """In the order of `STATES`."""
+    num_architectures: int
+    seeds: list[int]
+    num_front: int
+    begin: datetime | None
+    end: datetime | None
+    worker_s: float
+    """Wall time of all trials, added."""
+    tokens: int
+    spared_frac: float
+    """Share of the tokens that all trials would have trained on, which stopping spared."""
+
+
+class PairedDifference(NamedTuple):
+    """Validation loss of one architecture less another's, nat/token, over the seeds that both have."""
+
+    num_seeds: int
+    mean: float
+    half_width: float | None
+    """Of the 95 % interval; `None` below five seeds."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval exists and excludes zero."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
+
+
+def summarise(records: Sequence[Record], *, objectives: Sequence[str]) -> Summary:
+    """The counts and times of these records."""
+    states = Counter(record.state for record in records)
+    whole = max((record.tokens for record in records if record.state == "complete"), default=0)
+    stopped = [record for record in records if record.state == "pruned"]
+    planned = whole * (states["complete"] + len(stopped))
+    spared = sum(max(0, whole - record.tokens) for record in stopped)
+    return Summary(
+        num_by_state={state: states[state] for state in STATES},
+        num_architectures=len({record.architecture_id for record in records}),
+        seeds=sorted({record.seed for record in records}),
+        num_front=len(front(records, objectives=objectives)),
+        begin=min((record.started_at for record in records), default=None),
+        end=max((record.finished_at for record in records), default=None),
+        worker_s=sum(record.wall_s for record in records),
+        tokens=sum(record.tokens for record in records),
+        spared_frac=spared / planned if planned else 0.0,
+    )
+
+
+def happened(summary: Summary, *, info: RunInfo) -> str:
+    """One paragraph: what was searched, on what, for how long, and how much was stopped."""
+    finished = sum(summary.num_by_state.values())
+    told = (
+        f"{plural(finished, 'trial')} of {plural(summary.num_architectures, 'architecture')}, from a space of "
+        f"{info.distinct:,} distinct ones ({info.combinations:,} combinations), on the corpus {info.corpus}"
+    )
+    if summary.begin is None or summary.end is None:
+        return f"No trial has finished yet, from a space of {info.distinct:,} distinct architectures."
+    elapsed = (summary.end - summary.begin).total_seconds()
+    told += f", in {duration_text(elapsed)} ({duration_text(summary.worker_s)} of workers' time). "
+    states = summary.num_by_state
+    parts = [f"{states['complete']:,} ran to the end"]
+    if states["pruned"]:
+        parts.append(f"{states['pruned']:,} were stopped early, which spared {summary.spared_frac:.0%} of the tokens")
+    parts += [f"{states[name]:,} {name}" for name in ("diverged", "failed") if states[name]]
+    return told + f"{_listed(parts).capitalize()}."
+
+
+def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
+    """Sentences on what was found, the last one on how sure that is."""
+    finished = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
+    if not finished:
+        return ["No trial is complete yet: nothing can be said."]
+    best = min(finished, key=lambda it: (it.perplexity or math.inf, it.trial))
+    references = [it for it in finished if it.architecture_id == info.reference_id or it.reference]
+    lead = f"The lowest perplexity is {show('perplexity', best.perplexity)}: {_named(best)}."
+    if not references:
+        return [lead, "The reference is not complete, so there is nothing to compare with."]
+    # The same seed where there is one: then data and their order are the same too.
+    reference = min(references, key=lambda it: (it.seed != best.seed, it.perplexity or math.inf))
+    if best.architecture_id == reference.architecture_id:
+        plain = f"No architecture has a lower perplexity than the reference, {_named(reference)}: "
+        return [plain + f"{show('perplexity', reference.perplexity)}.", *_seed_caveat(finished)]
+    sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
+    return [*sentences, *_plain_baseline(finished, reference), _how_sure(finished, best, reference)]
+
+
+def paired_difference(records: Sequence[Record], *, first: str, second: str) -> PairedDifference | None:
+    """Loss of architecture `first` less that of `second`, seed by seed; `None` where they share no seed."""
+    losses: dict[str, dict[int, float]] = {first: {}, second: {}}
+    for record in records:
+        loss = value_of(record, "loss")
+        if record.state == "complete" and loss is not None and record.architecture_id in losses:
+            losses[record.architecture_id][record.seed] = loss
+    shared = sorted(losses[first].keys() & losses[second].keys())
+    if not shared:
+        return None
+    differences = [losses[first][seed] - losses[second][seed] for seed in shared]
+    half_width = None
+    if len(differences) >= MIN_PAIRED_SEEDS:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        half_width = _student_t(len(differences) - 1) * error
+    return PairedDifference(len(shared), statistics.fmean(differences), half_width)
+
+
+def _named(record: Record) -> str:
+    return f"{full_name(record)}, {show('parameters', record.parameters)} parameters (id {record.architecture_id})"
+
+
+def _against(best: Record, reference: Record) -> str:
+    assert best.perplexity is not None
+    assert reference.perplexity is not None
+    less = 1 - best.perplexity / reference.perplexity
+    told = f"The reference, {_named(reference)}, has {show('perplexity', reference.perplexity)}: {less:.1%} more"
+    told = told.replace(f"{less:.1%} more", f"the former is {less:.1%} lower")
+    costs = []
+    if best.latency is not None:
+        costs.append(f"{show('latency', best.latency)} the forward latency")
+    if best.memory_bytes and reference.memory_bytes:
+        costs.append(f"{best.memory_bytes / reference.memory_bytes:.2f}× the memory of a training step")
+    told += f", at {_listed(costs)}." if costs else "."
+    differ = [name for name in ("budget", "depth") if getattr(best, name) != getattr(reference, name)]
+    if differ:
+        told += f" The two differ in {_listed(differ)} too, so this is not the fusion's doing alone."
+    return told
+
+
+def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> list[str]:
+    """The best of those whose whole latency interval is at or below the reference's."""
+
+    def upper(record: Record) -> float:
+        high = value_of(record, "latency_high")
+        return high if high is not None else value_of(record, "latency") or math.inf
+
+    quick = [it for it in finished if it.architecture_id != reference.architecture_id and upper(it) <= 1.0]
+    if not quick or upper(best) <= 1.0:
+        return []
+    chosen = min(quick, key=lambda it: (it.perplexity or math.inf, it.trial))
+    told = f"Of those no slower than the reference, {_named(chosen)} is lowest: "
+    return [told + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
+
+
+def _plain_baseline(finished: Sequence[Record], reference: Record) -> list[str]:
+    """A plain architecture that does better than the reference: the fusions must beat that one."""
+    plain = [it for it in finished if it.fusion == "none"]
+    lowest = min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
+    if lowest.architecture_id == reference.architecture_id:
+        return []
+    return [f"The best plain architecture is {_named(lowest)}: {show('perplexity', lowest.perplexity)}."]
+
+
+def _how_sure(finished: Sequence[Record], best: Record, reference: Record) -> str:
+    difference = paired_difference(finished, first=best.architecture_id, second=reference.architecture_id)
+    if difference is None:
+        return "The two share no seed: not settled."
+    if difference.num_seeds == 1:
+        return "One seed each: not settled."
+    told = f"Over {difference.num_seeds} shared seeds the loss differs by {difference.mean:+.3f} nat/token"
+    if difference.half_width is None:
+        return f"{told}; fewer than {MIN_PAIRED_SEEDS} seeds: not settled."
+    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
+    told += f" (95 % interval {low:+.3f} to {high:+.3f})"
+    if not difference.settled:
+        return f"{told}, which includes zero: not settled."
+    return f"{told}. It was chosen as the best by these same runs, which flatters it: confirm with new seeds."
+
+
+def _seed_caveat(finished: Sequence[Record]) -> list[str]:
+    seeds = Counter(it.architecture_id for it in finished)
+    if max(seeds.values()) > 1:
+        return []
+    return ["One seed each: not settled."]
+
+
+def _student_t(degrees: int) -> float:
+    return _STUDENT_T[max(known for known in _STUDENT_T if known <= degrees)]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

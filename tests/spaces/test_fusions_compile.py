@@ -16,7 +16,6 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
-
 # The code generator's own imports use what torch itself has deprecated.
 _generates_code = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 

@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"checkpoint {path} does not exist; check the path") from None
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError):
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
         raise ValueError(f"checkpoint {path} is damaged or not a checkpoint; delete it and train anew") from None
     if not isinstance(values, dict) or "format" not in values:
         raise ValueError(f"checkpoint {path} was not written by depthweave; give another file")

@@ -85,21 +85,22 @@ def load_corpus(spec: CorpusSpec) -> Corpus:
 def split_documents(documents: Iterable[str], *, name: str, validation_frac: float) -> Corpus:
     """The documents as a corpus: those whose hash, read as a fraction, lies below `validation_frac` validate.
 
-    Empty documents are dropped. In a corpus so small that no hash lies below, the smallest hash validates:
-    there alone an added document can move another one.
+    Empty documents are dropped. The smallest hash always validates and the largest always trains: only in a
+    corpus so small that this decides can an added document move another one.
     """
     keyed = sorted((hashlib.sha256(text.encode("utf-8")).digest(), text) for text in documents if text)
     if not keyed:
         raise ValueError(f"corpus {name} is empty; give documents that hold text")
-    smallest = keyed[0][0]
+    smallest, largest = keyed[0][0], keyed[-1][0]
+    if smallest == largest:
+        raise ValueError(
+            f"corpus {name} has one document, which cannot both train and validate; give more documents, "
+            "or for files a corpus.separator that stands between documents"
+        )
     parts: dict[bool, list[tuple[bytes, str]]] = {True: [], False: []}
     for digest, text in keyed:
-        parts[_as_fraction(digest) < validation_frac or digest == smallest].append((digest, text))
-    if not parts[False]:
-        raise ValueError(
-            f"corpus {name} has {len(keyed)} document(s) and none is left to train on; give more documents, "
-            "a smaller corpus.validation_frac, or for files a corpus.separator that stands between documents"
-        )
+        below = _as_fraction(digest) < validation_frac
+        parts[digest == smallest or (below and digest != largest)].append((digest, text))
     whole = hashlib.sha256()
     for validates, label in ((False, b"train"), (True, b"validation")):
         whole.update(label + b"".join(digest for digest, _ in parts[validates]))

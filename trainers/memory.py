@@ -1,8 +1,12 @@
 """Peak memory of a training step and of a forward pass.
 
 On CUDA it is the allocator's own peak. Elsewhere it is the bytes of all tensors alive at once, counted over a
-step of fake tensors: the operations are those of a real step, nothing is computed, and the number repeats exactly.
-Buffers that a kernel takes and returns within itself are not seen by the count.
+step of fake tensors: the operations are those of a real step, nothing is computed, and the number repeats
+exactly. In float32 a real step has the same number; under bfloat16 autocast fake norms guess the type of their
+statistics, and the two differ by less than 1 %. Buffers that a kernel takes and returns within itself are not
+seen.
+
+Cost: three to five training steps of a small model on one CPU core, whatever the batch.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.dev
 
 
 def counted_peak(architecture: Architecture, *, recipe: Recipe, fake: bool = True) -> PeakMemory:
-    """Peak memory as counted tensor bytes on a CPU; `fake=False` computes everything, to the same count."""
+    """Peak memory as counted tensor bytes on a CPU; `fake=False` computes everything instead."""
     eager = dataclasses.replace(recipe, compile=False)
     model = Decoder(architecture)
     fake_mode = FakeTensorMode() if fake else None

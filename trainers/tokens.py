@@ -151,5 +151,5 @@ def _read_entry(folder: Path) -> TokenSet:
         for name in _ARRAYS:
             fields[name] = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
         return TokenSet(**fields)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, EOFError, ValueError, TypeError) as error:
         raise ValueError(f"cache entry {folder} is damaged ({error}); delete that folder") from error

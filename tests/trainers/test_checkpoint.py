@@ -1,0 +1,68 @@
+"""Checkpoints: plain content, whole or absent, and a file that holds none is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.trainers.checkpoint import TrainingState
+from depthweave.trainers.recipe import Recipe
+
+
+@pytest.fixture
+def state(architecture: Architecture, recipe: Recipe) -> TrainingState:
+    return TrainingState.start(architecture, recipe=recipe, device="cpu")
+
+
+def test_save_then_load_keeps_architecture_recipe_and_counts(state: TrainingState, tmp_path: Path) -> None:
+    state.step, state.train_s, state.evaluation_s, state.num_losses = 5, 1.5, 0.25, 1
+    state.loss_sum += 3.0
+    state.save(tmp_path / "new" / "state.pt")
+    again = TrainingState.load(tmp_path / "new" / "state.pt", device="cpu")
+    assert again.architecture == state.architecture
+    assert again.recipe == state.recipe
+    assert (again.step, again.train_s, again.evaluation_s, again.num_losses) == (5, 1.5, 0.25, 1)
+    assert again.loss_sum.item() == 3.0
+    assert [group["weight_decay"] for group in again.optimizer.param_groups] == [0.1, 0.0, 0.0]
+
+
+def test_save_holds_nothing_that_only_pickle_can_read(state: TrainingState, tmp_path: Path) -> None:
+    state.save(tmp_path / "state.pt")
+    assert isinstance(torch.load(tmp_path / "state.pt", weights_only=True), dict)
+
+
+def test_save_that_fails_leaves_the_old_file_and_nothing_else(
+    state: TrainingState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.save(tmp_path / "state.pt")
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def fail(values: object, file: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        state.save(tmp_path / "state.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_load_of_a_bad_file_names_it(state: TrainingState, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    with pytest.raises(ValueError, match=r"state\.pt does not exist"):
+        TrainingState.load(path)
+    state.save(path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^checkpoint [^\n]*state\.pt is damaged[^\n]*$"):
+            TrainingState.load(path)
+    torch.save({"weights": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="was not written by depthweave"):
+        TrainingState.load(path)
+    torch.save({"format": 99}, path)
+    with pytest.raises(ValueError, match="has format 99"):
+        TrainingState.load(path)

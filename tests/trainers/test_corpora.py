@@ -1,0 +1,196 @@
+"""Corpora: the split holds still, sources read what they say, and bad input gets one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import sysconfig
+from pathlib import Path
+
+import datasets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthweave.trainers.corpora import Corpus, CorpusSpec, load_corpus, split_documents
+
+_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+def _files(*paths: Path | str, separator: str | None = None, validation_frac: float = 0.5) -> CorpusSpec:
+    return CorpusSpec(
+        kind="files",
+        paths=tuple(str(path) for path in paths),
+        separator=separator,
+        validation_frac=validation_frac,
+    )
+
+
+def _error(spec: CorpusSpec) -> str:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        load_corpus(spec)
+    return str(caught.value)
+
+
+@given(st.lists(_TEXT, min_size=30, unique=True), st.lists(_TEXT), st.randoms())
+def test_split_documents_added_or_reordered_leaves_each_in_its_part(
+    documents: list[str], added: list[str], random: object
+) -> None:
+    before = split_documents(documents, name="x", validation_frac=0.3)
+    after = split_documents([*added, *reversed(documents)], name="x", validation_frac=0.3)
+    rule = {text for text in documents if int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) < 0.3 * 2**48}
+    if 0 < len(rule) < len(documents):  # Otherwise the smallest or largest hash stands in, and may be replaced.
+        assert set(before.validation) == rule
+        assert rule <= set(after.validation)
+        assert set(before.train) <= set(after.train)
+
+
+@given(st.lists(_TEXT, min_size=2, max_size=20))
+def test_split_documents_with_copies_shares_nothing_between_parts(documents: list[str]) -> None:
+    if len(set(documents)) == 1:
+        return
+    corpus = split_documents(documents * 2, name="x", validation_frac=0.3)
+    assert not set(corpus.train) & set(corpus.validation)
+    assert sorted(corpus.train + corpus.validation) == sorted(documents * 2)
+    assert corpus.train
+    assert corpus.validation
+
+
+def test_split_documents_in_any_order_has_the_same_sha256_and_another_split_another() -> None:
+    documents = [str(number) for number in range(50)]
+    first = split_documents(documents, name="x", validation_frac=0.2)
+    assert split_documents(documents[::-1], name="y", validation_frac=0.2).sha256 == first.sha256
+    assert split_documents(documents, name="x", validation_frac=0.6).sha256 != first.sha256
+    assert split_documents([*documents[:-1], "!"], name="x", validation_frac=0.2).sha256 != first.sha256
+
+
+def test_split_documents_one_document_names_the_separator() -> None:
+    with pytest.raises(ValueError, match=r"one document.*corpus\.separator"):
+        split_documents(["only", "", "only"], name="x", validation_frac=0.1)
+
+
+def test_load_corpus_stdlib_reads_megabytes_of_the_library_and_no_tests() -> None:
+    corpus = load_corpus(CorpusSpec())
+    everything = corpus.train + corpus.validation
+    root = Path(sysconfig.get_path("stdlib"))
+    assert (root / "argparse.py").read_bytes().decode() in everything
+    assert (root / "asyncio" / "locks.py").read_bytes().decode() in everything
+    assert sum(map(len, everything)) > 4_000_000
+    assert 0.02 < sum(map(len, corpus.validation)) / sum(map(len, everything)) < 0.09
+    assert (root / "unittest" / "case.py").read_bytes().decode() in everything
+    assert not any("import idlelib.idle_test" in text[:2000] for text in everything)
+    assert load_corpus(CorpusSpec()).sha256 == corpus.sha256
+
+
+def test_load_corpus_stdlib_without_sources_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "holds 0 Python sources" in _error(CorpusSpec())
+
+
+def test_load_corpus_files_takes_files_folders_and_globs_once_each(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".hidden").write_text("hidden")
+    for name in ("a.txt", "b.txt", "sub/c.txt", "sub/d.md"):
+        (tmp_path / name).write_text(f"text of {name}\r\n", newline="")
+    corpus = load_corpus(_files(tmp_path, tmp_path / "a.txt", tmp_path / "**" / "*.txt"))
+    assert sorted(corpus.train + corpus.validation) == [
+        f"text of {name}\r\n" for name in ("a.txt", "b.txt", "sub/c.txt", "sub/d.md")
+    ]
+    assert sorted(_all(load_corpus(_files(tmp_path / "**" / "*.md", tmp_path / "a.txt")))) == [
+        "text of a.txt\r\n",
+        "text of sub/d.md\r\n",
+    ]
+
+
+def test_load_corpus_files_with_a_separator_makes_a_document_of_each_part(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n---\ntwo\n---\nthree\n---\n")
+    assert sorted(_all(load_corpus(_files(tmp_path / "a.txt", separator="\n---\n")))) == ["one", "three", "two"]
+
+
+def test_load_corpus_files_elsewhere_or_renamed_is_the_same_corpus(tmp_path: Path) -> None:
+    for folder, names in (("x", "abcdef"), ("y", "fedcba")):
+        (tmp_path / folder).mkdir()
+        for number, name in enumerate(names):
+            (tmp_path / folder / name).write_text(f"document {number}")
+    assert load_corpus(_files(tmp_path / "x")) == load_corpus(_files(tmp_path / "y"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("latin.txt", "caf\xe9".encode("latin-1"), "is not UTF-8 text"),
+        ("image.png", b"\x89PNG\r\n\x1a\n\0", "is not UTF-8 text"),
+        ("zeros.bin", b"ab\0cd", "is not text"),
+        ("empty.txt", b"", "every file is empty"),
+    ],
+)
+def test_load_corpus_files_with_a_bad_file_names_it(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    message = _error(_files(tmp_path / name))
+    assert fault in message
+    assert name in message
+
+
+def test_load_corpus_files_that_are_missing_are_named(tmp_path: Path) -> None:
+    assert "gone.txt does not exist" in _error(_files(tmp_path / "gone.txt"))
+    assert "*.txt: this pattern matches no file" in _error(_files(tmp_path / "*.txt"))
+    assert "this folder holds no file" in _error(_files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"kind": "web"}, "corpus.kind is 'web'; it can be stdlib, files, hub"),
+        ({"validation_frac": 0.0}, "corpus.validation_frac is 0.0"),
+        ({"kind": "files"}, "corpus.paths is empty"),
+        ({"kind": "hub"}, "corpus.dataset is missing"),
+        ({"separator": ""}, "corpus.separator is empty"),
+    ],
+)
+def test_corpus_spec_with_a_bad_field_names_it(fields: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        CorpusSpec(**fields)  # type: ignore[arg-type]
+
+
+def test_load_corpus_hub_reads_a_saved_dataset_and_its_split(tmp_path: Path) -> None:
+    rows = {"content": [f"row {number}" for number in range(20)] + [""]}
+    whole = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})
+    whole.save_to_disk(str(tmp_path / "saved"), max_shard_size="1MB")
+    spec = CorpusSpec(kind="hub", dataset=str(tmp_path / "saved"), column="content", validation_frac=0.3)
+    corpus = load_corpus(spec)
+    assert corpus.name == "hub-saved"
+    assert sorted(_all(corpus)) == sorted(text for text in rows["content"] if text)
+
+
+def test_load_corpus_hub_reads_a_folder_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub-cache")
+    (tmp_path / "data").mkdir()
+    lines = [json.dumps({"text": f"line {number}"}) for number in range(10)]
+    (tmp_path / "data" / "train.jsonl").write_text("\n".join(lines))
+    corpus = load_corpus(CorpusSpec(kind="hub", dataset=str(tmp_path / "data"), validation_frac=0.3))
+    assert sorted(_all(corpus)) == sorted(f"line {number}" for number in range(10))
+
+
+def test_load_corpus_hub_with_a_bad_column_or_split_names_the_known(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"body": ["x"], "length": [1]}).save_to_disk(str(tmp_path / "one"))
+    assert "has the columns body, length" in _error(CorpusSpec(kind="hub", dataset=str(tmp_path / "one")))
+    message = _error(CorpusSpec(kind="hub", dataset=str(tmp_path / "one"), column="length"))
+    assert "holds no text" in message
+    both = datasets.DatasetDict({"a": datasets.Dataset.from_dict({"text": ["x"]})})
+    both.save_to_disk(str(tmp_path / "both"))
+    assert "its splits are a" in _error(CorpusSpec(kind="hub", dataset=str(tmp_path / "both")))
+
+
+def test_load_corpus_hub_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    assert "go online once" in _error(CorpusSpec(kind="hub", dataset="nobody/no-such-dataset"))
+
+
+def test_load_corpus_hub_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert "install depthweave[hub]" in _error(CorpusSpec(kind="hub", dataset="any/dataset"))
+
+
+def _all(corpus: Corpus) -> tuple[str, ...]:
+    return corpus.train + corpus.validation

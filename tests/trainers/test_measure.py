@@ -1,0 +1,137 @@
+"""Measurement: intervals against hand-worked ones, planted speeds found, the reference exactly 1."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from depthweave.trainers import measure as measure_module
+from depthweave.trainers.measure import measure, measure_in_turn, median_interval
+from depthweave.trainers.memory import peak_memory
+from depthweave.trainers.recipe import Recipe
+from tests.trainers.conftest import small_architecture
+
+_CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [(1, 1, 1), (2, 1, 2), (5, 1, 5), (6, 1, 6), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15), (50, 18, 33)],
+)
+def test_median_interval_matches_the_tables_of_the_sign_test(count: int, low: int, high: int) -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
+    assert median_interval(values) == ((count + 1) / 2, low, high)
+
+
+def test_median_interval_holds_the_median_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    draws = generator.exponential(size=(2000, 15))
+    hits = [low <= math.log(2.0) <= high for _, low, high in map(median_interval, draws)]
+    # 96.5 % for 15 values; 2000 draws give it to within 1.2 % (3 standard errors).
+    assert np.mean(hits) == pytest.approx(0.965, abs=0.012)
+
+
+def test_times_in_turn_finds_planted_ratios_under_drift() -> None:
+    clock = [0.0]
+    order: list[str] = []
+
+    def contender(name: str, cost_s: float) -> Callable[[], None]:
+        def run() -> None:
+            order.append(name)
+            # A machine that slows down all the time.
+            clock[0] += cost_s * (1.0 + 0.05 * clock[0])
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(time, "perf_counter", lambda: clock[0])
+        times_RC = measure_module._times_in_turn(
+            [contender("reference", 0.1), contender("double", 0.2), contender("half", 0.05)],
+            device=_CPU,
+            limit_s=8.0,
+            min_rounds=6,
+        )
+    ratios_RC = times_RC / times_RC[:, :1]
+    assert len(times_RC) > 6
+    assert np.median(ratios_RC, axis=0) == pytest.approx([1.0, 2.0, 0.5], rel=0.01)
+    rounds = ["".join(name[0] for name in order[start : start + 3]) for start in range(4, len(order), 3)]
+    assert rounds[:4] == ["rdh", "hdr", "rdh", "hdr"]
+
+
+def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest_rounds() -> None:
+    def run() -> None:
+        time.sleep(0.006)
+
+    def rounds(limit_s: float) -> int:
+        return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=limit_s, min_rounds=6))
+
+    assert rounds(0.0) == 6
+    assert 6 <= rounds(0.2) <= 20
+
+
+def test_measure_finds_a_deeper_model_slower_and_agrees_with_its_own_times(recipe: Recipe, tmp_path: Path) -> None:
+    deep, plain = small_architecture("none", depth=12), small_architecture("none", depth=3)
+    found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.5, lock=tmp_path / "machine.lock")
+    assert 2.0 < found.latency < 6.0
+    assert found.latency_low <= found.latency <= found.latency_high
+    assert found.latency == pytest.approx(found.latency_s / found.reference_latency_s, rel=0.3)
+    assert found.step_latency is not None
+    assert 2.0 < found.step_latency < 6.0
+    assert found.step_latency_s is not None
+    assert found.step_latency_s > found.latency_s
+    memory = peak_memory(deep, recipe=recipe, device=_CPU)
+    assert (found.memory_bytes, found.forward_memory_bytes) == memory
+    assert found.rounds >= 6
+    assert found.step_rounds >= 3
+    assert found.noise_frac >= 0.0
+
+
+def test_measure_of_the_reference_is_exactly_one(recipe: Recipe) -> None:
+    plain = small_architecture("none")
+    found = measure(plain, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.1)
+    assert (found.latency, found.latency_low, found.latency_high) == (1.0, 1.0, 1.0)
+    assert (found.step_latency, found.step_latency_low, found.step_latency_high) == (1.0, 1.0, 1.0)
+    assert found.latency_s == found.reference_latency_s > 0.0
+
+
+def test_measure_in_turn_answers_in_order_and_leaves_steps_out_on_request(recipe: Recipe) -> None:
+    plain, deep = small_architecture("none"), small_architecture("none", depth=9)
+    found = measure_in_turn(
+        [deep, plain, deep], reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.2, training_step=False
+    )
+    assert found[0] == found[2]
+    assert found[1].latency == 1.0
+    assert found[0].latency > 1.5
+    assert found[0].step_latency is None
+    assert found[0].step_rounds == 0
+
+
+def test_measure_waits_for_the_lock(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing_began = threading.Event()
+    times_in_turn = measure_module._times_in_turn
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        timing_began.set()
+        return times_in_turn(*args, **kwargs)
+
+    monkeypatch.setattr(measure_module, "_times_in_turn", spy)
+    plain, lock = small_architecture("none"), tmp_path / "machine.lock"
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(lock):
+            measuring = pool.submit(
+                measure, plain, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.1, lock=lock
+            )
+            assert not timing_began.wait(1.5)
+        found = measuring.result(60)
+    assert timing_began.is_set()
+    assert found.waited_s > 0.0

@@ -54,6 +54,8 @@ class CorpusSpec:
     """Share of the documents that go to validation, in (0, 1)."""
 
     def __post_init__(self) -> None:
+        # YAML has no tuples.
+        object.__setattr__(self, "paths", tuple(self.paths))
         if self.kind not in get_args(CorpusKind):
             raise ValueError(f"corpus.kind is {self.kind!r}; it can be {', '.join(get_args(CorpusKind))}")
         if not 0.0 < self.validation_frac < 1.0:

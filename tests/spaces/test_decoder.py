@@ -214,13 +214,12 @@ def test_parameter_groups_hold_every_parameter_once(model: Decoder) -> None:
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
     assert all(parameter.ndim >= 2 for parameter in groups.matrices)
     assert all(parameter.ndim < 2 for parameter in groups.vectors)
-    expected = {
-        "none": 0,
-        "dwa": len(model.architecture.wiring.sites),
-        "dwatt": len(model.architecture.wiring.sites),
-        "concat": 0,
-    }
-    assert len(groups.connections) == expected[model.architecture.fusion]
+    assert list(map(id, groups.connections)) == list(map(id, model.fusion.connection_parameters()))
+
+
+def test_dwa_has_no_decayed_connection_weight() -> None:
+    groups = Decoder(replace(_plain(), fusion="dwa", wiring=strided_wiring(3))).parameter_groups()
+    assert [parameter.numel() for parameter in groups.connections] == [2, 3, 4]
 
 
 def test_connection_weights_at_the_start(architecture: Architecture, tokens_BT: Tensor) -> None:

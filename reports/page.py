@@ -193,13 +193,15 @@ def _pareto_caption(data: ParetoData, cost: str) -> str:
     told = (
         f"{data.y_title.capitalize()} against {title_of(cost)}; lower left is better. The line is the front of the two."
     )
+    if any("(" in label.text for label in data.labels):
+        told += " In brackets, the depth."
     stopped = sum(1 for point in data.points if point.role == "stopped early")
     if stopped:
         told += " Trials stopped early stand at the perplexity of their last evaluation and on no front."
+    if data.num_above:
+        told += " Those beyond the frame are marked at its upper edge."
     if any(point.x_low is not None for point in data.points):
         told += " Horizontal bars are 95 % intervals."
-    if data.num_above:
-        told += f" {plural(data.num_above, 'stopped trial')} above the frame: double-click to see all."
     if data.num_without:
         told += f" {plural(data.num_without, 'trial')} without these values left out."
     return told
@@ -207,7 +209,7 @@ def _pareto_caption(data: ParetoData, cost: str) -> str:
 
 def _learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
     data = curves_data(records, evaluations=evaluations, on_front={it.trial for it in members})
-    told = "Strong curves end on the front. A cross marks where a training was stopped. Double-click for the whole range."
+    told = "Strong curves end on the front. A cross marks where one was stopped. Double-click for the whole range."
     if data.num_left_out:
         told += f" {plural(data.num_left_out, 'faint curve')} not drawn."
     figures = [_figure("curves", draw_curves(data), caption=told)] if data.curves else []

@@ -8,7 +8,9 @@
   const config = {
     responsive: true,
     displaylogo: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+    // Nothing leaves the page: no upload, and no address to upload to.
+    showSendToCloud: false,
+    plotlyServerURL: "",
     toImageButtonOptions: { format: "svg" },
   };
 
@@ -21,9 +23,19 @@
       // Labels were placed for a wide plot: on a narrow one they would cover each other.
       delete layout.annotations;
       if (layout.margin) layout.margin.r = Math.min(layout.margin.r ?? 80, 8);
-      if (layout.scene) layout.height = 400;
+      if (layout.scene) shrinkScene(layout);
     }
     return layout;
+  }
+
+  function shrinkScene(layout) {
+    layout.height = 400;
+    for (const axis of ["xaxis", "yaxis", "zaxis"]) {
+      layout.scene[axis].title.font = { size: 10 };
+      layout.scene[axis].tickfont = { size: 9 };
+    }
+    const eye = layout.scene.camera.eye;
+    for (const axis of ["x", "y", "z"]) eye[axis] *= 1.3;
   }
 
   function draw(plot) {
@@ -32,6 +44,9 @@
     return Plotly.react(plot, figure.data, layoutFor(figure), {
       ...config,
       displayModeBar: narrow.matches ? false : "hover",
+      modeBarButtons: [figure.layout.scene
+        ? ["toImage", "orbitRotation", "pan3d", "resetCameraDefault3d"]
+        : ["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     });
   }
 

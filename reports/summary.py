@@ -89,7 +89,9 @@ def happened(summary: Summary, *, info: RunInfo) -> str:
     states = summary.num_by_state
     parts = [f"{states['complete']:,} ran to the end"]
     if states["pruned"]:
-        parts.append(f"{states['pruned']:,} were stopped early, which spared {summary.spared_frac:.0%} of the tokens")
+        parts.append(
+            f"{states['pruned']:,} were stopped early, which spared {100 * summary.spared_frac:.0f} % of the tokens"
+        )
     parts += [f"{states[name]:,} {name}" for name in ("diverged", "failed") if states[name]]
     return told + f"{_listed(parts).capitalize()}."
 
@@ -107,8 +109,10 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     # The same seed where there is one: then data and their order are the same too.
     reference = min(references, key=lambda it: (it.seed != best.seed, it.perplexity or math.inf))
     if best.architecture_id == reference.architecture_id:
-        plain = f"No architecture has a lower perplexity than the reference, {_named(reference)}: "
-        return [plain + f"{show('perplexity', reference.perplexity)}.", *_seed_caveat(finished)]
+        plain = (
+            f"No architecture has a lower perplexity than the reference: {show('perplexity', reference.perplexity)}, "
+        )
+        return [plain + f"{_named(reference)}.", *_seed_caveat(finished)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
     return [*sentences, *_plain_baseline(finished, reference), _how_sure(finished, best, reference)]
 
@@ -131,16 +135,19 @@ def paired_difference(records: Sequence[Record], *, first: str, second: str) -> 
     return PairedDifference(len(shared), statistics.fmean(differences), half_width)
 
 
-def _named(record: Record) -> str:
-    return f"{full_name(record)}, {show('parameters', record.parameters)} parameters (id {record.architecture_id})"
+def _named(record: Record, *, bracket: bool = True) -> str:
+    told = f"{full_name(record)}, {show('parameters', record.parameters)} parameters"
+    return f"{told} (id {record.architecture_id})" if bracket else f"{told}, id {record.architecture_id}"
 
 
 def _against(best: Record, reference: Record) -> str:
     assert best.perplexity is not None
     assert reference.perplexity is not None
     less = 1 - best.perplexity / reference.perplexity
-    told = f"The reference, {_named(reference)}, has {show('perplexity', reference.perplexity)}: {less:.1%} more"
-    told = told.replace(f"{less:.1%} more", f"the former is {less:.1%} lower")
+    told = (
+        f"The reference ({_named(reference, bracket=False)}) has {show('perplexity', reference.perplexity)}: "
+        f"the former is {100 * less:.1f} % lower"
+    )
     costs = []
     if best.latency is not None:
         costs.append(f"{show('latency', best.latency)} the forward latency")

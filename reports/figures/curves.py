@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class Curve(NamedTuple):
 
     trial: int
     name: str
+    """As Plotly's markup: escaped."""
     fusion: str
     state: str
     on_front: bool
@@ -49,7 +51,7 @@ def curves_data(records: Sequence[Record], *, evaluations: pa.Table, on_front: s
     curves = [
         Curve(
             trial=record.trial,
-            name=full_name(record),
+            name=html.escape(full_name(record)),
             fusion=record.fusion,
             state=record.state,
             on_front=record.trial in on_front,
@@ -118,7 +120,7 @@ def _lines(curves: Sequence[Curve], *, fusion: str, on_front: bool) -> go.Scatte
         opacity=1.0 if on_front else 0.35,
         text=names,
         hovertemplate="%{text}<br>%{x:,} tokens, %{y:.3f} nat/token<extra></extra>",
-        name=fusion,
+        name=html.escape(fusion),
         showlegend=on_front,
     )
 

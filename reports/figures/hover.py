@@ -31,4 +31,6 @@ def hover_text(record: Record) -> str:
     ]
     if record.budget is not None:
         lines.insert(-1, f"budget {show('parameters', record.budget)}")
+    if record.state != "complete" and record.last_loss is not None:
+        lines.insert(2, f"last validation loss {show('loss', record.last_loss)}")
     return "<br>".join(lines)

@@ -20,6 +20,10 @@ _OUTLINES = {
     "pentagon": "M8 2l6 4.4l-2.3 7h-7.4l-2.3-7z",
     "hexagon": "M8 2l5.2 3v6l-5.2 3l-5.2-3v-6z",
     "star": "M8 1.5l1.9 4.3l4.6.5l-3.5 3.1l1 4.6l-4-2.4l-4 2.4l1-4.6l-3.5-3.1l4.6-.5z",
+    "triangle-left": "M2.5 8l10.5-6v12z",
+    "triangle-right": "M13.5 8l-10.5-6v12z",
+    "bowtie": "M3 3v10l10-10v10z",
+    "hourglass": "M3 3h10l-10 10h10z",
     "x": "M4 4l8 8M12 4l-8 8",
     "line": "M1 8h14",
 }

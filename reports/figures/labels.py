@@ -1,4 +1,4 @@
-"""Labels beside points, placed so that none covers another label or a point.
+"""Labels beside points, placed so that none covers another label, a point or a line.
 
 Pixels count from the lower left corner of the plot. Greedy: in the order given, each label takes the first free place
 of eight around its point; one that finds none is left out, for the hover text says it too.
@@ -14,7 +14,8 @@ _LINE_PX = 15.0
 _POINT_PX = 7.0
 """Half the side of the square that a point keeps free."""
 _GAP_PX = 9.0
-_PLACES = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, -1), (-1, 1), (0, 1), (0, -1))
+_LINE_HALF_PX = 2.0
+_PLACES = ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, 1))
 """Directions from the point, the most readable first."""
 
 
@@ -49,8 +50,12 @@ def place_labels(
     width_px: float,
     height_px: float,
     others: Sequence[tuple[float, float]] = (),
+    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
 ) -> list[Label]:
-    """Labels for as many of the points as have room; `others` are points that want none but must stay visible."""
+    """Labels for as many of the points as have room; `others` are points that want none but must stay visible.
+
+    `lines` are upright or level stretches, from end to end, that no label may cross.
+    """
 
     def pixels(point: tuple[float, float]) -> tuple[float, float]:
         return (
@@ -59,6 +64,7 @@ def place_labels(
         )
 
     taken = [_around(pixels(point), _POINT_PX, _POINT_PX) for point in (*points, *others)]
+    crossed = [_along(pixels(begin), pixels(end)) for begin, end in lines]
     placed = []
     for own, (point, text) in enumerate(zip(points, texts, strict=True)):
         half_width, half_height = len(text) * _CHARACTER_PX / 2, _LINE_PX / 2
@@ -69,7 +75,8 @@ def place_labels(
             y_shift = up * (half_height + (_GAP_PX if right == 0 else 2.0))
             box = _around((x + x_shift, y + y_shift), half_width, half_height)
             inside = box.left >= 0 and box.right <= width_px and box.bottom >= 0 and box.top <= height_px
-            if inside and not any(box.meets(it) for index, it in enumerate(taken) if index != own):
+            free = not any(box.meets(it) for index, it in enumerate(taken) if index != own)
+            if inside and free and not any(box.meets(it) for it in crossed):
                 taken.append(box)
                 placed.append(Label(point[0], point[1], text, x_shift, y_shift))
                 break
@@ -79,3 +86,8 @@ def place_labels(
 def _around(centre: tuple[float, float], half_width: float, half_height: float) -> _Box:
     x, y = centre
     return _Box(x - half_width, y - half_height, x + half_width, y + half_height)
+
+
+def _along(begin: tuple[float, float], end: tuple[float, float]) -> _Box:
+    xs, ys = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
+    return _Box(xs[0] - _LINE_HALF_PX, ys[0] - _LINE_HALF_PX, xs[1] + _LINE_HALF_PX, ys[1] + _LINE_HALF_PX)

@@ -23,8 +23,21 @@ _SPARE_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
 CONNECTION_COLOURS = {"own block": "#7d7d7d", "embedding": "#d55e00", "earlier block": "#0a7fc2"}
 """What a site reads, in the course of the weights."""
 
-_SYMBOLS = ("square", "diamond", "triangle-up", "cross", "pentagon", "triangle-down", "hexagon", "star")
-"""For periods 1, 2, 3, ...; larger ones begin again."""
+_SYMBOLS = (
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "pentagon",
+    "triangle-down",
+    "hexagon",
+    "star",
+    "triangle-left",
+    "triangle-right",
+    "bowtie",
+    "hourglass",
+)
+"""For periods 1 to 12; larger ones begin again."""
 
 _SYMBOLS_3D = ("square", "diamond", "cross", "square-open", "diamond-open", "circle-open")
 """All that three dimensions offer besides the circle and the x."""
@@ -71,7 +84,9 @@ def template(*, dark: bool) -> dict[str, Any]:
         "ticklen": 4,
         "automargin": True,
     }
-    solid = {**axis, "showbackground": False, "zerolinecolor": colours["rule"]}
+    # Three dimensions know fewer properties of an axis.
+    solid = {name: value for name, value in axis.items() if name not in ("title", "automargin")}
+    solid |= {"title": {"font": {"color": colours["ink"]}}, "showbackground": False}
     return {
         "layout": {
             "font": {"family": FONT, "size": 13, "color": colours["ink"]},

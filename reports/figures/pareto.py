@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -52,7 +54,7 @@ class ParetoData(NamedTuple):
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     num_above: int
-    """Stopped records above `y_range`; they come into view on a double click."""
+    """Stopped records above `y_range`, drawn at its upper edge."""
     num_without: int
     """Complete or stopped records that lack the cost or the loss."""
 
@@ -86,7 +88,10 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
         )
     members = sorted((point for point in points if point.role == "front"), key=lambda point: (point.x, -point.y))
     x_range, y_range = _ranges(points)
-    names = {record.trial: short_name(record) + (", reference" if record.reference else "") for record in shown}
+    several_depths = len({record.depth for record in shown}) > 1
+    names = {record.trial: _label(record, with_depth=several_depths) for record in shown}
+    step = _step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1])
+    bars = [((it.x_low, it.y), (it.x_high, it.y)) for it in members if it.x_low is not None and it.x_high is not None]
     labels = place_labels(
         [(point.x, point.y) for point in members],
         [names[point.trial] for point in members],
@@ -94,13 +99,14 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
         y_range=y_range,
         width_px=_LABEL_WIDTH_PX,
         height_px=HEIGHT_PX - _MARGIN_PX["t"] - _MARGIN_PX["b"],
-        others=[(point.x, point.y) for point in points if point.role != "front"],
+        others=[(point.x, min(point.y, y_range[1])) for point in points if point.role != "front"],
+        lines=[*itertools.pairwise(step), *bars],
     )
     return ParetoData(
         x_title=x_axis.title,
         y_title=axis_of(quality, []).title,
         points=points,
-        step=_step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1]),
+        step=step,
         labels=labels,
         x_range=x_range,
         y_range=y_range,
@@ -112,8 +118,9 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
 def draw_pareto(data: ParetoData) -> go.Figure:
     """The figure; its colours for ink and ground come from a template."""
     figure = go.Figure()
-    for role, opacity in (("stopped early", 0.4), ("dominated", 0.35)):
-        figure.add_trace(_markers([it for it in data.points if it.role == role], name=role, opacity=opacity))
+    for role, opacity in (("stopped early", 0.5), ("dominated", 0.45)):
+        points = [_clipped(it, data.y_range[1]) for it in data.points if it.role == role]
+        figure.add_trace(_markers(points, name=role, opacity=opacity))
     xs, ys = zip(*data.step, strict=True) if data.step else ((), ())
     figure.add_trace(
         go.Scatter(
@@ -128,7 +135,7 @@ def draw_pareto(data: ParetoData) -> go.Figure:
     for fusion in sorted({point.fusion for point in data.points}):
         members = [point for point in data.points if point.role == "front" and point.fusion == fusion]
         if members:
-            figure.add_trace(_markers(members, name=fusion, opacity=1.0))
+            figure.add_trace(_markers(members, name=html.escape(fusion), opacity=1.0))
     references = [point for point in data.points if point.reference]
     figure.add_trace(
         go.Scatter(
@@ -159,6 +166,16 @@ def draw_pareto(data: ParetoData) -> go.Figure:
     return figure
 
 
+def _clipped(point: ParetoPoint, top: float) -> ParetoPoint:
+    """The point, at the upper edge where it lies beyond: stopped trials would squeeze all others to a line."""
+    return point._replace(y=min(point.y, top))
+
+
+def _label(record: Record, *, with_depth: bool) -> str:
+    text = html.escape(short_name(record)) + (f" ({record.depth})" if with_depth else "")
+    return text + (", reference" if record.reference else "")
+
+
 def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.Scatter:
     on_front = opacity == 1.0
     stopped = name == "stopped early"
@@ -186,6 +203,7 @@ def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.
         y=[point.y for point in points],
         error_x=errors,
         mode="markers",
+        cliponaxis=False,
         marker=marker,
         name=name,
         text=[point.hover for point in points],

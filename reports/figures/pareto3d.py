@@ -64,7 +64,7 @@ def pareto3d_data(records: Sequence[Record], *, costs: tuple[str, str], quality:
 def draw_pareto3d(data: SolidData) -> go.Figure:
     """The figure, to be turned with the pointer."""
     figure = go.Figure()
-    for on_front, opacity, size in ((False, 0.25, 4), (True, 1.0, 6)):
+    for on_front, opacity, size in ((False, 0.35, 4), (True, 1.0, 6)):
         points = [point for point in data.points if point.on_front is on_front]
         figure.add_trace(
             go.Scatter3d(
@@ -90,7 +90,7 @@ def draw_pareto3d(data: SolidData) -> go.Figure:
             "xaxis": {"title": {"text": data.x_title}},
             "yaxis": {"title": {"text": data.y_title}},
             "zaxis": {"title": {"text": data.z_title}},
-            "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.8}},
+            "camera": {"eye": {"x": 1.65, "y": 1.65, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}},
         },
     )
     return figure

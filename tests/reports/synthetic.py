@@ -112,13 +112,18 @@ def make_info(**changes: Any) -> RunInfo:
     return RunInfo(**{**values, **changes})
 
 
+def _yet_to_fall(index: int) -> float:
+    """How far above its end a whole training's loss is at an evaluation."""
+    left = (NUM_EVALUATIONS - 1 - index) / NUM_EVALUATIONS
+    return 1.6 * left**4 + 0.2 * left
+
+
 def make_evaluations(record: Record, *, count: int = NUM_EVALUATIONS) -> list[EvaluationRow]:
     """A falling curve that ends at the record's last loss."""
-    final = record.last_loss if record.last_loss is not None else 1.5
+    last = record.last_loss if record.last_loss is not None else 1.5
     rows = []
     for index in range(count):
-        left = (count - 1 - index) / NUM_EVALUATIONS
-        loss = final + 2.2 * left**2 + 0.25 * left
+        loss = last + _yet_to_fall(index) - _yet_to_fall(count - 1)
         if record.state == "diverged" and index == count - 1:
             loss = math.nan
         rows.append(
@@ -209,8 +214,8 @@ def synthetic_trials() -> list[Trial]:
             if dilation is None or period is None
             else strided_wiring(depth, dilation=dilation, period=period)
         )
-        tokens = 400_000 if state == "complete" else STEP_TOKENS * (2 + number % 3)
-        last = loss if state == "complete" else loss + 0.35
+        tokens = 400_000 if state == "complete" else STEP_TOKENS * (3 + number % 4)
+        last = loss if state == "complete" else loss + 0.01 + _yet_to_fall(tokens // STEP_TOKENS - 1)
         reasons = {
             "pruned": "above the median of 6 no costlier trials at 150,000 tokens",
             "diverged": "validation loss not finite after 75 steps",

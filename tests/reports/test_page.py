@@ -1,0 +1,222 @@
+"""The page stands alone, says what the store holds, and lets nothing from outside become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from depthweave.reports.front import front
+from depthweave.reports.page import page_of, render, script_json, write_report
+from depthweave.reports.records import Record
+from depthweave.reports.selection import select
+from depthweave.reports.store import RunStore
+from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_trial
+
+Append = Callable[[Record], None]
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style>'
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class _Reader(HTMLParser):
+    """Collects elements, their addresses, and the text a reader sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.json: dict[str, str] = {}
+        self.text: list[str] = []
+        self._inside: list[str] = []
+        self._json_for = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self._inside.append(tag)
+        self._json_for = values.get("data-for") or values.get("id") or ""
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "action") and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop() != tag:
+            continue
+
+    def handle_data(self, data: str) -> None:
+        inside = self._inside[-1] if self._inside else ""
+        if inside == "script" and self._json_for:
+            self.json[self._json_for] = data
+        elif inside not in ("script", "style"):
+            self.text.append(data)
+
+
+def _read(html: str) -> _Reader:
+    reader = _Reader()
+    # Without the 4 MB of Plotly, which html.parser would take seconds for.
+    reader.feed(re.sub(r"<script>/\*\*?\s*\n?\* plotly.*?</script>", "", html, flags=re.DOTALL))
+    return reader
+
+
+def _text(reader: _Reader) -> str:
+    return " ".join(" ".join(reader.text).split())
+
+
+@pytest.fixture(scope="module")
+def page_html(full_store: RunStore) -> str:
+    return Path(write_report(full_store)).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(page_html: str) -> _Reader:
+    return _read(page_html)
+
+
+def test_report_is_one_file_without_addresses(page: _Reader, page_html: str) -> None:
+    assert page.addresses == ["data:,"]
+    assert "link" not in page.tags or page.tags.count("link") == 1
+    assert page_html.count("plotly.js v") >= 1
+    # Even if a library tried, the page allows no connection.
+    assert "default-src 'none'" in page_html
+    assert "connect-src" not in page_html
+
+
+def test_report_figures_are_there_and_parse(page: _Reader) -> None:
+    assert {"pareto-latency", "pareto-memory_bytes", "pareto-3d", "curves", "progress"} <= set(page.json)
+    assert any(name.startswith("map-") for name in page.json)
+    for name, text in page.json.items():
+        figure = json.loads(text)
+        assert set(figure) == ({"light", "dark"} if name == "templates" else {"data", "layout"})
+
+
+def test_report_says_answer_and_counts(page: _Reader, full_store: RunStore) -> None:
+    text = _text(page)
+    best = select(full_store.records(), objectives=OBJECTIVES)
+    assert f"The lowest perplexity is {best.perplexity:.3f}" in text
+    assert "One seed each: not settled." in text
+    assert "24 ran to the end" in text
+    assert "worker died <out of memory> & was retried twice" in text
+    assert "1.2 M parameters, the budget is 600 k" in text
+
+
+def test_report_export_commands_name_each_front_member(full_store: RunStore) -> None:
+    rows = page_of(full_store).rows
+    records = full_store.records()
+    members = front(records, objectives=OBJECTIVES)
+    assert len(rows) == len(members)
+    for row, member in zip(rows, members, strict=True):
+        words = shlex.split(row.command)
+        assert words[:3] == ["depthweave", "export", full_store.where]
+        how = words[words.index("--select") + 1]
+        assert select(records, how=how, objectives=OBJECTIVES) == member
+
+
+def test_report_command_of_several_seeds_names_the_seed(store: RunStore, append: Append) -> None:
+    append(make_record(0, architecture_id="same", perplexity=4.0, latency=1.2))
+    append(make_record(1, architecture_id="same", perplexity=4.1, latency=1.1, seed=1))
+    for row, trial in zip(page_of(store).rows, (0, 1), strict=True):
+        words = shlex.split(row.command)
+        where = words[words.index("--where") + 1]
+        assert select(store.records(), how="id:same", where=where, objectives=OBJECTIVES).trial == trial
+
+
+def test_report_of_an_empty_run(store: RunStore) -> None:
+    reader = _read(Path(write_report(store, running=True)).read_text())
+    assert "No trial is complete yet" in _text(reader)
+    assert "still running" in _text(reader)
+    assert reader.json == {}
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "diverged", "failed"])
+def test_report_of_one_record(store: RunStore, append: Append, state: str) -> None:
+    perplexity = 4.0 if state == "complete" else None
+    loss = None if state == "failed" else 1.4
+    append(make_record(0, state=state, perplexity=perplexity, last_loss=loss, reason="why not", tokens=100_000))
+    reader = _read(Path(write_report(store)).read_text())
+    assert ("no front" in _text(reader)) == (state != "complete")
+    assert ("why not" in _text(reader)) == (state in ("diverged", "failed"))
+
+
+def test_report_of_one_objective(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run", info=make_info(objectives=("perplexity",)), spec_yaml="")
+    trial = make_trial(make_record(0, latency=None, memory_bytes=None))
+    store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
+    page = page_of(store)
+    assert len(page.rows) == 1
+    assert "What each cost buys" not in [section.title for section in page.sections]
+    assert "The front" in _text(_read(render(page)))
+
+
+def test_report_escapes_everything_from_outside(tmp_path: Path) -> None:
+    info = make_info(name=EVIL, infeasible=(EVIL,), corpus=EVIL)
+    store = RunStore.create(tmp_path / "run", info=info, spec_yaml=EVIL)
+    text_columns = ("fusion", "hardware", "device", "software", "corpus", "corpus_sha256", "tokenizer", "recipe")
+    changes = dict.fromkeys((*text_columns, "architecture_id", "reason"), EVIL)
+    for number, state in enumerate(("complete", "failed", "pruned")):
+        perplexity = 4.0 if state == "complete" else None
+        trial = make_trial(make_record(number, state=state, perplexity=perplexity, **changes))
+        store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
+    (tmp_path / "run" / "records" / "<i>.parquet").write_bytes(b"")
+    html = Path(write_report(store)).read_text()
+    reader = _read(html)
+    assert EVIL in reader.text
+    assert not {"img", "i"} & set(reader.tags)
+    assert "<script>alert" not in html
+    assert "49" not in reader.text
+    assert "records/<i>.parquet" in _text(reader)
+    # In a drawing Plotly reads some tags itself: there the signs are escaped once more.
+    hover = json.dumps([json.loads(text) for name, text in reader.json.items() if name.startswith("pareto")])
+    assert "&lt;script&gt;" in hover
+    assert "<script>" not in hover
+
+
+def test_report_names_unreadable_parts(store: RunStore, append: Append) -> None:
+    append(make_record(0))
+    (Path(store.where) / "records" / "trial-00001-r000.parquet").write_bytes(b"nothing")
+    page = page_of(store)
+    assert len(page.problems) == 1
+    assert "records/trial-00001-r000.parquet" in _text(_read(render(page)))
+
+
+def test_report_replaces_the_last_one_whole(store: RunStore, append: Append) -> None:
+    write_report(store)
+    append(make_record(1))
+    path = Path(write_report(store))
+    assert "The lowest perplexity is 4.000" in path.read_text()
+    assert [item.name for item in path.parent.iterdir() if item.name.startswith(".")] == []
+
+
+def test_script_json_cannot_leave_its_element() -> None:
+    text = script_json({"a": "</script><!-- & \u2028"})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"a": "</script><!-- & \u2028"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium on this machine")
+def test_report_opens_in_a_browser_without_errors(page_html: str, tmp_path: Path) -> None:
+    browser = next(found for name in BROWSERS if (found := shutil.which(name)))
+    probe = (
+        "<script>addEventListener('load', () => setTimeout(() => console.log('DRAWN', "
+        "document.querySelectorAll('.plot .main-svg').length > 0, "
+        "document.documentElement.scrollWidth <= innerWidth), 4000))</script></body>"
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page_html.replace("</body>", probe), encoding="utf-8")
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    ran = subprocess.run(
+        [browser, *flags, profile, "--virtual-time-budget=10000", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    console = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+    assert any("DRAWN true true" in line for line in console), console
+    assert not [line for line in console if "ERROR:CONSOLE" in line or "Uncaught" in line or "Refused" in line]

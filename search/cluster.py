@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ def cluster(address: str | None) -> Iterator[None]:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if address is None:
+        _set_token()
         ray.init(
             include_dashboard=False,
             log_to_driver=False,
@@ -67,6 +69,13 @@ def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
             f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources.cpus_per_trial or gpus_per_trial"
         )
     return fits
+
+
+def _set_token() -> None:
+    """A token for Ray to ask its own workers for; without one it would write one into the user's home."""
+    # It stays set: Ray's core reads it once a process, and a second search here must come with the same one.
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _join(address: str) -> None:

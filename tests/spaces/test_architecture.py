@@ -38,8 +38,7 @@ def test_id_of_a_strided_wiring_is_the_golden_one() -> None:
     assert _architecture("dwa", strided_wiring(12, dilation=4, period=5), width=96, heads=3).id == "e68fd784f224"
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "4242"])
-def test_id_is_the_same_in_another_process_with_another_hash_seed(hash_seed: str) -> None:
+def test_id_is_the_same_in_another_process_with_another_hash_seed() -> None:
     architecture = _architecture("dwa", strided_wiring(7, dilation=3, period=2))
     program = (
         "import json, sys; from depthweave.spaces.architecture import Architecture;"
@@ -47,7 +46,7 @@ def test_id_is_the_same_in_another_process_with_another_hash_seed(hash_seed: str
     )
     answer = subprocess.run(
         [sys.executable, "-c", program, json.dumps(architecture.to_dict())],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": "4242"},
         capture_output=True,
         text=True,
         check=True,

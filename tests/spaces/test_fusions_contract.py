@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from depthweave.spaces.architecture import Architecture
@@ -113,19 +114,30 @@ def test_model_is_causal(model: Decoder, tokens_BT: Tensor) -> None:
 # Gradients and numbers.
 
 
-def test_gradients_equal_finite_differences(fusion: Fusion, architecture: Architecture) -> None:
-    fusion = fusion.double()
+class _Pass(nn.Module):
+    def __init__(self, fusion: Fusion) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, states_STD: Tensor) -> Tensor:
+        return torch.stack(_drive(self.fusion, list(states_STD)))
+
+
+def test_gradients_equal_finite_differences(fusion: Fusion) -> None:
+    whole = _Pass(fusion.double())
+    names = [name for name, _ in whole.named_parameters()]
+    shapes = [parameter.shape for parameter in whole.parameters()]
     generator = torch.Generator().manual_seed(5)
-    shape = (architecture.depth + 1, 1, 1, architecture.width)
-    states_SBTD = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
-    parameters = list(fusion.parameters())
-    probe_SBTD = torch.randn(shape, dtype=torch.float64, generator=generator)[1:]
+    states_STD = torch.randn(7, 1, fusion.width, dtype=torch.float64, generator=generator, requires_grad=True)
+    start = torch.cat([torch.zeros(0).double(), *(parameter.detach().flatten() for parameter in whole.parameters())])
 
-    def scalar(states_SBTD: Tensor, *_: Tensor) -> Tensor:
-        return (torch.stack(_drive(fusion, list(states_SBTD))) * probe_SBTD).sum()
+    def outputs(states_STD: Tensor, flat: Tensor) -> Tensor:
+        parts = [part.view(shape) for part, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
+        found: Tensor = functional_call(whole, dict(zip(names, parts, strict=True)), (states_STD,))
+        return found
 
-    # fast_mode compares one random direction through all inputs and parameters instead of every element.
-    assert torch.autograd.gradcheck(scalar, (states_SBTD, *parameters), fast_mode=True)
+    # fast_mode compares along one random direction through all states and one through all parameters.
+    assert torch.autograd.gradcheck(outputs, (states_STD, start.requires_grad_(bool(names))), fast_mode=True)
 
 
 def test_bfloat16_autocast_stays_near_float32(model: Decoder, tokens_BT: Tensor) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
-from depthweave.search.spec import Spec, SpecError, differences, load_spec, make_spec
+from depthweave.search.spec import Spec, SpecError, differences, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
@@ -79,9 +79,10 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
 
     Raises `SpecError` where the given spec differs in anything else, and says where.
     """
-    own = make_spec(_yaml(store.spec_yaml), where=f"{store.where}/spec.yaml")
+    where = f"{store.where}/spec.yaml"
+    own = parse_spec(store.spec_yaml, where=where)
     if given is None:
-        wanted = make_spec(_yaml(store.spec_yaml), overrides=overrides, where=f"{store.where}/spec.yaml")
+        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where)
     else:
         wanted = load_spec(given, overrides=overrides)
     if different := differences(wanted, own):
@@ -103,9 +104,3 @@ def check_same_text(store: RunStore, tokens: TokenSet) -> None:
 def software() -> str:
     """Versions of what the numbers depend on."""
     return ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {platform.python_version()}"])
-
-
-def _yaml(text: str) -> object:
-    import yaml
-
-    return yaml.safe_load(text)

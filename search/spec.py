@@ -7,38 +7,73 @@ the same checks, and what was resolved is what is saved.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from depthweave.reports.objectives import objective
-from depthweave.search.pruners import make_pruner
+from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.spaces.fusions import fusion_class
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
+_SHOWN_CHARACTERS = 60
+"""Of a value in an error's line."""
+
+
+def _whole(value: Any) -> Any:
+    # To pydantic `true` is 1: a slip of the pen would become a depth.
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is not a whole number: give one, without quotes")
+    return value
+
+
+def _period(value: Any) -> Any:
+    if value == "depth" or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+_Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
+
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Infinity and NaN do not survive a file, and no key here means anything by them.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_Kind = TypeVar("_Kind")
 
 
 class SpaceSpec(_Part):
     """The axes of the space; see `depthweave.spaces.space.Axes`."""
 
     fusions: tuple[str, ...] = ("none", "dwa", "dwatt", "concat")
-    dilations: tuple[int, ...] = (1, 2, 4)
-    periods: tuple[int | Literal["depth"], ...] = (1, 2, 4, "depth")
-    depths: tuple[int, ...] = (6, 12)
-    budgets: tuple[int, ...] = (300_000,)
+    dilations: tuple[_Whole, ...] = (1, 2, 4)
+    periods: tuple[_Period, ...] = (1, 2, 4, "depth")
+    depths: tuple[_Whole, ...] = (6, 12)
+    budgets: tuple[_Whole, ...] = (300_000,)
     """Parameters without the token embedding."""
-    head_width: int = 32
-    """Width of an attention head."""
-    width: int | None = None
-    """Size of a state; derived from depth and budget where absent."""
+    head_width: _Whole = Field(default=32, ge=2, multiple_of=2)
+    """Width of an attention head; even, because rotary positions turn pairs."""
+    width: _Whole | None = Field(default=None, ge=1)
+    """Size of a state, a multiple of `head_width`; derived from depth and budget where absent."""
 
     @field_validator("fusions")
     @classmethod
@@ -47,7 +82,7 @@ class SpaceSpec(_Part):
             fusion_class(name)
         return names
 
-    @field_validator("dilations", "periods", "depths", "budgets")
+    @field_validator("fusions", "dilations", "periods", "depths", "budgets")
     @classmethod
     def _axis(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
         if not values:
@@ -59,13 +94,21 @@ class SpaceSpec(_Part):
                 raise ValueError(f"{value} is below 1: it must be a whole number of at least 1")
         return values
 
+    @field_validator("width")
+    @classmethod
+    def _whole_heads(cls, width: int | None, info: ValidationInfo) -> int | None:
+        head_width = info.data.get("head_width")
+        if width is not None and head_width is not None and width % head_width:
+            raise ValueError(f"{width} is not a multiple of head_width, {head_width}: change one of them")
+        return width
+
 
 class ReferenceSpec(_Part):
     """Which plain architecture relative speeds are measured against."""
 
-    depth: int | None = None
+    depth: _Whole | None = None
     """The deepest of the space where absent."""
-    budget: int | None = None
+    budget: _Whole | None = None
     """The largest of the space where absent."""
 
 
@@ -74,13 +117,13 @@ class SearchSettings(_Part):
 
     sampler: str = "tpe"
     pruner: str = "median"
-    pruner_options: dict[str, Any] = Field(default_factory=dict)
+    pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Arguments of the Optuna pruner; its steps are evaluations, counted from 1."""
-    trials: int = Field(default=24, ge=1)
+    trials: _Whole = Field(default=24, ge=1)
     """Architectures to try; the search ends before where the space is exhausted."""
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
-    retries: int = Field(default=1, ge=0)
+    retries: _Whole = Field(default=1, ge=0)
     """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
 
     @field_validator("sampler")
@@ -88,20 +131,27 @@ class SearchSettings(_Part):
     def _known_sampler(cls, name: str) -> str:
         return check_sampler(name)
 
-    @model_validator(mode="after")
-    def _known_pruner(self) -> SearchSettings:
-        make_pruner(self.pruner, options=self.pruner_options)
-        return self
+    @field_validator("pruner")
+    @classmethod
+    def _known_pruner(cls, name: str) -> str:
+        return check_pruner(name)
+
+    @field_validator("pruner_options")
+    @classmethod
+    def _suiting_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "pruner" in info.data:
+            make_pruner(info.data["pruner"], options=options)
+        return options
 
 
 class Resources(_Part):
     """What a trial gets, and how many run at once."""
 
     device: str = "auto"
-    cpus_per_trial: int = Field(default=1, ge=1)
+    cpus_per_trial: _Whole = Field(default=1, ge=1)
     """Also the torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0)
-    max_concurrent: int | None = Field(default=None, ge=1)
+    max_concurrent: _Whole | None = Field(default=None, ge=1)
     """Trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
     """Longest time for measuring one architecture's latency."""
@@ -111,7 +161,8 @@ class Spec(_Part):
     """One search."""
 
     name: str = "search"
-    seed: int = Field(default=0, ge=0)
+    """Of the run and, without `--out`, of its folder."""
+    seed: _Whole = Field(default=0, ge=0, lt=2**32)
     """Of the sampler, of every model's first weights and of the data order: trials of a search are pairs."""
     corpus: CorpusSpec = CorpusSpec()
     tokenizer: str = "bytes"
@@ -122,6 +173,13 @@ class Spec(_Part):
     objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w .+-]*", name):
+            raise ValueError(f"{name!r} cannot name a folder: begin with a letter or digit, then also space . _ + -")
+        return name
 
     @field_validator("objectives")
     @classmethod
@@ -144,10 +202,13 @@ class Spec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _one_seed(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("recipe", {}), dict):
-            recipe = {**values.get("recipe", {}), "seed": values.get("seed", 0)}
-            return {**values, "recipe": recipe}
-        return values
+        if not isinstance(values, dict):
+            return values
+        recipe, seed = values.get("recipe", {}), values.get("seed", 0)
+        if isinstance(recipe, Recipe):
+            # As in a file: the seed of the spec is the only one.
+            recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
+        return {**values, "recipe": {**recipe, "seed": seed}} if isinstance(recipe, dict) else values
 
     def to_yaml(self) -> str:
         """The resolved spec, every default written out; `load_spec` reads it back equal."""
@@ -157,17 +218,29 @@ class Spec(_Part):
 class SpecError(ValueError):
     """A spec that cannot be used; the message is one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
 
 def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
     """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise."""
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
-    return make_spec({} if values is None else values, overrides=overrides, where=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error}); give a YAML file such as examples/quick.yaml") from None
+    return parse_spec(text, overrides=overrides, where=str(path))
+
+
+def parse_spec(text: str, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
+    """The spec in YAML text; `SpecError` in one line otherwise."""
+    try:
+        values = yaml.load(text, Loader=_OnceLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
+    return make_spec({} if values is None else values, overrides=overrides, where=where)
 
 
 def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
@@ -176,14 +249,21 @@ def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec"
         raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
     for text in overrides:
         values = _overridden(values, text)
-    _check_keys(values, Spec, path=())
+    _check_keys(values, Spec, path=(), where=where)
+    return validated(values, kind=Spec, where=where)
+
+
+def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
+    """Plain values as a `Spec`, a `Recipe` or another part; `SpecError` in one line where they are none."""
     try:
-        return Spec.model_validate(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "spec"
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "value_error" else f" (given: {first['input']!r})"
+        # The last names inside a list are its place and pydantic's own: the reader knows the key.
+        keys = [str(part) for part in first["loc"] if isinstance(part, str)]
+        key = ".".join(keys) or "spec"
+        message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+        given = "" if first["type"] == "value_error" else f" (given: {first['input']!r:.{_SHOWN_CHARACTERS}})"
         raise SpecError(f"{where}: {message if message.startswith(key) else f'{key}: {message}'}{given}") from None
 
 
@@ -229,7 +309,20 @@ def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
     return root
 
 
-def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...]) -> None:
+class _OnceLoader(yaml.SafeLoader):
+    """Plain YAML that refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...], where: str) -> None:
     known = _keys_of(part)
     for key, value in values.items():
         if key not in known:
@@ -238,14 +331,15 @@ def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...])
             meant = ".".join((*path, *near))
             if path == ("recipe",) and key == "seed":
                 meant = "seed"
-            raise SpecError(f"{dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
+            raise SpecError(f"{where}: {dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
         if known[key] is not None and isinstance(value, dict):
-            _check_keys(value, known[key], path=(*path, str(key)))
-        elif known[key] is not None and value is not None:
-            raise SpecError(f"{'.'.join((*path, str(key)))} is {value!r}: it must be a section with keys")
+            _check_keys(value, known[key], path=(*path, str(key)), where=where)
+        elif known[key] is not None:
+            shown = "empty" if value is None else f"{value!r:.{_SHOWN_CHARACTERS}}"
+            raise SpecError(f"{where}: {key} is {shown}: it must be a section with keys, or be left out")
 
 
-def _keys_of(part: type) -> dict[str, Any]:
+def _keys_of(part: Any) -> dict[str, Any]:
     """The keys of a section, each with the class of its own section or `None`."""
     if issubclass(part, BaseModel):
         kinds = {name: item.annotation for name, item in part.model_fields.items()}

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_type_hints
 
 from optuna import pruners
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 PRUNERS: dict[str, type[BasePruner]] = {
     "median": pruners.MedianPruner,
@@ -25,31 +26,56 @@ PRUNERS: dict[str, type[BasePruner]] = {
 }
 
 
+def check_pruner(name: str) -> str:
+    """The name, where it is known and can be had; `ValueError` names the nearest known one."""
+    if name not in PRUNERS:
+        near = get_close_matches(name, PRUNERS, n=1, cutoff=0.0)
+        raise ValueError(f"pruner '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(PRUNERS)}")
+    if name == "wilcoxon" and find_spec("scipy") is None:
+        raise ValueError("pruner 'wilcoxon' needs scipy: install it, or take another pruner")
+    return name
+
+
 def make_pruner(name: str, *, options: Mapping[str, Any]) -> BasePruner:
     """The Optuna pruner of that name; `ValueError` names the nearest known pruner or option.
 
     `patient` takes the pruner it wraps by name (`wrapped_pruner: median`).
     """
-    if name not in PRUNERS:
-        near = get_close_matches(name, PRUNERS, n=1, cutoff=0.0)
-        raise ValueError(f"pruner '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(PRUNERS)}")
-    known = list(inspect.signature(PRUNERS[name]).parameters)
-    for option in options:
+    pruner = PRUNERS[check_pruner(name)]
+    kinds = get_type_hints(pruner.__init__)
+    known = list(inspect.signature(pruner).parameters)
+    arguments = {}
+    for option, value in options.items():
         if option not in known:
             near = get_close_matches(option, known, n=1, cutoff=0.0)
             hint = f": did you mean '{near[0]}'? Known: {', '.join(known)}" if near else ", which has none"
-            raise ValueError(f"pruner_options.{option} is not known to pruner '{name}'{hint}")
-    if name == "wilcoxon" and find_spec("scipy") is None:
-        raise ValueError("pruner 'wilcoxon' needs scipy: install it, or take another pruner")
-    arguments = dict(options)
-    if isinstance(arguments.get("wrapped_pruner"), str):
-        arguments["wrapped_pruner"] = make_pruner(arguments["wrapped_pruner"], options={})
+            raise ValueError(f"option '{option}' is not known to pruner '{name}'{hint}")
+        if option == "wrapped_pruner" and isinstance(value, str):
+            value = make_pruner(value, options={})
+        arguments[option] = _as_kind(value, kinds[option], name=f"option '{option}' of pruner '{name}'")
+    missing = [item for item in known if item not in options and _is_required(pruner, item)]
+    if missing:
+        raise ValueError(f"pruner '{name}' needs {' and '.join(missing)}: give it in pruner_options")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return PRUNERS[name](**arguments)
+            return pruner(**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"pruner_options {dict(options)} do not suit pruner '{name}': {error}") from None
+        raise ValueError(f"{dict(options)} do not suit pruner '{name}': {error}") from None
 
 
-__all__ = ["PRUNERS", "make_pruner"]
+def _is_required(pruner: type[BasePruner], option: str) -> bool:
+    return inspect.signature(pruner).parameters[option].default is inspect.Parameter.empty
+
+
+def _as_kind(value: Any, kind: Any, *, name: str) -> Any:
+    """The value as what the pruner's signature says: Optuna takes anything, and stumbles in the midst of a search."""
+    try:
+        # YAML reads 1e-3 as text, which a number may be written as; true, which Python takes for 1, may not.
+        adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+        return adapter.validate_python(value, strict=isinstance(value, bool))
+    except ValidationError as error:
+        raise ValueError(f"{name} is {value!r:.60}: {error.errors()[0]['msg']}") from None
+
+
+__all__ = ["PRUNERS", "check_pruner", "make_pruner"]

@@ -17,11 +17,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
-from depthweave.search.samplers.distinct import DistinctSampler
+from depthweave.search.samplers.distinct import DistinctSampler, fixed_params_of
 
 OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
@@ -52,6 +53,9 @@ class Studies:
         parameters: Parameters,
     ) -> None:
         path = str(journal)
+        _drop_torn_line(journal)
+        # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
+        Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
         self._parameters, self._sampler, self._pruner = parameters, sampler, pruner
         self.objectives = optuna.create_study(
@@ -134,13 +138,19 @@ class Studies:
         """Let every running trial wait, to be continued: no ghost runs for ever."""
         for item in self.trials:
             if item.state == TrialState.RUNNING:
-                # A trial that was created but never got all its parameters cannot be continued.
-                state = TrialState.WAITING if self.architecture_id(item) is not None else TrialState.FAIL
-                self._storage.set_trial_state_values(item._trial_id, state)
+                # A trial that was created but never got all its parameters cannot be continued, unless they were set
+                # when it was enqueued.
+                known = self._parameters.architecture_id(fixed_params_of(item) or item.params) is not None
+                self._storage.set_trial_state_values(item._trial_id, TrialState.WAITING if known else TrialState.FAIL)
+                if known and item.number in self._curve_ids:
+                    self._storage.set_trial_state_values(self._curve_ids[item.number], TrialState.WAITING)
 
     def _open_curve(self, number: int) -> None:
         """The companion of a trial that starts or continues."""
         if number in self._curve_ids:
+            curve_id = self._curve_ids[number]
+            if self._storage.get_trial(curve_id).state == TrialState.WAITING:
+                self._storage.set_trial_state_values(curve_id, TrialState.RUNNING)
             return
         parent = self.objectives.get_trials(deepcopy=False)[number]
         curve = optuna.create_trial(
@@ -157,8 +167,21 @@ class Studies:
         self._open_curve(number)
         curve_id = self._curve_ids[number]
         trial_id = self.objectives.get_trials(deepcopy=False)[number]._trial_id
+        # After a crash between the two studies the curve has already ended, and cannot be told again.
+        if not self._storage.get_trial(curve_id).state.is_finished():
+            if reason is not None:
+                self._storage.set_trial_user_attr(curve_id, REASON, reason)
+            self._storage.set_trial_state_values(curve_id, state, None if loss is None else [loss])
         if reason is not None:
-            self._storage.set_trial_user_attr(curve_id, REASON, reason)
             self._storage.set_trial_user_attr(trial_id, REASON, reason)
-        self._storage.set_trial_state_values(curve_id, state, None if loss is None else [loss])
         self.objectives.tell(number, values=values, state=state)
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """A line that a crash left without its end was never heard of: it goes, or the next one would be glued to it."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        text = file.read()
+        if text and not text.endswith(b"\n"):
+            file.truncate(text.rfind(b"\n") + 1)

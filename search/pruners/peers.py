@@ -28,9 +28,11 @@ def should_stop(pruner: BasePruner, *, study: Study, trial: FrozenTrial) -> bool
     return pruner.prune(view, trial)
 
 
-def costs_no_more(peer: Mapping[str, float] | None, costs: Mapping[str, float]) -> bool:
-    """True where every cost of the peer is known and at most that of the trial."""
-    return peer is not None and all(name in peer and peer[name] <= value for name, value in costs.items())
+def costs_no_more(peer: Mapping[str, float] | None, costs: Mapping[str, float] | None) -> bool:
+    """True where every cost of both is known and the peer's is at most the trial's."""
+    if peer is None or costs is None:
+        return False
+    return all(name in peer and peer[name] <= value for name, value in costs.items())
 
 
 class _FairStorage:
@@ -42,7 +44,7 @@ class _FairStorage:
     def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
         self._storage = storage
         self._number = trial.number
-        self._costs: Mapping[str, float] = trial.user_attrs.get(COSTS, {})
+        self._costs: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None

@@ -88,5 +88,10 @@ class DistinctSampler(BaseSampler):
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """The parameters of a trial, those of a waiting one included."""
+    return fixed_params_of(trial) or trial.params
+
+
+def fixed_params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters that a trial was enqueued with; empty for one that the sampler proposed."""
     fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return trial.params or fixed
+    return fixed

@@ -47,6 +47,7 @@ class Book:
         """True once the search ends: what the executor says while it is taken down is not heard."""
         self.records: list[Record] = store.records()
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
+        self._check_same_trials()
         self._mend()
 
     @property
@@ -104,10 +105,10 @@ class Book:
         entry = self._entries.get(name)
         if entry is None or self.closed:
             return
-        rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed))
+        rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed, steps=self._maker.recipe.steps))
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._tell(rows.record, number=entry.number)
-        drop_checkpoint(trial_folder(self._checkpoints, entry.number), keep_weights=rows.record.state == "complete")
+        self._drop_checkpoint(rows.record)
         del self._entries[name]
         self.records.append(rows.record)
         self._known[rows.record.architecture_id] = rows.record
@@ -125,7 +126,22 @@ class Book:
         for number in self._studies.running():
             if number in recorded:
                 self._tell(recorded[number], number=number)
+                self._drop_checkpoint(recorded[number])
         self._studies.release()
+
+    def _check_same_trials(self) -> None:
+        """Raises `ValueError` where the journal lacks trials of the records: new ones would take their numbers."""
+        trials = self._studies.trials
+        for record in self.records:
+            known = record.trial < len(trials) and self._studies.architecture_id(trials[record.trial])
+            if known != record.architecture_id:
+                raise ValueError(
+                    f"{self._store.where}/study.journal does not know trial {record.trial} of the records "
+                    f"({record.architecture_id}): restore the journal, or start a new run"
+                )
+
+    def _drop_checkpoint(self, record: Record) -> None:
+        drop_checkpoint(trial_folder(self._checkpoints, record.trial), keep_weights=record.state == "complete")
 
     def _tell(self, record: Record, *, number: int) -> None:
         values = [getattr(record, name) for name in self._objectives]
@@ -147,4 +163,6 @@ class Book:
             "parameters": known.parameters,
             "forward_flops": known.forward_flops,
         }
-        return {name: float(values[name]) for name in self._objectives if OBJECTIVES[name].cost}
+        costs = {name: values[name] for name in self._objectives if OBJECTIVES[name].cost}
+        # One that was not measured counts as boundless: it stops nobody who is measured.
+        return {name: math.inf if value is None else float(value) for name, value in costs.items()}

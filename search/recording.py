@@ -30,8 +30,8 @@ class Outcome(NamedTuple):
     reason: str | None
 
 
-def outcome_of(entry: Entry, *, crashed: bool) -> Outcome:
-    """A stopped trial is pruned, whatever it reported last; one that ended without its last evaluation has failed."""
+def outcome_of(entry: Entry, *, crashed: bool, steps: int) -> Outcome:
+    """A stopped trial is pruned, whatever it reported last; one that ended before its last step has failed."""
     if crashed:
         return Outcome("failed", entry.error or "the worker ended without a word")
     if entry.evaluations and entry.evaluations[-1].diverged:
@@ -40,6 +40,8 @@ def outcome_of(entry: Entry, *, crashed: bool) -> Outcome:
         return Outcome("pruned", entry.stop_reason)
     if not entry.evaluations or not math.isfinite(entry.evaluations[-1].loss):
         return Outcome("failed", "the trial ended without an evaluation")
+    if entry.evaluations[-1].step < steps:
+        return Outcome("failed", f"the trial ended after step {entry.evaluations[-1].step} of {steps}")
     return Outcome("complete", None)
 
 

@@ -6,6 +6,7 @@ traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib.metadata import version
@@ -18,7 +19,6 @@ from rich.console import Console
 app = typer.Typer(
     name="depthweave",
     help="Search how the layers of a transformer should feed each other, at measured cost.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,19 +34,36 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def main() -> NoReturn:
-    """Entry point: run the command line; every expected error becomes one line and exit code 2."""
+    """Entry point: run the command line; an error becomes one line, with exit code 2 where the input is at fault."""
     arguments = [item for item in sys.argv[1:] if item != _DEBUG]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        sys.exit(app(arguments, standalone_mode=True))
-    except (ValueError, OSError) as error:
-        if debug:
-            traceback.print_exc()
-        text = " ".join(str(error).split())
-        Console(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        code = app(arguments or ["--help"], prog_name="depthweave", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`): not an error. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        fault = _fault_of_input(error)
+        text = fault or f"{type(error).__name__}: {error}; this is a fault of Depthweave: --debug shows where"
+        line = " ".join(f"error: {text}".split())
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2 if fault else 1)
+
+
+def _fault_of_input(error: Exception) -> str | None:
+    """What is wrong with the input; `None` for an error that no input should cause."""
+    if isinstance(error, (ValueError, OSError)):
+        return str(error) or type(error).__name__
+    # The errors of a command line's syntax have no class that all versions of typer share.
+    message = getattr(error, "format_message", None)
+    return None if message is None else f"{message().rstrip('.')}: see depthweave --help"
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from depthweave.search.spec import validated
 from depthweave.spaces import load, read_architecture, save_model, write_architecture
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
@@ -41,15 +42,18 @@ def train_architecture(
     out.mkdir(parents=True, exist_ok=True)
     last: Evaluation | None = None
     for last in train(state, token_set):
+        if last.diverged:
+            raise ValueError(
+                f"the loss was not finite at step {last.step}: name another --out and a lower rate with "
+                f"--set learning_rate={recipe.learning_rate / 4:g}"
+            )
+        if last.step == recipe.steps:
+            # Before the state that says it has ended: an interruption in between is then made good.
+            _write(out, state, last, tokens=token_set)
         state.save(out / STATE_FILE)
         console.print(_line(last), highlight=False, soft_wrap=True)
-    if last is None:
-        console.print(f"{out} is already trained to its end", soft_wrap=True)
-        return
-    if last.diverged:
-        raise ValueError(f"the loss was not finite at step {last.step}: lower it with --set learning_rate=...")
-    _write(out, state, last, tokens=token_set)
-    console.print(f"{out}: perplexity {last.perplexity:.3f}", highlight=False, soft_wrap=True)
+    said = "is already trained to its end" if last is None else f"perplexity {last.perplexity:.3f}"
+    console.print(f"{out}: {said}", highlight=False, soft_wrap=True)
 
 
 def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> TokenSet:
@@ -72,20 +76,23 @@ def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> Toke
 
 
 def _recipe(architecture: Architecture, *, num_tokens: int, overrides: Sequence[str]) -> Recipe:
-    known = {item.name for item in dataclasses.fields(Recipe)}
+    known = [item.name for item in dataclasses.fields(Recipe)]
     values: dict[str, Any] = {"context": architecture.context}
     for text in overrides:
         key, equals, value = text.partition("=")
         if key not in known or not equals:
             near = get_close_matches(key, known, n=1, cutoff=0.0)
             raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
-        values[key] = yaml.safe_load(value)
-    try:
-        first = Recipe(**values)
-        steps = values.get("steps", max(1, round(num_tokens / first.tokens_per_step)))
-        return dataclasses.replace(first, steps=steps, num_evaluations=min(first.num_evaluations, steps))
-    except TypeError as error:
-        raise ValueError(f"--set: a value has the wrong type ({error})") from None
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {text}: the value cannot be read as YAML") from None
+    # Twice: the number of steps follows from the sizes, and bounds the number of evaluations.
+    sizes = {key: value for key, value in values.items() if key not in ("steps", "num_evaluations")}
+    first = validated(sizes, kind=Recipe, where="--set")
+    steps = {"steps": max(1, round(num_tokens / first.tokens_per_step)), **values}["steps"]
+    few = {"num_evaluations": min(first.num_evaluations, steps)} if isinstance(steps, int) else {}
+    return validated({**few, **values, "steps": steps}, kind=Recipe, where="--set")
 
 
 def _state(architecture: Architecture, recipe: Recipe, *, out: Path, source: Path | None) -> TrainingState:

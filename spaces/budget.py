@@ -33,6 +33,11 @@ _MAX_WIDENINGS = 200
 class BudgetError(ValueError):
     """No sizes meet the budget; the message names the smallest larger budget that can be met."""
 
+    def __init__(self, message: str, *, enough: int | None = None) -> None:
+        super().__init__(message)
+        self.enough = enough
+        """The budget that the message names; `None` where none can be met."""
+
 
 def plain_width(*, depth: int, budget: int, head_width: int) -> int:
     """The width, a multiple of `head_width`, of the plain transformer nearest to the budget."""
@@ -87,11 +92,13 @@ def resolve(
     )
     if wanted >= smallest.feed_forward:
         nearest = least + round(wanted - smallest.feed_forward) * a_unit
-        raise BudgetError(f"{given} within {TOLERANCE_FRAC:.0%}: the nearest budget that can be met is {nearest:,}")
+        raise BudgetError(
+            f"{given} within {TOLERANCE_FRAC:.0%}: the nearest budget that can be met is {nearest:,}", enough=nearest
+        )
     enough = _smallest_derived_budget(smallest) if derived else least
     if enough is None:
         raise BudgetError(f"{given}, nor can a larger budget be met: take fewer connections (dilation, period)")
-    raise BudgetError(f"{given}: the smallest larger budget that can be met is {enough:,}")
+    raise BudgetError(f"{given}: the smallest larger budget that can be met is {enough:,}", enough=enough)
 
 
 def _smallest_derived_budget(smallest: Architecture) -> int | None:

@@ -81,6 +81,8 @@ class Infeasible(NamedTuple):
 
     combination: Combination
     reason: str
+    enough: int | None = None
+    """A budget that could be met; `None` where none can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,7 @@ def enumerate_space(axes: Axes) -> SearchSpace:
                 width=axes.width,
             )
         except BudgetError as error:
-            infeasible.append(Infeasible(combination, str(error)))
+            infeasible.append(Infeasible(combination, str(error), error.enough))
             continue
         by_combination[combination] = architecture.id
         known = found.get(architecture.id)

@@ -13,7 +13,7 @@ from rich.table import Table
 from depthweave.search.setting import space_of
 from depthweave.search.spec import Spec, load_spec
 from depthweave.spaces.costs import costs_of
-from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
+from depthweave.spaces.space import Candidate, Infeasible, Pattern, SearchSpace
 from depthweave.trainers import TokenizerSpec
 
 
@@ -26,10 +26,10 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
         print(json.dumps(_as_dict(space, reference), indent=2))
         return
     console = Console()
-    console.print(_counts(spec, space), highlight=False)
+    console.print(_counts(spec, space), markup=False, highlight=False, soft_wrap=True)
     console.print(_table(space, reference))
-    for line in _reasons(space.infeasible):
-        console.print(line, markup=False, highlight=False, style="yellow")
+    for line in _reasons(space):
+        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 
 def _counts(spec: Spec, space: SearchSpace) -> str:
@@ -40,33 +40,61 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
 
 
 def _table(space: SearchSpace, reference: Candidate) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in ("architecture", "fusion"):
+    # Narrow enough for 80 columns: what does not fit there stands in the JSON.
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for head in ("architecture", "fusion", "k x p"):
         table.add_column(head, no_wrap=True)
-    for head in ("k x p", "depth", "width", "feed-fwd", "parameters", "budget", "Mflop/token", "states kept"):
+    for head in ("depth", "width", "ffn", "parameters", "flop", "states"):
         table.add_column(head, justify="right", no_wrap=True)
     for item in space:
         found, known = item.architecture, costs_of(item.architecture)
-        mark = "*" if item is reference else ""
         table.add_row(
             found.id,
-            found.fusion + mark,
-            " ".join(f"{k}x{p}" for k, p in item.spellings) or "-",
+            found.fusion + ("*" if item is reference else ""),
+            _spelled(item.spellings),
             str(found.depth),
             str(found.width),
             str(found.feed_forward),
             f"{known.parameters:,}",
-            f"{known.parameters / item.budget - 1:+.2%}",
-            f"{known.forward_flops / 1e6:.2f}",
+            _short(known.forward_flops),
             str(known.kept_states),
         )
-    table.caption = "* the reference; budget: how far the parameters are from it"
+    table.caption = (
+        "* the reference; k x p: dilation and period, + the number of others that give the same graph; ffn: "
+        "feed-forward width; flop: of a forward pass, a token; states: most held at once for later sites"
+    )
     table.caption_justify = "left"
     return table
 
 
-def _reasons(infeasible: Sequence[Infeasible]) -> list[str]:
-    return [f"infeasible: {_combination(item)}: {item.reason}" for item in infeasible]
+def _spelled(spellings: Sequence[Pattern]) -> str:
+    if not spellings:
+        return "-"
+    others = f" +{len(spellings) - 1}" if len(spellings) > 1 else ""
+    return f"{spellings[0].dilation}x{spellings[0].period}{others}"
+
+
+def _short(count: int) -> str:
+    """Three digits and a decimal prefix: `1.23 M`."""
+    value, prefixes = float(count), iter(" kMGTP")
+    prefix = next(prefixes)
+    while value >= 999.5:
+        value, prefix = value / 1000, next(prefixes)
+    digits = 0 if value >= 99.95 or prefix == " " else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {prefix}".rstrip()
+
+
+def _reasons(space: SearchSpace) -> list[str]:
+    """One line a (fusion, depth, budget): the patterns that miss it, each with the budget from which it would not."""
+    groups: dict[tuple[str, int, int], list[str]] = {}
+    for (fusion, pattern, depth, budget), _, enough in space.infeasible:
+        name = "it" if pattern is None else f"{pattern.dilation}x{pattern.period}"
+        needs = "at no budget" if enough is None else f"from {enough:,}"
+        groups.setdefault((fusion, depth, budget), []).append(f"{name} {needs}")
+    return [
+        f"infeasible: {fusion}, depth {depth}, budget {budget:,}: {', '.join(needs)}"
+        for (fusion, depth, budget), needs in groups.items()
+    ]
 
 
 def _combination(item: Infeasible) -> str:
@@ -90,5 +118,8 @@ def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
             }
             for item in space
         ],
-        "infeasible": [{"combination": _combination(item), "reason": item.reason} for item in space.infeasible],
+        "infeasible": [
+            {"combination": _combination(item), "budget": item.combination.budget, "reason": item.reason}
+            for item in space.infeasible
+        ],
     }

@@ -83,6 +83,15 @@ def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
 class ArchitectureTrial(Trainable):
     """Config: `trial` (its number) and `architecture` (as `Architecture.to_dict`)."""
 
+    # Set anew for every trial by `_begin`.
+    _measurement: Measurement | None
+    _history: list[Evaluation]
+    _unseen: list[Evaluation]
+    _state: TrainingState
+    _evaluations: Iterator[Evaluation]
+    _earlier_s: float
+    _attempts: int
+
     def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
         self._tokens, self._plan = tokens, plan
         torch.set_num_threads(plan.threads)
@@ -118,8 +127,8 @@ class ArchitectureTrial(Trainable):
         self._started = time.perf_counter()
         self._folder = trial_folder(self._plan.checkpoints, config["trial"])
         self._architecture = Architecture.from_dict(config["architecture"])
-        self._measurement: Measurement | None = None
-        self._history: list[Evaluation] = []
+        self._measurement = None
+        self._history = []
         self._earlier_s, self._attempts = 0.0, 1
         if (self._folder / STATE_FILE).exists():
             self._state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
@@ -127,7 +136,7 @@ class ArchitectureTrial(Trainable):
         else:
             self._state = TrainingState.start(self._architecture, recipe=self._plan.recipe, device=self._plan.device)
         self._unseen = list(self._history)
-        self._evaluations: Iterator[Evaluation] = train(self._state, self._tokens)
+        self._evaluations = train(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
         return measure(

@@ -185,6 +185,8 @@ def _fronts(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
             told = (
                 "The three objectives together; strong markers stand on their common front. Turn it with the pointer."
             )
+            if solid.num_thinned:
+                told += f" {plural(solid.num_thinned, 'trial')} off the front not drawn."
             figures.append(_figure("pareto-3d", draw_pareto3d(solid), caption=told))
     return Section("What each cost buys", figures, [])
 
@@ -202,6 +204,8 @@ def _pareto_caption(data: ParetoData, cost: str) -> str:
         told += " Those beyond the frame are marked at its upper edge."
     if any(point.x_low is not None for point in data.points):
         told += " Horizontal bars are 95 % intervals."
+    if data.num_thinned:
+        told += f" {plural(data.num_thinned, 'trial')} off the front not drawn."
     if data.num_without:
         told += f" {plural(data.num_without, 'trial')} without these values left out."
     return told

@@ -33,7 +33,7 @@ from depthweave.reports.records import (
 )
 from depthweave.reports.run import RunInfo, from_json, to_json
 
-_LOOSE_PARTS = 512
+_LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
 
 _COPY_BYTES = 8 * 2**20

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.labels import Label, place_labels
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
+from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.front import front, value_of
 from depthweave.reports.records import Record
 from depthweave.reports.words import axis_of, short_name
@@ -57,6 +58,8 @@ class ParetoData(NamedTuple):
     """Stopped records above `y_range`, drawn at its upper edge."""
     num_without: int
     """Complete or stopped records that lack the cost or the loss."""
+    num_thinned: int
+    """Records off the front that are not drawn, for there are too many."""
 
 
 def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplexity") -> ParetoData:
@@ -65,10 +68,13 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
     on_front = {record.trial for record in front(records, objectives=objectives)}
     shown = [record for record in records if record.state in ("complete", "pruned")]
     x_axis = axis_of(cost, [value for record in shown if (value := value_of(record, cost)) is not None])
+    drawn = thinned(shown, on_front=on_front)
+    num_without = 0
     points = []
-    for record in shown:
+    for record in drawn:
         x, y = value_of(record, cost), _quality_of(record, quality)
         if x is None or y is None:
+            num_without += 1
             continue
         low, high = (record.latency_low, record.latency_high) if cost == "latency" else (None, None)
         role: Role = "front" if record.trial in on_front else "dominated"
@@ -111,7 +117,8 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
         x_range=x_range,
         y_range=y_range,
         num_above=sum(1 for point in points if point.y > y_range[1]),
-        num_without=len(shown) - len(points),
+        num_without=num_without,
+        num_thinned=len(shown) - len(drawn),
     )
 
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.palette import colour_of, symbol_3d_of
+from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.front import complete, front, points_of
 from depthweave.reports.records import Record
 from depthweave.reports.words import axis_of
@@ -35,13 +36,16 @@ class SolidData(NamedTuple):
     y_title: str
     z_title: str
     points: list[SolidPoint]
+    num_thinned: int
+    """Records off the front that are not drawn, for there are too many."""
 
 
 def pareto3d_data(records: Sequence[Record], *, costs: tuple[str, str], quality: str = "perplexity") -> SolidData:
     """The complete records in three objectives; the front is that of the three together."""
     objectives = (*costs, quality)
-    shown = complete(records, objectives=objectives)
-    on_front = {record.trial for record in front(shown, objectives=objectives)}
+    finished = complete(records, objectives=objectives)
+    on_front = {record.trial for record in front(finished, objectives=objectives)}
+    shown = thinned(finished, on_front=on_front)
     values = points_of(shown, objectives=objectives)
     axes = [axis_of(name, values[:, column].tolist()) for column, name in enumerate(objectives)]
     points = [
@@ -58,7 +62,7 @@ def pareto3d_data(records: Sequence[Record], *, costs: tuple[str, str], quality:
         )
         for record, row in zip(shown, values, strict=True)
     ]
-    return SolidData(axes[0].title, axes[1].title, axes[2].title, points)
+    return SolidData(axes[0].title, axes[1].title, axes[2].title, points, len(finished) - len(shown))
 
 
 def draw_pareto3d(data: SolidData) -> go.Figure:

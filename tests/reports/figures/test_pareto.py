@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from depthweave.reports.figures import thinning
 from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.pareto import HEIGHT_PX, draw_pareto, pareto_data
 from depthweave.reports.figures.pareto3d import draw_pareto3d, pareto3d_data
@@ -85,6 +86,15 @@ def test_pareto_missing_cost_is_counted() -> None:
     data = pareto_data([make_record(0), make_record(1, latency=None)], cost="latency")
     assert [point.trial for point in data.points] == [0]
     assert data.num_without == 1
+
+
+def test_pareto_many_faint_ones_are_thinned_the_front_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinning, "MAX_FAINT", 6)
+    whole, data = front(RECORDS, objectives=("perplexity", "latency")), pareto_data(RECORDS, cost="latency")
+    assert {point.trial for point in data.points if point.role == "front"} == {row.trial for row in whole}
+    assert sum(1 for point in data.points if point.role != "front") <= 6
+    assert data.num_thinned == 30 - len(data.points)
+    assert any(point.reference for point in data.points)
 
 
 def test_pareto_other_loss_leaves_stopped_ones_out() -> None:

@@ -98,14 +98,17 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
     names = {record.trial: _label(record, with_depth=several_depths) for record in shown}
     step = _step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1])
     bars = [((it.x_low, it.y), (it.x_high, it.y)) for it in members if it.x_low is not None and it.x_high is not None]
+    # The reference first: it has a label wherever it stands.
+    named = [point for point in points if point.reference and point.y <= y_range[1]]
+    named += [point for point in members if not point.reference]
     labels = place_labels(
-        [(point.x, point.y) for point in members],
-        [names[point.trial] for point in members],
+        [(point.x, point.y) for point in named],
+        [names[point.trial] for point in named],
         x_range=x_range,
         y_range=y_range,
         width_px=_LABEL_WIDTH_PX,
         height_px=HEIGHT_PX - _MARGIN_PX["t"] - _MARGIN_PX["b"],
-        others=[(point.x, min(point.y, y_range[1])) for point in points if point.role != "front"],
+        others=[(point.x, min(point.y, y_range[1])) for point in points if point not in named],
         lines=[*itertools.pairwise(step), *bars],
     )
     return ParetoData(

@@ -20,7 +20,10 @@ _TICKS = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 class WeightMap(NamedTuple):
-    """The last weights of a trial; rows are sites, columns sources 0 to the last block, `None` where none is read."""
+    """The last weights of a trial: a row for every block that may be a site, a column for every source.
+
+    `None` where nothing is read, a whole row of it after a block that has no site.
+    """
 
     trial: int
     tokens: int
@@ -52,8 +55,9 @@ def weight_map(weights: pa.Table, *, trial: int) -> WeightMap | None:
         return None
     tokens = max(row["tokens"] for row in rows)
     last = {(row["site"], row["source"]): row["value"] for row in rows if row["tokens"] == tokens}
-    sites = sorted({site for site, _ in last})
-    sources = list(range(max(source for _, source in last) + 1))
+    # Every block has its row and column: a wiring's period then shows as what it is, and the cells are squares.
+    sources = list(range(max(site for site, _ in last) + 1))
+    sites = sources[1:]
     values = [[last.get((site, source)) for source in sources] for site in sites]
     return WeightMap(trial, tokens, sites, sources, values)
 
@@ -115,6 +119,8 @@ def draw_weight_map(data: WeightMap) -> go.Figure:
             "autorange": "reversed",
             "dtick": _step(data.sites),
             "showgrid": False,
+            "scaleanchor": "x",
+            "constrain": "domain",
         },
     )
     return figure

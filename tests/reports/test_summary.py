@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from typing import Any
@@ -70,8 +71,14 @@ def test_answer_reference_is_best() -> None:
 def test_answer_one_seed_is_not_settled() -> None:
     told = answer(_pair(1, gain=0.05), info=INFO)
     assert f"{100 * (1 - math.exp(-0.05)):.1f} % lower" in told[1]
-    assert "1.10× the forward latency" in told[1]
+    assert "1.10× the forward latency (95 % interval 1.08 to 1.12)" in told[1]
     assert told[-1] == "One seed each: not settled."
+
+
+def test_answer_latency_measured_alone_is_preferred() -> None:
+    plain, woven = _pair(1, gain=0.05)
+    told = answer([plain, dataclasses.replace(woven, front_latency=1.31)], info=INFO)
+    assert "1.31× the forward latency (measured alone)" in told[1]
 
 
 def test_answer_few_seeds_are_not_settled() -> None:

@@ -82,6 +82,11 @@ def test_pareto_labels_meet_no_label_point_or_line() -> None:
             assert apart
 
 
+def test_pareto_reference_off_the_front_has_its_label() -> None:
+    records = [make_record(0, reference=True, perplexity=5.0, latency=1.2), make_record(1), make_record(2)]
+    assert "dwa 4×5, reference" in [label.text for label in pareto_data(records, cost="latency").labels]
+
+
 def test_pareto_missing_cost_is_counted() -> None:
     data = pareto_data([make_record(0), make_record(1, latency=None)], cost="latency")
     assert [point.trial for point in data.points] == [0]

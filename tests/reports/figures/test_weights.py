@@ -39,7 +39,7 @@ def test_symmetric_log_by_hand() -> None:
 def test_weight_map_holds_the_last_weights_of_its_trial() -> None:
     data = weight_map(TABLE, trial=2)
     assert data is not None
-    assert (data.sites, data.sources) == ([5, 10], list(range(11)))
+    assert (data.sites, data.sources) == (list(range(1, 11)), list(range(11)))
     last = {(row.site, row.source): row.value for row in ROWS if row.tokens == data.tokens}
     # 4x5 on 12 blocks reads {1, 5} after block 5 and {2, 6, 10} after block 10.
     assert set(last) == {(5, 1), (5, 5), (10, 2), (10, 6), (10, 10)}
@@ -71,8 +71,8 @@ def test_draw_weight_map_is_centred_at_zero() -> None:
     (trace,) = draw_weight_map(data).data
     assert trace.zmid == 0
     assert trace.zmin == -trace.zmax
-    assert trace.z[0][0] is None
-    assert trace.z[0][5] == pytest.approx(symmetric_log(data.values[0][5] or 0))
+    assert trace.z[4][0] is None
+    assert trace.z[4][5] == pytest.approx(symmetric_log(data.values[4][5] or 0))
     assert "0" in trace.colorbar.ticktext
 
 

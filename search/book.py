@@ -96,9 +96,10 @@ class Book:
         return entry.stop_reason is not None
 
     def fail(self, name: str, error: str) -> None:
-        """Remember why a trial crashed."""
+        """Remember why a trial crashed; it may be tried again."""
         if name in self._entries:
             self._entries[name].error = error
+            self._entries[name].crashes += 1
 
     def finish(self, name: str, *, crashed: bool) -> None:
         """The trial ended: record it, then tell Optuna."""

@@ -23,6 +23,8 @@ class Entry:
     evaluations: list[Evaluation] = field(default_factory=list)
     stop_reason: str | None = None
     error: str | None = None
+    crashes: int = 0
+    """Of workers, in this part of the run."""
 
     def hear(self, report: TrialReport) -> list[Evaluation]:
         """Enter a report and answer the evaluations in it that are new."""

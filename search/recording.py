@@ -128,6 +128,7 @@ class RecordMaker:
             corpus_sha256=self.tokens.corpus_sha256,
             tokenizer=self.tokens.tokenizer,
             software=self.software,
+            attempts=_attempts(entry, outcome),
             **self._seen_by_worker(entry),
         )
 
@@ -150,9 +151,14 @@ class RecordMaker:
             **{name: measured.get(name) for name in names},
             "measure_s": measured.get("measure_s", 0.0),
             "wall_s": 0.0 if report is None else report.wall_s,
-            "attempts": 1 if report is None else report.attempts,
             "device": self.device if report is None else report.device,
             "hardware": "" if report is None else report.hardware,
             "threads": 0 if report is None else report.threads,
             "host": "" if report is None else report.host,
         }
+
+
+def _attempts(entry: Entry, outcome: Outcome) -> int:
+    """Workers count those with a checkpoint, over all parts of the run; a crash may come before the first."""
+    reported = 0 if entry.last_report is None else entry.last_report.attempts
+    return max(1, reported, entry.crashes + (outcome.state != "failed"))

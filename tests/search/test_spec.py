@@ -1,0 +1,311 @@
+"""Specs: defaults, files, overrides, one line for everything that is wrong, and what a resumed search may change."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthweave.search.spec import Spec, SpecError, differences, load_spec, make_spec, parse_spec, validated
+from depthweave.trainers import Recipe
+
+_FULL: dict[str, Any] = {
+    "name": "all keys",
+    "seed": 7,
+    "corpus": {"kind": "files", "paths": ["a.txt", "b/*.txt"], "separator": "\n\n", "validation_frac": 0.1},
+    "tokenizer": "bpe:512",
+    "space": {
+        "fusions": ["dwa"],
+        "dilations": [1, 3],
+        "periods": [2, "depth"],
+        "depths": [4],
+        "budgets": [90_000],
+        "head_width": 16,
+        "width": 48,
+    },
+    "reference": {"depth": 4, "budget": 90_000},
+    "recipe": {"steps": 20, "betas": [0.8, 0.9], "grad_clip": None, "num_evaluations": 4, "precision": "bfloat16"},
+    "objectives": ["bits_per_byte", "forward_flops"],
+    "search": {
+        "sampler": "nsga2",
+        "pruner": "percentile",
+        "pruner_options": {"percentile": 25.0, "n_warmup_steps": 1},
+        "trials": 9,
+        "time_budget_s": 60.0,
+        "retries": 0,
+    },
+    "resources": {"device": "cpu", "cpus_per_trial": 2, "max_concurrent": 1, "measure_limit_s": 0.5},
+}
+
+
+def _fault(values: Any, **given: Any) -> str:
+    """The error's message, which is one line."""
+    with pytest.raises(SpecError) as caught:
+        make_spec(values, **given)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_empty_spec_is_the_default_one() -> None:
+    spec = make_spec({})
+    assert spec == Spec()
+    assert spec.search.trials >= 20
+    assert spec.objectives == ("perplexity", "latency", "memory_bytes")
+
+
+@pytest.mark.parametrize("values", [{}, _FULL], ids=["default", "full"])
+def test_yaml_round_trip_is_equal(values: dict[str, Any]) -> None:
+    spec = make_spec(values)
+    assert parse_spec(spec.to_yaml()) == spec
+
+
+def test_file_is_read_and_every_default_is_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("space: {depths: [3]}\n", encoding="utf-8")
+    spec = load_spec(path)
+    assert spec.space.depths == (3,)
+    for word in ("sampler: tpe", "validation_frac", "learning_rate", "measure_limit_s", "period"):
+        assert word in spec.to_yaml()
+
+
+def test_empty_file_is_the_default_spec(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    assert load_spec(path) == Spec()
+
+
+def test_overrides_are_parsed_and_nested_keys_kept() -> None:
+    spec = make_spec(
+        {"recipe": {"batch": 8}},
+        overrides=["recipe.steps=100", "recipe.learning_rate=1e-3", "space.periods=[1, depth]", "search.pruner=none"],
+    )
+    assert (spec.recipe.batch, spec.recipe.steps, spec.recipe.learning_rate) == (8, 100, 0.001)
+    assert spec.space.periods == (1, "depth")
+    assert spec.search.pruner == "none"
+
+
+def test_overrides_leave_the_given_values_alone() -> None:
+    values: dict[str, Any] = {"recipe": {"batch": 8}}
+    make_spec(values, overrides=["recipe.batch=4"])
+    assert values == {"recipe": {"batch": 8}}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("recipe.stops=3", "recipe.stops: unknown key; did you mean recipe.steps?"),
+        ("recipe.steps=0", "recipe.steps is 0; it must be at least 1"),
+        ("recipe.steps", "--set recipe.steps: write KEY=VALUE"),
+        ("=3", "--set =3: write KEY=VALUE"),
+        ("seed.x=3", "seed has no keys of its own"),
+        ("space.depths=[1", "cannot be read as YAML"),
+        ("recipe=3", "recipe is 3: it must be a section with keys"),
+    ],
+)
+def test_overrides_pass_the_same_checks(override: str, told: str) -> None:
+    assert told in _fault({"seed": 1}, overrides=[override])
+
+
+def test_seed_reaches_the_recipe() -> None:
+    assert make_spec({"seed": 5}).recipe.seed == 5
+    assert make_spec({}, overrides=["seed=6"]).recipe.seed == 6
+    assert Spec(seed=5, recipe=Recipe(steps=20)).recipe == Recipe(steps=20, seed=5)
+
+
+def test_recipe_seed_is_refused_in_favour_of_seed() -> None:
+    assert "recipe.seed: unknown key; did you mean seed?" in _fault({"recipe": {"seed": 3}})
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        ({"spac": {}}, "spac: unknown key; did you mean space?"),
+        ({"corpus": {"path": []}}, "corpus.path: unknown key; did you mean corpus.paths?"),
+        ({"space": {"fusion": []}}, "space.fusion: unknown key; did you mean space.fusions?"),
+        ({"reference": {"dept": 6}}, "reference.dept: unknown key; did you mean reference.depth?"),
+        ({"recipe": {"lr": 1}}, "recipe.lr: unknown key; did you mean recipe."),
+        ({"search": {"samplers": 1}}, "search.samplers: unknown key; did you mean search.sampler?"),
+        ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean resources.gpus_per_trial?"),
+        ({"search": {"pruner_options": {"n_warmup": 1}}}, "option 'n_warmup' is not known to pruner 'median': did you"),
+    ],
+)
+def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: str) -> None:
+    assert near in _fault(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "told"),
+    [
+        ({"space": {"fusions": ["dwx"]}}, "space.fusions", "'dwx' is not known: did you mean 'dwa'? Known: none"),
+        ({"objectives": ["perplexty"]}, "objectives", "'perplexty' is not known: did you mean 'perplexity'? Known"),
+        ({"search": {"sampler": "tpx"}}, "search.sampler", "'tpx' is not known: did you mean 'tpe'? Known"),
+        ({"search": {"pruner": "medan"}}, "search.pruner", "'medan' is not known: did you mean 'median'? Known"),
+        ({"search": {"pruner": "threshold"}}, "search.pruner_options", "do not suit pruner 'threshold'"),
+        ({"search": {"pruner": "percentile"}}, "search.pruner_options", "needs percentile"),
+        (
+            {"search": {"pruner": "hyperband", "pruner_options": {"min_resource": "a"}}},
+            "search.pruner_options",
+            "option 'min_resource' of pruner 'hyperband' is 'a'",
+        ),
+        (
+            {"search": {"pruner": "patient", "pruner_options": {"patience": 1, "wrapped_pruner": 3}}},
+            "search.pruner_options",
+            "option 'wrapped_pruner' of pruner 'patient' is 3",
+        ),
+        ({"search": {"pruner_options": {"n_warmup_steps": True}}}, "search.pruner_options", "is True"),
+        ({"space": {"dilations": [1, 0]}}, "space.dilations", "0 is below 1: it must be a whole number of at least 1"),
+        ({"space": {"periods": [-2]}}, "space.periods", "-2 is below 1"),
+        ({"space": {"periods": ["dept"]}}, "space.periods", "'dept' is not a period: give whole numbers"),
+        ({"space": {"depths": [0]}}, "space.depths", "0 is below 1"),
+        ({"space": {"budgets": [0]}}, "space.budgets", "0 is below 1"),
+        ({"space": {"depths": [6, 6]}}, "space.depths", "[6, 6] has a repeat"),
+        ({"space": {"depths": [6.5]}}, "space.depths", "6.5"),
+        ({"space": {"depths": [True]}}, "space.depths", "True is not a whole number"),
+        ({"space": {"depths": 6}}, "space.depths", "should be a list (given: 6)"),
+        ({"space": {"head_width": 3}}, "space.head_width", "multiple of 2 (given: 3)"),
+        ({"space": {"width": 33}}, "space.width", "33 is not a multiple of head_width, 32"),
+        *(({"space": {axis: []}}, f"space.{axis}", "the list is empty: give at least one")
+          for axis in ("fusions", "dilations", "periods", "depths", "budgets")),
+        ({"objectives": []}, "objectives", "no objective: give at least one"),
+        ({"objectives": ["perplexity"] * 2}, "objectives", "names one twice: list each once"),
+        ({"objectives": ["latency", "memory_bytes"]}, "objectives", "are all costs"),
+        ({"seed": "x"}, "seed", "(given: 'x')"),
+        ({"seed": -1}, "seed", "greater than or equal to 0 (given: -1)"),
+        ({"name": "../elsewhere"}, "name", "'../elsewhere' cannot name a folder"),
+        ({"name": 3}, "name", "(given: 3)"),
+        ({"tokenizer": "bpe:3"}, "tokenizer", "bpe:3"),
+        ({"corpus": {"kind": "web"}}, "corpus.kind", "'stdlib', 'files' or 'hub' (given: 'web')"),
+        ({"corpus": {"kind": "files"}}, "corpus.paths", "needs at least one file"),
+        ({"recipe": {"steps": "many"}}, "recipe.steps", "(given: 'many')"),
+        ({"recipe": {"steps": 5}}, "recipe.num_evaluations", "at most recipe.steps, 5"),
+        ({"recipe": {"precision": "fp8"}}, "recipe.precision", "(given: 'fp8')"),
+        ({"search": {"trials": 0}}, "search.trials", "greater than or equal to 1 (given: 0)"),
+        ({"search": {"time_budget_s": float("inf")}}, "search.time_budget_s", "finite"),
+        ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial", "(given: 0)"),
+        ({"space": None}, "space", "is empty: it must be a section with keys, or be left out"),
+        ({"space": [1]}, "space", "is [1]: it must be a section"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)  # fmt: skip
+def test_bad_value_is_one_line_with_key_value_and_rule(values: dict[str, Any], key: str, told: str) -> None:
+    message = _fault(values, where="my.yaml")
+    assert message.startswith(f"my.yaml: {key}")
+    assert told in message
+
+
+@pytest.mark.parametrize("values", [[1], "text", 3, None], ids=repr)
+def test_spec_that_is_no_mapping_is_one_line(values: Any) -> None:
+    assert "is not a mapping of keys" in _fault(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"space: [1, 2", "cannot be read as YAML"),
+        (b"- a\n- list\n", "is not a mapping of keys"),
+        (b"just text", "is not a mapping of keys"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"name: \x00", "cannot be read as YAML"),
+        (b"seed: 1\nname: a\nseed: 2\n", "seed is given twice"),
+        (b"recipe: {steps: 20, steps: 30}\n", "steps is given twice"),
+        (b"name: !!python/object:os.system x\n", "cannot be read as YAML"),
+        (b"seed: !!int x\n", "cannot be read as YAML"),
+    ],
+)
+def test_file_that_is_no_spec_is_one_line_with_its_name(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=re.escape(told)) as caught:
+        load_spec(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"no such file; give a spec such as"):
+        load_spec(tmp_path / "none.yaml")
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_spec(tmp_path)
+
+
+def test_long_value_is_cut_in_the_message() -> None:
+    assert len(_fault({"name": ["x" * 10_000]})) < 300
+
+
+def test_validated_names_the_key_of_a_part() -> None:
+    with pytest.raises(SpecError, match=r"--set: batch: .*\(given: 'big'\)"):
+        validated({"batch": "big"}, kind=Recipe, where="--set")
+
+
+def test_differences_name_what_changed_and_leave_out_what_may() -> None:
+    ours = make_spec(_FULL)
+    free = ["search.trials=50", "search.time_budget_s=3600", "search.retries=3", "name=other"]
+    free += ["resources.device=auto", "resources.cpus_per_trial=1", "resources.max_concurrent=4"]
+    assert differences(make_spec(_FULL, overrides=free), ours) == []
+    changed = make_spec(_FULL, overrides=["recipe.steps=21", "seed=8", "space.depths=[4, 5]", "search.sampler=tpe"])
+    assert differences(changed, ours) == [
+        "recipe.steps is 21, was 20",
+        "search.sampler is 'tpe', was 'nsga2'",
+        "seed is 8, was 7",
+        "space.depths is [4, 5], was [4]",
+    ]
+
+
+def test_every_key_that_shapes_the_result_counts_as_a_difference() -> None:
+    overrides = {
+        "corpus.validation_frac": "0.2",
+        "tokenizer": "bytes",
+        "space.width": "32",
+        "reference.depth": "null",
+        "recipe.grad_clip": "2.0",
+        "objectives": "[perplexity]",
+        "search.pruner_options": "{percentile: 30.0}",
+    }
+    ours = make_spec(_FULL)
+    for key, value in overrides.items():
+        found = differences(make_spec(_FULL, overrides=[f"{key}={value}"]), ours)
+        assert found, key
+        assert all(line.startswith(key) for line in found)
+
+
+_SECTIONS = ("corpus", "space", "reference", "recipe", "search", "resources")
+_KEYS = sorted({key for name in _SECTIONS for key in make_spec(_FULL).model_dump()[name]} | set(_FULL))
+_plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["depth", "dwa"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(_KEYS) | st.text(max_size=5), inner, max_size=3)
+        | st.dictionaries(st.integers() | st.none() | st.booleans(), inner, max_size=2)
+    ),
+    max_leaves=8,
+)
+_section = st.dictionaries(st.sampled_from(_KEYS), _plain, max_size=3)
+
+
+def _spec_or_message(values: Any, **given: Any) -> Spec | str:
+    try:
+        return make_spec(values, **given)
+    except SpecError as error:
+        return str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=_plain | st.dictionaries(st.sampled_from(sorted(_FULL)), _section | _plain, max_size=3))
+def test_any_plain_values_give_a_spec_or_one_line(values: Any) -> None:
+    found = _spec_or_message(values)
+    if isinstance(found, str):
+        assert len(found.splitlines()) == 1
+    else:
+        assert parse_spec(found.to_yaml()) == found
+
+
+@settings(max_examples=100, deadline=None)
+@given(path=st.lists(st.sampled_from([*_KEYS, ""]), max_size=3), value=st.text(max_size=12))
+def test_any_override_gives_a_spec_or_one_line(path: list[str], value: str) -> None:
+    found = _spec_or_message(_FULL, overrides=[f"{'.'.join(path)}={value}"])
+    assert isinstance(found, Spec) or len(found.splitlines()) == 1

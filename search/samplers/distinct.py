@@ -17,8 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.parameters import Parameters
 
-MAX_DRAWS = 32
-"""Draws of the inner sampler before the nearest untried architecture is taken."""
+MAX_DRAWS = 8
+"""Draws of the inner sampler before the nearest untried architecture is taken.
+
+TPE proposes its favourite again and again: more draws cost time (10 ms each) and find no better front (6 seeds, a
+planted optimum among 401 architectures: 1, 8 and 32 draws alike).
+"""
 
 
 class DistinctSampler(BaseSampler):

@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.fusions import FUSIONS
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 # The code generator's own imports use what torch itself has deprecated.
@@ -70,11 +71,11 @@ def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
 
 @pytest.mark.slow
 @_generates_code
-@pytest.mark.parametrize("depth", [12, 24])
-def test_generated_code_of_a_deep_model_equals_eager(fusion_name: str, depth: int) -> None:
-    # dwatt at every site of 24 blocks is a graph no one would train: its period is the depth there.
-    period = depth if fusion_name == "dwatt" else 1
-    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(depth, period=period)), "inductor")
+@pytest.mark.parametrize(("fusion", "depth"), [*((name, 12) for name in FUSIONS), ("dwa", 24)])
+def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) -> None:
+    # dwatt at every site is a graph no one would train: its period is the depth here. The long sums are dwa's.
+    period = depth if fusion == "dwatt" else 1
+    _assert_compiled_equals_eager(_model(fusion, strided_wiring(depth, period=period)), "inductor")
 
 
 @pytest.mark.slow
@@ -88,9 +89,3 @@ def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
     found.float().sum().backward()
     # The generated code rounds at other places: both are bfloat16, good to 0.4 % an operation.
     assert (found.float() - expected.float()).norm() < 0.04 * expected.float().norm()
-
-
-@pytest.mark.slow
-@_generates_code
-def test_generated_code_of_a_small_model_equals_eager(fusion_name: str) -> None:
-    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3)), "inductor")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ray import cloudpickle
+from ray.exceptions import RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from depthweave.search.book import Book
@@ -13,6 +16,9 @@ from depthweave.search.trial import REPORT
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
+
+_MAX_REASON = 500
+"""Characters of a reason that are kept."""
 
 
 class BookScheduler(FIFOScheduler):
@@ -32,14 +38,27 @@ class BookScheduler(FIFOScheduler):
         self._book.fail(trial.trial_id, _cause(trial))
 
 
+def reason_of(error: Exception) -> str:
+    """One line that says why a worker failed, of the exception that Ray made of it."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return _one_line(f"{type(cause).__name__}: {cause}")
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, RayActorError) and not error.actor_init_failed:
+        # The process is gone. Lines with a tab say which, and advice follows what happened.
+        told = " ".join(line for line in lines if not line.startswith("\t"))
+        told = told.partition("Worker exit detail: ")[2] or told
+        return _one_line(f"the worker died: {told.partition(' Some common causes')[0]}")
+    # A traceback: its last line names the exception.
+    return _one_line(lines[-1] if lines else type(error).__name__)
+
+
 def _cause(trial: Trial) -> str:
-    """The last line of the traceback that Ray kept, which names the exception."""
-    path = trial.error_file
-    if path is None or not Path(path).exists():
-        return "the worker ended without a word"
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines()]
-    # Ray frames a task's traceback in colour codes and ends a dead worker's message with advice.
-    named = [
-        line for line in lines if line and not line.startswith(("Failure #", "The actor", "class_name", "pid", "\t"))
-    ]
-    return (named[-1] if named else "the worker ended without a word")[:500]
+    # Ray keeps the exception in a file of its own; one that can be written but not read again is some library's.
+    with suppress(Exception):
+        return reason_of(cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()))
+    return "the worker ended without a word"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_MAX_REASON]

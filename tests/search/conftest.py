@@ -1,0 +1,93 @@
+"""A small text, a small spec, and one Ray cluster for all tests that search."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Ray reads them when it is imported. The tests' cluster takes orders from the tests alone, and no token is written into
+# the user's home.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import optuna
+import pytest
+
+_WORDS = ("the", "weave", "of", "depth", "blocks", "reads", "every", "state", "again", "and", "never", "forgets")
+_HEAD = """
+import logging, sys
+import ray
+node = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+print(node.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight files of words, of which some validate."""
+    folder = tmp_path_factory.mktemp("text")
+    generator = random.Random(0)
+    for number in range(8):
+        (folder / f"{number}.txt").write_text(" ".join(generator.choices(_WORDS, k=600)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_spec(corpus_folder: Path) -> dict[str, Any]:
+    """A spec of twelve architectures, as plain values; a trial takes a fraction of a second."""
+    return {
+        "name": "small",
+        "corpus": {"kind": "files", "paths": [str(corpus_folder)], "validation_frac": 0.3},
+        "space": {
+            "fusions": ["none", "dwa"],
+            "dilations": [1, 2],
+            "periods": [1, 2],
+            "depths": [2, 4, 6],
+            "budgets": [20_000],
+            "head_width": 8,
+        },
+        "recipe": {"steps": 6, "batch": 4, "context": 32, "num_evaluations": 3, "evaluation_tokens": 512},
+        "search": {"trials": 100, "pruner": "none"},
+        "resources": {"device": "cpu", "measure_limit_s": 0.05},
+    }
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A Ray cluster of two CPUs in processes of its own, which live as long as the tests."""
+    head = subprocess.Popen(
+        [sys.executable, "-c", _HEAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert head.stdin is not None
+    assert head.stdout is not None
+    with head.stdin, head.stdout:
+        address = head.stdout.readline().strip()
+        assert address, "Ray did not start"
+        yield address
+        head.stdin.close()
+        head.wait(timeout=30)

@@ -1,0 +1,49 @@
+"""Trials that go wrong on purpose, each in the one way that its architecture's id is given for.
+
+The class is made inside a function: cloudpickle then sends it to the workers by value, and they need no tests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+
+from depthweave.search.trial import ArchitectureTrial
+
+Fault = Literal["raises", "raises once", "dies", "diverges", "hopeless"]
+HOPELESS_LOSS = 12.0
+"""Nats a token that no honest model reaches (256 even guesses are 5.5) and every hopeless one exceeds."""
+
+
+def faulty_trial(faults: Mapping[str, Fault]) -> type[ArchitectureTrial]:
+    """`ArchitectureTrial` with faults by architecture id.
+
+    Those that raise always do so at once, the others after the first evaluation.
+    """
+    planted = dict(faults)
+
+    class FaultyTrial(ArchitectureTrial):
+        def step(self) -> dict[str, Any]:
+            fault = planted.get(self._architecture.id)
+            begun = bool(self._history)
+            if fault == "raises":
+                raise OSError("planted: no first evaluation")
+            if fault == "hopeless":
+                self._spoil(30.0)
+            if begun and fault == "raises once" and self._attempts == 1:
+                raise ArithmeticError("planted: the first time only")
+            if begun and fault == "dies":
+                os._exit(3)
+            if begun and fault == "diverges":
+                self._spoil(float("nan"))
+            return super().step()
+
+        def _spoil(self, factor: float) -> None:
+            """Logits that large are sure of the wrong token."""
+            with torch.no_grad():
+                self._state.model.embedding.weight.mul_(factor)
+
+    return FaultyTrial

@@ -1,0 +1,55 @@
+"""Runs a whole search in a test, as the command line does, and listens to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from depthweave.search.driver import SearchResult, run_search
+from depthweave.search.entry import Entry
+from depthweave.search.setting import Setting, create_run, prepare
+from depthweave.search.spec import make_spec
+
+
+class Listening:
+    """A progress that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.finished: list[Record] = []
+        self.num_evaluations = 0
+
+    def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
+        pass
+
+    def on_start(self, entry: Entry) -> None:
+        self.started.append(entry.number)
+
+    def on_evaluation(self, entry: Entry) -> None:
+        self.num_evaluations += 1
+
+    def on_finish(self, record: Record) -> None:
+        self.finished.append(record)
+
+    def on_tick(self) -> None:
+        pass
+
+    def on_phase(self, text: str) -> None:
+        pass
+
+
+def setting_of(values: dict[str, Any], *overrides: str) -> Setting:
+    """What `depthweave search` makes of a spec."""
+    return prepare(make_spec(values, overrides=overrides))
+
+
+def search(setting: Setting, *, out: Path, address: str | None) -> SearchResult:
+    """A whole search into a new folder."""
+    return run_search(setting, create_run(setting, out=out), address=address, progress=Listening())
+
+
+def resume(setting: Setting, *, out: Path, address: str | None) -> SearchResult:
+    """The search of that folder goes on."""
+    return run_search(setting, RunStore.open(out), address=address, progress=Listening())

@@ -142,8 +142,9 @@ class Studies:
                 # when it was enqueued.
                 known = self._parameters.architecture_id(fixed_params_of(item) or item.params) is not None
                 self._storage.set_trial_state_values(item._trial_id, TrialState.WAITING if known else TrialState.FAIL)
-                if known and item.number in self._curve_ids:
-                    self._storage.set_trial_state_values(self._curve_ids[item.number], TrialState.WAITING)
+                curve_id = self._curve_ids.get(item.number)
+                if known and curve_id is not None and self._storage.get_trial(curve_id).state == TrialState.RUNNING:
+                    self._storage.set_trial_state_values(curve_id, TrialState.WAITING)
 
     def _open_curve(self, number: int) -> None:
         """The companion of a trial that starts or continues."""

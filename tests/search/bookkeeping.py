@@ -1,0 +1,207 @@
+"""A run without Ray: space, studies, store and book on disk, and trials whose reports are made by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthweave.reports.records import Record
+from depthweave.reports.run import RunInfo
+from depthweave.reports.store import RunStore
+from depthweave.search.book import Book
+from depthweave.search.entry import Entry
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners import make_pruner
+from depthweave.search.recording import RecordMaker
+from depthweave.search.samplers import SAMPLERS, DistinctSampler
+from depthweave.search.studies import Studies
+from depthweave.search.trial import TrialReport
+from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
+from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
+
+OBJECTIVES = ("perplexity", "latency", "memory_bytes")
+RECIPE = Recipe(steps=40, batch=2, context=16, num_evaluations=4, evaluation_tokens=64, seed=3)
+SPACE = enumerate_space(
+    Axes(
+        fusions=("none", "dwa"),
+        dilations=(1, 2),
+        periods=(1, 2, "depth"),
+        depths=(2, 4),
+        budgets=(20_000,),
+        vocabulary=256,
+        context=16,
+        head_width=8,
+    )
+)
+"""Ten architectures."""
+REFERENCE = SPACE.plain()
+
+
+def open_studies(folder: Path, *, sampler: str = "tpe", pruner: str = "none", **options: Any) -> Studies:
+    """The studies of a run folder, with all objects new, as a driver opens them."""
+    parameters = Parameters(SPACE)
+    return Studies(
+        folder / "study.journal",
+        objectives=OBJECTIVES,
+        sampler=DistinctSampler(parameters, make=SAMPLERS[sampler], seed=1),
+        pruner=make_pruner(pruner, options=options),
+        parameters=parameters,
+    )
+
+
+def make_evaluation(index: int, *, loss: float, weights: tuple[ConnectionWeight, ...] = ()) -> Evaluation:
+    """The evaluation number `index`, from 0, of `RECIPE`."""
+    step = RECIPE.evaluation_steps()[index]
+    return Evaluation(
+        index=index,
+        step=step,
+        tokens=step * RECIPE.tokens_per_step,
+        loss=loss,
+        train_loss=loss - 0.1,
+        perplexity=math.exp(loss) if math.isfinite(loss) else math.inf,
+        bits_per_byte=loss / math.log(2),
+        train_s=0.5 * (index + 1),
+        evaluation_s=0.1 * (index + 1),
+        diverged=not math.isfinite(loss),
+        weights=weights,
+    )
+
+
+def make_measurement(*, latency: float = 1.0, memory_bytes: int = 1000) -> Measurement:
+    return Measurement(
+        latency=latency,
+        latency_low=latency - 0.01,
+        latency_high=latency + 0.01,
+        latency_s=0.02 * latency,
+        reference_latency_s=0.02,
+        step_latency=latency,
+        step_latency_low=latency - 0.01,
+        step_latency_high=latency + 0.01,
+        step_latency_s=0.06 * latency,
+        reference_step_latency_s=0.06,
+        memory_bytes=memory_bytes,
+        forward_memory_bytes=memory_bytes // 4,
+        rounds=10,
+        step_rounds=5,
+        noise_frac=0.02,
+        measure_s=0.7,
+        waited_s=0.0,
+    )
+
+
+def make_report(*evaluations: Evaluation, measurement: Measurement | None = None, attempts: int = 1) -> TrialReport:
+    return TrialReport(
+        measurement=make_measurement() if measurement is None else measurement,
+        evaluations=evaluations,
+        wall_s=3.0,
+        attempts=attempts,
+        device="cpu",
+        hardware="a processor",
+        threads=1,
+        host="node-1",
+    )
+
+
+TOKENS = TokenSet(
+    train=np.zeros(1000, dtype=np.uint16),
+    valid=np.zeros(100, dtype=np.uint16),
+    token_bytes=np.ones(256, dtype=np.uint16),
+    vocabulary=256,
+    tokenizer="bytes",
+    tokenizer_json=None,
+    corpus="zeros",
+    corpus_sha256="00" * 32,
+)
+MAKER = RecordMaker(
+    run_id="run-0001",
+    reference_id=REFERENCE.architecture.id,
+    recipe=RECIPE,
+    tokens=TOKENS,
+    software="of a test",
+    device="cpu",
+)
+
+
+@dataclass(kw_only=True)
+class Heard:
+    """A listener that keeps what it hears."""
+
+    started: list[Entry] = field(default_factory=list)
+    evaluated: list[int] = field(default_factory=list)
+    finished: list[Record] = field(default_factory=list)
+
+    def on_start(self, entry: Entry) -> None:
+        self.started.append(entry)
+
+    def on_evaluation(self, entry: Entry) -> None:
+        self.evaluated.append(entry.number)
+
+    def on_finish(self, record: Record) -> None:
+        self.finished.append(record)
+
+
+class Run:
+    """A run folder with its book open; made again on the same folder it is the run that goes on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sampler: str = "grid",
+        pruner: str = "none",
+        options: dict[str, Any] | None = None,
+        max_trials: int = 100,
+        max_concurrent: int = 4,
+    ) -> None:
+        self.folder = folder
+        self.space: SearchSpace = SPACE
+        self.heard = Heard()
+        if (folder / "run.json").exists():
+            self.store = RunStore.open(folder)
+        else:
+            self.store = RunStore.create(folder, info=_info(), spec_yaml="name: test\n")
+        self.studies = open_studies(folder, sampler=sampler, pruner=pruner, **(options or {}))
+        if not self.studies.trials:
+            self.studies.enqueue(REFERENCE.architecture.id)
+        self.book = Book(
+            store=self.store,
+            studies=self.studies,
+            space=SPACE,
+            maker=MAKER,
+            checkpoints=folder / "checkpoints",
+            max_trials=max_trials,
+            max_concurrent=max_concurrent,
+            listener=self.heard,
+        )
+
+    def start(self, name: str) -> Entry:
+        entry = self.book.next(name)
+        assert entry is not None
+        return entry
+
+    def train(self, name: str, *, last_loss: float = 1.0, latency: float = 1.0, memory_bytes: int = 1000) -> None:
+        """The trial reports all its evaluations and ends by itself."""
+        measurement = make_measurement(latency=latency, memory_bytes=memory_bytes)
+        for index in range(RECIPE.num_evaluations):
+            loss = last_loss + (RECIPE.num_evaluations - 1 - index) / 10
+            self.book.report(name, make_report(make_evaluation(index, loss=loss), measurement=measurement))
+        self.book.finish(name, crashed=False)
+
+
+def _info() -> RunInfo:
+    return RunInfo(
+        run_id=MAKER.run_id,
+        name="test",
+        created_at=datetime(2026, 3, 1, tzinfo=UTC),
+        objectives=OBJECTIVES,
+        reference_id=MAKER.reference_id,
+        corpus=TOKENS.corpus,
+        combinations=SPACE.num_combinations,
+        distinct=len(SPACE),
+    )

@@ -57,6 +57,31 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def check_address(address: str | None) -> None:
+    """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ValueError(f"--address {address}: give HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_LIMIT_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
+                _greet(connection)
+    except OSError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None
+
+
+def _greet(connection: socket.socket) -> None:
+    """The first words of HTTP/2, which Ray's gRPC speaks; to what answers otherwise Ray would talk for minutes."""
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+    # A frame of settings comes first: three bytes of length, then its kind.
+    answer = connection.recv(4)
+    if answer[3:] != settings[3:4]:
+        raise OSError("what listens there is something else")
+
+
 def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
     """How many trials fit into the cluster at once; `ValueError` where not even one does."""
     import ray
@@ -83,8 +108,7 @@ def _set_token() -> None:
 def _join(address: str) -> None:
     import ray
 
-    if address != "auto":
-        _check_answers(address)
+    check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -92,13 +116,3 @@ def _join(address: str) -> None:
             ray.shutdown()
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`") from None
-
-
-def _check_answers(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"--address {address}: give HOST:PORT, ray://HOST:PORT or auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_LIMIT_S).close()
-    except OSError as error:
-        raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None

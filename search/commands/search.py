@@ -10,6 +10,7 @@ from rich.console import Console
 
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table
+from depthweave.search.cluster import check_address
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
@@ -25,6 +26,8 @@ def run(
     """Search, print the front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # First: a run's folder that no trial could follow would stand in the way of the next try.
+    check_address(address)
     setting, store = _resumed(spec_file, out, overrides) if resume else _begun(spec_file, out, overrides)
     objectives = setting.spec.objectives
     if console.is_terminal:

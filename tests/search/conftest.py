@@ -7,7 +7,7 @@ import random
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import optuna
 import pytest
+import yaml
+
+from depthweave.search import cli
+from tests.search.commandline import Answer, Cli
 
 _WORDS = ("the", "weave", "of", "depth", "blocks", "reads", "every", "state", "again", "and", "never", "forgets")
 _HEAD = """
@@ -91,3 +95,54 @@ def ray_address() -> Iterator[str]:
         yield address
         head.stdin.close()
         head.wait(timeout=30)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs the command line as the installed script does, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["depthweave", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        code = exit_.value.code
+        return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def fault(run: Cli) -> Callable[..., str]:
+    """Runs a command that must fail on its input, and answers its one line."""
+
+    def call(*arguments: object) -> str:
+        code, _, err = run(*arguments)
+        assert code == 2, err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        return err.removeprefix("error: ").rstrip("\n")
+
+    return call
+
+
+@pytest.fixture
+def spec_file(corpus_folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    values = {
+        "name": "small",
+        "corpus": {"kind": "files", "paths": [str(corpus_folder)], "validation_frac": 0.3},
+        "space": {
+            "fusions": ["none", "dwa", "concat"],
+            "dilations": [1, 2],
+            "periods": [1, 2],
+            "depths": [2, 6],
+            "budgets": [20_000],
+            "head_width": 8,
+        },
+        "recipe": {"steps": 6, "batch": 4, "context": 32, "num_evaluations": 3, "evaluation_tokens": 512},
+    }
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path

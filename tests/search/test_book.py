@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from depthweave.reports.records import Record
 from depthweave.search.studies import ARCHITECTURE, REASON
-from depthweave.search.trial import MODEL_FILE, STATE_FILE, trial_folder
+from depthweave.search.trial import STATE_FILE, trial_folder
+from depthweave.spaces.files import MODEL_FILE
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
 
 
@@ -201,7 +202,7 @@ def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
     assert [item.trial for item in run.store.records()] == [0, 1]
 
     again = Run(tmp_path)
-    ids = []
+    ids: list[str] = []
     while (entry := again.book.next(str(len(ids)))) is not None:
         ids.append(entry.candidate.architecture.id)
         again.train(str(len(ids) - 1))

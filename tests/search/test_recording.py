@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from depthweave.reports.records import Record, to_table
+from depthweave.reports.records import EvaluationRow, Record, WeightRow, to_table
 from depthweave.search.entry import Entry
 from depthweave.search.recording import Outcome, outcome_of
 from depthweave.spaces.costs import costs_of
@@ -142,7 +142,8 @@ def test_evaluations_and_weights_carry_the_trials_key() -> None:
     assert [(item.tokens, item.site, item.source, item.value) for item in rows.weights] == [
         (count, site, source, value) for count in tokens for site, source, value in weights
     ]
-    keys = {(item.run_id, item.trial, item.architecture_id, item.seed) for item in (*rows.evaluations, *rows.weights)}
+    kept: list[EvaluationRow | WeightRow] = [*rows.evaluations, *rows.weights]
+    keys = {(item.run_id, item.trial, item.architecture_id, item.seed) for item in kept}
     assert keys == {(MAKER.run_id, 4, _DWA.architecture.id, RECIPE.seed)}
 
 

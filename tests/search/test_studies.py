@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -219,7 +220,7 @@ def test_fair_pruner_is_asked_through_the_journal(tmp_path: Path) -> None:
 
 
 def test_rungs_of_successive_halving_are_kept_in_the_journal(tmp_path: Path) -> None:
-    options = {"min_resource": 1, "reduction_factor": 2}
+    options: dict[str, Any] = {"min_resource": 1, "reduction_factor": 2}
     studies = open_studies(tmp_path, pruner="successive_halving", **options)
     for loss in (1.0, 1.1):
         number = ask(studies).number

@@ -1,1 +1,49 @@
-"""Map."""
+"""Which architecture to try next: spec, samplers, pruners, Ray trials, driver, progress and the command line.
+
+The way of a search: `spec` is read, `setting` prepares text and space, `driver` starts Ray (`cluster`) and runs trials
+(`tuning`, `trial`); `searcher` and `scheduler` hear of them and tell the `book`, which asks and tells Optuna
+(`studies`, `samplers`, `pruners`) and writes records (`recording`).
+
+Names resolve when first used: importing this package imports neither ray nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depthweave.search.driver import SearchResult, run_search
+    from depthweave.search.pruners import PRUNERS
+    from depthweave.search.samplers import SAMPLERS
+    from depthweave.search.setting import Setting, create_run, prepare
+    from depthweave.search.spec import Spec, SpecError, load_spec, make_spec
+
+_HOMES = {
+    "driver": ("SearchResult", "run_search"),
+    "pruners": ("PRUNERS",),
+    "samplers": ("SAMPLERS",),
+    "setting": ("Setting", "create_run", "prepare"),
+    "spec": ("Spec", "SpecError", "load_spec", "make_spec"),
+}
+
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "SearchResult",
+    "Setting",
+    "Spec",
+    "SpecError",
+    "create_run",
+    "load_spec",
+    "make_spec",
+    "prepare",
+    "run_search",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"depthweave.search.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

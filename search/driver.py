@@ -76,7 +76,8 @@ def run_search(setting: Setting, store: RunStore, *, address: str | None, progre
             workers = min(spec.resources.max_concurrent or fits, fits)
             book = _open_book(setting, store, workers=workers, progress=progress)
             before, started = len(book.records), time.perf_counter()
-            progress.on_begin(records=list(book.records), max_trials=spec.search.trials, workers=workers)
+            most = min(spec.search.trials, len(setting.space))
+            progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
             ending = run_trials(
                 book, spec=spec, plan=_plan(setting, store), tokens=setting.tokens, on_tick=progress.on_tick
             )

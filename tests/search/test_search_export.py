@@ -1,0 +1,85 @@
+"""The whole road: search, show, report, export, load; the exported model is the one that was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
+from typer.testing import CliRunner
+
+from depthweave.search.cli import app
+from depthweave.search.driver import SearchResult
+from depthweave.search.setting import Setting
+from depthweave.spaces import generate, load
+from depthweave.trainers.batches import validation_set
+from tests.search.searching import search, setting_of
+
+
+class _Exported(NamedTuple):
+    setting: Setting
+    result: SearchResult
+    folder: Path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Values of the record's columns as exported."""
+        items = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        return {name: item["value"] for name, item in items.items()}
+
+
+@pytest.fixture(scope="module")
+def exported(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Exported:
+    folder = tmp_path_factory.mktemp("export")
+    setting = setting_of(small_spec, "search.trials=5", "tokenizer=bpe:300", "recipe.steps=12")
+    result = search(setting, out=folder / "run", address=ray_address)
+    _command("export", str(folder / "run"), "--select", "knee", "--out", str(folder / "knee"))
+    return _Exported(setting, result, folder / "knee")
+
+
+def test_exported_record_stands_on_the_front_that_show_prints(exported: _Exported) -> None:
+    rows = json.loads(_command("show", exported.result.store.where, "--json"))
+    (knee,) = [row for row in rows if "knee" in row["selected_by"]]
+    assert knee["architecture_id"] == exported.metrics["architecture_id"]
+    assert all(row["front_latency"] is not None for row in rows)
+
+
+def test_exported_weights_are_the_trials(exported: _Exported) -> None:
+    kept = Path(exported.result.store.checkpoint_dir(exported.metrics["trial"])) / "model.safetensors"
+    ours, theirs = load_file(exported.folder / "model.safetensors"), load_file(kept)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_loaded_model_has_the_validation_loss_of_its_record(exported: _Exported) -> None:
+    model = load(exported.folder)
+    validation = validation_set(
+        exported.setting.tokens, recipe=exported.setting.spec.recipe, device=torch.device("cpu")
+    )
+    with torch.no_grad():
+        logits_BTV = model(validation.tokens_BT)
+    loss = cross_entropy(logits_BTV.flatten(0, 1), validation.targets_BT.flatten()).item()
+    # Batches of another size are summed in another order.
+    assert loss == pytest.approx(exported.metrics["last_loss"], abs=1e-6)
+    assert exported.metrics["last_loss"] == exported.metrics["loss"]
+
+
+def test_loaded_model_generates_text_with_the_exported_tokenizer(exported: _Exported) -> None:
+    tokenizer = exported.setting.tokens.make_tokenizer()
+    assert (exported.folder / "tokenizer.json").read_text(encoding="utf-8") == exported.setting.tokens.tokenizer_json
+    prompt_BT = torch.tensor([tokenizer.encode("the weave of ")])
+    answer_BT = generate(load(exported.folder), prompt_BT, num_tokens=12)
+    assert answer_BT.shape == (1, prompt_BT.shape[1] + 12)
+    text = tokenizer.decode(answer_BT[0].tolist())
+    assert text.startswith("the weave of ")
+    assert len(text) > len("the weave of ")
+
+
+def _command(*arguments: str) -> str:
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout

@@ -9,6 +9,7 @@ Source: moocore (López-Ibáñez, Paquete and Stützle), for the non-dominated s
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -54,6 +55,25 @@ def front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Recor
         (tuple(point), record.trial, record) for point, record, on in zip(points, candidates, kept, strict=True) if on
     ]
     return [record for _, _, record in sorted(members, key=lambda item: item[:2])]
+
+
+def may_stand(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+    """The front, and the complete records that would stand on it were their latency at the low end of its interval.
+
+    A latency that was measured beside other trials is noisy: these are the ones worth measuring again, alone.
+    """
+    candidates = complete(records, objectives=objectives)
+    members = front(records, objectives=objectives)
+    points_FO = points_of(members, objectives=objectives)
+    found = []
+    for record in candidates:
+        low = record.latency if record.latency_low is None else record.latency_low
+        hopeful = dataclasses.replace(record, latency=low)
+        (point_O,) = points_of([hopeful], objectives=objectives)
+        beaten_F = (points_FO <= point_O).all(axis=1) & (points_FO < point_O).any(axis=1)
+        if not beaten_F.any():
+            found.append(record)
+    return found
 
 
 def pareto_ranks(records: Sequence[Record], *, objectives: Sequence[str]) -> dict[int, int]:

@@ -276,10 +276,7 @@ def _rows(records: Sequence[Record], *, members: Sequence[Record], store: RunSto
 
 
 def _cell(record: Record, name: str) -> str:
-    text = show(name, getattr(record, name))
-    if name == "latency" and record.front_latency is not None:
-        text += f" (alone {show('latency', record.front_latency)})"
-    return text
+    return show(name, getattr(record, name))
 
 
 def _shown(objectives: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ class Record:
     memory_bytes: int | None = column("byte", "peak memory of a training step")
     forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients")
     tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it")
-    front_latency: float | None = column("", "`latency` measured again at the end, alone, in turn")
+    trial_latency: float | None = column("", "`latency` as the trial saw it, where it was measured again alone")
 
     # Where the time went
     started_at: datetime = column("UTC", "start of the trial")  # noqa: RUF009

@@ -149,9 +149,7 @@ def _against(best: Record, reference: Record) -> str:
         f"the former is {100 * less:.1f} % lower"
     )
     costs = []
-    if best.front_latency is not None:
-        costs.append(f"{show('latency', best.front_latency)} the forward latency (measured alone)")
-    elif best.latency is not None:
+    if best.latency is not None:
         costs.append(f"{show('latency', best.latency)} the forward latency{_interval(best)}")
     if best.memory_bytes and reference.memory_bytes:
         costs.append(f"{best.memory_bytes / reference.memory_bytes:.2f}× the memory of a training step")
@@ -168,11 +166,9 @@ def _interval(record: Record) -> str:
 
 
 def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> list[str]:
-    """The best of those whose latency measured alone, else the whole interval of it, is at most the reference's."""
+    """The best of those whose latency, with the whole of its interval, is at most the reference's."""
 
     def upper(record: Record) -> float:
-        if record.front_latency is not None:
-            return record.front_latency
         high = value_of(record, "latency_high")
         return high if high is not None else value_of(record, "latency") or math.inf
 
@@ -181,8 +177,7 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
         return []
     chosen = min(quick, key=lambda it: (it.perplexity or math.inf, it.trial))
     told = f"Of those no slower than the reference, {_named(chosen)} is lowest: "
-    latency = chosen.latency if chosen.front_latency is None else chosen.front_latency
-    return [told + f"{show('perplexity', chosen.perplexity)} at {show('latency', latency)}."]
+    return [told + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
 
 
 def _plain_baseline(finished: Sequence[Record], reference: Record) -> list[str]:

@@ -28,7 +28,7 @@ _COLUMNS = (
     "latency",
     "latency_low",
     "latency_high",
-    "front_latency",
+    "trial_latency",
     "step_latency",
     "memory_bytes",
     "forward_memory_bytes",

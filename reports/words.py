@@ -21,14 +21,14 @@ _TITLES = {
     "bits_per_byte": "validation loss",
     "latency": "forward latency",
     "step_latency": "training-step latency",
-    "front_latency": "forward latency, measured alone",
+    "trial_latency": "forward latency, others beside it",
     "memory_bytes": "memory of a training step",
     "forward_memory_bytes": "memory of a forward pass",
     "parameters": "parameters without embedding",
     "forward_flops": "operations of a forward pass",
 }
 _UNITS = {"loss": "nat/token", "bits_per_byte": "bit/byte"}
-_RELATIVE = ("latency", "step_latency", "front_latency", "latency_low", "latency_high")
+_RELATIVE = ("latency", "step_latency", "trial_latency", "latency_low", "latency_high")
 _BYTES = ("memory_bytes", "forward_memory_bytes")
 _COUNTS = {"parameters": "", "embedding_parameters": "", "forward_flops": "flop/token"}
 

@@ -11,8 +11,7 @@ from typing import Protocol
 import ray
 from filelock import FileLock, Timeout
 
-from depthweave.reports.front import front
-from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.front import may_stand
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
@@ -143,25 +142,50 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
 
 
 def _measure_front(setting: Setting, store: RunStore, *, records: list[Record], progress: Progress) -> None:
-    """Measure the front's latencies once more, all members in turn, with nothing else running."""
+    """Measure latencies once more, in turn, with nothing else running, until the whole front was measured so.
+
+    The trials measured beside each other. A corrected latency may let another record onto the front, which is then
+    measured in its turn; what the trial saw is kept beside it.
+    """
     spec = setting.spec
-    members = front(records, objectives=spec.objectives)
-    if not members or all(OBJECTIVES[name].repeats for name in spec.objectives):
+    if "latency" not in spec.objectives:
         return
-    progress.on_phase(f"measuring the {len(members)} members of the front once more, alone")
-    task = ray.remote(num_cpus=spec.resources.cpus_per_trial, num_gpus=spec.resources.gpus_per_trial)(_measure_alone)
+    known = {item.trial: item for item in records}
+    while True:
+        hopeful = may_stand(list(known.values()), objectives=spec.objectives)
+        members = [item for item in hopeful if item.trial_latency is None]
+        if not members:
+            return
+        progress.on_phase(f"measuring {len(members)} architectures once more, alone")
+        measurements = _measured_alone(setting, [item.architecture_id for item in members])
+        for member, found in zip(members, measurements, strict=True):
+            revised = dataclasses.replace(
+                member,
+                trial_latency=member.latency,
+                latency=found.latency,
+                latency_low=found.latency_low,
+                latency_high=found.latency_high,
+                latency_s=found.latency_s,
+                reference_latency_s=found.reference_latency_s,
+            )
+            store.revise(revised)
+            known[member.trial] = revised
+
+
+def _measured_alone(setting: Setting, architecture_ids: list[str]) -> list[Measurement]:
+    resources = setting.spec.resources
+    task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(_measure_alone)
     measurements: list[Measurement] = ray.get(
         task.remote(
-            [setting.space[item.architecture_id].architecture for item in members],
+            [setting.space[item].architecture for item in architecture_ids],
             reference=setting.reference.architecture,
-            recipe=spec.recipe,
-            device=spec.resources.device,
-            threads=spec.resources.cpus_per_trial,
-            time_limit_s=spec.resources.measure_limit_s,
+            recipe=setting.spec.recipe,
+            device=resources.device,
+            threads=resources.cpus_per_trial,
+            time_limit_s=resources.measure_limit_s,
         )
     )
-    for member, measurement in zip(members, measurements, strict=True):
-        store.revise(dataclasses.replace(member, front_latency=measurement.latency))
+    return measurements
 
 
 def _measure_alone(

@@ -118,7 +118,7 @@ class RecordMaker:
             steps=0 if last is None else last.step,
             tokens=0 if last is None else last.tokens,
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
-            front_latency=None,
+            trial_latency=None,
             started_at=entry.started_at,
             finished_at=datetime.now(UTC),
             train_s=0.0 if last is None else last.train_s,

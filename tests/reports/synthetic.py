@@ -73,7 +73,7 @@ def make_record(trial: int = 0, **changes: Any) -> Record:
         "memory_bytes": 52 * 2**20,
         "forward_memory_bytes": 9 * 2**20,
         "tokens_per_s": 21_000.0,
-        "front_latency": None,
+        "trial_latency": None,
         "started_at": BEGIN + timedelta(seconds=10 * trial),
         "finished_at": BEGIN + timedelta(seconds=10 * trial + 19),
         "measure_s": 1.0,

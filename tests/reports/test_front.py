@@ -14,6 +14,7 @@ from depthweave.reports.front import (
     front,
     hypervolume,
     hypervolume_frac,
+    may_stand,
     pareto_ranks,
     points_of,
     reference_point,
@@ -118,3 +119,18 @@ def test_reference_point_a_tenth_beyond_the_worst() -> None:
 def test_points_of_absent_value_raises() -> None:
     with pytest.raises(TypeError):
         points_of([make_record(0, latency=None)], objectives=PAIR)
+
+
+def test_may_stand_adds_what_its_interval_would_lift_onto_the_front() -> None:
+    names = ("perplexity", "latency")
+    on_front = make_record(0, perplexity=8.0, latency=1.0, latency_low=0.98, latency_high=1.02)
+    noisy = make_record(1, perplexity=8.5, latency=1.3, latency_low=0.9, latency_high=1.9)
+    hopeless = make_record(2, perplexity=8.5, latency=1.3, latency_low=1.2, latency_high=1.4)
+    stopped = make_record(3, state="pruned", perplexity=None, loss=None, bits_per_byte=None)
+    records = [on_front, noisy, hopeless, stopped]
+    assert [item.trial for item in front(records, objectives=names)] == [0]
+    assert [item.trial for item in may_stand(records, objectives=names)] == [0, 1]
+
+
+def test_may_stand_of_nothing_complete_is_empty() -> None:
+    assert may_stand([], objectives=("perplexity", "latency")) == []

@@ -61,7 +61,7 @@ def test_to_table_missing_required_raises() -> None:
 
 
 def test_from_table_older_columns_become_none() -> None:
-    table = to_table([make_record(0)], row_class=Record).drop_columns(["front_latency", "attempts"])
+    table = to_table([make_record(0)], row_class=Record).drop_columns(["trial_latency", "attempts"])
     (row,) = from_table(table, row_class=Record)
     assert row.attempts is None
     assert row.perplexity == 4.0

@@ -83,8 +83,8 @@ def test_select_nothing_meets_says_how_near() -> None:
         select(_records(), how="best", objectives=PAIR, where="latency<=0.9")
     with pytest.raises(ValueError, match=r"nearest: latency 1\.1 \(id bb11\)"):
         select(_records(), how="best", objectives=PAIR, where="latency<=1 and perplexity<4.5")
-    with pytest.raises(ValueError, match="front_latency was not measured"):
-        select(_records(), how="best", objectives=PAIR, where="front_latency<=1")
+    with pytest.raises(ValueError, match="trial_latency was not measured"):
+        select(_records(), how="best", objectives=PAIR, where="trial_latency<=1")
 
 
 def test_select_id_prefix_and_seeds() -> None:

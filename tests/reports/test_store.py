@@ -83,11 +83,11 @@ def test_other_filesystem_whole_life(memory: fs.FileSystem) -> None:
     trials = synthetic_trials()[:4]
     for trial in trials:
         made.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
-    made.revise(dataclasses.replace(trials[1].record, front_latency=1.05))
+    made.revise(dataclasses.replace(trials[1].record, trial_latency=1.05))
     made.compact()
     opened = RunStore.open("/bucket/run", filesystem=memory)
     assert [row.trial for row in opened.records()] == [0, 1, 2, 3]
-    assert opened.records()[1].front_latency == 1.05
+    assert opened.records()[1].trial_latency == 1.05
     assert opened.evaluations().num_rows == sum(len(trial.evaluations) for trial in trials)
     assert opened.problems == []
 
@@ -164,20 +164,20 @@ def test_has_trial_damaged_part_is_absent_and_rewritable(store: RunStore, append
 def test_revise_highest_revision_wins_also_after_compact(store: RunStore, append: Append) -> None:
     append(make_record(0))
     for value in (1.1, 1.2):
-        store.revise(make_record(0, front_latency=value))
-    assert [row.front_latency for row in store.records()] == [1.2]
+        store.revise(make_record(0, trial_latency=value))
+    assert [row.trial_latency for row in store.records()] == [1.2]
     store.compact()
-    assert [row.front_latency for row in store.records()] == [1.2]
-    store.revise(make_record(0, front_latency=1.3))
-    assert [row.front_latency for row in store.records()] == [1.3]
+    assert [row.trial_latency for row in store.records()] == [1.2]
+    store.revise(make_record(0, trial_latency=1.3))
+    assert [row.trial_latency for row in store.records()] == [1.3]
     store.compact()
-    assert [row.front_latency for row in store.records()] == [1.3]
+    assert [row.trial_latency for row in store.records()] == [1.3]
     assert len(list((Path(store.where) / "records").iterdir())) == 2
 
 
 def test_revise_damaged_revision_falls_back(store: RunStore, append: Append) -> None:
     append(make_record(0))
-    store.revise(make_record(0, front_latency=1.2))
+    store.revise(make_record(0, trial_latency=1.2))
     (Path(store.where) / "records" / "trial-00000-r001.parquet").write_bytes(b"PAR1")
     assert store.records() == [make_record(0)]
     assert len(store.problems) == 1
@@ -221,7 +221,7 @@ def test_reader_later_schema_names_both_versions(store: RunStore) -> None:
 
 def test_reader_older_schema_missing_columns_are_none(store: RunStore, append: Append) -> None:
     append(make_record(1))
-    table = to_table([make_record(0)], row_class=Record).drop_columns(["attempts", "front_latency"])
+    table = to_table([make_record(0)], row_class=Record).drop_columns(["attempts", "trial_latency"])
     older = {**table.schema.metadata, b"depthweave.schema_version": b"0"}
     path = Path(store.where) / "records" / "trial-00000-r000.parquet"
     pq.write_table(table.replace_schema_metadata(older), path)
@@ -246,7 +246,7 @@ def test_evaluations_of_chosen_trials_only(store: RunStore, append: Append) -> N
 def test_compact_killed_midway_loses_nothing(store: RunStore, append: Append) -> None:
     append(make_record(0))
     append(make_record(1))
-    store.revise(make_record(0, front_latency=1.2))
+    store.revise(make_record(0, trial_latency=1.2))
     expected = store.records()
 
     class KilledError(Exception):

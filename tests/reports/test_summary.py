@@ -75,12 +75,6 @@ def test_answer_one_seed_is_not_settled() -> None:
     assert told[-1] == "One seed each: not settled."
 
 
-def test_answer_latency_measured_alone_is_preferred() -> None:
-    plain, woven = _pair(1, gain=0.05)
-    told = answer([plain, dataclasses.replace(woven, front_latency=1.31)], info=INFO)
-    assert "1.31× the forward latency (measured alone)" in told[1]
-
-
 def test_answer_few_seeds_are_not_settled() -> None:
     assert "fewer than 5 seeds: not settled" in answer(_pair(4, gain=0.05), info=INFO)[-1]
 

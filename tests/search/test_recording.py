@@ -93,7 +93,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
         "latency_s": 0.03,
         "reference_latency_s": 0.02,
         "memory_bytes": 2000,
-        "front_latency": None,
+        "trial_latency": None,
         "train_s": 2.0,
         "tokens_per_s": RECIPE.tokens / 2.0,
         "wall_s": 3.0,
@@ -106,7 +106,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     assert json.loads(record.recipe)["steps"] == RECIPE.steps
     assert record.finished_at >= record.started_at
     absent = [name for name in Record.__slots__ if getattr(record, name) is None]
-    assert absent == ["reason", "front_latency"]
+    assert absent == ["reason", "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
 
 

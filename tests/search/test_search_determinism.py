@@ -24,7 +24,7 @@ _TIMES = {
     "step_latency",
     "step_latency_s",
     "reference_step_latency_s",
-    "front_latency",
+    "trial_latency",
     "tokens_per_s",
     "measure_s",
     "train_s",

@@ -45,7 +45,7 @@ def test_exported_record_stands_on_the_front_that_show_prints(exported: _Exporte
     rows = json.loads(_command("show", exported.result.store.where, "--json"))
     (knee,) = [row for row in rows if "knee" in row["selected_by"]]
     assert knee["architecture_id"] == exported.metrics["architecture_id"]
-    assert all(row["front_latency"] is not None for row in rows)
+    assert all(row["trial_latency"] is not None for row in rows)
 
 
 def test_exported_weights_are_the_trials(exported: _Exported) -> None:

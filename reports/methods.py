@@ -44,7 +44,7 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
             "Latency",
             "Forward time of one batch relative to the reference, the two run in turn in one process, median of the "
             "ratios. What may stand on the front was measured once more at the end of the search, in turn and with "
-            "nothing beside; the others as their trials saw it, beside other trials. Another machine gives other ratios.",
+            "nothing beside; the others as their trials saw it. Another machine gives other ratios.",
         ),
         (
             "Memory",

@@ -95,9 +95,7 @@ def search(
     spec: Annotated[Path | None, typer.Argument(help="Spec of the search; with --resume the run's own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/NAME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
-    address: Annotated[
-        str | None, typer.Option("--address", help="Ray cluster: HOST:PORT, ray://HOST:PORT or auto.")
-    ] = None,
+    address: Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")] = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Architectures to try.")] = None,
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="When to stop: seconds, or 90s, 30m, 2h.")

@@ -61,9 +61,9 @@ def check_address(address: str | None) -> None:
     """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
     if address is None or address == "auto":
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise ValueError(f"--address {address}: give HOST:PORT, ray://HOST:PORT or auto")
+        raise ValueError(f"--address {address}: give HOST:PORT or auto")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_LIMIT_S) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):

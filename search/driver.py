@@ -114,7 +114,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Lis
         recipe=spec.recipe,
         tokens=setting.tokens,
         software=store.info.software,
-        device=pick_device(spec.resources.device).type,
+        device=spec.resources.device,
     )
     return Book(
         store=store,

@@ -32,9 +32,13 @@ class Setting:
     reference: Candidate
 
 
-def prepare(spec: Spec) -> Setting:
-    """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be."""
-    check_can(pick_device(spec.resources.device), recipe=spec.recipe)
+def prepare(spec: Spec, *, local: bool = True) -> Setting:
+    """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
+
+    `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
+    """
+    if local:
+        check_can(pick_device(spec.resources.device), recipe=spec.recipe)
     tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
     check_fits(tokens, recipe=spec.recipe)
     space = space_of(spec, vocabulary=tokens.vocabulary)

@@ -70,7 +70,9 @@ def test_readme_commands_run_verbatim(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     (python,) = blocks("python")
     program = python + "import torch\nassert model(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, 256)\n"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
     assert (tmp_path / "models" / "knee" / "model.safetensors").exists()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from depthweave.trainers.memory import PeakMemory, peak_memory
     from depthweave.trainers.recipe import Recipe
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
-    from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise
+    from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise, tokenise_with
 
 _HOMES = {
     "checkpoint": ("TrainingState",),
@@ -29,7 +29,7 @@ _HOMES = {
     "memory": ("PeakMemory", "peak_memory"),
     "recipe": ("Recipe",),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
-    "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise"),
+    "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise", "tokenise_with"),
 }
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "peak_memory",
     "pick_device",
     "tokenise",
+    "tokenise_with",
     "train",
 ]
 

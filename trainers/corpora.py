@@ -60,6 +60,8 @@ class CorpusSpec:
             raise ValueError(f"corpus.kind is {self.kind!r}; it can be {', '.join(get_args(CorpusKind))}")
         if not 0.0 < self.validation_frac < 1.0:
             raise ValueError(f"corpus.validation_frac is {self.validation_frac}; it must lie between 0 and 1")
+        if self.kind != "files" and self.paths:
+            raise ValueError(f"corpus.paths is given, but corpus.kind is {self.kind}; use kind files, or no paths")
         if self.kind == "files" and not self.paths:
             raise ValueError("corpus.paths is empty; kind files needs at least one file, folder or glob")
         if self.kind == "hub" and not self.dataset:

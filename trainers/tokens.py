@@ -91,6 +91,12 @@ def tokenise(corpus: Corpus, *, tokenizer: TokenizerSpec | str = "bytes", cache:
     return _read_entry(folder)
 
 
+def tokenise_with(corpus: Corpus, *, tokenizer_json: str) -> TokenSet:
+    """The corpus as tokens of a tokenizer that is there already, an exported one say; not cached."""
+    tokenizer = make_tokenizer(tokenizer_json)
+    return _encoded(corpus, tokenizer, name=f"bpe:{tokenizer.vocabulary}")
+
+
 def check_fits(tokens: TokenSet, *, recipe: Recipe) -> None:
     """Raises a one-line `ValueError` where there is less than one batch, or one validation sequence."""
     wanted = recipe.batch * recipe.context + 1
@@ -113,13 +119,16 @@ def _cache_key(corpus: Corpus, spec: TokenizerSpec) -> str:
 
 
 def _tokenise_now(corpus: Corpus, spec: TokenizerSpec) -> TokenSet:
-    tokenizer = train_tokenizer(spec, corpus.train)
+    return _encoded(corpus, train_tokenizer(spec, corpus.train), name=spec.name)
+
+
+def _encoded(corpus: Corpus, tokenizer: Tokenizer, *, name: str) -> TokenSet:
     return TokenSet(
         train=tokenizer.encode_documents(corpus.train),
         valid=tokenizer.encode_documents(corpus.validation),
         token_bytes=tokenizer.token_bytes(),
         vocabulary=tokenizer.vocabulary,
-        tokenizer=spec.name,
+        tokenizer=name,
         tokenizer_json=tokenizer.json,
         corpus=corpus.name,
         corpus_sha256=corpus.sha256,

@@ -28,7 +28,8 @@ def run(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address)
-    setting, store = _resumed(spec_file, out, overrides) if resume else _begun(spec_file, out, overrides)
+    start = _resumed if resume else _begun
+    setting, store = start(spec_file, out, overrides, local=address is None)
     objectives = setting.spec.objectives
     if console.is_terminal:
         with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
@@ -40,7 +41,9 @@ def run(
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 
-def _begun(spec_file: Path | None, out: Path | None, overrides: Sequence[str]) -> tuple[Setting, RunStore]:
+def _begun(
+    spec_file: Path | None, out: Path | None, overrides: Sequence[str], *, local: bool
+) -> tuple[Setting, RunStore]:
     if spec_file is None:
         raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
     spec = load_spec(spec_file, overrides=overrides)
@@ -48,16 +51,18 @@ def _begun(spec_file: Path | None, out: Path | None, overrides: Sequence[str]) -
     _check_local(out)
     if (out / "run.json").exists():
         raise ValueError(f"{out} already holds a run: continue it with --resume or name another folder with --out")
-    setting = prepare(spec)
+    setting = prepare(spec, local=local)
     return setting, create_run(setting, out=out)
 
 
-def _resumed(spec_file: Path | None, out: Path | None, overrides: Sequence[str]) -> tuple[Setting, RunStore]:
+def _resumed(
+    spec_file: Path | None, out: Path | None, overrides: Sequence[str], *, local: bool
+) -> tuple[Setting, RunStore]:
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
     _check_local(out)
     store = RunStore.open(out)
-    setting = prepare(spec_to_resume(store, given=spec_file, overrides=overrides))
+    setting = prepare(spec_to_resume(store, given=spec_file, overrides=overrides), local=local)
     check_same_text(store, setting.tokens)
     return setting, store
 

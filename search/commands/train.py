@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,17 @@ from depthweave.search.spec import validated
 from depthweave.spaces import load, read_architecture, save_model, write_architecture
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
-from depthweave.trainers import CorpusSpec, Evaluation, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
+from depthweave.trainers import (
+    CorpusSpec,
+    Evaluation,
+    Recipe,
+    TokenSet,
+    TrainingState,
+    load_corpus,
+    tokenise,
+    tokenise_with,
+    train,
+)
 
 STATE_FILE = "state.pt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -31,7 +41,8 @@ def train_architecture(
     architecture = read_architecture(path)
     source = path.parent
     token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
-    recipe = _recipe(architecture, num_tokens=_count(tokens), overrides=overrides)
+    beside = _recipe_beside(source / METRICS_FILE)
+    recipe = _recipe(architecture, num_tokens=_count(tokens), beside=beside, overrides=overrides)
     state = _state(architecture, recipe, out=out, source=source if further else None)
     console.print(
         f"{architecture.fusion}, {architecture.depth} blocks, width {architecture.width} on {token_set.corpus}: "
@@ -64,20 +75,34 @@ def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> Toke
     else:
         spec = CorpusSpec(kind="files", paths=tuple(item.strip() for item in corpus.split(",")))
     text = load_corpus(spec)
-    if tokenizer.exists():
-        return tokenise(text, tokenizer=tokenizer.read_text(encoding="utf-8"))
-    found = tokenise(text)
+    beside = tokenizer.exists()
+    found = tokenise_with(text, tokenizer_json=tokenizer.read_text(encoding="utf-8")) if beside else tokenise(text)
     if found.vocabulary != architecture.vocabulary:
         raise ValueError(
-            f"{tokenizer}: no such file, and the architecture has {architecture.vocabulary} tokens where bytes have "
-            f"{found.vocabulary}: put the tokenizer beside architecture.yaml"
+            f"the architecture has {architecture.vocabulary} tokens, {tokenizer if beside else 'bytes have'} "
+            f"{found.vocabulary}: put the tokenizer.json of its export beside architecture.yaml"
         )
     return found
 
 
-def _recipe(architecture: Architecture, *, num_tokens: int, overrides: Sequence[str]) -> Recipe:
+def _recipe_beside(metrics: Path) -> dict[str, Any]:
+    """What the exported model was trained with, as defaults; the length of a training is given anew."""
+    if not metrics.exists():
+        return {}
+    try:
+        found = json.loads(metrics.read_text(encoding="utf-8"))["recipe"]
+        # An export keeps a record's columns, each with its unit; a training keeps its recipe as it is.
+        values: dict[str, Any] = json.loads(found["value"]) if "value" in found else found
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{metrics}: holds no recipe ({error}); restore the file, or remove it") from None
+    return {key: value for key, value in values.items() if key not in ("seed", "steps", "num_evaluations")}
+
+
+def _recipe(
+    architecture: Architecture, *, num_tokens: int, beside: Mapping[str, Any], overrides: Sequence[str]
+) -> Recipe:
     known = [item.name for item in dataclasses.fields(Recipe)]
-    values: dict[str, Any] = {"context": architecture.context}
+    values: dict[str, Any] = {"context": architecture.context, **beside}
     for text in overrides:
         key, equals, value = text.partition("=")
         if key not in known or not equals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
 from depthweave.spaces.wiring import strided_wiring
-from depthweave.trainers import train
+from depthweave.trainers import CorpusSpec, Recipe, load_corpus, tokenise, train
 from tests.search.commandline import Cli
 
 
@@ -141,3 +142,28 @@ def test_train_with_other_settings_in_the_same_folder_is_one_line(
 
 def test_train_without_an_architecture_is_one_line(fault: Callable[..., str], tmp_path: Path) -> None:
     assert "no such file" in fault("train", tmp_path / "none.yaml", "--out", tmp_path / "model")
+
+
+def test_train_takes_the_tokenizer_and_the_recipe_of_the_export(
+    architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
+) -> None:
+    corpus = load_corpus(CorpusSpec(kind="files", paths=(str(corpus_folder),)))
+    tokens = tokenise(corpus, tokenizer="bpe:300", cache=tmp_path / "cache")
+    assert tokens.tokenizer_json is not None
+    architecture = dataclasses.replace(load(architecture_file.parent).architecture, vocabulary=tokens.vocabulary)
+    folder = tmp_path / "bpe"
+    folder.mkdir()
+    write_architecture(folder / ARCHITECTURE_FILE, architecture)
+    (folder / "tokenizer.json").write_text(tokens.tokenizer_json, encoding="utf-8")
+    recipe = dataclasses.asdict(Recipe(steps=99, batch=2, context=16, learning_rate=0.0011, evaluation_tokens=64))
+    (folder / "metrics.json").write_text(json.dumps({"recipe": {"value": json.dumps(recipe)}}), encoding="utf-8")
+    out = tmp_path / "model"
+    command = ("train", folder / ARCHITECTURE_FILE, "--corpus", corpus_folder, "--tokens", "128", "--out", out)
+    assert run(*command).code == 0
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["step"], metrics["recipe"]["batch"], metrics["recipe"]["learning_rate"]) == (4, 2, 0.0011)
+    assert (out / "tokenizer.json").read_text(encoding="utf-8") == tokens.tokenizer_json
+    (folder / "tokenizer.json").unlink()
+    code, _, error = run(*command[:-1], tmp_path / "other")
+    assert code == 2
+    assert "put the tokenizer.json of its export beside" in error

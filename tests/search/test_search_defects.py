@@ -27,6 +27,9 @@ from depthweave.search.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STU
 from tests.search.faulty import HOPELESS_LOSS, Fault, faulty_trial
 from tests.search.searching import search, setting_of
 
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(300)
+
 _FAULTS: tuple[Fault, ...] = ("raises", "raises once", "dies", "diverges", "hopeless", "hopeless", "hopeless")
 
 
@@ -83,7 +86,9 @@ def test_trial_without_fault_is_complete_and_told_its_values(faulty: _Search) ->
     for item in good:
         trial = faulty.objectives[item.trial]
         assert trial.state == TrialState.COMPLETE
-        assert trial.values == [item.perplexity, item.latency, item.memory_bytes]
+        # What may stand on the front was measured again, after it was told.
+        told = item.latency if item.trial_latency is None else item.trial_latency
+        assert trial.values == [item.perplexity, told, item.memory_bytes]
         assert faulty.curves[item.trial].value == item.loss
         assert list(faulty.curves[item.trial].intermediate_values) == [1, 2, 3]
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from depthweave.reports.records import Record
 from tests.search.searching import search, setting_of
+
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(300)
 
 _OBJECTIVES = ("perplexity", "memory_bytes", "forward_flops")
 _TIMES = {

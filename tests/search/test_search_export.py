@@ -19,6 +19,9 @@ from depthweave.spaces import generate, load
 from depthweave.trainers.batches import validation_set
 from tests.search.searching import search, setting_of
 
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(300)
+
 
 class _Exported(NamedTuple):
     setting: Setting

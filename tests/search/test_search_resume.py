@@ -31,6 +31,9 @@ from depthweave.search.setting import Setting, create_run
 from depthweave.search.studies import CURVES_STUDY, OBJECTIVES_STUDY
 from tests.search.searching import Listening, resume, setting_of
 
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(600)
+
 _COMMAND = [sys.executable, "-c", "from depthweave.search.cli import main; main()"]
 _PATIENCE_S = 120.0
 """The machine may be busy with other things: nothing here measures time."""
@@ -69,6 +72,7 @@ def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     assert [row["index"] for row in store.evaluations([2]).to_pylist()] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_search_ends_with_its_time_budget_and_goes_on(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:

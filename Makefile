@@ -26,7 +26,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 
 search: $(VENV)/.installed
-	$(BIN)/depthweave search examples/quick.yaml --out $(RUN)
+	$(BIN)/depthweave search examples/quick.yaml --out $(RUN) $(if $(wildcard $(RUN)/run.json),--resume)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
@@ -46,6 +46,7 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.trial_overhead
+	$(BIN)/python -m benchmarks.paired --table
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

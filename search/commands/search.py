@@ -30,6 +30,8 @@ def run(
     check_address(address)
     start = _resumed if resume else _begun
     setting, store = start(spec_file, out, overrides, local=address is None)
+    for line in store.problems:
+        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
     objectives = setting.spec.objectives
     if console.is_terminal:
         with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
@@ -75,8 +77,6 @@ def _check_local(out: Path) -> None:
 def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
     console.print(front_table(result.records, objectives=objectives))
-    for line in result.store.problems:
-        console.print(f"left out: {line}", markup=False, highlight=False, style="yellow")
     ended = {
         "done": f"{len(result.records)} trials",
         "time": f"{len(result.records)} trials; the time budget is spent: `depthweave search --resume --out {where}`",

@@ -111,8 +111,11 @@ def _join(address: str) -> None:
     check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with suppress(Exception):
             ray.shutdown()
         first = str(error).strip().splitlines()[0]
-        raise ValueError(f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`") from None
+        raise ValueError(
+            f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`, and where it asks "
+            "for a token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import statistics
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 
+from depthweave.reports.summary import mean_difference
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve, strided_wiring
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 
@@ -36,8 +36,6 @@ CONTENDERS: dict[str, tuple[str, Wiring]] = {
     "dwatt 1xdepth": ("dwatt", strided_wiring(DEPTH, period=DEPTH)),
     "concat 1xdepth": ("concat", strided_wiring(DEPTH, period=DEPTH)),
 }
-_T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Student's t for a two-sided interval of 95 %, by number of pairs."""
 
 
 def main() -> None:
@@ -75,14 +73,15 @@ def table(runs: list[dict[str, Any]]) -> str:
         if not seeds:
             continue
         pairs = [losses[name, seed] - losses["none", seed] for seed in seeds]
-        mean = statistics.fmean(pairs)
-        half = _T_975[len(pairs)] * statistics.stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
+        found = mean_difference(pairs)
+        low_high = "too few seeds"
+        if found.half_width is not None:
+            low_high = f"[{found.mean - found.half_width:+.4f}, {found.mean + found.half_width:+.4f}]"
+        told = f"{found.mean:+.4f} | {low_high} | {' '.join(f'{pair:+.4f}' for pair in pairs)}"
         loss = statistics.fmean(losses[name, seed] for seed in seeds)
-        plain = name == "none"
+        parameters = mine[0]["parameters"]
         rows.append(
-            f"| {name} | {mine[0]['parameters']:,} | {len(seeds)} | {loss:.4f} | "
-            + ("| | |" if plain else f"{mean:+.4f} | [{mean - half:+.4f}, {mean + half:+.4f}] | ")
-            + ("" if plain else " ".join(f"{pair:+.4f}" for pair in pairs) + " |")
+            f"| {name} | {parameters:,} | {len(seeds)} | {loss:.4f} | {'| | ' if name == 'none' else told + ' '}|"
         )
     return "\n".join(rows)
 

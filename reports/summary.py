@@ -127,12 +127,16 @@ def paired_difference(records: Sequence[Record], *, first: str, second: str) -> 
     shared = sorted(losses[first].keys() & losses[second].keys())
     if not shared:
         return None
-    differences = [losses[first][seed] - losses[second][seed] for seed in shared]
+    return mean_difference([losses[first][seed] - losses[second][seed] for seed in shared])
+
+
+def mean_difference(differences: Sequence[float]) -> PairedDifference:
+    """The mean of same-seed differences, at least one, with its interval where there are five."""
     half_width = None
     if len(differences) >= MIN_PAIRED_SEEDS:
         error = statistics.stdev(differences) / math.sqrt(len(differences))
         half_width = _student_t(len(differences) - 1) * error
-    return PairedDifference(len(shared), statistics.fmean(differences), half_width)
+    return PairedDifference(len(differences), statistics.fmean(differences), half_width)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:

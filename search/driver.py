@@ -212,6 +212,8 @@ def _measure_alone(
 
 def _conclude(store: RunStore, *, progress: Progress) -> list[Record]:
     progress.on_phase("writing the report")
+    # One part a table, each trial once: other programs read it with one line.
+    store.compact()
     records = store.records()
     store.write_front(records)
     write_report(store)

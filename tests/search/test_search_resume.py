@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -62,11 +63,11 @@ def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     assert (first.ending, len(first.records)) == ("interrupted", 2)
     assert Path(store.report_path).exists()
     assert _states(store) == {TrialState.COMPLETE: 2, TrialState.WAITING: 1}
-    parts = _parts(tmp_path / "run")
+    kept = _kept(tmp_path / "run")
 
     second = resume(setting, out=tmp_path / "run", address=ray_address)
 
-    _check_whole(setting, second.records, kept=parts, out=tmp_path / "run", num_trials=5)
+    _check_whole(setting, second.records, kept=kept, out=tmp_path / "run", num_trials=5)
     # The third trial was stopped after its first evaluation, of which its checkpoint is.
     assert [item.attempts for item in second.records] == [1, 1, 2, 1, 1]
     assert [row["index"] for row in store.evaluations([2]).to_pylist()] == [0, 1, 2]
@@ -113,30 +114,30 @@ def test_killed_search_resumes_without_loss_and_takes_more_trials(
 ) -> None:
     out = tmp_path / "run"
     with _started([str(spec_file), "--out", str(out), "--trials", "6"], ray_folder) as search:
-        _wait(lambda: len(_parts(out)) >= 2 and bool(_in_flight(out)), search)
+        _wait(lambda: len(_kept(out)) >= 2 and bool(_in_flight(out)), search)
         second = _run(["--resume", "--out", str(out)], ray_folder)
         _kill_all(ray_folder)
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1
     assert "another search is working on this run" in second.stderr
 
-    parts, in_flight = _parts(out), _in_flight(out)
+    kept, in_flight = _kept(out), _in_flight(out)
     store = RunStore.open(out)
-    assert len(parts) < 6
+    assert len(kept) < 6
     assert _run(["--resume", "--out", str(out)], ray_folder).returncode == 0
     records = store.records()
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), records, kept=parts, out=out, num_trials=6)
+    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), records, kept=kept, out=out, num_trials=6)
     went_on = {item.trial for item in records if item.attempts > 1}
     # Those whose first evaluation alone was kept go on too.
     assert set() < in_flight <= went_on
 
-    parts = _parts(out)
+    kept = _kept(out)
     other = _run([str(spec_file), "--resume", "--out", str(out), "--set", "recipe.batch=8"], ray_folder)
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
     assert "recipe.batch is 8, was 4" in other.stderr
 
     assert _run([str(spec_file), "--resume", "--out", str(out), "--trials", "8"], ray_folder).returncode == 0
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=parts, out=out, num_trials=8)
+    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=8)
 
 
 @pytest.mark.slow
@@ -144,7 +145,7 @@ def test_killed_search_resumes_without_loss_and_takes_more_trials(
 def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with _started([str(spec_file), "--out", str(out), "--trials", "5"], ray_folder) as search:
-        _wait(lambda: len(_parts(out)) >= 1 and bool(_in_flight(out)), search)
+        _wait(lambda: len(_kept(out)) >= 1 and bool(_in_flight(out)), search)
         # A terminal sends it to the whole foreground group, Ray's processes included.
         os.killpg(search.pid, signal.SIGINT)
         told, _ = search.communicate(timeout=_PATIENCE_S)
@@ -154,37 +155,41 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
     assert not _processes(ray_folder)
 
     store = RunStore.open(out)
-    parts = _parts(out)
-    assert len(store.records()) == len(parts) >= 1
+    kept = _kept(out)
+    assert len(store.records()) == len(kept) >= 1
     assert Path(store.report_path).exists()
     assert set(_states(store)) <= {TrialState.COMPLETE, TrialState.WAITING}
     assert _run(["--resume", "--out", str(out)], ray_folder).returncode == 0
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=parts, out=out, num_trials=5)
+    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=5)
 
 
 def _check_whole(
-    setting: Setting, records: list[Record], *, kept: dict[str, bytes], out: Path, num_trials: int
+    setting: Setting, records: list[Record], *, kept: dict[int, Record], out: Path, num_trials: int
 ) -> None:
     """As many records as asked for, each architecture once, those known before untouched, and no ghost anywhere."""
     assert len(records) == num_trials
     assert len({item.architecture_id for item in records}) == num_trials
     assert {item.architecture_id for item in records} <= {item.architecture.id for item in setting.space}
     assert {item.state for item in records} == {"complete"}
-    now = _parts(out)
-    assert {name: now[name] for name in kept} == kept
+    now = _kept(out)
+    assert {trial: now[trial] for trial in kept} == kept
     assert _states(RunStore.open(out)) == {TrialState.COMPLETE: num_trials}
     # Checkpoints are gone; the weights of complete trials stay.
     assert {path.name for path in out.glob("checkpoints/*/*")} == {"model.safetensors"}
 
 
-def _parts(out: Path) -> dict[str, bytes]:
-    """First revisions of the records, by file name."""
-    return {path.name: path.read_bytes() for path in sorted(out.glob("records/trial-*-r000.parquet"))}
+def _kept(out: Path) -> dict[int, Record]:
+    """The records by trial, less the latencies, which the end of a search measures again."""
+    if not (out / "run.json").exists():
+        return {}
+    names = ("latency", "latency_low", "latency_high", "latency_s", "reference_latency_s", "trial_latency")
+    told_again = dict.fromkeys(names)
+    return {item.trial: dataclasses.replace(item, **told_again) for item in RunStore.open(out).records()}
 
 
 def _in_flight(out: Path) -> set[int]:
     """Numbers of the trials with a checkpoint of an unfinished training and no record."""
-    recorded = {int(name.split("-")[1]) for name in _parts(out)}
+    recorded = set(_kept(out))
     found = set()
     for path in out.glob("checkpoints/trial-*/progress.json"):
         number = int(path.parent.name.split("-")[1])

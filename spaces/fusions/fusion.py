@@ -8,7 +8,7 @@ works under activation checkpointing, and one token of cached decoding is the sa
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
@@ -31,8 +31,8 @@ class Reader(Protocol):
         """
 
 
-class Fusion(nn.Module):
-    """The weights of all sites of one wiring. Abstract: a fusion implements every method that raises here."""
+class Fusion(nn.Module, ABC):
+    """The weights of all sites of one wiring."""
 
     paper: ClassVar[str]
     """Authors' title and arXiv id; empty where there is none."""
@@ -49,17 +49,14 @@ class Fusion(nn.Module):
     @abstractmethod
     def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
         """A reader for one pass, its state 0 being the embedding; `observe` sees the weights of every site."""
-        raise NotImplementedError
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the start, the identity where `starts_as_identity`; called after any model-wide initialisation."""
-        raise NotImplementedError
 
     @abstractmethod
     def connection_parameters(self) -> list[nn.Parameter]:
         """The parameters that weigh whole states: trained without decay and with their own learning-rate factor."""
-        raise NotImplementedError
 
     @classmethod
     def canonical_wiring(cls, wiring: Wiring) -> Wiring:
@@ -70,13 +67,11 @@ class Fusion(nn.Module):
     @abstractmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
         """Number of parameters, in closed form."""
-        raise NotImplementedError
 
     @classmethod
     @abstractmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
         """Operations a token, in closed form: 2 for a multiply-add of a matrix product or a depth average."""
-        raise NotImplementedError
 
 
 class KeptStates:

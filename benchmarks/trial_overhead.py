@@ -28,7 +28,7 @@ from depthweave.reports.records import Record
 from depthweave.search.driver import run_search
 from depthweave.search.progress import PlainProgress
 from depthweave.search.setting import create_run, prepare
-from depthweave.search.spec import make_spec
+from depthweave.search.spec_file import make_spec
 
 TARGET_S = 0.3
 """A trial adds at most this beyond its own work."""

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from depthweave.search.pruners import PRUNERS
     from depthweave.search.samplers import SAMPLERS
     from depthweave.search.setting import Setting, create_run, prepare
-    from depthweave.search.spec import Spec, SpecError, load_spec, make_spec
+    from depthweave.search.spec import Spec
+    from depthweave.search.spec_file import SpecError, load_spec, make_spec
 
 _HOMES = {
     "driver": ("SearchResult", "run_search"),
     "pruners": ("PRUNERS",),
     "samplers": ("SAMPLERS",),
     "setting": ("Setting", "create_run", "prepare"),
-    "spec": ("Spec", "SpecError", "load_spec", "make_spec"),
+    "spec": ("Spec",),
+    "spec_file": ("SpecError", "load_spec", "make_spec"),
 }
 
 __all__ = [

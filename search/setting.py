@@ -15,7 +15,8 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
-from depthweave.search.spec import Spec, SpecError, differences, load_spec, parse_spec
+from depthweave.search.spec import Spec, differences
+from depthweave.search.spec_file import SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 

@@ -1,17 +1,14 @@
 """The spec of a search: what to search, on what text, how to train, what to minimise, with which resources.
 
-A spec is a frozen tree. Unknown keys are refused with the nearest known one, overrides (`recipe.steps=100`) go through
-the same checks, and what was resolved is what is saved.
+A spec is a frozen tree whose parts check themselves; `spec_file` reads it, and what was resolved is what is saved.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -19,8 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -32,7 +27,7 @@ from depthweave.search.samplers import check_sampler
 from depthweave.spaces.fusions import fusion_class
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
-_SHOWN_CHARACTERS = 60
+SHOWN_CHARACTERS = 60
 """Of a value in an error's line."""
 
 
@@ -46,7 +41,7 @@ def _whole(value: Any) -> Any:
 def _period(value: Any) -> Any:
     if value == "depth" or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise ValueError(f"{value!r:.{_SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
+    raise ValueError(f"{value!r:.{SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
 
 
 _Whole = Annotated[int, BeforeValidator(_whole)]
@@ -56,9 +51,6 @@ _Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
 class _Part(BaseModel):
     # Infinity and NaN do not survive a file, and no key here means anything by them.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-_Kind = TypeVar("_Kind")
 
 
 class SpaceSpec(_Part):
@@ -215,58 +207,6 @@ class Spec(_Part):
         return yaml.safe_dump(to_dict(self), sort_keys=False, default_flow_style=None, width=110)
 
 
-class SpecError(ValueError):
-    """A spec that cannot be used; the message is one line."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-
-def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); give a YAML file such as examples/quick.yaml") from None
-    return parse_spec(text, overrides=overrides, where=str(path))
-
-
-def parse_spec(text: str, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
-    """The spec in YAML text; `SpecError` in one line otherwise."""
-    try:
-        values = yaml.load(text, Loader=_OnceLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
-    return make_spec({} if values is None else values, overrides=overrides, where=where)
-
-
-def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
-    """The spec of plain values, checked; `SpecError` names the key, what was given and what is allowed."""
-    if not isinstance(values, dict):
-        raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
-    for text in overrides:
-        values = _overridden(values, text)
-    _check_keys(values, Spec, path=(), where=where)
-    return validated(values, kind=Spec, where=where)
-
-
-def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
-    """Plain values as a `Spec`, a `Recipe` or another part; `SpecError` in one line where they are none."""
-    try:
-        return TypeAdapter(kind).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        # The last names inside a list are its place and pydantic's own: the reader knows the key.
-        keys = [str(part) for part in first["loc"] if isinstance(part, str)]
-        key = ".".join(keys) or "spec"
-        message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-        given = "" if first["type"] == "value_error" else f" (given: {first['input']!r:.{_SHOWN_CHARACTERS}})"
-        raise SpecError(f"{where}: {message if message.startswith(key) else f'{key}: {message}'}{given}") from None
-
-
 def to_dict(spec: Spec) -> dict[str, Any]:
     """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
     values = spec.model_dump(mode="json")
@@ -286,69 +226,6 @@ def differences(ours: Spec, theirs: Spec) -> list[str]:
         for key in sorted(left.keys() | right.keys())
         if left.get(key) != right.get(key) and not key.startswith(free)
     ]
-
-
-def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise SpecError(f"--set {text}: write KEY=VALUE, for example --set recipe.steps=100")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SpecError(f"--set {text}: the value cannot be read as YAML") from None
-    path = key.strip().split(".")
-    root = dict(values)
-    node = root
-    for part in path[:-1]:
-        child = node.get(part) or {}
-        if not isinstance(child, dict):
-            raise SpecError(f"--set {text}: {part} has no keys of its own")
-        node[part] = dict(child)
-        node = node[part]
-    node[path[-1]] = parsed
-    return root
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a key given twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...], where: str) -> None:
-    known = _keys_of(part)
-    for key, value in values.items():
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
-            dotted = ".".join((*path, str(key)))
-            meant = ".".join((*path, *near))
-            if path == ("recipe",) and key == "seed":
-                meant = "seed"
-            raise SpecError(f"{where}: {dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
-        if known[key] is not None and isinstance(value, dict):
-            _check_keys(value, known[key], path=(*path, str(key)), where=where)
-        elif known[key] is not None:
-            shown = "empty" if value is None else f"{value!r:.{_SHOWN_CHARACTERS}}"
-            raise SpecError(f"{where}: {key} is {shown}: it must be a section with keys, or be left out")
-
-
-def _keys_of(part: Any) -> dict[str, Any]:
-    """The keys of a section, each with the class of its own section or `None`."""
-    if issubclass(part, BaseModel):
-        kinds = {name: item.annotation for name, item in part.model_fields.items()}
-    else:
-        kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
-    sections = (BaseModel, CorpusSpec, Recipe)
-    return {
-        name: kind if isinstance(kind, type) and issubclass(kind, sections) else None for name, kind in kinds.items()
-    }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

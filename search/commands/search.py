@@ -14,7 +14,7 @@ from depthweave.search.cluster import check_address
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
-from depthweave.search.spec import load_spec
+from depthweave.search.spec_file import load_spec
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the habit of shells."""

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from depthweave.search.setting import space_of
-from depthweave.search.spec import Spec, load_spec
+from depthweave.search.spec import Spec
+from depthweave.search.spec_file import load_spec
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, Pattern, SearchSpace
 from depthweave.trainers import TokenizerSpec

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from depthweave.search.spec import validated
+from depthweave.search.spec_file import validated
 from depthweave.spaces import load, read_architecture, save_model, write_architecture
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE

@@ -10,7 +10,7 @@ from depthweave.reports.store import RunStore
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.entry import Entry
 from depthweave.search.setting import Setting, create_run, prepare
-from depthweave.search.spec import make_spec
+from depthweave.search.spec_file import make_spec
 
 
 class Listening:

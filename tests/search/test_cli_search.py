@@ -11,7 +11,7 @@ import pytest
 
 from depthweave.search import cluster
 from depthweave.search.setting import create_run, prepare
-from depthweave.search.spec import load_spec
+from depthweave.search.spec_file import load_spec
 from tests.search.commandline import Cli
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from depthweave.search.setting import space_of
-from depthweave.search.spec import load_spec, parse_spec
+from depthweave.search.spec_file import load_spec, parse_spec
 from depthweave.spaces.budget import TOLERANCE_FRAC
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import TokenizerSpec

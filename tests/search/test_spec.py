@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthweave.search.spec import Spec, SpecError, differences, load_spec, make_spec, parse_spec, validated
+from depthweave.search.spec import Spec, differences
+from depthweave.search.spec_file import SpecError, load_spec, make_spec, parse_spec, validated
 from depthweave.trainers import Recipe
 
 _FULL: dict[str, Any] = {

@@ -82,7 +82,10 @@ def run_search(setting: Setting, store: RunStore, *, address: str | None, progre
             )
             wall_s = time.perf_counter() - started
             if ending == "done":
-                _measure_front(setting, store, records=book.records, progress=progress)
+                try:
+                    _measure_front(setting, store, records=book.records, progress=progress)
+                except KeyboardInterrupt:
+                    ending = "interrupted"  # a resumed run measures the rest
         records = _conclude(store, progress=progress)
     finally:
         lock.release()

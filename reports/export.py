@@ -134,7 +134,7 @@ def model_card(record: Record, *, run_name: str, folder: Path, has_tokenizer: bo
         folder=str(folder),
         quoted=shlex.quote(str(folder)),
         other=shlex.quote(f"{folder}-trained"),
-        corpus=shlex.quote(record.corpus),
+        corpus=_corpus_argument(record.corpus),
         has_tokenizer=has_tokenizer,
         tokens=f"{record.tokens:,}",
     )
@@ -162,3 +162,10 @@ def _check_weights(path: Path, *, record: Record) -> None:
             f"weights of trial {record.trial} are of architecture {held}, the record is of "
             f"{record.architecture_id}: nothing exported"
         )
+
+
+def _corpus_argument(name: str) -> str:
+    """What `depthweave train --corpus` takes for a corpus; a place to fill in where the name does not say."""
+    if name.startswith("stdlib"):
+        return "stdlib"
+    return "hub:NAME" if name.startswith("hub") else "PATH"

@@ -43,8 +43,7 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         (
             "Latency",
             "Forward time of one batch relative to the reference, the two run in turn in one process, median of the "
-            "ratios. What may stand on the front was measured once more at the end of the search, in turn and with "
-            "nothing beside; the others as their trials saw it. Another machine gives other ratios.",
+            f"ratios. {_measured_alone(records)} Another machine gives other ratios.",
         ),
         (
             "Memory",
@@ -59,6 +58,17 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         ("Run", f"{info.run_id}, begun {info.created_at:%Y-%m-%d %H:%M %Z}."),
     ]
     return notes
+
+
+def _measured_alone(records: Sequence[Record]) -> str:
+    """How many latencies were measured with nothing beside."""
+    alone = sum(it.trial_latency is not None for it in records)
+    if not alone:
+        return "They are as the trials saw them, other trials possibly beside."
+    return (
+        f"Those of {alone} architectures that may stand on the front were measured once more at the end of the search, "
+        "in turn and with nothing beside; the others are as their trials saw them."
+    )
 
 
 def _values(values: Iterable[object]) -> str:

@@ -109,6 +109,17 @@ class PartFolder(Generic[Row]):
             self._filesystem.delete_file(f"{self._folder}/{_trial_name(trial, revision)}")
         return len(replaced)
 
+    def merge(self) -> None:
+        """Everything readable is one part, each trial once; what cannot be read is left where it is."""
+        self.compact()
+        readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
+        if len(readable) < 2:
+            return
+        # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
+        self._write_table(_batch_name(max(readable) + 1), self._read(None))
+        for number in readable:
+            self._filesystem.delete_file(f"{self._folder}/{_batch_name(number)}")
+
     def _read(self, trials: set[int] | None) -> pa.Table:
         listing = self._list()
         chosen = self._read_loose(listing, trials)

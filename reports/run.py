@@ -34,6 +34,8 @@ class RunInfo:
     """Architectures left after infeasible ones and equal graphs are dropped."""
     infeasible: tuple[str, ...] = ()
     """Why each infeasible entry is, one line each."""
+    corpus_sha256: str = ""
+    """Hash of the corpus's documents."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
 

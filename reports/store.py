@@ -171,6 +171,12 @@ class RunStore:
             folder.compact()
         self._num_loose = 0
 
+    def merge(self) -> None:
+        """Each table is one part with every trial once, as other programs like to read it. Safe beside readers."""
+        for folder in (self._evaluations, self._weights, self._records):
+            folder.merge()
+        self._num_loose = 0
+
     def has_file(self, name: str) -> bool:
         """Whether the run folder holds a file of that name (`tokenizer.json`, say)."""
         return exists(self._filesystem, f"{self._root}/{name}")

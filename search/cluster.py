@@ -15,7 +15,8 @@ _CONNECT_LIMIT_S = 20.0
 _QUIET = {
     # Nothing is sent anywhere, nothing is written beside the run folder, and the terminal stays ours.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A trial sees the accelerators that it asked for, none where it asked for none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import ray
 from filelock import FileLock, Timeout
+from ray.exceptions import RayError
 
 from depthweave.reports.front import may_stand
 from depthweave.reports.page import write_report
@@ -22,7 +23,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
 from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import SAMPLERS, DistinctSampler
-from depthweave.search.setting import Setting
+from depthweave.search.setting import Setting, software
 from depthweave.search.studies import Studies
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
@@ -53,8 +54,8 @@ class SearchResult:
     ending: Ending
     wall_s: float
     """Time of the trials of this part of the run, Ray's start and the report left out."""
-    busy_frac: float
-    """Share of the workers' time that went into measuring, training and evaluating."""
+    busy_frac: float | None
+    """Share of the workers' time that went into measuring, training and evaluating; `None` where trials were cut."""
 
 
 def run_search(setting: Setting, store: RunStore, *, address: str | None, progress: Progress) -> SearchResult:
@@ -82,17 +83,21 @@ def run_search(setting: Setting, store: RunStore, *, address: str | None, progre
             )
             wall_s = time.perf_counter() - started
             if ending == "done":
-                try:
-                    _measure_front(setting, store, records=book.records, progress=progress)
-                except KeyboardInterrupt:
-                    ending = "interrupted"  # a resumed run measures the rest
+                ending = _measured_front(setting, store, records=book.records, progress=progress, ending=ending)
+        if ending == "time":
+            # Tune was left in mid-step: a new Ray has none of its workers.
+            with cluster(address):
+                ending = _measured_front(setting, store, records=book.records, progress=progress, ending=ending)
         records = _conclude(store, progress=progress)
     finally:
         lock.release()
-    busy_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in book.records[before:])
-    return SearchResult(
-        store=store, records=records, ending=ending, wall_s=wall_s, busy_frac=busy_s / (workers * wall_s)
-    )
+    new = book.records[before:]
+    busy_frac = None
+    # Trials of several parts, or cut off in this one, have times that are not this part's.
+    if ending == "done" and new and all(item.attempts == 1 for item in new):
+        busy_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in new)
+        busy_frac = busy_s / (workers * wall_s)
+    return SearchResult(store=store, records=records, ending=ending, wall_s=wall_s, busy_frac=busy_frac)
 
 
 def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener) -> Book:
@@ -116,7 +121,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Lis
         reference_id=store.info.reference_id,
         recipe=spec.recipe,
         tokens=setting.tokens,
-        software=store.info.software,
+        software=software(),
         device=spec.resources.device,
     )
     return Book(
@@ -142,6 +147,20 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         locks=str(_folder(store)),
         checkpoints=str(_checkpoints(store)),
     )
+
+
+def _measured_front(
+    setting: Setting, store: RunStore, *, records: list[Record], progress: Progress, ending: Ending
+) -> Ending:
+    """`_measure_front`, whose failure costs no result: a resumed run measures what is left."""
+    try:
+        _measure_front(setting, store, records=records, progress=progress)
+    except KeyboardInterrupt:
+        return "interrupted"
+    except RayError as error:
+        first = str(error).strip().splitlines()[0]
+        progress.on_phase(f"measuring alone failed ({first}): latencies are those that the trials saw")
+    return ending
 
 
 def _measure_front(setting: Setting, store: RunStore, *, records: list[Record], progress: Progress) -> None:
@@ -216,7 +235,7 @@ def _measure_alone(
 def _conclude(store: RunStore, *, progress: Progress) -> list[Record]:
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
-    store.compact()
+    store.merge()
     records = store.records()
     store.write_front(records)
     write_report(store)

@@ -68,6 +68,7 @@ def create_run(setting: Setting, *, out: Path) -> RunStore:
         objectives=spec.objectives,
         reference_id=setting.reference.architecture.id,
         corpus=setting.tokens.corpus,
+        corpus_sha256=setting.tokens.corpus_sha256,
         combinations=space.num_combinations,
         distinct=len(space),
         infeasible=tuple(item.reason for item in space.infeasible),
@@ -97,13 +98,13 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
 
 
 def check_same_text(store: RunStore, tokens: TokenSet) -> None:
-    """Raises `ValueError` where the corpus is no longer the one that the run's records were trained on."""
-    for record in store.records():
-        if record.corpus_sha256 != tokens.corpus_sha256:
-            raise ValueError(
-                f"--resume: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {record.corpus} "
-                f"{record.corpus_sha256[:12]}: give the same text, or start a new run"
-            )
+    """Raises `ValueError` where the corpus is no longer the one that the run began with."""
+    info = store.info
+    if info.corpus_sha256 != tokens.corpus_sha256:
+        raise ValueError(
+            f"--resume: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
+            f"{info.corpus_sha256[:12]}: give the same text, or start a new run"
+        )
 
 
 def software() -> str:

@@ -143,10 +143,19 @@ class Resources(_Part):
     cpus_per_trial: _Whole = Field(default=1, ge=1)
     """Also the torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0)
+    """Share or number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
     max_concurrent: _Whole | None = Field(default=None, ge=1)
     """Trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
     """Longest time for measuring one architecture's latency."""
+
+    @model_validator(mode="after")
+    def _sees_its_device(self) -> Resources:
+        if self.device.startswith("cuda") and not self.gpus_per_trial:
+            raise ValueError(
+                f"device is {self.device} with gpus_per_trial 0, which sees none: give a share, such as 0.5"
+            )
+        return self
 
 
 class Spec(_Part):
@@ -217,9 +226,13 @@ def to_dict(spec: Spec) -> dict[str, Any]:
 def differences(ours: Spec, theirs: Spec) -> list[str]:
     """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
 
-    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`) and where it runs (`resources`).
+    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`) and how many trials run at once, and
+    for how long they measure; another device or number of threads would mix measurements of two kinds on one front.
     """
-    free = ("search.trials", "search.time_budget_s", "search.retries", "resources.", "name")
+    free = (
+        *("search.trials", "search.time_budget_s", "search.retries"),
+        *("resources.max_concurrent", "resources.measure_limit_s", "name"),
+    )
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
     return [
         f"{key} is {left.get(key)!r}, was {right.get(key)!r}"

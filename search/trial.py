@@ -127,6 +127,9 @@ class ArchitectureTrial(Trainable):
         self._started = time.perf_counter()
         self._folder = trial_folder(self._plan.checkpoints, config["trial"])
         self._architecture = Architecture.from_dict(config["architecture"])
+        if self._plan.recipe.compile:
+            # Of the graphs of earlier architectures the compiler keeps a few, and then silently stops compiling.
+            torch.compiler.reset()
         self._measurement = None
         self._history = []
         self._earlier_s, self._attempts = 0.0, 1

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.compiler import make_room_for_graphs
 from depthweave.trainers.recipe import Recipe
 
 
@@ -40,6 +41,8 @@ class TrainingStep:
         self._recipe = recipe
         self._parameters = list(model.parameters())
         self._device_type = self._parameters[0].device.type
+        if recipe.compile:
+            make_room_for_graphs()
         self._model_loss: Callable[[Tensor, Tensor], Tensor] = (
             torch.compile(model.loss) if recipe.compile else model.loss
         )

@@ -30,6 +30,7 @@ def run(
     check_address(address)
     start = _resumed if resume else _begun
     setting, store = start(spec_file, out, overrides, local=address is None)
+    store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
     objectives = setting.spec.objectives
@@ -82,8 +83,11 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
         "time": f"{len(result.records)} trials; the time budget is spent: `depthweave search --resume --out {where}`",
         "interrupted": f"{len(result.records)} trials kept; go on with `depthweave search --resume --out {where}`",
     }[result.ending]
+    busy = ""
+    if result.busy_frac is not None:
+        busy = f", {result.busy_frac:.0%} of the workers' time measuring, training, evaluating"
     lines = [
-        f"{ended}; {result.wall_s:.0f} s, {result.busy_frac:.0%} of the workers' time measuring, training, evaluating",
+        f"{ended}; {result.wall_s:.0f} s{busy}",
         f"report: {result.store.report_path}",
         f"export: depthweave export {where} --select knee --out exports/knee",
     ]

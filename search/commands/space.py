@@ -77,10 +77,10 @@ def _spelled(spellings: Sequence[Pattern]) -> str:
 
 def _short(count: int) -> str:
     """Three digits and a decimal prefix: `1.23 M`."""
-    value, prefixes = float(count), iter(" kMGTP")
-    prefix = next(prefixes)
-    while value >= 999.5:
-        value, prefix = value / 1000, next(prefixes)
+    value, prefixes = float(count), list(" kMGTP")
+    prefix = prefixes.pop(0)
+    while value >= 999.5 and prefixes:
+        value, prefix = value / 1000, prefixes.pop(0)
     digits = 0 if value >= 99.95 or prefix == " " else 1 if value >= 9.995 else 2
     return f"{value:.{digits}f} {prefix}".rstrip()
 

@@ -45,6 +45,8 @@ class Fusion(nn.Module, ABC):
         super().__init__()
         self.wiring = wiring
         self.width = width
+        # Worked out now: the lock of a cached property would break the compiler's graph at the first pass.
+        _ = wiring.last_reads
 
     @abstractmethod
     def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:

@@ -1,0 +1,31 @@
+"""Many architectures in one process: each is compiled, none is silently interpreted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo import config
+from torch._dynamo.testing import CompileCounter
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.wiring import strided_wiring
+from depthweave.trainers.compiler import make_room_for_graphs
+
+
+def test_a_dozen_architectures_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("recompile_limit", "accumulated_recompile_limit", "fail_on_recompile_limit_hit"):
+        monkeypatch.setattr(config, name, getattr(config, name))
+    torch.compiler.reset()
+    make_room_for_graphs()
+    tokens_BT = torch.zeros(1, 4, dtype=torch.long)
+    counts = []
+    for feed_forward in range(8, 20):
+        architecture = Architecture(
+            fusion="dwa", wiring=strided_wiring(1), width=8, heads=2, feed_forward=feed_forward, vocabulary=5, context=4
+        )
+        counter = CompileCounter()
+        torch.compile(Decoder(architecture).loss, backend=counter)(tokens_BT, tokens_BT)
+        counts.append(counter.frame_count)
+    torch.compiler.reset()
+    assert counts == [1] * 12

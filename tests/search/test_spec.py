@@ -188,6 +188,7 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
         ({"search": {"trials": 0}}, "search.trials", "greater than or equal to 1 (given: 0)"),
         ({"search": {"time_budget_s": float("inf")}}, "search.time_budget_s", "finite"),
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial", "(given: 0)"),
+        ({"resources": {"device": "cuda"}}, "resources", "give a share, such as 0.5"),
         ({"space": None}, "space", "is empty: it must be a section with keys, or be left out"),
         ({"space": [1]}, "space", "is [1]: it must be a section"),
     ],
@@ -246,8 +247,10 @@ def test_validated_names_the_key_of_a_part() -> None:
 def test_differences_name_what_changed_and_leave_out_what_may() -> None:
     ours = make_spec(_FULL)
     free = ["search.trials=50", "search.time_budget_s=3600", "search.retries=3", "name=other"]
-    free += ["resources.device=auto", "resources.cpus_per_trial=1", "resources.max_concurrent=4"]
+    free += ["resources.max_concurrent=4", "resources.measure_limit_s=9.5"]
     assert differences(make_spec(_FULL, overrides=free), ours) == []
+    other_machine = ["resources.device=auto", "resources.cpus_per_trial=1"]
+    assert len(differences(make_spec(_FULL, overrides=other_machine), ours)) == 2
     changed = make_spec(_FULL, overrides=["recipe.steps=21", "seed=8", "space.depths=[4, 5]", "search.sampler=tpe"])
     assert differences(changed, ours) == [
         "recipe.steps is 21, was 20",

@@ -226,8 +226,8 @@ def to_dict(spec: Spec) -> dict[str, Any]:
 def differences(ours: Spec, theirs: Spec) -> list[str]:
     """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
 
-    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), how many trials run at once and how
-    long they measure; another device or number of threads would mix measurements of two kinds on one front.
+    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), how many trials run at once and
+    how long they measure; another device or number of threads would mix measurements of two kinds on one front.
     """
     free = (
         *("search.trials", "search.time_budget_s", "search.retries"),

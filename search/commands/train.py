@@ -42,6 +42,10 @@ def train_architecture(
     source = path.parent
     token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
     beside = _recipe_beside(source / METRICS_FILE)
+    seed = beside.pop("seed", 0)
+    if further:
+        # The next seed: the same one would draw the batches that the model has seen already, in their order.
+        beside["seed"] = seed + 1
     recipe = _recipe(architecture, num_tokens=_count(tokens), beside=beside, overrides=overrides)
     state = _state(architecture, recipe, out=out, source=source if further else None)
     console.print(
@@ -95,7 +99,7 @@ def _recipe_beside(metrics: Path) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(found["value"]) if "value" in found else found
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{metrics}: holds no recipe ({error}); restore the file, or remove it") from None
-    return {key: value for key, value in values.items() if key not in ("seed", "steps", "num_evaluations")}
+    return {key: value for key, value in values.items() if key not in ("steps", "num_evaluations")}
 
 
 def _recipe(

@@ -100,7 +100,7 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
 def check_same_text(store: RunStore, tokens: TokenSet) -> None:
     """Raises `ValueError` where the corpus is no longer the one that the run began with."""
     info = store.info
-    if info.corpus_sha256 != tokens.corpus_sha256:
+    if info.corpus_sha256 not in ("", tokens.corpus_sha256):
         raise ValueError(
             f"--resume: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
             f"{info.corpus_sha256[:12]}: give the same text, or start a new run"

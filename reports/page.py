@@ -110,7 +110,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     info = store.info
     members = front(records, objectives=info.objectives)
     failures = [it for it in records if it.state in ("failed", "diverged")]
-    summary = summarise(records, objectives=info.objectives)
+    summary = summarise(records)
     sections = [
         _fronts(records, objectives=info.objectives),
         _learning(records, evaluations=store.evaluations(), members=members),

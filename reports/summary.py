@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from depthweave.reports.front import front, value_of
+from depthweave.reports.front import value_of
 from depthweave.reports.records import STATES, Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.words import duration_text, full_name, plural, show
@@ -31,7 +31,6 @@ class Summary(NamedTuple):
     """In the order of `STATES`."""
     num_architectures: int
     seeds: list[int]
-    num_front: int
     begin: datetime | None
     end: datetime | None
     worker_s: float
@@ -55,7 +54,7 @@ class PairedDifference(NamedTuple):
         return self.half_width is not None and abs(self.mean) > self.half_width
 
 
-def summarise(records: Sequence[Record], *, objectives: Sequence[str]) -> Summary:
+def summarise(records: Sequence[Record]) -> Summary:
     """The counts and times of these records."""
     states = Counter(record.state for record in records)
     whole = max((record.tokens for record in records if record.state == "complete"), default=0)
@@ -66,7 +65,6 @@ def summarise(records: Sequence[Record], *, objectives: Sequence[str]) -> Summar
         num_by_state={state: states[state] for state in STATES},
         num_architectures=len({record.architecture_id for record in records}),
         seeds=sorted({record.seed for record in records}),
-        num_front=len(front(records, objectives=objectives)),
         begin=min((record.started_at for record in records), default=None),
         end=max((record.finished_at for record in records), default=None),
         worker_s=sum(record.wall_s for record in records),

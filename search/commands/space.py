@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from depthweave.reports.words import count_text
 from depthweave.search.setting import space_of
 from depthweave.search.spec import Spec
 from depthweave.search.spec_file import load_spec
@@ -57,7 +58,7 @@ def _table(space: SearchSpace, reference: Candidate) -> Table:
             str(found.width),
             str(found.feed_forward),
             f"{known.parameters:,}",
-            _short(known.forward_flops),
+            count_text(known.forward_flops),
             str(known.kept_states),
         )
     table.caption = (
@@ -73,16 +74,6 @@ def _spelled(spellings: Sequence[Pattern]) -> str:
         return "-"
     others = f" +{len(spellings) - 1}" if len(spellings) > 1 else ""
     return f"{spellings[0].dilation}x{spellings[0].period}{others}"
-
-
-def _short(count: int) -> str:
-    """Three digits and a decimal prefix: `1.23 M`."""
-    value, prefixes = float(count), list(" kMGTP")
-    prefix = prefixes.pop(0)
-    while value >= 999.5 and prefixes:
-        value, prefix = value / 1000, prefixes.pop(0)
-    digits = 0 if value >= 99.95 or prefix == " " else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {prefix}".rstrip()
 
 
 def _reasons(space: SearchSpace) -> list[str]:

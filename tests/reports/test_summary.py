@@ -10,7 +10,7 @@ import pytest
 
 from depthweave.reports.records import Record
 from depthweave.reports.summary import answer, happened, paired_difference, summarise
-from tests.reports.synthetic import OBJECTIVES, make_info, make_record, synthetic_trials
+from tests.reports.synthetic import make_info, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
 INFO = make_info(reference_id="plain")
@@ -34,7 +34,7 @@ def _pair(number: int, *, gain: float, spread: float = 0.0) -> list[Record]:
 
 
 def test_summarise_counts() -> None:
-    summary = summarise(RECORDS, objectives=OBJECTIVES)
+    summary = summarise(RECORDS)
     assert summary.num_by_state == {"complete": 24, "pruned": 6, "diverged": 1, "failed": 1}
     assert summary.num_architectures == 32
     assert summary.worker_s == pytest.approx(32 * 19)
@@ -43,7 +43,7 @@ def test_summarise_counts() -> None:
 
 
 def test_happened_says_how_much_and_how_long() -> None:
-    told = happened(summarise(RECORDS, objectives=OBJECTIVES), info=INFO)
+    told = happened(summarise(RECORDS), info=INFO)
     for text in ("32 trials", "48 combinations", "stdlib", "5 min 29 s", "24 ran to the end", "6 were stopped early"):
         assert text in told
     assert "diverged and 1 failed." in told
@@ -52,7 +52,7 @@ def test_happened_says_how_much_and_how_long() -> None:
 def test_nothing_complete_claims_nothing() -> None:
     assert answer([], info=INFO) == ["No trial is complete yet: nothing can be said."]
     assert answer([make_record(0, state="pruned", perplexity=None)], info=INFO) == answer([], info=INFO)
-    assert "No trial has finished" in happened(summarise([], objectives=OBJECTIVES), info=INFO)
+    assert "No trial has finished" in happened(summarise([]), info=INFO)
 
 
 def test_answer_without_the_reference_compares_nothing() -> None:

@@ -1,7 +1,8 @@
 """What a reversible pruner answers: which trial a free worker goes on with, or a new one.
 
-A pruner that only stops must be right for ever. A chooser pauses: at a rung a trial waits with its checkpoint, and whoever is
-free goes to what promises most, the trial itself included. A trial is stopped for good only when nobody ever chose it again.
+A pruner that only stops must be right for ever. A chooser pauses: at a rung a trial waits with its checkpoint, and
+whoever is free goes to what promises most, the trial itself included. A trial is stopped for good only when it was
+never chosen again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,18 +27,16 @@ class Standing(NamedTuple):
 
 
 class Chooser(Protocol):
-    """Gives free workers their work. It keeps no state that the standings do not hold, or derives it from them again."""
+    """Gives free workers their work, from the standings alone: a resumed search asks a new one with the same ones."""
 
     def is_rung(self, evaluation: int) -> bool:
         """Whether to decide after this evaluation, counted from 1. The last one is no rung."""
         ...
 
-    def choose(
-        self, standings: Sequence[Standing], *, may_start: bool
-    ) -> int | Literal["new"] | None:
-        """What a free worker does next: the number of a paused trial to continue, `NEW` (only where `may_start`), or None.
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        """What a free worker does next: the number of a paused trial to continue, `NEW` where `may_start`, or `None`.
 
-        None means that nothing is worth doing now; when nothing runs either, the paused trials are stopped for good.
+        `None`: nothing is worth doing now. When nothing runs either, the paused trials are stopped for good.
         """
         ...
 

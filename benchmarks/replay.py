@@ -1,0 +1,249 @@
+"""A search replayed on finished curves: workers, pauses and stops as they would have been, in no time.
+
+A table holds the whole curve of every architecture. A worker takes a trial, trains it for one evaluation after the
+other, and is free again where the trial ends, is stopped or pauses; the clock is the time those evaluations took. Any
+sampler (`Proposer`) goes with any pruner that stops (`Stopper`) or chooser that pauses (`Chooser`).
+
+An evaluation is charged when a worker begins it. So at the end of a trial the trainings that run beside it are charged
+up to one evaluation too early: with one worker nothing is, with several it is never to anyone's advantage.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState
+
+from depthweave.search.pruners.chooser import NEW, Chooser, Standing
+from depthweave.search.pruners.peers import COSTS, should_stop
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """N architectures with E evaluations each and C costs known before training."""
+
+    ids: tuple[str, ...]
+    """`[N]`, architecture ids."""
+    losses_NE: Array
+    """Validation loss after each evaluation, nats a token."""
+    cost_names: tuple[str, ...]
+    costs_NC: Array
+    """All minimised."""
+    evaluation_s_N: Array
+    """Seconds from one evaluation to the next: the clock of the replay."""
+
+    def __post_init__(self) -> None:
+        shape = len(self.ids), len(self.cost_names)
+        if self.costs_NC.shape != shape or len(self.losses_NE) != shape[0] or self.evaluation_s_N.shape != shape[:1]:
+            raise ValueError(
+                f"Curves: {shape[0]} ids and {shape[1]} costs do not go with losses {self.losses_NE.shape}, costs "
+                f"{self.costs_NC.shape} and times {self.evaluation_s_N.shape}: give one row an id"
+            )
+
+    @property
+    def num_evaluations(self) -> int:
+        """Evaluations of a whole curve, E."""
+        return int(self.losses_NE.shape[1])
+
+    @property
+    def points_NO(self) -> Array:
+        """The objectives: final loss, then the costs."""
+        return np.column_stack([self.losses_NE[:, -1], self.costs_NC])
+
+    def costs_of(self, index: int) -> dict[str, float]:
+        """Costs of one architecture by name."""
+        return dict(zip(self.cost_names, self.costs_NC[index].tolist(), strict=True))
+
+
+class Proposer(Protocol):
+    """A sampler: says which architecture is next, and hears how each one fared."""
+
+    def ask(self) -> int | None:
+        """Index of the next architecture; `None` where there is none left."""
+        ...
+
+    def hear(self, index: int, losses: Sequence[float]) -> None:
+        """The losses so far of an architecture in training, after each evaluation."""
+        ...
+
+    def tell(self, index: int, values: Sequence[float] | None) -> None:
+        """An architecture's objectives at its end; `None` where it was stopped."""
+        ...
+
+
+class Stopper(Protocol):
+    """A pruner that stops for ever."""
+
+    def should_stop(self, standing: Standing) -> bool:
+        """Whether to stop the trial after the evaluation that `standing` ends with; asked after every one."""
+        ...
+
+    def ended(self, standing: Standing) -> None:
+        """The trial was stopped or is complete."""
+        ...
+
+
+class Ended(NamedTuple):
+    """One trial's end, in the order of the clock."""
+
+    index: int
+    """Into the table."""
+    state: Literal["complete", "stopped", "audit"]
+    """`audit`: complete, though the chooser would have stopped it."""
+    evaluations: int
+    """Charged by then, to all trials together."""
+    time_s: float
+
+
+def replay(
+    curves: Curves,
+    *,
+    proposer: Proposer,
+    num_workers: int,
+    stopper: Stopper | None = None,
+    chooser: Chooser | None = None,
+) -> Iterator[Ended]:
+    """Run until nothing is left to do, trial by trial; whoever has seen enough stops asking."""
+    if stopper is not None and chooser is not None:
+        raise ValueError("replay: both a stopper and a chooser are given: one of them decides, leave the other out")
+    return _Replay(curves=curves, proposer=proposer, num_workers=num_workers, stopper=stopper, chooser=chooser).run()
+
+
+class OptunaStopper:
+    """An Optuna pruner as it is, or asked with fair peers alone as a search does (`search/pruners/peers.py`)."""
+
+    def __init__(self, pruner: BasePruner, *, fair: bool) -> None:
+        self._pruner, self._fair = pruner, fair
+        self._study = optuna.create_study(pruner=pruner)
+        self._trials: dict[int, tuple[int, int]] = {}
+
+    def should_stop(self, standing: Standing) -> bool:
+        storage = self._study._storage
+        if standing.number not in self._trials:
+            begun = optuna.create_trial(state=TrialState.RUNNING, user_attrs={COSTS: dict(standing.costs)})
+            self._trials[standing.number] = storage.create_new_trial(self._study._study_id, template_trial=begun), 0
+        trial_id, known = self._trials[standing.number]
+        for step, loss in enumerate(standing.losses[known:], known + 1):
+            storage.set_trial_intermediate_value(trial_id, step, loss)
+        self._trials[standing.number] = trial_id, len(standing.losses)
+        trial = storage.get_trial(trial_id)
+        if self._fair:
+            return should_stop(self._pruner, study=self._study, trial=trial)
+        return self._pruner.prune(self._study, trial)
+
+    def ended(self, standing: Standing) -> None:
+        trial_id, _ = self._trials[standing.number]
+        complete = standing.state == "complete"
+        state = TrialState.COMPLETE if complete else TrialState.PRUNED
+        # Optuna's own loop tells a pruned trial its last value too.
+        self._study._storage.set_trial_state_values(trial_id, state, [standing.losses[-1]])
+
+
+@dataclass(kw_only=True, slots=True)
+class _Replay:
+    curves: Curves
+    proposer: Proposer
+    num_workers: int
+    stopper: Stopper | None
+    chooser: Chooser | None
+    standings: list[Standing] = field(default_factory=list)
+    """By trial number."""
+    indices: list[int] = field(default_factory=list)
+    """The table's row of each trial."""
+    agenda: list[tuple[float, int, int]] = field(default_factory=list)
+    """When which running trial reaches its next evaluation: time, order of beginning, trial number."""
+    exhausted: bool = False
+    audited: list[int] = field(default_factory=list)
+    evaluations: int = 0
+    time_s: float = 0.0
+    num_begun: int = 0
+
+    def run(self) -> Iterator[Ended]:
+        self._employ()
+        while self.agenda:
+            yield from self._advance()
+        if self.chooser is None:
+            return
+        self.audited = list(self.chooser.audits(self.standings))
+        waiting = list(self.audited)
+        while waiting or self.agenda:
+            while waiting and len(self.agenda) < self.num_workers:
+                self._begin(waiting.pop(0))
+            yield from self._advance()
+        for number, standing in enumerate(self.standings):
+            if standing.state == "paused":
+                yield self._end(number, "stopped")
+
+    def _advance(self) -> Iterator[Ended]:
+        """The next evaluation of any worker, and what its worker does then."""
+        self.time_s, _, number = heapq.heappop(self.agenda)
+        standing = self.standings[number]
+        losses = tuple(self.curves.losses_NE[self.indices[number], : len(standing.losses) + 1].tolist())
+        standing = self.standings[number] = standing._replace(losses=losses)
+        self.proposer.hear(self.indices[number], losses)
+        if len(losses) == self.curves.num_evaluations:
+            yield self._end(number, "complete")
+        elif self.stopper is not None and self.stopper.should_stop(standing):
+            yield self._end(number, "stopped")
+        elif self.chooser is not None and number not in self.audited and self.chooser.is_rung(len(losses)):
+            # The trial itself is among those that the free worker may go to.
+            self.standings[number] = standing._replace(state="paused")
+        else:
+            self._begin(number)
+        if not self.audited:
+            self._employ()
+
+    def _employ(self) -> None:
+        """Give every free worker something to do, where there is something."""
+        while len(self.agenda) < self.num_workers:
+            found = self._next()
+            if found is None:
+                return
+            self._begin(found)
+
+    def _next(self) -> int | None:
+        """Number of the trial that a free worker takes up."""
+        if self.chooser is None:
+            return self._start()
+        choice = self.chooser.choose(self.standings, may_start=not self.exhausted)
+        if choice == NEW:
+            started = None if self.exhausted else self._start()
+            # Nothing is left to start: it is asked again, and told so.
+            return self._next() if started is None and self.exhausted else started
+        return cast("int | None", choice)
+
+    def _start(self) -> int | None:
+        index = self.proposer.ask()
+        if index is None:
+            self.exhausted = True
+            return None
+        costs: Mapping[str, float] = self.curves.costs_of(index)
+        self.standings.append(Standing(len(self.standings), self.curves.ids[index], costs, (), "running"))
+        self.indices.append(index)
+        return len(self.standings) - 1
+
+    def _begin(self, number: int) -> None:
+        self.standings[number] = self.standings[number]._replace(state="running")
+        self.evaluations += 1
+        self.num_begun += 1
+        end_s = self.time_s + float(self.curves.evaluation_s_N[self.indices[number]])
+        heapq.heappush(self.agenda, (end_s, self.num_begun, number))
+
+    def _end(self, number: int, state: Literal["complete", "stopped"]) -> Ended:
+        standing = self.standings[number] = self.standings[number]._replace(state=state)
+        index = self.indices[number]
+        values: Any = self.curves.points_NO[index].tolist() if state == "complete" else None
+        self.proposer.tell(index, values)
+        if self.stopper is not None:
+            self.stopper.ended(standing)
+        audit = state == "complete" and number in self.audited
+        return Ended(index, "audit" if audit else state, self.evaluations, self.time_s)

@@ -19,6 +19,8 @@ class Entry:
     number: int
     candidate: Candidate
     started_at: datetime
+    seed: int | None = None
+    """Of weights and data order; the recipe's where absent."""
     last_report: TrialReport | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     stop_reason: str | None = None
@@ -46,3 +48,29 @@ class Listener(Protocol):
 
     def on_finish(self, record: Record) -> None:
         """A trial ended and is recorded."""
+
+
+class Ledger(Protocol):
+    """What Ray's searcher and scheduler ask of whoever keeps the trials: the book of a search, or of a confirmation."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further trial will be asked for."""
+
+    def next(self, name: str) -> Entry | None:
+        """The next trial, entered under the executor's name for it; `None` where none is to be started now."""
+
+    def report(self, name: str, report: TrialReport) -> None:
+        """A trial reports."""
+
+    def stops(self, name: str) -> bool:
+        """Whether the trial is to be stopped now."""
+
+    def fail(self, name: str, error: str) -> None:
+        """A trial crashed; it may be tried again."""
+
+    def finish(self, name: str, *, crashed: bool) -> None:
+        """A trial ended."""
+
+    def close(self) -> None:
+        """Nothing more is heard; trials in flight wait for the run to be continued."""

@@ -10,7 +10,7 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from depthweave.search.book import Book
+from depthweave.search.entry import Ledger
 from depthweave.search.trial import REPORT
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MAX_REASON = 500
 class BookScheduler(FIFOScheduler):
     """Hears every result and every crash for the book."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Ledger) -> None:
         super().__init__()
         self._book = book
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from depthweave.search.book import Book
+from depthweave.search.entry import Ledger
 from depthweave.search.trial import REPORT
 
 
 class BookSearcher(Searcher):
     """Asks the book for trials and tells it how they end."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Ledger) -> None:
         super().__init__()
         self._book = book
 
@@ -29,7 +29,8 @@ class BookSearcher(Searcher):
         """The config of the next trial, `FINISHED`, or `None` while as many run as may."""
         entry = self._book.next(trial_id)
         if entry is not None:
-            return {"trial": entry.number, "architecture": entry.candidate.architecture.to_dict()}
+            architecture = entry.candidate.architecture.to_dict()
+            return {"trial": entry.number, "architecture": architecture, "seed": entry.seed}
         return Searcher.FINISHED if self._book.ended else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

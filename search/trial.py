@@ -81,7 +81,7 @@ def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
 
 
 class ArchitectureTrial(Trainable):
-    """Config: `trial` (its number) and `architecture` (as `Architecture.to_dict`)."""
+    """Config: `trial` (its number), `architecture` (as `Architecture.to_dict`) and `seed` (absent, the recipe's)."""
 
     # Set anew for every trial by `_begin`.
     _measurement: Measurement | None
@@ -127,7 +127,10 @@ class ArchitectureTrial(Trainable):
         self._started = time.perf_counter()
         self._folder = trial_folder(self._plan.checkpoints, config["trial"])
         self._architecture = Architecture.from_dict(config["architecture"])
-        if self._plan.recipe.compile:
+        recipe, seed = self._plan.recipe, config.get("seed")
+        if seed is not None:
+            recipe = dataclasses.replace(recipe, seed=seed)
+        if recipe.compile:
             # Of the graphs of earlier architectures the compiler keeps a few, and then silently stops compiling.
             torch.compiler.reset()
         self._measurement = None
@@ -137,7 +140,7 @@ class ArchitectureTrial(Trainable):
             self._state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
             self._read_progress()
         else:
-            self._state = TrainingState.start(self._architecture, recipe=self._plan.recipe, device=self._plan.device)
+            self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._evaluations = train(self._state, self._tokens)
 

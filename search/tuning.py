@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ray import tune
 from ray.tune.experiment import Trial
 
-from depthweave.search.book import Book
+from depthweave.search.entry import Ledger
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
@@ -24,7 +24,7 @@ from depthweave.trainers import TokenSet
 Ending = Literal["done", "time", "interrupted"]
 
 
-def run_trials(book: Book, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, on_tick: Callable[[], None]) -> Ending:
+def run_trials(book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, on_tick: Callable[[], None]) -> Ending:
     """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue."""
     with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
         watch = _Watch(signalled, deadline=_deadline(spec.search.time_budget_s), on_tick=on_tick)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import optuna
@@ -95,8 +95,8 @@ class Stopper(Protocol):
 class Ended(NamedTuple):
     """One trial's end, in the order of the clock."""
 
-    index: int
-    """Into the table."""
+    row: int
+    """Of the table."""
     state: Literal["complete", "stopped", "audit"]
     """`audit`: complete, though the chooser would have stopped it."""
     evaluations: int
@@ -125,8 +125,21 @@ class OptunaStopper:
         self._pruner, self._fair = pruner, fair
         self._study = optuna.create_study(pruner=pruner)
         self._trials: dict[int, tuple[int, int]] = {}
+        """By trial number: Optuna's id, and how many losses it has been told."""
 
     def should_stop(self, standing: Standing) -> bool:
+        trial = self._study._storage.get_trial(self._reported(standing))
+        if self._fair:
+            return should_stop(self._pruner, study=self._study, trial=trial)
+        return self._pruner.prune(self._study, trial)
+
+    def ended(self, standing: Standing) -> None:
+        state = TrialState.COMPLETE if standing.state == "complete" else TrialState.PRUNED
+        # Optuna's own loop tells a pruned trial its last value too.
+        self._study._storage.set_trial_state_values(self._reported(standing), state, [standing.losses[-1]])
+
+    def _reported(self, standing: Standing) -> int:
+        """Optuna's id of the trial, all of whose losses the study then has."""
         storage = self._study._storage
         if standing.number not in self._trials:
             begun = optuna.create_trial(state=TrialState.RUNNING, user_attrs={COSTS: dict(standing.costs)})
@@ -135,17 +148,7 @@ class OptunaStopper:
         for step, loss in enumerate(standing.losses[known:], known + 1):
             storage.set_trial_intermediate_value(trial_id, step, loss)
         self._trials[standing.number] = trial_id, len(standing.losses)
-        trial = storage.get_trial(trial_id)
-        if self._fair:
-            return should_stop(self._pruner, study=self._study, trial=trial)
-        return self._pruner.prune(self._study, trial)
-
-    def ended(self, standing: Standing) -> None:
-        trial_id, _ = self._trials[standing.number]
-        complete = standing.state == "complete"
-        state = TrialState.COMPLETE if complete else TrialState.PRUNED
-        # Optuna's own loop tells a pruned trial its last value too.
-        self._study._storage.set_trial_state_values(trial_id, state, [standing.losses[-1]])
+        return trial_id
 
 
 @dataclass(kw_only=True, slots=True)
@@ -219,7 +222,7 @@ class _Replay:
             started = None if self.exhausted else self._start()
             # Nothing is left to start: it is asked again, and told so.
             return self._next() if started is None and self.exhausted else started
-        return cast("int | None", choice)
+        return choice
 
     def _start(self) -> int | None:
         index = self.proposer.ask()

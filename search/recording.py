@@ -95,6 +95,7 @@ class RecordMaker:
             state=outcome.state,
             reason=outcome.reason,
             reference=architecture.id == self.reference_id,
+            audit=entry.audit,
             fusion=architecture.fusion,
             dilation=None if pattern is None else pattern.dilation,
             period=None if pattern is None else pattern.period,

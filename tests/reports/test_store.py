@@ -233,6 +233,17 @@ def test_reader_older_schema_missing_columns_are_none(store: RunStore, append: A
     assert store.problems == []
 
 
+def test_reader_first_schema_knows_no_audits(store: RunStore, append: Append) -> None:
+    append(make_record(1, audit=True))
+    table = to_table([make_record(0)], row_class=Record).drop_columns(["audit"])
+    older = {**table.schema.metadata, b"depthweave.schema_version": b"1"}
+    pq.write_table(table.replace_schema_metadata(older), Path(store.where) / "records" / "trial-00000-r000.parquet")
+    assert [row.audit for row in store.records()] == [False, True]
+    store.merge()
+    assert [row.audit for row in store.records()] == [False, True]
+    assert store.problems == []
+
+
 def test_evaluations_of_chosen_trials_only(store: RunStore, append: Append) -> None:
     append(make_record(0))
     append(make_record(1))

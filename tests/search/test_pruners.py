@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna import Study, Trial
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners import PRUNERS, check_pruner, make_pruner
 from depthweave.search.pruners.peers import COSTS, costs_no_more, should_stop
@@ -137,6 +140,48 @@ def test_fairness_view_changes_nothing_for_a_trial_that_costs_most() -> None:
 )
 def test_costs_no_more(peer: dict[str, float] | None, costs: dict[str, float] | None, answer: bool) -> None:
     assert costs_no_more(peer, costs) == answer
+
+
+_VALUES = st.sampled_from([0.0, 1.0, 1.5, math.inf, math.nan])
+_COSTS = st.none() | st.dictionaries(st.sampled_from(["latency", "memory_bytes", "parameters"]), _VALUES)
+
+
+@given(peer=_COSTS, costs=_COSTS)
+def test_costs_no_more_is_what_its_docstring_says(
+    peer: dict[str, float] | None, costs: dict[str, float] | None
+) -> None:
+    known = peer is not None and costs is not None
+    assert costs_no_more(peer, costs) == (
+        known and all(name in (peer or {}) and (peer or {})[name] <= value for name, value in (costs or {}).items())
+    )
+
+
+class _BestPruner(BasePruner):
+    """Stops what is worse than the best complete trial, as Optuna's Wilcoxon pruner asks for it."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        try:
+            best = study.best_trial
+        except ValueError:
+            return False
+        best.intermediate_values.clear()  # a copy: the study does not change
+        assert best.value is not None
+        return trial.intermediate_values[1] > best.value
+
+
+def test_best_trial_is_that_of_the_fair_peers() -> None:
+    study, pruner = new_study(), _BestPruner()
+    for costs, loss in ((_DEAR, 1.0), (_CHEAP, 2.0)):
+        peer = start(study, costs)
+        peer.report(loss, 1)
+        study.tell(peer, loss)
+    answers = []
+    for costs, loss in ((_CHEAP, 1.5), (_CHEAP, 2.5), (_DEAR, 1.5), ({"latency": 0.5, "memory_bytes": 1.0}, 9.0)):
+        trial = start(study, costs)
+        trial.report(loss, 1)
+        answers.append(stops(pruner, study, trial))
+    assert answers == [False, True, True, False]
+    assert all(item.intermediate_values for item in study.trials)
 
 
 @pytest.mark.parametrize("name", ["successive_halving", "hyperband"])

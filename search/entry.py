@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -14,7 +16,7 @@ from depthweave.trainers import Evaluation
 
 @dataclass(kw_only=True)
 class Entry:
-    """A trial from being given to a worker to being recorded."""
+    """A trial from being given to a worker to being recorded, its pauses included."""
 
     number: int
     candidate: Candidate
@@ -22,7 +24,14 @@ class Entry:
     seed: int | None = None
     """Of weights and data order; the recipe's where absent."""
     last_report: TrialReport | None = None
+    """Less its evaluations."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Objectives known before training, by name; empty until measured."""
     evaluations: list[Evaluation] = field(default_factory=list)
+    paused: bool = False
+    """Whether it waits at a rung, or went on from one: that is no new attempt."""
+    audit: bool = False
+    """Whether it runs to its end only to show what its stop would have lost."""
     stop_reason: str | None = None
     error: str | None = None
     crashes: int = 0
@@ -30,18 +39,25 @@ class Entry:
 
     def hear(self, report: TrialReport) -> list[Evaluation]:
         """Enter a report and answer the evaluations in it that are new."""
-        self.last_report = report
-        known = {item.index for item in self.evaluations}
-        new = [item for item in report.evaluations if item.index not in known]
-        self.evaluations.extend(new)
-        return new
+        self.last_report = dataclasses.replace(report, evaluations=())
+        known = {item.index: item for item in self.evaluations}
+        # A trial that goes on hands over all again, and what was laid aside comes back.
+        self.evaluations = list((known | {item.index: item for item in report.evaluations}).values())
+        return [item for item in report.evaluations if item.index not in known]
+
+    def lay_aside(self) -> None:
+        """Free the memory of the connection weights while the trial is paused: they are in its checkpoint."""
+        self.evaluations = [dataclasses.replace(item, weights=()) for item in self.evaluations]
 
 
 class Listener(Protocol):
     """Hears of a search as it goes; nothing it does changes the search."""
 
     def on_start(self, entry: Entry) -> None:
-        """A trial was given to a worker."""
+        """A trial was given to a worker, to begin or to go on."""
+
+    def on_pause(self, entry: Entry) -> None:
+        """A trial waits at a rung, and may go on or be stopped."""
 
     def on_evaluation(self, entry: Entry) -> None:
         """A trial reported."""

@@ -29,7 +29,7 @@ class BookScheduler(FIFOScheduler):
         self._book = book
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop a trial that the pruner gives up."""
+        """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
         self._book.report(trial.trial_id, result[REPORT])
         return str(TrialScheduler.STOP if self._book.stops(trial.trial_id) else TrialScheduler.CONTINUE)
 

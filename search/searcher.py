@@ -26,11 +26,19 @@ class BookSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next trial, `FINISHED`, or `None` while as many run as may."""
+        """The config of the next trial, `FINISHED`, or `None` while nothing more is to run at once.
+
+        Tune waits a whole second after `None` where nothing runs: the book has it only while something does.
+        """
         entry = self._book.next(trial_id)
         if entry is not None:
-            architecture = entry.candidate.architecture.to_dict()
-            return {"trial": entry.number, "architecture": architecture, "seed": entry.seed}
+            return {
+                "trial": entry.number,
+                "architecture": entry.candidate.architecture.to_dict(),
+                "seed": entry.seed,
+                "heard": len(entry.evaluations),
+                "paused": entry.paused,
+            }
         return Searcher.FINISHED if self._book.ended else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ TRIAL = "trial"
 REASON = "reason"
 """User attribute: why a trial was stopped or failed."""
 ARCHITECTURE = "architecture_id"
+AUDITS = "audits"
+"""User attribute of the curves study: numbers of the trials that run to their end as an audit of the pruner."""
 
 
 class Asked(NamedTuple):
@@ -38,6 +40,15 @@ class Asked(NamedTuple):
 
     number: int
     architecture_id: str
+
+
+class Begun(NamedTuple):
+    """A trial that was begun in an earlier part of the run and waits."""
+
+    number: int
+    architecture_id: str
+    num_reported: int
+    """Evaluations that were heard of it."""
 
 
 class Studies:
@@ -92,10 +103,15 @@ class Studies:
         """Have an architecture tried before the sampler is asked."""
         self.objectives.enqueue_trial(self._parameters.spelling(architecture_id))
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing waits and every architecture has been tried."""
+        waiting = any(item.state == TrialState.WAITING for item in self.trials)
+        return not waiting and not self._sampler.untried(self.objectives)
+
     def ask(self) -> Asked | None:
         """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
-        waiting = any(item.state == TrialState.WAITING for item in self.trials)
-        if not waiting and not self._sampler.untried(self.objectives):
+        if self.exhausted:
             return None
         trial = self.objectives.ask(dict(self._parameters.distributions))
         architecture_id = self._parameters.architecture_id(trial.params)
@@ -133,6 +149,36 @@ class Studies:
     def running(self) -> list[int]:
         """Numbers of the trials that run, or were running when their driver died."""
         return [item.number for item in self.trials if item.state == TrialState.RUNNING]
+
+    def begun(self) -> list[Begun]:
+        """The waiting trials that had been asked for before, by number; enqueued ones are not among them."""
+        found = []
+        for item in self.trials:
+            # An enqueued trial has its parameters on a list of wishes; they become its own when it is asked for.
+            architecture_id = self._parameters.architecture_id(item.params)
+            if item.state == TrialState.WAITING and architecture_id is not None:
+                curve_id = self._curve_ids.get(item.number)
+                reported = {} if curve_id is None else self._storage.get_trial(curve_id).intermediate_values
+                found.append(Begun(item.number, architecture_id, len(reported)))
+        return found
+
+    def go_on(self, number: int) -> None:
+        """A waiting trial that was begun before runs, and is not asked for again."""
+        trial = self.trials[number]
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        architecture_id = self._parameters.architecture_id(trial.params)
+        if ARCHITECTURE not in trial.user_attrs:
+            self._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, architecture_id)
+        self._open_curve(number)
+
+    @property
+    def audits(self) -> list[int] | None:
+        """Numbers of the trials that run on as an audit of the pruner; `None` before they were chosen."""
+        return self.curves.user_attrs.get(AUDITS)
+
+    def set_audits(self, numbers: Sequence[int]) -> None:
+        """These trials run on as an audit of the pruner, in every later part of the run too."""
+        self.curves.set_user_attr(AUDITS, list(numbers))
 
     def release(self) -> None:
         """Let every running trial wait, to be continued: no ghost runs for ever."""

@@ -80,13 +80,41 @@ def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def write_progress(folder: Path, report: TrialReport) -> None:
+    """All that a trial has reported so far, `evaluations` being all of them, is on disk whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".{PROGRESS_FILE}"
+    scratch.write_text(json.dumps(dataclasses.asdict(report)), encoding="utf-8")
+    scratch.replace(folder / PROGRESS_FILE)
+
+
+def read_progress(folder: Path) -> TrialReport | None:
+    """What a trial had reported when it last saved itself, all evaluations included; `None` where it never did.
+
+    The last evaluation may be beyond the saved training state, and is then made again.
+    """
+    if not (folder / PROGRESS_FILE).exists() or not (folder / STATE_FILE).exists():
+        return None
+    values = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+    measurement, evaluations = Measurement(**values.pop("measurement")), []
+    for item in values.pop("evaluations"):
+        weights = tuple(ConnectionWeight(*weight) for weight in item.pop("weights"))
+        evaluations.append(Evaluation(**item, weights=weights))
+    return TrialReport(**values, measurement=measurement, evaluations=tuple(evaluations))
+
+
 class ArchitectureTrial(Trainable):
-    """Config: `trial` (its number), `architecture` (as `Architecture.to_dict`) and `seed` (absent, the recipe's)."""
+    """Config: `trial` (its number), `architecture` (as `Architecture.to_dict`), and what may be absent:
+
+    `seed` (else the recipe's), `heard` (evaluations that the driver knows; else none) and `paused` (whether it goes
+    on from a pause after those; else, with a checkpoint, it was interrupted).
+    """
 
     # Set anew for every trial by `_begin`.
     _measurement: Measurement | None
     _history: list[Evaluation]
     _unseen: list[Evaluation]
+    _is_ahead: bool
     _state: TrainingState
     _evaluations: Iterator[Evaluation]
     _earlier_s: float
@@ -104,12 +132,17 @@ class ArchitectureTrial(Trainable):
     def step(self) -> dict[str, Any]:
         if self._measurement is None:
             self._measurement = self._measure()
-        evaluation = next(self._evaluations, None)
-        if evaluation is not None:
-            self._history.append(evaluation)
-            self._unseen.append(evaluation)
-        done = evaluation is None or evaluation.diverged or evaluation.step == self._plan.recipe.steps
-        self._save(final=done)
+        ended = False
+        # A checkpoint that the driver has not heard of is told before training goes on: it may stand at a rung.
+        if not self._is_ahead:
+            evaluation = next(self._evaluations, None)
+            ended = evaluation is None
+            if evaluation is not None:
+                self._history.append(evaluation)
+                self._unseen.append(evaluation)
+        self._is_ahead = False
+        last = self._history[-1] if self._history else None
+        done = ended or (last is not None and (last.diverged or last.step == self._plan.recipe.steps))
         report = TrialReport(
             measurement=self._measurement,
             evaluations=tuple(self._unseen),
@@ -120,8 +153,10 @@ class ArchitectureTrial(Trainable):
             threads=torch.get_num_threads(),
             host=platform.node(),
         )
+        self._save(report, final=done)
         self._unseen = []
-        return {REPORT: report, "done": done}
+        # Saving takes time, which is the trial's too.
+        return {REPORT: dataclasses.replace(report, wall_s=self._wall_s()), "done": done}
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._started = time.perf_counter()
@@ -138,10 +173,11 @@ class ArchitectureTrial(Trainable):
         self._earlier_s, self._attempts = 0.0, 1
         if (self._folder / STATE_FILE).exists():
             self._state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
-            self._read_progress()
+            self._read_progress(heard=config.get("heard", 0), paused=config.get("paused", False))
         else:
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
+        self._is_ahead = len(self._history) > config.get("heard", 0)
         self._evaluations = train(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
@@ -154,33 +190,21 @@ class ArchitectureTrial(Trainable):
             lock=Path(self._plan.locks) / f"measure-{platform.node()}.lock",
         )
 
-    def _save(self, *, final: bool) -> None:
+    def _save(self, report: TrialReport, *, final: bool) -> None:
         """The trial can go on from here; after its end only the weights stay."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         # The progress first: evaluations beyond the saved state are dropped on loading, and made again, the same.
-        progress = {
-            "wall_s": self._wall_s(),
-            "attempts": self._attempts,
-            "measurement": None if self._measurement is None else dataclasses.asdict(self._measurement),
-            "evaluations": [dataclasses.asdict(item) for item in self._history],
-        }
-        scratch = self._folder / f".{PROGRESS_FILE}"
-        scratch.write_text(json.dumps(progress), encoding="utf-8")
-        scratch.replace(self._folder / PROGRESS_FILE)
+        write_progress(self._folder, dataclasses.replace(report, evaluations=tuple(self._history)))
         self._state.save(self._folder / STATE_FILE)
         if final and not self._state.diverged:
             save_model(self._folder / MODEL_FILE, self._state.model)
 
-    def _read_progress(self) -> None:
-        progress = json.loads((self._folder / PROGRESS_FILE).read_text(encoding="utf-8"))
-        self._earlier_s, self._attempts = progress["wall_s"], progress["attempts"] + 1
-        if progress["measurement"] is not None:
-            self._measurement = Measurement(**progress["measurement"])
-        for values in progress["evaluations"]:
-            weights = tuple(ConnectionWeight(*item) for item in values.pop("weights"))
-            evaluation = Evaluation(**values, weights=weights)
-            if evaluation.step <= self._state.step:
-                self._history.append(evaluation)
+    def _read_progress(self, *, heard: int, paused: bool) -> None:
+        progress = read_progress(self._folder)
+        assert progress is not None, "the progress is saved before the state"
+        self._measurement = progress.measurement
+        self._history = [item for item in progress.evaluations if item.step <= self._state.step]
+        self._earlier_s = progress.wall_s
+        self._attempts = progress.attempts + (not paused or len(self._history) > heard)
 
     def _wall_s(self) -> float:
         return self._earlier_s + time.perf_counter() - self._started

@@ -1,8 +1,8 @@
 """The front of a run, how much of the objective space it dominates, and how far behind each record is.
 
 A record counts where it is complete and every objective has a finite value. It stands on the front where no other
-one is at least as good in every objective and better in one. Records with equal values stand or fall together, and
-several seeds of one architecture are as many records.
+one is at least as good in every objective and better in one. Records with equal values stand or fall together.
+Several seeds of one architecture are one record, at their mean loss (`seeds.averaged`).
 
 Source: moocore (López-Ibáñez, Paquete and Stützle), for the non-dominated set, ranks and exact hypervolume.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
 
 _MARGIN_FRAC = 0.1
 """How far the reference point lies beyond the worst complete record, as a share of best to worst."""
@@ -30,10 +31,10 @@ def value_of(record: Record, name: str) -> float | None:
 
 
 def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The records that can stand on a front: complete, with every objective."""
+    """The records that can stand on a front: complete, with every objective, one an architecture."""
     return [
         record
-        for record in records
+        for record in averaged(records)
         if record.state == "complete" and all(value_of(record, name) is not None for name in objectives)
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from depthweave.reports.confirmation import (
+    confirmation_sentence,
+    difference_text,
+    interval_text,
+    probability_text,
+    settled_sentences,
+    why_not_settled,
+)
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import template
@@ -25,9 +33,11 @@ from depthweave.reports.front import front
 from depthweave.reports.methods import method_notes
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
+from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.summary import answer, happened, summarise
 from depthweave.reports.table import selected_trials
+from depthweave.reports.verdicts import Verdict, verdicts_of
 from depthweave.reports.words import STATE_WORDS, full_name, plural, short_name, show, title_of
 
 _MAX_WEIGHT_MEMBERS = 12
@@ -52,6 +62,18 @@ class Section(NamedTuple):
     choices: list[str]
 
 
+class VerdictCells(NamedTuple):
+    """What a confirmation found of a member of the front, as it stands in the table."""
+
+    num_seeds: int
+    interval: str
+    difference: tuple[str, str]
+    """Against the plain architecture: the mean, and its interval or nothing."""
+    probability: str
+    why_not_settled: str
+    """Empty where the place is settled."""
+
+
 class FrontRow(NamedTuple):
     """A member of the front as it stands in the table."""
 
@@ -64,6 +86,7 @@ class FrontRow(NamedTuple):
     values: list[str]
     rules: str
     command: str
+    verdict: VerdictCells | None
 
 
 class Failure(NamedTuple):
@@ -108,25 +131,27 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     """What the report says, from what the store holds now; an empty run gives a page that says so."""
     records = store.records()
     info = store.info
+    search = searched(records)
+    verdicts = verdicts_of(records, objectives=info.objectives)
     members = front(records, objectives=info.objectives)
     failures = [it for it in records if it.state in ("failed", "diverged")]
-    summary = summarise(records)
+    summary = summarise(search)
     sections = [
-        _fronts(records, objectives=info.objectives),
-        _learning(records, evaluations=store.evaluations(), members=members),
+        _fronts(records, objectives=info.objectives, verdicts=verdicts),
+        _learning(search, evaluations=store.evaluations(), members=members),
         _weights(store.weights({it.trial for it in members[:_MAX_WEIGHT_MEMBERS]}), members=members),
-        _search(records, objectives=info.objectives),
+        _search(search, objectives=info.objectives),
     ]
     return Page(
         title=info.name,
-        happened=happened(summary, info=info),
-        answer=answer(records, info=info),
+        happened=happened(summary, info=info) + confirmation_sentence(records),
+        answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
-        stamp=summary.end.strftime("%Y-%m-%d %H:%M UTC") if summary.end else "",
+        stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",
         sections=[section for section in sections if section.figures],
-        key=key_of(records) if records else [],
+        key=key_of(records, verdicts=verdicts) if records else [],
         heads=[title_of(name) for name in _shown(info.objectives)],
-        rows=_rows(records, members=members, store=store),
+        rows=_rows(records, members=members, store=store, verdicts=verdicts),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stops=_stops(records),
@@ -171,12 +196,12 @@ def _figure(name: str, drawing: Any, *, caption: str, choice: str = "") -> Figur
     return Figure(id=name, json=_safe(drawing.to_json(engine="json")), caption=caption, choice=choice)
 
 
-def _fronts(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
+def _fronts(records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> Section:
     costs = [name for name in objectives if OBJECTIVES[name].cost]
     quality = _quality(objectives)
     figures = []
     for cost in costs:
-        data = pareto_data(records, cost=cost, quality=quality)
+        data = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
         if data.points:
             figures.append(_figure(f"pareto-{cost}", draw_pareto(data), caption=_pareto_caption(data, cost)))
     if len(costs) >= 2:
@@ -204,6 +229,12 @@ def _pareto_caption(data: ParetoData, cost: str) -> str:
         told += " Those beyond the frame are marked at its upper edge."
     if any(point.x_low is not None for point in data.points):
         told += " Horizontal bars are 95 % intervals."
+    if any(point.y_low is not None for point in data.points):
+        told += (
+            " Vertical bars are 95 % intervals of the mean over seeds; seeds move all architectures together, so two "
+            "may differ for certain though their bars overlap. Hollow members are not settled on the front of all "
+            "objectives."
+        )
     if data.num_thinned:
         told += f" {plural(data.num_thinned, 'trial')} off the front not drawn."
     if data.num_without:
@@ -250,8 +281,10 @@ def _search(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
     return Section("How the search went", figures, [])
 
 
-def _rows(records: Sequence[Record], *, members: Sequence[Record], store: RunStore) -> list[FrontRow]:
-    chosen = selected_trials(records, objectives=store.info.objectives)
+def _rows(
+    records: Sequence[Record], *, members: Sequence[Record], store: RunStore, verdicts: Mapping[str, Verdict]
+) -> list[FrontRow]:
+    chosen = selected_trials(records, objectives=store.info.objectives, verdicts=verdicts)
     seeds = Counter(it.architecture_id for it in records if it.state == "complete")
     rows = []
     for member in members:
@@ -270,9 +303,20 @@ def _rows(records: Sequence[Record], *, members: Sequence[Record], store: RunSto
                 values=[_cell(member, name) for name in _shown(store.info.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
                 command=shlex.join(["depthweave", "export", store.where, *select, "--out", out]),
+                verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
             )
         )
     return rows
+
+
+def _verdict_cells(verdict: Verdict) -> VerdictCells:
+    return VerdictCells(
+        num_seeds=verdict.loss.num,
+        interval=interval_text(verdict),
+        difference=difference_text(verdict),
+        probability=probability_text(verdict),
+        why_not_settled=why_not_settled(verdict),
+    )
 
 
 def _cell(record: Record, name: str) -> str:

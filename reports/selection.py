@@ -1,7 +1,9 @@
 """Which record of a run is meant: by a rule (`best`, `knee`, `fastest`, `smallest`), by id, under conditions.
 
 Conditions are applied first; a rule then chooses from the front of what is left, so that "fastest of depth 12"
-has an answer even where a shallower architecture beats all of depth 12.
+has an answer even where a shallower architecture beats all of depth 12. Where a confirmation has settled members of
+that front, the rule chooses among them alone. An architecture with several seeds counts at their mean, and is given
+as the search's own training of it.
 
 The knee is the front's point with the lowest sum of objectives, each scaled to 0 at the front's best and 1 at its
 worst. With two objectives this is the point farthest below the line through the front's two ends.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import operator
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -23,6 +25,8 @@ import numpy as np
 
 from depthweave.reports.front import complete, front, points_of, value_of
 from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
+from depthweave.reports.verdicts import Verdict, verdicts_of
 
 RULES = ("best", "knee", "fastest", "smallest")
 
@@ -84,19 +88,21 @@ def select(
     how: str = "best",
     objectives: Sequence[str],
     where: str | Sequence[Condition] | None = None,
+    verdicts: Mapping[str, Verdict] | None = None,
 ) -> Record:
     """The one record that `how` names among the complete ones that meet `where`.
 
     `best` has the lowest perplexity; `knee`, `fastest` (lowest latency) and `smallest` (least memory of a training
     step, else fewest parameters) choose from the front; `id:ID` takes an architecture id or an unambiguous start of
     one, and the seed with the lowest perplexity. Ties go to the lower perplexity, then to the earlier trial.
+    `verdicts` are those of the records where they are known already.
     Raises `ValueError`, one line, where nothing is meant or nothing meets it.
     """
     conditions = parse_where(where) if isinstance(where, str) else tuple(where or ())
     if how.startswith("id:"):
         finished = _with_id(records, how.removeprefix("id:"))
     elif how in RULES:
-        finished = [record for record in records if record.state == "complete"]
+        finished = [record for record in averaged(records) if record.state == "complete"]
     else:
         near = get_close_matches(how, RULES, n=1, cutoff=0.0)[0]
         raise ValueError(f"--select {how!r}: one of {', '.join(RULES)} or id:ID; did you mean {near!r}?")
@@ -105,9 +111,15 @@ def select(
     kept = [record for record in finished if all(condition.holds(record) for condition in conditions)]
     if not kept:
         raise ValueError(_nearest_miss(finished, conditions))
-    if how == "best" or how.startswith("id:"):
+    if how.startswith("id:"):
         return min(kept, key=_order)
-    return _on_front(kept, how=how, objectives=objectives)
+    known = verdicts_of(records, objectives=objectives) if verdicts is None else verdicts
+    settled = {key for key, verdict in known.items() if verdict.settled}
+    preferred = [item for item in front(kept, objectives=objectives) if item.architecture_id in settled] or kept
+    chosen = min(preferred, key=_order) if how == "best" else _on_front(preferred, how=how, objectives=objectives)
+    # A mean over seeds has no weights; its first trial has.
+    (record,) = (item for item in records if item.trial == chosen.trial)
+    return record
 
 
 def knee(members: Sequence[Record], *, objectives: Sequence[str]) -> Record:

@@ -23,6 +23,7 @@ from depthweave.reports.front import front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.parts import PartFolder
 from depthweave.reports.records import (
+    ARROW_TYPES,
     STATES,
     EvaluationRow,
     Record,
@@ -32,6 +33,7 @@ from depthweave.reports.records import (
     to_table,
 )
 from depthweave.reports.run import RunInfo, from_json, to_json
+from depthweave.reports.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
 
 _LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
@@ -150,14 +152,20 @@ class RunStore:
     def write_front(self, records: Sequence[Record]) -> pa.Table:
         """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.
 
-        The columns are the record's and `objectives`, "perplexity,latency" for example: one row a member and front.
+        The columns are the record's, `VERDICT_COLUMNS` (null until the run is confirmed) and `objectives`,
+        "perplexity,latency" for example: one row a member and front.
         """
         schema = front_schema()
         tables = [schema.empty_table()]
+        verdicts = verdicts_of(records, objectives=self.info.objectives)
         for names in front_objectives(self.info.objectives):
-            table = to_table(front(records, objectives=names), row_class=Record)
-            label = pa.array([",".join(names)] * table.num_rows, pa.string())
-            tables.append(pa.table([*table.columns, label], schema=schema))
+            members = front(records, objectives=names)
+            told = [verdict_values(verdicts.get(item.architecture_id)) for item in members]
+            added = {name: [row[name] for row in told] for name in VERDICT_COLUMNS}
+            added["objectives"] = [",".join(names)] * len(members)
+            columns = [pa.array(values, schema.field(name).type) for name, values in added.items()]
+            table = to_table(members, row_class=Record)
+            tables.append(pa.table([*table.columns, *columns], schema=schema))
         merged = pa.concat_tables(tables)
         sink = pa.BufferOutputStream()
         pq.write_table(merged, sink)
@@ -223,9 +231,13 @@ def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def front_schema() -> pa.Schema:
-    """The schema of `front.parquet`: a record's, and the objectives of the front that the row stands on."""
+    """The schema of `front.parquet`: a record's, a verdict's, and the objectives of the front the row stands on."""
+    schema = schema_of(Record)
+    for name, item in VERDICT_COLUMNS.items():
+        metadata = {"unit": item.unit, "meaning": item.meaning}
+        schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
     metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
-    return schema_of(Record).append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
+    return schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
 
 
 def _locate(where: str | os.PathLike[str], filesystem: fs.FileSystem | None) -> tuple[str, fs.FileSystem, str]:

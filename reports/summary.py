@@ -7,21 +7,19 @@ A difference is settled where at least five seeds that both architectures were t
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from depthweave.reports.front import value_of
+from depthweave.reports.intervals import mean_interval
 from depthweave.reports.records import STATES, Record
 from depthweave.reports.run import RunInfo
+from depthweave.reports.seeds import averaged, confirming
 from depthweave.reports.words import duration_text, full_name, plural, show
 
 MIN_PAIRED_SEEDS = 5
-
-# Two-sided 95 % points of Student's t by degrees of freedom; between two rows the larger point is taken.
-_STUDENT_T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 11: 2.201, 14: 2.145, 19: 2.093, 29: 2.045}
 
 
 class Summary(NamedTuple):
@@ -96,7 +94,8 @@ def happened(summary: Summary, *, info: RunInfo) -> str:
 
 def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     """Sentences on what was found, the last one on how sure that is."""
-    finished = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
+    trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
+    finished = averaged(trained)
     if not finished:
         return ["No trial is complete yet: nothing can be said."]
     best = min(finished, key=lambda it: (it.perplexity or math.inf, it.trial))
@@ -110,9 +109,9 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         plain = (
             f"No architecture has a lower perplexity than the reference: {show('perplexity', reference.perplexity)}, "
         )
-        return [plain + f"{_named(reference)}.", *_seed_caveat(finished)]
+        return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
-    return [*sentences, *_plain_baseline(finished, reference), _how_sure(finished, best, reference)]
+    return [*sentences, *_plain_baseline(finished, reference), _how_sure(trained, best, reference)]
 
 
 def paired_difference(records: Sequence[Record], *, first: str, second: str) -> PairedDifference | None:
@@ -130,11 +129,9 @@ def paired_difference(records: Sequence[Record], *, first: str, second: str) -> 
 
 def mean_difference(differences: Sequence[float]) -> PairedDifference:
     """The mean of same-seed differences, at least one, with its interval where there are five."""
-    half_width = None
-    if len(differences) >= MIN_PAIRED_SEEDS:
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
-        half_width = _student_t(len(differences) - 1) * error
-    return PairedDifference(len(differences), statistics.fmean(differences), half_width)
+    found = mean_interval(differences)
+    half_width = found.half_width if found.num >= MIN_PAIRED_SEEDS else None
+    return PairedDifference(found.num, found.mean, half_width)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:
@@ -204,6 +201,8 @@ def _how_sure(finished: Sequence[Record], best: Record, reference: Record) -> st
     told += f" (95 % interval {low:+.3f} to {high:+.3f})"
     if not difference.settled:
         return f"{told}, which includes zero: not settled."
+    if confirming(finished):
+        return f"{told}. The search chose it by the first of these seeds, which flatters it a little."
     return f"{told}. It was chosen as the best by these same runs, which flatters it: confirm with new seeds."
 
 
@@ -212,10 +211,6 @@ def _seed_caveat(finished: Sequence[Record]) -> list[str]:
     if max(seeds.values()) > 1:
         return []
     return ["One seed each: not settled."]
-
-
-def _student_t(degrees: int) -> float:
-    return _STUDENT_T[max(known for known in _STUDENT_T if known <= degrees)]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
+from depthweave.reports.confirmation import probability_text
 from depthweave.reports.front import front
 from depthweave.reports.records import Record
 from depthweave.reports.selection import RULES, select
+from depthweave.reports.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values, verdicts_of
 from depthweave.reports.words import short_name, show
 
 _COLUMNS = (
@@ -48,24 +51,29 @@ _SHORT = {
 def front_rows(records: Sequence[Record], *, objectives: Sequence[str]) -> list[dict[str, Any]]:
     """The members of the joint front, by the first objective, as values that JSON takes (units as in `Record`).
 
-    `selected_by` lists the rules of `--select` that name the row.
+    `selected_by` lists the rules of `--select` that name the row. Once a run is confirmed, a row has the columns of
+    `VERDICT_COLUMNS` too.
     """
-    chosen = selected_trials(records, objectives=objectives)
+    verdicts = verdicts_of(records, objectives=objectives)
+    chosen = selected_trials(records, objectives=objectives, verdicts=verdicts)
     return [
         {
             **{name: getattr(member, name) for name in _COLUMNS},
+            **(verdict_values(verdicts[member.architecture_id]) if verdicts else {}),
             "selected_by": [rule for rule, trial in chosen.items() if trial == member.trial],
         }
         for member in front(records, objectives=objectives)
     ]
 
 
-def selected_trials(records: Sequence[Record], *, objectives: Sequence[str]) -> dict[str, int]:
+def selected_trials(
+    records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict] | None = None
+) -> dict[str, int]:
     """Which trial each rule of `--select` names; a rule that names none is left out."""
     chosen = {}
     for rule in RULES:
         try:
-            chosen[rule] = select(records, how=rule, objectives=objectives).trial
+            chosen[rule] = select(records, how=rule, objectives=objectives, verdicts=verdicts).trial
         except ValueError:
             # Nothing complete, or its column was not measured: the rule has no row to mark.
             continue
@@ -76,10 +84,12 @@ def front_table(records: Sequence[Record], *, objectives: Sequence[str], title: 
     """The front as a table that fits a terminal of 80 columns where the objectives are three.
 
     The pattern is dilation × period, an asterisk marks the reference, and the last column names
-    the rule of `--select` that chooses the row. Seeds are shown where there are several.
+    the rule of `--select` that chooses the row. Seeds are shown where there are several. Once a run is confirmed, a
+    perplexity is the mean over seeds with its 95 % interval, and a column says how probable the place on the front is.
     """
     members = front(records, objectives=objectives)
-    seeds = len({member.seed for member in members}) > 1
+    verdicts = verdicts_of(records, objectives=objectives)
+    seeds = not verdicts and len({member.seed for member in members}) > 1
     shown = [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
     table = Table(
         title=title,
@@ -93,8 +103,15 @@ def front_table(records: Sequence[Record], *, objectives: Sequence[str], title: 
     table.add_column("fusion k×p", no_wrap=True)
     for name in ("depth", "params", *(["seed"] if seeds else []), *(_SHORT.get(name, name) for name in shown)):
         table.add_column(name, justify="right", no_wrap=True)
+    if verdicts:
+        table.add_column("front", justify="right", no_wrap=True)
+        table.caption = (
+            "front: probability of standing there; "
+            f"? not settled: below {100 * MIN_PROBABILITY:.0f} %, under {MIN_SEEDS} seeds, or diverged"
+        )
+        table.caption_justify = "left"
     table.add_column("--select", min_width=8)
-    chosen = selected_trials(records, objectives=objectives)
+    chosen = selected_trials(records, objectives=objectives, verdicts=verdicts)
     for member in members:
         rules = [rule for rule, trial in chosen.items() if trial == member.trial]
         table.add_row(
@@ -103,7 +120,21 @@ def front_table(records: Sequence[Record], *, objectives: Sequence[str], title: 
             str(member.depth),
             show("parameters", member.parameters),
             *([str(member.seed)] if seeds else []),
-            *(show(name, getattr(member, name)) for name in shown),
+            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
+            *([_place(verdicts[member.architecture_id])] if verdicts else []),
             ", ".join(rules),
         )
     return table
+
+
+def _cell(member: Record, name: str, *, verdict: Verdict | None) -> str:
+    value = show(name, getattr(member, name))
+    if verdict is None or name != "perplexity" or verdict.perplexity_high is None:
+        return value
+    # One number must do here: the interval of the mean loss is all but symmetric in perplexity.
+    half_width = show(name, verdict.perplexity_high - math.exp(verdict.loss.mean))
+    return f"{value}±{half_width.removeprefix('0')}"
+
+
+def _place(verdict: Verdict) -> str:
+    return probability_text(verdict).replace(" ", "") + ("" if verdict.settled else "?")

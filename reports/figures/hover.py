@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 
+from depthweave.reports.confirmation import interval_text, probability_text
 from depthweave.reports.records import Record
-from depthweave.reports.words import STATE_WORDS, full_name, show
+from depthweave.reports.verdicts import Verdict
+from depthweave.reports.words import STATE_WORDS, full_name, plural, show
 
 _COLUMNS = (
     ("perplexity", "perplexity"),
@@ -18,8 +20,11 @@ _COLUMNS = (
 )
 
 
-def hover_text(record: Record) -> str:
-    """The record in lines, as Plotly's markup: what it is, what was measured, how it ended."""
+def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
+    """The record in lines, as Plotly's markup: what it is, what was measured, how it ended.
+
+    `verdict` is that of a run that was confirmed: the record is then the mean of its architecture's seeds.
+    """
     state = STATE_WORDS.get(record.state, record.state)
     lines = [
         f"<b>{html.escape(full_name(record))}</b>" + (" (reference)" if record.reference else ""),
@@ -33,4 +38,9 @@ def hover_text(record: Record) -> str:
         lines.insert(-1, f"budget {show('parameters', record.budget)}")
     if record.state != "complete" and record.last_loss is not None:
         lines.insert(2, f"last validation loss {show('loss', record.last_loss)}")
+    if verdict is not None:
+        interval = interval_text(verdict)
+        lines.insert(2, f"mean of {plural(verdict.loss.num, 'seed')}" + (f", 95 % {interval}" if interval else ""))
+        place = "settled" if verdict.settled else "not settled"
+        lines.insert(3, f"on the front with {html.escape(probability_text(verdict))}, {place}")
     return "<br>".join(lines)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.records import Record
+from depthweave.reports.verdicts import Verdict
 
 # Outlines in a box of 16 x 16.
 _OUTLINES = {
@@ -24,10 +25,11 @@ _OUTLINES = {
     "triangle-right": "M13.5 8l-10.5-6v12z",
     "bowtie": "M3 3v10l10-10v10z",
     "hourglass": "M3 3h10l-10 10h10z",
+    "diamond-open": "M8 2l6 6l-6 6l-6-6z",
     "x": "M4 4l8 8M12 4l-8 8",
     "line": "M1 8h14",
 }
-_OPEN = ("circle-open", "x", "line")
+_OPEN = ("circle-open", "diamond-open", "x", "line")
 
 
 class KeyEntry(NamedTuple):
@@ -40,8 +42,8 @@ class KeyEntry(NamedTuple):
     faint: bool
 
 
-def key_of(records: Sequence[Record]) -> list[list[KeyEntry]]:
-    """Groups of entries: the fusions, the periods and the other signs that occur in these records."""
+def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None = None) -> list[list[KeyEntry]]:
+    """Groups of entries: the fusions, the periods and the other signs that occur in these records and verdicts."""
     fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
     periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
     groups = [
@@ -51,6 +53,8 @@ def key_of(records: Sequence[Record]) -> list[list[KeyEntry]]:
     ]
     if any(record.state == "pruned" for record in records):
         groups[2].append(_entry("stopped early", "x", FRONT_LINE, faint=True))
+    if verdicts:
+        groups[2].append(_entry("hollow: not settled", "diamond-open", FRONT_LINE))
     groups[2].append(_entry("dominated", "circle", FRONT_LINE, faint=True))
     return [group for group in groups if group]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import plotly.graph_objects as go
@@ -16,6 +16,8 @@ from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.front import front, value_of
 from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
+from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import axis_of, short_name
 
 Role = Literal["front", "dominated", "stopped early"]
@@ -37,6 +39,11 @@ class ParetoPoint(NamedTuple):
     y: float
     x_low: float | None
     x_high: float | None
+    y_low: float | None
+    y_high: float | None
+    """Ends of the 95 % interval over seeds; absent with one seed."""
+    settled: bool
+    """False for what a confirmation could not settle."""
     fusion: str
     period: int | None
     role: Role
@@ -62,11 +69,21 @@ class ParetoData(NamedTuple):
     """Records off the front that are not drawn, for there are too many."""
 
 
-def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplexity") -> ParetoData:
-    """The figure of one cost. A stopped record stands at the perplexity of its last evaluation and on no front."""
+def pareto_data(
+    records: Sequence[Record],
+    *,
+    cost: str,
+    quality: str = "perplexity",
+    verdicts: Mapping[str, Verdict] | None = None,
+) -> ParetoData:
+    """The figure of one cost. A stopped record stands at the perplexity of its last evaluation and on no front.
+
+    `verdicts` are those of a run that was confirmed: an architecture is one point, at the mean of its seeds.
+    """
+    known = verdicts or {}
     objectives = (quality, cost)
     on_front = {record.trial for record in front(records, objectives=objectives)}
-    shown = [record for record in records if record.state in ("complete", "pruned")]
+    shown = [record for record in averaged(records) if record.state in ("complete", "pruned")]
     x_axis = axis_of(cost, [value for record in shown if (value := value_of(record, cost)) is not None])
     drawn = thinned(shown, on_front=on_front)
     num_without = 0
@@ -77,6 +94,8 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
             num_without += 1
             continue
         low, high = (record.latency_low, record.latency_high) if cost == "latency" else (None, None)
+        verdict = known.get(record.architecture_id)
+        y_low, y_high = _ends(record, verdict, quality=quality)
         role: Role = "front" if record.trial in on_front else "dominated"
         points.append(
             ParetoPoint(
@@ -85,11 +104,14 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
                 y=y,
                 x_low=low,
                 x_high=high,
+                y_low=y_low,
+                y_high=y_high,
+                settled=verdict is None or verdict.settled,
                 fusion=record.fusion,
                 period=None if record.fusion == "none" else record.period,
                 role=role if record.state == "complete" else "stopped early",
                 reference=record.reference,
-                hover=hover_text(record),
+                hover=hover_text(record, verdict=verdict),
             )
         )
     members = sorted((point for point in points if point.role == "front"), key=lambda point: (point.x, -point.y))
@@ -98,6 +120,7 @@ def pareto_data(records: Sequence[Record], *, cost: str, quality: str = "perplex
     names = {record.trial: _label(record, with_depth=several_depths) for record in shown}
     step = _step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1])
     bars = [((it.x_low, it.y), (it.x_high, it.y)) for it in members if it.x_low is not None and it.x_high is not None]
+    bars += [((it.x, it.y_low), (it.x, it.y_high)) for it in members if it.y_low is not None and it.y_high is not None]
     # The reference first: it has a label wherever it stands.
     named = [point for point in points if point.reference and point.y <= y_range[1]]
     named += [point for point in members if not point.reference]
@@ -186,32 +209,40 @@ def _label(record: Record, *, with_depth: bool) -> str:
     return text + (", reference" if record.reference else "")
 
 
+def _ends(record: Record, verdict: Verdict | None, *, quality: str) -> tuple[float | None, float | None]:
+    """The ends of the interval over seeds, in the figure's quality."""
+    if verdict is None or verdict.loss.low is None or verdict.loss.high is None:
+        return None, None
+    if quality == "perplexity":
+        return verdict.perplexity_low, verdict.perplexity_high
+    factor = (value_of(record, quality) or 0.0) / verdict.loss.mean
+    return verdict.loss.low * factor, verdict.loss.high * factor
+
+
+def _symbol(point: ParetoPoint, *, hollow: bool) -> str:
+    return symbol_of(point.period) + ("-open" if hollow and not point.settled else "")
+
+
 def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.Scatter:
     on_front = opacity == 1.0
     stopped = name == "stopped early"
     marker: dict[str, Any] = {
         "color": [colour_of(point.fusion) for point in points],
-        "symbol": ["x-thin-open" if stopped else symbol_of(point.period) for point in points],
+        "symbol": ["x-thin-open" if stopped else _symbol(point, hollow=on_front) for point in points],
         "size": 11 if on_front else 8,
         "opacity": opacity,
     }
     if stopped:
         marker["line"] = {"width": 1.6, "color": marker["color"]}
-    errors = None
-    if on_front and any(point.x_low is not None for point in points):
-        errors = {
-            "type": "data",
-            "symmetric": False,
-            "array": [0.0 if point.x_high is None else max(0.0, point.x_high - point.x) for point in points],
-            "arrayminus": [0.0 if point.x_low is None else max(0.0, point.x - point.x_low) for point in points],
-            "thickness": 1,
-            "width": 0,
-            "color": colour_of(points[0].fusion),
-        }
+    x_errors, y_errors = None, None
+    if on_front:
+        x_errors = _errors(points, ends=[(point.x_low, point.x, point.x_high) for point in points])
+        y_errors = _errors(points, ends=[(point.y_low, point.y, point.y_high) for point in points])
     return go.Scatter(
         x=[point.x for point in points],
         y=[point.y for point in points],
-        error_x=errors,
+        error_x=x_errors,
+        error_y=y_errors,
         mode="markers",
         cliponaxis=False,
         marker=marker,
@@ -228,6 +259,23 @@ def _quality_of(record: Record, quality: str) -> float | None:
     if quality != "perplexity" or loss is None or loss > _MAX_EXPONENT:
         return None
     return math.exp(loss)
+
+
+def _errors(
+    points: Sequence[ParetoPoint], *, ends: Sequence[tuple[float | None, float, float | None]]
+) -> dict[str, Any] | None:
+    """Bars from the low to the high end around each value; `None` where no point has an interval."""
+    if all(low is None for low, _, _ in ends):
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0.0 if high is None else max(0.0, high - value) for _, value, high in ends],
+        "arrayminus": [0.0 if low is None else max(0.0, value - low) for low, value, _ in ends],
+        "thickness": 1,
+        "width": 0,
+        "color": colour_of(points[0].fusion),
+    }
 
 
 def _step(members: Sequence[tuple[float, float]], *, x_end: float, y_end: float) -> list[tuple[float, float]]:
@@ -248,7 +296,8 @@ def _ranges(points: Sequence[ParetoPoint]) -> tuple[tuple[float, float], tuple[f
     complete = [point.y for point in points if point.role != "stopped early"] or ys
     spread = (max(complete) - min(complete)) or abs(max(complete)) * 0.1 or 1.0
     top = min(max(ys), max(complete) + _HEADROOM * spread)
-    return _padded(min(xs), max(xs)), _padded(min(ys), top)
+    bars = [end for point in points if point.role == "front" for end in (point.y_low, point.y_high) if end is not None]
+    return _padded(min(xs), max(xs)), _padded(min(ys + bars), max([top, *bars]))
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

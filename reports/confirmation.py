@@ -1,0 +1,67 @@
+"""What a confirmation found, in the words of page, table and figures. A run without one gets no word of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import confirming
+from depthweave.reports.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict
+from depthweave.reports.words import duration_text, plural, show
+
+
+def confirmation_sentence(records: Sequence[Record]) -> str:
+    """What the confirmation took, to stand after what the search took; empty where there was none."""
+    further = confirming(records)
+    if not further:
+        return ""
+    seeds = sorted({item.seed for item in further})
+    architectures = len({item.architecture_id for item in further})
+    return (
+        f" {plural(len(further), 'further training')} of {plural(architectures, 'architecture')} with "
+        f"{plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))}) confirmed the front, in "
+        f"{duration_text(sum(item.wall_s for item in further))} of workers' time."
+    )
+
+
+def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[str]:
+    """How many of the front's members are settled there; nothing in a run that has one seed."""
+    if not verdicts or not members:
+        return []
+    num_settled = sum(verdicts[item.architecture_id].settled for item in members)
+    rule = f"probability at least {100 * MIN_PROBABILITY:.0f} %, over at least {MIN_SEEDS} seeds"
+    return [f"Of the {plural(len(members), 'member')} of the front, {num_settled} are settled there: {rule}."]
+
+
+def interval_text(verdict: Verdict) -> str:
+    """The 95 % interval of a perplexity over seeds: "3.89 to 3.95"; empty with one seed."""
+    low, high = verdict.perplexity_low, verdict.perplexity_high
+    return "" if low is None or high is None else f"{show('perplexity', low)} to {show('perplexity', high)}"
+
+
+def difference_text(verdict: Verdict) -> tuple[str, str]:
+    """The loss against the plain architecture of the same depth and budget, and its interval where there is one."""
+    found = verdict.difference
+    if found is None:
+        return "-", ""
+    return f"{found.mean:+.3f}", "" if found.low is None else f"{found.low:+.3f} to {found.high:+.3f}"
+
+
+def probability_text(verdict: Verdict) -> str:
+    """The probability of standing on the front, rounded down and never to certainty: "94 %", "> 99 %"."""
+    percent = 100 * verdict.front_probability
+    if percent > 99:
+        return "> 99 %"
+    return "< 1 %" if percent < 1 else f"{math.floor(percent)} %"
+
+
+def why_not_settled(verdict: Verdict) -> str:
+    """One phrase; empty where the place is settled."""
+    if verdict.settled:
+        return ""
+    if verdict.num_diverged:
+        return f"diverged with {plural(verdict.num_diverged, 'seed')}"
+    if verdict.loss.num < MIN_SEEDS:
+        return plural(verdict.loss.num, "seed")
+    return f"on the front with {probability_text(verdict)}"

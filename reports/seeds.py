@@ -1,0 +1,72 @@
+"""Several seeds of one architecture: which trials are a confirmation's, and how they become one point.
+
+A search trains an architecture once. A confirmation trains it again with further seeds; its trials are numbered from
+1,000,000 up, apart from those of the search, and stand in no Optuna study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from depthweave.reports.records import Record
+
+FIRST_CONFIRMATION = 1_000_000
+"""Number of a run's first trial that is a confirmation's and not the search's."""
+
+
+def searched(records: Iterable[Record]) -> list[Record]:
+    """The records of the search alone."""
+    return [record for record in records if record.trial < FIRST_CONFIRMATION]
+
+
+def confirming(records: Iterable[Record]) -> list[Record]:
+    """The records of the run's confirmations alone."""
+    return [record for record in records if record.trial >= FIRST_CONFIRMATION]
+
+
+def averaged(records: Sequence[Record]) -> list[Record]:
+    """One complete record an architecture, in the given order; those that are not complete stay as they are.
+
+    An architecture with several seeds stands at its mean loss, and at the perplexity of that, the geometric mean of
+    its seeds' perplexities. All else, costs included, is that of its first trial, of the search itself where that was
+    complete. A search's stopped trial is dropped where a confirmation has trained the architecture to the end.
+    """
+    trained: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda item: item.trial):
+        if record.state == "complete":
+            trained[record.architecture_id].append(record)
+    kept = []
+    for record in records:
+        own = trained.get(record.architecture_id, [])
+        if record.state == "complete":
+            if record is own[0]:
+                kept.append(_mean(own))
+        elif record.state != "pruned" or not own:
+            kept.append(record)
+    return kept
+
+
+def losses_by_seed(records: Iterable[Record]) -> dict[str, dict[int, float]]:
+    """Architecture id to seed to validation loss, nat/token, of complete records with a finite one."""
+    losses: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in records:
+        if record.state == "complete" and record.loss is not None and math.isfinite(record.loss):
+            losses[record.architecture_id].setdefault(record.seed, record.loss)
+    return dict(losses)
+
+
+def _mean(own: Sequence[Record]) -> Record:
+    """The first of an architecture's complete records with the losses of all; itself where it is alone."""
+    first = own[0]
+    losses = list(losses_by_seed(own).get(first.architecture_id, {}).values())
+    if len(losses) < 2:
+        return first
+    loss = statistics.fmean(losses)
+    # Bits per byte are the loss in another unit: the factor is the validation text's, the same for every seed.
+    factor = None if first.bits_per_byte is None or not first.loss else first.bits_per_byte / first.loss
+    bits = None if factor is None else loss * factor
+    return dataclasses.replace(first, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 
 from depthweave.spaces.space import Candidate, Combination, Pattern, SearchSpace
 
@@ -18,22 +19,22 @@ class Parameters:
         fusions = tuple(dict.fromkeys(("none", *axes.fusions)))
         self.space = space
         self.architecture_ids = [item.architecture.id for item in space]
-        self.distributions: Mapping[str, BaseDistribution] = {
+        self.distributions: Mapping[str, CategoricalDistribution] = {
             "fusion": CategoricalDistribution(fusions),
             "dilation": CategoricalDistribution(axes.dilations),
             "period": CategoricalDistribution(axes.periods),
             "depth": CategoricalDistribution(axes.depths),
             "budget": CategoricalDistribution(axes.budgets),
         }
+        # Looked up, not worked out: every proposal asks for the architectures of all trials before it.
+        self._ids = {
+            point: self.space.by_combination.get(_combination(*point))
+            for point in product(*(item.choices for item in self.distributions.values()))
+        }
 
     def architecture_id(self, values: Mapping[str, Any]) -> str | None:
         """The architecture of a value a parameter; `None` where the combination is infeasible or a value is missing."""
-        if any(name not in values for name in self.distributions):
-            return None
-        period = values["depth"] if values["period"] == "depth" else values["period"]
-        pattern = None if values["fusion"] == "none" else Pattern(values["dilation"], period)
-        combination = Combination(values["fusion"], pattern, values["depth"], values["budget"])
-        return self.space.by_combination.get(combination)
+        return self._ids.get(tuple([values.get(name) for name in self.distributions]))
 
     def spelling(self, architecture_id: str) -> dict[str, Any]:
         """A value for each parameter that leads to this architecture."""
@@ -50,3 +51,8 @@ class Parameters:
     def _period(self, item: Candidate) -> int | str:
         assert item.pattern is not None
         return item.pattern.period if item.pattern.period in self.space.axes.periods else "depth"
+
+
+def _combination(fusion: Any, dilation: Any, period: Any, depth: Any, budget: Any) -> Combination:
+    pattern = None if fusion == "none" else Pattern(dilation, depth if period == "depth" else period)
+    return Combination(fusion, pattern, depth, budget)

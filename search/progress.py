@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -33,10 +35,46 @@ class Tally:
     workers: int = 0
     records: list[Record] = field(default_factory=list)
     running: dict[int, Entry] = field(default_factory=dict)
+    paused: dict[int, Entry] = field(default_factory=dict)
     started: float = 0.0
     """Of this part of the run."""
     before: int = 0
     """Records of earlier parts."""
+    _members: list[Record] = field(init=False, default_factory=list)
+    """The joint front."""
+    _span: NDArray[np.float64] = field(init=False)
+    """Best and worst value of each objective, of the complete records, `[2, objectives]`."""
+
+    def __post_init__(self) -> None:
+        self._span = np.empty((0, len(self.objectives)))
+        given, self.records = self.records, []
+        for record in given:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """A trial ended."""
+        self.records.append(record)
+        if complete([record], objectives=self.objectives):
+            # Of thousands of records few matter: what was beaten once stays beaten.
+            self._members = front([*self._members, record], objectives=self.objectives)
+            values = np.concatenate([self._span, points_of([record], objectives=self.objectives)])
+            self._span = np.stack([values.min(axis=0), values.max(axis=0)])
+
+    def start(self, entry: Entry) -> None:
+        """A trial begins or goes on."""
+        self.paused.pop(entry.number, None)
+        self.running[entry.number] = entry
+
+    def pause(self, entry: Entry) -> None:
+        """A trial waits."""
+        self.running.pop(entry.number, None)
+        self.paused[entry.number] = entry
+
+    def finish(self, record: Record) -> None:
+        """A trial ended, and may have been paused."""
+        self.running.pop(record.trial, None)
+        self.paused.pop(record.trial, None)
+        self.add(record)
 
     def count(self, state: str) -> int:
         """Records that ended so."""
@@ -45,15 +83,15 @@ class Tally:
     @property
     def front_size(self) -> int:
         """Members of the joint front."""
-        return len(front(self.records, objectives=self.objectives))
+        return len(self._members)
 
     @property
     def hypervolume_frac(self) -> float:
         """Share of the box from the best of each objective to beyond the worst that the front dominates."""
-        points = points_of(complete(self.records, objectives=self.objectives), objectives=self.objectives)
-        if not len(points):
+        if not self._members:
             return 0.0
-        return hypervolume_frac(points, ideal=points.min(axis=0), reference=reference_point(points))
+        points = points_of(self._members, objectives=self.objectives)
+        return hypervolume_frac(points, ideal=self._span[0], reference=reference_point(self._span))
 
     @property
     def best_perplexity(self) -> float | None:
@@ -64,7 +102,8 @@ class Tally:
     def tokens_per_s(self) -> float:
         """Tokens trained on a second, all workers together, in this part of the run."""
         ours = sum(item.tokens for item in self.records[self.before :])
-        ours += sum(item.evaluations[-1].tokens for item in self.running.values() if item.evaluations)
+        flying = [*self.running.values(), *self.paused.values()]
+        ours += sum(item.evaluations[-1].tokens for item in flying if item.evaluations)
         return ours / max(1e-9, time.monotonic() - self.started)
 
     @property
@@ -89,15 +128,19 @@ class PlainProgress:
         self._print(f"search: up to {max_trials} trials{known}, {workers} at once")
 
     def on_start(self, entry: Entry) -> None:
-        self._tally.running[entry.number] = entry
-        self._print(f"trial {entry.number} starts: {label_of(entry.candidate)} ({entry.candidate.architecture.id})")
+        self._tally.start(entry)
+        how = f"goes on after evaluation {len(entry.evaluations)}" if entry.evaluations else "starts"
+        self._print(f"trial {entry.number} {how}: {label_of(entry.candidate)} ({entry.candidate.architecture.id})")
+
+    def on_pause(self, entry: Entry) -> None:
+        self._tally.pause(entry)
+        self._print(f"trial {entry.number} pauses after evaluation {len(entry.evaluations)}")
 
     def on_evaluation(self, entry: Entry) -> None:
         pass
 
     def on_finish(self, record: Record) -> None:
-        self._tally.running.pop(record.trial, None)
-        self._tally.records.append(record)
+        self._tally.finish(record)
         self._print(f"trial {record.trial} {_ending(record)}; {_summary(self._tally)}")
 
     def on_tick(self) -> None:
@@ -133,15 +176,18 @@ class LiveProgress:
         self.on_phase("training")
 
     def on_start(self, entry: Entry) -> None:
-        self._tally.running[entry.number] = entry
+        self._tally.start(entry)
+        self._draw()
+
+    def on_pause(self, entry: Entry) -> None:
+        self._tally.pause(entry)
         self._draw()
 
     def on_evaluation(self, entry: Entry) -> None:
         self.on_tick()
 
     def on_finish(self, record: Record) -> None:
-        self._tally.running.pop(record.trial, None)
-        self._tally.records.append(record)
+        self._tally.finish(record)
         self._draw()
 
     def on_tick(self) -> None:
@@ -200,6 +246,8 @@ def _begun(objectives: tuple[str, ...], *, records: list[Record], max_trials: in
 
 def _summary(tally: Tally) -> str:
     parts = [f"{len(tally.records)}/{tally.max_trials} trials", f"{len(tally.running)} running"]
+    if tally.paused:
+        parts.append(f"{len(tally.paused)} paused")
     parts.append(f"{tally.count('pruned')} stopped early")
     if failed := tally.count("failed") + tally.count("diverged"):
         parts.append(f"{failed} failed")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
+from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.records import Record
 from depthweave.search.entry import Entry
 from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
@@ -59,6 +63,28 @@ def test_tally_counts_states_front_and_best() -> None:
     assert tally.best_perplexity == 3.0
     # In units of the spread from best to worst the box is 1.1 by 1.1 and the front stands at (1, 0) and (0, 0.5).
     assert tally.hypervolume_frac == pytest.approx((1.1 * 0.6 + 0.1 * 0.5) / 1.1**2)
+
+
+_VALUE = st.floats(0.5, 9.0) | st.sampled_from([1.0, 2.0])
+_ENDED = st.tuples(st.sampled_from(["complete", "complete", "pruned", "failed"]), _VALUE, _VALUE | st.just(math.inf))
+
+
+@given(ends=st.lists(_ENDED, max_size=20), known=st.integers(0, 20))
+def test_tally_of_trials_one_by_one_is_that_of_all_at_once(ends: list[tuple[str, float, float]], known: int) -> None:
+    records = [
+        ended(number, state, perplexity=perplexity, latency=latency)
+        for number, (state, perplexity, latency) in enumerate(ends)
+    ]
+    tally = Tally(objectives=_OBJECTIVES, records=records[:known])
+    for record in records[known:]:
+        tally.add(record)
+    assert tally.records == records
+    assert tally.front_size == len(front(records, objectives=_OBJECTIVES))
+    points = points_of(complete(records, objectives=_OBJECTIVES), objectives=_OBJECTIVES)
+    if len(points):
+        whole = hypervolume_frac(points, ideal=points.min(axis=0), reference=reference_point(points))
+        # Rounding: the sum runs over fewer points.
+        assert tally.hypervolume_frac == pytest.approx(whole, abs=1e-12)
 
 
 def test_empty_tally_has_no_best_no_front_and_no_time_left() -> None:

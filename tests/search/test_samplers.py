@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import optuna
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 from depthweave.reports.front import hypervolume_frac
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import SAMPLERS, DistinctSampler, check_sampler
-from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+from depthweave.spaces.space import Axes, Candidate, Combination, Pattern, SearchSpace, enumerate_space
 
 Score = Callable[[Candidate], tuple[float, float]]
 """Two objectives of an architecture, both minimised."""
@@ -218,10 +219,18 @@ def test_spelling_leads_back_to_its_architecture(space: SearchSpace, large_space
         for architecture_id in parameters.architecture_ids:
             spelled = parameters.spelling(architecture_id)
             assert parameters.architecture_id(spelled) == architecture_id
-            assert all(
-                spelled[name] in item.choices  # type: ignore[attr-defined]
-                for name, item in parameters.distributions.items()
-            )
+            assert all(spelled[name] in item.choices for name, item in parameters.distributions.items())
+
+
+def test_every_point_of_the_axes_leads_to_the_architecture_of_its_combination(space: SearchSpace) -> None:
+    parameters, axes = Parameters(space), space.axes
+    for fusion, dilation, period, depth, budget in product(
+        axes.fusions, axes.dilations, axes.periods, axes.depths, axes.budgets
+    ):
+        values = {"fusion": fusion, "dilation": dilation, "period": period, "depth": depth, "budget": budget}
+        pattern = None if fusion == "none" else Pattern(dilation, depth if period == "depth" else int(period))
+        expected = space.by_combination.get(Combination(fusion, pattern, depth, budget))
+        assert parameters.architecture_id(values) == expected
 
 
 def test_infeasible_and_incomplete_parameters_have_no_architecture(space: SearchSpace) -> None:

@@ -2,27 +2,38 @@
 
 The Ray searcher and scheduler are thin: what they learn goes into the book, which tells Optuna how a trial ended and
 writes its record. The record is written before Optuna hears: a crash in between is mended when the run continues.
+
+With a chooser a trial may pause at a rung. Ray takes it for ended and Optuna for running; it has no record before it
+ends, or before it is clear that nobody goes on with it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
+from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Entry, Listener
+from depthweave.search.pool import Pool, costs_among
+from depthweave.search.pruners.chooser import NEW, Chooser
 from depthweave.search.recording import RecordMaker, outcome_of
-from depthweave.search.studies import Studies
-from depthweave.search.trial import TrialReport, drop_checkpoint, trial_folder
+from depthweave.search.studies import Conclusion, Studies
+from depthweave.search.trial import TrialReport, drop_checkpoint, read_progress, trial_folder
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, SearchSpace
 
 
 class Book:
-    """Trials in flight, by the name that the executor gave them. One book a run and process."""
+    """Trials in flight, by the name that the executor gave them. One book a run and process.
+
+    Without a chooser the Optuna pruner of the studies says which trials stop.
+    """
 
     def __init__(
         self,
@@ -35,6 +46,7 @@ class Book:
         max_trials: int,
         max_concurrent: int,
         listener: Listener,
+        chooser: Chooser | None = None,
     ) -> None:
         self._store, self._studies, self._space, self._maker = store, studies, space, maker
         self._checkpoints = checkpoints
@@ -42,34 +54,42 @@ class Book:
         self._listener = listener
         self._objectives = store.info.objectives
         self._entries: dict[str, Entry] = {}
+        self._pool = None if chooser is None else Pool(chooser, objectives=self._objectives)
         self._space_exhausted = False
+        self._concluded = False
         self.closed = False
         """True once the search ends: what the executor says while it is taken down is not heard."""
-        self.records: list[Record] = store.records()
+        # A confirmation's trials, with other seeds, stand in no study.
+        self.records: list[Record] = searched(store.records())
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
         self._check_same_trials()
         self._mend()
+        if self._pool is not None:
+            self._adopt(self._pool)
 
     @property
     def ended(self) -> bool:
-        """Whether no further trial will be asked for."""
-        return self._space_exhausted or len(self.records) + len(self._entries) >= self._max_trials
+        """Whether no trial will be started or go on any more."""
+        if self._pool is None:
+            return not self._may_start
+        return self._concluded and not self._pool.first
+
+    @property
+    def paused(self) -> list[Entry]:
+        """The trials that wait at a rung."""
+        return [] if self._pool is None else list(self._pool.paused.values())
 
     def next(self, name: str) -> Entry | None:
-        """The next trial, entered under the executor's name for it; `None` where none is to be started now."""
+        """The next trial, new or paused, entered under the executor's name for it; `None` where there is none now.
+
+        Where nothing runs there is one, or the search has `ended`.
+        """
         if self.closed or self.ended or len(self._entries) >= self._max_concurrent:
             return None
-        asked = self._studies.ask()
-        # An architecture that is known is answered from its record, never trained again.
-        while asked is not None and asked.architecture_id in self._known:
-            self._tell(self._known[asked.architecture_id], number=asked.number)
-            asked = self._studies.ask()
-        if asked is None:
-            self._space_exhausted = True
-            return None
-        entry = Entry(number=asked.number, candidate=self._space[asked.architecture_id], started_at=datetime.now(UTC))
-        self._entries[name] = entry
-        self._listener.on_start(entry)
+        entry = self._new() if self._pool is None else self._picked(self._pool)
+        if entry is not None:
+            self._entries[name] = entry
+            self._listener.on_start(entry)
         return entry
 
     def report(self, name: str, report: TrialReport) -> None:
@@ -78,19 +98,35 @@ class Book:
         if entry is None or self.closed:
             return
         if entry.last_report is None:
-            self._studies.set_costs(entry.number, self._costs(entry.candidate, report))
+            entry.costs = self._costs(entry.candidate, report)
+            self._studies.set_costs(entry.number, entry.costs)
         for item in entry.hear(report):
             if math.isfinite(item.loss):
                 self._studies.report(entry.number, evaluation=item.index + 1, loss=item.loss)
+        if self._pool is not None:
+            self._pool.changed()
         self._listener.on_evaluation(entry)
 
     def stops(self, name: str) -> bool:
-        """Whether the pruner stops the trial now. The reference is never stopped: every search trains it."""
+        """Whether the trial is to leave its worker now: the pruner stops it for good, or the chooser lets it pause.
+
+        The reference never does: every search trains it.
+        """
         entry = self._entries.get(name)
         if entry is None or self.closed or not entry.evaluations or entry.evaluations[-1].diverged:
             return False
-        if entry.candidate.architecture.id == self._maker.reference_id:
+        if self._is_unstoppable(entry):
             return False
+        if self._pool is not None:
+            is_last = entry.evaluations[-1].step == self._maker.recipe.steps
+            if is_last or not self._pool.is_rung(entry):
+                return False
+            if self._pool.keeps(entry, self._entries.values(), may_start=self._may_start):
+                return False
+            del self._entries[name]
+            self._pool.pause(entry)
+            self._listener.on_pause(entry)
+            return True
         if self._studies.should_stop(entry.number):
             entry.stop_reason = f"stopped by the pruner after evaluation {len(entry.evaluations)}"
         return entry.stop_reason is not None
@@ -106,20 +142,115 @@ class Book:
         entry = self._entries.get(name)
         if entry is None or self.closed:
             return
-        rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed, steps=self._maker.recipe.steps))
-        self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
-        self._tell(rows.record, number=entry.number)
-        self._drop_checkpoint(rows.record)
+        self._record(entry, crashed=crashed)
         del self._entries[name]
-        self.records.append(rows.record)
-        self._known[rows.record.architecture_id] = rows.record
-        self._listener.on_finish(rows.record)
 
     def close(self) -> None:
         """Nothing more is heard; trials in flight wait for the run to be continued."""
         if not self.closed:
             self.closed = True
             self._studies.release()
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether another architecture may be started."""
+        waiting = 0 if self._pool is None else self._pool.waiting
+        num_started = len(self.records) + len(self._entries) + waiting
+        return not self._space_exhausted and num_started < self._max_trials
+
+    def _is_unstoppable(self, entry: Entry) -> bool:
+        return entry.audit or entry.candidate.architecture.id == self._maker.reference_id
+
+    def _new(self) -> Entry | None:
+        """Another architecture; `None` where all have been tried."""
+        asked = self._studies.ask()
+        # An architecture that is known is answered from its record, never trained again.
+        while asked is not None and asked.architecture_id in self._known:
+            self._tell(self._known[asked.architecture_id], number=asked.number)
+            asked = self._studies.ask()
+        # A chooser is told beforehand whether there is anything new.
+        self._space_exhausted = asked is None or (self._pool is not None and self._studies.exhausted)
+        if asked is None:
+            return None
+        return self._entered(asked.number, asked.architecture_id)
+
+    def _entered(self, number: int, architecture_id: str) -> Entry:
+        return Entry(number=number, candidate=self._space[architecture_id], started_at=datetime.now(UTC))
+
+    def _picked(self, pool: Pool) -> Entry | None:
+        """What the chooser gives a free worker. When it has nothing, and nothing runs, pauses have an end."""
+        while not self.ended:
+            work = pool.pick(self._entries.values(), may_start=self._may_start)
+            if work == NEW:
+                work = self._new()
+            elif work is None and not self._entries:
+                self._conclude(pool)
+            elif work is None:
+                return None
+            if isinstance(work, Entry):
+                return work
+        return None
+
+    def _conclude(self, pool: Pool) -> None:
+        """Pauses have an end, for the chooser has no use for any paused trial."""
+        before, audits = self._studies.conclusion, pool.audits()
+        known = () if before is None else before.audits
+        self._studies.conclude(Conclusion(self._max_trials, tuple(sorted({*known, *audits}))))
+        self._end_pauses(pool, audits=audits)
+
+    def _end_pauses(self, pool: Pool, *, audits: Collection[int]) -> None:
+        """The audits go on; all other paused trials were stopped for good."""
+        for number in sorted(pool.paused):
+            entry = pool.paused.pop(number)
+            if number in audits:
+                entry.audit = True
+                pool.first.append(entry)
+            else:
+                num_evaluations = len(entry.evaluations)
+                entry.stop_reason = f"paused by the pruner after evaluation {num_evaluations} and not taken up again"
+                self._hear_again(entry, num_evaluations=num_evaluations)
+                self._record(entry, crashed=False)
+        self._concluded = True
+
+    def _adopt(self, pool: Pool) -> None:
+        """Trials of an earlier part of the run: those at a rung are paused, the others go on first."""
+        losses = defaultdict(list)
+        for row in self._store.evaluations().select(["trial", "loss"]).to_pylist():
+            losses[row["trial"]].append(row["loss"])
+        for record in self.records:
+            pool.settle(record, losses[record.trial])
+        conclusion = self._studies.conclusion
+        for begun in self._studies.begun():
+            entry = self._entered(begun.number, begun.architecture_id)
+            entry.audit = conclusion is not None and begun.number in conclusion.audits
+            self._hear_again(entry, num_evaluations=begun.num_reported)
+            if pool.is_rung(entry) and not self._is_unstoppable(entry):
+                pool.pause(entry)
+            else:
+                pool.first.append(entry)
+            self._studies.go_on(entry.number)
+        self._space_exhausted = self._studies.exhausted
+        if conclusion is not None and conclusion.max_trials >= self._max_trials:
+            # A kill may have come between the conclusion and the last record of a trial that it stopped.
+            self._end_pauses(pool, audits=())
+
+    def _hear_again(self, entry: Entry, *, num_evaluations: int) -> None:
+        """Enter what a trial had reported, from its checkpoint; without one, or without a report, it begins anew."""
+        progress = read_progress(trial_folder(self._checkpoints, entry.number))
+        if progress is not None and num_evaluations:
+            entry.costs = self._costs(entry.candidate, progress)
+            entry.hear(dataclasses.replace(progress, evaluations=progress.evaluations[:num_evaluations]))
+
+    def _record(self, entry: Entry, *, crashed: bool) -> None:
+        rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed, steps=self._maker.recipe.steps))
+        self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
+        self._tell(rows.record, number=entry.number)
+        self._drop_checkpoint(rows.record)
+        self.records.append(rows.record)
+        self._known[rows.record.architecture_id] = rows.record
+        if self._pool is not None:
+            self._pool.settle(rows.record, [item.loss for item in rows.evaluations])
+        self._listener.on_finish(rows.record)
 
     def _mend(self) -> None:
         """After a kill: tell Optuna of trials that were recorded just before it, and let the others wait."""
@@ -164,6 +295,4 @@ class Book:
             "parameters": known.parameters,
             "forward_flops": known.forward_flops,
         }
-        costs = {name: values[name] for name in self._objectives if OBJECTIVES[name].cost}
-        # One that was not measured counts as boundless: it stops nobody who is measured.
-        return {name: math.inf if value is None else float(value) for name, value in costs.items()}
+        return costs_among(self._objectives, values)

@@ -21,6 +21,7 @@ from depthweave.search.cluster import cluster, slots
 from depthweave.search.entry import Listener
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
+from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import SAMPLERS, DistinctSampler
 from depthweave.search.setting import Setting, software
@@ -58,9 +59,12 @@ class SearchResult:
     """Share of the workers' time that went into measuring, training and evaluating; `None` where trials were cut."""
 
 
-def run_search(setting: Setting, store: RunStore, *, address: str | None, progress: Progress) -> SearchResult:
+def run_search(
+    setting: Setting, store: RunStore, *, address: str | None, progress: Progress, chooser: Chooser | None = None
+) -> SearchResult:
     """Run or continue the search of a run folder; at the end front and report stand.
 
+    With a chooser trials pause and go on as it says; without one the spec's Optuna pruner stops them.
     Raises `ValueError` where another search works on the folder, or the cluster does not answer.
     """
     spec = setting.spec
@@ -74,10 +78,12 @@ def run_search(setting: Setting, store: RunStore, *, address: str | None, progre
         with cluster(address):
             fits = slots(cpus_per_trial=spec.resources.cpus_per_trial, gpus_per_trial=spec.resources.gpus_per_trial)
             workers = min(spec.resources.max_concurrent or fits, fits)
-            book = _open_book(setting, store, workers=workers, progress=progress)
-            before, started = len(book.records), time.perf_counter()
+            book = _open_book(setting, store, workers=workers, progress=progress, chooser=chooser)
+            before, paused, started = len(book.records), book.paused, time.perf_counter()
             most = min(spec.search.trials, len(setting.space))
             progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
+            for entry in paused:
+                progress.on_pause(entry)
             ending = run_trials(
                 book, spec=spec, plan=_plan(setting, store), tokens=setting.tokens, on_tick=progress.on_tick
             )
@@ -94,13 +100,13 @@ def run_search(setting: Setting, store: RunStore, *, address: str | None, progre
     new = book.records[before:]
     busy_frac = None
     # Trials of several parts, or cut off in this one, have times that are not this part's.
-    if ending == "done" and new and all(item.attempts == 1 for item in new):
+    if ending == "done" and new and not paused and all(item.attempts == 1 for item in new):
         busy_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in new)
         busy_frac = busy_s / (workers * wall_s)
     return SearchResult(store=store, records=records, ending=ending, wall_s=wall_s, busy_frac=busy_frac)
 
 
-def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener) -> Book:
+def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener, chooser: Chooser | None) -> Book:
     spec = setting.spec
     parameters = Parameters(setting.space)
     studies = Studies(
@@ -133,6 +139,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Lis
         max_trials=spec.search.trials,
         max_concurrent=workers,
         listener=progress,
+        chooser=chooser,
     )
 
 

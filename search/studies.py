@@ -31,8 +31,8 @@ TRIAL = "trial"
 REASON = "reason"
 """User attribute: why a trial was stopped or failed."""
 ARCHITECTURE = "architecture_id"
-AUDITS = "audits"
-"""User attribute of the curves study: numbers of the trials that run to their end as an audit of the pruner."""
+CONCLUSION = "conclusion"
+"""User attribute of the curves study: a `Conclusion`."""
 
 
 class Asked(NamedTuple):
@@ -49,6 +49,15 @@ class Begun(NamedTuple):
     architecture_id: str
     num_reported: int
     """Evaluations that were heard of it."""
+
+
+class Conclusion(NamedTuple):
+    """Pauses have an end: no paused trial goes on any more but the audits."""
+
+    max_trials: int
+    """Of the search that was concluded; one that may have more goes on."""
+    audits: tuple[int, ...]
+    """Numbers of the trials that run to their end as an audit of the pruner, those of earlier conclusions included."""
 
 
 class Studies:
@@ -164,7 +173,7 @@ class Studies:
 
     def go_on(self, number: int) -> None:
         """A waiting trial that was begun before runs, and is not asked for again."""
-        trial = self.trials[number]
+        trial = self._trial(number)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         architecture_id = self._parameters.architecture_id(trial.params)
         if ARCHITECTURE not in trial.user_attrs:
@@ -172,13 +181,14 @@ class Studies:
         self._open_curve(number)
 
     @property
-    def audits(self) -> list[int] | None:
-        """Numbers of the trials that run on as an audit of the pruner; `None` before they were chosen."""
-        return self.curves.user_attrs.get(AUDITS)
+    def conclusion(self) -> Conclusion | None:
+        """The last one; `None` before the first."""
+        values = self.curves.user_attrs.get(CONCLUSION)
+        return None if values is None else Conclusion(values["max_trials"], tuple(values["audits"]))
 
-    def set_audits(self, numbers: Sequence[int]) -> None:
-        """These trials run on as an audit of the pruner, in every later part of the run too."""
-        self.curves.set_user_attr(AUDITS, list(numbers))
+    def conclude(self, conclusion: Conclusion) -> None:
+        """The conclusion is kept, in one line of the journal: it is there whole or not at all."""
+        self.curves.set_user_attr(CONCLUSION, conclusion._asdict())
 
     def release(self) -> None:
         """Let every running trial wait, to be continued: no ghost runs for ever."""
@@ -192,6 +202,10 @@ class Studies:
                 if known and curve_id is not None and self._storage.get_trial(curve_id).state == TrialState.RUNNING:
                     self._storage.set_trial_state_values(curve_id, TrialState.WAITING)
 
+    def _trial(self, number: int) -> FrozenTrial:
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self.objectives._study_id, number)
+        return self._storage.get_trial(trial_id)
+
     def _open_curve(self, number: int) -> None:
         """The companion of a trial that starts or continues."""
         if number in self._curve_ids:
@@ -199,7 +213,7 @@ class Studies:
             if self._storage.get_trial(curve_id).state == TrialState.WAITING:
                 self._storage.set_trial_state_values(curve_id, TrialState.RUNNING)
             return
-        parent = self.objectives.get_trials(deepcopy=False)[number]
+        parent = self._trial(number)
         curve = optuna.create_trial(
             state=TrialState.RUNNING,
             params=parent.params,
@@ -213,7 +227,7 @@ class Studies:
     ) -> None:
         self._open_curve(number)
         curve_id = self._curve_ids[number]
-        trial_id = self.objectives.get_trials(deepcopy=False)[number]._trial_id
+        trial_id = self._trial(number)._trial_id
         # After a crash between the two studies the curve has already ended, and cannot be told again.
         if not self._storage.get_trial(curve_id).state.is_finished():
             if reason is not None:

@@ -17,6 +17,7 @@ from depthweave.search.book import Book
 from depthweave.search.entry import Entry
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
+from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import SAMPLERS, DistinctSampler
 from depthweave.search.studies import Studies
@@ -133,11 +134,15 @@ class Heard:
     """A listener that keeps what it hears."""
 
     started: list[Entry] = field(default_factory=list)
+    paused: list[int] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
     finished: list[Record] = field(default_factory=list)
 
     def on_start(self, entry: Entry) -> None:
         self.started.append(entry)
+
+    def on_pause(self, entry: Entry) -> None:
+        self.paused.append(entry.number)
 
     def on_evaluation(self, entry: Entry) -> None:
         self.evaluated.append(entry.number)
@@ -158,6 +163,7 @@ class Run:
         options: dict[str, Any] | None = None,
         max_trials: int = 100,
         max_concurrent: int = 4,
+        chooser: Chooser | None = None,
     ) -> None:
         self.folder = folder
         self.space: SearchSpace = SPACE
@@ -178,6 +184,7 @@ class Run:
             max_trials=max_trials,
             max_concurrent=max_concurrent,
             listener=self.heard,
+            chooser=chooser,
         )
 
     def start(self, name: str) -> Entry:

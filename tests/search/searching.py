@@ -18,6 +18,7 @@ class Listening:
 
     def __init__(self) -> None:
         self.started: list[int] = []
+        self.paused: list[int] = []
         self.finished: list[Record] = []
         self.num_evaluations = 0
 
@@ -26,6 +27,9 @@ class Listening:
 
     def on_start(self, entry: Entry) -> None:
         self.started.append(entry.number)
+
+    def on_pause(self, entry: Entry) -> None:
+        self.paused.append(entry.number)
 
     def on_evaluation(self, entry: Entry) -> None:
         self.num_evaluations += 1

@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quick
 
-.PHONY: help setup search test slow lint types bench clean
+.PHONY: help setup search test slow lint types bench bench-search clean
 
 help:
 	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
 	@echo "make test     the test suite"
 	@echo "make slow     the long tests too"
 	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
+	@echo "make bench-search  samplers and pruners on tables of finished trainings: runs what is missing"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +48,11 @@ types: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.trial_overhead
 	$(BIN)/python -m benchmarks.paired --table
+
+# One process at a time: a suggestion's time is among what is measured.
+bench-search: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sampler_table
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.connectivity_table
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow.parquet as pq
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 
 from benchmarks.replay import Array, Curves
 from benchmarks.train_connectivity import TABLE, space
@@ -32,7 +32,7 @@ class TableParameters:
 
     def __init__(self, choices: Mapping[str, tuple[Any, ...]], spelled: Mapping[tuple[Any, ...], str]) -> None:
         """`spelled`: id by values in the order of `choices`; of several spellings the first is an id's own."""
-        self.distributions: Mapping[str, BaseDistribution] = {
+        self.distributions: Mapping[str, CategoricalDistribution] = {
             name: CategoricalDistribution(values) for name, values in choices.items()
         }
         self._spelled = spelled
@@ -43,9 +43,7 @@ class TableParameters:
 
     def architecture_id(self, values: Mapping[str, Any]) -> str | None:
         """The row of a value a parameter; `None` where there is none or a value is missing."""
-        if any(name not in values for name in self.distributions):
-            return None
-        return self._spelled.get(tuple(values[name] for name in self.distributions))
+        return self._spelled.get(tuple(values.get(name) for name in self.distributions))
 
     def spelling(self, architecture_id: str) -> dict[str, Any]:
         """A value for each parameter that leads to this row."""
@@ -127,7 +125,7 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
 
 def _restricted(whole: Parameters, *, known: set[str]) -> TableParameters:
     """The space's own parameters; what leads to an architecture that is not known leads nowhere."""
-    choices = {name: cast(CategoricalDistribution, item).choices for name, item in whole.distributions.items()}
+    choices = {name: item.choices for name, item in whole.distributions.items()}
     spelled = {}
     for values in product(*choices.values()):
         found = whole.architecture_id(dict(zip(choices, values, strict=True)))

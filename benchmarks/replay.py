@@ -101,6 +101,8 @@ class Ended(NamedTuple):
     """`audit`: complete, though the chooser would have stopped it."""
     evaluations: int
     """Charged by then, to all trials together."""
+    audit_evaluations: int
+    """Of these, charged to the audit."""
     time_s: float
 
 
@@ -167,6 +169,7 @@ class _Replay:
     exhausted: bool = False
     audited: list[int] = field(default_factory=list)
     evaluations: int = 0
+    audit_evaluations: int = 0
     time_s: float = 0.0
     num_begun: int = 0
 
@@ -237,6 +240,7 @@ class _Replay:
     def _begin(self, number: int) -> None:
         self.standings[number] = self.standings[number]._replace(state="running")
         self.evaluations += 1
+        self.audit_evaluations += number in self.audited
         self.num_begun += 1
         end_s = self.time_s + float(self.curves.evaluation_s_N[self.indices[number]])
         heapq.heappush(self.agenda, (end_s, self.num_begun, number))
@@ -249,4 +253,4 @@ class _Replay:
         if self.stopper is not None:
             self.stopper.ended(standing)
         audit = state == "complete" and number in self.audited
-        return Ended(index, "audit" if audit else state, self.evaluations, self.time_s)
+        return Ended(index, "audit" if audit else state, self.evaluations, self.audit_evaluations, self.time_s)

@@ -139,7 +139,10 @@ def write() -> None:
             "transformer of 12 blocks and 300,000 parameters; memory in bytes; seconds of one CPU thread",
         }
     )
-    pq.write_table(table, TABLE, compression="zstd")
+    # Whole under another name first: workers read the table while it is written.
+    partial = TABLE.with_suffix(".partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(TABLE)
     print(f"{TABLE}: {len(rows)} trainings of {len(by_id)} architectures, {TABLE.stat().st_size:,} bytes")
 
 

@@ -1,4 +1,4 @@
-"""How good a set of tried architectures is, against the front of the whole table; and intervals over repetitions.
+"""How good a set of tried architectures is, against the front of the whole table; and the interval of a median.
 
 Hypervolume ratio: the volume that the tried points dominate over the volume that the table's own front dominates, both
 up to one corner: the worst value of each objective in the table plus a tenth of the distance from its best to its
@@ -19,9 +19,6 @@ import numpy as np
 
 from benchmarks.replay import Array
 from depthweave.reports.front import hypervolume_frac, reference_point
-
-_STUDENT_T = {9: 2.262, 19: 2.093}
-"""Two-sided 95 % points of Student's t by degrees of freedom: 10 and 20 repetitions."""
 
 
 class Yardstick:
@@ -55,26 +52,19 @@ class Yardstick:
         return hypervolume_frac(points_RO, ideal=self._ideal_O, reference=self._reference_O)
 
 
-class Interval(NamedTuple):
-    """A middle and what it lies in with 95 % confidence."""
+class MedianInterval(NamedTuple):
+    """A median, and two of the values that it lies between with 95 % confidence."""
 
-    middle: float
-    low: float
-    high: float
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean and Student's interval; `nan` bounds where the number of values has no row in the table of points."""
-    mean = statistics.fmean(values)
-    point = _STUDENT_T.get(len(values) - 1)
-    half = math.nan if point is None else point * statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
+    median: float
+    low: float | None
+    high: float | None
+    """`None` below six values."""
 
 
-def median_interval(values: Sequence[float]) -> Interval:
-    """Median and the narrowest pair of order statistics that covers the median with 95 %, whatever the distribution.
+def median_interval(values: Sequence[float]) -> MedianInterval:
+    """The median and the narrowest symmetric pair of the values around it, whatever their distribution.
 
-    Infinite values (never reached) are values like others. Below six values no pair covers that much: `nan`.
+    Infinite values (never reached) are values like others.
     """
     ordered, count = sorted(values), len(values)
     middle = statistics.median(ordered)
@@ -86,5 +76,5 @@ def median_interval(values: Sequence[float]) -> Interval:
             break
         rank += 1
     if rank == 0:
-        return Interval(middle, math.nan, math.nan)
-    return Interval(middle, ordered[rank - 1], ordered[count - rank])
+        return MedianInterval(middle, None, None)
+    return MedianInterval(middle, ordered[rank - 1], ordered[count - rank])

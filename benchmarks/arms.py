@@ -1,0 +1,72 @@
+"""Sampler and pruner together, by name: what the connectivity table compares.
+
+Single-metric ASHA is Optuna's asynchronous successive halving, reduction factor 3, which sees the loss alone, as Ray's
+and Syne Tune's schedulers do. `tpe + median` is what Depthweave 0.1 does: the median pruner, asked with the peers
+alone that cost no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.problems import CurveProblem
+from benchmarks.replay import OptunaStopper, Proposer, Stopper
+from depthweave.search.pruners import PRUNERS, make_pruner
+from depthweave.search.pruners.chooser import Chooser
+
+REDUCTION_FACTOR = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """A sampler, and a pruner or a chooser or neither; each made from a problem and a seed."""
+
+    name: str
+    proposer: Callable[[CurveProblem, int], Proposer]
+    stopper: Callable[[CurveProblem, int], Stopper] | None = None
+    chooser: Callable[[CurveProblem, int], Chooser] | None = None
+    missing: str | None = None
+    """What has to be there before it can run."""
+
+
+def sampler(name: str) -> Callable[[CurveProblem, int], Proposer]:
+    """A sampler of contenders.py."""
+
+    def make(problem: CurveProblem, seed: int) -> Proposer:
+        return CONTENDERS[name].make(problem.problem, seed)
+
+    return make
+
+
+def stopping(
+    name: str, *, sampler_name: str, pruner: str, options: Mapping[str, Any] | None = None, fair: bool = False
+) -> Arm:
+    """A sampler with a pruner that stops; `fair`: it sees the peers alone that cost no more."""
+
+    def make(problem: CurveProblem, seed: int) -> Stopper:
+        return OptunaStopper(make_pruner(pruner, options=options or {}), fair=fair)
+
+    missing = None if pruner in PRUNERS else f"the pruner '{pruner}'"
+    return Arm(name=name, proposer=sampler(sampler_name), stopper=make, missing=missing)
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm(name="random", proposer=sampler("random")),
+        Arm(name="tpe", proposer=sampler("tpe")),
+        Arm(name="nsga2", proposer=sampler("nsga2")),
+        stopping(
+            "random + asha",
+            sampler_name="random",
+            pruner="successive_halving",
+            options={"min_resource": 1, "reduction_factor": REDUCTION_FACTOR},
+        ),
+        stopping("random + mo-asha", sampler_name="random", pruner="mo-asha"),
+        stopping("tpe + median", sampler_name="tpe", pruner="median", fair=True),
+    )
+}
+"""In the order of the tables."""

@@ -1,0 +1,222 @@
+"""Sampler and pruner together on the connectivity table: training tokens until nearly all of the front is found.
+
+    python -m benchmarks.connectivity_table                  # runs what is missing, then prints the tables
+    python -m benchmarks.connectivity_table --table          # prints the tables of what is there
+    python -m benchmarks.connectivity_table --seeds 100-104  # choose settings on these, report 0-19
+
+Each seed of the table (train_connectivity.py) is a problem, with two sets of objectives: loss, latency and memory;
+loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
+says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
+trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
+whole table's front, as shares of training everything: the median over the search's seeds and its 95 % interval.
+Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import optuna
+import pyarrow.parquet as pq
+
+from benchmarks.arms import ARMS, Arm
+from benchmarks.cache import Cache, Run, rounded, seed_range
+from benchmarks.problems import CurveProblem, connectivity
+from benchmarks.replay import replay
+from benchmarks.train_connectivity import SEEDS, TABLE
+from benchmarks.yardstick import MedianInterval, Yardstick, median_interval
+
+CACHE = Cache("connectivity_table")
+WORKERS = (1, 4)
+SHARES = (0.95, 0.99)
+COSTS = (("latency", "memory_bytes"), ("latency",))
+STAND_INS = {"latency": "forward_flops", "memory_bytes": "kept_states"}
+"""Columns that are there before anything is measured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What one arm spent on one problem."""
+
+    searches: int
+    spent: tuple[MedianInterval, ...]
+    """Share of the whole table's tokens until each of `SHARES`; infinite where more than half never got there."""
+    spent_in_all: float
+    """Mean share when the search ended, audit included."""
+    audit: float
+    """Mean share that the audit took."""
+    ratio: float
+    """Mean hypervolume ratio then."""
+    kept: float
+    """Mean share of the true front that was trained to its end."""
+
+
+def main() -> None:
+    """Run what is missing and print the tables."""
+    wanted = _arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problems = list(load())
+    chosen = [ARMS[name] for name in wanted.arm or ARMS]
+    if wanted.again:
+        CACHE.forget(lambda kept: kept["arm"] in {item.name for item in chosen})
+    if not wanted.table:
+        for arm in chosen:
+            if arm.missing:
+                print(f"skipped: {arm.name} needs {arm.missing}")
+                continue
+            for item in problems:
+                known = {_key(kept) for kept in CACHE.runs()}
+                for workers in WORKERS:
+                    for seed in wanted.seeds:
+                        if (identity(item), arm.name, workers, seed) not in known:
+                            CACHE.keep(run(arm, problem=item, workers=workers, seed=seed))
+    found = {}
+    for item in problems:
+        for workers in WORKERS:
+            cells = dict(_cells(CACHE.runs(), problem=item, workers=workers, seeds=wanted.seeds))
+            print(table(cells, problem=item, workers=workers))
+            found[f"{item.problem.name}, {workers} workers"] = {
+                name: {str(share): rounded(*spent) for share, spent in zip(SHARES, cell.spent, strict=True)}
+                for name, cell in cells.items()
+            }
+    print(json.dumps({"benchmark": "connectivity_table", "seeds": wanted.seeds, "spent_frac": found}))
+
+
+def load() -> Iterator[CurveProblem]:
+    """The problems that the table allows today."""
+    if not TABLE.exists():
+        raise SystemExit(f"{TABLE} is not there: write it with `python -m benchmarks.train_connectivity --write`")
+    rows = pq.read_table(TABLE)
+    measured = "latency" in rows.column_names and rows["latency"].null_count == 0
+    for seed in SEEDS:
+        if seed in rows["seed"].to_pylist():
+            for costs in COSTS:
+                names = costs if measured else tuple(STAND_INS[name] for name in costs)
+                yield connectivity(seed=seed, costs=names)
+
+
+def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
+    """One search; `growth` holds the evaluations charged when the front grew, and the row that ended there."""
+    yardstick = Yardstick(problem.problem.points_NO)
+    growth: list[tuple[int, int]] = []
+    complete: list[int] = []
+    evaluations = audit = 0
+    for ended in replay(
+        problem.curves,
+        proposer=arm.proposer(problem, seed),
+        num_workers=workers,
+        stopper=None if arm.stopper is None else arm.stopper(problem, seed),
+        chooser=None if arm.chooser is None else arm.chooser(problem, seed),
+    ):
+        evaluations, audit = ended.evaluations, ended.audit_evaluations
+        if ended.state != "stopped":
+            if yardstick.improves(ended.row, on=complete):
+                growth.append((ended.evaluations, ended.row))
+            complete.append(ended.row)
+    return {
+        "table": identity(problem),
+        "problem": problem.problem.name,
+        "arm": arm.name,
+        "workers": workers,
+        "seed": seed,
+        "evaluations": evaluations,
+        "audit": audit,
+        "complete": len(complete),
+        "growth": growth,
+    }
+
+
+def spent_until(share: float, *, search: Run, yardstick: Yardstick) -> float:
+    """Evaluations charged until the front had that share of the hypervolume; infinite where it never had."""
+    rows: list[int] = []
+    for evaluations, row in search["growth"]:
+        rows.append(row)
+        if yardstick.ratio(rows) >= share:
+            return float(evaluations)
+    return math.inf
+
+
+def table(cells: dict[str, Cell], *, problem: CurveProblem, workers: int) -> str:
+    """One row an arm."""
+    size = problem.curves.losses_NE.size
+    rows = [
+        f"\n{problem.problem.name}; {workers} worker{'s' if workers > 1 else ''}; {len(problem.curves.ids)} "
+        f"architectures, all of them {size * problem.tokens:,} tokens, "
+        f"{len(Yardstick(problem.problem.points_NO).front)} on the front\n",
+        "| tokens spent until | searches | "
+        + " | ".join(f"{share:.0%} of the hypervolume" for share in SHARES)
+        + " | in all (audit) | hypervolume then | front kept |",
+        "|---" * (5 + len(SHARES)) + "|",
+    ]
+    for name, cell in cells.items():
+        told = " | ".join(_told(item) for item in cell.spent)
+        rows.append(
+            f"| {name} | {cell.searches} | {told} | {cell.spent_in_all:.1%} ({cell.audit:.1%}) | {cell.ratio:.4f} "
+            f"| {cell.kept:.0%} |"
+        )
+    return "\n".join(rows)
+
+
+def identity(problem: CurveProblem) -> str:
+    """Short hash of everything that a search on the problem can see."""
+    curves = problem.curves
+    told = hashlib.sha256(json.dumps([curves.ids, curves.cost_names]).encode())
+    for values in (curves.losses_NE, curves.costs_NC, curves.evaluation_s_N):
+        told.update(values.tobytes())
+    return told.hexdigest()[:12]
+
+
+def _cells(
+    runs: Sequence[Run], *, problem: CurveProblem, workers: int, seeds: Sequence[int]
+) -> Iterator[tuple[str, Cell]]:
+    yardstick = Yardstick(problem.problem.points_NO)
+    size = problem.curves.losses_NE.size
+    wanted = {(identity(problem), name, workers, seed) for name in ARMS for seed in seeds}
+    for name in ARMS:
+        mine = [item for item in runs if item["arm"] == name and _key(item) in wanted]
+        if not mine:
+            continue
+        spent = [[spent_until(share, search=item, yardstick=yardstick) / size for item in mine] for share in SHARES]
+        found = [[row for _, row in item["growth"]] for item in mine]
+        yield (
+            name,
+            Cell(
+                searches=len(mine),
+                spent=tuple(median_interval(item) for item in spent),
+                spent_in_all=statistics.fmean(item["evaluations"] for item in mine) / size,
+                audit=statistics.fmean(item["audit"] for item in mine) / size,
+                ratio=statistics.fmean(yardstick.ratio(rows) for rows in found),
+                kept=statistics.fmean(yardstick.kept_frac(rows) for rows in found),
+            ),
+        )
+
+
+def _key(run: Run) -> tuple[str, str, int, int]:
+    return run["table"], run["arm"], run["workers"], run["seed"]
+
+
+def _told(found: MedianInterval) -> str:
+    if math.isinf(found.median):
+        return "never"
+    if found.low is None or found.high is None:
+        return f"{found.median:.1%}"
+    return f"{found.median:.1%} [{found.low:.1%}, {'never' if math.isinf(found.high) else f'{found.high:.1%}'}]"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="this one alone; repeatable")
+    parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
+    parser.add_argument("--again", action="store_true", help="run the chosen arms anew, all their searches")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

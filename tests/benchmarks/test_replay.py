@@ -1,0 +1,173 @@
+"""The replay against hands and against Optuna: who ends when, after how much training, and what a pruner is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import optuna
+import pytest
+from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+
+from benchmarks.replay import Curves, Ended, OptunaStopper, replay
+from depthweave.search.pruners.chooser import NEW, Standing
+
+LOSSES = [[3.0, 2.0, 1.0], [4.0, 3.5, 3.4], [3.5, 2.5, 0.5]]
+
+
+class InOrder:
+    """Proposes the rows one after the other and notes what it hears."""
+
+    def __init__(self, num_rows: int) -> None:
+        self._left = list(range(num_rows))
+        self.heard: list[tuple[int, int]] = []
+        self.told: list[tuple[int, bool]] = []
+
+    def ask(self) -> int | None:
+        return self._left.pop(0) if self._left else None
+
+    def hear(self, row: int, losses: Sequence[float]) -> None:
+        self.heard.append((row, len(losses)))
+
+    def tell(self, row: int, values: Sequence[float] | None) -> None:
+        self.told.append((row, values is not None))
+
+
+class StopAfterFirst:
+    """Stops whatever begins with a loss above a level."""
+
+    def should_stop(self, standing: Standing) -> bool:
+        return standing.losses[0] > 3.8
+
+    def ended(self, standing: Standing) -> None:
+        assert standing.state in ("complete", "stopped")
+
+
+class BestFirst:
+    """Everything for one evaluation, then the paused one with the lowest loss to its end; audits the worst."""
+
+    def is_rung(self, evaluation: int) -> bool:
+        return evaluation == 1
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        if may_start:
+            return NEW
+        if any(item.state == "complete" for item in standings):
+            return None
+        paused = [item for item in standings if item.state == "paused"]
+        return min(paused, key=lambda item: item.losses[-1]).number if paused else None
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        return [max(standings, key=lambda item: item.losses[0]).number]
+
+
+class OwnNumber:
+    """Pauses after every evaluation and goes on with the same trial at once."""
+
+    def is_rung(self, evaluation: int) -> bool:
+        return True
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        paused = [item.number for item in standings if item.state == "paused"]
+        if paused:
+            return paused[0]
+        return NEW if may_start else None
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        return []
+
+
+@pytest.fixture
+def curves() -> Curves:
+    return Curves(
+        ids=("a", "b", "c"),
+        losses_NE=np.array(LOSSES),
+        cost_names=("latency",),
+        costs_NC=np.array([[1.0], [2.0], [3.0]]),
+        evaluation_s_N=np.array([1.0, 2.0, 1.0]),
+    )
+
+
+def test_one_worker_takes_one_trial_after_the_other(curves: Curves) -> None:
+    ends = list(replay(curves, proposer=InOrder(3), num_workers=1))
+    assert ends == [Ended(0, "complete", 3, 0, 3.0), Ended(1, "complete", 6, 0, 9.0), Ended(2, "complete", 9, 0, 12.0)]
+
+
+def test_two_workers_are_charged_for_what_runs_beside(curves: Curves) -> None:
+    ends = list(replay(curves, proposer=InOrder(3), num_workers=2))
+    # At 3 s row 0 has had its three evaluations and row 1 has begun its second.
+    assert ends == [Ended(0, "complete", 5, 0, 3.0), Ended(1, "complete", 9, 0, 6.0), Ended(2, "complete", 9, 0, 6.0)]
+
+
+def test_more_workers_than_trials_end_as_well(curves: Curves) -> None:
+    assert {end.row for end in replay(curves, proposer=InOrder(3), num_workers=8)} == {0, 1, 2}
+
+
+def test_stopped_trial_frees_its_worker(curves: Curves) -> None:
+    proposer = InOrder(3)
+    ends = list(replay(curves, proposer=proposer, num_workers=1, stopper=StopAfterFirst()))
+    assert ends == [Ended(0, "complete", 3, 0, 3.0), Ended(1, "stopped", 4, 0, 5.0), Ended(2, "complete", 7, 0, 8.0)]
+    assert proposer.told == [(0, True), (1, False), (2, True)]
+    assert proposer.heard == [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (2, 2), (2, 3)]
+
+
+def test_paused_trials_wait_for_the_choice_and_audits_come_last(curves: Curves) -> None:
+    ends = list(replay(curves, proposer=InOrder(3), num_workers=1, chooser=BestFirst()))
+    # One evaluation each (4 s), the best first loss to its end (2 s), the worst to its end (4 s); row 2 waits for ever.
+    assert ends == [Ended(0, "complete", 5, 0, 6.0), Ended(1, "audit", 7, 2, 10.0), Ended(2, "stopped", 7, 2, 10.0)]
+
+
+def test_chooser_that_never_switches_is_as_none(curves: Curves) -> None:
+    plain = list(replay(curves, proposer=InOrder(3), num_workers=1))
+    assert list(replay(curves, proposer=InOrder(3), num_workers=1, chooser=OwnNumber())) == plain
+
+
+@pytest.mark.parametrize(
+    "pruner", [MedianPruner(n_startup_trials=3), SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)]
+)
+def test_optuna_pruner_stops_what_it_stops_in_an_optuna_loop(pruner: BasePruner) -> None:
+    random = np.random.default_rng(0)
+    losses_NE = np.sort(random.normal(size=(30, 6)) + random.normal(size=(30, 1)), axis=1)[:, ::-1]
+    curves = Curves(
+        ids=tuple(map(str, range(30))),
+        losses_NE=losses_NE,
+        cost_names=(),
+        costs_NC=np.zeros((30, 0)),
+        evaluation_s_N=np.ones(30),
+    )
+
+    def train(trial: optuna.Trial) -> float:
+        for step, loss in enumerate(losses_NE[trial.number], 1):
+            trial.report(loss, step)
+            if step < 6 and trial.should_prune():
+                raise optuna.TrialPruned
+        return float(losses_NE[trial.number, -1])
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(pruner=pruner)
+    study.optimize(train, n_trials=30)
+    wanted = [(item.number, len(item.intermediate_values)) for item in study.trials if item.state == TrialState.PRUNED]
+    assert 3 < len(wanted) < 27
+
+    proposer = InOrder(30)
+    ends = list(replay(curves, proposer=proposer, num_workers=1, stopper=OptunaStopper(pruner, fair=False)))
+    stopped = [end.row for end in ends if end.state == "stopped"]
+    assert [(row, sum(heard == row for heard, _ in proposer.heard)) for row in stopped] == wanted
+
+
+def test_fair_stopper_spares_the_cheapest(curves: Curves) -> None:
+    # Rows come by falling cost, each worse than the ones before: only to unfair eyes is the cheapest hopeless.
+    falling = Curves(
+        ids=curves.ids,
+        losses_NE=np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]),
+        cost_names=curves.cost_names,
+        costs_NC=curves.costs_NC[::-1],
+        evaluation_s_N=curves.evaluation_s_N,
+    )
+    states = {}
+    for fair in (False, True):
+        stopper = OptunaStopper(MedianPruner(n_startup_trials=2, n_warmup_steps=0), fair=fair)
+        states[fair] = [end.state for end in replay(falling, proposer=InOrder(3), num_workers=1, stopper=stopper)]
+    assert states == {False: ["complete", "complete", "stopped"], True: ["complete", "complete", "complete"]}

@@ -16,6 +16,7 @@ from benchmarks.problems import CurveProblem
 from benchmarks.replay import OptunaStopper, Proposer, Stopper
 from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
+from depthweave.search.pruners.pareto import ParetoChooser
 
 REDUCTION_FACTOR = 3
 
@@ -53,9 +54,21 @@ def stopping(
     return Arm(name=name, proposer=sampler(sampler_name), stopper=make, missing=missing)
 
 
+def pausing(name: str, *, sampler_name: str) -> Arm:
+    """A sampler with the chooser `pareto`, as it is by default."""
+
+    def make(problem: CurveProblem, seed: int) -> Chooser:
+        return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed)
+
+    return Arm(name=name, proposer=sampler(sampler_name), chooser=make)
+
+
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
+        pausing("known-cost + pareto", sampler_name="known-cost"),
+        Arm(name="known-cost", proposer=sampler("known-cost")),
+        pausing("random + pareto", sampler_name="random"),
         Arm(name="random", proposer=sampler("random")),
         Arm(name="tpe", proposer=sampler("tpe")),
         Arm(name="nsga2", proposer=sampler("nsga2")),

@@ -21,9 +21,12 @@ from optuna.distributions import CategoricalDistribution
 from benchmarks.replay import Array, Curves
 from benchmarks.train_connectivity import TABLE, space
 from depthweave.search.parameters import Parameters
+from depthweave.search.samplers.candidates import Candidates, categorical, of_space
 
 NASBENCH201_COSTS = ("latency", "model_size")
 """Cost objectives that the table has, in seconds and in millions of parameters."""
+MEASURED = ("latency", "memory_bytes")
+"""Costs of a connectivity problem that a trial tells when it starts, and nothing tells before."""
 Dataset = Literal["cifar10", "cifar100", "imagenet"]
 
 
@@ -60,6 +63,10 @@ class Problem:
     objectives: tuple[str, ...]
     """The first is what training tells, the others are known before."""
     points_NO: Array
+    candidates: Candidates
+    """What a search knows of the rows in advance."""
+    num_evaluations: int | None = None
+    """Of a whole curve; `None` where the first objective comes at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +96,9 @@ def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
         parameters=cast(Parameters, parameters),
         objectives=("error", *costs),
         points_NO=points_NO,
+        candidates=categorical(
+            [parameters.spelling(item) for item in parameters.architecture_ids], costs_NC=points_NO[:, 1:]
+        ),
     )
 
 
@@ -117,9 +127,26 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
             parameters=cast(Parameters, parameters),
             objectives=("loss", *costs),
             points_NO=curves.points_NO,
+            candidates=_known_before(curves),
+            num_evaluations=curves.num_evaluations,
         ),
         curves=curves,
         tokens=chosen[0]["tokens"][0],
+    )
+
+
+def _known_before(curves: Curves) -> Candidates:
+    """The table's rows as a search sees them before any trial: what has to be measured is not known."""
+    whole = Parameters(space())
+    known = of_space(whole, objectives=())
+    rows = [whole.architecture_ids.index(name) for name in curves.ids]
+    is_measured = [name in MEASURED for name in curves.cost_names]
+    return Candidates(
+        parameters=tuple(known.parameters[row] for row in rows),
+        features_NF=known.features_NF[rows],
+        groups_F=known.groups_F,
+        costs_NC=np.where(is_measured, np.nan, curves.costs_NC),
+        hints_NH=known.hints_NH[rows],
     )
 
 

@@ -18,8 +18,9 @@ from benchmarks.sampler_table import ratio_at, run
 from benchmarks.train_connectivity import space
 from benchmarks.yardstick import Yardstick
 from depthweave.search.parameters import Parameters
+from depthweave.search.samplers.candidates import categorical
 
-OURS = ("random", "tpe", "nsga2", "local evolution")
+OURS = ("known-cost", "random", "tpe", "nsga2", "local evolution")
 THERE = [item for item in CONTENDERS.values() if not item.missing]
 
 
@@ -27,13 +28,15 @@ def table(*, num_parameters: int, num_choices: int) -> Problem:
     """Rows near a planted line are best; the first parameter is what they cost."""
     choices = {f"p{item}": tuple(range(num_choices)) for item in range(num_parameters)}
     spelled = {values: "-".join(map(str, values)) for values in product(*choices.values())}
+    parameters = TableParameters(choices, spelled)
     values_NP = np.array(list(spelled))
     loss_N = np.abs(values_NP[:, 1:] - 1).sum(axis=1) + (num_choices - values_NP[:, 0]) / num_choices
     return Problem(
         name="planted",
-        parameters=cast(Parameters, TableParameters(choices, spelled)),
+        parameters=cast(Parameters, parameters),
         objectives=("loss", "cost"),
         points_NO=np.column_stack([loss_N, values_NP[:, 0]]).astype(np.float64),
+        candidates=categorical([parameters.spelling(item) for item in spelled.values()], costs_NC=values_NP[:, :1]),
     )
 
 

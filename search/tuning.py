@@ -62,7 +62,10 @@ class _SearchEnd(BaseException):
 
 
 class _Watch(tune.Callback):
-    """Looks at the clock and the signals between two events, where journal and store are whole."""
+    """Looks at the clock and the signals between two events, where journal and store are whole.
+
+    And it tidies up: a search may have thousands of trials.
+    """
 
     def __init__(self, signalled: threading.Event, *, deadline: float, on_tick: Callable[[], None]) -> None:
         self._signalled, self._deadline, self._on_tick = signalled, deadline, on_tick
@@ -73,6 +76,20 @@ class _Watch(tune.Callback):
         if time.monotonic() > self._deadline:
             raise _SearchEnd("time")
         self._on_tick()
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        _forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        _forget(trial)
+
+
+def _forget(trial: Trial) -> None:
+    """Free what Tune keeps of a trial that ended: its last report, and statistics of every number in all of them."""
+    kept = trial.run_metadata
+    # Not empty: Tune would ask the worker for a first result.
+    kept.last_result = {"done": True}
+    kept.metric_analysis, kept.metric_n_steps = {}, {}
 
 
 @contextmanager

@@ -115,11 +115,8 @@ class Book:
         entry = self._entries.get(name)
         if entry is None or self.closed or not entry.evaluations or entry.evaluations[-1].diverged:
             return False
-        if self._is_unstoppable(entry):
-            return False
         if self._pool is not None:
-            is_last = entry.evaluations[-1].step == self._maker.recipe.steps
-            if is_last or not self._pool.is_rung(entry):
+            if not self._may_pause(entry, self._pool):
                 return False
             if self._pool.keeps(entry, self._entries.values(), may_start=self._may_start):
                 return False
@@ -127,7 +124,7 @@ class Book:
             self._pool.pause(entry)
             self._listener.on_pause(entry)
             return True
-        if self._studies.should_stop(entry.number):
+        if not self._is_reference(entry) and self._studies.should_stop(entry.number):
             entry.stop_reason = f"stopped by the pruner after evaluation {len(entry.evaluations)}"
         return entry.stop_reason is not None
 
@@ -158,8 +155,13 @@ class Book:
         num_started = len(self.records) + len(self._entries) + waiting
         return not self._space_exhausted and num_started < self._max_trials
 
-    def _is_unstoppable(self, entry: Entry) -> bool:
-        return entry.audit or entry.candidate.architecture.id == self._maker.reference_id
+    def _is_reference(self, entry: Entry) -> bool:
+        return entry.candidate.architecture.id == self._maker.reference_id
+
+    def _may_pause(self, entry: Entry, pool: Pool) -> bool:
+        """Whether the trial stands at a rung that counts for it."""
+        is_last = bool(entry.evaluations) and entry.evaluations[-1].step == self._maker.recipe.steps
+        return not is_last and not entry.audit and not self._is_reference(entry) and pool.is_rung(entry)
 
     def _new(self) -> Entry | None:
         """Another architecture; `None` where all have been tried."""
@@ -224,7 +226,7 @@ class Book:
             entry = self._entered(begun.number, begun.architecture_id)
             entry.audit = conclusion is not None and begun.number in conclusion.audits
             self._hear_again(entry, num_evaluations=begun.num_reported)
-            if pool.is_rung(entry) and not self._is_unstoppable(entry):
+            if self._may_pause(entry, pool):
                 pool.pause(entry)
             else:
                 pool.first.append(entry)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import shutil
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from depthweave.reports.confirmation import difference_text, interval_text, why_not_settled
 from depthweave.reports.records import Record, schema_of
 from depthweave.reports.store import RunStore, checkpoint_name
+from depthweave.reports.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
 from depthweave.reports.words import full_name, show
 
 if TYPE_CHECKING:
@@ -39,11 +42,12 @@ _CARD_METRICS = (
 )
 
 
-def export(store: RunStore, record: Record, *, out: str | os.PathLike[str]) -> Path:
+def export(store: RunStore, record: Record, *, out: str | os.PathLike[str], verdict: Verdict | None = None) -> Path:
     """The folder `out` holds the record's model: whole, or not at all.
 
     `architecture.yaml`, `model.safetensors`, `tokenizer.json` where the run has one, `metrics.json` (every column with
-    unit and meaning) and `README.md`. `ValueError`, one line, where `out` holds anything or the weights are absent.
+    unit and meaning) and `README.md`; the last two say the architecture's `verdict` where it has one. `ValueError`,
+    one line, where `out` holds anything or the weights are absent.
     """
     from depthweave.spaces import write_architecture
 
@@ -66,8 +70,8 @@ def export(store: RunStore, record: Record, *, out: str | os.PathLike[str]) -> P
         _check_weights(building / MODEL_FILE, record=record)
         if has_tokenizer:
             store.copy_out(TOKENIZER_FILE, building / TOKENIZER_FILE)
-        (building / "metrics.json").write_text(metrics_json(record), encoding="utf-8")
-        card = model_card(record, run_name=store.info.name, folder=target, has_tokenizer=has_tokenizer)
+        (building / "metrics.json").write_text(metrics_json(record, verdict=verdict), encoding="utf-8")
+        card = model_card(record, run_name=store.info.name, folder=target, has_tokenizer=has_tokenizer, verdict=verdict)
         (building / "README.md").write_text(card, encoding="utf-8")
         building.chmod(0o755)
         if target.exists():
@@ -101,8 +105,8 @@ def architecture_of(record: Record) -> Architecture:
     return architecture
 
 
-def metrics_json(record: Record) -> str:
-    """Every column of the record with its value, unit and meaning."""
+def metrics_json(record: Record, *, verdict: Verdict | None = None) -> str:
+    """Every column of the record with its value, unit and meaning, and those of the verdict where there is one."""
     values: dict[str, Any] = {}
     for field in schema_of(Record):
         value = getattr(record, field.name)
@@ -111,10 +115,16 @@ def metrics_json(record: Record) -> str:
             "unit": field.metadata[b"unit"].decode(),
             "meaning": field.metadata[b"meaning"].decode(),
         }
+    if verdict is not None:
+        for name, value in verdict_values(verdict).items():
+            told = VERDICT_COLUMNS[name]
+            values[name] = {"value": value, "unit": told.unit, "meaning": told.meaning}
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def model_card(record: Record, *, run_name: str, folder: Path, has_tokenizer: bool) -> str:
+def model_card(
+    record: Record, *, run_name: str, folder: Path, has_tokenizer: bool, verdict: Verdict | None = None
+) -> str:
     """The README of an exported folder, Markdown."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -137,7 +147,21 @@ def model_card(record: Record, *, run_name: str, folder: Path, has_tokenizer: bo
         corpus=_corpus_argument(record.corpus),
         has_tokenizer=has_tokenizer,
         tokens=f"{record.tokens:,}",
+        confirmed=None if verdict is None or verdict.loss.num < 2 else _confirmed(verdict),
     )
+
+
+def _confirmed(verdict: Verdict) -> str:
+    """What further seeds say of the architecture, as a sentence."""
+    against, interval = difference_text(verdict)
+    mean = show("perplexity", math.exp(verdict.loss.mean))
+    told = f"{verdict.loss.num} seeds of this architecture have a perplexity of {mean} on average "
+    told += f"(95 % interval {interval_text(verdict)})"
+    if verdict.difference is not None:
+        told += f"; against the plain one of its depth and budget the loss differs by {against} nat/token"
+        told += f" ({interval})" if interval else ""
+    place = "settled" if verdict.settled else f"not settled: {why_not_settled(verdict)}"
+    return f"{told}. Its place on the run's front is {place}."
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from depthweave.reports.pairing import seed_effects
 from depthweave.reports.records import Record
 
 FIRST_CONFIRMATION = 1_000_000
@@ -32,20 +33,24 @@ def averaged(records: Sequence[Record]) -> list[Record]:
     """One complete record an architecture, in the given order; those that are not complete stay as they are.
 
     An architecture with several seeds stands at its mean loss, and at the perplexity of that, the geometric mean of
-    its seeds' perplexities. All else, costs included, is that of its first trial, of the search itself where that was
-    complete. A search's stopped trial is dropped where a confirmation has trained the architecture to the end.
+    its seeds' perplexities. One that lacks some of the run's seeds stands where it would with all, the effects of its
+    own seeds taken out (`pairing`). All else, costs included, is that of its first trial, of the search itself where
+    that was complete. A search's stopped trial is dropped where a confirmation has trained the architecture to the end.
     """
-    trained: dict[str, list[Record]] = defaultdict(list)
+    losses = losses_by_seed(records)
+    if max((len(own) for own in losses.values()), default=0) < 2:
+        return list(records)
+    effects = seed_effects(list(losses.values()))
+    first: dict[str, int] = {}
     for record in sorted(records, key=lambda item: item.trial):
         if record.state == "complete":
-            trained[record.architecture_id].append(record)
+            first.setdefault(record.architecture_id, record.trial)
     kept = []
     for record in records:
-        own = trained.get(record.architecture_id, [])
-        if record.state == "complete":
-            if record is own[0]:
-                kept.append(_mean(own))
-        elif record.state != "pruned" or not own:
+        own = record.architecture_id
+        if record.state == "complete" and first[own] == record.trial:
+            kept.append(_moved(record, [loss - effects.get(seed, 0.0) for seed, loss in losses.get(own, {}).items()]))
+        elif record.state not in ("complete", "pruned") or own not in first:
             kept.append(record)
     return kept
 
@@ -59,14 +64,13 @@ def losses_by_seed(records: Iterable[Record]) -> dict[str, dict[int, float]]:
     return dict(losses)
 
 
-def _mean(own: Sequence[Record]) -> Record:
-    """The first of an architecture's complete records with the losses of all; itself where it is alone."""
-    first = own[0]
-    losses = list(losses_by_seed(own).get(first.architecture_id, {}).values())
-    if len(losses) < 2:
-        return first
+def _moved(record: Record, losses: Sequence[float]) -> Record:
+    """The record at the mean of these losses."""
+    if not losses:
+        return record
     loss = statistics.fmean(losses)
     # Bits per byte are the loss in another unit: the factor is the validation text's, the same for every seed.
-    factor = None if first.bits_per_byte is None or not first.loss else first.bits_per_byte / first.loss
-    bits = None if factor is None else loss * factor
-    return dataclasses.replace(first, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)
+    bits = record.bits_per_byte
+    if bits is not None and record.loss:
+        bits *= loss / record.loss
+    return dataclasses.replace(record, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)

@@ -1,16 +1,14 @@
 """How sure a run is of each architecture's place on the front, once some were trained with several seeds.
 
-The loss of architecture a with seed s is taken as mu_a + c_s + noise, the noise normal with one variance for all: the
-seed's effect c_s (its data order) is common to all architectures of that seed, which is what pairing means. Under flat
-priors the posterior is sampled with a fixed generator, and a latency is drawn from the normal of its own 95 %
+Losses are taken apart into architecture, seed and noise (`pairing`), the noise normal with one variance for all. Under
+flat priors the posterior is sampled with a fixed generator, and a latency is drawn from the normal of its own 95 %
 interval; the probability of standing on the front is the share of draws in which no other architecture dominates. One
 variance for all is an assumption, and the price of saying anything with three seeds. An architecture that has one seed
 takes part with the whole noise of that.
 
 A place is settled where that probability is at least 95 %, over at least three seeds of which none diverged.
 
-Source: the randomised block design, seeds as blocks (Fisher, "The Design of Experiments", 1935); the posterior of a
-linear model under flat priors (Gelman et al., "Bayesian Data Analysis", chapter 14).
+Source: the posterior of a linear model under flat priors (Gelman et al., "Bayesian Data Analysis", chapter 14).
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from depthweave.reports.front import complete, points_of
 from depthweave.reports.intervals import Interval, mean_interval
+from depthweave.reports.pairing import fit_blocks
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import losses_by_seed
 
@@ -63,7 +62,7 @@ class Verdict(NamedTuple):
     """What a run's seeds say of one architecture."""
 
     loss: Interval
-    """Validation loss over its seeds, nat/token."""
+    """Validation loss over its seeds, nat/token; where it lacks some of the run's, as if it had them (`seeds`)."""
     num_diverged: int
     """Seeds with which its training diverged."""
     plain_id: str | None
@@ -122,13 +121,18 @@ def verdicts_of(records: Sequence[Record], *, objectives: Sequence[str]) -> dict
     for point, share in zip(points, shares, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
-            loss=mean_interval(list(losses[own].values())),
+            loss=_at(point, mean_interval(list(losses[own].values()))),
             num_diverged=diverged[own],
             plain_id=None if plain_id == own else plain_id,
             difference=None if plain_id in (own, None) else _difference(losses[own], losses[plain_id]),
             front_probability=share,
         )
     return verdicts
+
+
+def _at(point: Record, over_seeds: Interval) -> Interval:
+    assert point.loss is not None
+    return over_seeds._replace(mean=point.loss)
 
 
 def _difference(mine: Mapping[int, float], plain: Mapping[int, float]) -> Interval | None:
@@ -176,28 +180,15 @@ def _latency_sd(record: Record) -> float:
 
 def _loss_draws(losses: Sequence[Mapping[int, float]], *, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws of the architectures' true losses `[draws, architectures]`, up to what is common to all of a draw."""
-    several = [row for row, own in enumerate(losses) if len(own) > 1]
-    seeds = sorted({seed for row in several for seed in losses[row]})
-    cells = [
-        (place, seeds.index(seed), loss) for place, row in enumerate(several) for seed, loss in losses[row].items()
-    ]
-    observed = np.array([loss for _, _, loss in cells])
-    design = np.zeros((len(cells), len(several) + len(seeds) - 1))
-    for cell, (place, seed, _) in enumerate(cells):
-        design[cell, place] = 1.0
-        if seed:  # the first seed's effect is the zero that the others are counted from
-            design[cell, len(several) + seed - 1] = 1.0
-    if np.linalg.matrix_rank(design) < design.shape[1] or len(cells) == design.shape[1]:
-        # The seeds' effects cannot be told from the architectures' (one architecture alone, say): all is noise.
-        design, seeds = design[:, : len(several)], seeds[:1]
-    fitted, _, _, _ = np.linalg.lstsq(design, observed, rcond=None)
-    residual = float(((observed - design @ fitted) ** 2).sum())
-    sd_N = np.sqrt(residual / rng.chisquare(len(cells) - design.shape[1], size=_NUM_DRAWS))
-    spread = np.linalg.cholesky(np.linalg.inv(design.T @ design))
-    drawn = fitted + sd_N[:, None] * (rng.standard_normal((_NUM_DRAWS, len(fitted))) @ spread.T)
-    effect_of = {seed: drawn[:, len(several) + place - 1] for place, seed in enumerate(seeds) if place}
+    blocks = fit_blocks(losses)
+    assert blocks is not None
+    num = len(blocks.rows)
+    sd_N = np.sqrt(blocks.residual / rng.chisquare(blocks.degrees, size=_NUM_DRAWS))
+    noise_NP = rng.standard_normal((_NUM_DRAWS, len(blocks.fitted)))
+    drawn_NP = blocks.fitted + sd_N[:, None] * (noise_NP @ np.linalg.cholesky(blocks.covariance).T)
+    effect_of = {seed: drawn_NP[:, num + place] for place, seed in enumerate(blocks.seeds[1:])}
     draws = np.empty((_NUM_DRAWS, len(losses)))
-    draws[:, several] = drawn[:, : len(several)]
+    draws[:, blocks.rows] = drawn_NP[:, :num]
     for row, own in enumerate(losses):
         if len(own) == 1:
             ((seed, loss),) = own.items()

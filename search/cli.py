@@ -1,4 +1,4 @@
-"""The command `depthweave`: space, search, show, report, export, train.
+"""The command `depthweave`: space, search, confirm, show, report, export, train.
 
 Errors are one line that says what was given, what is allowed and what to do, with exit code 2; `--debug` adds the
 traceback.
@@ -114,6 +114,18 @@ def search(
     if seed is not None:
         sets.append(f"seed={seed}")
     raise typer.Exit(run(spec, out=out, resume=resume, address=address, overrides=sets))
+
+
+@app.command(epilog="Example: depthweave confirm runs/quick --seeds 5")
+def confirm(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or shared.", show_default=False)],
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds in all; the search's own counts as one.")] = 5,
+    address: Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")] = None,
+) -> None:
+    """Train the front and its plain baselines again with more seeds, and restate it with intervals."""
+    from depthweave.search.commands.confirm import confirm_run
+
+    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address))
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")

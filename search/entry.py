@@ -66,6 +66,19 @@ class Listener(Protocol):
         """A trial ended and is recorded."""
 
 
+class Progress(Listener, Protocol):
+    """A listener that also hears of the run as a whole."""
+
+    def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
+        """Trials are about to start; `records` are those of an earlier part of the run."""
+
+    def on_tick(self) -> None:
+        """Time has passed."""
+
+    def on_phase(self, text: str) -> None:
+        """Something else than trials begins."""
+
+
 class Ledger(Protocol):
     """What Ray's searcher and scheduler ask of whoever keeps the trials: the book of a search, or of a confirmation."""
 

@@ -102,7 +102,7 @@ def check_same_text(store: RunStore, tokens: TokenSet) -> None:
     info = store.info
     if info.corpus_sha256 not in ("", tokens.corpus_sha256):
         raise ValueError(
-            f"--resume: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
+            f"{store.where}: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
             f"{info.corpus_sha256[:12]}: give the same text, or start a new run"
         )
 

@@ -115,6 +115,9 @@ class SearchSettings(_Part):
     """Architectures to try; the search ends before where the space is exhausted."""
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
+    confirm: _Whole | None = Field(default=None, ge=2)
+    """Seeds, the search's own included, that the front's members and their plain baselines are trained with at the
+    end; absent, the one of the search alone. The time budget does not count it."""
     retries: _Whole = Field(default=1, ge=0)
     """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
 
@@ -226,11 +229,12 @@ def to_dict(spec: Spec) -> dict[str, Any]:
 def differences(ours: Spec, theirs: Spec) -> list[str]:
     """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
 
-    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), how many trials run at once and
-    how long they measure; another device or number of threads would mix measurements of two kinds on one front.
+    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), whether it is confirmed
+    (`search.confirm`), how many trials run at once and how long they measure; another device or number of threads would
+    mix measurements of two kinds on one front.
     """
     free = (
-        *("search.trials", "search.time_budget_s", "search.retries"),
+        *("search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
         *("resources.max_concurrent", "resources.measure_limit_s", "name"),
     )
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))

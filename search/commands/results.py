@@ -7,11 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from depthweave.reports.confirmation import why_not_settled
 from depthweave.reports.export import export
 from depthweave.reports.page import write_report
 from depthweave.reports.selection import select as select_record
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_rows, front_table
+from depthweave.reports.verdicts import verdicts_of
 
 
 def show_front(run: str, *, as_json: bool) -> None:
@@ -35,9 +37,15 @@ def make_report(run: str) -> None:
 def export_selected(run: str, *, out: Path, select: str, where: str | None) -> None:
     """Export the selected record and say what it is."""
     store = RunStore.open(run)
-    record = select_record(store.records(), how=select, objectives=store.info.objectives, where=where)
-    export(store, record, out=out)
+    records, objectives = store.records(), store.info.objectives
+    verdicts = verdicts_of(records, objectives=objectives)
+    record = select_record(records, how=select, objectives=objectives, where=where, verdicts=verdicts)
+    verdict = verdicts.get(record.architecture_id)
+    export(store, record, out=out, verdict=verdict)
     print(f"{out}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
+    if verdict is not None and not verdict.settled:
+        none = "" if select.startswith("id:") else "no settled member fits: "
+        print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
     _print_problems(store)
 
 

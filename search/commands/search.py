@@ -8,8 +8,12 @@ from pathlib import Path
 import optuna
 from rich.console import Console
 
+from depthweave.reports.confirmation import settled_sentences
+from depthweave.reports.front import front
+from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table
+from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.progress import LiveProgress, PlainProgress
@@ -51,7 +55,7 @@ def _begun(
         raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
     spec = load_spec(spec_file, overrides=overrides)
     out = Path("runs") / spec.name if out is None else out
-    _check_local(out)
+    check_local(out, named="--out")
     if (out / "run.json").exists():
         raise ValueError(f"{out} already holds a run: continue it with --resume or name another folder with --out")
     setting = prepare(spec, local=local)
@@ -63,31 +67,35 @@ def _resumed(
 ) -> tuple[Setting, RunStore]:
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
-    _check_local(out)
+    check_local(out, named="--out")
     store = RunStore.open(out)
     setting = prepare(spec_to_resume(store, given=spec_file, overrides=overrides), local=local)
     check_same_text(store, setting.tokens)
     return setting, store
 
 
-def _check_local(out: Path) -> None:
+def check_local(out: str | Path, *, named: str) -> None:
+    """Raises `ValueError`, one line, where a run's folder is in object storage; `named` is what named it."""
     if ":/" in str(out):
-        raise ValueError(f"--out {out}: a search writes to a local or shared folder, not to object storage")
+        raise ValueError(f"{named} {out}: a search writes to a local or shared folder, not to object storage")
 
 
 def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
     console.print(front_table(result.records, objectives=objectives))
+    num_trials = len(searched(result.records))
     ended = {
-        "done": f"{len(result.records)} trials",
-        "time": f"{len(result.records)} trials; the time budget is spent: `depthweave search --resume --out {where}`",
-        "interrupted": f"{len(result.records)} trials kept; go on with `depthweave search --resume --out {where}`",
+        "done": f"{num_trials} trials",
+        "time": f"{num_trials} trials; the time budget is spent: `depthweave search --resume --out {where}`",
+        "interrupted": f"{num_trials} trials kept; go on with `depthweave search --resume --out {where}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:
         busy = f", {result.busy_frac:.0%} of the workers' time measuring, training, evaluating"
+    verdicts = verdicts_of(result.records, objectives=objectives)
     lines = [
         f"{ended}; {result.wall_s:.0f} s{busy}",
+        *settled_sentences(front(result.records, objectives=objectives), verdicts=verdicts),
         f"report: {result.store.report_path}",
         f"export: depthweave export {where} --select knee --out exports/knee",
     ]

@@ -1,0 +1,56 @@
+"""`depthweave confirm`: train the front again with more seeds and say what is settled."""
+
+from __future__ import annotations
+
+import optuna
+from rich.console import Console
+
+from depthweave.reports.confirmation import settled_sentences
+from depthweave.reports.front import front
+from depthweave.reports.seeds import confirming
+from depthweave.reports.store import RunStore
+from depthweave.reports.table import front_table
+from depthweave.reports.verdicts import verdicts_of
+from depthweave.search.cluster import check_address
+from depthweave.search.commands.search import INTERRUPTED, check_local
+from depthweave.search.confirmation import check_confirmable
+from depthweave.search.driver import ConfirmationResult, run_confirmation
+from depthweave.search.progress import LiveProgress, PlainProgress
+from depthweave.search.setting import check_same_text, prepare, spec_to_resume
+
+
+def confirm_run(run: str, *, num_seeds: int, address: str | None) -> int:
+    """Confirm, print the restated front, and answer the exit code."""
+    console = Console()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    check_address(address)
+    check_local(run, named="confirm")
+    store = RunStore.open(run)
+    # Before the text is read and Ray started.
+    check_confirmable(store, num_seeds=num_seeds)
+    setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
+    check_same_text(store, setting.tokens)
+    objectives = setting.spec.objectives
+    if console.is_terminal:
+        with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
+            result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=live)
+    else:
+        plain = PlainProgress(console, objectives=objectives)
+        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=plain)
+    _print_result(console, result, num_seeds=num_seeds, objectives=objectives)
+    return INTERRUPTED if result.ending == "interrupted" else 0
+
+
+def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
+    where, records = result.store.where, result.records
+    console.print(front_table(records, objectives=objectives))
+    members = front(records, objectives=objectives)
+    lines = [
+        f"{len(confirming(records))} trainings confirm the front",
+        *settled_sentences(members, verdicts=verdicts_of(records, objectives=objectives)),
+        f"report: {result.store.report_path}",
+    ]
+    if result.ending == "interrupted":
+        lines[0] += f" so far; go on with `depthweave confirm {where} --seeds {num_seeds}`"
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,216 @@
+"""Confirmation of a front: its members and their plain baselines trained again with further seeds, the same for all.
+
+Each has the wanted number of seeds in all, the search's own being one of them. A mean over seeds may let another
+architecture onto the front, which is then confirmed in its turn, until every member of the front has its seeds. What
+is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial number that
+`confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from depthweave.reports.front import complete, front
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import FIRST_CONFIRMATION
+from depthweave.reports.store import RunStore
+from depthweave.reports.words import plural
+from depthweave.search.alone import measure_again
+from depthweave.search.entry import Entry, Listener, Progress
+from depthweave.search.recording import RecordMaker, outcome_of
+from depthweave.search.setting import Setting
+from depthweave.search.trial import TrialPlan, TrialReport, drop_checkpoint, trial_folder
+from depthweave.search.tuning import Ending, run_trials
+from depthweave.spaces.space import Candidate, SearchSpace
+
+PLAN_FILE = "confirmation.json"
+MIN_SEEDS = 2
+"""With fewer there is nothing to confirm by."""
+
+
+class Training(NamedTuple):
+    """One architecture with one seed, and the number of its trial."""
+
+    trial: int
+    architecture_id: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What trainings are made and recorded with; the driver's."""
+
+    plan: TrialPlan
+    maker: RecordMaker
+    workers: int
+    """Trainings at once."""
+
+
+def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
+    """Raises `ValueError`, one line, where the run has no front or there are too few seeds to confirm it by."""
+    if num_seeds < MIN_SEEDS:
+        raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed counts as one")
+    if not front(store.records(), objectives=store.info.objectives):
+        raise ValueError(
+            f"{store.where} has no front to confirm: no trial is complete with every objective; go on with "
+            f"`depthweave search --resume --out {store.where}`"
+        )
+
+
+def confirm_front(setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress) -> Ending:
+    """On the connected cluster: every member of the front has `num_seeds` seeds, and was then measured alone."""
+    measured: set[str] = set()
+    while True:
+        records = store.records()
+        targets = _targets(setting, records)
+        seeds = range(setting.spec.seed, setting.spec.seed + num_seeds)
+        trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
+        if trainings:
+            ending = _train(setting, store, trainings, records=records, means=means, progress=progress)
+            if ending != "done":
+                return ending
+            continue
+        if "latency" not in setting.spec.objectives or measured.issuperset(targets):
+            return "done"
+        points = complete(records, objectives=["perplexity"])
+        numbers = {item.trial for item in points if item.architecture_id in targets}
+        chosen = [item for item in records if item.trial in numbers]
+        if not measure_again(setting, store, chosen, progress=progress):
+            return "done"
+        measured.update(targets)
+
+
+def _targets(setting: Setting, records: Sequence[Record]) -> list[str]:
+    """Ids of the front's members and of the plain architectures of their depths and budgets."""
+    targets: dict[str, None] = {}
+    for member in front(records, objectives=setting.spec.objectives):
+        targets[member.architecture_id] = None
+        candidate = setting.space[member.architecture_id]
+        try:
+            plain = setting.space.plain(depth=candidate.architecture.depth, budget=candidate.budget)
+        except ValueError:
+            continue  # no plain architecture meets the budget
+        targets[plain.architecture.id] = None
+    return list(targets)
+
+
+def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range) -> list[tuple[str, int]]:
+    """Architectures and seeds without a record, seed by seed: an interrupted confirmation then is still paired.
+
+    A trial that the search stopped is no record of its seed: a baseline may be among them.
+    """
+    recorded = {(item.architecture_id, item.seed) for item in records if item.state != "pruned"}
+    return [(key, seed) for seed in seeds for key in targets if (key, seed) not in recorded]
+
+
+def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means) -> list[Training]:
+    """The trainings with their trial numbers, which are on disk before any of them begins."""
+    plan = _read_plan(store)
+    known = {(item.architecture_id, item.seed): item for item in plan}
+    new = [key for key in wanted if key not in known]
+    if new:
+        taken = [item.trial for item in plan] + [item.trial for item in store.records()]
+        first = max([FIRST_CONFIRMATION - 1, *taken]) + 1
+        for number, (architecture_id, seed) in enumerate(new, first):
+            # Without a plan there is nobody whose checkpoint this could be.
+            drop_checkpoint(trial_folder(means.plan.checkpoints, number), keep_weights=False)
+            known[architecture_id, seed] = Training(number, architecture_id, seed)
+        values = [item._asdict() for item in sorted(known.values())]
+        store.write_bytes(PLAN_FILE, json.dumps(values, indent=1).encode())
+    return [known[key] for key in wanted]
+
+
+def _read_plan(store: RunStore) -> list[Training]:
+    if not store.has_file(PLAN_FILE):
+        return []
+    try:
+        return [Training(**item) for item in json.loads(store.read_bytes(PLAN_FILE))]
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{store.where}/{PLAN_FILE}: cannot be read ({error}); delete it, and trainings in flight begin anew"
+        ) from None
+
+
+def _train(
+    setting: Setting,
+    store: RunStore,
+    trainings: list[Training],
+    *,
+    records: list[Record],
+    means: Means,
+    progress: Progress,
+) -> Ending:
+    architectures = plural(len({item.architecture_id for item in trainings}), "architecture")
+    progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=means.workers)
+    progress.on_phase(f"confirming the front: {architectures}, {plural(len(trainings), 'further training')}")
+    book = ConfirmationBook(trainings, store=store, space=setting.space, means=means, listener=progress)
+    # The time budget is the search's.
+    spec = setting.spec.model_copy(update={"search": setting.spec.search.model_copy(update={"time_budget_s": None})})
+    return run_trials(book, spec=spec, plan=means.plan, tokens=setting.tokens, on_tick=progress.on_tick)
+
+
+class ConfirmationBook:
+    """Trainings to be made and in flight, by the name that the executor gave them; what ends is recorded."""
+
+    def __init__(
+        self, trainings: Sequence[Training], *, store: RunStore, space: SearchSpace, means: Means, listener: Listener
+    ) -> None:
+        self._waiting = list(trainings)
+        self._store, self._space, self._means, self._listener = store, space, means, listener
+        self._entries: dict[str, Entry] = {}
+        self._closed = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further training will be asked for."""
+        return not self._waiting
+
+    def next(self, name: str) -> Entry | None:
+        """The next training; `None` where none is left or as many run as may."""
+        if self._closed or self.ended or len(self._entries) >= self._means.workers:
+            return None
+        training = self._waiting.pop(0)
+        candidate: Candidate = self._space[training.architecture_id]
+        entry = Entry(number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed)
+        self._entries[name] = entry
+        self._listener.on_start(entry)
+        return entry
+
+    def report(self, name: str, report: TrialReport) -> None:
+        """Enter a training's new evaluations."""
+        if name in self._entries and not self._closed:
+            self._entries[name].hear(report)
+            self._listener.on_evaluation(self._entries[name])
+
+    def stops(self, name: str) -> bool:
+        """Never: a loss counts at its end alone."""
+        return False
+
+    def fail(self, name: str, error: str) -> None:
+        """Remember why a training crashed; it may be tried again."""
+        if name in self._entries:
+            self._entries[name].error = error
+            self._entries[name].crashes += 1
+
+    def finish(self, name: str, *, crashed: bool) -> None:
+        """The training ended: record it."""
+        if name not in self._entries or self._closed:
+            return
+        entry, maker = self._entries.pop(name), self._means.maker
+        recipe = maker.recipe if entry.seed is None else dataclasses.replace(maker.recipe, seed=entry.seed)
+        outcome = outcome_of(entry, crashed=crashed, steps=recipe.steps)
+        rows = dataclasses.replace(maker, recipe=recipe).rows(entry, outcome=outcome)
+        self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
+        folder = trial_folder(Path(self._means.plan.checkpoints), entry.number)
+        drop_checkpoint(folder, keep_weights=rows.record.state == "complete")
+        self._listener.on_finish(rows.record)
+
+    def close(self) -> None:
+        """Nothing more is heard; trainings in flight go on when the confirmation is called again."""
+        self._closed = True

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
@@ -22,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
-from depthweave.search.samplers.distinct import DistinctSampler, fixed_params_of
+from depthweave.search.samplers.distinct import fixed_params_of, untried_of
 
 OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
@@ -68,7 +69,7 @@ class Studies:
         journal: Path,
         *,
         objectives: Sequence[str],
-        sampler: DistinctSampler,
+        sampler: BaseSampler,
         pruner: BasePruner,
         parameters: Parameters,
     ) -> None:
@@ -77,7 +78,7 @@ class Studies:
         # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
         Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-        self._parameters, self._sampler, self._pruner = parameters, sampler, pruner
+        self._parameters, self._pruner = parameters, pruner
         self.objectives = optuna.create_study(
             study_name=OBJECTIVES_STUDY,
             storage=storage,
@@ -116,7 +117,7 @@ class Studies:
     def exhausted(self) -> bool:
         """Whether nothing waits and every architecture has been tried."""
         waiting = any(item.state == TrialState.WAITING for item in self.trials)
-        return not waiting and not self._sampler.untried(self.objectives)
+        return not waiting and not untried_of(self.objectives, parameters=self._parameters)
 
     def ask(self) -> Asked | None:
         """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""

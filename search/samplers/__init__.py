@@ -1,45 +1,78 @@
-"""Which architecture to try next: Optuna samplers by name, none of which proposes one twice."""
+"""Which architecture to try next: samplers by name, none of which proposes one twice."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from depthweave.search.samplers.distinct import DistinctSampler
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.search.parameters import Parameters
+from depthweave.search.samplers.candidates import Candidates, categorical, of_space
+from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
+from depthweave.search.samplers.known_cost import KnownCostSampler
 
-MakeSampler = Callable[[int], BaseSampler]
-"""Makes an Optuna sampler from a seed."""
-
-
-def _tpe(seed: int) -> BaseSampler:
+OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler] | None] = {
     # Multivariate: the univariate default repeats itself in half of its proposals on a finite space.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, n_startup_trials=8)
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=8),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "gp": lambda seed: GPSampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "grid": None,
+}
+"""Optuna's, made from a seed; `grid` has none of its own, and takes the space in its order, once."""
 
-
-def _nsga2(seed: int) -> BaseSampler:
-    return NSGAIISampler(seed=seed, population_size=20)
-
-
-def _random(seed: int) -> BaseSampler:
-    return RandomSampler(seed=seed)
-
-
-SAMPLERS: dict[str, MakeSampler | None] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random, "grid": None}
-"""`grid` has no sampler of its own: `DistinctSampler` then takes the space in its order."""
+SAMPLERS = ("known-cost", *OPTUNA_SAMPLERS)
 
 
 def check_sampler(name: str) -> str:
-    """The name, where it is known; `ValueError` names the nearest known one."""
+    """The name, where it is known and can be had; `ValueError` names the nearest known one."""
     if name not in SAMPLERS:
         near = get_close_matches(name, SAMPLERS, n=1, cutoff=0.0)
         raise ValueError(f"sampler '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(SAMPLERS)}")
+    if name == "gp" and find_spec("scipy") is None:
+        raise ValueError("sampler 'gp' needs scipy: install it, or take known-cost")
     return name
 
 
-__all__ = ["SAMPLERS", "DistinctSampler", "MakeSampler", "check_sampler"]
+def make_sampler(name: str, *, parameters: Parameters, objectives: Sequence[str], seed: int) -> BaseSampler:
+    """The sampler of that name over a search space; `ValueError` as of `check_sampler`."""
+    if check_sampler(name) == "known-cost":
+        candidates = of_space(parameters, objectives=objectives)
+        losses = [place for place, item in enumerate(objectives) if not OBJECTIVES[item].cost]
+        return KnownCostSampler(candidates, seed=seed, loss=losses[0])
+    return distinct(name, parameters=parameters, seed=seed)
+
+
+def distinct(name: str, *, parameters: Parameters, seed: int) -> DistinctSampler:
+    """One of Optuna's by name, without repeats."""
+    make = OPTUNA_SAMPLERS[name]
+    if make is None:
+        return DistinctSampler(parameters, make=None, seed=seed)
+
+    def quietly(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return make(seed)
+
+    # A Gaussian process draws the same again, after seconds.
+    max_draws = 1 if name == "gp" else MAX_DRAWS
+    return DistinctSampler(parameters, make=quietly, seed=seed, max_draws=max_draws)
+
+
+__all__ = [
+    "OPTUNA_SAMPLERS",
+    "SAMPLERS",
+    "Candidates",
+    "DistinctSampler",
+    "KnownCostSampler",
+    "categorical",
+    "check_sampler",
+    "distinct",
+    "make_sampler",
+    "of_space",
+]

@@ -30,17 +30,19 @@ class DistinctSampler(BaseSampler):
 
     The inner sampler is made anew for each trial from the run's seed and the trial's number: what it proposes depends
     on the study alone, and a resumed search goes on as an uninterrupted one would have. Without an inner sampler the
-    space is taken in its own order. Raises `RuntimeError` where nothing is left: ask `untried` first.
+    space is taken in its own order. Raises `RuntimeError` where nothing is left: ask `untried_of` first.
     """
 
-    def __init__(self, parameters: Parameters, *, make: Callable[[int], BaseSampler] | None, seed: int) -> None:
-        self._parameters, self._make, self._seed = parameters, make, seed
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        make: Callable[[int], BaseSampler] | None,
+        seed: int,
+        max_draws: int = MAX_DRAWS,
+    ) -> None:
+        self._parameters, self._make, self._seed, self._max_draws = parameters, make, seed, max_draws
         self._inner: BaseSampler = RandomSampler(seed=seed) if make is None else make(seed)
-
-    def untried(self, study: Study) -> list[str]:
-        """Ids of the architectures, in the space's order, that no trial has, whatever became of it."""
-        tried = {self._parameters.architecture_id(params_of(item)) for item in study.get_trials(deepcopy=False)}
-        return [item for item in self._parameters.architecture_ids if item not in tried]
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._parameters.distributions)
@@ -50,7 +52,7 @@ class DistinctSampler(BaseSampler):
     ) -> dict[str, Any]:
         if params_of(trial):  # enqueued, or continued: its architecture is known
             return {}
-        untried = self.untried(study)
+        untried = untried_of(study, parameters=self._parameters)
         if not untried:
             raise RuntimeError("DistinctSampler: every architecture of the space has been tried")
         if self._make is None:
@@ -58,7 +60,7 @@ class DistinctSampler(BaseSampler):
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
         self._inner = self._make(seed)
         wanted = set(untried)
-        for _ in range(MAX_DRAWS):
+        for _ in range(self._max_draws):
             proposal = self._draw(study, trial)
             if self._parameters.architecture_id(proposal) in wanted:
                 return proposal
@@ -88,6 +90,12 @@ class DistinctSampler(BaseSampler):
         spelled = [self._parameters.spelling(item) for item in untried]
         common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in spelled])
         return spelled[int(rng.choice(np.flatnonzero(common == common.max())))]
+
+
+def untried_of(study: Study, *, parameters: Parameters) -> list[str]:
+    """Ids of the architectures, in the space's order, that no trial has, whatever became of it."""
+    tried = {parameters.architecture_id(params_of(item)) for item in study.get_trials(deepcopy=False)}
+    return [item for item in parameters.architecture_ids if item not in tried]
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.recording import RecordMaker
-from depthweave.search.samplers import SAMPLERS, DistinctSampler
+from depthweave.search.samplers import make_sampler
 from depthweave.search.studies import Studies
 from depthweave.search.trial import TrialReport
 from depthweave.spaces.decoder import ConnectionWeight
@@ -50,7 +50,7 @@ def open_studies(folder: Path, *, sampler: str = "tpe", pruner: str = "none", **
     return Studies(
         folder / "study.journal",
         objectives=OBJECTIVES,
-        sampler=DistinctSampler(parameters, make=SAMPLERS[sampler], seed=1),
+        sampler=make_sampler(sampler, parameters=parameters, objectives=OBJECTIVES, seed=1),
         pruner=make_pruner(pruner, options=options),
         parameters=parameters,
     )

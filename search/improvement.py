@@ -1,0 +1,130 @@
+"""Expected hypervolume improvement where every cost is known and the loss alone is uncertain: a closed form.
+
+The front's costs cut the cost space into boxes, and in a box the least loss to be had is that of one front member. A
+candidate improves on a box in so far as the box costs no less than it does, so its expected hypervolume improvement
+is the sum over front members of a volume, known exactly, times the expected improvement over that member's loss. With
+one cost the boxes are segments. Samplers and pruners use the same function.
+
+Axes: N candidates, F front members, C costs, L levels of loss (the members' and the reference's).
+
+Source: the sum over cells is Emmerich, Giannakoglou and Naujoks (2006), doi 10.1109/TEVC.2005.859463, section IV, with
+all objectives but one deterministic; expected improvement is Jones, Schonlau and Welch (1998), equation 15.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+_MAX_CELLS = 4_000_000
+"""Of levels times boxes; above it a front's costs are thinned, which three costs and more need."""
+
+
+def hypervolume_improvement(
+    improvement: Callable[[FloatArray], FloatArray],
+    costs_NC: FloatArray,
+    *,
+    front_losses_F: FloatArray,
+    front_costs_FC: FloatArray,
+    reference_O: FloatArray,
+) -> FloatArray:
+    """Expected hypervolume `[N]` that each candidate alone adds to the front.
+
+    `improvement` gives for levels `[L]` how far `[N, L]` below each the candidates' losses lie in expectation.
+    `reference_O` is the corner that volumes are counted from, the loss first; everything is minimised.
+    """
+    levels_L, volumes_NL = _volumes(
+        costs_NC, front_losses_F=front_losses_F, front_costs_FC=front_costs_FC, reference_O=reference_O
+    )
+    return np.asarray((volumes_NL * improvement(levels_L)).sum(axis=1))
+
+
+def normal_improvement(mean_N: FloatArray, sd_N: FloatArray, levels_L: FloatArray) -> FloatArray:
+    """How far below each level a normal loss lies in expectation, `[N, L]`."""
+    gap_NL = levels_L - mean_N[:, None]
+    sd_N1 = np.maximum(sd_N[:, None], 1e-12)
+    z_NL = gap_NL / sd_N1
+    density_NL = np.exp(-0.5 * z_NL * z_NL) / math.sqrt(2.0 * math.pi)
+    return np.asarray(np.maximum(gap_NL * normal_cdf(z_NL) + sd_N1 * density_NL, 0.0))
+
+
+def lognormal_improvement(mean_N: FloatArray, sd_N: FloatArray, levels_L: FloatArray) -> FloatArray:
+    """The same for a loss whose logarithm has that mean and standard deviation; levels above 0."""
+    sd_N1 = np.maximum(sd_N[:, None], 1e-12)
+    z_NL = (np.log(np.maximum(levels_L, 1e-300)) - mean_N[:, None]) / sd_N1
+    below_NL = np.exp(mean_N[:, None] + 0.5 * sd_N1**2) * normal_cdf(z_NL - sd_N1)
+    return np.asarray(np.maximum(levels_L * normal_cdf(z_NL) - below_NL, 0.0))
+
+
+def normal_cdf(z: FloatArray) -> FloatArray:
+    """Probability of a standard normal value below `z`; numpy has no error function, torch is there anyway."""
+    return np.asarray(torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(z, dtype=np.float64))).numpy())
+
+
+def _volumes(
+    costs_NC: FloatArray, *, front_losses_F: FloatArray, front_costs_FC: FloatArray, reference_O: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Levels `[L]`, and for each candidate the volume `[N, L]` of dearer cost where a level is the least to be had.
+
+    Within a box the volume is linear in each cost, so that interpolating between the boxes' corners is exact.
+    """
+    levels_L = np.unique(np.append(np.minimum(front_losses_F, reference_O[0]), reference_O[0]))
+    edges_C = _edges(costs_NC, front_costs_FC, reference_O[1:], num_levels=len(levels_L))
+    shape = tuple(len(edges) - 1 for edges in edges_C)
+    corners = np.meshgrid(*(edges[:-1] for edges in edges_C), indexing="ij")
+    best = np.full(shape, reference_O[0])
+    for loss, costs_C in zip(front_losses_F, front_costs_FC, strict=True):
+        there = np.logical_and.reduce([corner >= cost for corner, cost in zip(corners, costs_C, strict=True)])
+        np.minimum(best, loss, out=best, where=there)
+    sizes = np.ones(shape)
+    for axis, edges in enumerate(edges_C):
+        sizes *= np.diff(edges).reshape([-1 if other == axis else 1 for other in range(len(shape))])
+    table = np.where(best == levels_L.reshape(-1, *[1] * len(shape)), sizes, 0.0)
+    for axis in range(1, table.ndim):
+        # From each corner to the far end; nothing lies beyond that.
+        table = np.flip(np.cumsum(np.flip(table, axis), axis=axis), axis)
+        table = np.concatenate([table, np.zeros_like(np.take(table, [0], axis=axis))], axis=axis)
+    return levels_L, _interpolated(table, edges_C, costs_NC)
+
+
+def _edges(
+    costs_NC: FloatArray, front_costs_FC: FloatArray, worst_C: FloatArray, *, num_levels: int
+) -> list[FloatArray]:
+    num_costs = costs_NC.shape[1]
+    most = max(2, int((_MAX_CELLS / num_levels) ** (1.0 / max(1, num_costs))) - 2)
+    found = []
+    for axis in range(num_costs):
+        inner = np.unique(front_costs_FC[:, axis])
+        if len(inner) > most:
+            inner = inner[np.unique(np.linspace(0, len(inner) - 1, most).round().astype(int))]
+        least = min(float(costs_NC[:, axis].min()), float(inner.min(initial=np.inf)))
+        edges = np.unique(np.concatenate([[least], inner, [worst_C[axis]]]))
+        edges = edges[edges <= worst_C[axis]]
+        # A candidate beyond the reference has nothing to add; one edge alone would be no box.
+        found.append(edges if len(edges) > 1 else np.array([worst_C[axis] - 1.0, worst_C[axis]]))
+    return found
+
+
+def _interpolated(table: FloatArray, edges_C: list[FloatArray], costs_NC: FloatArray) -> FloatArray:
+    cells, shares = [], []
+    for axis, edges in enumerate(edges_C):
+        cost_N = np.clip(costs_NC[:, axis], edges[0], edges[-1])
+        cell_N = np.clip(np.searchsorted(edges, cost_N, side="right") - 1, 0, len(edges) - 2)
+        cells.append(cell_N)
+        shares.append((cost_N - edges[cell_N]) / (edges[cell_N + 1] - edges[cell_N]))
+    volumes_LN = np.zeros((len(table), len(costs_NC)))
+    for corner in product((0, 1), repeat=len(edges_C)):
+        weight_N = np.ones(len(costs_NC))
+        for share_N, end in zip(shares, corner, strict=True):
+            weight_N = weight_N * (share_N if end else 1.0 - share_N)
+        at = table[(slice(None), *(cell + end for cell, end in zip(cells, corner, strict=True)))]
+        # Without costs there is one box, the same for all.
+        volumes_LN += weight_N * at.reshape(len(table), -1)
+    return np.asarray(volumes_LN.T)

@@ -1,0 +1,128 @@
+"""The finite set that a sampler chooses from: each candidate's parameters, encoding and known costs.
+
+The encoding of an architecture is what a kernel can compare: the fusion as a category, sizes on a logarithmic scale,
+and the wiring itself, as the share of possible connections in each cell of a coarse grid of site against source.
+
+Axes: N candidates, F feature columns, C cost objectives, H hints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
+
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.search.parameters import Parameters
+from depthweave.spaces.costs import costs_of
+from depthweave.spaces.space import Candidate
+
+FloatArray = NDArray[np.float64]
+
+_GRID = 3
+"""The wiring is compared on so many thirds of the depth, by site and by source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """N candidates; arrays are not to be written to."""
+
+    distributions: Mapping[str, CategoricalDistribution]
+    """The Optuna parameters, all categories."""
+    parameters: tuple[Mapping[str, Any], ...]
+    """A value for each of them."""
+    features_NF: FloatArray
+    """Columns of about unit spread; a category is a column a choice, `sqrt(0.5)` where it holds."""
+    groups_F: NDArray[np.intp]
+    """The group of each column, from 0; a group shares one length scale."""
+    costs_NC: FloatArray
+    """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
+    hints_NH: FloatArray
+    """Positive quantities known in advance that such costs follow, such as floating-point operations."""
+
+    def __post_init__(self) -> None:
+        size = len(self.parameters)
+        for name in ("features_NF", "costs_NC", "hints_NH"):
+            if getattr(self, name).shape[0] != size:
+                raise ValueError(f"Candidates.{name} has {getattr(self, name).shape[0]} rows for {size} candidates")
+        if len(self.groups_F) != self.features_NF.shape[1]:
+            raise ValueError(f"Candidates.groups_F names {len(self.groups_F)} of {self.features_NF.shape[1]} columns")
+
+
+def categorical(
+    parameters: Sequence[Mapping[str, Any]],
+    *,
+    distributions: Mapping[str, CategoricalDistribution],
+    costs_NC: FloatArray,
+) -> Candidates:
+    """Candidates of which nothing more is known than their parameters and their costs."""
+    columns = [_one_hot([item[name] for item in parameters], known.choices) for name, known in distributions.items()]
+    groups = [group for group, known in enumerate(distributions.values()) for _ in known.choices]
+    return Candidates(
+        distributions=distributions,
+        parameters=tuple(parameters),
+        features_NF=np.concatenate(columns, axis=1),
+        groups_F=np.array(groups, dtype=np.intp),
+        costs_NC=np.asarray(costs_NC, dtype=np.float64),
+        hints_NH=np.ones((len(parameters), 0)),
+    )
+
+
+def of_space(parameters: Parameters, *, objectives: Sequence[str]) -> Candidates:
+    """The architectures of a search space; costs that follow from the architecture are known, measured ones are not."""
+    items = [parameters.space[item] for item in parameters.architecture_ids]
+    known = [costs_of(item.architecture) for item in items]
+    costs = {
+        "parameters": np.array([item.parameters for item in known], dtype=np.float64),
+        "forward_flops": np.array([item.forward_flops for item in known], dtype=np.float64),
+    }
+    unknown = np.full(len(items), np.nan)
+    names = [name for name in objectives if OBJECTIVES[name].cost]
+    kept = [item.kept_states * candidate.architecture.width for item, candidate in zip(known, items, strict=True)]
+    depths = [item.architecture.depth for item in items]
+    connections = [1 + item.architecture.wiring.num_connections for item in items]
+    groups = [
+        _one_hot([item.architecture.fusion for item in items], parameters.distributions["fusion"].choices),
+        _logarithm(depths),
+        _logarithm([item.budget for item in items]),
+        _logarithm([item.architecture.feed_forward / item.architecture.width for item in items]),
+        _logarithm(connections),
+        _logarithm([1 if item.pattern is None else item.pattern.dilation for item in items]),
+        _logarithm([2 * item.architecture.depth if item.pattern is None else item.pattern.period for item in items]),
+        np.stack([_wiring_grid(item) for item in items]),
+    ]
+    return Candidates(
+        distributions=parameters.distributions,
+        parameters=tuple(parameters.spelling(item) for item in parameters.architecture_ids),
+        features_NF=np.concatenate(groups, axis=1),
+        groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
+        costs_NC=np.stack([costs.get(name, unknown) for name in names], axis=1) if names else np.ones((len(items), 0)),
+        hints_NH=np.stack([costs["forward_flops"], np.array(kept), np.array(depths), np.array(connections)], axis=1),
+    )
+
+
+def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
+    # Two different choices are then at a squared distance of 1.
+    return np.array([[value == choice for choice in choices] for value in values], dtype=np.float64) * np.sqrt(0.5)
+
+
+def _logarithm(values: Sequence[float]) -> FloatArray:
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
+
+
+def _wiring_grid(item: Candidate) -> FloatArray:
+    """Of the connections that each cell could hold, the share that is there; the root evens out small shares."""
+    depth = item.architecture.depth
+    there, possible = np.zeros((_GRID, _GRID)), np.zeros((_GRID, _GRID))
+    wired = {(site.block, source) for site in item.architecture.wiring for source in site.sources}
+    for block in range(1, depth + 1):
+        for source in range(block + 1):
+            cell = (block - 1) * _GRID // depth, source * _GRID // (depth + 1)
+            possible[cell] += 1
+            there[cell] += (block, source) in wired
+    return np.asarray(np.sqrt(there / np.maximum(possible, 1.0))).ravel()

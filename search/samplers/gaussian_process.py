@@ -1,0 +1,188 @@
+"""A Gaussian process over encoded candidates: one length scale a group of columns, fitted to the marginal likelihood.
+
+Small on purpose: a search has tens to hundreds of records, and a suggestion has milliseconds. numpy alone, where a
+library would bring an optimiser, a tensor type and seconds of import.
+
+Axes: N candidates, M records, F feature columns, G groups of columns.
+
+Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning: equations 2.25, 2.26 and 5.9; the kernel
+is Matern 5/2 with automatic relevance determination, with a prior on every hyperparameter (maximum a posteriori).
+Cost: fitting is O(steps * G * M^2 + steps * M^3) with M at most `FIT_RECORDS`; predicting O(N * M^2).
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+FIT_RECORDS = 96
+"""Hyperparameters are fitted to at most so many records: there are few of them, and a step costs M^3."""
+_STEPS = 40
+_STEP_SIZE = 0.25
+_BLOCK = 100_000
+"""Entries of a kernel matrix worked on at once: they stay in the processor's cache."""
+_JITTER = 1e-6
+"""Added to the diagonal, as a share of the values' variance: keeps it factorisable where records coincide."""
+_SCALE_SD, _AMPLITUDE_SD = 1.0, 1.0
+_NOISE_LOG_MEAN, _NOISE_LOG_SD = -4.0, 1.5
+"""A prior noise of a fiftieth of the values' variance."""
+
+
+class Hyperparameters(NamedTuple):
+    """Of standardised values; all positive."""
+
+    weights_G: FloatArray
+    """Inverse squared length scale of each group of columns."""
+    amplitude: float
+    """Variance of the function."""
+    noise: float
+    """Variance of the noise that all records share."""
+
+
+class Posterior(NamedTuple):
+    """A normal distribution for each candidate."""
+
+    mean_N: FloatArray
+    sd_N: FloatArray
+
+
+class GaussianProcess:
+    """Conditioned on records; predicts candidates. The values' mean and scale are taken out and put back."""
+
+    def __init__(
+        self, features_MF: FloatArray, values_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+    ):
+        """`noise_M` is each record's own variance, in the values' squared unit, beyond what all share."""
+        self._mean = float(values_M.mean())
+        self._scale = float(values_M.std()) or 1.0
+        targets_M, own_M = (values_M - self._mean) / self._scale, noise_M / self._scale**2
+        few = _evenly(len(values_M), FIT_RECORDS)
+        self.hyperparameters = fit(features_MF[few], targets_M[few], noise_M=own_M[few], groups_F=groups_F)
+        self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
+        self._condition(features_MF * self._weights_F, targets_M, own_M)
+
+    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_M: FloatArray) -> None:
+        self._scaled_MF, self._targets_M, self._noise_M = scaled_MF, targets_M, noise_M
+        kernel_MM = self.hyperparameters.amplitude * _matern(_squared_distances(scaled_MF, scaled_MF))
+        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(self.hyperparameters.noise + noise_M + _JITTER))
+        self._inverse_MM = np.linalg.inv(factor_MM)
+        self._weights_M = self._inverse_MM.T @ (self._inverse_MM @ targets_M)
+
+    def conditioned(self, features_PF: FloatArray, values_P: FloatArray) -> GaussianProcess:
+        """The process given `P` further records, with the hyperparameters that it has."""
+        other = copy(self)
+        other._condition(
+            np.concatenate([self._scaled_MF, features_PF * self._weights_F]),
+            np.concatenate([self._targets_M, (values_P - self._mean) / self._scale]),
+            np.concatenate([self._noise_M, np.zeros(len(values_P))]),
+        )
+        return other
+
+    def predict(self, features_NF: FloatArray) -> Posterior:
+        """Mean and standard deviation of the function itself, without noise."""
+        amplitude = self.hyperparameters.amplitude
+        scaled_NF = features_NF * self._weights_F
+        mean_N, explained_N = np.empty(len(scaled_NF)), np.empty(len(scaled_NF))
+        rows = max(1, _BLOCK // len(self._scaled_MF))
+        for start in range(0, len(scaled_NF), rows):
+            block = slice(start, start + rows)
+            kernel_BM = amplitude * _matern(_squared_distances(scaled_NF[block], self._scaled_MF))
+            mean_N[block] = kernel_BM @ self._weights_M
+            explained_N[block] = np.square(kernel_BM @ self._inverse_MM.T).sum(axis=1)
+        variance_N = np.maximum(amplitude - explained_N, 1e-8 * amplitude)
+        return Posterior(mean_N * self._scale + self._mean, np.sqrt(variance_N) * self._scale)
+
+
+def fit(
+    features_MF: FloatArray, targets_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+) -> Hyperparameters:
+    """The most probable hyperparameters of standardised targets, by a fixed number of Adam steps from the prior's mean.
+
+    A pure function: the same records give the same hyperparameters, whatever was fitted before.
+    """
+    num_groups = int(groups_F.max()) + 1
+    distances_GMM = np.stack(
+        [
+            _squared_distances(features_MF[:, groups_F == group], features_MF[:, groups_F == group])
+            for group in range(num_groups)
+        ]
+    )
+    mean = np.r_[np.full(num_groups, -np.log(num_groups)), 0.0, _NOISE_LOG_MEAN]
+    spread = np.r_[np.full(num_groups, _SCALE_SD), _AMPLITUDE_SD, _NOISE_LOG_SD]
+    logs = mean.copy()
+    best_logs, lowest = logs, np.inf
+    first, second = np.zeros_like(logs), np.zeros_like(logs)
+    for step in range(1, _STEPS + 1):
+        found = _objective(logs, distances_GMM, targets_M, noise_M)
+        if found is None:
+            break
+        value = found.value + 0.5 * float(np.square((logs - mean) / spread).sum())
+        if value < lowest:
+            best_logs, lowest = logs, value
+        gradient = found.gradient + (logs - mean) / spread**2
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.95 * second + 0.05 * gradient**2
+        logs = logs - _STEP_SIZE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-8)
+    values = np.exp(best_logs)
+    return Hyperparameters(values[:-2], float(values[-2]), float(values[-1]))
+
+
+class _Objective(NamedTuple):
+    value: float
+    gradient: FloatArray
+
+
+def _objective(
+    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_M: FloatArray
+) -> _Objective | None:
+    """Negative log marginal likelihood and its gradient by the logarithms; `None` where it cannot be factorised."""
+    weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
+    squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
+    kernel_MM = amplitude * _matern(squared_MM)
+    try:
+        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(noise + noise_M + _JITTER))
+    except np.linalg.LinAlgError:
+        return None
+    root_MM = np.linalg.inv(factor_MM)
+    inverse_MM = root_MM.T @ root_MM
+    solved_M = inverse_MM @ targets_M
+    value = 0.5 * float(targets_M @ solved_M) + float(np.log(np.diag(factor_MM)).sum())
+    # d value / d K, of which every derivative by a hyperparameter is a sum.
+    slope_MM = 0.5 * (inverse_MM - np.outer(solved_M, solved_M))
+    by_squared_MM = slope_MM * amplitude * _matern_slope(squared_MM)
+    gradient = np.r_[
+        weights_G * np.tensordot(distances_GMM, by_squared_MM, axes=2),
+        (slope_MM * kernel_MM).sum(),
+        noise * np.trace(slope_MM),
+    ]
+    return _Objective(value, gradient)
+
+
+def _matern(squared: FloatArray) -> FloatArray:
+    """Matern 5/2 of a squared distance."""
+    root = np.sqrt(5.0 * squared)
+    return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root), dtype=np.float64)
+
+
+def _matern_slope(squared: FloatArray) -> FloatArray:
+    """Its derivative by the squared distance."""
+    root = np.sqrt(5.0 * squared)
+    return np.asarray(-(5.0 / 6.0) * (1.0 + root) * np.exp(-root), dtype=np.float64)
+
+
+def _squared_distances(left_AF: FloatArray, right_BF: FloatArray) -> FloatArray:
+    squares_A, squares_B = np.square(left_AF).sum(axis=1), np.square(right_BF).sum(axis=1)
+    distances_AB = squares_A[:, None] + squares_B[None, :] - 2.0 * (left_AF @ right_BF.T)
+    return np.asarray(np.maximum(distances_AB, 0.0), dtype=np.float64)
+
+
+def _evenly(length: int, most: int) -> NDArray[np.intp]:
+    """At most `most` indices, evenly spaced, the first and the last among them."""
+    if length <= most:
+        return np.arange(length)
+    return np.unique(np.linspace(0, length - 1, most).round().astype(np.intp))

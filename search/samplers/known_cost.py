@@ -1,0 +1,148 @@
+"""The sampler `known-cost`: the loss is learned, the costs are known, and the space is finite.
+
+Optuna, Ax, Syne Tune and Ray learn every objective as an unknown function. Here parameters and operations are exact
+before training and latency takes seconds to measure, so only the loss needs a surrogate (`surrogate.py`), and the
+expected hypervolume improvement is a closed form over all candidates (`improvement.py`): the best one is taken, not
+the best of a few draws. The first proposals are spread over the costs.
+
+A proposal is a pure function of the study and the seed: a resumed search goes on as an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from depthweave.search.pruners.forecast import fit_links, forecast_final
+from depthweave.search.pruners.peers import COSTS
+from depthweave.search.samplers.candidates import Candidates, FloatArray
+from depthweave.search.samplers.distinct import fixed_params_of
+from depthweave.search.samplers.surrogate import Evidence, KnownCosts, expected_gains, known_costs
+
+STARTUP = 8
+"""Trials that are spread over the costs before the surrogate is asked."""
+_POOL = 64
+"""Of so many candidates of a stratum the one farthest from all trials is taken."""
+
+Curves = Mapping[int, tuple[float, ...]]
+"""Losses after evaluation 1, 2, ... by the number of the trial."""
+
+
+class KnownCostSampler(BaseSampler):
+    """Proposes the candidate with the largest expected hypervolume improvement; never one twice.
+
+    For any Optuna study that minimises one loss and costs that are known for all candidates, or can be learned from
+    the trials that measured them. Raises `RuntimeError` where no candidate is left.
+    """
+
+    def __init__(self, candidates: Candidates, *, seed: int, loss: int = 0) -> None:
+        """`loss` is the place of the loss among the study's objectives; the others are the candidates' costs."""
+        self._candidates, self._seed, self._loss = candidates, seed, loss
+        self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
+        self._independent = RandomSampler(seed=seed)
+        self.curves: Callable[[], Curves] | None = None
+        """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
+        self.num_evaluations: int | None = None
+        """Of a whole curve; needed with `curves`."""
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._candidates.distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if fixed_params_of(trial):  # enqueued
+            return {}
+        others = [item for item in study.get_trials(deepcopy=False) if item.number != trial.number]
+        row = self.propose(others, number=trial.number)
+        return dict(self._candidates.parameters[row])
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def propose(self, trials: Sequence[FrozenTrial], *, number: int) -> int:
+        """The row of the next candidate, given all other trials; `number` is that of the trial that asks."""
+        evidence = self._evidence(trials)
+        tried = {item.row for item in evidence}
+        untried = np.array([row for row in range(len(self._rows)) if row not in tried], dtype=np.intp)
+        if not len(untried):
+            raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
+        costs = known_costs(self._candidates, evidence)
+        if len(tried) >= STARTUP:
+            gains_N = expected_gains(self._candidates, evidence, costs=costs)
+            # Where nothing promises a gain that a number can hold, there is nothing to choose by.
+            if gains_N is not None and gains_N[untried].max() > 0.0:
+                return int(untried[np.argmax(gains_N[untried])])
+        rng = np.random.default_rng([self._seed, number])
+        return self._spread(untried, sorted(tried), costs=costs, rng=rng)
+
+    def _evidence(self, trials: Sequence[FrozenTrial]) -> list[Evidence]:
+        told = None if self.curves is None else self.curves()
+        forecasts = {} if told is None else self._forecasts(told)
+        found = []
+        for trial in trials:
+            row = self._rows.get(_key(fixed_params_of(trial) or trial.params))
+            if row is None:
+                continue
+            loss, sd = forecasts.get(trial.number, (None, 0.0))
+            finished = trial.state == TrialState.COMPLETE
+            if finished and (told is None or loss is None):
+                loss, sd = float(trial.values[self._loss]), 0.0
+            failed = trial.state == TrialState.FAIL or (trial.state == TrialState.PRUNED and loss is None)
+            found.append(
+                Evidence(
+                    row, loss, sd, finished=finished, failed=failed, costs_C=self._measured(trial, finished=finished)
+                )
+            )
+        return found
+
+    def _forecasts(self, told: Curves) -> dict[int, tuple[float, float]]:
+        """Mean and standard deviation of each trial's final loss, by its curve and those of all others."""
+        assert self.num_evaluations is not None
+        numbers = [number for number, losses in told.items() if losses]
+        if not numbers:
+            return {}
+        losses_TR = np.full((len(numbers), self.num_evaluations), np.nan)
+        for place, number in enumerate(numbers):
+            losses_TR[place, : len(told[number])] = told[number]
+        evaluations = range(1, self.num_evaluations + 1)
+        forecast = forecast_final(fit_links(losses_TR, evaluations=evaluations), losses_TR)
+        return {
+            number: (float(mean), float(sd))
+            for number, mean, sd in zip(numbers, forecast.mean_T, forecast.sd_T, strict=True)
+        }
+
+    def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:
+        if finished:
+            return tuple(value for place, value in enumerate(trial.values) if place != self._loss)
+        told: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
+        return None if told is None else tuple(told.values())
+
+    def _spread(self, untried: FloatArray, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
+        """Of a stratum of the costs where fewest trials are, the candidate farthest from all of them."""
+        candidates = self._candidates
+        ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+        order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
+        stratum_N = order_N * STARTUP // len(order_N)
+        filled = np.bincount(stratum_N[tried], minlength=STARTUP)
+        there = np.unique(stratum_N[untried])
+        stratum = int(rng.choice(there[filled[there] == filled[there].min()]))
+        pool = untried[stratum_N[untried] == stratum]
+        if len(pool) > _POOL:
+            pool = np.sort(rng.choice(pool, _POOL, replace=False))
+        if not tried:
+            return int(rng.choice(pool))
+        away = candidates.features_NF[pool][:, None] - candidates.features_NF[tried][None]
+        return int(pool[np.square(away).sum(axis=2).min(axis=1).argmax()])
+
+
+def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(values.items()))

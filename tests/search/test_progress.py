@@ -133,6 +133,31 @@ def test_plain_progress_prints_one_line_an_event() -> None:
     assert "best perplexity 3.250" in lines[6]
 
 
+def test_plain_progress_tells_pauses_and_counts_them(now: list[float]) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    progress = PlainProgress(console, objectives=_OBJECTIVES)
+    progress.on_begin(records=[], max_trials=5, workers=1)
+    first, second = make_entry(1, 3.0, 2.0), make_entry(2, 3.0)
+    for entry in (first, second):
+        progress.on_start(entry)
+        progress.on_pause(entry)
+    progress.on_start(first)
+    now[0] += 10.0
+    progress.on_finish(ended(1))
+    progress.on_finish(ended(2, "pruned"))
+    lines = plain_lines(progress, console)
+    assert lines[2] == "trial 1 pauses after evaluation 2"
+    assert lines[5] == f"trial 1 goes on after evaluation 2: {label_of(first.candidate)} ({_id(first)})"
+    assert "; 1/5 trials, 0 running, 1 paused, 0 stopped early, front 1 " in lines[6]
+    # What a paused trial was trained on counts.
+    assert lines[6].endswith(f", {(1000 + second.evaluations[-1].tokens) / 10:,.0f} tokens/s")
+    assert "; 2/5 trials, 0 running, 1 stopped early, front 1 " in lines[7]
+
+
+def _id(entry: Entry) -> str:
+    return entry.candidate.architecture.id
+
+
 def drawn(progress: LiveProgress) -> str:
     """What stands on the terminal now."""
     console = Console(file=io.StringIO(), width=100)

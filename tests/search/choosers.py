@@ -1,0 +1,48 @@
+"""Simple choosers, whose next word anybody can work out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from depthweave.search.pruners.chooser import NEW, Standing
+
+
+class Turns:
+    """Everything is started; then whoever is least far has its turn, until all are complete."""
+
+    def is_rung(self, evaluation: int) -> bool:
+        return True
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        if may_start:
+            return NEW
+        paused = [item for item in standings if item.state == "paused"]
+        return min(paused, key=lambda item: (len(item.losses), item.number)).number if paused else None
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        return ()
+
+
+class Halving:
+    """Successive halving: after evaluations 1 and 2 the better half, rounded up, of those that came so far goes on.
+
+    What is further goes first, then what is new. At the end the worst paused trial is audited.
+    """
+
+    def is_rung(self, evaluation: int) -> bool:
+        return evaluation in (1, 2)
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        for rung in (2, 1):
+            there = [item for item in standings if len(item.losses) >= rung]
+            there.sort(key=lambda item: item.losses[rung - 1])
+            for item in there[: (len(there) + 1) // 2]:
+                # Of a single one nobody knows whether it is any good.
+                if len(there) > 1 and item.state == "paused" and len(item.losses) == rung:
+                    return item.number
+        return NEW if may_start else None
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        paused = [item for item in standings if item.state == "paused"]
+        return [max(paused, key=lambda item: item.losses[-1]).number] if paused else []

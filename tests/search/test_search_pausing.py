@@ -1,0 +1,85 @@
+"""A search on Ray whose trials pause: they train as if they never had, and it goes on after an interruption."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from depthweave.search.driver import run_search
+from depthweave.search.entry import Entry
+from depthweave.search.setting import create_run
+from tests.search.choosers import Halving, Turns
+from tests.search.searching import Listening, search, setting_of
+
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(300)
+
+_SETTINGS = ("search.sampler=grid", "objectives=[perplexity, memory_bytes]")
+
+
+class _Interrupting(Listening):
+    """Ctrl-C at the evaluation of that number, all trials counted."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def on_evaluation(self, entry: Entry) -> None:
+        super().on_evaluation(entry)
+        if self.num_evaluations == self._after:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _curves(store: RunStore) -> dict[tuple[str, int], float]:
+    rows = store.evaluations().to_pylist()
+    return {(item["architecture_id"], item["index"]): item["loss"] for item in rows}
+
+
+def _ending(record: Record) -> tuple[object, ...]:
+    return record.architecture_id, record.state, record.reason, record.audit, record.last_loss, record.attempts
+
+
+def test_trials_that_took_turns_trained_as_those_that_ran_through(
+    small_spec: dict[str, Any], ray_address: str, tmp_path: Path
+) -> None:
+    setting = setting_of(small_spec, *_SETTINGS, "search.trials=4")
+    heard = Listening()
+    store = create_run(setting, out=tmp_path / "turns")
+    turns = run_search(setting, store, address=ray_address, progress=heard, chooser=Turns())
+    through = search(setting, out=tmp_path / "through", address=ray_address)
+    assert len(heard.paused) >= 4
+    assert turns.ending == "done"
+    assert turns.busy_frac is not None, "a pause is no new attempt"
+    assert {_ending(item) for item in turns.records} == {_ending(item) for item in through.records}
+    assert _curves(store) == _curves(through.store)
+    assert store.weights().num_rows == through.store.weights().num_rows
+    # Checkpoints are gone; the weights of complete trials stay.
+    assert {path.name for path in tmp_path.glob("turns/checkpoints/*/*")} == {"model.safetensors"}
+
+
+@pytest.mark.slow
+def test_interrupted_search_goes_on_with_its_pauses_as_it_would_have(
+    small_spec: dict[str, Any], ray_address: str, tmp_path: Path
+) -> None:
+    setting = setting_of(small_spec, *_SETTINGS, "search.trials=8", "resources.max_concurrent=1")
+    whole = create_run(setting, out=tmp_path / "whole")
+    expected = run_search(setting, whole, address=ray_address, progress=Listening(), chooser=Halving())
+    assert {item.state for item in expected.records} == {"complete", "pruned"}
+    assert sum(item.audit for item in expected.records) == 1
+
+    # In the midst of the third trial, at the rung of the fourth, and while the audit runs.
+    cut = create_run(setting, out=tmp_path / "cut")
+    for after in (3 + 3 + 2, 3, 100):
+        found = run_search(setting, cut, address=ray_address, progress=_Interrupting(after), chooser=Halving())
+    assert found.ending == "done"
+
+    def kept(records: list[Record]) -> list[tuple[object, ...]]:
+        return [_ending(item)[:-1] for item in records]
+
+    assert kept(found.records) == kept(expected.records)
+    assert _curves(cut) == _curves(whole)

@@ -1,0 +1,118 @@
+"""A trial on its worker, without Ray: what it tells of a checkpoint before it trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthweave.search.setting import Setting
+from depthweave.search.trial import (
+    PROGRESS_FILE,
+    REPORT,
+    ArchitectureTrial,
+    TrialPlan,
+    TrialReport,
+    read_progress,
+    trial_folder,
+)
+from depthweave.spaces.files import MODEL_FILE
+from tests.search.searching import setting_of
+
+
+@pytest.fixture(scope="module")
+def setting(small_spec: dict[str, Any]) -> Setting:
+    return setting_of(small_spec)
+
+
+class Worker:
+    """One worker process after the other on the same trial: three evaluations, a site with connection weights."""
+
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        self._tokens, self.folder = setting.tokens, folder
+        self._architecture = next(item.architecture for item in setting.space if item.architecture.fusion == "dwa")
+        self._plan = TrialPlan(
+            reference=setting.reference.architecture,
+            recipe=setting.spec.recipe,
+            device="cpu",
+            threads=1,
+            measure_limit_s=0.05,
+            locks=str(folder),
+            checkpoints=str(folder),
+        )
+
+    def begin(self, **config: Any) -> ArchitectureTrial:
+        # Ray's part of the class wants a place for logs.
+        trial = ArchitectureTrial.__new__(ArchitectureTrial)
+        values = {"trial": 0, "architecture": self._architecture.to_dict(), **config}
+        trial.setup(values, tokens=self._tokens, plan=self._plan)
+        return trial
+
+
+@pytest.fixture
+def worker(setting: Setting, tmp_path: Path) -> Worker:
+    return Worker(setting, tmp_path)
+
+
+def told(trial: ArchitectureTrial) -> tuple[TrialReport, bool]:
+    result = trial.step()
+    return result[REPORT], result["done"]
+
+
+def losses(report: TrialReport) -> list[float]:
+    return [item.loss for item in report.evaluations]
+
+
+def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
+    worker: Worker, setting: Setting, tmp_path: Path
+) -> None:
+    (tmp_path / "through").mkdir()
+    through = Worker(setting, tmp_path / "through").begin()
+    expected = [losses(told(through)[0])[0] for _ in range(3)]
+
+    first, _ = told(worker.begin(heard=0, paused=False))
+    again = worker.begin(heard=1, paused=True)
+    second, done = told(again)
+    assert (losses(second), done) == (expected[:2], False), "the driver laid the first aside"
+    assert second.attempts == 1, "a pause is no attempt"
+    assert second.measurement == first.measurement
+    assert second.wall_s > first.wall_s
+    third, done = told(again)
+    assert (losses(third), done) == (expected[2:], True)
+
+
+def test_interrupted_trial_tells_what_the_driver_has_not_heard_before_it_trains(worker: Worker) -> None:
+    told(worker.begin())
+    again = worker.begin(heard=0)
+    report, done = told(again)
+    assert ([item.index for item in report.evaluations], done, report.attempts) == ([0], False, 2)
+    assert [item.index for item in told(again)[0].evaluations] == [1]
+
+
+def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
+    trial = worker.begin()
+    assert [told(trial)[1] for _ in range(3)] == [False, False, True]
+    folder = trial_folder(worker.folder, 0)
+    # The driver died between the last state and the weights.
+    (folder / MODEL_FILE).unlink()
+    report, done = told(worker.begin(heard=2))
+    assert ([item.index for item in report.evaluations], done) == ([0, 1, 2], True)
+    assert (folder / MODEL_FILE).exists()
+    report, done = told(worker.begin(heard=3))
+    assert (len(report.evaluations), done) == (3, True)
+
+
+def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
+    folder = trial_folder(worker.folder, 0)
+    assert read_progress(folder) is None
+    trial = worker.begin()
+    reports = [told(trial)[0] for _ in range(2)]
+    progress = read_progress(folder)
+    assert progress is not None
+    assert progress.evaluations == tuple(item for report in reports for item in report.evaluations)
+    assert progress.evaluations[0].weights
+    assert (progress.measurement, progress.host, progress.device) == (reports[1].measurement, reports[1].host, "cpu")
+    (folder / "state.pt").unlink()
+    assert (folder / PROGRESS_FILE).exists()
+    assert read_progress(folder) is None

@@ -27,7 +27,7 @@ from rich.console import Console
 from depthweave.reports.records import Record
 from depthweave.search.driver import run_search
 from depthweave.search.progress import PlainProgress
-from depthweave.search.setting import create_run, prepare
+from depthweave.search.setting import Setting, create_run, prepare
 from depthweave.search.spec_file import make_spec
 
 TARGET_S = 0.3
@@ -75,13 +75,18 @@ def table(costs: dict[str, list[float]]) -> str:
     return "\n".join(rows)
 
 
-def _search(folder: Path, *, trials: int) -> list[Record]:
+def small_setting(folder: Path, *, trials: int) -> Setting:
+    """A search for one worker with a text in the folder."""
     text = folder / "text"
     text.mkdir()
     generator = random.Random(0)
     for number in range(8):
         (text / f"{number}.txt").write_text(" ".join(generator.choices(_WORDS, k=4000)), encoding="utf-8")
-    setting = prepare(make_spec(_spec(text, trials=trials)))
+    return prepare(make_spec(_spec(text, trials=trials)))
+
+
+def _search(folder: Path, *, trials: int) -> list[Record]:
+    setting = small_setting(folder, trials=trials)
     store = create_run(setting, out=folder / "run")
     progress = PlainProgress(Console(stderr=True), objectives=setting.spec.objectives)
     return run_search(setting, store, address=None, progress=progress).records

@@ -79,6 +79,7 @@ ARMS: dict[str, Arm] = {
             options={"min_resource": 1, "reduction_factor": REDUCTION_FACTOR},
         ),
         stopping("random + mo-asha", sampler_name="random", pruner="mo-asha"),
+        stopping("random + mo-asha, factor 2", sampler_name="random", pruner="mo-asha", options={"eta": 2}),
         stopping("tpe + median", sampler_name="tpe", pruner="median", fair=True),
     )
 }

@@ -164,14 +164,14 @@ class SyneTuneProposer:
             self._searcher.on_trial_complete(number, config, list(values))
 
 
-def ours(name: str) -> Contender:
-    """A sampler of `depthweave.search.samplers` by name."""
+def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None = None) -> Contender:
+    """One of Optuna's samplers as Depthweave takes it: without repeats."""
 
     def make(problem: Problem, seed: int) -> Proposer:
-        sampler = distinct(name, parameters=problem.parameters, seed=seed)
-        return OptunaProposer(problem, sampler, repeats=False)
+        found = distinct(name, parameters=problem.parameters, seed=seed)
+        return OptunaProposer(problem, found, repeats=False)
 
-    return Contender(name=name, make=make)
+    return Contender(name=name, make=make, needs=needs, max_evaluations=max_evaluations)
 
 
 def known_cost() -> Contender:
@@ -219,6 +219,7 @@ CONTENDERS: dict[str, Contender] = {
         ours("random"),
         ours("tpe"),
         ours("nsga2"),
+        ours("gp", needs=("scipy",), max_evaluations=100),
         Contender(name="local evolution", make=EvolutionProposer),
         as_shipped("optuna TPE", lambda seed: TPESampler(seed=seed)),
         as_shipped("optuna TPE multivariate", lambda seed: TPESampler(seed=seed, multivariate=True)),

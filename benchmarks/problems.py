@@ -8,7 +8,7 @@ latency and model size as measured there. `connectivity` is our own table, one p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -97,7 +97,9 @@ def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
         objectives=("error", *costs),
         points_NO=points_NO,
         candidates=categorical(
-            [parameters.spelling(item) for item in parameters.architecture_ids], costs_NC=points_NO[:, 1:]
+            [parameters.spelling(item) for item in parameters.architecture_ids],
+            distributions=parameters.distributions,
+            costs_NC=points_NO[:, 1:],
         ),
     )
 
@@ -141,10 +143,10 @@ def _known_before(curves: Curves) -> Candidates:
     known = of_space(whole, objectives=())
     rows = [whole.architecture_ids.index(name) for name in curves.ids]
     is_measured = [name in MEASURED for name in curves.cost_names]
-    return Candidates(
+    return replace(
+        known,
         parameters=tuple(known.parameters[row] for row in rows),
         features_NF=known.features_NF[rows],
-        groups_F=known.groups_F,
         costs_NC=np.where(is_measured, np.nan, curves.costs_NC),
         hints_NH=known.hints_NH[rows],
     )

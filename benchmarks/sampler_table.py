@@ -35,6 +35,8 @@ from depthweave.reports.intervals import Interval, mean_interval
 
 CACHE = Cache("sampler_table")
 COUNTS = (25, 50, 100, 200, 300)
+EARLY = 50
+"""After so many evaluations known-cost is to have what the others have at the end."""
 COST_SETS = (NASBENCH201_COSTS[:1], NASBENCH201_COSTS)
 
 
@@ -114,7 +116,22 @@ def table(runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]) -> str
         times = [item["suggestion_cpu_ms"] for item in mine if "suggestion_cpu_ms" in item]
         suggestion = f"{statistics.fmean(times):.0f}" if times else ""
         rows.append(f"| {name} | {len(mine)} | {' | '.join(told)} | {repeats:.0%} | {suggestion} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", verdict(dict(_cells(runs, problem=problem, seeds=seeds)))])
+
+
+def verdict(cells: dict[str, list[Interval | None]]) -> str:
+    """Whether known-cost has after 50 evaluations what the best other contender has at the end."""
+    ours = cells.get("known-cost")
+    others = {name: row[-1] for name, row in cells.items() if name != "known-cost"}
+    there = {name: cell for name, cell in others.items() if cell is not None}
+    early = None if ours is None else ours[COUNTS.index(EARLY)]
+    if early is None or not there:
+        return "No verdict: known-cost or all others have not been run."
+    best, cell = max(there.items(), key=lambda item: item[1].mean)
+    return (
+        f"known-cost after {EARLY}: {_told(early)}; best other after {COUNTS[-1]}: {_told(cell)} ({best}): "
+        f"{'reached' if early.mean >= cell.mean else 'not reached'}."
+    )
 
 
 def summary(runs: Sequence[Run], *, problems: Sequence[Problem], seeds: Sequence[int]) -> dict[str, Any]:

@@ -36,7 +36,11 @@ def table(*, num_parameters: int, num_choices: int) -> Problem:
         parameters=cast(Parameters, parameters),
         objectives=("loss", "cost"),
         points_NO=np.column_stack([loss_N, values_NP[:, 0]]).astype(np.float64),
-        candidates=categorical([parameters.spelling(item) for item in spelled.values()], costs_NC=values_NP[:, :1]),
+        candidates=categorical(
+            [parameters.spelling(item) for item in spelled.values()],
+            distributions=parameters.distributions,
+            costs_NC=values_NP[:, :1],
+        ),
     )
 
 

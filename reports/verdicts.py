@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from depthweave.reports.front import complete, points_of
 from depthweave.reports.intervals import Interval, mean_interval
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.pairing import fit_blocks
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import losses_by_seed
@@ -150,11 +151,9 @@ def _front_probabilities(
         points_of(points, objectives=objectives), (_NUM_DRAWS, len(points), len(objectives))
     ).copy()
     for column, name in enumerate(objectives):
-        if name == "perplexity":
-            values_NPO[:, :, column] = np.exp(loss_NP)
-        elif name == "bits_per_byte":
-            factor_P = np.array([(item.bits_per_byte or 0.0) / (item.loss or 1.0) for item in points])
-            values_NPO[:, :, column] = loss_NP * factor_P
+        if not OBJECTIVES[name].cost:
+            # Perplexity and bits per byte rise with the loss, and a front knows only what is above what.
+            values_NPO[:, :, column] = loss_NP
         elif name == "latency":
             sd_P = np.array([_latency_sd(item) for item in points])
             values_NPO[:, :, column] += rng.standard_normal(loss_NP.shape) * sd_P

@@ -111,7 +111,7 @@ def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range)
 
 def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means) -> list[Training]:
     """The trainings with their trial numbers, which are on disk before any of them begins."""
-    plan = _read_plan(store)
+    plan = read_plan(store)
     known = {(item.architecture_id, item.seed): item for item in plan}
     new = [key for key in wanted if key not in known]
     if new:
@@ -126,7 +126,8 @@ def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means
     return [known[key] for key in wanted]
 
 
-def _read_plan(store: RunStore) -> list[Training]:
+def read_plan(store: RunStore) -> list[Training]:
+    """The trainings that were ever planned, by trial number; `ValueError` where the file is damaged."""
     if not store.has_file(PLAN_FILE):
         return []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from depthweave.reports.export import architecture_of, export
+from depthweave.reports.export import architecture_of, export, metrics_json, model_card
 from depthweave.reports.records import Record
+from depthweave.reports.selection import select
 from depthweave.reports.store import RunStore
+from depthweave.reports.verdicts import verdicts_of
 from depthweave.spaces import Architecture, Decoder, load, read_architecture, save_model, strided_wiring
+from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.synthetic import make_record
 
 ARCHITECTURE = Architecture(
@@ -155,3 +159,26 @@ def test_architecture_of_a_record_that_does_not_fit_its_id() -> None:
 def test_importing_export_imports_no_torch() -> None:
     code = "import sys, depthweave.reports.export; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_confirmed_export_says_what_the_seeds_say() -> None:
+    records = confirmed_records()
+    verdicts = verdicts_of(records, objectives=PAIR)
+    record = select(records, how="best", objectives=PAIR)
+    values = json.loads(metrics_json(record, verdict=verdicts["close"]))
+    # The weights' own number stays beside the mean of the seeds.
+    assert values["perplexity"]["value"] == record.perplexity
+    assert values["mean_perplexity"]["value"] == pytest.approx(math.exp(verdicts["close"].loss.mean))
+    assert values["settled"] == {
+        "value": True,
+        "unit": "",
+        "meaning": "whether its place on the front is settled",
+    }
+    folder = Path("exports/close")
+    card = model_card(record, run_name="quick", folder=folder, has_tokenizer=False, verdict=verdicts["close"])
+    assert "3 seeds of this architecture have a perplexity of 3.663 on average" in card
+    assert "the run's front is settled" in card
+    unsure = model_card(record, run_name="quick", folder=folder, has_tokenizer=False, verdict=verdicts["best"])
+    assert "is not settled: on the front with" in unsure
+    assert "confirm with new seeds" in model_card(record, run_name="quick", folder=folder, has_tokenizer=False)
+    assert "settled" not in json.loads(metrics_json(record))

@@ -18,6 +18,7 @@ from depthweave.reports.page import page_of, render, script_json, write_report
 from depthweave.reports.records import Record
 from depthweave.reports.selection import select
 from depthweave.reports.store import RunStore
+from tests.reports.confirmed import confirmed_records
 from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_trial
 
 Append = Callable[[Record], None]
@@ -123,6 +124,31 @@ def test_report_several_seeds_are_one_row_whose_command_names_the_first(store: R
     words = shlex.split(row.command)
     where = words[words.index("--where") + 1]
     assert select(store.records(), how="id:same", where=where, objectives=OBJECTIVES).trial == 0
+
+
+def test_confirmed_report_has_intervals_differences_and_what_is_settled(store: RunStore, append: Append) -> None:
+    for record in confirmed_records():
+        append(record)
+    rows = {row.id: row.verdict for row in page_of(store).rows}
+    close, best = rows["close"], rows["best"]
+    assert close is not None
+    assert best is not None
+    assert (close.num_seeds, close.difference, close.why_not_settled) == (3, ("-0.202", "-0.238 to -0.166"), "")
+    assert best.why_not_settled.startswith("on the front with ")
+    text = _text(_read(Path(write_report(store)).read_text()))
+    assert close.interval in text
+    assert "not settled" in text
+    assert "Of the 3 members of the front, 2 are settled there" in text
+    assert "6 further trainings of 3 architectures with 2 seeds (1, 2)" in text
+    # What the search did is told of the search alone.
+    assert "4 trials of 4 architectures" in text
+
+
+def test_report_that_was_never_confirmed_has_no_word_of_it(full_store: RunStore) -> None:
+    text = _text(_read(Path(write_report(full_store)).read_text()))
+    assert "settled there" not in text
+    assert "against plain" not in text
+    assert all(row.verdict is None for row in page_of(full_store).rows)
 
 
 def test_report_of_an_empty_run(store: RunStore) -> None:

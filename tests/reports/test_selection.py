@@ -6,6 +6,7 @@ import pytest
 
 from depthweave.reports.records import Record
 from depthweave.reports.selection import Condition, numeric_columns, parse_where, select
+from tests.reports.confirmed import confirmed_records
 from tests.reports.synthetic import make_record
 
 PAIR = ("perplexity", "latency")
@@ -97,6 +98,21 @@ def test_select_id_prefix_and_seeds() -> None:
 def test_select_id_whole_wins_over_longer_ones() -> None:
     records = [make_record(0, architecture_id="aa"), make_record(1, architecture_id="aa11")]
     assert select(records, how="id:aa", objectives=PAIR).trial == 0
+
+
+def test_select_prefers_settled_members_and_gives_a_training_that_has_weights() -> None:
+    records = confirmed_records()
+    chosen = select(records, how="best", objectives=PAIR)
+    # `best` has the lower mean, but may not stand on the front.
+    assert chosen in records
+    assert (chosen.architecture_id, chosen.trial, chosen.loss) == ("close", 2, 1.29)
+    assert select(records, how="fastest", objectives=PAIR).architecture_id == "plain"
+
+
+def test_select_takes_what_there_is_where_nothing_is_settled() -> None:
+    two_seeds = [item for item in confirmed_records() if item.seed < 2]
+    assert select(two_seeds, how="best", objectives=PAIR).architecture_id == "close"
+    assert select(confirmed_records(), how="best", objectives=PAIR, where="latency>1.35").architecture_id == "best"
 
 
 @pytest.mark.parametrize(

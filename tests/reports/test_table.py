@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.table import Table
 from depthweave.reports.front import front
 from depthweave.reports.table import front_rows, front_table, selected_trials
 from depthweave.reports.words import show
+from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
@@ -52,6 +54,29 @@ def test_front_table_of_nothing_has_heads_alone() -> None:
     table = front_table([], objectives=OBJECTIVES)
     assert table.row_count == 0
     assert {"perplexity", "latency", "memory"} <= set(_heads(table))
+
+
+def test_confirmed_front_fits_80_columns_and_says_what_is_settled() -> None:
+    records = confirmed_records()
+    text = io.StringIO()
+    Console(file=text, width=80).print(front_table(records, objectives=OBJECTIVES))
+    lines = {line.split()[0]: line for line in text.getvalue().splitlines() if line.strip()}
+    # exp(1.298) and the upper end: 4.303 standard errors of 0.0565 above the mean loss.
+    assert "3.663±1.007" in lines["close"]
+    assert ">99% " in lines["close"]
+    assert re.search(r"\b\d\d%\? ", lines["best"])
+    # Ahead, but perhaps by chance: the rule takes the best of those that are settled.
+    assert "best" not in lines["best"].removeprefix("best")
+    assert "best" in lines["close"]
+    assert "not settled" in text.getvalue()
+
+
+def test_confirmed_front_rows_have_the_verdict() -> None:
+    rows = {row["architecture_id"]: row for row in front_rows(confirmed_records(), objectives=PAIR)}
+    assert json.loads(json.dumps(rows)) == rows
+    assert rows["close"].items() >= {"num_seeds": 3, "settled": True, "plain_id": "plain"}.items()
+    assert not rows["best"]["settled"]
+    assert "settled" not in front_rows(RECORDS, objectives=OBJECTIVES)[0]
 
 
 def _heads(table: Table) -> list[str]:

@@ -127,6 +127,12 @@ def test_probabilities_leave_out_nobody_who_matters() -> None:
     assert all(verdicts[item.architecture_id].front_probability == 0.0 for item in far)
 
 
+def test_two_seeds_of_wide_spread_overflow_nothing() -> None:
+    """One degree of freedom: a draw of the loss may be of any size."""
+    records = [*seeded("a", {0: 1.0, 1: 6.0}, trial=0), *seeded("b", {0: 3.0, 1: 2.0}, trial=1)]
+    assert all(0 < item.front_probability < 1 for item in verdicts_of(records, objectives=["perplexity"]).values())
+
+
 def test_verdict_values_are_its_columns() -> None:
     for verdict in [None, *verdicts_of(confirmed_records(), objectives=PAIR).values()]:
         values = verdict_values(verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 
 import pytest
 
@@ -12,6 +13,8 @@ from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.pareto import HEIGHT_PX, draw_pareto, pareto_data
 from depthweave.reports.figures.pareto3d import draw_pareto3d, pareto3d_data
 from depthweave.reports.front import front
+from depthweave.reports.verdicts import verdicts_of
+from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
@@ -146,3 +149,44 @@ def test_pareto3d_front_of_three_and_complete_only() -> None:
     figure = draw_pareto3d(data)
     assert sum(len(trace.x) for trace in figure.data) == len(data.points)
     draw_pareto3d(pareto3d_data([], costs=("latency", "memory_bytes"))).to_json()
+
+
+def test_confirmed_architecture_is_one_point_with_the_interval_of_its_mean() -> None:
+    records = confirmed_records()
+    verdicts = verdicts_of(records, objectives=PAIR)
+    data = pareto_data(records, cost="latency", verdicts=verdicts)
+    assert [point.trial for point in data.points] == [0, 1, 2, 3]
+    close = data.points[2]
+    assert close.y == pytest.approx(math.exp(statistics.fmean([1.29, 1.40, 1.205])))
+    assert (close.y_low, close.y_high) == (verdicts["close"].perplexity_low, verdicts["close"].perplexity_high)
+    assert data.points[3].y_low is None
+    assert data.y_range[0] < min(point.y_low for point in data.points if point.y_low is not None)
+
+    traces = [trace for trace in draw_pareto(data).data if trace.error_y.array]
+    bars = {x: y for trace in traces for x, y in zip(trace.x, trace.error_y.array, strict=True)}
+    assert close.y_high is not None
+    assert bars[close.x] == pytest.approx(close.y_high - close.y)
+
+
+def test_unsettled_member_is_hollow_and_says_so() -> None:
+    records = confirmed_records()
+    data = pareto_data(records, cost="latency", verdicts=verdicts_of(records, objectives=PAIR))
+    shown = {
+        x: mark
+        for trace in draw_pareto(data).data
+        if trace.error_y.array
+        for x, mark in zip(trace.x, trace.marker.symbol, strict=True)
+    }
+    assert {point.trial: shown[point.x].endswith("-open") for point in data.points if point.role == "front"} == {
+        0: False,
+        1: True,
+        2: False,
+    }
+    assert "not settled" in data.points[1].hover
+    assert "mean of 3 seeds" in data.points[1].hover
+
+
+def test_without_verdicts_no_point_has_a_vertical_bar() -> None:
+    data = pareto_data([trial.record for trial in synthetic_trials()], cost="latency")
+    assert all(point.y_low is None and point.settled for point in data.points)
+    assert not any(trace.error_y.array for trace in draw_pareto(data).data)

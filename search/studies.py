@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
+from depthweave.search.samplers import KnownCostSampler
 from depthweave.search.samplers.distinct import fixed_params_of, untried_of
 
 OBJECTIVES_STUDY = "objectives"
@@ -94,6 +95,8 @@ class Studies:
             study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
         )
         self._storage = storage
+        if isinstance(sampler, KnownCostSampler):
+            sampler.curves = self.losses
         self._curve_ids = {
             item.user_attrs[TRIAL]: item._trial_id
             for item in self.curves.get_trials(deepcopy=False)
@@ -116,7 +119,11 @@ class Studies:
     @property
     def exhausted(self) -> bool:
         """Whether nothing waits and every architecture has been tried."""
-        waiting = any(item.state == TrialState.WAITING for item in self.trials)
+        trials = self.trials
+        # A trial tries one architecture: most often counting is enough.
+        if len(trials) < len(self._parameters.architecture_ids):
+            return False
+        waiting = any(item.state == TrialState.WAITING for item in trials)
         return not waiting and not untried_of(self.objectives, parameters=self._parameters)
 
     def ask(self) -> Asked | None:
@@ -133,11 +140,21 @@ class Studies:
 
     def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
         """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
-        self._storage.set_trial_user_attr(self._curve_ids[number], COSTS, dict(costs))
+        # In both: samplers look at the objectives, pruners at the curves.
+        for trial_id in (self.trials[number]._trial_id, self._curve_ids[number]):
+            self._storage.set_trial_user_attr(trial_id, COSTS, dict(costs))
 
     def report(self, number: int, *, evaluation: int, loss: float) -> None:
         """An intermediate loss of a running trial; `evaluation` counts from 1."""
         self._storage.set_trial_intermediate_value(self._curve_ids[number], evaluation, loss)
+
+    def losses(self) -> dict[int, tuple[float, ...]]:
+        """The losses after evaluation 1, 2, ... of every trial that reported, by its number."""
+        return {
+            item.user_attrs[TRIAL]: tuple(item.intermediate_values[step] for step in sorted(item.intermediate_values))
+            for item in self.curves.get_trials(deepcopy=False)
+            if TRIAL in item.user_attrs and item.intermediate_values
+        }
 
     def should_stop(self, number: int) -> bool:
         """What the pruner says of a running trial, asked with its fair peers alone."""

@@ -1,0 +1,109 @@
+"""A trial costs its search little more when it is the thousandth than when it is the tenth: in the book, and with Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+
+from benchmarks.search_overhead import instant_search, instant_setting, made_up_report
+from depthweave.reports.store import RunStore
+from depthweave.search.book import Book
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners import make_pruner
+from depthweave.search.recording import RecordMaker
+from depthweave.search.samplers import DistinctSampler
+from depthweave.search.setting import Setting, create_run
+from depthweave.search.studies import Studies
+from tests.search.bookkeeping import Heard
+
+_MAX_GROWTH = 3.0
+"""Of the processor time of a trial after a thousand others: lists of that length are walked, and little else.
+
+Measured 1.9 on a busy machine.
+"""
+_MAX_GROWTH_ON_RAY = 1.5
+"""After a hundred others; measured 1.05."""
+
+
+def _random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def open_book(setting: Setting, store: RunStore) -> Book:
+    parameters, info = Parameters(setting.space), store.info
+    studies = Studies(
+        Path(store.journal_path),
+        objectives=info.objectives,
+        sampler=DistinctSampler(parameters, make=_random, seed=0),
+        pruner=make_pruner("median", options={}),
+        parameters=parameters,
+    )
+    maker = RecordMaker(
+        run_id=info.run_id,
+        reference_id=info.reference_id,
+        recipe=setting.spec.recipe,
+        tokens=setting.tokens,
+        software=info.software,
+        device="cpu",
+    )
+    return Book(
+        store=store,
+        studies=studies,
+        space=setting.space,
+        maker=maker,
+        checkpoints=Path(store.journal_path).parent / "checkpoints",
+        max_trials=len(setting.space),
+        max_concurrent=1,
+        listener=Heard(),
+    )
+
+
+def run_trial(book: Book, setting: Setting) -> None:
+    """One trial that ends by itself or is stopped."""
+    recipe = setting.spec.recipe
+    entry = book.next("a")
+    assert entry is not None
+    generator = np.random.default_rng(entry.number)
+    loss, memory_bytes = float(generator.uniform(2.0, 4.0)), int(generator.integers(10**6, 10**7))
+    for index in range(recipe.num_evaluations):
+        book.report("a", made_up_report(recipe, index=index, loss=loss, memory_bytes=memory_bytes, weights=()))
+        if book.stops("a"):
+            break
+    book.finish("a", crashed=False)
+
+
+def growth(ended_s: Sequence[float], *, count: int) -> float:
+    """How many times as long as one of the first `count` trials one of the last took, but for the very first ones."""
+    taken_s = np.diff(ended_s)[10:]
+    # Medians: now and then parts are gathered into a batch.
+    return float(np.median(taken_s[-count:]) / np.median(taken_s[:count]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the same for every trial, and most of the time
+    setting = instant_setting(tmp_path, trials=2000, workers=1, sampler="random", pruner="median")
+    book = open_book(setting, create_run(setting, out=tmp_path / "run"))
+    ended_s = []
+    for _ in range(1000):
+        run_trial(book, setting)
+        ended_s.append(time.process_time())
+    assert growth(ended_s, count=100) < _MAX_GROWTH
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_search_on_ray_spends_no_more_on_late_trials_than_on_early_ones(tmp_path: Path) -> None:
+    setting = instant_setting(tmp_path, trials=150, workers=1, sampler="random", pruner="median")
+    course, result = instant_search(setting, create_run(setting, out=tmp_path / "run"))
+    assert (result.ending, len(result.records)) == ("done", 150)
+    assert growth(course.processor_s, count=60) < _MAX_GROWTH_ON_RAY

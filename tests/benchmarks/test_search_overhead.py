@@ -1,4 +1,4 @@
-"""A trial costs its search little more when it is the thousandth than when it is the tenth: in the book, and with Ray."""
+"""A trial costs its search little more after a thousand others than after ten: in the book, and with Ray."""
 
 from __future__ import annotations
 

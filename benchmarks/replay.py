@@ -220,12 +220,13 @@ class _Replay:
         """Number of the trial that a free worker takes up."""
         if self.chooser is None:
             return self._start()
-        choice = self.chooser.choose(self.standings, may_start=not self.exhausted)
-        if choice == NEW:
-            started = None if self.exhausted else self._start()
-            # Nothing is left to start: it is asked again, and told so.
-            return self._next() if started is None and self.exhausted else started
-        return choice
+        may_start = not self.exhausted
+        choice = self.chooser.choose(self.standings, may_start=may_start)
+        if choice != NEW:
+            return choice
+        started = None if self.exhausted else self._start()
+        # Only now is it known that nothing was left to start: it is asked once more, and told so.
+        return started if started is not None or not may_start else self._next()
 
     def _start(self) -> int | None:
         index = self.proposer.ask()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from itertools import product
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,35 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.contenders import CONTENDERS, Contender, EvolutionProposer
-from benchmarks.problems import Problem, TableParameters, connectivity, nasbench201
+from benchmarks.problems import Problem, connectivity, nasbench201
 from benchmarks.sampler_table import ratio_at, run
 from benchmarks.train_connectivity import space
 from benchmarks.yardstick import Yardstick
 from depthweave.search.parameters import Parameters
-from depthweave.search.samplers.candidates import categorical
+from tests.benchmarks.planted import planted
 
 OURS = ("known-cost", "random", "tpe", "nsga2", "local evolution")
 THERE = [item for item in CONTENDERS.values() if not item.missing]
-
-
-def table(*, num_parameters: int, num_choices: int) -> Problem:
-    """Rows near a planted line are best; the first parameter is what they cost."""
-    choices = {f"p{item}": tuple(range(num_choices)) for item in range(num_parameters)}
-    spelled = {values: "-".join(map(str, values)) for values in product(*choices.values())}
-    parameters = TableParameters(choices, spelled)
-    values_NP = np.array(list(spelled))
-    loss_N = np.abs(values_NP[:, 1:] - 1).sum(axis=1) + (num_choices - values_NP[:, 0]) / num_choices
-    return Problem(
-        name="planted",
-        parameters=cast(Parameters, parameters),
-        objectives=("loss", "cost"),
-        points_NO=np.column_stack([loss_N, values_NP[:, 0]]).astype(np.float64),
-        candidates=categorical(
-            [parameters.spelling(item) for item in spelled.values()],
-            distributions=parameters.distributions,
-            costs_NC=values_NP[:, :1],
-        ),
-    )
 
 
 def rows_of(contender: Contender, problem: Problem, *, seed: int, count: int) -> list[int]:
@@ -56,7 +34,7 @@ def rows_of(contender: Contender, problem: Problem, *, seed: int, count: int) ->
 
 @pytest.mark.parametrize("contender", THERE, ids=lambda item: item.name)
 def test_same_seed_proposes_the_same_rows_of_the_table(contender: Contender) -> None:
-    problem = table(num_parameters=3, num_choices=3)
+    problem = planted(num_parameters=3, num_choices=3)
     rows = rows_of(contender, problem, seed=1, count=25)
     assert len(rows) == 25
     assert set(rows) <= set(range(27))
@@ -66,12 +44,12 @@ def test_same_seed_proposes_the_same_rows_of_the_table(contender: Contender) -> 
 
 @pytest.mark.parametrize("name", OURS)
 def test_no_row_comes_twice_and_all_come_once(name: str) -> None:
-    rows = rows_of(CONTENDERS[name], table(num_parameters=3, num_choices=3), seed=0, count=99)
+    rows = rows_of(CONTENDERS[name], planted(num_parameters=3, num_choices=3), seed=0, count=99)
     assert sorted(rows) == list(range(27))
 
 
 def test_evolution_finds_a_planted_front_that_random_misses() -> None:
-    problem = table(num_parameters=5, num_choices=5)
+    problem = planted(num_parameters=5, num_choices=5)
     yardstick = Yardstick(problem.points_NO)
     # Measured over 6 seeds, 100 of 3,125 rows: evolution 1.000, random 0.86.
     found = {
@@ -84,12 +62,12 @@ def test_evolution_finds_a_planted_front_that_random_misses() -> None:
 
 
 def test_evolution_without_a_finished_row_still_proposes() -> None:
-    proposer = EvolutionProposer(table(num_parameters=2, num_choices=5), 0)
+    proposer = EvolutionProposer(planted(num_parameters=2, num_choices=5), 0)
     assert len({proposer.ask() for _ in range(25)}) == 25
 
 
 def test_growth_tells_the_hypervolume_after_any_number_of_evaluations() -> None:
-    problem = table(num_parameters=4, num_choices=4)
+    problem = planted(num_parameters=4, num_choices=4)
     yardstick = Yardstick(problem.points_NO)
     kept = run(CONTENDERS["random"], problem=problem, seed=3)
     rows = rows_of(CONTENDERS["random"], problem, seed=3, count=256)

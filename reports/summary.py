@@ -193,6 +193,8 @@ def _how_sure(finished: Sequence[Record], best: Record, reference: Record) -> st
     if difference is None:
         return "The two share no seed: not settled."
     if difference.num_seeds == 1:
+        if confirming(finished):
+            return "The two share one seed: their difference is not settled."
         return "One seed each: not settled."
     told = f"Over {difference.num_seeds} shared seeds the loss differs by {difference.mean:+.3f} nat/token"
     if difference.half_width is None:

@@ -1,0 +1,208 @@
+"""A front confirmed with further seeds: whole runs on Ray, with a crash, an interruption and a second call."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from depthweave.reports.front import front
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming, searched
+from depthweave.reports.store import RunStore
+from depthweave.reports.verdicts import verdicts_of
+from depthweave.search.confirmation import PLAN_FILE
+from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
+from depthweave.search.entry import Entry
+from depthweave.search.setting import Setting
+from depthweave.search.trial import trial_folder
+from depthweave.spaces.files import MODEL_FILE
+from tests.search.faulty import faulty_trial
+from tests.search.searching import Listening, resume, search, setting_of
+
+# Ray's processes start slowly where the machine is busy.
+pytestmark = pytest.mark.timeout(600)
+
+OBJECTIVES = ("perplexity", "memory_bytes")
+"""No latency: a front that is the same however busy the machine is."""
+
+
+class _Search(NamedTuple):
+    setting: Setting
+    result: SearchResult
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def searched_run(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
+    """A whole search of twelve architectures."""
+    setting = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+    out = tmp_path_factory.mktemp("runs") / "small"
+    return _Search(setting, search(setting, out=out, address=ray_address), out)
+
+
+@pytest.fixture
+def run_folder(searched_run: _Search, tmp_path: Path) -> Path:
+    """A copy of the run, to be confirmed."""
+    return Path(shutil.copytree(searched_run.out, tmp_path / "run"))
+
+
+def _confirm(
+    searched_run: _Search, folder: Path, address: str, *, num_seeds: int, progress: Listening | None = None
+) -> ConfirmationResult:
+    store = RunStore.open(folder)
+    heard = progress or Listening()
+    return run_confirmation(searched_run.setting, store, num_seeds=num_seeds, address=address, progress=heard)
+
+
+def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
+    searched_run: _Search, run_folder: Path, ray_address: str
+) -> None:
+    before = searched_run.result.records
+    members = front(before, objectives=OBJECTIVES)
+    heard = Listening()
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=heard)
+
+    assert result.ending == "done"
+    assert searched(result.records) == before
+    further = confirming(result.records)
+    assert {item.state for item in further} == {"complete"}
+    seeds = {key: sorted(it.seed for it in further if it.architecture_id == key) for key in _ids(further)}
+    assert set(map(tuple, seeds.values())) == {(1, 2)}
+    plain = {it.architecture_id for it in before if it.fusion == "none" and it.depth in {row.depth for row in members}}
+    now = {item.architecture_id for item in front(result.records, objectives=OBJECTIVES)}
+    assert _ids(further) >= _ids(members) | plain | now
+    _check_seeds_are_used(further)
+    assert _weights_kept(run_folder, further)
+
+    # Everything that shows a front says the same.
+    verdicts = verdicts_of(result.records, objectives=OBJECTIVES)
+    table = pq.read_table(run_folder / "front.parquet").to_pylist()
+    rows = {row["architecture_id"]: row for row in table if row["objectives"] == ",".join(OBJECTIVES)}
+    assert rows.keys() == now
+    for key, row in rows.items():
+        assert row["num_seeds"] == 3
+        assert row["front_probability"] == verdicts[key].front_probability
+        assert row["perplexity"] == pytest.approx(row["mean_perplexity"]) == math.exp(verdicts[key].loss.mean)
+    assert "further trainings" in (run_folder / "report.html").read_text(encoding="utf-8")
+
+    # Called again there is nothing left to train, and with more seeds only those.
+    again = Listening()
+    assert _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=again).ending == "done"
+    assert again.started == []
+
+
+def test_crash_is_tried_again_from_the_checkpoint(
+    searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky = front(searched_run.result.records, objectives=OBJECTIVES)[0].architecture_id
+    monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "raises once"}))
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2)
+    (record,) = (item for item in confirming(result.records) if item.architecture_id == unlucky)
+    assert (record.state, record.attempts) == ("complete", 2)
+
+
+@pytest.mark.slow
+def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
+    searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky = front(searched_run.result.records, objectives=OBJECTIVES)[0].architecture_id
+    monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "diverges"}))
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=4)
+    states = Counter(item.state for item in confirming(result.records) if item.architecture_id == unlucky)
+    assert states == {"diverged": 3}
+    verdict = verdicts_of(result.records, objectives=OBJECTIVES)[unlucky]
+    assert (verdict.num_diverged, verdict.settled) == (3, False)
+
+
+class _Interrupting(Listening):
+    """Ctrl-C at the first evaluation after one training has ended."""
+
+    def on_evaluation(self, entry: Entry) -> None:
+        if len(self.finished) == 1:
+            self.finished.append(self.finished[0])
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
+    searched_run: _Search, run_folder: Path, ray_address: str
+) -> None:
+    first = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=_Interrupting())
+    assert first.ending == "interrupted"
+    kept = confirming(first.records)
+    assert len(kept) >= 1
+    assert (run_folder / "report.html").exists()
+
+    heard = Listening()
+    second = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=heard)
+
+    assert second.ending == "done"
+    assert [item for item in confirming(second.records) if item.trial in {row.trial for row in kept}] == kept
+    assert {item.trial for item in kept}.isdisjoint(heard.started)
+    pairs = [(item.architecture_id, item.seed) for item in second.records]
+    assert len(set(pairs)) == len(pairs)
+    # What was in flight went on from its checkpoint, under its own number.
+    assert max(item.attempts for item in confirming(second.records)) == 2
+    plan = json.loads((run_folder / PLAN_FILE).read_text(encoding="utf-8"))
+    assert {(item["trial"], item["architecture_id"], item["seed"]) for item in plan} == {
+        (item.trial, item.architecture_id, item.seed) for item in confirming(second.records)
+    }
+
+
+def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_once(
+    small_spec: dict[str, Any], ray_address: str, tmp_path: Path
+) -> None:
+    values = {**small_spec, "objectives": list(OBJECTIVES)}
+    setting = setting_of(values, "search.trials=4", "search.confirm=2")
+    first = search(setting, out=tmp_path / "run", address=ray_address)
+    assert first.ending == "done"
+    assert len(searched(first.records)) == 4
+    assert {item.seed for item in confirming(first.records)} == {1}
+
+    second = resume(setting_of(values, "search.trials=6"), out=tmp_path / "run", address=ray_address)
+    assert [item.trial for item in searched(second.records)] == [0, 1, 2, 3, 4, 5]
+    assert len(_ids(searched(second.records))) == 6
+    assert confirming(second.records) == confirming(first.records)
+
+
+@pytest.mark.slow
+def test_pruned_baseline_is_trained_to_its_end_with_the_seed_of_the_search_too(
+    searched_run: _Search, run_folder: Path, ray_address: str
+) -> None:
+    store = RunStore.open(run_folder)
+    member = next(item for item in front(store.records(), objectives=OBJECTIVES) if item.fusion != "none")
+    plain = next(item for item in store.records() if item.fusion == "none" and item.depth == member.depth)
+    gone: dict[str, Any] = {"state": "pruned", "perplexity": None, "loss": None, "bits_per_byte": None}
+    store.revise(dataclasses.replace(plain, **gone))
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2)
+    trained = [item for item in result.records if item.architecture_id == plain.architecture_id]
+    assert [(item.trial >= FIRST_CONFIRMATION, item.seed, item.state) for item in trained] == [
+        (False, 0, "pruned"),
+        (True, 0, "complete"),
+        (True, 1, "complete"),
+    ]
+    # The same seed gives the same loss, whoever asked.
+    assert trained[1].loss == plain.loss
+
+
+def _check_seeds_are_used(records: list[Record]) -> None:
+    """Two seeds give two models, of which both are kept."""
+    one = [item for item in records if item.architecture_id == records[0].architecture_id]
+    assert len({item.loss for item in one}) == len(one) > 1
+    assert all(json.loads(item.recipe)["seed"] == item.seed for item in one)
+
+
+def _weights_kept(folder: Path, records: list[Record]) -> bool:
+    return all((trial_folder(folder / "checkpoints", item.trial) / MODEL_FILE).exists() for item in records)
+
+
+def _ids(records: list[Record]) -> set[str]:
+    return {item.architecture_id for item in records}

@@ -48,8 +48,6 @@ class KnownCostSampler(BaseSampler):
         self._independent = RandomSampler(seed=seed)
         self.curves: Callable[[], Curves] | None = None
         """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
-        self.num_evaluations: int | None = None
-        """Of a whole curve; needed with `curves`."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._candidates.distributions)
@@ -86,7 +84,7 @@ class KnownCostSampler(BaseSampler):
 
     def _evidence(self, trials: Sequence[FrozenTrial]) -> list[Evidence]:
         told = None if self.curves is None else self.curves()
-        forecasts = {} if told is None else self._forecasts(told)
+        forecasts = {} if told is None else _forecasts(told, trials)
         found = []
         for trial in trials:
             row = self._rows.get(_key(fixed_params_of(trial) or trial.params))
@@ -104,27 +102,11 @@ class KnownCostSampler(BaseSampler):
             )
         return found
 
-    def _forecasts(self, told: Curves) -> dict[int, tuple[float, float]]:
-        """Mean and standard deviation of each trial's final loss, by its curve and those of all others."""
-        assert self.num_evaluations is not None
-        numbers = [number for number, losses in told.items() if losses]
-        if not numbers:
-            return {}
-        losses_TR = np.full((len(numbers), self.num_evaluations), np.nan)
-        for place, number in enumerate(numbers):
-            losses_TR[place, : len(told[number])] = told[number]
-        evaluations = range(1, self.num_evaluations + 1)
-        forecast = forecast_final(fit_links(losses_TR, evaluations=evaluations), losses_TR)
-        return {
-            number: (float(mean), float(sd))
-            for number, mean, sd in zip(numbers, forecast.mean_T, forecast.sd_T, strict=True)
-        }
-
     def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:
-        if finished:
-            return tuple(value for place, value in enumerate(trial.values) if place != self._loss)
         told: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
-        return None if told is None else tuple(told.values())
+        if told is not None:
+            return tuple(told.values())
+        return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
 
     def _spread(self, untried: FloatArray, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
         """Of a stratum of the costs where fewest trials are, the candidate farthest from all of them."""
@@ -142,6 +124,21 @@ class KnownCostSampler(BaseSampler):
             return int(rng.choice(pool))
         away = candidates.features_NF[pool][:, None] - candidates.features_NF[tried][None]
         return int(pool[np.square(away).sum(axis=2).min(axis=1).argmax()])
+
+
+def _forecasts(told: Curves, trials: Sequence[FrozenTrial]) -> dict[int, tuple[float, float]]:
+    """Mean and standard deviation of each trial's final loss, by its curve and all others, once a curve is whole."""
+    whole = [item.number for item in trials if item.state == TrialState.COMPLETE]
+    num_evaluations = max((len(told.get(number, ())) for number in whole), default=0)
+    numbers = [number for number, losses in told.items() if losses]
+    if not num_evaluations:
+        return {}
+    losses_TR = np.full((len(numbers), num_evaluations), np.nan)
+    for place, number in enumerate(numbers):
+        losses_TR[place, : len(told[number])] = told[number][:num_evaluations]
+    links = fit_links(losses_TR, evaluations=range(1, num_evaluations + 1))
+    found = forecast_final(links, losses_TR)
+    return dict(zip(numbers, zip(found.mean_T.tolist(), found.sd_T.tolist(), strict=True), strict=True))
 
 
 def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

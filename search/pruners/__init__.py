@@ -14,6 +14,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from depthweave.search.pruners.halving import AshaPruner, MoAshaPruner
+from depthweave.search.pruners.pareto import ParetoPruner
+
 PRUNERS: dict[str, type[BasePruner]] = {
     "median": pruners.MedianPruner,
     "percentile": pruners.PercentilePruner,
@@ -22,6 +25,9 @@ PRUNERS: dict[str, type[BasePruner]] = {
     "patient": pruners.PatientPruner,
     "threshold": pruners.ThresholdPruner,
     "wilcoxon": pruners.WilcoxonPruner,
+    "pareto": ParetoPruner,
+    "mo-asha": MoAshaPruner,
+    "asha": AshaPruner,
     "none": pruners.NopPruner,
 }
 

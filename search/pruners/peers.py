@@ -23,7 +23,10 @@ def should_stop(pruner: BasePruner, *, study: Study, trial: FrozenTrial) -> bool
     """Whether the pruner would stop the trial, asked with its fair peers alone.
 
     `study` has one objective and the intermediate losses; its trials carry their costs in the user attribute `COSTS`.
+    A pruner that compares the costs itself (`sees_all_peers`) is shown everyone.
     """
+    if getattr(pruner, "sees_all_peers", False):
+        return pruner.prune(study, trial)
     fair = _FairStorage(study._storage, trial)
     view = Study(study_name=study.study_name, storage=cast(BaseStorage, fair), sampler=study.sampler, pruner=pruner)
     return pruner.prune(view, trial)

@@ -26,10 +26,13 @@ _EAGER: dict[str, dict[str, Any]] = {
     "hyperband": {"min_resource": 1, "max_resource": _EVALUATIONS, "reduction_factor": 2},
     "patient": {"wrapped_pruner": "median", "patience": 0},
     "threshold": {"upper": 2.5},
+    "pareto": {"audit_frac": 0.0},
+    "mo-asha": {"eta": 2},
+    "asha": {"eta": 2},
     "none": {},
 }
 """Options with which a pruner stops a hopeless trial within a few evaluations."""
-_COMPARING = ("median", "percentile", "successive_halving", "hyperband")
+_COMPARING = ("median", "percentile", "successive_halving", "hyperband", "pareto", "mo-asha", "asha")
 """Those that stop a trial because of its peers."""
 _CHEAP = {"latency": 1.0, "memory_bytes": 100.0}
 _DEAR = {"latency": 1.0, "memory_bytes": 101.0}

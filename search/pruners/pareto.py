@@ -1,0 +1,239 @@
+"""The pruner `pareto`: who goes on promises most hypervolume an evaluation; who can hardly be optimal does not.
+
+A trial's costs are known before it trains, and its final loss is forecast from its curve (`forecast.py`). It is
+hopeless where the probability is under `level` that it ends below every finished trial that costs no more.
+`ParetoChooser` pauses trials at rungs and gives a free worker to the hopeful one that promises most hypervolume for
+the evaluations that it still needs, or to a new one where that promises more. `ParetoPruner` stops the hopeless in any
+Optuna study with one objective, where a stop is for ever. Until three trials have finished, both halve successively
+by non-dominated rank (`halving.py`).
+
+Both are pure functions of what they are shown: a resumed search decides as the uninterrupted one would have.
+
+Axes: T trials, R rungs and the last evaluation, C costs.
+
+Source: K. Swersky, J. Snoek and R. P. Adams (2014), Freeze-thaw Bayesian optimization, arXiv:1406.3896, for pausing.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna import Study
+from optuna.pruners import BasePruner
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from depthweave.search.pruners.chooser import NEW, Standing
+from depthweave.search.pruners.forecast import Array, Forecast, fit_links, forecast_final, geometric_rungs
+from depthweave.search.pruners.halving import MoAshaPruner, cost_row, losses_of, ranks
+from depthweave.search.pruners.hopes import hopes_of, opens_new
+from depthweave.search.pruners.peers import COSTS
+
+MIN_FINISHED = 3
+"""Finished trials from which on curves are forecast."""
+_RUNG_FACTOR = 2.0
+_STARTUP = 10
+"""Trials that are started before any goes on."""
+_STARTUP_ETA = 3
+_STARTUP_STOP_ETA = 2
+"""Gentler than where a trial is only paused."""
+_MAX_WEIGHED = 128
+"""Of so many paused trials at most is the promise computed: those with the best chances."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParetoChooser:
+    """Pauses trials at rungs and goes on with what promises most (a `Chooser`)."""
+
+    num_evaluations: int
+    """Of a whole training."""
+    level: float = 0.05
+    """The probability of being optimal under which a trial is hopeless, 0 to 1."""
+    audit_frac: float = 0.05
+    """Share of the hopeless that run to their end all the same, at least one; 0 for none."""
+    grace: int = 1
+    """Evaluations that every trial gets: the first rung."""
+    seed: int = 0
+    """Of the draw of the audited."""
+
+    def __post_init__(self) -> None:
+        _check_options(level=self.level, audit_frac=self.audit_frac, grace=self.grace)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Evaluations after which is decided."""
+        return geometric_rungs(self.num_evaluations, grace=self.grace, factor=_RUNG_FACTOR)
+
+    def is_rung(self, evaluation: int) -> bool:
+        """Whether to decide after this evaluation, counted from 1."""
+        return evaluation in self.rungs
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        """The paused trial to go on with, `NEW`, or `None` where no paused one is hopeful and none may start."""
+        otherwise: Literal["new"] | None = NEW if may_start else None
+        if may_start and len(standings) < _STARTUP:
+            return NEW
+        table = _table(standings, evaluations=(*self.rungs, self.num_evaluations))
+        if not len(table.paused):
+            return otherwise
+        if len(table.finished) < MIN_FINISHED:
+            index = _promoted(table, may_start=may_start)
+        else:
+            index = self._most_promising(table, may_start=may_start)
+        return otherwise if index is None else int(table.number_T[index])
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        """The paused trials that run to their end all the same."""
+        paused = [item.number for item in standings if item.state == "paused"]
+        if not paused or not self.audit_frac:
+            return []
+        lots = {number: _lot(number, seed=self.seed) for number in paused}
+        return [number for number in paused if lots[number] < self.audit_frac] or [min(lots, key=lots.__getitem__)]
+
+    def _most_promising(self, table: _Table, *, may_start: bool) -> int | None:
+        """Of the hopeful paused trials the one with the highest rate; none where a new trial is worth more."""
+        whole = table.losses_TR[table.finished, -1]
+        hopes = hopes_of(whole, table.costs_TC[table.finished], all_costs=table.costs_TC)
+        links = fit_links(table.losses_TR, evaluations=table.evaluations)
+        forecast = forecast_final(links, table.losses_TR[table.paused])
+        chances = hopes.chances(forecast, table.costs_TC[table.paused])
+        best = np.argsort(-chances, kind="stable")[:_MAX_WEIGHED]
+        best = best[chances[best] >= self.level]
+        if not len(best):
+            return None
+        hopeful = table.paused[best]
+        promises = hopes.promises(Forecast(forecast.mean_T[best], forecast.sd_T[best]), table.costs_TC[hopeful])
+        rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
+        first = int(np.argmax(rates))
+        if may_start:
+            # A new trial is taken to be like those there are, as they looked at the first rung.
+            some = np.unique(np.linspace(0, len(table.number_T) - 1, _MAX_WEIGHED).round().astype(int))
+            early_TR = np.full((len(some), len(table.evaluations)), np.nan)
+            early_TR[:, 0] = table.losses_TR[some, 0]
+            new = hopes.promises(forecast_final(links, early_TR), table.costs_TC[some])
+            if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
+                return None
+        return int(hopeful[first])
+
+
+class ParetoPruner(BasePruner):
+    """Stops an Optuna trial that is hopeless; the study has one objective, its trials the user attribute `costs`.
+
+    A trial's costs are a mapping by name, known before its first report; one without them is never stopped. The
+    length of a whole training is that of the longest finished trial.
+    """
+
+    sees_all_peers: ClassVar[bool] = True
+    """It compares costs itself, and learns from the curves of dearer trials too."""
+
+    def __init__(self, level: float = 0.05, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
+        _check_options(level=level, audit_frac=audit_frac, grace=grace)
+        self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
+        self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is at a rung, hopeless there, and not drawn for the audit."""
+        if study.direction != StudyDirection.MINIMIZE:
+            raise ValueError("pruner 'pareto': the study maximises: report a loss, and minimise it")
+        names = trial.user_attrs.get(COSTS)
+        if names is None or _lot(trial.number, seed=self._seed) < self._audit_frac:
+            return False
+        curves = [
+            (item, costs)
+            for item in study.get_trials(deepcopy=False)
+            if item.state != TrialState.FAIL
+            and item.intermediate_values
+            and all(map(math.isfinite, item.intermediate_values.values()))
+            and (costs := cost_row(item, names)) is not None
+        ]
+        finished = [(item, costs) for item, costs in curves if item.state == TrialState.COMPLETE]
+        num_evaluations = max((len(item.intermediate_values) for item, _ in finished), default=0)
+        whole = [(item, costs) for item, costs in finished if len(item.intermediate_values) == num_evaluations]
+        if len(whole) < MIN_FINISHED:
+            return self._startup.prune(study, trial)
+        rungs = geometric_rungs(num_evaluations, grace=self._grace, factor=_RUNG_FACTOR)
+        if len(trial.intermediate_values) not in rungs:
+            return False
+        evaluations = (*rungs, num_evaluations)
+        mine_1R = np.array([losses_of(trial, evaluations)])
+        if np.isinf(mine_1R).any():
+            return True
+        links = fit_links(np.array([losses_of(item, evaluations) for item, _ in curves]), evaluations=evaluations)
+        losses_T = np.array([losses_of(item, [num_evaluations])[0] for item, _ in whole])
+        costs_TC = np.array([costs for _, costs in whole])
+        hopes = hopes_of(losses_T, costs_TC, all_costs=costs_TC)
+        chances = hopes.chances(forecast_final(links, mine_1R), np.array([cost_row(trial, names)]))
+        return bool(chances[0] < self._level)
+
+
+class _Table(NamedTuple):
+    """The standings that have reached the first rung, as arrays."""
+
+    evaluations: tuple[int, ...]
+    """Of the columns of `losses_TR`."""
+    number_T: NDArray[np.int64]
+    num_losses_T: NDArray[np.int64]
+    losses_TR: Array
+    """NaN where not reached."""
+    costs_TC: Array
+    paused: NDArray[np.intp]
+    """Indices."""
+    finished: NDArray[np.intp]
+    """Indices."""
+
+
+def _table(standings: Sequence[Standing], *, evaluations: tuple[int, ...]) -> _Table:
+    # Before it is measured, a trial shows none.
+    names = max((list(item.costs) for item in standings), key=len, default=[])
+    known = [item for item in standings if len(item.losses) >= evaluations[0] and len(item.costs) == len(names)]
+    rows = [_at(item.losses, evaluations) for item in known]
+    return _Table(
+        evaluations=evaluations,
+        number_T=np.array([item.number for item in known], dtype=np.int64),
+        num_losses_T=np.array([len(item.losses) for item in known], dtype=np.int64),
+        losses_TR=np.array(rows, dtype=np.float64).reshape(len(known), len(evaluations)),
+        costs_TC=np.array([[item.costs[name] for name in names] for item in known]).reshape(len(known), len(names)),
+        paused=np.flatnonzero([item.state == "paused" for item in known]),
+        finished=np.flatnonzero([item.state == "complete" for item in known]),
+    )
+
+
+def _at(losses: tuple[float, ...], evaluations: tuple[int, ...]) -> list[float]:
+    num = bisect_right(evaluations, len(losses))
+    return [losses[place - 1] for place in evaluations[:num]] + [math.nan] * (len(evaluations) - num)
+
+
+def _promoted(table: _Table, *, may_start: bool) -> int | None:
+    """The paused trial that successive halving promotes, the highest rung first.
+
+    Where it promotes none, a new one is due; where none may start, the paused one that is furthest goes on.
+    """
+    last_T = (~np.isnan(table.losses_TR)).sum(axis=1) - 1
+    for rung in range(int(last_T[table.paused].max()), -1, -1):
+        peers = np.flatnonzero(last_T >= rung)
+        mine = [index for index in table.paused if last_T[index] == rung]
+        if mine and int((last_T[peers] > rung).sum()) < max(1, len(peers) // _STARTUP_ETA):
+            rank = dict(zip(peers, ranks(table.losses_TR[peers, rung], table.costs_TC[peers]), strict=True))
+            return int(min(mine, key=lambda index: (rank[index], table.losses_TR[index, rung])))
+    if may_start:
+        return None
+    return int(min(table.paused, key=lambda index: (-last_T[index], table.losses_TR[index, last_T[index]])))
+
+
+def _lot(number: int, *, seed: int) -> float:
+    """A number from 0 to 1 that a trial keeps: whether it is audited does not depend on when that is asked."""
+    return float(np.random.default_rng([seed, number]).random())
+
+
+def _check_options(*, level: float, audit_frac: float, grace: int) -> None:
+    for name, value in (("level", level), ("audit_frac", audit_frac)):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"pruner 'pareto': {name} is {value}: give a share from 0 to under 1")
+    if grace < 1:
+        raise ValueError(f"pruner 'pareto': grace is {grace}: give at least 1 evaluation")

@@ -27,7 +27,8 @@ class Pool:
     def __init__(self, chooser: Chooser, *, objectives: Sequence[str]) -> None:
         self._chooser = chooser
         self._objectives = objectives
-        self._settled: dict[int, Standing] = {}
+        self._known: dict[int, Standing] = {}
+        """Of the trials that are recorded or paused: they change seldom, and are many."""
         self._idle = False
         self.paused: dict[int, Entry] = {}
         self.first: deque[Entry] = deque()
@@ -41,9 +42,10 @@ class Pool:
     def settle(self, record: Record, losses: Sequence[float]) -> None:
         """A trial is recorded, with these losses; failed and diverged ones are no example to anybody."""
         self.changed()
+        self._known.pop(record.trial, None)
         if record.state in ("complete", "pruned"):
             values = {name: getattr(record, name) for name in self._objectives}
-            self._settled[record.trial] = Standing(
+            self._known[record.trial] = Standing(
                 number=record.trial,
                 architecture_id=record.architecture_id,
                 costs=costs_among(self._objectives, values),
@@ -61,6 +63,7 @@ class Pool:
         entry.paused = True
         entry.lay_aside()
         self.paused[entry.number] = entry
+        self._known[entry.number] = _standing(entry, "paused")
 
     def is_rung(self, entry: Entry) -> bool:
         """Whether the trial stands where the chooser decides."""
@@ -69,7 +72,7 @@ class Pool:
     def keeps(self, entry: Entry, running: Iterable[Entry], *, may_start: bool) -> bool:
         """Whether a running trial at a rung goes on at once: it is chosen among all, as if it were paused."""
         others = [item for item in running if item is not entry]
-        return self._ask(others, [*self.paused.values(), entry], may_start=may_start) == entry.number
+        return self._ask(others, may_start=may_start, at_rung=entry) == entry.number
 
     def pick(self, running: Iterable[Entry], *, may_start: bool) -> Work:
         """What a free worker does next."""
@@ -78,35 +81,36 @@ class Pool:
         # A worker that finds nothing asks again several times a second.
         if self._idle:
             return None
-        answer = self._ask(running, self.paused.values(), may_start=may_start)
+        answer = self._ask(running, may_start=may_start)
         self._idle = answer is None
         return self.paused.pop(answer) if isinstance(answer, int) else answer
 
     def audits(self) -> list[int]:
         """Numbers of the paused trials that run to their end to audit the pruner."""
-        numbers = list(self._chooser.audits(self._standings([], self.paused.values())))
+        numbers = list(self._chooser.audits(self._standings([])))
         for number in numbers:
             if number not in self.paused:
                 raise ValueError(f"chooser.audits answered trial {number}: name paused ones ({_names(self.paused)})")
         return numbers
 
     def _ask(
-        self, running: Iterable[Entry], paused: Iterable[Entry], *, may_start: bool
+        self, running: Iterable[Entry], *, may_start: bool, at_rung: Entry | None = None
     ) -> int | Literal["new"] | None:
-        paused = list(paused)
-        answer = self._chooser.choose(self._standings(running, paused), may_start=may_start)
-        allowed = {item.number for item in paused}
-        if answer is None or (answer == NEW and may_start) or answer in allowed:
+        standings = self._standings(running, at_rung=at_rung)
+        answer = self._chooser.choose(standings, may_start=may_start)
+        is_paused = answer in self.paused or (at_rung is not None and answer == at_rung.number)
+        if answer is None or (answer == NEW and may_start) or is_paused:
             return answer
         new = f"{NEW!r}, " if may_start else ""
-        raise ValueError(f"chooser.choose answered {answer!r}: answer {new}None or a paused trial ({_names(allowed)})")
+        names = _names(item.number for item in standings if item.state == "paused")
+        raise ValueError(f"chooser.choose answered {answer!r}: answer {new}None or a paused trial ({names})")
 
-    def _standings(self, running: Iterable[Entry], paused: Iterable[Entry]) -> list[Standing]:
+    def _standings(self, running: Iterable[Entry], *, at_rung: Entry | None = None) -> list[Standing]:
         """All trials by number."""
-        flying = {item.number: _standing(item, "running") for item in running}
-        waiting = {item.number: _standing(item, "paused") for item in paused}
-        both = self._settled | flying | waiting
-        return [both[number] for number in sorted(both)]
+        shown = self._known | {item.number: _standing(item, "running") for item in (*running, *self.first)}
+        if at_rung is not None:
+            shown[at_rung.number] = _standing(at_rung, "paused")
+        return [shown[number] for number in sorted(shown)]
 
 
 def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -> dict[str, float]:

@@ -326,7 +326,7 @@ def fuse(monkeypatch: pytest.MonkeyPatch) -> _Fuse:
         pytest.param(Turns(), 3, 13, id="turns"),
         pytest.param(Halving(), 4, 13, id="halving"),
         pytest.param(Turns(), 4, 1, id="turns, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
-        pytest.param(Halving(), 6, 1, id="halving, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(Halving(), 5, 1, id="halving, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )
 def test_killed_search_decides_as_the_uninterrupted_one(

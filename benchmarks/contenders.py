@@ -175,14 +175,12 @@ def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None 
 
 
 def known_cost() -> Contender:
-    """Ours that knows the costs; it learns from curves where the problem has them."""
+    """Ours that knows the costs; it learns from curves where there are any."""
 
     def make(problem: Problem, seed: int) -> Proposer:
         found = KnownCostSampler(problem.candidates, seed=seed)
         proposer = OptunaProposer(problem, found, repeats=False)
-        if problem.num_evaluations is not None:
-            found.num_evaluations = problem.num_evaluations
-            found.curves = lambda: proposer.curves
+        found.curves = lambda: proposer.curves
         return proposer
 
     return Contender(name="known-cost", make=make)

@@ -65,8 +65,6 @@ class Problem:
     points_NO: Array
     candidates: Candidates
     """What a search knows of the rows in advance."""
-    num_evaluations: int | None = None
-    """Of a whole curve; `None` where the first objective comes at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +128,6 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
             objectives=("loss", *costs),
             points_NO=curves.points_NO,
             candidates=_known_before(curves),
-            num_evaluations=curves.num_evaluations,
         ),
         curves=curves,
         tokens=chosen[0]["tokens"][0],

@@ -120,18 +120,20 @@ def table(runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]) -> str
 
 
 def verdict(cells: dict[str, list[Interval | None]]) -> str:
-    """Whether known-cost has after 50 evaluations what the best other contender has at the end."""
+    """Whether known-cost has early what the best other contender has at its end."""
     ours = cells.get("known-cost")
-    others = {name: row[-1] for name, row in cells.items() if name != "known-cost"}
-    there = {name: cell for name, cell in others.items() if cell is not None}
     early = None if ours is None else ours[COUNTS.index(EARLY)]
-    if early is None or not there:
+    ends = [
+        (cell, count, name)
+        for name, row in cells.items()
+        for cell, count in zip(row, COUNTS, strict=True)
+        if cell is not None and name != "known-cost"
+    ]
+    if early is None or not ends:
         return "No verdict: known-cost or all others have not been run."
-    best, cell = max(there.items(), key=lambda item: item[1].mean)
-    return (
-        f"known-cost after {EARLY}: {_told(early)}; best other after {COUNTS[-1]}: {_told(cell)} ({best}): "
-        f"{'reached' if early.mean >= cell.mean else 'not reached'}."
-    )
+    best, count, name = max(ends, key=lambda item: item[0].mean)
+    word = "reached" if early.mean >= best.mean else "not reached"
+    return f"known-cost after {EARLY}: {_told(early)}; best other, {name} after {count}: {_told(best)}: {word}."
 
 
 def summary(runs: Sequence[Run], *, problems: Sequence[Problem], seeds: Sequence[int]) -> dict[str, Any]:

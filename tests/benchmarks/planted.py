@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from typing import cast
 
@@ -46,4 +45,4 @@ def planted_curves(*, num_parameters: int, num_choices: int, num_evaluations: in
         costs_NC=problem.points_NO[:, 1:],
         evaluation_s_N=1.0 + problem.points_NO[:, 1],
     )
-    return CurveProblem(problem=replace(problem, num_evaluations=num_evaluations), curves=curves, tokens=100)
+    return CurveProblem(problem=problem, curves=curves, tokens=100)

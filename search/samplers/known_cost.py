@@ -11,7 +11,7 @@ A proposal is a pure function of the study and the seed: a resumed search goes o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from optuna import Study
@@ -19,11 +19,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.pruners.forecast import fit_links, forecast_final
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers.candidates import Candidates, FloatArray
 from depthweave.search.samplers.distinct import fixed_params_of
-from depthweave.search.samplers.surrogate import Evidence, KnownCosts, expected_gains, known_costs
+from depthweave.search.samplers.evidence import Told, evidence_of
+from depthweave.search.samplers.surrogate import Evidence, KnownCosts, known_costs, outlook
 
 STARTUP = 8
 """Trials that are spread over the costs before the surrogate is asked."""
@@ -75,32 +75,31 @@ class KnownCostSampler(BaseSampler):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
         costs = known_costs(self._candidates, evidence)
         if len(tried) >= STARTUP:
-            gains_N = expected_gains(self._candidates, evidence, costs=costs)
+            seen = outlook(self._candidates, evidence, costs=costs)
             # Where nothing promises a gain that a number can hold, there is nothing to choose by.
-            if gains_N is not None and gains_N[untried].max() > 0.0:
-                return int(untried[np.argmax(gains_N[untried])])
+            if seen is not None and seen.gains_N[untried].max() > 0.0:
+                return int(untried[np.argmax(seen.gains_N[untried])])
         rng = np.random.default_rng([self._seed, number])
         return self._spread(untried, sorted(tried), costs=costs, rng=rng)
 
     def _evidence(self, trials: Sequence[FrozenTrial]) -> list[Evidence]:
-        told = None if self.curves is None else self.curves()
-        forecasts = {} if told is None else _forecasts(told, trials)
+        curves = None if self.curves is None else self.curves()
         found = []
         for trial in trials:
             row = self._rows.get(_key(fixed_params_of(trial) or trial.params))
             if row is None:
                 continue
-            loss, sd = forecasts.get(trial.number, (None, 0.0))
             finished = trial.state == TrialState.COMPLETE
-            if finished and (told is None or loss is None):
-                loss, sd = float(trial.values[self._loss]), 0.0
-            failed = trial.state == TrialState.FAIL or (trial.state == TrialState.PRUNED and loss is None)
-            found.append(
-                Evidence(
-                    row, loss, sd, finished=finished, failed=failed, costs_C=self._measured(trial, finished=finished)
-                )
-            )
-        return found
+            losses = () if curves is None else curves.get(trial.number, ())
+            if finished and not losses:
+                losses = (float(trial.values[self._loss]),)
+            # Stopped without a word of how it did: nothing good.
+            failed = trial.state == TrialState.FAIL or (trial.state == TrialState.PRUNED and not losses)
+            state: Literal["unfinished", "complete", "failed"] = "unfinished"
+            if finished or failed:
+                state = "complete" if finished else "failed"
+            found.append(Told(row, losses, state, self._measured(trial, finished=finished)))
+        return evidence_of(found)
 
     def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:
         told: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
@@ -124,21 +123,6 @@ class KnownCostSampler(BaseSampler):
             return int(rng.choice(pool))
         away = candidates.features_NF[pool][:, None] - candidates.features_NF[tried][None]
         return int(pool[np.square(away).sum(axis=2).min(axis=1).argmax()])
-
-
-def _forecasts(told: Curves, trials: Sequence[FrozenTrial]) -> dict[int, tuple[float, float]]:
-    """Mean and standard deviation of each trial's final loss, by its curve and all others, once a curve is whole."""
-    whole = [item.number for item in trials if item.state == TrialState.COMPLETE]
-    num_evaluations = max((len(told.get(number, ())) for number in whole), default=0)
-    numbers = [number for number, losses in told.items() if losses]
-    if not num_evaluations:
-        return {}
-    losses_TR = np.full((len(numbers), num_evaluations), np.nan)
-    for place, number in enumerate(numbers):
-        losses_TR[place, : len(told[number])] = told[number][:num_evaluations]
-    links = fit_links(losses_TR, evaluations=range(1, num_evaluations + 1))
-    found = forecast_final(links, losses_TR)
-    return dict(zip(numbers, zip(found.mean_T.tolist(), found.sd_T.tolist(), strict=True), strict=True))
 
 
 def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

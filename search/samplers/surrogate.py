@@ -49,6 +49,16 @@ class Evidence(NamedTuple):
     """Its costs as measured, NaN where one is not; `None` before it measured."""
 
 
+class Outlook(NamedTuple):
+    """What is expected of every candidate."""
+
+    mean_N: FloatArray
+    """Of the final loss."""
+    sd_N: FloatArray
+    gains_N: FloatArray
+    """Expected hypervolume improvement, costs scaled to the range that they span."""
+
+
 class KnownCosts(NamedTuple):
     """The costs of all candidates, exact or predicted."""
 
@@ -57,11 +67,11 @@ class KnownCosts(NamedTuple):
     """Of the logarithm of what is predicted; 0 where known or measured."""
 
 
-def expected_gains(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownCosts) -> FloatArray | None:
-    """Expected hypervolume improvement of each candidate, `[N]`; `None` while too little is known.
+def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownCosts) -> Outlook | None:
+    """What the trials say of every candidate; `None` while that is too little.
 
-    Costs are scaled to the range that they span, so that volumes of several objectives can be added. A trial whose
-    loss is not known yet stands on the front with the loss that is expected of it: nobody proposes its neighbour.
+    A trial whose loss is not known yet stands on the front with the loss that is expected of it: nobody proposes its
+    neighbour.
     """
     known = [item for item in trials if item.loss is not None or item.failed]
     values = np.array([item.loss for item in known if item.loss is not None])
@@ -79,7 +89,9 @@ def expected_gains(candidates: Candidates, trials: Sequence[Evidence], *, costs:
     scaled = _scaled(costs)
     believed = [np.array([item.row for item in known if item.finished]), pending]
     losses_F = np.concatenate([losses_M[[item.finished for item in known]], floor + np.exp(posterior.mean_N[pending])])
-    return _gains(posterior, scaled, np.concatenate(believed), losses_F, floor=floor)
+    gains_N = _gains(posterior, scaled, np.concatenate(believed), losses_F, floor=floor)
+    middle_N = np.exp(posterior.mean_N + 0.5 * posterior.sd_N**2)
+    return Outlook(floor + middle_N, middle_N * np.sqrt(np.expm1(posterior.sd_N**2)), gains_N)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:

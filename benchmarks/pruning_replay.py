@@ -12,7 +12,8 @@ apart, which count towards neither front nor hypervolume), hypervolume ratio as 
 worst values and a tenth), the same up to the nadir of the table's front and a tenth, where poor graphs count for
 nothing, and the share of the table's front that was trained to its end. Mean over orders with its 95 % interval.
 
-Settings of `pareto` were chosen on halves of the table with seeds 100 to 119; orders 0 to 19 are reported.
+Settings of `pareto` were chosen on halves of the table and on orders with seeds 100 to 119; orders 0 to 19 are
+reported. The graphs are the same ones, so another table is needed to say how it does elsewhere.
 """
 
 from __future__ import annotations

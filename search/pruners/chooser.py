@@ -46,3 +46,29 @@ class Chooser(Protocol):
         Asked once: when nothing runs, nothing may start and `choose` answered None.
         """
         ...
+
+
+class Prospect(NamedTuple):
+    """A trial that could be started."""
+
+    mean: float
+    """Of its final loss, nats a token."""
+    sd: float
+    costs: Mapping[str, float]
+
+
+class View(NamedTuple):
+    """What somebody who knows the architectures expects."""
+
+    forecasts: Mapping[int, tuple[float, float]]
+    """Mean and standard deviation of every trial's final loss, by its number."""
+    new: Prospect | None
+    """The best trial to start; `None` where all were."""
+
+
+class Guide(Protocol):
+    """Knows more than the curves: a chooser asks it where it is given one."""
+
+    def look(self, standings: Sequence[Standing]) -> View | None:
+        """A pure function of the standings; `None` while it knows too little."""
+        ...

@@ -17,9 +17,10 @@ Source: K. Swersky, J. Snoek and R. P. Adams (2014), Freeze-thaw Bayesian optimi
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from statistics import NormalDist
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.pruners.chooser import NEW, Standing
+from depthweave.search.pruners.chooser import NEW, Guide, Prospect, Standing, View
 from depthweave.search.pruners.forecast import Array, Forecast, fit_links, forecast_final, geometric_rungs
 from depthweave.search.pruners.halving import MoAshaPruner, cost_row, losses_of, ranks
 from depthweave.search.pruners.hopes import hopes_of, opens_new
@@ -43,6 +44,8 @@ _STARTUP = 10
 _STARTUP_ETA = 3
 _STARTUP_STOP_ETA = 2
 """Gentler than where a trial is only paused."""
+_QUANTILES = np.array([NormalDist().inv_cdf((place + 0.5) / 32) for place in range(32)])
+"""Of a standard normal distribution: equally likely outcomes."""
 _MAX_WEIGHED = 128
 """Of so many paused trials at most is the promise computed: those with the best chances."""
 
@@ -53,14 +56,16 @@ class ParetoChooser:
 
     num_evaluations: int
     """Of a whole training."""
-    level: float = 0.05
-    """The probability of being optimal under which a trial is hopeless, 0 to 1."""
+    level: float = 0.025
+    """The probability of being optimal under which a trial is hopeless, 0 to 1: the tail of a 95 % interval."""
     audit_frac: float = 0.05
     """Share of the hopeless that run to their end all the same, at least one; 0 for none."""
     grace: int = 1
     """Evaluations that every trial gets: the first rung."""
     seed: int = 0
     """Of the draw of the audited."""
+    guide: Guide | None = None
+    """Forecasts of one who knows the architectures, and the trial that would be started; else the curves alone say."""
 
     def __post_init__(self) -> None:
         _check_options(level=self.level, audit_frac=self.audit_frac, grace=self.grace)
@@ -85,7 +90,8 @@ class ParetoChooser:
         if len(table.finished) < MIN_FINISHED:
             index = _promoted(table, may_start=may_start)
         else:
-            index = self._most_promising(table, may_start=may_start)
+            view = None if self.guide is None else self.guide.look(standings)
+            index = self._most_promising(table, view=view, may_start=may_start)
         return otherwise if index is None else int(table.number_T[index])
 
     def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
@@ -96,12 +102,15 @@ class ParetoChooser:
         lots = {number: _lot(number, seed=self.seed) for number in paused}
         return [number for number in paused if lots[number] < self.audit_frac] or [min(lots, key=lots.__getitem__)]
 
-    def _most_promising(self, table: _Table, *, may_start: bool) -> int | None:
+    def _most_promising(self, table: _Table, *, view: View | None, may_start: bool) -> int | None:
         """Of the hopeful paused trials the one with the highest rate; none where a new trial is worth more."""
         whole = table.losses_TR[table.finished, -1]
         hopes = hopes_of(whole, table.costs_TC[table.finished], all_costs=table.costs_TC)
         links = fit_links(table.losses_TR, evaluations=table.evaluations)
         forecast = forecast_final(links, table.losses_TR[table.paused])
+        if view is not None:
+            told = np.array([view.forecasts[int(number)] for number in table.number_T[table.paused]])
+            forecast = Forecast(told[:, 0], told[:, 1])
         chances = hopes.chances(forecast, table.costs_TC[table.paused])
         best = np.argsort(-chances, kind="stable")[:_MAX_WEIGHED]
         best = best[chances[best] >= self.level]
@@ -112,11 +121,15 @@ class ParetoChooser:
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
         first = int(np.argmax(rates))
         if may_start:
-            # A new trial is taken to be like those there are, as they looked at the first rung.
             some = np.unique(np.linspace(0, len(table.number_T) - 1, _MAX_WEIGHED).round().astype(int))
             early_TR = np.full((len(some), len(table.evaluations)), np.nan)
             early_TR[:, 0] = table.losses_TR[some, 0]
-            new = hopes.promises(forecast_final(links, early_TR), table.costs_TC[some])
+            early, costs_SC = forecast_final(links, early_TR), table.costs_TC[some]
+            if view is not None and view.new is not None:
+                early = _after_a_look(view.new, sd=float(np.median(early.sd_T)))
+                costs_SC = np.tile([view.new.costs[name] for name in table.names], (len(early.mean_T), 1))
+            # Else a new trial is taken to be like those there are, as they looked at the first rung.
+            new = hopes.promises(early, costs_SC)
             if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
                 return None
         return int(hopeful[first])
@@ -132,7 +145,7 @@ class ParetoPruner(BasePruner):
     sees_all_peers: ClassVar[bool] = True
     """It compares costs itself, and learns from the curves of dearer trials too."""
 
-    def __init__(self, level: float = 0.05, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
+    def __init__(self, level: float = 0.025, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
         _check_options(level=level, audit_frac=audit_frac, grace=grace)
         self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
         self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)
@@ -172,8 +185,21 @@ class ParetoPruner(BasePruner):
         return bool(chances[0] < self._level)
 
 
+def _after_a_look(prospect: Prospect, *, sd: float) -> Forecast:
+    """How a trial may be forecast once its curve has begun, which alone would tell its final loss up to `sd`.
+
+    The forecast's mean is then normal about the prospect's, and what doubt is left is the same for all outcomes.
+    """
+    share = prospect.sd**2 / (prospect.sd**2 + sd**2)
+    mean_S = prospect.mean + prospect.sd * math.sqrt(share) * _QUANTILES
+    return Forecast(mean_S, np.full(len(mean_S), prospect.sd * math.sqrt(1.0 - share)))
+
+
 class _Table(NamedTuple):
     """The standings that have reached the first rung, as arrays."""
+
+    names: tuple[str, ...]
+    """Of the costs."""
 
     evaluations: tuple[int, ...]
     """Of the columns of `losses_TR`."""
@@ -192,21 +218,26 @@ def _table(standings: Sequence[Standing], *, evaluations: tuple[int, ...]) -> _T
     # Before it is measured, a trial shows none.
     names = max((list(item.costs) for item in standings), key=len, default=[])
     known = [item for item in standings if len(item.losses) >= evaluations[0] and len(item.costs) == len(names)]
-    rows = [_at(item.losses, evaluations) for item in known]
     return _Table(
+        names=tuple(names),
         evaluations=evaluations,
         number_T=np.array([item.number for item in known], dtype=np.int64),
         num_losses_T=np.array([len(item.losses) for item in known], dtype=np.int64),
-        losses_TR=np.array(rows, dtype=np.float64).reshape(len(known), len(evaluations)),
+        losses_TR=_at([item.losses for item in known], evaluations),
         costs_TC=np.array([[item.costs[name] for name in names] for item in known]).reshape(len(known), len(names)),
         paused=np.flatnonzero([item.state == "paused" for item in known]),
         finished=np.flatnonzero([item.state == "complete" for item in known]),
     )
 
 
-def _at(losses: tuple[float, ...], evaluations: tuple[int, ...]) -> list[float]:
-    num = bisect_right(evaluations, len(losses))
-    return [losses[place - 1] for place in evaluations[:num]] + [math.nan] * (len(evaluations) - num)
+def _at(losses: Sequence[tuple[float, ...]], evaluations: tuple[int, ...]) -> Array:
+    """The losses `[T, R]` after these evaluations, NaN where not reached; every trial has one."""
+    # In one flat array: a loop over a thousand trials takes longer than the decision.
+    flat = np.fromiter(chain.from_iterable(losses), dtype=np.float64)
+    num_T = np.fromiter(map(len, losses), dtype=np.int64)
+    place_R = np.array(evaluations) - 1
+    index_TR = (np.cumsum(num_T) - num_T)[:, None] + np.minimum(place_R, num_T[:, None] - 1)
+    return np.where(place_R < num_T[:, None], flat[index_TR], np.nan)
 
 
 def _promoted(table: _Table, *, may_start: bool) -> int | None:

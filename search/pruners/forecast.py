@@ -35,6 +35,8 @@ _PRIOR_TRIALS = 4.0
 """How many trials' worth of belief the noise before there are data has."""
 _PRIOR_NOISE_FRAC = 0.5
 """That noise, as a share of the last drop."""
+_LEAST_VARIANCE = 1e-8
+"""In units of the last drop squared: no rule is exact."""
 _LEAST_FRAC = 0.1
 """A curve's noise is that of its last drop plus this share of the median one: no curve is exact because it stands."""
 _LEAST_UNIT = 1e-6
@@ -176,7 +178,19 @@ def _regress(
         covariance_PP = np.linalg.inv(weighted_NP.T @ features_NP + np.diag(precision_P))
         coefficients_P = covariance_PP @ (weighted_NP.T @ drop_N + precision_P * guess_P)
         square_N = (drop_N - features_NP @ coefficients_P) ** 2 * weight_N
-        believed = _PRIOR_TRIALS * _PRIOR_NOISE_FRAC**2
-        variance = float((believed + (robust_N * square_N).sum()) / (_PRIOR_TRIALS + len(drop_N)))
+        variance = _shrunk(float((robust_N * square_N).sum()), free=len(drop_N) - len(guess_P))
         robust_N = (_FREEDOM + 1.0) / (_FREEDOM + square_N / variance)
     return coefficients_P, np.asarray(covariance_PP, dtype=np.float64), variance
+
+
+def _shrunk(squares: float, *, free: int) -> float:
+    """The variance of residuals with so many degrees of freedom, drawn toward the one before there are data.
+
+    In logarithms: on the average of the variances, a prior that is a hundred times too wide would take hundreds of
+    trials to forget, and where curves are regular it is.
+    """
+    prior = _PRIOR_NOISE_FRAC**2
+    if free <= 0:
+        return max(prior, squares / _PRIOR_TRIALS)
+    found = max(squares / free, _LEAST_VARIANCE)
+    return math.exp((_PRIOR_TRIALS * math.log(prior) + free * math.log(found)) / (_PRIOR_TRIALS + free))

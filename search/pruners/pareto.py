@@ -1,7 +1,8 @@
 """The pruner `pareto`: who goes on promises most hypervolume an evaluation; who can hardly be optimal does not.
 
 A trial's costs are known before it trains, and its final loss is forecast from its curve (`forecast.py`). It is
-hopeless where the probability is under `level` that it ends below every finished trial that costs no more.
+hopeless where the probability is under `level` that it ends below every finished trial that costs no more; at the
+first rung, where it has one loss and no curve, nobody is.
 `ParetoChooser` pauses trials at rungs and gives a free worker to the hopeful one that promises most hypervolume for
 the evaluations that it still needs, or to a new one where that promises more. `ParetoPruner` stops the hopeless in any
 Optuna study with one objective, where a stop is for ever. Until three trials have finished, both halve successively
@@ -56,8 +57,8 @@ class ParetoChooser:
 
     num_evaluations: int
     """Of a whole training."""
-    level: float = 0.025
-    """The probability of being optimal under which a trial is hopeless, 0 to 1: the tail of a 95 % interval."""
+    level: float = 0.05
+    """The probability of being optimal under which a trial is hopeless, 0 to 1."""
     audit_frac: float = 0.05
     """Share of the hopeless that run to their end all the same, at least one; 0 for none."""
     grace: int = 1
@@ -112,24 +113,27 @@ class ParetoChooser:
             told = np.array([view.forecasts[int(number)] for number in table.number_T[table.paused]])
             forecast = Forecast(told[:, 0], told[:, 1])
         chances = hopes.chances(forecast, table.costs_TC[table.paused])
-        best = np.argsort(-chances, kind="stable")[:_MAX_WEIGHED]
-        best = best[chances[best] >= self.level]
+        # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it.
+        judged = table.num_losses_T[table.paused] > self.grace
+        best = np.argsort(-chances, kind="stable")
+        best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
         if not len(best):
             return None
         hopeful = table.paused[best]
         promises = hopes.promises(Forecast(forecast.mean_T[best], forecast.sd_T[best]), table.costs_TC[hopeful])
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
         first = int(np.argmax(rates))
-        if may_start:
+        if may_start and view is not None and view.new is not None:
+            costs_1C = np.array([[view.new.costs[name] for name in table.names]])
+            new = hopes.promises(Forecast(np.array([view.new.mean]), np.array([view.new.sd])), costs_1C)
+            if float(new[0]) / self.num_evaluations > float(rates[first]):
+                return None
+        elif may_start:
+            # A new trial is taken to be like those there are, as they looked at the first rung.
             some = np.unique(np.linspace(0, len(table.number_T) - 1, _MAX_WEIGHED).round().astype(int))
             early_TR = np.full((len(some), len(table.evaluations)), np.nan)
             early_TR[:, 0] = table.losses_TR[some, 0]
-            early, costs_SC = forecast_final(links, early_TR), table.costs_TC[some]
-            if view is not None and view.new is not None:
-                early = _after_a_look(view.new, sd=float(np.median(early.sd_T)))
-                costs_SC = np.tile([view.new.costs[name] for name in table.names], (len(early.mean_T), 1))
-            # Else a new trial is taken to be like those there are, as they looked at the first rung.
-            new = hopes.promises(early, costs_SC)
+            new = hopes.promises(forecast_final(links, early_TR), table.costs_TC[some])
             if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
                 return None
         return int(hopeful[first])
@@ -145,7 +149,7 @@ class ParetoPruner(BasePruner):
     sees_all_peers: ClassVar[bool] = True
     """It compares costs itself, and learns from the curves of dearer trials too."""
 
-    def __init__(self, level: float = 0.025, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
+    def __init__(self, level: float = 0.05, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
         _check_options(level=level, audit_frac=audit_frac, grace=grace)
         self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
         self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)
@@ -171,12 +175,12 @@ class ParetoPruner(BasePruner):
         if len(whole) < MIN_FINISHED:
             return self._startup.prune(study, trial)
         rungs = geometric_rungs(num_evaluations, grace=self._grace, factor=_RUNG_FACTOR)
-        if len(trial.intermediate_values) not in rungs:
+        if not all(map(math.isfinite, trial.intermediate_values.values())):
+            return True
+        if len(trial.intermediate_values) not in rungs[1:]:
             return False
         evaluations = (*rungs, num_evaluations)
         mine_1R = np.array([losses_of(trial, evaluations)])
-        if np.isinf(mine_1R).any():
-            return True
         links = fit_links(np.array([losses_of(item, evaluations) for item, _ in curves]), evaluations=evaluations)
         losses_T = np.array([losses_of(item, [num_evaluations])[0] for item, _ in whole])
         costs_TC = np.array([costs for _, costs in whole])

@@ -70,6 +70,11 @@ def test_of_two_as_far_the_one_that_betters_the_wider_stretch_goes_on() -> None:
     assert choose([*finished(), narrow, wide]) == 21
 
 
+def test_one_loss_makes_nobody_hopeless_and_two_do() -> None:
+    bad = [standing(20, 9.0, cost=6.5, state="paused", num=num) for num in (1, 2)]
+    assert [choose([*finished(), item]) for item in bad] == [20, None]
+
+
 def test_cheapest_of_all_is_never_hopeless() -> None:
     assert choose([*finished(), standing(20, 9.0, cost=0.5, state="paused")]) == 20
 
@@ -219,7 +224,7 @@ def test_pruner_stops_at_rungs_whom_the_chooser_would_leave() -> None:
     study, pruner = study_of(finished()), ParetoPruner(audit_frac=0.0)
     assert 4 in stops(pruner, study, curve(2.9, num=7), costs={"latency": 6.5})
     assert not stops(pruner, study, curve(2.9, num=7), costs={"latency": 2.5})
-    assert set(stops(pruner, study, curve(9.0, num=7), costs={"latency": 6.5})) == {1, 2, 4}
+    assert set(stops(pruner, study, curve(9.0, num=7), costs={"latency": 6.5})) == {2, 4}
     assert not stops(pruner, study, curve(9.0, num=7), costs={"latency": 0.5})
     assert not stops(pruner, study, curve(9.0, num=7), costs=None)
 

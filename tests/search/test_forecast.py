@@ -27,8 +27,8 @@ def broken_off(losses_TR: Array, *, after: int) -> Array:
 
 
 def test_forecast_is_mean_and_spread_of_the_chain_sampled_step_by_step() -> None:
-    links = fit_links(power_laws(60, seed=0), evaluations=_EVALUATIONS)
-    links = [link._replace(covariance_PP=np.zeros_like(link.covariance_PP), variance=1e-4) for link in links]
+    fitted = fit_links(power_laws(60, seed=0), evaluations=_EVALUATIONS)
+    links = [link._replace(covariance_PP=np.zeros_like(link.covariance_PP), variance=1e-4) for link in fitted]
     start = broken_off(power_laws(1, seed=1), after=2)
     forecast = forecast_final(links, start)
     ends = sampled_ends(links, start[0, :2], num=20_000)

@@ -20,11 +20,10 @@ from depthweave.search.cluster import cluster, slots
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Listener, Progress
 from depthweave.search.parameters import Parameters
-from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.recording import RecordMaker
-from depthweave.search.samplers import make_sampler
 from depthweave.search.setting import Setting, software
+from depthweave.search.strategy import strategy_of
 from depthweave.search.studies import Studies
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
@@ -59,7 +58,8 @@ def run_search(
 ) -> SearchResult:
     """Run or continue the search of a run folder; at the end front and report stand.
 
-    With a chooser trials pause and go on as it says; without one the spec's Optuna pruner stops them.
+    With a chooser trials pause and go on as it says: the one given, or the spec's pruner where it is one that pauses.
+    Otherwise the spec's Optuna pruner stops them.
     Raises `ValueError` where another search works on the folder, or the cluster does not answer.
     """
     spec = setting.spec
@@ -163,13 +163,12 @@ def _maker(setting: Setting, store: RunStore) -> RecordMaker:
 def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener, chooser: Chooser | None) -> Book:
     spec = setting.spec
     parameters = Parameters(setting.space)
+    strategy = strategy_of(spec, parameters=parameters)
     studies = Studies(
         Path(store.journal_path),
         objectives=spec.objectives,
-        sampler=make_sampler(
-            spec.search.sampler, parameters=parameters, objectives=spec.objectives, seed=spec.seed
-        ),
-        pruner=make_pruner(spec.search.pruner, options=spec.search.pruner_options),
+        sampler=strategy.sampler,
+        pruner=strategy.pruner,
         parameters=parameters,
     )
     if not studies.trials:
@@ -187,7 +186,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Lis
         max_trials=spec.search.trials,
         max_concurrent=workers,
         listener=progress,
-        chooser=chooser,
+        chooser=chooser or strategy.chooser,
     )
 
 

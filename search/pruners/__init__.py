@@ -14,8 +14,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.halving import AshaPruner, MoAshaPruner
-from depthweave.search.pruners.pareto import ParetoPruner
+from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 
 PRUNERS: dict[str, type[BasePruner]] = {
     "median": pruners.MedianPruner,
@@ -70,6 +71,15 @@ def make_pruner(name: str, *, options: Mapping[str, Any]) -> BasePruner:
         raise ValueError(f"{dict(options)} do not suit pruner '{name}': {error}") from None
 
 
+def make_chooser(
+    name: str, *, options: Mapping[str, Any], num_evaluations: int, seed: int, guide: Guide | None = None
+) -> Chooser | None:
+    """The chooser of a pruner that pauses, with the options that `make_pruner` took; `None` of one that only stops."""
+    if name != "pareto":
+        return None
+    return ParetoChooser(**{"seed": seed, **options}, num_evaluations=num_evaluations, guide=guide)
+
+
 def _is_required(pruner: type[BasePruner], option: str) -> bool:
     return inspect.signature(pruner).parameters[option].default is inspect.Parameter.empty
 
@@ -84,4 +94,4 @@ def _as_kind(value: Any, kind: Any, *, name: str) -> Any:
         raise ValueError(f"{name} is {value!r:.60}: {error.errors()[0]['msg']}") from None
 
 
-__all__ = ["PRUNERS", "check_pruner", "make_pruner"]
+__all__ = ["PRUNERS", "check_pruner", "make_chooser", "make_pruner"]

@@ -113,8 +113,9 @@ class ParetoChooser:
             told = np.array([view.forecasts[int(number)] for number in table.number_T[table.paused]])
             forecast = Forecast(told[:, 0], told[:, 1])
         chances = hopes.chances(forecast, table.costs_TC[table.paused])
-        # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it.
-        judged = table.num_losses_T[table.paused] > self.grace
+        # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it,
+        # unless somebody knows how its like fared.
+        judged = (table.num_losses_T[table.paused] > self.grace) | (view is not None)
         best = np.argsort(-chances, kind="stable")
         best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
         if not len(best):
@@ -123,17 +124,16 @@ class ParetoChooser:
         promises = hopes.promises(Forecast(forecast.mean_T[best], forecast.sd_T[best]), table.costs_TC[hopeful])
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
         first = int(np.argmax(rates))
-        if may_start and view is not None and view.new is not None:
-            costs_1C = np.array([[view.new.costs[name] for name in table.names]])
-            new = hopes.promises(Forecast(np.array([view.new.mean]), np.array([view.new.sd])), costs_1C)
-            if float(new[0]) / self.num_evaluations > float(rates[first]):
-                return None
-        elif may_start:
-            # A new trial is taken to be like those there are, as they looked at the first rung.
+        if may_start:
             some = np.unique(np.linspace(0, len(table.number_T) - 1, _MAX_WEIGHED).round().astype(int))
             early_TR = np.full((len(some), len(table.evaluations)), np.nan)
             early_TR[:, 0] = table.losses_TR[some, 0]
-            new = hopes.promises(forecast_final(links, early_TR), table.costs_TC[some])
+            early, costs_SC = forecast_final(links, early_TR), table.costs_TC[some]
+            if view is not None and view.new is not None:
+                early = _after_a_look(view.new, sd=float(np.median(early.sd_T)))
+                costs_SC = np.tile([view.new.costs[name] for name in table.names], (len(early.mean_T), 1))
+            # Else a new trial is taken to be like those there are, as they looked at the first rung.
+            new = hopes.promises(early, costs_SC)
             if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
                 return None
         return int(hopeful[first])
@@ -253,7 +253,7 @@ def _promoted(table: _Table, *, may_start: bool) -> int | None:
     for rung in range(int(last_T[table.paused].max()), -1, -1):
         peers = np.flatnonzero(last_T >= rung)
         mine = [index for index in table.paused if last_T[index] == rung]
-        if mine and int((last_T[peers] > rung).sum()) < max(1, len(peers) // _STARTUP_ETA):
+        if mine and int((last_T[peers] > rung).sum()) < max(MIN_FINISHED, len(peers) // _STARTUP_ETA):
             rank = dict(zip(peers, ranks(table.losses_TR[peers, rung], table.costs_TC[peers]), strict=True))
             return int(min(mine, key=lambda index: (rank[index], table.losses_TR[index, rung])))
     if may_start:

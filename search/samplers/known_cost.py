@@ -43,14 +43,14 @@ class KnownCostSampler(BaseSampler):
 
     def __init__(self, candidates: Candidates, *, seed: int, loss: int = 0) -> None:
         """`loss` is the place of the loss among the study's objectives; the others are the candidates' costs."""
-        self._candidates, self._seed, self._loss = candidates, seed, loss
+        self.candidates, self._seed, self._loss = candidates, seed, loss
         self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
         self._independent = RandomSampler(seed=seed)
         self.curves: Callable[[], Curves] | None = None
         """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return dict(self._candidates.distributions)
+        return dict(self.candidates.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -59,7 +59,7 @@ class KnownCostSampler(BaseSampler):
             return {}
         others = [item for item in study.get_trials(deepcopy=False) if item.number != trial.number]
         row = self.propose(others, number=trial.number)
-        return dict(self._candidates.parameters[row])
+        return dict(self.candidates.parameters[row])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -73,9 +73,9 @@ class KnownCostSampler(BaseSampler):
         untried = np.array([row for row in range(len(self._rows)) if row not in tried], dtype=np.intp)
         if not len(untried):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
-        costs = known_costs(self._candidates, evidence)
+        costs = known_costs(self.candidates, evidence)
         if len(tried) >= STARTUP:
-            seen = outlook(self._candidates, evidence, costs=costs)
+            seen = outlook(self.candidates, evidence, costs=costs)
             # Where nothing promises a gain that a number can hold, there is nothing to choose by.
             if seen is not None and seen.gains_N[untried].max() > 0.0:
                 return int(untried[np.argmax(seen.gains_N[untried])])
@@ -109,7 +109,7 @@ class KnownCostSampler(BaseSampler):
 
     def _spread(self, untried: FloatArray, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
         """Of a stratum of the costs where fewest trials are, the candidate farthest from all of them."""
-        candidates = self._candidates
+        candidates = self.candidates
         ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
         order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
         stratum_N = order_N * STARTUP // len(order_N)

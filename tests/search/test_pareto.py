@@ -110,11 +110,13 @@ def test_until_three_have_finished_ranks_are_halved_from_the_highest_rung_down()
     # Ten at the first rung, three of which may go on; the first of the front is the one with the least loss.
     assert choose([*some, bad], may_start=True) == 8
     onward = [*some[:6], *(item._replace(losses=curve(3.0 - 0.1 * item.number, num=2)) for item in some[6:]), bad]
-    # Three are at the second rung, of which one goes on; then none may, nor a fourth from the first.
+    # Three are at the second rung and all may go on, for three have to finish; then none may, nor a fourth.
     assert choose(onward, may_start=True) == 8
     gone = [*onward[:8], onward[8]._replace(losses=curve(2.2, num=4), state="running"), bad]
-    assert choose(gone, may_start=True) == NEW
-    assert choose(gone) == 7
+    assert choose(gone, may_start=True) == 7
+    far = [*onward[:6], *(item._replace(losses=curve(2.2, num=4), state="running") for item in onward[6:9]), bad]
+    assert choose(far, may_start=True) == NEW
+    assert choose(far) == 5
     assert choose([*some[:9]], may_start=True) == NEW
 
 

@@ -1,0 +1,63 @@
+"""What the surrogate tells a chooser: how paused trials will end, and what the best new candidate promises.
+
+Sampler and pruner are one decision so: a free worker goes on with a paused trial or opens the candidate that the
+sampler would propose, whichever promises more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from optuna.samplers import BaseSampler
+
+from depthweave.search.pruners.chooser import Prospect, Standing, View
+from depthweave.search.samplers.candidates import Candidates
+from depthweave.search.samplers.evidence import Told, evidence_of
+from depthweave.search.samplers.known_cost import KnownCostSampler
+from depthweave.search.samplers.surrogate import known_costs, outlook
+
+
+class SurrogateGuide:
+    """A `Guide` of the candidates that a `known-cost` sampler proposes."""
+
+    def __init__(self, candidates: Candidates, *, rows: Mapping[str, int]) -> None:
+        """`rows`: the candidate of each architecture id."""
+        self._candidates, self._rows = candidates, rows
+
+    def look(self, standings: Sequence[Standing]) -> View | None:
+        """What is expected of every trial and of the best new one; `None` while too little is known."""
+        names = max((list(item.costs) for item in standings), key=len, default=[])
+        told = [
+            Told(
+                row=self._rows[item.architecture_id],
+                losses=item.losses,
+                state="complete" if item.state == "complete" else "unfinished",
+                costs_C=tuple(item.costs.get(name, math.nan) for name in names) if item.costs else None,
+            )
+            for item in standings
+        ]
+        evidence = evidence_of(told)
+        costs = known_costs(self._candidates, evidence)
+        seen = outlook(self._candidates, evidence, costs=costs)
+        if seen is None:
+            return None
+        forecasts = {
+            item.number: (float(seen.mean_N[trial.row]), float(seen.sd_N[trial.row]))
+            for item, trial in zip(standings, told, strict=True)
+        }
+        gains_N = seen.gains_N.copy()
+        gains_N[[item.row for item in told]] = -1.0
+        best = int(np.argmax(gains_N))
+        if gains_N[best] < 0.0:
+            return View(forecasts, None)
+        new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
+        return View(forecasts, Prospect(float(seen.mean_N[best]), float(seen.sd_N[best]), new_costs))
+
+
+def guide_of(sampler: BaseSampler, *, ids: Sequence[str]) -> SurrogateGuide | None:
+    """What the sampler knows, for a chooser; `None` of one that has no surrogate. `ids` in the candidates' order."""
+    if not isinstance(sampler, KnownCostSampler):
+        return None
+    return SurrogateGuide(sampler.candidates, rows={name: row for row, name in enumerate(ids)})

@@ -48,6 +48,7 @@ types: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.trial_overhead
 	$(BIN)/python -m benchmarks.paired --table
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.decision_times
 
 # One process at a time: a suggestion's time is among what is measured.
 bench-search: $(VENV)/.installed-dev

@@ -33,6 +33,7 @@ from depthweave.reports.front import front
 from depthweave.reports.methods import method_notes
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
+from depthweave.reports.regret import pruning_regret, regret_sentence
 from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.summary import answer, happened, summarise
@@ -144,7 +145,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     ]
     return Page(
         title=info.name,
-        happened=happened(summary, info=info) + confirmation_sentence(records),
+        happened=happened(summary, info=info)
+        + regret_sentence(pruning_regret(search, objectives=info.objectives))
+        + confirmation_sentence(records),
         answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",

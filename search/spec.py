@@ -107,10 +107,10 @@ class ReferenceSpec(_Part):
 class SearchSettings(_Part):
     """Which architecture to try next, which trial to stop, and when to end."""
 
-    sampler: str = "tpe"
-    pruner: str = "median"
+    sampler: str = "known-cost"
+    pruner: str = "pareto"
     pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    """Arguments of the Optuna pruner; its steps are evaluations, counted from 1."""
+    """Arguments of the pruner; its steps are evaluations, counted from 1."""
     trials: _Whole = Field(default=24, ge=1)
     """Architectures to try; the search ends before where the space is exhausted."""
     time_budget_s: float | None = Field(default=None, gt=0)

@@ -1,0 +1,112 @@
+"""How long a decision takes: proposals of known-cost with 200 and 2,000 records, choices of pareto among 1,000 trials.
+
+    python -m benchmarks.decision_times
+
+Medians of processor time and of the clock, milliseconds; a machine that does something else shows in the second.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState
+
+from depthweave.search.pruners.chooser import Standing
+from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
+from depthweave.search.pruners.peers import COSTS
+from depthweave.search.samplers import KnownCostSampler, categorical
+from depthweave.search.samplers.guide import guide_of
+
+ROUNDS = 9
+CHOICES = {f"edge{edge}": CategoricalDistribution(tuple(range(5))) for edge in range(6)}
+POINTS = [dict(zip(CHOICES, values, strict=True)) for values in product(range(5), repeat=6)]
+"""15,625 candidates, as many as NAS-Bench-201 has."""
+COSTS_NC = np.random.default_rng(0).uniform(1.0, 2.0, size=(len(POINTS), 2))
+
+
+def main() -> None:
+    """Print the table and a JSON line."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows: dict[str, tuple[float, float]] = {}
+    for num_costs in (1, 2):
+        for num in (200, 2000):
+            rows[f"known-cost, {1 + num_costs} objectives, {num:,} records"] = proposal(num, num_costs=num_costs)
+    rows |= {f"pareto, {name}, 1,000 trials": times for name, times in decisions(1000).items()}
+    print("| decision | processor ms | clock ms |\n|---|---|---|")
+    for name, (processor_ms, clock_ms) in rows.items():
+        print(f"| {name} | {processor_ms:.1f} | {clock_ms:.1f} |")
+    print(json.dumps({"benchmark": "decision_times", "ms": {name: list(found) for name, found in rows.items()}}))
+
+
+def proposal(num: int, *, num_costs: int) -> tuple[float, float]:
+    """One proposal among all points after `num` complete trials."""
+    rng = np.random.default_rng(1)
+    candidates = categorical(POINTS, distributions=CHOICES, costs_NC=COSTS_NC[:, :num_costs])
+    trials = []
+    for number, row in enumerate(rng.permutation(len(POINTS))[:num]):
+        loss = sum(POINTS[row].values()) / 10 + float(rng.normal(0.0, 0.1))
+        trial = optuna.create_trial(
+            params=POINTS[row], distributions=dict(CHOICES), values=[loss, *COSTS_NC[row, :num_costs].tolist()]
+        )
+        trial.number = number
+        trials.append(trial)
+    sampler = KnownCostSampler(candidates, seed=0)
+    return timed(lambda: sampler.propose(trials, number=num))
+
+
+def decisions(num: int) -> dict[str, tuple[float, float]]:
+    """A choice by the curves alone, one with the surrogate among 1,000 candidates, and a stop for ever."""
+    rng = np.random.default_rng(2)
+    points = POINTS[: num + 200]
+    candidates = categorical(points, distributions=CHOICES, costs_NC=COSTS_NC[: len(points), :1])
+    standings = []
+    study = optuna.create_study()
+    for number in range(num):
+        whole = number % 20 == 0
+        start = float(rng.normal(3.0, 0.1))
+        losses = tuple(start * 0.95**step for step in range(10 if whole else int(rng.choice([1, 2, 4, 8]))))
+        costs = {"latency": float(COSTS_NC[number, 0])}
+        standings.append(Standing(number, str(number), costs, losses, "complete" if whole else "paused"))
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.COMPLETE if whole else TrialState.PRUNED,
+                value=losses[-1],
+                intermediate_values=dict(enumerate(losses)),
+                user_attrs={COSTS: costs},
+            )
+        )
+    trial = study.ask()
+    trial.set_user_attr(COSTS, {"latency": 1.5})
+    for step in range(4):
+        trial.report(2.9 * 0.95**step, step)
+    pruner, frozen = ParetoPruner(audit_frac=0.0), study._storage.get_trial(trial._trial_id)
+    guide = guide_of(KnownCostSampler(candidates, seed=0), ids=[str(number) for number in range(len(points))])
+    alone, guided = ParetoChooser(num_evaluations=10), ParetoChooser(num_evaluations=10, guide=guide)
+    return {
+        "choice by the curves": timed(lambda: alone.choose(standings, may_start=True)),
+        "choice with the surrogate": timed(lambda: guided.choose(standings, may_start=True)),
+        "stop for ever": timed(lambda: pruner.prune(study, frozen)),
+    }
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Medians of processor and clock, milliseconds, after one call that warms up."""
+    call()
+    processor_ms, clock_ms = [], []
+    for _ in range(ROUNDS):
+        processor, clock = time.process_time(), time.perf_counter()
+        call()
+        processor_ms.append(1000 * (time.process_time() - processor))
+        clock_ms.append(1000 * (time.perf_counter() - clock))
+    return statistics.median(processor_ms), statistics.median(clock_ms)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Pruning regret: what the front gained by the trials that were trained on only to audit the pruner.
+
+A pruner that is wrong is not found out by its own records: what it stopped has no final loss. So a drawn share of what
+it gave up runs to its end all the same, and the front with them is compared with the front without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.records import Record
+from depthweave.reports.words import plural
+
+
+class Regret(NamedTuple):
+    """What the audit of a pruner found."""
+
+    num_given_up: int
+    """Trials that the pruner gave up, audited ones included."""
+    num_audited: int
+    """Of these, trained to their end all the same."""
+    num_on_front: int
+    """Of these, on the front."""
+    gained_frac: float
+    """Share of the front's hypervolume that would be missing without the audited trials."""
+
+
+def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> Regret | None:
+    """Of the trials of a search; `None` where no trial was audited to its end."""
+    finished = complete(records, objectives=objectives)
+    audited = {record.trial for record in finished if record.audit}
+    if not audited:
+        return None
+    points = points_of(finished, objectives=objectives)
+    ideal, corner = points.min(axis=0), reference_point(points)
+
+    def volume(kept: list[Record]) -> float:
+        return hypervolume_frac(points_of(kept, objectives=objectives), ideal=ideal, reference=corner)
+
+    whole = volume(finished)
+    return Regret(
+        num_given_up=len(audited) + sum(record.state == "pruned" for record in records),
+        num_audited=len(audited),
+        num_on_front=sum(record.trial in audited for record in front(finished, objectives=objectives)),
+        gained_frac=1.0 - volume([record for record in finished if record.trial not in audited]) / whole,
+    )
+
+
+def regret_sentence(regret: Regret | None) -> str:
+    """What a reader needs to know of it; empty where there was no audit."""
+    if regret is None:
+        return ""
+    told = (
+        f" Audit of the pruner: of {plural(regret.num_given_up, 'trial')} that it gave up, "
+        f"{regret.num_audited:,} ran to the end all the same; "
+    )
+    if not regret.num_on_front:
+        return told + "none of them reached the front, so no regret was found."
+    return told + (
+        f"{regret.num_on_front:,} of them reached the front, which has {100 * regret.gained_frac:.2g} % of its "
+        "hypervolume from them: the pruner was wrong there."
+    )

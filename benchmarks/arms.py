@@ -17,6 +17,7 @@ from benchmarks.replay import OptunaStopper, Proposer, Stopper
 from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.pruners.pareto import ParetoChooser
+from depthweave.search.samplers.guide import SurrogateGuide
 
 REDUCTION_FACTOR = 3
 
@@ -58,7 +59,10 @@ def pausing(name: str, *, sampler_name: str) -> Arm:
     """A sampler with the chooser `pareto`, as it is by default."""
 
     def make(problem: CurveProblem, seed: int) -> Chooser:
-        return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed)
+        rows = {name: row for row, name in enumerate(problem.curves.ids)}
+        # As in a search: with known-cost both decide by one surrogate.
+        guide = SurrogateGuide(problem.problem.candidates, rows=rows) if sampler_name == "known-cost" else None
+        return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
 
     return Arm(name=name, proposer=sampler(sampler_name), chooser=make)
 

@@ -112,7 +112,7 @@ def measure() -> None:
         reference=space().plain().architecture,
         recipe=RECIPE,
         device=torch.device("cpu"),
-        time_limit_s=2.0,
+        time_limit_s=1.0,
         training_step=False,
     )
     with (PARTS / "costs.jsonl").open("w", encoding="utf-8") as file:

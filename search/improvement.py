@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,7 +125,8 @@ def _interpolated(table: FloatArray, edges_C: list[FloatArray], costs_NC: FloatA
         weight_N = np.ones(len(costs_NC))
         for share_N, end in zip(shares, corner, strict=True):
             weight_N = weight_N * (share_N if end else 1.0 - share_N)
-        at = table[(slice(None), *(cell + end for cell, end in zip(cells, corner, strict=True)))]
+        index: tuple[Any, ...] = tuple(cell + end for cell, end in zip(cells, corner, strict=True))
+        at = table[(slice(None), *index)]
         # Without costs there is one box, the same for all.
         volumes_LN += weight_N * at.reshape(len(table), -1)
     return np.asarray(volumes_LN.T)

@@ -22,6 +22,7 @@ from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate
 
 FloatArray = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _GRID = 3
 """The wiring is compared on so many thirds of the depth, by site and by source."""
@@ -37,7 +38,7 @@ class Candidates:
     """A value for each of them."""
     features_NF: FloatArray
     """Columns of about unit spread; a category is a column a choice, `sqrt(0.5)` where it holds."""
-    groups_F: NDArray[np.intp]
+    groups_F: Indices
     """The group of each column, from 0; a group shares one length scale."""
     costs_NC: FloatArray
     """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
@@ -107,7 +108,8 @@ def of_space(parameters: Parameters, *, objectives: Sequence[str]) -> Candidates
 
 def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
     # Two different choices are then at a squared distance of 1.
-    return np.array([[value == choice for choice in choices] for value in values], dtype=np.float64) * np.sqrt(0.5)
+    held = np.array([[value == choice for choice in choices] for value in values], dtype=np.float64)
+    return np.asarray(held * np.sqrt(0.5))
 
 
 def _logarithm(values: Sequence[float]) -> FloatArray:

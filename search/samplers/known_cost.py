@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.samplers.candidates import Candidates, FloatArray
+from depthweave.search.samplers.candidates import Candidates, Indices
 from depthweave.search.samplers.distinct import fixed_params_of
 from depthweave.search.samplers.evidence import Told, evidence_of
 from depthweave.search.samplers.surrogate import Evidence, KnownCosts, known_costs, outlook
@@ -107,7 +107,7 @@ class KnownCostSampler(BaseSampler):
             return tuple(told.values())
         return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
 
-    def _spread(self, untried: FloatArray, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
+    def _spread(self, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
         """Of a stratum of the costs where fewest trials are, the candidate farthest from all of them."""
         candidates = self.candidates
         ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")

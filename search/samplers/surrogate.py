@@ -16,7 +16,7 @@ import moocore
 import numpy as np
 
 from depthweave.search.improvement import hypervolume_improvement, lognormal_improvement
-from depthweave.search.samplers.candidates import Candidates, FloatArray
+from depthweave.search.samplers.candidates import Candidates, FloatArray, Indices
 from depthweave.search.samplers.gaussian_process import GaussianProcess, Posterior
 
 MIN_RECORDS = 3
@@ -78,7 +78,7 @@ def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownC
     if len(values) < MIN_RECORDS or not any(item.finished for item in known):
         return None
     floor = _floor(values)
-    rows = np.array([item.row for item in known])
+    rows = np.array([item.row for item in known], dtype=np.intp)
     losses_M = np.array([values.max() if item.loss is None else item.loss for item in known])
     above_M = np.maximum(losses_M - floor, 1e-9)
     # The forecast's error on the logarithmic scale, to first order.
@@ -87,7 +87,7 @@ def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownC
     logs_M = np.log(above_M)
     posterior = _posterior(candidates, rows, logs_M, noise_M, pending)
     scaled = _scaled(costs)
-    believed = [np.array([item.row for item in known if item.finished]), pending]
+    believed = [np.array([item.row for item in known if item.finished], dtype=np.intp), pending]
     losses_F = np.concatenate([losses_M[[item.finished for item in known]], floor + np.exp(posterior.mean_N[pending])])
     gains_N = _gains(posterior, scaled, np.concatenate(believed), losses_F, floor=floor)
     middle_N = np.exp(posterior.mean_N + 0.5 * posterior.sd_N**2)
@@ -112,7 +112,7 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
 
 
 def _posterior(
-    candidates: Candidates, rows: FloatArray, logs_M: FloatArray, noise_M: FloatArray, pending: FloatArray
+    candidates: Candidates, rows: Indices, logs_M: FloatArray, noise_M: FloatArray, pending: Indices
 ) -> Posterior:
     """The final losses' logarithms, `[N]`, as if the pending trials had come out as expected."""
     features_NF, groups_F = candidates.features_NF, candidates.groups_F
@@ -126,7 +126,7 @@ def _posterior(
 
 
 def _gains(
-    posterior: Posterior, scaled: KnownCosts, rows_F: FloatArray, losses_F: FloatArray, *, floor: float
+    posterior: Posterior, scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray, *, floor: float
 ) -> FloatArray:
     costs_FC = scaled.costs_NC[rows_F]
     kept_F = moocore.is_nondominated(np.column_stack([losses_F, costs_FC]))
@@ -183,10 +183,10 @@ def _floor(losses: FloatArray) -> float:
     return least - max(_FLOOR_FRAC * (middle - least), 1e-6 * max(abs(least), 1e-6))
 
 
-def _most_telling(logs_M: FloatArray) -> FloatArray:
+def _most_telling(logs_M: FloatArray) -> Indices:
     """At most `MAX_RECORDS` records in their order: the lower half of them by loss, and evenly of the rest."""
     if len(logs_M) <= MAX_RECORDS:
-        return np.arange(len(logs_M))
+        return np.arange(len(logs_M), dtype=np.intp)
     order = np.argsort(logs_M, kind="stable")
     half = MAX_RECORDS // 2
     others = order[half:][np.linspace(0, len(order) - half - 1, half).round().astype(int)]

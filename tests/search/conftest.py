@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-# Ray reads them when it is imported. The tests' cluster takes orders from the tests alone, and no token is written into
-# the user's home.
-os.environ.setdefault("RAY_AUTH_MODE", "token")
-os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import optuna
 import pytest

@@ -70,7 +70,7 @@ def test_file_is_read_and_every_default_is_written_out(tmp_path: Path) -> None:
     path.write_text("space: {depths: [3]}\n", encoding="utf-8")
     spec = load_spec(path)
     assert spec.space.depths == (3,)
-    for word in ("sampler: tpe", "validation_frac", "learning_rate", "measure_limit_s", "period"):
+    for word in ("sampler: known-cost", "validation_frac", "learning_rate", "measure_limit_s", "period"):
         assert word in spec.to_yaml()
 
 
@@ -132,7 +132,7 @@ def test_recipe_seed_is_refused_in_favour_of_seed() -> None:
         ({"recipe": {"lr": 1}}, "recipe.lr: unknown key; did you mean recipe."),
         ({"search": {"samplers": 1}}, "search.samplers: unknown key; did you mean search.sampler?"),
         ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean resources.gpus_per_trial?"),
-        ({"search": {"pruner_options": {"n_warmup": 1}}}, "option 'n_warmup' is not known to pruner 'median': did you"),
+        ({"search": {"pruner_options": {"levels": 1}}}, "option 'levels' is not known to pruner 'pareto': did you"),
     ],
 )
 def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: str) -> None:
@@ -158,7 +158,7 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
             "search.pruner_options",
             "option 'wrapped_pruner' of pruner 'patient' is 3",
         ),
-        ({"search": {"pruner_options": {"n_warmup_steps": True}}}, "search.pruner_options", "is True"),
+        ({"search": {"pruner_options": {"grace": True}}}, "search.pruner_options", "is True"),
         ({"space": {"dilations": [1, 0]}}, "space.dilations", "0 is below 1: it must be a whole number of at least 1"),
         ({"space": {"periods": [-2]}}, "space.periods", "-2 is below 1"),
         ({"space": {"periods": ["dept"]}}, "space.periods", "'dept' is not a period: give whole numbers"),

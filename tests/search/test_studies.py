@@ -73,7 +73,7 @@ def test_studies_open_in_optuna_with_names_parameters_and_curves(tmp_path: Path)
     (trial,), (curve,) = load(tmp_path, OBJECTIVES_STUDY), load(tmp_path, CURVES_STUDY)
     assert curve.intermediate_values == {1: 3.0, 2: 2.0, 3: 1.5}
     assert curve.user_attrs == {TRIAL: 0, ARCHITECTURE: asked.architecture_id, COSTS: {"latency": 1.5}}
-    assert trial.user_attrs == {ARCHITECTURE: asked.architecture_id}
+    assert trial.user_attrs == {ARCHITECTURE: asked.architecture_id, COSTS: {"latency": 1.5}}
     assert curve.params == trial.params == Parameters(SPACE).spelling(asked.architecture_id)
 
 

@@ -8,7 +8,7 @@ alone that cost no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS
@@ -67,9 +67,26 @@ def pausing(name: str, *, sampler_name: str) -> Arm:
     return Arm(name=name, proposer=sampler(sampler_name), chooser=make)
 
 
+def measured_first(arm: Arm) -> Arm:
+    """The same where every candidate's costs were measured before the first training."""
+
+    def exact(problem: CurveProblem) -> CurveProblem:
+        candidates = replace(problem.problem.candidates, costs_NC=problem.curves.costs_NC)
+        return replace(problem, problem=replace(problem.problem, candidates=candidates))
+
+    assert arm.chooser is not None
+    proposer, chooser = arm.proposer, arm.chooser
+    return Arm(
+        name=f"{arm.name}, costs measured first",
+        proposer=lambda problem, seed: proposer(exact(problem), seed),
+        chooser=lambda problem, seed: chooser(exact(problem), seed),
+    )
+
+
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
+        measured_first(pausing("known-cost + pareto", sampler_name="known-cost")),
         pausing("known-cost + pareto", sampler_name="known-cost"),
         Arm(name="known-cost", proposer=sampler("known-cost")),
         pausing("random + pareto", sampler_name="random"),

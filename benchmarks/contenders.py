@@ -183,7 +183,7 @@ def known_cost() -> Contender:
         found.curves = lambda: proposer.curves
         return proposer
 
-    return Contender(name="known-cost", make=make)
+    return Contender(name="known-cost", make=make, max_evaluations=100)
 
 
 def as_shipped(

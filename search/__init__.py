@@ -2,8 +2,8 @@
 
 The way of a search: `spec` is read, `setting` prepares text and space, `driver` starts Ray (`cluster`) and runs trials
 (`tuning`, `trial`); `searcher` and `scheduler` hear of them and tell the `book`, which asks and tells Optuna
-(`studies`, by the `strategy` of `samplers` and `pruners`), keeps paused trials (`pool`) and writes records (`recording`).
-`alone` measures the front again, and `confirmation` trains it with further seeds.
+(`studies`, by the `strategy` of `samplers` and `pruners`), keeps paused trials (`pool`) and writes
+records (`recording`). `alone` measures the front again, and `confirmation` trains it with further seeds.
 
 Names resolve when first used: importing this package imports neither ray nor torch.
 """

@@ -55,39 +55,32 @@ def stopping(
     return Arm(name=name, proposer=sampler(sampler_name), stopper=make, missing=missing)
 
 
-def pausing(name: str, *, sampler_name: str) -> Arm:
-    """A sampler with the chooser `pareto`, as it is by default."""
+def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
+    """A sampler with the chooser `pareto`, as it is by default; `surveyed`: all costs were measured before training."""
 
-    def make(problem: CurveProblem, seed: int) -> Chooser:
-        rows = {name: row for row, name in enumerate(problem.curves.ids)}
-        # As in a search: with known-cost both decide by one surrogate.
-        guide = SurrogateGuide(problem.problem.candidates, rows=rows) if sampler_name == "known-cost" else None
-        return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
-
-    return Arm(name=name, proposer=sampler(sampler_name), chooser=make)
-
-
-def measured_first(arm: Arm) -> Arm:
-    """The same where every candidate's costs were measured before the first training."""
-
-    def exact(problem: CurveProblem) -> CurveProblem:
+    def seen(problem: CurveProblem) -> CurveProblem:
+        if not surveyed:
+            return problem
         candidates = replace(problem.problem.candidates, costs_NC=problem.curves.costs_NC)
         return replace(problem, problem=replace(problem.problem, candidates=candidates))
 
-    assert arm.chooser is not None
-    proposer, chooser = arm.proposer, arm.chooser
-    return Arm(
-        name=f"{arm.name}, costs measured first",
-        proposer=lambda problem, seed: proposer(exact(problem), seed),
-        chooser=lambda problem, seed: chooser(exact(problem), seed),
-    )
+    def propose(problem: CurveProblem, seed: int) -> Proposer:
+        return sampler(sampler_name)(seen(problem), seed)
+
+    def choose(problem: CurveProblem, seed: int) -> Chooser:
+        rows = {name: row for row, name in enumerate(problem.curves.ids)}
+        # As in a search: with known-cost both decide by one surrogate.
+        guide = SurrogateGuide(seen(problem).problem.candidates, rows=rows) if sampler_name == "known-cost" else None
+        return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
+
+    return Arm(name=name, proposer=propose, chooser=choose)
 
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        measured_first(pausing("known-cost + pareto", sampler_name="known-cost")),
-        pausing("known-cost + pareto", sampler_name="known-cost"),
+        pausing("known-cost + pareto", sampler_name="known-cost", surveyed=True),
+        pausing("known-cost + pareto, no survey", sampler_name="known-cost"),
         Arm(name="known-cost", proposer=sampler("known-cost")),
         pausing("random + pareto", sampler_name="random"),
         Arm(name="random", proposer=sampler("random")),

@@ -1,6 +1,6 @@
 """The folder of a run, on any filesystem that pyarrow opens: a local path, `file://`, `s3://`, `gs://`.
 
-    run.json  spec.yaml  study.journal  front.parquet  tokenizer.json  report.html
+    run.json  spec.yaml  survey.json  study.journal  front.parquet  tokenizer.json  report.html
     records/*.parquet  evaluations/*.parquet  weights/*.parquet
     checkpoints/trial-00012/{state.pt, model.safetensors}
 

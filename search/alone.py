@@ -1,9 +1,10 @@
-"""Latencies measured with nothing else running: the trials measured beside each other."""
+"""Speed and memory measured with nothing else running: of candidates before they train, of the front at the end."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import ray
 from ray.exceptions import RayError
@@ -14,7 +15,28 @@ from depthweave.reports.store import RunStore
 from depthweave.search.entry import Progress
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
-from depthweave.trainers import Measurement, Recipe, measure_in_turn, pick_device
+from depthweave.trainers import Measurement, Recipe, hardware, measure_in_turn, pick_device
+
+
+class Found(NamedTuple):
+    """What one process measured."""
+
+    hardware: str
+    """Processor or accelerator."""
+    measurements: list[Measurement]
+
+
+_REVISED = (
+    "latency",
+    "latency_low",
+    "latency_high",
+    "latency_s",
+    "reference_latency_s",
+    "step_latency",
+    "step_latency_s",
+    "reference_step_latency_s",
+)
+"""Of a record; memory repeats."""
 
 
 def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> None:
@@ -42,7 +64,12 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
     """The records with latencies measured alone, in turn, and so revised in the store; empty where Ray failed."""
     progress.on_phase(f"measuring {len(records)} architectures once more, alone")
     try:
-        measurements = _measured(setting, [item.architecture_id for item in records])
+        found = measure_alone(
+            setting,
+            [item.architecture_id for item in records],
+            time_limit_s=setting.spec.resources.measure_limit_s,
+            training_step=True,
+        )
     except RayError as error:
         first = str(error).strip().splitlines()[0]
         progress.on_phase(f"measuring alone failed ({first}): latencies are those that the trials saw")
@@ -51,33 +78,33 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
         dataclasses.replace(
             record,
             trial_latency=record.latency if record.trial_latency is None else record.trial_latency,
-            latency=found.latency,
-            latency_low=found.latency_low,
-            latency_high=found.latency_high,
-            latency_s=found.latency_s,
-            reference_latency_s=found.reference_latency_s,
+            **{name: getattr(again, name) for name in _REVISED},
         )
-        for record, found in zip(records, measurements, strict=True)
+        for record, again in zip(records, found.measurements, strict=True)
     ]
     for record in revised:
         store.revise(record)
     return revised
 
 
-def _measured(setting: Setting, architecture_ids: list[str]) -> list[Measurement]:
+def measure_alone(
+    setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, training_step: bool
+) -> Found:
+    """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
     resources = setting.spec.resources
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(_measure)
-    measurements: list[Measurement] = ray.get(
+    found: Found = ray.get(
         task.remote(
             [setting.space[item].architecture for item in architecture_ids],
             reference=setting.reference.architecture,
             recipe=setting.spec.recipe,
             device=resources.device,
             threads=resources.cpus_per_trial,
-            time_limit_s=resources.measure_limit_s,
+            time_limit_s=time_limit_s,
+            training_step=training_step,
         )
     )
-    return measurements
+    return found
 
 
 def _measure(
@@ -88,15 +115,18 @@ def _measure(
     device: str,
     threads: int,
     time_limit_s: float,
-) -> list[Measurement]:
+    training_step: bool,
+) -> Found:
     import torch
 
     torch.set_num_threads(threads)
-    return measure_in_turn(
+    place = pick_device(device)
+    measurements = measure_in_turn(
         architectures,
         reference=reference,
         recipe=recipe,
-        device=pick_device(device),
+        device=place,
         time_limit_s=time_limit_s,
-        training_step=False,
+        training_step=training_step,
     )
+    return Found(hardware(place), measurements)

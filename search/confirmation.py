@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,9 +152,14 @@ def _train(
     progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=means.workers)
     progress.on_phase(f"confirming the front: {architectures}, {plural(len(trainings), 'further training')}")
     book = ConfirmationBook(trainings, store=store, space=setting.space, means=means, listener=progress)
-    # The time budget is the search's.
-    spec = setting.spec.model_copy(update={"search": setting.spec.search.model_copy(update={"time_budget_s": None})})
-    return run_trials(book, spec=spec, plan=means.plan, tokens=setting.tokens, on_tick=progress.on_tick)
+    return run_trials(
+        book,
+        spec=setting.spec,
+        plan=means.plan,
+        tokens=setting.tokens,
+        deadline=math.inf,  # the time budget is the search's
+        on_tick=progress.on_tick,
+    )
 
 
 class ConfirmationBook:

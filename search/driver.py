@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from depthweave.search.recording import RecordMaker
 from depthweave.search.setting import Setting, software
 from depthweave.search.strategy import strategy_of
 from depthweave.search.studies import Studies
+from depthweave.search.survey import has_survey, read_survey, take_survey
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
 
@@ -67,6 +69,10 @@ def run_search(
         progress.on_phase("starting Ray")
         with cluster(address):
             workers = _workers(setting)
+            deadline = _deadline(spec.search.time_budget_s)
+            # Once: whoever resumes has the same costs before him as whoever began.
+            if has_survey(setting) and not Path(store.journal_path).exists():
+                take_survey(setting, store, workers=workers, progress=progress)
             book = _open_book(setting, store, workers=workers, progress=progress, chooser=chooser)
             before, paused, started = len(book.records), book.paused, time.perf_counter()
             most = min(spec.search.trials, len(setting.space))
@@ -74,7 +80,12 @@ def run_search(
             for entry in paused:
                 progress.on_pause(entry)
             ending = run_trials(
-                book, spec=spec, plan=_plan(setting, store), tokens=setting.tokens, on_tick=progress.on_tick
+                book,
+                spec=spec,
+                plan=_plan(setting, store),
+                tokens=setting.tokens,
+                deadline=deadline,
+                on_tick=progress.on_tick,
             )
             wall_s = time.perf_counter() - started
             if ending == "done":
@@ -163,7 +174,7 @@ def _maker(setting: Setting, store: RunStore) -> RecordMaker:
 def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener, chooser: Chooser | None) -> Book:
     spec = setting.spec
     parameters = Parameters(setting.space)
-    strategy = strategy_of(spec, parameters=parameters)
+    strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
     studies = Studies(
         Path(store.journal_path),
         objectives=spec.objectives,
@@ -191,13 +202,15 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Lis
 
 
 def _plan(setting: Setting, store: RunStore) -> TrialPlan:
-    resources = setting.spec.resources
+    resources, survey = setting.spec.resources, read_survey(store)
     return TrialPlan(
         reference=setting.reference.architecture,
         recipe=setting.spec.recipe,
         device=resources.device,
         threads=resources.cpus_per_trial,
         measure_limit_s=resources.measure_limit_s,
+        measured=survey.measurements,
+        measured_on=survey.hardware,
         locks=str(_folder(store)),
         checkpoints=str(_checkpoints(store)),
     )
@@ -211,6 +224,10 @@ def _conclude(store: RunStore, *, progress: Progress) -> list[Record]:
     store.write_front(records)
     write_report(store)
     return records
+
+
+def _deadline(time_budget_s: float | None) -> float:
+    return math.inf if time_budget_s is None else time.monotonic() + time_budget_s
 
 
 def _folder(store: RunStore) -> Path:

@@ -30,6 +30,8 @@ class Pool:
         self._known: dict[int, Standing] = {}
         """Of the trials that are recorded or paused: they change seldom, and are many."""
         self._idle = False
+        self._last: tuple[list[Standing], bool, int | Literal["new"] | None] | None = None
+        """What the chooser was asked last, and its answer."""
         self.paused: dict[int, Entry] = {}
         self.first: deque[Entry] = deque()
         """Interrupted between two rungs, or audits: they go on unasked."""
@@ -97,7 +99,12 @@ class Pool:
         self, running: Iterable[Entry], *, may_start: bool, at_rung: Entry | None = None
     ) -> int | Literal["new"] | None:
         standings = self._standings(running, at_rung=at_rung)
-        answer = self._chooser.choose(standings, may_start=may_start)
+        # A trial that is not kept leaves its worker free, and all stand as they stood when that was decided.
+        if self._last is not None and self._last[:2] == (standings, may_start):
+            answer = self._last[2]
+        else:
+            answer = self._chooser.choose(standings, may_start=may_start)
+        self._last = standings, may_start, answer
         is_paused = answer in self.paused or (at_rung is not None and answer == at_rung.number)
         if answer is None or (answer == NEW and may_start) or is_paused:
             return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from optuna.pruners import BasePruner
@@ -13,6 +14,7 @@ from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.guide import guide_of
 from depthweave.search.spec import Spec
+from depthweave.trainers import Measurement
 
 
 class Strategy(NamedTuple):
@@ -26,10 +28,12 @@ class Strategy(NamedTuple):
     """Which trial a free worker goes on with, where trials pause."""
 
 
-def strategy_of(spec: Spec, *, parameters: Parameters) -> Strategy:
-    """All made anew from the spec's names, options and seed."""
+def strategy_of(spec: Spec, *, parameters: Parameters, measured: Mapping[str, Measurement]) -> Strategy:
+    """All made anew from the spec's names, options and seed, and from what was measured before training."""
     settings = spec.search
-    sampler = make_sampler(settings.sampler, parameters=parameters, objectives=spec.objectives, seed=spec.seed)
+    sampler = make_sampler(
+        settings.sampler, parameters=parameters, objectives=spec.objectives, seed=spec.seed, measured=measured
+    )
     return Strategy(
         sampler=sampler,
         pruner=make_pruner(settings.pruner, options=settings.pruner_options),

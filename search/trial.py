@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class TrialPlan:
     threads: int
     """Torch threads of a trial on a CPU."""
     measure_limit_s: float
+    measured: Mapping[str, Measurement]
+    """By architecture id, what was measured before: such a trial does not measure."""
+    measured_on: str
+    """The hardware that this holds for."""
     locks: str
     """Folder of the file locks, one a machine, that trials hold while they measure."""
     checkpoints: str
@@ -181,6 +185,9 @@ class ArchitectureTrial(Trainable):
         self._evaluations = train(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
+        known = self._plan.measured.get(self._architecture.id)
+        if known is not None and self._plan.measured_on == hardware(self._state.device):
+            return known
         return measure(
             self._architecture,
             reference=self._plan.reference,

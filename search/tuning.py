@@ -24,10 +24,15 @@ from depthweave.trainers import TokenSet
 Ending = Literal["done", "time", "interrupted"]
 
 
-def run_trials(book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, on_tick: Callable[[], None]) -> Ending:
-    """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue."""
+def run_trials(
+    book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
+) -> Ending:
+    """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
+
+    `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never.
+    """
     with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
-        watch = _Watch(signalled, deadline=_deadline(spec.search.time_budget_s), on_tick=on_tick)
+        watch = _Watch(signalled, deadline=deadline, on_tick=on_tick)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
@@ -114,10 +119,6 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for kind, handler in former.items():
             signal.signal(kind, handler)
-
-
-def _deadline(time_budget_s: float | None) -> float:
-    return float("inf") if time_budget_s is None else time.monotonic() + time_budget_s
 
 
 def _directory_name(trial: Trial) -> str:

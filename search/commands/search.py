@@ -38,12 +38,17 @@ def run(
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
     objectives = setting.spec.objectives
-    if console.is_terminal:
-        with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
-            result = run_search(setting, store, address=address, progress=live)
-    else:
-        plain = PlainProgress(console, objectives=objectives)
-        result = run_search(setting, store, address=address, progress=plain)
+    try:
+        if console.is_terminal:
+            with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
+                result = run_search(setting, store, address=address, progress=live)
+        else:
+            plain = PlainProgress(console, objectives=objectives)
+            result = run_search(setting, store, address=address, progress=plain)
+    except KeyboardInterrupt:
+        line = f"interrupted before the first trial; go on with `depthweave search --resume --out {store.where}`"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return INTERRUPTED
     _print_result(console, result, objectives=objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 

@@ -33,7 +33,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.chooser import NEW, Guide, Prospect, Standing, View
 from depthweave.search.pruners.forecast import Array, Forecast, fit_links, forecast_final, geometric_rungs
-from depthweave.search.pruners.halving import MoAshaPruner, cost_row, losses_of, ranks
+from depthweave.search.pruners.halving import MoAshaPruner, ranks
 from depthweave.search.pruners.hopes import hopes_of, opens_new
 from depthweave.search.pruners.peers import COSTS
 
@@ -153,6 +153,8 @@ class ParetoPruner(BasePruner):
         _check_options(level=level, audit_frac=audit_frac, grace=grace)
         self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
         self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)
+        self._known: dict[int, tuple[FrozenTrial, Standing | None]] = {}
+        """Trials that have ended, by number, and what is to be known of them: in a study they do not change."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial is at a rung, hopeless there, and not drawn for the audit."""
@@ -161,32 +163,45 @@ class ParetoPruner(BasePruner):
         names = trial.user_attrs.get(COSTS)
         if names is None or _lot(trial.number, seed=self._seed) < self._audit_frac:
             return False
-        curves = [
-            (item, costs)
+        standings = [
+            found
             for item in study.get_trials(deepcopy=False)
-            if item.state != TrialState.FAIL
-            and item.intermediate_values
-            and all(map(math.isfinite, item.intermediate_values.values()))
-            and (costs := cost_row(item, names)) is not None
+            if (found := self._standing(item)) is not None and found.costs.keys() >= names.keys()
         ]
-        finished = [(item, costs) for item, costs in curves if item.state == TrialState.COMPLETE]
-        num_evaluations = max((len(item.intermediate_values) for item, _ in finished), default=0)
-        whole = [(item, costs) for item, costs in finished if len(item.intermediate_values) == num_evaluations]
-        if len(whole) < MIN_FINISHED:
+        lengths = [len(item.losses) for item in standings if item.state == "complete"]
+        num_evaluations = max(lengths, default=0)
+        if lengths.count(num_evaluations) < MIN_FINISHED:
             return self._startup.prune(study, trial)
         rungs = geometric_rungs(num_evaluations, grace=self._grace, factor=_RUNG_FACTOR)
         if not all(map(math.isfinite, trial.intermediate_values.values())):
             return True
         if len(trial.intermediate_values) not in rungs[1:]:
             return False
-        evaluations = (*rungs, num_evaluations)
-        mine_1R = np.array([losses_of(trial, evaluations)])
-        links = fit_links(np.array([losses_of(item, evaluations) for item, _ in curves]), evaluations=evaluations)
-        losses_T = np.array([losses_of(item, [num_evaluations])[0] for item, _ in whole])
-        costs_TC = np.array([costs for _, costs in whole])
-        hopes = hopes_of(losses_T, costs_TC, all_costs=costs_TC)
-        chances = hopes.chances(forecast_final(links, mine_1R), np.array([cost_row(trial, names)]))
+        table = _table(standings, evaluations=(*rungs, num_evaluations), names=tuple(names))
+        whole = table.finished[table.num_losses_T[table.finished] == num_evaluations]
+        hopes = hopes_of(table.losses_TR[whole, -1], table.costs_TC[whole], all_costs=table.costs_TC[whole])
+        mine = np.flatnonzero(table.number_T == trial.number)
+        links = fit_links(table.losses_TR, evaluations=table.evaluations)
+        chances = hopes.chances(forecast_final(links, table.losses_TR[mine]), table.costs_TC[mine])
         return bool(chances[0] < self._level)
+
+    def _standing(self, trial: FrozenTrial) -> Standing | None:
+        """A trial with a curve and costs; one that has ended is read once."""
+        known = self._known.get(trial.number)
+        if known is not None and known[0] is trial:
+            return known[1]
+        found = _standing_of(trial)
+        if trial.state.is_finished():
+            self._known[trial.number] = trial, found
+        return found
+
+
+def _standing_of(trial: FrozenTrial) -> Standing | None:
+    values, costs = trial.intermediate_values, trial.user_attrs.get(COSTS)
+    if costs is None or trial.state == TrialState.FAIL or not values or not all(map(math.isfinite, values.values())):
+        return None
+    state: Literal["complete", "running"] = "complete" if trial.state == TrialState.COMPLETE else "running"
+    return Standing(trial.number, "", costs, tuple(values[step] for step in sorted(values)), state)
 
 
 def _after_a_look(prospect: Prospect, *, sd: float) -> Forecast:
@@ -218,12 +233,16 @@ class _Table(NamedTuple):
     """Indices."""
 
 
-def _table(standings: Sequence[Standing], *, evaluations: tuple[int, ...]) -> _Table:
-    # Before it is measured, a trial shows none.
-    names = max((list(item.costs) for item in standings), key=len, default=[])
-    known = [item for item in standings if len(item.losses) >= evaluations[0] and len(item.costs) == len(names)]
+def _table(
+    standings: Sequence[Standing], *, evaluations: tuple[int, ...], names: tuple[str, ...] | None = None
+) -> _Table:
+    """`names`: of the costs that count, all that anybody has where absent."""
+    if names is None:
+        # Before it is measured, a trial shows none.
+        names = max((tuple(item.costs) for item in standings), key=len, default=())
+    known = [item for item in standings if len(item.losses) >= evaluations[0] and len(item.costs) >= len(names)]
     return _Table(
-        names=tuple(names),
+        names=names,
         evaluations=evaluations,
         number_T=np.array([item.number for item in known], dtype=np.int64),
         num_losses_T=np.array([len(item.losses) for item in known], dtype=np.int64),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
+from types import MappingProxyType
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -15,6 +16,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.candidates import Candidates, categorical, of_space
 from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
+from depthweave.trainers import Measurement
 
 OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler] | None] = {
     # Multivariate: the univariate default repeats itself in half of its proposals on a finite space.
@@ -39,10 +41,20 @@ def check_sampler(name: str) -> str:
     return name
 
 
-def make_sampler(name: str, *, parameters: Parameters, objectives: Sequence[str], seed: int) -> BaseSampler:
-    """The sampler of that name over a search space; `ValueError` as of `check_sampler`."""
+def make_sampler(
+    name: str,
+    *,
+    parameters: Parameters,
+    objectives: Sequence[str],
+    seed: int,
+    measured: Mapping[str, Measurement] = MappingProxyType({}),
+) -> BaseSampler:
+    """The sampler of that name over a search space; `ValueError` as of `check_sampler`.
+
+    `measured`: by architecture id, what was measured before training.
+    """
     if check_sampler(name) == "known-cost":
-        candidates = of_space(parameters, objectives=objectives)
+        candidates = of_space(parameters, objectives=objectives, measured=measured)
         losses = [place for place, item in enumerate(objectives) if not OBJECTIVES[item].cost]
         return KnownCostSampler(candidates, seed=seed, loss=losses[0])
     return distinct(name, parameters=parameters, seed=seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.search.parameters import Parameters
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate
+from depthweave.trainers import Measurement
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -73,16 +75,27 @@ def categorical(
     )
 
 
-def of_space(parameters: Parameters, *, objectives: Sequence[str]) -> Candidates:
-    """The architectures of a search space; costs that follow from the architecture are known, measured ones are not."""
+def of_space(
+    parameters: Parameters,
+    *,
+    objectives: Sequence[str],
+    measured: Mapping[str, Measurement] = MappingProxyType({}),
+) -> Candidates:
+    """The architectures of a search space; costs that follow from the architecture are known.
+
+    So are those `measured`, by architecture id; of the others only a trial can tell.
+    """
     items = [parameters.space[item] for item in parameters.architecture_ids]
     known = [costs_of(item.architecture) for item in items]
     costs = {
         "parameters": np.array([item.parameters for item in known], dtype=np.float64),
         "forward_flops": np.array([item.forward_flops for item in known], dtype=np.float64),
     }
-    unknown = np.full(len(items), np.nan)
     names = [name for name in objectives if OBJECTIVES[name].cost]
+    for name in names:
+        if name not in costs:
+            told = [getattr(measured.get(item), name, None) for item in parameters.architecture_ids]
+            costs[name] = np.array([np.nan if value is None else value for value in told], dtype=np.float64)
     kept = [item.kept_states * candidate.architecture.width for item, candidate in zip(known, items, strict=True)]
     depths = [item.architecture.depth for item in items]
     connections = [1 + item.architecture.wiring.num_connections for item in items]
@@ -101,7 +114,7 @@ def of_space(parameters: Parameters, *, objectives: Sequence[str]) -> Candidates
         parameters=tuple(parameters.spelling(item) for item in parameters.architecture_ids),
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
-        costs_NC=np.stack([costs.get(name, unknown) for name in names], axis=1) if names else np.ones((len(items), 0)),
+        costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
         hints_NH=np.stack([costs["forward_flops"], np.array(kept), np.array(depths), np.array(connections)], axis=1),
     )
 

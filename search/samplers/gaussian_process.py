@@ -1,7 +1,7 @@
 """A Gaussian process over encoded candidates: one length scale a group of columns, fitted to the marginal likelihood.
 
-Small on purpose: a search has tens to hundreds of records, and a suggestion has milliseconds. numpy alone, where a
-library would bring an optimiser, a tensor type and seconds of import.
+Small on purpose: a search has tens to hundreds of records, and a suggestion has milliseconds; a library would bring an
+optimiser, a tensor type and seconds of import.
 
 Axes: N candidates, M records, F feature columns, G groups of columns.
 
@@ -13,9 +13,10 @@ Cost: fitting is O(steps * G * M^2 + steps * M^3) with M at most `FIT_RECORDS`; 
 from __future__ import annotations
 
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -70,7 +71,7 @@ class GaussianProcess:
         self._scaled_MF, self._targets_M, self._noise_M = scaled_MF, targets_M, noise_M
         kernel_MM = self.hyperparameters.amplitude * _matern(_squared_distances(scaled_MF, scaled_MF))
         factor_MM = np.linalg.cholesky(kernel_MM + np.diag(self.hyperparameters.noise + noise_M + _JITTER))
-        self._inverse_MM = np.linalg.inv(factor_MM)
+        self._inverse_MM = _inverse(factor_MM)
         self._weights_M = self._inverse_MM.T @ (self._inverse_MM @ targets_M)
 
     def conditioned(self, features_PF: FloatArray, values_P: FloatArray) -> GaussianProcess:
@@ -148,7 +149,7 @@ def _objective(
         factor_MM = np.linalg.cholesky(kernel_MM + np.diag(noise + noise_M + _JITTER))
     except np.linalg.LinAlgError:
         return None
-    root_MM = np.linalg.inv(factor_MM)
+    root_MM = _inverse(factor_MM)
     inverse_MM = root_MM.T @ root_MM
     solved_M = inverse_MM @ targets_M
     value = 0.5 * float(targets_M @ solved_M) + float(np.log(np.diag(factor_MM)).sum())
@@ -161,6 +162,13 @@ def _objective(
         noise * np.trace(slope_MM),
     ]
     return _Objective(value, gradient)
+
+
+def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
+    """The inverse of a lower triangular matrix: numpy has one for any matrix alone, at three times the cost."""
+    lower = torch.from_numpy(lower_MM)
+    identity = torch.eye(len(lower_MM), dtype=torch.float64)
+    return np.asarray(torch.linalg.solve_triangular(lower, identity, upper=False).numpy(), dtype=np.float64)
 
 
 def _matern(squared: FloatArray) -> FloatArray:

@@ -17,7 +17,10 @@ from depthweave.search.trial import (
     read_progress,
     trial_folder,
 )
+from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers import Measurement, hardware, pick_device
+from tests.search.bookkeeping import make_measurement
 from tests.search.searching import setting_of
 
 
@@ -26,18 +29,31 @@ def setting(small_spec: dict[str, Any]) -> Setting:
     return setting_of(small_spec)
 
 
+def dwa_of(setting: Setting) -> Architecture:
+    return next(item.architecture for item in setting.space if item.architecture.fusion == "dwa")
+
+
 class Worker:
     """One worker process after the other on the same trial: three evaluations, a site with connection weights."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        folder: Path,
+        *,
+        measured: dict[str, Measurement] | None = None,
+        measured_on: str = "",
+    ) -> None:
         self._tokens, self.folder = setting.tokens, folder
-        self._architecture = next(item.architecture for item in setting.space if item.architecture.fusion == "dwa")
+        self._architecture = dwa_of(setting)
         self._plan = TrialPlan(
             reference=setting.reference.architecture,
             recipe=setting.spec.recipe,
             device="cpu",
             threads=1,
             measure_limit_s=0.05,
+            measured=measured or {},
+            measured_on=measured_on,
             locks=str(folder),
             checkpoints=str(folder),
         )
@@ -116,3 +132,14 @@ def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker)
     (folder / "state.pt").unlink()
     assert (folder / PROGRESS_FILE).exists()
     assert read_progress(folder) is None
+
+
+def test_what_was_measured_on_this_hardware_is_taken_over(setting: Setting, tmp_path: Path) -> None:
+    known, here = make_measurement(latency=7.0), hardware(pick_device("cpu"))
+    measured = {dwa_of(setting).id: known}
+    report, _ = told(Worker(setting, tmp_path / "here", measured=measured, measured_on=here).begin())
+    assert report.measurement == known
+    report, _ = told(Worker(setting, tmp_path / "there", measured=measured, measured_on="an abacus").begin())
+    assert report.measurement.latency != known.latency, "on another machine it holds for nothing"
+    report, _ = told(Worker(setting, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
+    assert report.measurement.latency != known.latency

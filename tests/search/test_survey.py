@@ -1,0 +1,172 @@
+"""What is measured before training: how much of the space, where it is kept, and who takes it over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import RayError
+
+from depthweave.reports.store import RunStore
+from depthweave.search.alone import Found
+from depthweave.search.parameters import Parameters
+from depthweave.search.samplers import of_space
+from depthweave.search.setting import Setting, create_run
+from depthweave.search.survey import SURVEY_FILE, has_survey, read_survey, survey_size, take_survey
+from tests.search.bookkeeping import make_measurement
+from tests.search.searching import Listening, search, setting_of
+
+_LARGER = ("space.depths=[2, 3, 4, 5, 6]", "space.dilations=[1, 2, 3]")
+_LONG = ("recipe.steps=100000", "recipe.num_evaluations=3")
+
+
+class Gauge:
+    """Measures nothing: the latency of an architecture is 1 and its place in the space in hundredths."""
+
+    def __init__(self, *, fails_after: int = 1000) -> None:
+        self.asked: list[list[str]] = []
+        self.limits_s: list[float] = []
+        self._fails_after = fails_after
+
+    def __call__(
+        self, setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, training_step: bool
+    ) -> Found:
+        if len(self.asked) == self._fails_after:
+            raise RayError("the node is gone\nand much more")
+        self.asked.append(list(architecture_ids))
+        self.limits_s.append(time_limit_s)
+        return Found("an abacus", [make_measurement(latency=latency_of(setting, item)) for item in architecture_ids])
+
+
+def latency_of(setting: Setting, architecture_id: str) -> float:
+    return 1.0 + [item.architecture.id for item in setting.space].index(architecture_id) / 100
+
+
+@pytest.fixture
+def setting(small_spec: dict[str, Any]) -> Setting:
+    return setting_of(small_spec, *_LONG)
+
+
+@pytest.fixture
+def store(setting: Setting, tmp_path: Path) -> RunStore:
+    return create_run(setting, out=tmp_path / "run")
+
+
+@pytest.fixture
+def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
+    made = Gauge()
+    monkeypatch.setattr("depthweave.search.survey.measure_alone", made)
+    return made
+
+
+def taken(setting: Setting, store: RunStore) -> dict[str, float]:
+    survey = take_survey(setting, store, workers=1, progress=Listening())
+    assert survey == read_survey(store)
+    return {key: item.latency for key, item in survey.measurements.items()}
+
+
+def test_whole_space_is_measured_once_the_reference_first(setting: Setting, store: RunStore, gauge: Gauge) -> None:
+    expected = {item.architecture.id: latency_of(setting, item.architecture.id) for item in setting.space}
+    assert taken(setting, store) == expected
+    assert gauge.asked[0] == [setting.reference.architecture.id]
+    plain = {item.architecture.id for item in setting.space if item.architecture.fusion == "none"}
+    assert set(gauge.asked[1][: len(plain) - 1]) | {setting.reference.architecture.id} == plain
+    # The spec's limit is less than five of the reference's steps.
+    assert gauge.limits_s == [0.05] * 3
+    assert taken(setting, store) == expected
+    assert len(gauge.asked) == 3, "the second time there was nothing left"
+
+
+def test_interrupted_survey_goes_on_where_it_was(
+    setting: Setting, store: RunStore, monkeypatch: pytest.MonkeyPatch, gauge: Gauge
+) -> None:
+    broken = Gauge(fails_after=2)
+    monkeypatch.setattr("depthweave.search.survey.measure_alone", broken)
+    heard: list[str] = []
+    listening = Listening()
+    monkeypatch.setattr(listening, "on_phase", heard.append)
+    assert len(take_survey(setting, store, workers=1, progress=listening).measurements) == 9
+    assert heard[-1] == "measuring before training ended early (the node is gone): trials measure themselves"
+    monkeypatch.setattr("depthweave.search.survey.measure_alone", gauge)
+    assert len(taken(setting, store)) == len(setting.space)
+    assert not {item for chunk in gauge.asked for item in chunk} & {item for chunk in broken.asked for item in chunk}
+
+
+def test_survey_is_a_share_of_the_trainings_and_not_of_the_clock(small_spec: dict[str, Any]) -> None:
+    # 14 architectures of 6 steps are 84 steps: a fifth of them, at 10 a measurement, is one, which is not worth it.
+    assert survey_size(setting_of(small_spec), workers=1) == 0
+    # 14 x 120 steps by two workers are 840: 16 measurements, which is more than all.
+    assert survey_size(setting_of(small_spec, "recipe.steps=120"), workers=2) == 14
+    assert survey_size(setting_of(small_spec, "recipe.steps=110"), workers=2) == 0
+    assert survey_size(setting_of(small_spec, "recipe.steps=120", "search.trials=13"), workers=2) == 0
+    larger = (*_LARGER, "recipe.steps=100", "search.trials=20")
+    assert survey_size(setting_of(small_spec, *larger), workers=2) == 20
+    assert survey_size(setting_of(small_spec, *larger), workers=1) == len(setting_of(small_spec, *larger).space)
+    assert survey_size(setting_of(small_spec, *larger), workers=3) == 0
+
+
+def test_part_of_the_space_follows_the_seed(small_spec: dict[str, Any], tmp_path: Path, gauge: Gauge) -> None:
+    parts = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        setting = setting_of(small_spec, *_LARGER, "recipe.steps=80", "search.trials=10", f"seed={seed}")
+        parts.append(list(taken(setting, create_run(setting, out=tmp_path / name))))
+    assert len(parts[0]) == 16 < len(setting.space)
+    assert parts[0] == parts[1] != parts[2]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], True),
+        (["objectives=[perplexity, memory_bytes]"], True),
+        (["objectives=[perplexity, parameters, forward_flops]"], False),
+        (["search.sampler=tpe"], False),
+    ],
+)
+def test_only_who_weighs_measured_costs_measures_first(
+    small_spec: dict[str, Any], overrides: list[str], expected: bool
+) -> None:
+    assert has_survey(setting_of(small_spec, *overrides)) == expected
+
+
+def test_candidates_know_what_was_measured_and_nothing_else(setting: Setting, store: RunStore, gauge: Gauge) -> None:
+    survey = take_survey(setting, store, workers=1, progress=Listening())
+    one = next(iter(survey.measurements))
+    objectives = ("perplexity", "latency", "parameters", "memory_bytes")
+    candidates = of_space(Parameters(setting.space), objectives=objectives, measured={one: survey.measurements[one]})
+    row = Parameters(setting.space).architecture_ids.index(one)
+    assert candidates.costs_NC[row].tolist()[::2] == [latency_of(setting, one), 1000]
+    assert np.isnan(candidates.costs_NC[:, [0, 2]]).all(axis=1).sum() == len(setting.space) - 1
+    assert np.isfinite(candidates.costs_NC[:, 1]).all()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"hardware": "x", "measurements": {"a": {"latency": 1}}}'])
+def test_damaged_survey_is_one_line(setting: Setting, store: RunStore, text: str) -> None:
+    store.write_bytes(SURVEY_FILE, text.encode())
+    with pytest.raises(ValueError, match=r"survey\.json: cannot be read \(.*\); delete it") as caught:
+        read_survey(store)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(300)
+def test_search_measures_first_and_its_trials_take_that_over(
+    small_spec: dict[str, Any], ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = setting_of(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
+    monkeypatch.setattr("depthweave.search.survey.survey_size", lambda setting, workers: 9)
+    records = search(setting, out=tmp_path / "run", address=ray_address).records
+    values = json.loads((tmp_path / "run" / SURVEY_FILE).read_text())["measurements"]
+    assert len(values) == 9
+    known = [item for item in records if item.architecture_id in values]
+    assert known, "plain architectures come first, in the survey and in the search"
+    for record in known:
+        assert record.latency == values[record.architecture_id]["latency"]
+        assert record.memory_bytes == values[record.architecture_id]["memory_bytes"]
+        assert record.measure_s == 0.0
+    for record in records:
+        if record.architecture_id not in values:
+            assert record.measure_s > 0.0

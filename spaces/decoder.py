@@ -118,8 +118,8 @@ class Decoder(nn.Module):
         if end > self.architecture.context:
             raise ValueError(f"{end} tokens do not fit into the context of {self.architecture.context}")
         rotary = (self.get_buffer("_cos_TK")[start:end], self.get_buffer("_sin_TK")[start:end])
-        x_BTD = self.embedding(tokens_BT)
-        reader = self.fusion.open(x_BTD, observe=observe)
+        reader = self.fusion.open(observe=observe)
+        x_BTD = reader.advance(0, self.embedding(tokens_BT))
         for number, block in enumerate(self.blocks, start=1):
             x_BTD = reader.advance(number, block(x_BTD, rotary, number, cache))
         if cache is not None:

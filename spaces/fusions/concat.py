@@ -33,8 +33,8 @@ class Concat(Fusion):
             {str(block): nn.Parameter(torch.empty(len(s), width, width)) for block, s in wiring}
         )
 
-    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
-        return _LinearReader(self, KeptStates(self.wiring, embedding_BTD), observe)
+    def open(self, *, observe: Observe | None = None) -> Reader:
+        return _LinearReader(self, KeptStates(self.wiring), observe)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:

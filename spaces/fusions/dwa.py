@@ -17,7 +17,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from depthweave.spaces.fusions.averaging import FamilyPass, WeightedSum, weighted_sum
 from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.fusions.panels import Family, families_of
 from depthweave.spaces.wiring import Wiring
 
 
@@ -31,9 +33,16 @@ class DepthWeightedAverage(Fusion):
         super().__init__(wiring, width)
         # Plain parameters, not nn.Linear: a model-wide initialisation of linear layers would erase the identity.
         self.weights = nn.ParameterDict({str(block): nn.Parameter(torch.empty(len(s))) for block, s in wiring})
+        self._families = families_of(wiring)
+        together = {site for family in self._families for site in family.sites}
+        self._alone = Wiring(wiring.depth, tuple(site for site in wiring if site.block not in together))
+        _ = self._alone.last_reads
 
-    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
-        return _AveragingReader(self, KeptStates(self.wiring, embedding_BTD), observe)
+    def open(self, *, observe: Observe | None = None) -> Reader:
+        # The compiler looks into no function of ours, and makes one kernel of each site's plain loop.
+        if torch.compiler.is_compiling():
+            return _AveragingReader(self, (), KeptStates(self.wiring), observe)
+        return _AveragingReader(self, self._families, KeptStates(self._alone), observe)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -57,19 +66,39 @@ class DepthWeightedAverage(Fusion):
 
 
 class _AveragingReader:
-    def __init__(self, fusion: DepthWeightedAverage, states: KeptStates, observe: Observe | None) -> None:
-        self._fusion, self._states, self._observe = fusion, states, observe
+    def __init__(
+        self,
+        fusion: DepthWeightedAverage,
+        families: tuple[Family, ...],
+        states: KeptStates,
+        observe: Observe | None,
+    ) -> None:
+        self._weights, self._observe = fusion.weights, observe
+        passes = [FamilyPass(family) for family in families]
+        self._passes = {source: item for item in passes for source in item.family.sources}
+        self._together = {site for family in families for site in family.sites}
+        self._states = states
+        """Of the sites that sum alone."""
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
-        states = self._states.take(block, state_BTD)
-        if not states:
-            return state_BTD
-        weights_S = self._fusion.weights[str(block)]
-        if self._observe is not None:
-            self._observe(block, weights_S)
-        # unbind: one backward node for all scalars of the site, where indexing would make one a source.
-        weights = weights_S.to(state_BTD.dtype).unbind()
-        mixed_BTD: Tensor = states[0] * weights[0]
-        for state, weight in zip(states[1:], weights[1:], strict=True):
-            mixed_BTD = torch.addcmul(mixed_BTD, state, weight)
+        family_pass = self._passes.get(block)
+        if family_pass is None:
+            states = self._states.take(block, state_BTD)
+            return self._alone(block, states) if states else state_BTD
+        if block not in self._together:
+            return family_pass.keep(state_BTD)
+        self._show(block)
+        given = [self._weights[str(site)] for site in family_pass.panel_sites] if family_pass.opens_panel else []
+        return family_pass.advance(state_BTD, given)
+
+    def _alone(self, block: int, states: list[Tensor]) -> Tensor:
+        self._show(block)
+        weights_S = self._weights[str(block)]
+        if torch.compiler.is_compiling():
+            return weighted_sum(weights_S, states)
+        mixed_BTD: Tensor = WeightedSum.apply(weights_S, *states)
         return mixed_BTD
+
+    def _show(self, block: int) -> None:
+        if self._observe is not None:
+            self._observe(block, self._weights[str(block)])

@@ -55,8 +55,8 @@ class DepthWiseAttention(Fusion):
         super().__init__(wiring, width)
         self.sites = nn.ModuleDict({str(block): _AttentionSite(len(sources), width) for block, sources in wiring})
 
-    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
-        return _AttendingReader(self, KeptStates(self.wiring, embedding_BTD), observe)
+    def open(self, *, observe: Observe | None = None) -> Reader:
+        return _AttendingReader(self, KeptStates(self.wiring), observe)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:

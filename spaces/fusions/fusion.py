@@ -25,9 +25,9 @@ class Reader(Protocol):
     """One forward pass through a fusion."""
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
-        """The input [B, T, D] of the block after `block`, given its output; blocks come as 1, 2, ... depth.
+        """The input [B, T, D] of the block after `block`, given its output; blocks come as 0, 1, 2, ... depth.
 
-        The answer for the last block goes to the final norm.
+        The output of block 0 is the embedding; the answer for the last block goes to the final norm.
         """
 
 
@@ -49,8 +49,8 @@ class Fusion(nn.Module, ABC):
         _ = wiring.last_reads
 
     @abstractmethod
-    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
-        """A reader for one pass, its state 0 being the embedding; `observe` sees the weights of every site."""
+    def open(self, *, observe: Observe | None = None) -> Reader:
+        """A reader for one pass; `observe` sees the weights of every site."""
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -79,12 +79,10 @@ class Fusion(nn.Module, ABC):
 class KeptStates:
     """The states of one pass that a later site still reads; the others are dropped as soon as they may be."""
 
-    def __init__(self, wiring: Wiring, embedding_BTD: Tensor) -> None:
+    def __init__(self, wiring: Wiring) -> None:
         self._last_reads = wiring.last_reads
         self._sources = dict(wiring.sites)
         self._states: dict[int, Tensor] = {}
-        if self._last_reads[0] > 0:
-            self._states[0] = embedding_BTD
 
     def __len__(self) -> int:
         return len(self._states)

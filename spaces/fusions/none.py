@@ -17,7 +17,7 @@ class NoFusion(Fusion):
     paper: ClassVar[str] = ""
     summary: ClassVar[str] = "plain transformer: every block reads the one before it"
 
-    def open(self, embedding_BTD: Tensor, *, observe: Observe | None = None) -> Reader:
+    def open(self, *, observe: Observe | None = None) -> Reader:
         return _PlainReader()
 
     def reset_parameters(self, generator: torch.Generator) -> None:

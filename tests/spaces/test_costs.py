@@ -27,7 +27,16 @@ def _two_an_element(*_: Any, out_shape: Sequence[int], **__: Any) -> int:
     return 2 * math.prod(out_shape)
 
 
-_DEPTH_AVERAGE: dict[Any, Any] = {torch.ops.aten.mul: _two_an_element, torch.ops.aten.addcmul: _two_an_element}
+def _two_a_matrix_element(_: Any, matrix_shape: Sequence[int], *__: Any, **___: Any) -> int:
+    return 2 * math.prod(matrix_shape)
+
+
+_DEPTH_AVERAGE: dict[Any, Any] = {
+    torch.ops.aten.mul: _two_an_element,
+    torch.ops.aten.addcmul: _two_an_element,
+    torch.ops.aten.addcmul_: _two_an_element,
+    torch.ops.aten.addmv_: _two_a_matrix_element,
+}
 
 
 @torch.no_grad()
@@ -42,8 +51,8 @@ def _counted(forward: Callable[[], object], custom_mapping: dict[Any, Any] | Non
 def _pass(fusion: Fusion, num_tokens: int) -> Callable[[], None]:
     def forward() -> None:
         states = [torch.randn(1, num_tokens, fusion.width) for _ in range(fusion.wiring.depth + 1)]
-        reader = fusion.open(states[0])
-        for block, state in enumerate(states[1:], start=1):
+        reader = fusion.open()
+        for block, state in enumerate(states):
             reader.advance(block, state)
 
     return forward

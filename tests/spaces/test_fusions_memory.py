@@ -27,10 +27,8 @@ def test_reader_holds_only_states_that_a_later_site_reads(fusion: Fusion) -> Non
         references[number] = weakref.ref(state_BTD)
         return state_BTD
 
-    state_BTD = new_state(0)
-    reader = fusion.open(state_BTD)
-    del state_BTD
-    for block in range(1, wiring.depth + 1):
+    reader = fusion.open()
+    for block in range(wiring.depth + 1):
         state_BTD = new_state(block)
         assert len(_alive(references)) <= wiring.max_kept_states
         answer_BTD = reader.advance(block, state_BTD)
@@ -98,8 +96,8 @@ def test_kept_states_answer_the_sources_and_keep_exactly_what_is_still_read() ->
     strided = [strided_wiring(12, dilation=k, period=p) for k in (1, 2, 4) for p in (1, 4, 5)]
     for wiring in (*strided, *(_random_wiring(rng) for _ in range(100))):
         states = [torch.full((1,), float(number)) for number in range(wiring.depth + 1)]
-        kept = KeptStates(wiring, states[0])
-        for block in range(1, wiring.depth + 1):
+        kept = KeptStates(wiring)
+        for block in range(wiring.depth + 1):
             answer = kept.take(block, states[block])
             assert [round(state.item()) for state in answer] == list(kept.sources_of(block))
             still = [state for state in range(block + 1) if any(b > block and state in s for b, s in wiring)]

@@ -86,8 +86,8 @@ def test_fusion_equals_its_papers_equations_in_plain_loops(
     states = [state.double() for state in states]
     weights = dict(fusion.state_dict())
     sources = dict(fusion.wiring.sites)
-    reader = fusion.open(states[0])
-    for block in range(1, fusion.wiring.depth + 1):
+    reader = fusion.open()
+    for block in range(fusion.wiring.depth + 1):
         found_BTD = reader.advance(block, states[block])
         for at in ((0, 0), (1, 4)):
             expected_D = states[block][at]
@@ -107,8 +107,8 @@ def test_linear_fusions_are_linear_in_the_states(name: str) -> None:
     one, other = (torch.randn(5, 1, 2, 8, dtype=torch.float64, generator=generator) for _ in range(2))
 
     def last(states_SBTD: Tensor) -> Tensor:
-        reader = fusion.open(states_SBTD[0])
-        return [reader.advance(block, states_SBTD[block]) for block in range(1, 5)][-1]
+        reader = fusion.open()
+        return [reader.advance(block, states_SBTD[block]) for block in range(5)][-1]
 
     torch.testing.assert_close(last(2 * one - 3 * other), 2 * last(one) - 3 * last(other), rtol=1e-10, atol=1e-10)
 
@@ -132,8 +132,8 @@ def test_dwatt_weights_are_not_saturated_at_the_start() -> None:
     seen: list[Tensor] = []
     generator = torch.Generator().manual_seed(1)
     states = [torch.randn(4, 32, width, generator=generator) for _ in range(depth + 1)]
-    reader = fusion.open(states[0], observe=lambda _block, weights: seen.append(weights))
-    for block in range(1, depth + 1):
+    reader = fusion.open(observe=lambda _block, weights: seen.append(weights))
+    for block in range(depth + 1):
         reader.advance(block, states[block])
     (weights_BTS,) = seen
     assert weights_BTS.shape == (4, 32, depth + 1)

@@ -1,0 +1,292 @@
+"""The weighted sums of a family of sites, worked out panel by panel, forward and backward (`panels.py`).
+
+Axes: N elements of a state (B T D), S sources of the family, P sites of a panel, L sites of the family, R new states.
+
+Forward, a panel's first site works out all of its sums so far, [P, S] by [S, N]; each later site adds the states
+that came since to its own sum, in place. Backward is the same read from the end: the gradients of the sites' outputs
+gather in a store of their own, [L, N], and a panel's new states get their gradient from all later sites in one product,
+[R, L] by [L, N]. The weights' gradients are one product a panel.
+
+What backward needs is the store of states. A state that a later block reads as well goes on as the store's own row, so
+that nothing is kept twice. The nodes of a family's sites hang on a chain, an empty tensor, so that autograd visits them
+from the last to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from depthweave.spaces.fusions.panels import Family, Panel
+
+_SHELF_BYTES = 16 * 2**20
+"""On a CPU. The C library gives blocks of over 32 MiB back to the system as soon as they are free, and to get their
+pages anew at every pass took as long as all the sums."""
+_BLOCK = 2**14
+"""Columns of a product over several shelves that are worked on at once: the sums stay in the processor's cache."""
+
+
+class Store:
+    """States one above the other, [S, N], on shelves of some rows each."""
+
+    def __init__(self, num_states: int, like: Tensor) -> None:
+        most = num_states
+        if like.device.type == "cpu":
+            most = max(1, _SHELF_BYTES // (like.numel() * like.element_size()))
+        self.num_rows = min(most, num_states)
+        """Of a shelf; the last one may have fewer."""
+        starts = range(0, num_states, self.num_rows)
+        self.shelves = [like.new_empty(min(most, num_states - start), like.numel()) for start in starts]
+
+    def row(self, slot: int) -> Tensor:
+        """A state's place, [N]."""
+        return self.shelves[slot // self.num_rows][slot % self.num_rows]
+
+    def write(self, slot: int, state_BTD: Tensor) -> Tensor:
+        """The state stands in a slot; answers that, in its shape."""
+        place_BTD = self.row(slot).view(state_BTD.shape)
+        place_BTD.copy_(state_BTD)
+        return place_BTD
+
+    def product(self, weights_PS: Tensor, first: int, *, onto_PN: Tensor | None = None) -> Tensor:
+        """Weighted sums [P, N] of the states from slot `first` on, added in place to `onto_PN` where it is given."""
+        parts = self._parts(weights_PS, first)
+        size = self.shelves[0].shape[1]
+        sums_PN = self.shelves[0].new_empty(len(weights_PS), size) if onto_PN is None else onto_PN
+        step = size if len(parts) == 1 else _BLOCK
+        for start in range(0, size, step):
+            columns = slice(start, start + step)
+            out_PC = sums_PN[:, columns]
+            for place, (part_PR, rows_RN) in enumerate(parts):
+                if place or onto_PN is not None:
+                    out_PC.addmm_(part_PR, rows_RN[:, columns])
+                else:
+                    torch.mm(part_PR, rows_RN[:, columns], out=out_PC)
+        return sums_PN
+
+    def add_to(self, sum_N: Tensor, weights_S: Tensor, first: int) -> None:
+        """The weighted sum of the states from slot `first` on is added in place."""
+        for part_PR, rows_RN in self._parts(weights_S[None], first):
+            sum_N.addmv_(rows_RN.t(), part_PR[0])
+
+    def _parts(self, weights_PS: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
+        """The rows from slot `first` on, shelf by shelf, each with the weights that fall on it."""
+        rows = rows_of(self.shelves, first, first + weights_PS.shape[1])
+        return list(zip(weights_PS.split([len(item) for item in rows], dim=1), rows, strict=True))
+
+
+def rows_of(shelves: Sequence[Tensor], first: int, end: int) -> list[Tensor]:
+    """The rows from `first` to before `end`, shelf by shelf."""
+    found, start = [], 0
+    for shelf_RN in shelves:
+        low, high = max(first - start, 0), min(end - start, len(shelf_RN))
+        if low < high:
+            found.append(shelf_RN[low:high])
+        start += len(shelf_RN)
+    return found
+
+
+class FamilyPass:
+    """One forward pass through the sites of a family, and the way back."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self._panel_of = [panel for panel in family.panels for _ in range(panel.size)]
+        self._place = 0
+        """Of the next site."""
+        self._slot = 0
+        """Of the next state."""
+        self._new: list[Tensor] = []
+        """Kept states that no site has read yet."""
+        self._store: Store | None = None
+        self._weights_LS: Tensor | None = None
+        """The sites' weights, zero where a site does not read."""
+        self._sums: list[Tensor] = []
+        """Of the panel, [N] each; the first sites' are complete."""
+        self._chain = torch.empty(0)
+        self.way_back: _WayBack | None = None
+
+    def keep(self, state_BTD: Tensor) -> Tensor:
+        """The next of the family's sources, behind which no site of it stands; answers what is to be used instead."""
+        if torch.is_grad_enabled():
+            kept_BTD: Tensor = _Kept.apply(self, state_BTD)
+            self._new.append(kept_BTD)
+            return kept_BTD
+        return self.write(state_BTD)
+
+    @property
+    def opens_panel(self) -> bool:
+        """Whether the next site is the first of its panel, which is given the weights of all of them."""
+        return self._panel_of[self._place].first == self._place
+
+    @property
+    def panel_sites(self) -> tuple[int, ...]:
+        """Blocks of the next site's panel."""
+        panel = self._panel_of[self._place]
+        return self.family.sites[panel.first : panel.end]
+
+    def advance(self, state_BTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """The next site's sum [B, T, D], given its own state.
+
+        `weights` [S] are those of the panel's sites where it is the first, else none.
+        """
+        place, new = self._place, self._new
+        self._new = []
+        mixed_BTD: Tensor
+        if torch.is_grad_enabled():
+            mixed_BTD, self._chain = _SiteSum.apply(self, place, len(new), self._chain, *new, state_BTD, *weights)
+        else:
+            mixed_BTD = self.sum(place, state_BTD, weights)
+        self._place += 1
+        if self._place == len(self.family.sites):
+            self._store = self._weights_LS = None
+            self._sums = []
+        return mixed_BTD
+
+    def write(self, state_BTD: Tensor) -> Tensor:
+        """The next state stands in the store."""
+        if self._store is None:
+            self._store = Store(len(self.family.sources), state_BTD)
+            self._weights_LS = state_BTD.new_zeros(len(self.family.sites), len(self.family.sources))
+        self._slot += 1
+        # `data`: of a version of its own, or writing beside it would spoil what backward needs.
+        return self._store.write(self._slot - 1, state_BTD).data
+
+    def sum(self, place: int, state_BTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """Work out a site; they come in order."""
+        self.write(state_BTD)
+        assert self._store is not None
+        assert self._weights_LS is not None
+        counts, panel = self.family.counts, self._panel_of[place]
+        end = counts[place]
+        if place == panel.first:
+            for row, weights_S in enumerate(weights, place):
+                self._weights_LS[row, : len(weights_S)] = weights_S
+            sums_PN = self._store.product(self._weights_LS[panel.first : panel.end, :end], 0)
+            self._sums = [sums_PN.data[row] for row in range(panel.size)]
+            return self._sums[0].view(state_BTD.shape)
+        first = counts[panel.first]
+        sum_N = self._sums[place - panel.first]
+        self._store.add_to(sum_N, self._weights_LS[place, first:end], first)
+        return sum_N.view(state_BTD.shape)
+
+    def saved(self) -> tuple[Tensor, ...]:
+        """Weights and shelves, under versions of their own, for later sites still write."""
+        assert self._store is not None
+        assert self._weights_LS is not None
+        return self._weights_LS.data, *(item.data for item in self._store.shelves)
+
+    def panel_at(self, place: int) -> Panel:
+        """The panel of the site at a place."""
+        return self._panel_of[place]
+
+
+@dataclass(slots=True)
+class _WayBack:
+    """One backward pass, from the last site that the loss depends on."""
+
+    last: int
+    """Its place."""
+    gradients: Store
+    """Of the sites' outputs, written from the last to the first."""
+    lowest: int
+    """Place of the site that was visited last."""
+    new_RN: Tensor | None = None
+    """Gradients of the panel's new states from the sites after the panel."""
+
+
+class _Kept(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, family_pass: FamilyPass, state_BTD: Tensor) -> Tensor:
+        return family_pass.write(state_BTD)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BTD: Tensor) -> tuple[None, Tensor]:
+        return None, gradient_BTD
+
+
+class _SiteSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, family_pass: FamilyPass, place: int, num_kept: int, chain: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        state_BTD, weights = tensors[num_kept], tensors[num_kept + 1 :]
+        mixed_BTD = family_pass.sum(place, state_BTD, weights)
+        ctx.family_pass, ctx.place, ctx.num_new = family_pass, place, num_kept + 1
+        ctx.shape, ctx.weight_types = state_BTD.shape, [item.dtype for item in weights]
+        ctx.save_for_backward(*family_pass.saved())
+        return mixed_BTD, chain.new_empty(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BTD: Tensor, chain: Tensor) -> tuple[Any, ...]:
+        family_pass, place = ctx.family_pass, ctx.place
+        weights_LS, *shelves = ctx.saved_tensors
+        counts, panel = family_pass.family.counts, family_pass.panel_at(place)
+        way = family_pass.way_back
+        if way is None or way.lowest <= place:
+            way = _WayBack(place, Store(place + 1, gradient_BTD), place)
+        way.gradients.write(place, gradient_BTD)
+        way.lowest = place
+        family_pass.way_back = way if place else None
+        end = min(panel.end, way.last + 1)
+        start = counts[panel.first - 1] if panel.first else 0
+        if place == end - 1:
+            way.new_RN = None
+            if end <= way.last:
+                way.new_RN = way.gradients.product(weights_LS[end : way.last + 1, start : counts[place]].t(), end)
+        slots = slice(counts[place] - ctx.num_new, counts[place])
+        onto_RN = None if way.new_RN is None else way.new_RN[slots.start - start : slots.stop - start]
+        new_RN = way.gradients.product(weights_LS[place:end, slots].t(), place, onto_PN=onto_RN)
+        by_weights: list[Tensor | None] = [None] * len(ctx.weight_types)
+        if any(ctx.needs_input_grad[4 + ctx.num_new :]):
+            states = rows_of(shelves, 0, counts[end - 1])
+            ours = rows_of(way.gradients.shelves, place, end)
+            table_PS = torch.cat([torch.cat([mine @ rows.t() for rows in states], dim=1) for mine in ours])
+            for row, dtype in enumerate(ctx.weight_types[: end - place]):
+                by_weights[row] = table_PS[row, : counts[place + row]].to(dtype)
+        return (None, None, None, chain, *(row_N.view(ctx.shape) for row_N in new_RN), *by_weights)
+
+
+class WeightedSum(torch.autograd.Function):
+    """One site's sum of its states [B, T, D] by its weights [S], for a site that is alone: nothing is copied."""
+
+    @staticmethod
+    def forward(ctx: Any, weights_S: Tensor, *states: Tensor) -> Tensor:
+        ctx.save_for_backward(weights_S, *states)
+        # In place, which takes a fifth less than a loop that autograd can follow.
+        first, *others = _pairs(weights_S, states)
+        mixed_BTD = first[0] * first[1]
+        for state, weight in others:
+            mixed_BTD.addcmul_(state, weight)
+        return mixed_BTD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BTD: Tensor) -> tuple[Tensor | None, ...]:
+        weights_S, *states = ctx.saved_tensors
+        by_weights = None
+        if ctx.needs_input_grad[0]:
+            flat_N = gradient_BTD.reshape(-1)
+            by_weights = torch.stack([torch.dot(flat_N, state.reshape(-1)) for state in states]).to(weights_S.dtype)
+        return (by_weights, *(gradient_BTD * weight for _, weight in _pairs(weights_S, states)))
+
+
+def weighted_sum(weights_S: Tensor, states: Sequence[Tensor]) -> Tensor:
+    """The same as autograd and the compiler can follow, which makes one kernel of it."""
+    first, *others = _pairs(weights_S, states)
+    mixed_BTD = first[0] * first[1]
+    for state, weight in others:
+        mixed_BTD = torch.addcmul(mixed_BTD, state, weight)
+    return mixed_BTD
+
+
+def _pairs(weights_S: Tensor, states: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    # unbind: one backward node for all scalars of the site, where indexing would make one a source.
+    return list(zip(states, weights_S.to(states[-1].dtype).unbind(), strict=True))

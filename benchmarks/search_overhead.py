@@ -267,7 +267,6 @@ def made_up_report(
         memory_bytes=memory_bytes,
         forward_memory_bytes=memory_bytes // 2,
         rounds=1,
-        step_rounds=1,
         noise_frac=0.0,
         measure_s=0.0,
         waited_s=0.0,

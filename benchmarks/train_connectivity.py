@@ -113,7 +113,7 @@ def measure() -> None:
         recipe=RECIPE,
         device=torch.device("cpu"),
         time_limit_s=1.0,
-        training_step=False,
+        kinds=("forward",),
     )
     with (PARTS / "costs.jsonl").open("w", encoding="utf-8") as file:
         for item, measured in zip(items, found, strict=True):

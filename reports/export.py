@@ -35,6 +35,7 @@ _CARD_METRICS = (
     ("bits_per_byte", "validation bits per byte of text"),
     ("latency", "forward latency, relative to the run's reference"),
     ("step_latency", "training-step latency, relative to the run's reference"),
+    ("decode_latency", "latency of a decoded token, relative to the run's reference"),
     ("memory_bytes", "peak memory of a training step"),
     ("forward_memory_bytes", "peak memory of a forward pass"),
     ("parameters", "parameters without the token embedding"),

@@ -27,6 +27,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(name="bits_per_byte", label="validation bits per byte", cost=False, repeats=True),
         Objective(name="latency", label="forward latency (× reference)", cost=True, repeats=False),
         Objective(name="step_latency", label="training-step latency (× reference)", cost=True, repeats=False),
+        Objective(name="decode_latency", label="decoding latency (× reference)", cost=True, repeats=False),
         Objective(name="memory_bytes", label="memory of a training step (bytes)", cost=True, repeats=True),
         Objective(name="forward_memory_bytes", label="memory of a forward pass (bytes)", cost=True, repeats=True),
         Objective(name="parameters", label="parameters without embedding", cost=True, repeats=True),

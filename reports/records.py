@@ -17,10 +17,10 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by one with every change of a schema; an older part is read with the missing columns null.
 
-2: `Record.audit`.
+2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -83,6 +83,14 @@ class Record:
     step_latency: float | None = column("", "training-step latency relative to the reference")
     step_latency_s: float | None = column("s", "median training-step latency of one batch")
     reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it")
+    decode_latency: float | None = column(
+        "", "latency of a token from a full cache, relative to the reference", default=None
+    )
+    decode_latency_s: float | None = column("s", "median latency of such a token, one a sequence", default=None)
+    reference_decode_latency_s: float | None = column("s", "the reference's, measured in turn with it", default=None)
+    latency_noise: float | None = column(
+        "", "interquartile range of the reference's latencies over median", default=None
+    )
     memory_bytes: int | None = column("byte", "peak memory of a training step")
     forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients")
     tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it")

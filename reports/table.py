@@ -33,6 +33,7 @@ _COLUMNS = (
     "latency_high",
     "trial_latency",
     "step_latency",
+    "decode_latency",
     "memory_bytes",
     "forward_memory_bytes",
     "forward_flops",
@@ -41,6 +42,7 @@ _COLUMNS = (
 _SHORT = {
     "bits_per_byte": "bit/byte",
     "step_latency": "step",
+    "decode_latency": "decode",
     "memory_bytes": "memory",
     "forward_memory_bytes": "fwd memory",
     "forward_flops": "fwd flop",

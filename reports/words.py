@@ -21,6 +21,7 @@ _TITLES = {
     "bits_per_byte": "validation loss",
     "latency": "forward latency",
     "step_latency": "training-step latency",
+    "decode_latency": "decoding latency",
     "trial_latency": "forward latency, others beside it",
     "memory_bytes": "memory of a training step",
     "forward_memory_bytes": "memory of a forward pass",
@@ -28,7 +29,7 @@ _TITLES = {
     "forward_flops": "operations of a forward pass",
 }
 _UNITS = {"loss": "nat/token", "bits_per_byte": "bit/byte"}
-_RELATIVE = ("latency", "step_latency", "trial_latency", "latency_low", "latency_high")
+_RELATIVE = ("latency", "step_latency", "decode_latency", "trial_latency", "latency_low", "latency_high")
 _BYTES = ("memory_bytes", "forward_memory_bytes")
 _COUNTS = {"parameters": "", "embedding_parameters": "", "forward_flops": "flop/token"}
 

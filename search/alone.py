@@ -10,12 +10,13 @@ import ray
 from ray.exceptions import RayError
 
 from depthweave.reports.front import may_stand
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Progress
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
-from depthweave.trainers import Measurement, Recipe, hardware, measure_in_turn, pick_device
+from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
 
 
 class Found(NamedTuple):
@@ -35,8 +36,21 @@ _REVISED = (
     "step_latency",
     "step_latency_s",
     "reference_step_latency_s",
+    "decode_latency",
+    "decode_latency_s",
+    "reference_decode_latency_s",
 )
 """Of a record; memory repeats."""
+
+
+def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
+    """What is to be timed for these objectives; `step`: the training step in any case."""
+    kinds: list[Kind] = ["forward"]
+    if step or "step_latency" in objectives:
+        kinds.append("step")
+    if "decode_latency" in objectives:
+        kinds.append("decode")
+    return tuple(kinds)
 
 
 def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> None:
@@ -46,7 +60,7 @@ def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> N
     is kept beside it. That Ray fails costs no result: a resumed run measures what is left.
     """
     objectives = setting.spec.objectives
-    if "latency" not in objectives:
+    if not any(OBJECTIVES[name].cost and not OBJECTIVES[name].repeats for name in objectives):
         return
     known = {item.trial: item for item in store.records()}
     while True:
@@ -68,7 +82,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
             setting,
             [item.architecture_id for item in records],
             time_limit_s=setting.spec.resources.measure_limit_s,
-            training_step=True,
+            kinds=kinds_of(setting.spec.objectives, step=True),
         )
     except RayError as error:
         first = str(error).strip().splitlines()[0]
@@ -78,6 +92,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
         dataclasses.replace(
             record,
             trial_latency=record.latency if record.trial_latency is None else record.trial_latency,
+            latency_noise=again.noise_frac,
             **{name: getattr(again, name) for name in _REVISED},
         )
         for record, again in zip(records, found.measurements, strict=True)
@@ -88,7 +103,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
 
 
 def measure_alone(
-    setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, training_step: bool
+    setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, kinds: Sequence[Kind]
 ) -> Found:
     """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
     resources = setting.spec.resources
@@ -101,7 +116,7 @@ def measure_alone(
             device=resources.device,
             threads=resources.cpus_per_trial,
             time_limit_s=time_limit_s,
-            training_step=training_step,
+            kinds=kinds,
         )
     )
     return found
@@ -115,7 +130,7 @@ def _measure(
     device: str,
     threads: int,
     time_limit_s: float,
-    training_step: bool,
+    kinds: Sequence[Kind],
 ) -> Found:
     import torch
 
@@ -127,6 +142,6 @@ def _measure(
         recipe=recipe,
         device=place,
         time_limit_s=time_limit_s,
-        training_step=training_step,
+        kinds=kinds,
     )
     return Found(hardware(place), measurements)

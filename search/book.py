@@ -292,6 +292,7 @@ class Book:
         values = {
             "latency": measured.latency,
             "step_latency": measured.step_latency,
+            "decode_latency": measured.decode_latency,
             "memory_bytes": measured.memory_bytes,
             "forward_memory_bytes": measured.forward_memory_bytes,
             "parameters": known.parameters,

@@ -1,4 +1,4 @@
-"""The command `depthweave`: space, search, confirm, show, report, export, train.
+"""The command `depthweave`: space, search, confirm, show, report, export, train, measure.
 
 Errors are one line that says what was given, what is allowed and what to do, with exit code 2; `--debug` adds the
 traceback.
@@ -182,6 +182,44 @@ def train(
     from depthweave.search.commands.train import train_architecture
 
     train_architecture(architecture, out=out, corpus=corpus, tokens=tokens, further=further, overrides=overrides or [])
+
+
+@app.command(epilog="Example: depthweave measure none dwa:1x1 dwa:4x5 exports/knee --depth 12 --width 64 --heads 4")
+def measure(
+    configurations: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG...",
+            help="none, FUSION:KxP, an export or its architecture.yaml; the first is the reference.",
+            show_default=False,
+        ),
+    ],
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Blocks of none and FUSION:KxP.")] = 12,
+    width: Annotated[
+        int, typer.Option("--width", min=1, help="Their width; feed-forward layers have four times it.")
+    ] = 256,
+    heads: Annotated[int, typer.Option("--heads", min=1, help="Their attention heads.")] = 8,
+    context: Annotated[int, typer.Option("--context", min=1, help="Their context, in tokens.")] = 128,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences at once.")] = 16,
+    precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads on a CPU.")] = 1,
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each configuration.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what configurations cost here: memory, and the time of a forward pass, a training step, a token."""
+    from depthweave.search.commands.measure import Sizes, measure_configurations
+
+    measure_configurations(
+        configurations,
+        sizes=Sizes(depth=depth, width=width, heads=heads, context=context),
+        batch=batch,
+        precision=precision,
+        device=device,
+        threads=threads,
+        time_limit_s=time_limit,
+        as_json=as_json,
+    )
 
 
 def _seconds(text: str) -> float:

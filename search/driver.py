@@ -15,7 +15,7 @@ from depthweave.reports.front import front
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
-from depthweave.search.alone import measure_front
+from depthweave.search.alone import kinds_of, measure_front
 from depthweave.search.book import Book
 from depthweave.search.cluster import cluster, slots
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
@@ -209,6 +209,7 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         device=resources.device,
         threads=resources.cpus_per_trial,
         measure_limit_s=resources.measure_limit_s,
+        kinds=kinds_of(setting.spec.objectives, step=True),
         measured=survey.measurements,
         measured_on=survey.hardware,
         locks=str(_folder(store)),

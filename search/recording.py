@@ -145,11 +145,15 @@ class RecordMaker:
             "step_latency",
             "step_latency_s",
             "reference_step_latency_s",
+            "decode_latency",
+            "decode_latency_s",
+            "reference_decode_latency_s",
             "memory_bytes",
             "forward_memory_bytes",
         )
         return {
             **{name: measured.get(name) for name in names},
+            "latency_noise": measured.get("noise_frac"),
             "measure_s": measured.get("measure_s", 0.0),
             "wall_s": 0.0 if report is None else report.wall_s,
             "device": self.device if report is None else report.device,

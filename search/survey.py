@@ -21,7 +21,7 @@ from ray.exceptions import RayError
 
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.store import RunStore
-from depthweave.search.alone import Found, measure_alone
+from depthweave.search.alone import Found, kinds_of, measure_alone
 from depthweave.search.entry import Progress
 from depthweave.search.setting import Setting
 from depthweave.trainers import Measurement
@@ -90,7 +90,7 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
                 setting,
                 chunk,
                 time_limit_s=_time_limit_s(setting, survey.measurements.get(reference_id)),
-                training_step="step_latency" in setting.spec.objectives or chunk == [reference_id],
+                kinds=kinds_of(setting.spec.objectives, step=chunk == [reference_id]),
             )
         except RayError as error:
             first = str(error).strip().splitlines()[0]

@@ -23,7 +23,7 @@ from ray.tune import Trainable
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.files import MODEL_FILE, save_model
-from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet, TrainingState, hardware, train
+from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
 from depthweave.trainers.measure import measure
 
 STATE_FILE = "state.pt"
@@ -43,6 +43,8 @@ class TrialPlan:
     threads: int
     """Torch threads of a trial on a CPU."""
     measure_limit_s: float
+    kinds: tuple[Kind, ...]
+    """What a trial times of itself."""
     measured: Mapping[str, Measurement]
     """By architecture id, what was measured before: such a trial does not measure."""
     measured_on: str
@@ -194,6 +196,7 @@ class ArchitectureTrial(Trainable):
             recipe=self._plan.recipe,
             device=self._state.device,
             time_limit_s=self._plan.measure_limit_s,
+            kinds=self._plan.kinds,
             lock=Path(self._plan.locks) / f"measure-{platform.node()}.lock",
         )
 

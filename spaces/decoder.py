@@ -23,6 +23,8 @@ from depthweave.spaces.fusions import Observe, fusion_class
 
 _INIT_GAIN = 0.02 * math.sqrt(768)
 _ROTARY_BASE = 10_000.0
+_LEAST_ROOM = 32
+"""Tokens that a decoding cache has room for at first."""
 
 
 class ConnectionWeight(NamedTuple):
@@ -45,20 +47,37 @@ class ParameterGroups(NamedTuple):
 
 
 class DecodingCache:
-    """Keys and values of the tokens seen so far, one pair [B, H, T, K] a block."""
+    """Keys and values of the tokens seen so far, [B, H, T, K] a block, in room that doubles as it fills.
+
+    For decoding without gradients. To forget tokens from the end, lower `num_tokens`.
+    """
 
     def __init__(self) -> None:
         self.num_tokens = 0
-        self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
+        self._rooms: dict[int, tuple[_Room, _Room]] = {}
 
     def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values of a block, the new ones appended."""
-        if block in self._blocks:
-            keys, values = self._blocks[block]
-            key_BHTK = torch.cat((keys, key_BHTK), dim=2)
-            value_BHTK = torch.cat((values, value_BHTK), dim=2)
-        self._blocks[block] = (key_BHTK, value_BHTK)
-        return key_BHTK, value_BHTK
+        keys, values = self._rooms.setdefault(block, (_Room(), _Room()))
+        return keys.put(key_BHTK, self.num_tokens), values.put(value_BHTK, self.num_tokens)
+
+
+class _Room:
+    def __init__(self) -> None:
+        self._whole: Tensor | None = None
+
+    def put(self, new_BHTK: Tensor, start: int) -> Tensor:
+        """All up to the new ones, which stand from `start` on."""
+        end = start + new_BHTK.shape[2]
+        whole = self._whole
+        if whole is None or whole.shape[2] < end:
+            batch, heads, _, width = new_BHTK.shape
+            larger = new_BHTK.new_empty(batch, heads, max(_LEAST_ROOM, 2 * end), width)
+            if whole is not None:
+                larger[:, :, :start] = whole[:, :, :start]
+            self._whole = whole = larger
+        whole[:, :, start:end] = new_BHTK
+        return whole[:, :, :end]
 
 
 class Decoder(nn.Module):
@@ -185,14 +204,15 @@ class _Attention(nn.Module):
         turned = _rotate(parts[:, : 2 * self.heads], rotary)
         query_BHTK, key_BHTK = turned.split(self.heads, dim=1)
         value_BHTK = parts[:, 2 * self.heads :]
-        mask = None
+        mask, seen = None, 0
         if cache is not None:
             seen = cache.num_tokens
             key_BHTK, value_BHTK = cache.extend(number, key_BHTK, value_BHTK)
-            if seen:
+            if seen and tokens > 1:
                 mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
+        # One token after others sees them all, and needs no mask.
         mixed_BHTK = F.scaled_dot_product_attention(
-            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None
+            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=not seen
         )
         out_BTD: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, tokens, width))
         return out_BTD

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from depthweave.trainers.corpora import SOURCES, Corpus, CorpusSpec, load_corpus
     from depthweave.trainers.language_model import Evaluation, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
-    from depthweave.trainers.measure import Measurement, measure_in_turn
+    from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
     from depthweave.trainers.recipe import Recipe
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
@@ -25,7 +25,7 @@ _HOMES = {
     "corpora": ("SOURCES", "Corpus", "CorpusSpec", "load_corpus"),
     "language_model": ("Evaluation", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
-    "measure": ("Measurement", "measure_in_turn"),
+    "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
     "recipe": ("Recipe",),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
@@ -37,6 +37,7 @@ __all__ = [
     "Corpus",
     "CorpusSpec",
     "Evaluation",
+    "Kind",
     "Measurement",
     "PeakMemory",
     "Recipe",

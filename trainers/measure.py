@@ -16,27 +16,35 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoder import Decoder, DecodingCache
 from depthweave.trainers.machine import check_can, synchronize
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
+Kind = Literal["forward", "step", "decode"]
+"""What is timed: a forward pass over a batch, a training step, one token from a cache."""
+
 _WARMUP_RUNS = 1
 """Runs of every contender before the first round: allocators fill, compilation happens."""
 _MIN_SAMPLE_S = 0.005
 """A contender runs as often in a row as the reference needs to take this long: timers and switches then vanish."""
-_MIN_FORWARD_ROUNDS = 6
+_INTERVAL_ROUNDS = 6
 """The fewest for which an interval of 95 % exists."""
-_MIN_STEP_ROUNDS = 3
+_MIN_ROUNDS: dict[Kind, int] = {"forward": _INTERVAL_ROUNDS, "step": 3, "decode": _INTERVAL_ROUNDS}
 """A training step takes thrice as long; with fewer than 6 rounds its interval is the whole range seen."""
+_UNQUIET_FRAC = 0.05
+"""Where the reference's own times have a wider interquartile range than this, relative to their median, something else
+runs on the machine."""
+_PATIENCE = 2.0
+"""Times the time limit, for which an unquiet machine is measured at most."""
 _NARROW_FRAC = 0.01
 """Rounds end early once every interval is this narrow, relative to its median."""
 _COVERAGE = 0.95
@@ -58,15 +66,26 @@ class Measurement:
     """Median forward latency of one batch, seconds."""
     reference_latency_s: float
     """The reference's, measured in turn with it."""
-    step_latency: float | None
+    step_latency: float | None = None
     """Latency of a training step relative to the reference; None where it was not asked for, as all below."""
-    step_latency_low: float | None
+    step_latency_low: float | None = None
     """Lower end of its interval: 95 %, or the whole range seen in fewer than 6 rounds."""
-    step_latency_high: float | None
+    step_latency_high: float | None = None
     """Upper end of its interval."""
-    step_latency_s: float | None
+    step_latency_s: float | None = None
     """Median latency of a training step, seconds."""
-    reference_step_latency_s: float | None
+    reference_step_latency_s: float | None = None
+    """The reference's, measured in turn with it."""
+    decode_latency: float | None = None
+    """Latency of one more token for each sequence of the batch, after a context that is full but for it, from a cache;
+    relative to the reference; None where it was not asked for."""
+    decode_latency_low: float | None = None
+    """Lower end of its 95 % interval."""
+    decode_latency_high: float | None = None
+    """Upper end of its interval."""
+    decode_latency_s: float | None = None
+    """Median latency of such a token, seconds."""
+    reference_decode_latency_s: float | None = None
     """The reference's, measured in turn with it."""
     memory_bytes: int
     """Peak memory of a training step."""
@@ -74,8 +93,6 @@ class Measurement:
     """Peak memory of a forward pass without gradients."""
     rounds: int
     """Rounds of forward passes."""
-    step_rounds: int
-    """Rounds of training steps."""
     noise_frac: float
     """Interquartile range of the reference's forward latencies over their median: how unquiet the machine was."""
     measure_s: float
@@ -100,12 +117,13 @@ def measure(
     device: torch.device,
     time_limit_s: float = 2.0,
     lock: Path | None = None,
-    training_step: bool = True,
+    kinds: Sequence[Kind] = ("forward", "step"),
 ) -> Measurement:
     """Speed of an architecture relative to `reference`, and its memory, at the recipe's batch, context and precision.
 
-    `lock` is a file: processes that name the same one time one after another. `time_limit_s` holds for the
-    timing alone, and a few rounds are run whatever it says.
+    `lock` is a file: processes that name the same one time one after another. `time_limit_s` holds for the timing
+    alone, all kinds together; a few rounds are run whatever it says, and up to twice as many seconds where the
+    reference's own times say that the machine is not quiet. `kinds`: what is timed; `forward` always is.
     """
     return measure_in_turn(
         [architecture],
@@ -114,7 +132,7 @@ def measure(
         device=device,
         time_limit_s=time_limit_s,
         lock=lock,
-        training_step=training_step,
+        kinds=kinds,
     )[0]
 
 
@@ -126,7 +144,7 @@ def measure_in_turn(
     device: torch.device,
     time_limit_s: float = 2.0,
     lock: Path | None = None,
-    training_step: bool = True,
+    kinds: Sequence[Kind] = ("forward", "step"),
 ) -> list[Measurement]:
     """`measure` for several architectures in the same rounds; `time_limit_s` is for each. Answers in their order."""
     started = time.perf_counter()
@@ -134,42 +152,34 @@ def measure_in_turn(
     memories = [peak_memory(architecture, recipe=recipe, device=device) for architecture in architectures]
     # The reference comes first, and an architecture that is there twice runs once.
     contenders = list(dict.fromkeys([reference, *architectures]))
-    limit_s = time_limit_s * max(1, len(contenders) - 1) / (2 if training_step else 1)
+    timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
+    limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
     asked = time.perf_counter()
     with FileLock(lock) if lock is not None else nullcontext():
         waited_s = time.perf_counter() - asked
         runs = [_Runs(architecture, recipe=recipe, device=device) for architecture in contenders]
-        forwards_RC = _times_in_turn(
-            [run.forward for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_FORWARD_ROUNDS
-        )
-        steps_RC = None
-        if training_step:
-            steps_RC = _times_in_turn(
-                [run.step for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_STEP_ROUNDS
+        times = {
+            kind: _times_in_turn(
+                [getattr(run, kind) for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_ROUNDS[kind]
             )
+            for kind in timed
+        }
     measure_s = time.perf_counter() - started - waited_s
-    low_s, middle_s, high_s = np.quantile(forwards_RC[:, 0], (0.25, 0.5, 0.75))
     answers = []
     for architecture, memory in zip(architectures, memories, strict=True):
-        forward = _Speed.of(forwards_RC, contenders.index(architecture))
-        step = None if steps_RC is None else _Speed.of(steps_RC, contenders.index(architecture))
+        values: dict[str, float] = {}
+        for kind, times_RC in times.items():
+            speed = _Speed.of(times_RC, contenders.index(architecture))
+            name = "latency" if kind == "forward" else f"{kind}_latency"
+            values |= {name: speed.ratio.median, f"{name}_low": speed.ratio.low, f"{name}_high": speed.ratio.high}
+            values |= {f"{name}_s": speed.own_s, f"reference_{name}_s": speed.reference_s}
         answers.append(
             Measurement(
-                latency=forward.ratio.median,
-                latency_low=forward.ratio.low,
-                latency_high=forward.ratio.high,
-                latency_s=forward.own_s,
-                reference_latency_s=forward.reference_s,
-                step_latency=step and step.ratio.median,
-                step_latency_low=step and step.ratio.low,
-                step_latency_high=step and step.ratio.high,
-                step_latency_s=step and step.own_s,
-                reference_step_latency_s=step and step.reference_s,
+                **values,
                 memory_bytes=memory.training_step_bytes,
                 forward_memory_bytes=memory.forward_bytes,
-                rounds=len(forwards_RC),
-                step_rounds=0 if steps_RC is None else len(steps_RC),
-                noise_frac=float((high_s - low_s) / middle_s),
+                rounds=len(times["forward"]),
+                noise_frac=_noise_frac(times["forward"]),
                 measure_s=measure_s,
                 waited_s=waited_s,
             )
@@ -206,7 +216,7 @@ class _Speed(NamedTuple):
 
 
 class _Runs:
-    """What is timed of one architecture: a forward pass and a training step on a fixed batch of random tokens."""
+    """What is timed of one architecture, on a fixed batch of random tokens."""
 
     def __init__(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> None:
         model = Decoder(architecture).to(device)
@@ -216,11 +226,25 @@ class _Runs:
         self._tokens_BT, self._targets_BT = windows_BW[:, :-1], windows_BW[:, 1:]
         self._take_step = TrainingStep(model, optimizer=make_optimizer(model, recipe=recipe), recipe=recipe)
         self._model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model) if recipe.compile else model
+        self._decoder = model
+        """Never compiled: every length of a cache would be another graph."""
+        self._cache: DecodingCache | None = None
 
     @torch.no_grad()
     def forward(self) -> None:
         with self._take_step.autocast():
             self._model(self._tokens_BT)
+
+    @torch.no_grad()
+    def decode(self) -> None:
+        last = self._tokens_BT.shape[1] - 1
+        with self._take_step.autocast():
+            if self._cache is None:
+                self._cache = DecodingCache()
+                if last:
+                    self._decoder(self._tokens_BT[:, :last], cache=self._cache)
+            self._cache.num_tokens = last
+            self._decoder(self._tokens_BT[:, last:], cache=self._cache)
 
     def step(self) -> None:
         # A rate of zero does all the work and leaves the weights where they are.
@@ -246,13 +270,20 @@ def _times_in_turn(
         now = time.perf_counter()
         round_s = (now - rounds_started) / len(rounds)
         times_RC = np.array(rounds)
-        if now + round_s - started > limit_s or _is_narrow(times_RC):
+        patience = 1.0 if _noise_frac(times_RC) <= _UNQUIET_FRAC else _PATIENCE
+        if now + round_s - started > patience * limit_s or _is_narrow(times_RC):
             return times_RC
+
+
+def _noise_frac(times_RC: FloatArray) -> float:
+    """Interquartile range of the reference's times over their median."""
+    low_s, middle_s, high_s = np.quantile(times_RC[:, 0], (0.25, 0.5, 0.75))
+    return float((high_s - low_s) / middle_s)
 
 
 def _is_narrow(times_RC: FloatArray) -> bool:
     """Whether every interval is known and narrow; the reference alone is judged by its own times."""
-    if len(times_RC) < _MIN_FORWARD_ROUNDS:
+    if len(times_RC) < _INTERVAL_ROUNDS:
         return False
     alone = times_RC.shape[1] == 1
     values_RC = times_RC if alone else times_RC[:, 1:] / times_RC[:, :1]

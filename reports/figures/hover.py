@@ -13,6 +13,7 @@ _COLUMNS = (
     ("perplexity", "perplexity"),
     ("latency", "latency"),
     ("step_latency", "step latency"),
+    ("decode_latency", "decoding latency"),
     ("memory_bytes", "step memory"),
     ("forward_memory_bytes", "forward memory"),
     ("parameters", "parameters"),

@@ -89,7 +89,6 @@ def make_measurement(*, latency: float = 1.0, memory_bytes: int = 1000) -> Measu
         memory_bytes=memory_bytes,
         forward_memory_bytes=memory_bytes // 4,
         rounds=10,
-        step_rounds=5,
         noise_frac=0.02,
         measure_s=0.7,
         waited_s=0.0,

@@ -106,7 +106,8 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     assert json.loads(record.recipe)["steps"] == RECIPE.steps
     assert record.finished_at >= record.started_at
     absent = [name for name in Record.__slots__ if getattr(record, name) is None]
-    assert absent == ["reason", "trial_latency"]
+    decoding = ["decode_latency", "decode_latency_s", "reference_decode_latency_s"]
+    assert absent == ["reason", *decoding, "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
 
 

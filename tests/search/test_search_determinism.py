@@ -28,6 +28,7 @@ _TIMES = {
     "step_latency_s",
     "reference_step_latency_s",
     "trial_latency",
+    "latency_noise",
     "tokens_per_s",
     "measure_s",
     "train_s",

@@ -183,7 +183,7 @@ def _kept(out: Path) -> dict[int, Record]:
     if not (out / "run.json").exists():
         return {}
     names = ("latency", "latency_low", "latency_high", "latency_s", "reference_latency_s", "trial_latency")
-    names = (*names, "step_latency", "step_latency_s", "reference_step_latency_s")
+    names = (*names, "step_latency", "step_latency_s", "reference_step_latency_s", "latency_noise")
     told_again = dict.fromkeys(names)
     return {item.trial: dataclasses.replace(item, **told_again) for item in RunStore.open(out).records()}
 

@@ -33,7 +33,7 @@ class Gauge:
         self._fails_after = fails_after
 
     def __call__(
-        self, setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, training_step: bool
+        self, setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, kinds: Sequence[str]
     ) -> Found:
         if len(self.asked) == self._fails_after:
             raise RayError("the node is gone\nand much more")

@@ -52,6 +52,7 @@ class Worker:
             device="cpu",
             threads=1,
             measure_limit_s=0.05,
+            kinds=("forward", "step"),
             measured=measured or {},
             measured_on=measured_on,
             locks=str(folder),

@@ -1,0 +1,141 @@
+"""`depthweave measure`: what any configurations cost on this machine, relative to the first of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
+from depthweave.spaces.files import ARCHITECTURE_FILE
+from depthweave.spaces.fusions import fusion_class
+from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+
+_PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
+_KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of the configurations that are given as `none` or `FUSION:KxP`."""
+
+    depth: int
+    width: int
+    heads: int
+    context: int
+
+
+def measure_configurations(
+    configurations: Sequence[str],
+    *,
+    sizes: Sizes,
+    batch: int,
+    precision: str,
+    device: str,
+    threads: int,
+    time_limit_s: float,
+    as_json: bool,
+) -> None:
+    """Measure all of them in turn, in one process, and print the table, the reference first."""
+    architectures = [_architecture(text, sizes=sizes) for text in configurations]
+    place = pick_device(device)
+    if place.type == "cpu":
+        torch.set_num_threads(threads)
+    contexts = {item.context for item in architectures}
+    if len(contexts) > 1:
+        raise ValueError(f"contexts are {', '.join(map(str, sorted(contexts)))}: give configurations of one context")
+    recipe = Recipe(batch=batch, context=contexts.pop(), precision=precision)  # type: ignore[arg-type]
+    lock = Path(tempfile.gettempdir()) / f"depthweave-measure-{platform.node()}.lock"
+    found = measure_in_turn(
+        architectures,
+        reference=architectures[0],
+        recipe=recipe,
+        device=place,
+        time_limit_s=time_limit_s,
+        lock=lock,
+        kinds=_KINDS,
+    )
+    facts = {
+        "hardware": hardware(place),
+        "device": place.type,
+        "threads": torch.get_num_threads() if place.type == "cpu" else None,
+        "batch": batch,
+        "context": recipe.context,
+        "precision": precision,
+    }
+    if as_json:
+        rows = [
+            {"configuration": text, "architecture_id": item.id, "parameters": costs_of(item).parameters, **asdict(told)}
+            for text, item, told in zip(configurations, architectures, found, strict=True)
+        ]
+        print(json.dumps({**facts, "configurations": rows}, indent=1))
+        return
+    console = Console()
+    console.print(_table(configurations, architectures, found))
+    told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    console.print(
+        f"relative to {configurations[0]}, with 95 % intervals; {found[0].rounds} rounds in turn; {told}; the "
+        f"reference's own forward times vary by {found[0].noise_frac:.1%} (interquartile range)",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(configurations: Sequence[str], architectures: Sequence[Architecture], found: Sequence[Measurement]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("configuration")
+    heads = ("parameters", "training MB", "forward MB", "forward ms", "x", "step ms", "x", "token ms", "x")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for text, architecture, item in zip(configurations, architectures, found, strict=True):
+        table.add_row(
+            text,
+            f"{costs_of(architecture).parameters:,}",
+            f"{item.memory_bytes / 1e6:.1f}",
+            f"{item.forward_memory_bytes / 1e6:.1f}",
+            *_speed(item.latency_s, item.latency, item.latency_low, item.latency_high),
+            *_speed(item.step_latency_s, item.step_latency, item.step_latency_low, item.step_latency_high),
+            *_speed(item.decode_latency_s, item.decode_latency, item.decode_latency_low, item.decode_latency_high),
+        )
+    return table
+
+
+def _speed(seconds: float | None, ratio: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    assert seconds is not None
+    return f"{1e3 * seconds:.2f}", f"{ratio:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _architecture(text: str, *, sizes: Sizes) -> Architecture:
+    path = Path(text)
+    if path.is_dir():
+        return read_architecture(path / ARCHITECTURE_FILE)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return read_architecture(path)
+    matched = _PATTERN.fullmatch(text)
+    if matched is None or (matched["fusion"] != "none") != (matched["dilation"] is not None):
+        raise ValueError(
+            f"{text}: give architecture.yaml of an export, its folder, none, or FUSION:KxP such as dwa:4x5"
+        )
+    fusion_class(matched["fusion"])
+    wiring = Wiring(sizes.depth)
+    if matched["dilation"] is not None:
+        period = sizes.depth if matched["period"] == "depth" else int(matched["period"])
+        wiring = strided_wiring(sizes.depth, dilation=int(matched["dilation"]), period=period)
+    return Architecture(
+        fusion=matched["fusion"],
+        wiring=wiring,
+        width=sizes.width,
+        heads=sizes.heads,
+        feed_forward=4 * sizes.width,
+        vocabulary=256,
+        context=sizes.context,
+    )

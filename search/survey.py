@@ -23,6 +23,9 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.store import RunStore
 from depthweave.search.alone import Found, kinds_of, measure_alone
 from depthweave.search.entry import Progress
+from depthweave.search.parameters import Parameters
+from depthweave.search.samplers import of_space
+from depthweave.search.samplers.surrogate import cost_error
 from depthweave.search.setting import Setting
 from depthweave.trainers import Measurement
 
@@ -98,6 +101,9 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
             break
         survey = _with(survey, chunk, found)
         store.write_bytes(SURVEY_FILE, _to_json(survey))
+    if len(survey.measurements) < len(setting.space):
+        for line in _predictions(setting, survey):
+            progress.on_phase(line)
     return survey
 
 
@@ -106,6 +112,16 @@ def survey_size(setting: Setting, *, workers: int) -> int:
     most_steps = setting.spec.recipe.steps * min(setting.spec.search.trials, len(setting.space)) / workers
     size = int(_SHARE_FRAC * most_steps / _STEPS)
     return min(len(setting.space), size) if size >= _LEAST else 0
+
+
+def _predictions(setting: Setting, survey: Survey) -> Iterator[str]:
+    """How well the costs that were not measured are predicted from those that were."""
+    objectives = setting.spec.objectives
+    candidates = of_space(Parameters(setting.space), objectives=objectives, measured=survey.measurements)
+    for axis, name in enumerate(item for item in objectives if OBJECTIVES[item].cost):
+        error = cost_error(candidates, axis) if np.isnan(candidates.costs_NC[:, axis]).any() else None
+        if error is not None:
+            yield f"{name} of the others is predicted with a median error of {error:.1%} (measured ones held out)"
 
 
 def _order(setting: Setting) -> list[str]:

@@ -80,10 +80,12 @@ def measure_configurations(
         return
     console = Console()
     console.print(_table(configurations, architectures, found))
+    first = found[0]
+    times = ", ".join(map(_milliseconds, (first.latency_s, first.step_latency_s, first.decode_latency_s)))
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
     console.print(
-        f"relative to {configurations[0]}, with 95 % intervals; {found[0].rounds} rounds in turn; {told}; the "
-        f"reference's own forward times vary by {found[0].noise_frac:.1%} (interquartile range)",
+        f"Times relative to {configurations[0]} ({times}), 95 % intervals, {first.rounds} rounds in turn; its own "
+        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -92,26 +94,28 @@ def measure_configurations(
 
 def _table(configurations: Sequence[str], architectures: Sequence[Architecture], found: Sequence[Measurement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("configuration")
-    heads = ("parameters", "training MB", "forward MB", "forward ms", "x", "step ms", "x", "token ms", "x")
-    for head in heads:
+    table.add_column("configuration", overflow="fold")
+    for head in ("parameters", "MB", "forward", "training step", "token"):
         table.add_column(head, justify="right", no_wrap=True)
     for text, architecture, item in zip(configurations, architectures, found, strict=True):
         table.add_row(
             text,
             f"{costs_of(architecture).parameters:,}",
             f"{item.memory_bytes / 1e6:.1f}",
-            f"{item.forward_memory_bytes / 1e6:.1f}",
-            *_speed(item.latency_s, item.latency, item.latency_low, item.latency_high),
-            *_speed(item.step_latency_s, item.step_latency, item.step_latency_low, item.step_latency_high),
-            *_speed(item.decode_latency_s, item.decode_latency, item.decode_latency_low, item.decode_latency_high),
+            _speed(item.latency, item.latency_low, item.latency_high),
+            _speed(item.step_latency, item.step_latency_low, item.step_latency_high),
+            _speed(item.decode_latency, item.decode_latency_low, item.decode_latency_high),
         )
     return table
 
 
-def _speed(seconds: float | None, ratio: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+def _speed(ratio: float | None, low: float | None, high: float | None) -> str:
+    return f"{ratio:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _milliseconds(seconds: float | None) -> str:
     assert seconds is not None
-    return f"{1e3 * seconds:.2f}", f"{ratio:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{1e3 * seconds:.3g} ms"
 
 
 def _architecture(text: str, *, sizes: Sizes) -> Architecture:

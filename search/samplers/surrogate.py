@@ -32,6 +32,10 @@ _COST_NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
 """Gauss-Hermite nodes and weights: an expectation over a cost that is not known yet."""
 
 
+_FOLDS = 5
+"""Parts that known costs are held out in, one after the other."""
+
+
 class Evidence(NamedTuple):
     """A trial as the surrogate sees it."""
 
@@ -109,6 +113,25 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
             costs_NC[missing_N, axis] = np.exp(predicted.mean_N[missing_N])
             log_sd_NC[missing_N, axis] = predicted.sd_N[missing_N]
     return KnownCosts(costs_NC, log_sd_NC)
+
+
+def cost_error(candidates: Candidates, axis: int) -> float | None:
+    """Median relative error of a cost's prediction for known candidates that were held out, a fifth of them at a time.
+
+    `None` where too few are known to hold any out.
+    """
+    cost_N = candidates.costs_NC[:, axis]
+    known = np.flatnonzero(np.isfinite(cost_N))
+    if len(known) < 2 * MIN_RECORDS:
+        return None
+    errors = []
+    for fold in range(_FOLDS):
+        held = known[fold::_FOLDS]
+        rest_N = cost_N.copy()
+        rest_N[held] = np.nan
+        predicted = _predicted_cost(candidates, rest_N)
+        errors.append(np.abs(np.exp(predicted.mean_N[held]) / cost_N[held] - 1.0))
+    return float(np.median(np.concatenate(errors)))
 
 
 def _posterior(

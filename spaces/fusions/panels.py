@@ -19,7 +19,7 @@ from depthweave.spaces.wiring import Wiring
 _PRODUCT_ROW = 1 / 6
 """What a further row of a matrix product costs where reading its states costs 1 (a CPU core, float32: 1/8 to 1/5)."""
 
-_WORTHWHILE = 10
+_WORTHWHILE = 7
 """States that the sites of a family read on the average, from which on panels were faster than sums alone, forward and
 backward, at widths 64 and 256: with fewer, copying the states into one block takes longer than it saves."""
 

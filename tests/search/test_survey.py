@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from depthweave.reports.store import RunStore
 from depthweave.search.alone import Found
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
+from depthweave.search.samplers.surrogate import cost_error
 from depthweave.search.setting import Setting, create_run
 from depthweave.search.survey import SURVEY_FILE, has_survey, read_survey, survey_size, take_survey
 from tests.search.bookkeeping import make_measurement
@@ -90,7 +93,7 @@ def test_interrupted_survey_goes_on_where_it_was(
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
     assert len(take_survey(setting, store, workers=1, progress=listening).measurements) == 9
-    assert heard[-1] == "measuring before training ended early (the node is gone): trials measure themselves"
+    assert heard[1] == "measuring before training ended early (the node is gone): trials measure themselves"
     monkeypatch.setattr("depthweave.search.survey.measure_alone", gauge)
     assert len(taken(setting, store)) == len(setting.space)
     assert not {item for chunk in gauge.asked for item in chunk} & {item for chunk in broken.asked for item in chunk}
@@ -142,6 +145,36 @@ def test_candidates_know_what_was_measured_and_nothing_else(setting: Setting, st
     assert candidates.costs_NC[row].tolist()[::2] == [latency_of(setting, one), 1000]
     assert np.isnan(candidates.costs_NC[:, [0, 2]]).all(axis=1).sum() == len(setting.space) - 1
     assert np.isfinite(candidates.costs_NC[:, 1]).all()
+
+
+def test_part_of_the_space_tells_how_well_the_rest_is_predicted(
+    small_spec: dict[str, Any], tmp_path: Path, gauge: Gauge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = setting_of(
+        small_spec, *_LARGER, "recipe.steps=80", "search.trials=10", "objectives=[perplexity, latency]"
+    )
+    heard: list[str] = []
+    listening = Listening()
+    monkeypatch.setattr(listening, "on_phase", heard.append)
+    take_survey(setting, create_run(setting, out=tmp_path / "run"), workers=1, progress=listening)
+    assert re.fullmatch(
+        r"latency of the others is predicted with a median error of \d+\.\d% \(measured ones held out\)", heard[-1]
+    )
+
+
+def test_error_of_predicted_costs_is_that_of_held_out_ones(setting: Setting) -> None:
+    space = of_space(Parameters(setting.space), objectives=("perplexity", "forward_flops"))
+    # A cost that is a power of a hint is predicted, one by chance is not.
+    chance = np.exp(np.random.default_rng(0).normal(size=(len(setting.space), 1)))
+    known = cost_error(space, 0)
+    assert known is not None
+    assert known < 0.02
+    by_chance = cost_error(dataclasses.replace(space, costs_NC=chance), 0)
+    assert by_chance is not None
+    assert by_chance > 0.2
+    few = np.full((len(setting.space), 1), np.nan)
+    few[:5] = 1.0
+    assert cost_error(dataclasses.replace(space, costs_NC=few), 0) is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"hardware": "x", "measurements": {"a": {"latency": 1}}}'])

@@ -5,6 +5,7 @@ Axes: B batch, T tokens, D width, K head width, V vocabulary.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from dataclasses import replace
@@ -134,6 +135,7 @@ def test_untrained_loss_is_near_that_of_guessing() -> None:
 
 @torch.no_grad()
 def test_cached_decoding_equals_the_full_forward_however_it_is_split(model: Decoder, tokens_BT: Tensor) -> None:
+    model = model.double()
     expected_BTV = model(tokens_BT)
     rng = random.Random(0)
     splits = [[1] * 12, [12], [11, 1], [1, 11], *([] for _ in range(6))]
@@ -143,7 +145,19 @@ def test_cached_decoding_equals_the_full_forward_however_it_is_split(model: Deco
         cache = DecodingCache()
         found_BTV = torch.cat([model(part_BT, cache=cache) for part_BT in tokens_BT.split(split, dim=1)], dim=1)
         assert cache.num_tokens == 12
-        torch.testing.assert_close(found_BTV, expected_BTV, rtol=1e-4, atol=1e-4, msg=str(split))
+        torch.testing.assert_close(found_BTV, expected_BTV, rtol=1e-9, atol=1e-9, msg=str(split))
+
+
+@torch.no_grad()
+def test_cache_has_room_for_long_contexts_and_forgets_what_is_taken_back() -> None:
+    model = Decoder(dataclasses.replace(_plain(), context=200)).double()
+    tokens_BT = torch.arange(200)[None] * 7 % 13
+    expected_BTV, cache = model(tokens_BT), DecodingCache()
+    model(tokens_BT[:, :90], cache=cache)
+    model(tokens_BT.flip(1)[:, :60], cache=cache)
+    cache.num_tokens = 90
+    found = [model(tokens_BT[:, at : at + 1], cache=cache) for at in range(90, 200)]
+    torch.testing.assert_close(torch.cat(found, dim=1), expected_BTV[:, 90:], rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()

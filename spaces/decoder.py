@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.fusions import Observe, fusion_class
+from depthweave.spaces.rotary import rotary_table, rotate
 
 _INIT_GAIN = 0.02 * math.sqrt(768)
-_ROTARY_BASE = 10_000.0
 _LEAST_ROOM = 32
 """Tokens that a decoding cache has room for at first."""
 
@@ -98,7 +98,7 @@ class Decoder(nn.Module):
             self.fusion = fusion_class(a.fusion)(a.wiring, a.width)
             self.norm = nn.LayerNorm(a.width, bias=False)
         self.to_empty(device="cpu")
-        cos_TK, sin_TK = _rotary_table(a.context, a.width // a.heads)
+        cos_TK, sin_TK = rotary_table(a.context, a.width // a.heads)
         self.register_buffer("_cos_TK", cos_TK, persistent=False)
         self.register_buffer("_sin_TK", sin_TK, persistent=False)
         self.reset_parameters(seed)
@@ -201,7 +201,7 @@ class _Attention(nn.Module):
         batch, tokens, width = x_BTD.shape
         parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
         # Queries and keys turn together: one pass over both.
-        turned = _rotate(parts[:, : 2 * self.heads], rotary)
+        turned = rotate(parts[:, : 2 * self.heads], rotary)
         query_BHTK, key_BHTK = turned.split(self.heads, dim=1)
         value_BHTK = parts[:, 2 * self.heads :]
         mask, seen = None, 0
@@ -227,20 +227,6 @@ class _FeedForward(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         out_BTD: Tensor = self.out(F.gelu(self.into(x_BTD)))
         return out_BTD
-
-
-def _rotary_table(context: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, K / 2] of the rotary angles."""
-    frequencies_K = _ROTARY_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-    angles_TK = torch.outer(torch.arange(context, dtype=torch.float64), frequencies_K)
-    return angles_TK.cos().float(), angles_TK.sin().float()
-
-
-def _rotate(x_BHTK: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    cos_TK, sin_TK = rotary
-    first, second = x_BHTK.chunk(2, dim=-1)
-    turned = torch.cat((first * cos_TK - second * sin_TK, first * sin_TK + second * cos_TK), dim=-1)
-    return turned.to(x_BHTK.dtype)
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

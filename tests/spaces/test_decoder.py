@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import Decoder, DecodingCache, _rotary_table, _rotate
+from depthweave.spaces.decoder import Decoder, DecodingCache
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 
@@ -84,23 +84,6 @@ def test_plain_decoder_equals_a_slow_reference() -> None:
     torch.testing.assert_close(
         model(torch.tensor([tokens]))[0].double(), _slow_logits(model, tokens), rtol=1e-4, atol=1e-4
     )
-
-
-def test_rotary_scores_depend_on_the_distance_alone() -> None:
-    generator = torch.Generator().manual_seed(0)
-    query_K, key_K = torch.randn(2, 32, dtype=torch.float64, generator=generator)
-    cos_TK, sin_TK = (table.double() for table in _rotary_table(64, 32))
-    rotary = (cos_TK, sin_TK)
-    scores = _rotate(query_K.expand(64, 32), rotary) @ _rotate(key_K.expand(64, 32), rotary).T
-    for distance in range(-63, 64):
-        diagonal = scores.diagonal(distance)
-        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-4)
-    assert float(scores[0].std()) > 0.1
-    # A turn changes no length, and position 0 changes nothing.
-    torch.testing.assert_close(
-        _rotate(query_K.expand(64, 32), rotary).norm(dim=1), query_K.norm().expand(64), rtol=1e-6, atol=0
-    )
-    assert torch.equal(_rotate(query_K.expand(64, 32), rotary)[0], query_K)
 
 
 @torch.no_grad()

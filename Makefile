@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quick
 
-.PHONY: help setup search test slow lint types bench bench-search clean
+.PHONY: help setup search test slow lint types bench bench-search bench-fusions clean
 
 help:
 	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
 	@echo "make test     the test suite"
 	@echo "make slow     the long tests too"
 	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
+	@echo "make bench-fusions  what the fusions cost beside the plain transformer"
 	@echo "make bench-search  samplers and pruners on tables of finished trainings: runs what is missing"
 
 $(BIN)/python:
@@ -49,6 +50,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.trial_overhead
 	$(BIN)/python -m benchmarks.paired --table
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.decision_times
+
+bench-fusions: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fusions
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.peers
 
 # One process at a time: a suggestion's time is among what is measured.
 bench-search: $(VENV)/.installed-dev

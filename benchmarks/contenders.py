@@ -222,7 +222,7 @@ CONTENDERS: dict[str, Contender] = {
         as_shipped("optuna TPE", lambda seed: TPESampler(seed=seed)),
         as_shipped("optuna TPE multivariate", lambda seed: TPESampler(seed=seed, multivariate=True)),
         as_shipped("optuna NSGA-II (20)", lambda seed: NSGAIISampler(seed=seed, population_size=20)),
-        as_shipped("optuna GP", lambda seed: GPSampler(seed=seed), needs=("scipy",), max_evaluations=100),
+        as_shipped("optuna GP", lambda seed: GPSampler(seed=seed), needs=("scipy",), max_evaluations=300),
         syne_tune("syne-tune MO-REA", "multi_objective_regularized_evolution.MultiObjectiveRegularizedEvolution"),
         syne_tune(
             "syne-tune EHVI",

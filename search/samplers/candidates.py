@@ -26,9 +26,6 @@ from depthweave.trainers import Measurement
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_FUSION_SCALE = 2.0
-"""Two fusions are this far apart: a wiring means something else to each, and what one taught says little of another.
-Chosen on the searches 100 to 103 of benchmarks/connectivity_table.py."""
 _GRID = 3
 """The wiring is compared on so many thirds of the depth, by site and by source."""
 
@@ -103,8 +100,7 @@ def of_space(
     depths = [item.architecture.depth for item in items]
     connections = [1 + item.architecture.wiring.num_connections for item in items]
     groups = [
-        _FUSION_SCALE
-        * _one_hot([item.architecture.fusion for item in items], parameters.distributions["fusion"].choices),
+        _one_hot([item.architecture.fusion for item in items], parameters.distributions["fusion"].choices),
         _logarithm(depths),
         _logarithm([item.budget for item in items]),
         _logarithm([item.architecture.feed_forward / item.architecture.width for item in items]),

@@ -111,7 +111,12 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         )
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
-    return [*sentences, *_plain_baseline(finished, reference), _how_sure(trained, best, reference)]
+    plain = _best_plain(finished, reference)
+    if plain.architecture_id != reference.architecture_id:
+        # What the fusions must beat; how sure that is comes next.
+        sentences.append(f"The best plain architecture is {_named(plain)}: {show('perplexity', plain.perplexity)}.")
+    against = reference if plain.architecture_id == best.architecture_id else plain
+    return [*sentences, _how_sure(trained, best, against)]
 
 
 def paired_difference(records: Sequence[Record], *, first: str, second: str) -> PairedDifference | None:
@@ -179,17 +184,13 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
     return [told + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
 
 
-def _plain_baseline(finished: Sequence[Record], reference: Record) -> list[str]:
-    """A plain architecture that does better than the reference: the fusions must beat that one."""
+def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
     plain = [it for it in finished if it.fusion == "none"]
-    lowest = min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
-    if lowest.architecture_id == reference.architecture_id:
-        return []
-    return [f"The best plain architecture is {_named(lowest)}: {show('perplexity', lowest.perplexity)}."]
+    return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
 
 
-def _how_sure(finished: Sequence[Record], best: Record, reference: Record) -> str:
-    difference = paired_difference(finished, first=best.architecture_id, second=reference.architecture_id)
+def _how_sure(finished: Sequence[Record], best: Record, plain: Record) -> str:
+    difference = paired_difference(finished, first=best.architecture_id, second=plain.architecture_id)
     if difference is None:
         return "The two share no seed: not settled."
     if difference.num_seeds == 1:

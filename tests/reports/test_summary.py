@@ -136,3 +136,18 @@ def test_paired_difference_only_complete_seeds() -> None:
         make_record(1, architecture_id="b", state="pruned", perplexity=None, loss=None),
     ]
     assert paired_difference(records, first="a", second="b") is None
+
+
+def test_how_sure_is_said_of_the_best_plain_architecture_and_not_of_the_reference() -> None:
+    reference = [_make(0, loss=2.0, reference=True, fusion="none")]
+    shallow = [
+        _make(trial, loss=1.6, seed=seed, fusion="none", architecture_id="shallow")
+        for trial, seed in ((1, 0), (2, 1), (3, 2))
+    ]
+    woven = [
+        _make(10 + trial, loss=loss, seed=seed, architecture_id="woven")
+        for trial, (seed, loss) in enumerate(((0, 1.50), (1, 1.51), (2, 1.49)))
+    ]
+    told = answer([*reference, *shallow, *woven], info=INFO)
+    assert "The best plain architecture is" in told[-2]
+    assert told[-1].startswith("Over 3 shared seeds the loss differs by -0.100 nat/token")

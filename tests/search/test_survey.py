@@ -14,7 +14,7 @@ import pytest
 from ray.exceptions import RayError
 
 from depthweave.reports.store import RunStore
-from depthweave.search.alone import Found
+from depthweave.search.alone import Found, kinds_of
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
 from depthweave.search.samplers.surrogate import cost_error
@@ -134,6 +134,21 @@ def test_only_who_weighs_measured_costs_measures_first(
     small_spec: dict[str, Any], overrides: list[str], expected: bool
 ) -> None:
     assert has_survey(setting_of(small_spec, *overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    ("objectives", "step", "expected"),
+    [
+        (("perplexity", "latency"), False, ("forward",)),
+        (("perplexity", "latency"), True, ("forward", "step")),
+        (("perplexity", "step_latency"), False, ("forward", "step")),
+        (("perplexity", "decode_latency"), False, ("forward", "decode")),
+    ],
+)
+def test_what_is_timed_follows_from_the_objectives(
+    objectives: tuple[str, ...], step: bool, expected: tuple[str, ...]
+) -> None:
+    assert kinds_of(objectives, step=step) == expected
 
 
 def test_candidates_know_what_was_measured_and_nothing_else(setting: Setting, store: RunStore, gauge: Gauge) -> None:

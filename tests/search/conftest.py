@@ -72,21 +72,24 @@ def small_spec(corpus_folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray cluster of two CPUs in processes of its own, which live as long as the tests."""
-    head = subprocess.Popen(
-        [sys.executable, "-c", _HEAD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert head.stdin is not None
-    assert head.stdout is not None
-    with head.stdin, head.stdout:
-        address = head.stdout.readline().strip()
-        assert address, "Ray did not start"
-        yield address
-        head.stdin.close()
-        head.wait(timeout=30)
+    # On a machine that is busy Ray's own patience may run out.
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", _HEAD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as head:
+            assert head.stdin is not None
+            assert head.stdout is not None
+            address = head.stdout.readline().strip()
+            if address:
+                yield address
+                head.stdin.close()
+                head.wait(timeout=30)
+                return
+    raise AssertionError("Ray did not start")
 
 
 @pytest.fixture

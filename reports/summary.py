@@ -111,11 +111,11 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         )
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
-    plain = _best_plain(finished, reference)
-    if plain.architecture_id != reference.architecture_id:
+    rival = _best_plain(finished, reference)
+    if rival.architecture_id != reference.architecture_id:
         # What the fusions must beat; how sure that is comes next.
-        sentences.append(f"The best plain architecture is {_named(plain)}: {show('perplexity', plain.perplexity)}.")
-    against = reference if plain.architecture_id == best.architecture_id else plain
+        sentences.append(f"The best plain architecture is {_named(rival)}: {show('perplexity', rival.perplexity)}.")
+    against = reference if rival.architecture_id == best.architecture_id else rival
     return [*sentences, _how_sure(trained, best, against)]
 
 

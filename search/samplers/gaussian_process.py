@@ -173,8 +173,15 @@ def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
 
 def _matern(squared: FloatArray) -> FloatArray:
     """Matern 5/2 of a squared distance."""
+    # In place, for it is half of a prediction's time.
     root = np.sqrt(5.0 * squared)
-    return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root), dtype=np.float64)
+    value = root * root
+    value *= 1.0 / 3.0
+    value += root
+    value += 1.0
+    np.negative(root, out=root)
+    value *= np.exp(root, out=root)
+    return np.asarray(value, dtype=np.float64)
 
 
 def _matern_slope(squared: FloatArray) -> FloatArray:

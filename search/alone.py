@@ -14,6 +14,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Progress
+from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
@@ -25,22 +26,6 @@ class Found(NamedTuple):
     hardware: str
     """Processor or accelerator."""
     measurements: list[Measurement]
-
-
-_REVISED = (
-    "latency",
-    "latency_low",
-    "latency_high",
-    "latency_s",
-    "reference_latency_s",
-    "step_latency",
-    "step_latency_s",
-    "reference_step_latency_s",
-    "decode_latency",
-    "decode_latency_s",
-    "reference_decode_latency_s",
-)
-"""Of a record; memory repeats."""
 
 
 def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
@@ -93,7 +78,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
             record,
             trial_latency=record.latency if record.trial_latency is None else record.trial_latency,
             latency_noise=again.noise_frac,
-            **{name: getattr(again, name) for name in _REVISED},
+            **{name: getattr(again, name) for name in TIMED},
         )
         for record, again in zip(records, found.measurements, strict=True)
     ]

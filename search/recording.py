@@ -14,6 +14,21 @@ from depthweave.search.entry import Entry
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import Recipe, TokenSet
 
+TIMED = (
+    "latency",
+    "latency_low",
+    "latency_high",
+    "latency_s",
+    "reference_latency_s",
+    "step_latency",
+    "step_latency_s",
+    "reference_step_latency_s",
+    "decode_latency",
+    "decode_latency_s",
+    "reference_decode_latency_s",
+)
+"""Columns of a record that a clock fills, named as in a measurement."""
+
 
 class Rows(NamedTuple):
     """What is kept of one trial."""
@@ -136,23 +151,8 @@ class RecordMaker:
     def _seen_by_worker(self, entry: Entry) -> dict[str, Any]:
         report = entry.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
-        names = (
-            "latency",
-            "latency_low",
-            "latency_high",
-            "latency_s",
-            "reference_latency_s",
-            "step_latency",
-            "step_latency_s",
-            "reference_step_latency_s",
-            "decode_latency",
-            "decode_latency_s",
-            "reference_decode_latency_s",
-            "memory_bytes",
-            "forward_memory_bytes",
-        )
         return {
-            **{name: measured.get(name) for name in names},
+            **{name: measured.get(name) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
             "latency_noise": measured.get("noise_frac"),
             "measure_s": measured.get("measure_s", 0.0),
             "wall_s": 0.0 if report is None else report.wall_s,

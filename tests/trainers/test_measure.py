@@ -68,16 +68,22 @@ def test_times_in_turn_finds_planted_ratios_under_drift() -> None:
     assert rounds[:4] == ["rdh", "hdr", "rdh", "hdr"]
 
 
-def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest_rounds() -> None:
+def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator, clock = np.random.default_rng(0), [0.0]
+
     def run() -> None:
-        time.sleep(0.006)
+        # Not even enough for a narrow interval, and even enough for a quiet machine.
+        clock[0] += 0.006 * generator.uniform(1.0, 1.05)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     def rounds(limit_s: float) -> int:
         return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=limit_s, min_rounds=6))
 
     assert rounds(0.0) == 6
-    # Twice the limit where the sleeps are uneven.
-    assert 6 <= rounds(0.2) <= 40
+    assert 12 <= rounds(0.2) <= 20
 
 
 def test_measure_finds_a_deeper_model_slower(recipe: Recipe, tmp_path: Path) -> None:

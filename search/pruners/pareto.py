@@ -57,7 +57,7 @@ class ParetoChooser:
 
     num_evaluations: int
     """Of a whole training."""
-    level: float = 0.05
+    level: float = 0.08
     """The probability of being optimal under which a trial is hopeless, 0 to 1."""
     audit_frac: float = 0.05
     """Share of the hopeless that run to their end all the same, at least one; 0 for none."""
@@ -149,7 +149,7 @@ class ParetoPruner(BasePruner):
     sees_all_peers: ClassVar[bool] = True
     """It compares costs itself, and learns from the curves of dearer trials too."""
 
-    def __init__(self, level: float = 0.05, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
+    def __init__(self, level: float = 0.08, audit_frac: float = 0.05, grace: int = 1, seed: int = 0) -> None:
         _check_options(level=level, audit_frac=audit_frac, grace=grace)
         self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
         self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)

@@ -3,7 +3,7 @@
 A machine's speed drifts and other work disturbs it; what runs in turn is disturbed alike. A round times every
 contender once, in an order that turns round from one round to the next, and a latency is the median over rounds of
 the ratio to the reference. Its interval is the sign test's: order statistics of the ratios, with no assumption on
-their distribution.
+their distribution. With one thread on a CPU, time is the processor's and not the wall's.
 
 Axes: B batch, T tokens, R rounds, C contenders.
 """
@@ -292,7 +292,7 @@ def _is_narrow(times_RC: FloatArray) -> bool:
 
 
 def _time_run(run: Callable[[], None], *, repeats: int, device: torch.device) -> float:
-    """Mean seconds of one of `repeats` runs in a row, by the device's own clock where it has one."""
+    """Mean seconds of one of `repeats` runs in a row, by the clock that others on the machine disturb least."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -302,9 +302,11 @@ def _time_run(run: Callable[[], None], *, repeats: int, device: torch.device) ->
             end.record()
             end.synchronize()
             return float(begin.elapsed_time(end)) / 1e3 / repeats
+    # Alone on its thread a run takes the processor's time: that of others who share the core does not count then.
+    clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     synchronize(device)
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeats):
         run()
     synchronize(device)
-    return (time.perf_counter() - started) / repeats
+    return (clock() - started) / repeats

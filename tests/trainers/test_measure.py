@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from depthweave.trainers.recipe import Recipe
 from tests.trainers.conftest import small_architecture
 
 _CPU = torch.device("cpu")
+
+
+def _set_clocks(patched: pytest.MonkeyPatch, clock: list[float]) -> None:
+    """Time is what `clock` says, for the wall and for the processor."""
+    for name in ("perf_counter", "thread_time"):
+        patched.setattr(time, name, lambda: clock[0])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,7 @@ def test_times_in_turn_finds_planted_ratios_under_drift() -> None:
         return run
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(time, "perf_counter", lambda: clock[0])
+        _set_clocks(patched, clock)
         times_RC = measure_module._times_in_turn(
             [contender("reference", 0.1), contender("double", 0.2), contender("half", 0.05)],
             device=_CPU,
@@ -77,7 +84,7 @@ def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest
         # Not even enough for a narrow interval, and even enough for a quiet machine.
         clock[0] += 0.006 * generator.uniform(1.0, 1.05)
 
-    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    _set_clocks(monkeypatch, clock)
 
     def rounds(limit_s: float) -> int:
         return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=limit_s, min_rounds=6))
@@ -110,7 +117,7 @@ def test_times_in_turn_on_a_quiet_machine_ends_as_soon_as_intervals_are_narrow()
         clock[0] += 0.01
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(time, "perf_counter", lambda: clock[0])
+        _set_clocks(patched, clock)
         times_RC = measure_module._times_in_turn([run, run], device=_CPU, limit_s=1000.0, min_rounds=3)
     assert times_RC.shape == (6, 2)
     assert times_RC == pytest.approx(0.01)
@@ -137,7 +144,9 @@ def test_measure_in_turn_answers_in_order_and_leaves_steps_out_on_request(recipe
 
 
 def test_measure_times_a_token_from_a_full_cache_where_asked(recipe: Recipe) -> None:
-    plain, deep = small_architecture("none", depth=3), small_architecture("none", depth=12)
+    # Long enough a context for the arithmetic to count beside the calls.
+    recipe = replace(recipe, context=128, batch=8)
+    plain, deep = (replace(small_architecture("none", depth=depth), context=128) for depth in (3, 12))
     found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.3, kinds=("forward", "decode"))
     assert found.step_latency is None
     assert found.decode_latency is not None
@@ -154,12 +163,28 @@ def test_unquiet_machine_is_measured_longer_but_not_for_ever(monkeypatch: pytest
         def run() -> None:
             clock[0] += 0.1 * (1.0 + spread * generator.uniform())
 
-        monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+        _set_clocks(monkeypatch, clock)
         return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=4.0, min_rounds=6))
 
     # An interquartile range of half the spread: 4 % is quiet and 20 % is not.
     assert 17 <= rounds(0.08) <= 19
     assert 30 <= rounds(0.4) <= 36
+
+
+def test_run_on_one_thread_is_timed_by_the_processor_and_not_by_the_wall() -> None:
+    def sleepy() -> None:
+        time.sleep(0.02)
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        asleep_s = measure_module._time_run(sleepy, repeats=3, device=_CPU)
+        torch.set_num_threads(2)
+        waited_s = measure_module._time_run(sleepy, repeats=3, device=_CPU)
+    finally:
+        torch.set_num_threads(threads)
+    assert asleep_s < 0.01
+    assert waited_s >= 0.02
 
 
 def test_measure_waits_for_the_lock(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

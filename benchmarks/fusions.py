@@ -7,8 +7,8 @@
 x[j]`, plain autograd), and a stack with an einsum. Told is the extra time over the same blocks without averages.
 `decoder`: whole models of 12 blocks, context 128, batch 16, D 64 and 256: forward and training step relative to plain.
 `deep`: the forward pass of whole models of 48 blocks, D 256, 2048 tokens.
-One thread; all contenders of a table run in turn, in an order that turns round; medians of the ratios by round and
-their 95 % intervals.
+One thread, timed by the processor; all contenders of a table run in turn, in an order that turns round; medians of the
+ratios by round and their 95 % intervals.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ def in_turn(runs: Runs, *, rounds: int) -> Times:
     times: Times = {name: [] for name in runs}
     for index in range(-1, rounds):
         for name in sorted(runs, reverse=index % 2 == 1):
-            started = time.perf_counter()
+            # One thread, so that its processor's time is the run's, whoever else has the core in between.
+            started = time.thread_time()
             runs[name]()
             if index >= 0:
-                times[name].append(time.perf_counter() - started)
+                times[name].append(time.thread_time() - started)
     return times
 
 

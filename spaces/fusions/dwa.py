@@ -12,6 +12,7 @@ Cost: 2 S D operations a token and site; the time goes into reading S states.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 
 from depthweave.spaces.fusions.averaging import FamilyPass, WeightedSum, weighted_sum
 from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
-from depthweave.spaces.fusions.panels import Family, families_of
+from depthweave.spaces.fusions.panels import families_of
+from depthweave.spaces.fusions.traced import MIN_CONNECTIONS, TracedPass
 from depthweave.spaces.wiring import Wiring
 
 
@@ -39,10 +41,12 @@ class DepthWeightedAverage(Fusion):
         _ = self._alone.last_reads
 
     def open(self, *, observe: Observe | None = None) -> Reader:
-        # The compiler looks into no function of ours, and makes one kernel of each site's plain loop.
-        if torch.compiler.is_compiling():
-            return _AveragingReader(self, (), KeptStates(self.wiring), observe)
-        return _AveragingReader(self, self._families, KeptStates(self._alone), observe)
+        # The compiler looks into no autograd function, and makes one kernel of each site's plain loop.
+        if not torch.compiler.is_compiling():
+            return _AveragingReader(self, [FamilyPass(family) for family in self._families], self._alone, observe)
+        if sum(sum(family.counts) for family in self._families) < MIN_CONNECTIONS:
+            return _AveragingReader(self, [], self.wiring, observe)
+        return _AveragingReader(self, [TracedPass(family) for family in self._families], self._alone, observe)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -69,16 +73,15 @@ class _AveragingReader:
     def __init__(
         self,
         fusion: DepthWeightedAverage,
-        families: tuple[Family, ...],
-        states: KeptStates,
+        passes: Sequence[FamilyPass | TracedPass],
+        alone: Wiring,
         observe: Observe | None,
     ) -> None:
+        """`alone`: the sites that no pass sums."""
         self._weights, self._observe = fusion.weights, observe
-        passes = [FamilyPass(family) for family in families]
         self._passes = {source: item for item in passes for source in item.family.sources}
-        self._together = {site for family in families for site in family.sites}
-        self._states = states
-        """Of the sites that sum alone."""
+        self._together = {site for item in passes for site in item.family.sites}
+        self._states = KeptStates(alone)
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
         family_pass = self._passes.get(block)

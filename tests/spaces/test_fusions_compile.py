@@ -14,7 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.fusions import FUSIONS
+from depthweave.spaces.fusions import FUSIONS, dwa
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 # The code generator's own imports use what torch itself has deprecated.
@@ -69,9 +69,17 @@ def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
     _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
 
+@pytest.mark.parametrize(("dilation", "period"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
+    monkeypatch: pytest.MonkeyPatch, dilation: int, period: int
+) -> None:
+    monkeypatch.setattr(dwa, "MIN_CONNECTIONS", 1)
+    _assert_compiled_equals_eager(_model("dwa", strided_wiring(16, dilation=dilation, period=period)), "aot_eager")
+
+
 @pytest.mark.slow
 @_generates_code
-@pytest.mark.parametrize(("fusion", "depth"), [*((name, 12) for name in FUSIONS), ("dwa", 24)])
+@pytest.mark.parametrize(("fusion", "depth"), [*((name, 12) for name in FUSIONS), ("dwa", 24), ("dwa", 48)])
 def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) -> None:
     # dwatt at every site is a graph no one would train: its period is the depth here. The long sums are dwa's.
     period = depth if fusion == "dwatt" else 1

@@ -10,6 +10,7 @@ corrected by writing a later revision of it (`revise`); `parts.py` states which 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -148,6 +149,13 @@ class RunStore:
     def weights(self, trials: Collection[int] | None = None) -> pa.Table:
         """The connection weights of all trials or of these, by trial and then in order."""
         return self._weights.read(trials)
+
+    def stamp(self) -> str:
+        """Another text whenever a record was added or revised, or the front written; lists files and reads none."""
+        listed = self._filesystem.get_file_info(fs.FileSelector(f"{self._root}/records", allow_not_found=True))
+        listed += self._filesystem.get_file_info([f"{self._root}/front.parquet"])
+        seen = sorted((info.path, info.size, info.mtime_ns) for info in listed if info.type == fs.FileType.File)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
     def write_front(self, records: Sequence[Record]) -> pa.Table:
         """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.

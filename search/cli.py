@@ -11,10 +11,13 @@ import sys
 import traceback
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from depthweave.reports.images import Format
 
 app = typer.Typer(
     name="depthweave",
@@ -129,19 +132,47 @@ def confirm(
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")
-def show(run: RunFolder, as_json: AsJson = False) -> None:
-    """Print the front of a run as a table."""
-    from depthweave.search.commands.results import show_front
+def show(
+    run: RunFolder,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it anew whenever the run changed, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Print the front of a run as a table and a plot."""
+    from depthweave.search.commands.show import form_of, show_front
 
-    show_front(run, as_json=as_json)
+    show_front(run, form=form_of(as_json=as_json, as_csv=as_csv, watch=watch))
 
 
-@app.command(epilog="Example: depthweave report runs/quick")
-def report(run: RunFolder) -> None:
-    """Write the report of a run: one HTML file that works offline."""
-    from depthweave.search.commands.results import make_report
+@app.command(epilog="Example: depthweave report runs/quick --watch")
+def report(
+    run: RunFolder,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve a page on this machine that follows the run, until Ctrl-C.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Of --watch.", show_default="8765, or a free one")
+    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Folder for the figures as PNG (extra png).")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Folder for the figures as SVG (extra png).")] = None,
+) -> None:
+    """Write the report of a run: one HTML file that works offline; or its figures alone, for a paper."""
+    from depthweave.search.commands.report import follow_run, make_report, write_figures
 
-    make_report(run)
+    asked: dict[Format, Path | None] = {"png": png, "svg": svg}
+    figures = {kind: folder for kind, folder in asked.items() if folder is not None}
+    if watch and figures:
+        raise ValueError(f"report: --watch and --{next(iter(figures))} exclude each other: give one")
+    if port is not None and not watch:
+        raise ValueError("report: --port is of --watch: give both or none")
+    if watch:
+        follow_run(run, port=port)
+    elif figures:
+        write_figures(run, folders=figures)
+    else:
+        make_report(run)
 
 
 @app.command(epilog="Example: depthweave export runs/quick --select knee --where 'latency<=1.1' --out exports/knee")

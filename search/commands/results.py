@@ -1,37 +1,15 @@
-"""`depthweave show`, `report` and `export`: what a run found."""
+"""`depthweave export`: one architecture of a run as files."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-from rich.console import Console
 
 from depthweave.reports.confirmation import why_not_settled
 from depthweave.reports.export import export
-from depthweave.reports.page import write_report
 from depthweave.reports.selection import select as select_record
 from depthweave.reports.store import RunStore
-from depthweave.reports.table import front_rows, front_table
 from depthweave.reports.verdicts import verdicts_of
-
-
-def show_front(run: str, *, as_json: bool) -> None:
-    """Print the front of a run."""
-    store = RunStore.open(run)
-    records, objectives = store.records(), store.info.objectives
-    if as_json:
-        print(json.dumps(front_rows(records, objectives=objectives), indent=2))
-    else:
-        Console().print(front_table(records, objectives=objectives))
-    _print_problems(store)
-
-
-def make_report(run: str) -> None:
-    """Write the report and print where it stands."""
-    store = RunStore.open(run)
-    print(write_report(store))
-    _print_problems(store)
+from depthweave.search.commands.problems import print_problems
 
 
 def export_selected(run: str, *, out: Path, select: str, where: str | None) -> None:
@@ -46,9 +24,4 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None) -> N
     if verdict is not None and not verdict.settled:
         none = "" if select.startswith("id:") else "no settled member fits: "
         print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
-    _print_problems(store)
-
-
-def _print_problems(store: RunStore) -> None:
-    for line in store.problems:
-        Console(stderr=True).print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+    print_problems(store)

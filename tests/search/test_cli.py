@@ -82,7 +82,7 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
     def fail(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr("depthweave.search.commands.results.make_report", fail)
+    monkeypatch.setattr("depthweave.search.commands.report.make_report", fail)
     code, _, err = run("report", "x")
     assert code == 1
     assert err == "error: KeyError: 'lost'; this is a fault of Depthweave: --debug shows where\n"

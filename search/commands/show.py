@@ -1,0 +1,70 @@
+"""`depthweave show`: the front of a run in the terminal, once or as the run goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Literal
+
+from rich.console import Console
+from rich.live import Live
+
+from depthweave.reports.store import RunStore
+from depthweave.reports.table import front_rows
+from depthweave.reports.terminal import csv_text, for_terminal, front_view, watched_view
+from depthweave.search.commands.problems import print_problems
+
+Form = Literal["table", "json", "csv", "watch"]
+
+_LOOK_S = 1.0
+"""How often a watched run is looked at."""
+
+
+def form_of(*, as_json: bool, as_csv: bool, watch: bool) -> Form:
+    """What is to be printed; `ValueError` where two forms are asked for."""
+    asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "watch": watch}
+    wanted = [form for form, given in asked.items() if given]
+    if len(wanted) > 1:
+        raise ValueError(f"show: {' and '.join(f'--{form}' for form in wanted)} exclude each other: give one")
+    return wanted[0] if wanted else "table"
+
+
+def show_front(run: str, *, form: Form) -> None:
+    """Print the front of a run; `watch` draws it anew whenever it changed, until Ctrl-C."""
+    store, console = RunStore.open(run), Console()
+    objectives = store.info.objectives
+    if form == "watch":
+        _watch(store, console)
+        return
+    records = store.records()
+    if form == "json":
+        print(json.dumps(front_rows(records, objectives=objectives), indent=2))
+    elif form == "csv":
+        print(csv_text(front_rows(records, objectives=objectives)), end="")
+    else:
+        console.print(for_terminal(console, front_view(records, objectives=objectives, columns=console.width)))
+    print_problems(store)
+
+
+def _watch(store: RunStore, console: Console) -> None:
+    if not console.is_terminal:
+        raise ValueError("show --watch draws on a terminal, and this is none: leave --watch out, or use --json")
+    seen = ""
+    try:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                # The window may have another size than before.
+                now = f"{store.stamp()} {console.width}"
+                if now != seen:
+                    seen = now
+                    view = watched_view(
+                        store.records(),
+                        objectives=store.info.objectives,
+                        columns=console.width,
+                        name=store.info.name,
+                    )
+                    live.update(for_terminal(console, view), refresh=True)
+                time.sleep(_LOOK_S)
+    except KeyboardInterrupt:
+        # The way to end it: what was drawn last stays.
+        print_problems(store)

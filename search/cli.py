@@ -1,4 +1,4 @@
-"""The command `depthweave`: space, search, confirm, show, report, export, train, measure.
+"""The command `depthweave`: space, search, confirm, show, report, compare, export, train, measure.
 
 Errors are one line that says what was given, what is allowed and what to do, with exit code 2; `--debug` adds the
 traceback.
@@ -173,6 +173,18 @@ def report(
         write_figures(run, folders=figures)
     else:
         make_report(run)
+
+
+@app.command(epilog="Example: depthweave compare runs/quick runs/large --out comparison.html")
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders of runs.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("comparison.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and write no page.")] = False,
+) -> None:
+    """Compare runs: do the orders of patterns agree, whose front is ahead, what cannot be compared."""
+    from depthweave.search.commands.compare import compare_runs
+
+    compare_runs(runs, out=out, as_json=as_json)
 
 
 @app.command(epilog="Example: depthweave export runs/quick --select knee --where 'latency<=1.1' --out exports/knee")

@@ -14,7 +14,7 @@ from depthweave.spaces.files import MODEL_FILE
 from tests.search.bookkeeping import Run
 from tests.search.commandline import Cli
 
-COMMANDS = ("space", "search", "show", "report", "export", "train")
+COMMANDS = ("space", "search", "show", "report", "compare", "export", "train")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,175 @@
+"""A comparison of runs as one HTML file that needs nothing else, in the report's style."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from depthweave.reports.comparability import refusal_sentence, why_not_comparable
+from depthweave.reports.comparison import ComparedRun, Comparison, answer, dominance_sentence, order_sentence
+from depthweave.reports.figures.agreement import agreement_data, draw_agreement
+from depthweave.reports.figures.fronts import draw_fronts, fronts_data
+from depthweave.reports.figures.key import KeyEntry, key_of
+from depthweave.reports.figures.palette import FRONT_LINE, template
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.page import script_json
+from depthweave.reports.words import plural, title_of
+
+
+class Drawing(NamedTuple):
+    """One figure on the page."""
+
+    id: str
+    json: Markup
+    caption: str
+
+
+class PairSection(NamedTuple):
+    """What the page says of two runs."""
+
+    title: str
+    sentences: list[str]
+    drawings: list[Drawing]
+    refused: list[str]
+    notes: list[str]
+
+
+class ComparisonPage(NamedTuple):
+    """All that the template prints; text, not markup, but for the figures' JSON."""
+
+    title: str
+    answer: list[str]
+    facts: list[str]
+    runs: list[tuple[str, str, list[str]]]
+    """Label, where it is, and its facts in the order of `facts`."""
+    key: list[list[KeyEntry]]
+    fronts: list[Drawing]
+    pairs: list[PairSection]
+
+
+_CIRCLE_CROSS = "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11zM2.5 8h11M8 2.5v11"
+_FACTS = ("corpus", "tokenizer", "context", "evaluation tokens", "batch", "device", "hardware", "threads", "reference")
+
+
+def comparison_page_of(comparison: Comparison) -> ComparisonPage:
+    """What the page says."""
+    return ComparisonPage(
+        title=_listed([run.label for run in comparison.runs]),
+        answer=answer(comparison),
+        facts=["complete", "seeds", "tokens", *_FACTS],
+        runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
+        key=_key(comparison),
+        fronts=_fronts(comparison.runs),
+        pairs=_pairs(comparison),
+    )
+
+
+def render_comparison(page: ComparisonPage) -> str:
+    """The page as HTML; everything that came from outside is escaped."""
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("comparison.html.j2").render(
+        page=page,
+        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+        templates=script_json({"light": template(dark=False), "dark": template(dark=True)}),
+    )
+
+
+def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:
+    """The runs in groups of two or more within which these objectives may all be compared."""
+    groups: list[list[ComparedRun]] = []
+    for run in runs:
+        if not set(objectives) <= set(run.objectives):
+            continue
+        for group in groups:
+            # Facts are equal or not: who may be compared with one of a group may be with all.
+            if not any(why_not_comparable(it, first=group[0].facts, second=run.facts) for it in objectives):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return [group for group in groups if len(group) > 1]
+
+
+def _fronts(runs: Sequence[ComparedRun]) -> list[Drawing]:
+    names = list(dict.fromkeys(name for run in runs for name in run.objectives))
+    drawings: list[Drawing] = []
+    for quality in (name for name in names if not OBJECTIVES[name].cost):
+        for cost in (name for name in names if OBJECTIVES[name].cost):
+            for group in comparable_groups(runs, objectives=(quality, cost)):
+                data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
+                told = (
+                    f"The fronts of {_listed([run.label for run in group])} in {title_of(quality)} and "
+                    f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
+                )
+                drawings.append(_drawing(f"fronts-{len(drawings)}", draw_fronts(data), caption=told))
+    return drawings
+
+
+def _pairs(comparison: Comparison) -> list[PairSection]:
+    sections = []
+    for number, pair in enumerate(comparison.pairs):
+        drawings: list[Drawing] = []
+        for order in pair.orders:
+            told = f"Each mark is {order.sameness} that both runs trained to the end, as its difference to plain."
+            figure = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
+            drawings.append(_drawing(f"order-{number}-{order.objective}", figure, caption=told))
+        sentences = [order_sentence(order) for order in pair.orders]
+        sentences += [
+            f"{title_of(name).capitalize()}: too few patterns are in both runs to compare an order."
+            for name in pair.unmatched
+        ]
+        if pair.fronts is not None:
+            sentences.append(dominance_sentence(pair.fronts, first=pair.first, second=pair.second))
+            mine, other = (f"{share:.3f}" for share in pair.fronts.hypervolume)
+            sentences.append(
+                f"Hypervolume, as a share of the box of both runs: {mine} ({pair.first}) and {other} ({pair.second})."
+            )
+        else:
+            sentences.append(pair.why_no_fronts)
+        sections.append(
+            PairSection(
+                title=f"{pair.first} and {pair.second}",
+                sentences=sentences,
+                drawings=drawings,
+                refused=[refusal_sentence(item) for item in pair.refused],
+                notes=pair.notes,
+            )
+        )
+    return sections
+
+
+def _facts(run: ComparedRun) -> list[str]:
+    return [
+        plural(run.num_complete, "trial"),
+        ", ".join(map(str, run.seeds)),
+        " or ".join(f"{number:,}" for number in run.tokens),
+        *("; ".join(run.facts[fact]) for fact in _FACTS),
+    ]
+
+
+def _key(comparison: Comparison) -> list[list[KeyEntry]]:
+    """Fusions and periods; what else a key of one run holds is not drawn here."""
+    fusions, periods = key_of([record for run in comparison.runs for record in run.records])[:2]
+    return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]
+
+
+def _drawing(name: str, figure: Any, *, caption: str) -> Drawing:
+    return Drawing(name, script_json(json.loads(figure.to_json(engine="json"))), caption)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

@@ -1,0 +1,32 @@
+"""`depthweave compare`: several runs on one page and in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from depthweave.reports.comparison import compare, comparison_values
+from depthweave.reports.comparison_page import comparison_page_of, render_comparison
+from depthweave.reports.comparison_table import comparison_view
+from depthweave.reports.store import RunStore
+from depthweave.reports.terminal import for_terminal
+from depthweave.search.commands.problems import print_problems
+
+
+def compare_runs(runs: Sequence[str], *, out: Path, as_json: bool) -> None:
+    """Write the page and print the comparison; as JSON it is printed alone, and no page written."""
+    stores = [RunStore.open(run) for run in runs]
+    comparison = compare(stores)
+    if as_json:
+        print(json.dumps(comparison_values(comparison), indent=2))
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(render_comparison(comparison_page_of(comparison)), encoding="utf-8")
+        console = Console()
+        console.print(for_terminal(console, comparison_view(comparison)))
+        console.print(f"page: {out}", markup=False, highlight=False, soft_wrap=True)
+    for store in stores:
+        print_problems(store)

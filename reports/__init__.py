@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depthweave.reports.front import hypervolume, hypervolume_frac, pareto_ranks, reference_point
+    from depthweave.reports.notebook import OpenRun, open
     from depthweave.reports.objectives import OBJECTIVES, Objective, objective
     from depthweave.reports.page import write_report
     from depthweave.reports.records import EvaluationRow, Record, WeightRow
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "front": ("hypervolume", "hypervolume_frac", "pareto_ranks", "reference_point"),
+    "notebook": ("OpenRun", "open"),
     "objectives": ("OBJECTIVES", "Objective", "objective"),
     "page": ("write_report",),
     "records": ("EvaluationRow", "Record", "WeightRow"),
@@ -34,6 +36,7 @@ __all__ = [
     "OBJECTIVES",
     "EvaluationRow",
     "Objective",
+    "OpenRun",
     "Record",
     "RunInfo",
     "RunStore",
@@ -43,6 +46,7 @@ __all__ = [
     "hypervolume",
     "hypervolume_frac",
     "objective",
+    "open",
     "pareto_ranks",
     "parse_where",
     "reference_point",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,8 +47,9 @@ class _Grid:
 
     def line(self, row: int) -> Text:
         text = Text()
-        for column in range(self.columns):
-            text.append(*self._cells.get((row, column), (" ", "")))
+        cells = (self._cells.get((row, column), (" ", "")) for column in range(self.columns))
+        for style, alike in itertools.groupby(cells, key=operator.itemgetter(1)):
+            text.append("".join(sign for sign, _ in alike), style=style)
         return text
 
 

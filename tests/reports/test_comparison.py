@@ -19,13 +19,14 @@ from tests.reports.synthetic import make_record
 EVIL = '"><script>alert(1)</script>{{ 7*7 }}'
 
 
-@pytest.fixture
-def stores(tmp_path: Path) -> list[RunStore]:
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> list[RunStore]:
     """The same machine with another corpus, and the same corpus with another machine, against the first run."""
+    folder = tmp_path_factory.mktemp("runs")
     return [
-        make_store(tmp_path / "a", make_run(run_id="a")),
-        make_store(tmp_path / "text", make_run(run_id="b", corpus_sha256="ab" * 32, loss=2.0)),
-        make_store(tmp_path / "machine", make_run([-it for it in EFFECTS], run_id="c", hardware=EVIL, loss=1.4)),
+        make_store(folder / "a", make_run(run_id="a")),
+        make_store(folder / "text", make_run(run_id="b", corpus_sha256="ab" * 32, loss=2.0)),
+        make_store(folder / "machine", make_run([-it for it in EFFECTS], run_id="c", hardware=EVIL, loss=1.4)),
     ]
 
 
@@ -100,7 +101,7 @@ def test_run_without_complete_trials_or_given_twice_is_refused(stores: list[RunS
     with pytest.raises(ValueError, match="one run given: name at least two"):
         compare(stores[:1])
     with pytest.raises(ValueError, match="is given twice: name different runs"):
-        compare([stores[0], stores[1], RunStore.open(tmp_path / "a")])
+        compare([stores[0], stores[1], RunStore.open(stores[0].where)])
     empty = make_store(tmp_path / "empty", [make_record(run_id="d", state="pruned", perplexity=None)])
     with pytest.raises(ValueError, match="has no complete trial yet"):
         compare([stores[0], empty])

@@ -12,11 +12,12 @@ from tests.reports.comparing import make_run, make_store
 from tests.search.commandline import Cli
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
     for name, loss in (("small", 1.5), ("large", 1.3)):
-        make_store(tmp_path / name, make_run(run_id=name, loss=loss))
-    return [tmp_path / "small", tmp_path / "large"]
+        make_store(folder / name, make_run(run_id=name, loss=loss))
+    return [folder / "small", folder / "large"]
 
 
 def test_compare_prints_a_table_that_fits_and_writes_the_page(runs: list[Path], run: Cli, tmp_path: Path) -> None:

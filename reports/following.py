@@ -128,4 +128,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _frame(follower: Follower) -> bytes:
     text = (Path(__file__).parent / "following.html").read_text(encoding="utf-8")
-    return text.replace("RUN_NAME", html.escape(follower.name)).encode()
+    return text.replace("STAMP", follower.stamp()).replace("RUN_NAME", html.escape(follower.name)).encode()

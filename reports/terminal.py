@@ -1,4 +1,4 @@
-"""The front of a run as a terminal shows it: the table, and beside every number a small plot against each cost."""
+"""The front of a run as a terminal shows it: the table, and below it a small plot against each cost that fits."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def order_sentence(order: Order) -> str:
 
 def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
     """Whose front dominates, and whether that is settled."""
-    named = " and ".join(title_of(name) for name in found.objectives)
+    named = listed([title_of(name) for name in found.objectives])
     ahead, behind = (first, second) if found.verdict == "first" else (second, first)
     if found.verdict == "equal":
         return f"In {named} the two fronts are equal."
@@ -143,8 +143,15 @@ def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
             f"In {named} neither front dominates: {first} matches or beats {_share(found.coverage[0])} of the front of "
             f"{second}, {second} {_share(found.coverage[1])} of that of {first}."
         )
-    sure = "over the whole of all intervals" if found.settled else "not settled: it does not hold over all intervals"
+    sure = (
+        "over the whole of all intervals" if found.settled else "but not over the whole of all intervals: not settled"
+    )
     return f"In {named} the front of {ahead} dominates that of {behind}, {sure}."
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def _share(frac: float) -> str:

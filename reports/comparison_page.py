@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from depthweave.reports.comparability import refusal_sentence, why_not_comparable
-from depthweave.reports.comparison import ComparedRun, Comparison, answer, dominance_sentence, order_sentence
+from depthweave.reports.comparison import ComparedRun, Comparison, answer, dominance_sentence, listed, order_sentence
 from depthweave.reports.figures.agreement import agreement_data, draw_agreement
 from depthweave.reports.figures.fronts import draw_fronts, fronts_data
 from depthweave.reports.figures.key import KeyEntry, key_of
@@ -60,7 +60,7 @@ _FACTS = ("corpus", "tokenizer", "context", "evaluation tokens", "batch", "devic
 def comparison_page_of(comparison: Comparison) -> ComparisonPage:
     """What the page says."""
     return ComparisonPage(
-        title=_listed([run.label for run in comparison.runs]),
+        title=listed([run.label for run in comparison.runs]),
         answer=answer(comparison),
         facts=["complete", "seeds", "tokens", *_FACTS],
         runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
@@ -112,7 +112,7 @@ def _fronts(runs: Sequence[ComparedRun]) -> list[Drawing]:
             for group in comparable_groups(runs, objectives=(quality, cost)):
                 data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
                 told = (
-                    f"The fronts of {_listed([run.label for run in group])} in {title_of(quality)} and "
+                    f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
                     f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
                 )
                 drawings.append(_drawing(f"fronts-{len(drawings)}", draw_fronts(data), caption=told))
@@ -169,7 +169,3 @@ def _key(comparison: Comparison) -> list[list[KeyEntry]]:
 
 def _drawing(name: str, figure: Any, *, caption: str) -> Drawing:
     return Drawing(name, script_json(json.loads(figure.to_json(engine="json"))), caption)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

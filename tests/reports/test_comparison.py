@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from depthweave.reports.comparison import answer, compare, comparison_values
+from depthweave.reports.comparison import answer, compare, comparison_values, dominance_sentence
 from depthweave.reports.comparison_page import comparable_groups, comparison_page_of, render_comparison
 from depthweave.reports.comparison_table import comparison_view
+from depthweave.reports.dominance import dominance_of
 from depthweave.reports.store import RunStore
 from tests.reports.comparing import EFFECTS, make_run, make_store
 from tests.reports.synthetic import make_record
@@ -117,3 +118,12 @@ def test_runs_without_a_common_pattern_say_so(stores: list[RunStore], tmp_path: 
 def test_folders_of_one_name_are_told_apart_by_their_address(tmp_path: Path) -> None:
     stores = [make_store(tmp_path / name / "quick", make_run(run_id=name)) for name in ("a", "b")]
     assert [run.label for run in compare(stores).runs] == [store.where for store in stores]
+
+
+def test_sentence_of_a_front_that_dominates_says_whether_it_is_settled() -> None:
+    found = dominance_of(make_run(loss=1.4), make_run(), objectives=("perplexity", "latency", "memory_bytes"))
+    told = dominance_sentence(found, first="a", second="b")
+    assert told.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
+    assert told.endswith("but not over the whole of all intervals: not settled.")
+    assert "over the whole of all intervals." in dominance_sentence(found._replace(settled=True), first="a", second="b")
+    assert "the two fronts are equal" in dominance_sentence(found._replace(verdict="equal"), first="a", second="b")

@@ -1,4 +1,4 @@
-"""The command `depthweave`: space, search, confirm, show, report, compare, export, train, measure.
+"""The command `depthweave`: space, search, confirm, show, report, compare, export, train, generate, measure.
 
 Errors are one line that says what was given, what is allowed and what to do, with exit code 2; `--debug` adds the
 traceback.
@@ -192,39 +192,93 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.", show_default=False)],
     select: Annotated[
-        str, typer.Option("--select", help="best, knee, fastest, smallest, or id:ARCHITECTURE.")
+        str,
+        typer.Option(
+            "--select",
+            help="best, knee, fastest, smallest, or id:ARCHITECTURE; several with commas, each a folder in --out.",
+        ),
     ] = "best",
     where: Annotated[str | None, typer.Option("--where", help="Conditions, e.g. 'latency<=0.9, depth==12'.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="torch|onnx", help="The forward pass as a graph beside it; may be repeated."),
+    ] = None,
 ) -> None:
-    """Export one architecture of a run: its files, weights, metrics and model card."""
+    """Export architectures of a run: weights, tokenizer, metrics, recipe, model card; for transformers too."""
     from depthweave.search.commands.results import export_selected
 
-    export_selected(run, out=out, select=select, where=where)
+    export_selected(run, out=out, select=select, where=where, formats=formats or [])
 
 
 @app.command(
-    epilog="Example: depthweave train exports/best/architecture.yaml --corpus stdlib --tokens 2M --out models/a"
+    epilog="Example: depthweave train exports/best/architecture.yaml --width 512 --depth 24 --out models/large"
 )
 def train(
-    architecture: Annotated[Path, typer.Argument(help="architecture.yaml of an export.", show_default=False)],
+    architecture: Annotated[
+        Path,
+        typer.Argument(metavar="EXPORT", help="Folder of an export, or its architecture.yaml.", show_default=False),
+    ],
     out: Annotated[
         Path, typer.Option("--out", help="Folder to write; an interrupted one goes on.", show_default=False)
     ],
     corpus: Annotated[
-        str, typer.Option("--corpus", help="stdlib, hub:NAME, or files, folders and globs with commas between.")
-    ] = "stdlib",
-    tokens: Annotated[str, typer.Option("--tokens", help="Tokens to train on, e.g. 500k or 20M.")] = "1M",
+        str | None,
+        typer.Option(
+            "--corpus",
+            help="stdlib, hub:NAME, or files, folders and globs with commas between.",
+            show_default="the export's, where that is stdlib",
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option("--tokens", help="Tokens to train on, e.g. 500k or 20M.", show_default="as many as the export"),
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Another width, of the same pattern.")] = None,
+    depth: Annotated[int | None, typer.Option("--depth", help="Another number of blocks, likewise.")] = None,
     further: Annotated[
         bool, typer.Option("--further", help="Start from the weights beside architecture.yaml, not anew.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads on a CPU.", show_default="as recorded for the recorded training, else all"
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. batch=32.")
     ] = None,
 ) -> None:
-    """Train an exported architecture, anew or further."""
+    """Train an exported architecture: the recorded training again, or with whatever an option changes."""
     from depthweave.search.commands.train import train_architecture
 
-    train_architecture(architecture, out=out, corpus=corpus, tokens=tokens, further=further, overrides=overrides or [])
+    train_architecture(
+        architecture,
+        out=out,
+        corpus=corpus,
+        tokens=tokens,
+        further=further,
+        width=width,
+        depth=depth,
+        threads=threads,
+        overrides=overrides or [],
+    )
+
+
+@app.command(epilog="Example: depthweave generate exports/knee --prompt 'def main(' --tokens 200")
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="EXPORT", help="Folder of an export.", show_default=False)],
+    prompt: Annotated[str, typer.Option("--prompt", help="How the text begins; without it a document begins.")] = "",
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Longest text, in tokens.")] = 200,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="How freely tokens are drawn; 0 takes the likeliest.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from that many likeliest tokens.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the drawing: the same seed, the same text.")] = 0,
+) -> None:
+    """Print text as the model writes it, to the end of the document or of --tokens."""
+    from depthweave.search.commands.generate import print_text
+
+    print_text(folder, prompt=prompt, num_tokens=tokens, temperature=temperature, top_k=top_k, seed=seed)
 
 
 @app.command(epilog="Example: depthweave measure none dwa:1x1 dwa:4x5 exports/knee --depth 12 --width 64 --heads 4")

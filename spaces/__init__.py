@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from depthweave.spaces.budget import BudgetError, resolve
     from depthweave.spaces.costs import Costs, costs_of
     from depthweave.spaces.decoder import ConnectionWeight, Decoder, DecodingCache, ParameterGroups
-    from depthweave.spaces.files import load, read_architecture, save_model, write_architecture
+    from depthweave.spaces.files import load, read_architecture, read_pattern, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
-    from depthweave.spaces.generation import generate
-    from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+    from depthweave.spaces.generation import generate, stream
+    from depthweave.spaces.scaling import Resized, resize
+    from depthweave.spaces.space import Axes, Candidate, Pattern, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 
 _HOMES = {
@@ -24,10 +25,11 @@ _HOMES = {
     "budget": ("BudgetError", "resolve"),
     "costs": ("Costs", "costs_of"),
     "decoder": ("ConnectionWeight", "Decoder", "DecodingCache", "ParameterGroups"),
-    "files": ("load", "read_architecture", "save_model", "write_architecture"),
+    "files": ("load", "read_architecture", "read_pattern", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
-    "generation": ("generate",),
-    "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
+    "generation": ("generate", "stream"),
+    "scaling": ("Resized", "resize"),
+    "space": ("Axes", "Candidate", "Pattern", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
 }
 
@@ -43,6 +45,8 @@ __all__ = [
     "DecodingCache",
     "Fusion",
     "ParameterGroups",
+    "Pattern",
+    "Resized",
     "SearchSpace",
     "Site",
     "Wiring",
@@ -51,8 +55,11 @@ __all__ = [
     "generate",
     "load",
     "read_architecture",
+    "read_pattern",
+    "resize",
     "resolve",
     "save_model",
+    "stream",
     "strided_wiring",
     "write_architecture",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,16 @@ class ParameterGroups(NamedTuple):
     """Gains and biases, without."""
     connections: list[nn.Parameter]
     """Weights of whole states: without decay and with their own learning-rate factor."""
+
+
+class TokenCache(Protocol):
+    """What a pass reads and extends: `DecodingCache`, or another library's behind the same two names."""
+
+    num_tokens: int
+    """Tokens seen so far."""
+
+    def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a block, the new ones appended; of blocks 1 to depth, in order."""
 
 
 class DecodingCache:
@@ -119,18 +129,14 @@ class Decoder(nn.Module):
             parameter.normal_(std=std, generator=_generator(seed, name))
         self.fusion.reset_parameters(_generator(seed, "fusion"))
 
-    def forward(
-        self, tokens_BT: Tensor, *, cache: DecodingCache | None = None, observe: Observe | None = None
-    ) -> Tensor:
+    def forward(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
         """Logits [B, T, V]. With a cache the tokens follow those it has seen, and it is extended.
 
         Raises `ValueError` where the tokens do not fit into the context.
         """
         return F.linear(self.hidden(tokens_BT, cache=cache, observe=observe), self.embedding.weight)
 
-    def hidden(
-        self, tokens_BT: Tensor, *, cache: DecodingCache | None = None, observe: Observe | None = None
-    ) -> Tensor:
+    def hidden(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
         """What the head reads: the final norm's output [B, T, D]."""
         start = 0 if cache is None else cache.num_tokens
         end = start + tokens_BT.shape[1]
@@ -184,7 +190,7 @@ class _Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, bias=False)
         self.feed_forward = _FeedForward(width, feed_forward)
 
-    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: DecodingCache | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: TokenCache | None) -> Tensor:
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, number, cache)
         out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return out_BTD
@@ -197,7 +203,7 @@ class _Attention(nn.Module):
         self.into = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: DecodingCache | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: TokenCache | None) -> Tensor:
         batch, tokens, width = x_BTD.shape
         parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
         # Queries and keys turn together: one pass over both.

@@ -9,9 +9,11 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.space import Pattern
 
 ARCHITECTURE_FILE = "architecture.yaml"
 MODEL_FILE = "model.safetensors"
@@ -30,15 +32,8 @@ def write_architecture(
 
 def read_architecture(path: str | Path) -> Architecture:
     """The architecture in a file; `ValueError` names the file and the fault."""
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; give the {ARCHITECTURE_FILE} of an export") from None
-    # ValueError: text that is not UTF-8, or a date or number out of range; RecursionError: brackets too deep.
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
-    if not isinstance(values, dict) or not isinstance(values.get("architecture"), dict):
+    values = read_yaml(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
+    if not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")
     try:
         return Architecture.from_dict(values["architecture"])
@@ -46,10 +41,52 @@ def read_architecture(path: str | Path) -> Architecture:
         raise ValueError(f"{path}: {error}") from None
 
 
+def read_pattern(path: str | Path) -> Pattern | None:
+    """The rule that made the wiring in a file; `None` where it names none. `ValueError` where it names no rule."""
+    values = read_yaml(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
+    found = [values.get(name) for name in Pattern._fields] if isinstance(values, dict) else [None]
+    if all(item is None for item in found):
+        return None
+    if any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in found):
+        raise ValueError(f"{path}: pattern is {values!r:.80}: it needs a dilation and a period, whole numbers from 1")
+    return Pattern(*found)
+
+
+def read_yaml(path: str | Path, *, hint: str) -> dict[Any, Any]:
+    """The mapping in a YAML file of plain values. `ValueError` in one line, ending with `hint` where there is no file.
+
+    Anchors are refused: a few lines of them unfold to more than any memory holds.
+    """
+    path = Path(path)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; {hint}") from None
+    # ValueError: text that is not UTF-8, or a date or number out of range; RecursionError: brackets too deep.
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
+    return values if isinstance(values, dict) else {}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to another part of itself; write that out")
+        return super().compose_node(parent, index)
+
+
 def save_model(path: str | Path, model: Decoder) -> None:
     """Write a model's weights."""
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    save_file(weights, str(path), metadata={"architecture_id": model.architecture.id})
+    save_weights(path, weights, architecture_id=model.architecture.id)
+
+
+def save_weights(path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str) -> None:
+    """Write weights that are contiguous and on the CPU."""
+    # Hugging Face reads no file that does not say its format.
+    save_file(dict(weights), str(path), metadata={"architecture_id": architecture_id, "format": "pt"})
+    # It writes for the owner alone; weights are read as every other file.
+    Path(path).chmod(0o644)
 
 
 def load(directory: str | Path) -> Decoder:

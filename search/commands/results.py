@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from depthweave.reports.confirmation import why_not_settled
-from depthweave.reports.export import export
+from depthweave.reports.export import check_formats, check_target, export
 from depthweave.reports.selection import select as select_record
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.commands.problems import print_problems
 
 
-def export_selected(run: str, *, out: Path, select: str, where: str | None) -> None:
-    """Export the selected record and say what it is."""
+def export_selected(run: str, *, out: Path, select: str, where: str | None, formats: Sequence[str]) -> None:
+    """Export the selected records and say what they are: one into `out`, several into a folder each inside it."""
+    graphs = check_formats(tuple(formats))
+    check_target(out)
     store = RunStore.open(run)
     records, objectives = store.records(), store.info.objectives
     verdicts = verdicts_of(records, objectives=objectives)
-    record = select_record(records, how=select, objectives=objectives, where=where, verdicts=verdicts)
-    verdict = verdicts.get(record.architecture_id)
-    export(store, record, out=out, verdict=verdict)
-    print(f"{out}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
-    if verdict is not None and not verdict.settled:
-        none = "" if select.startswith("id:") else "no settled member fits: "
-        print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
+    rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
+    # All of them before the first is written.
+    chosen = {
+        rule: select_record(records, how=rule, objectives=objectives, where=where, verdicts=verdicts) for rule in rules
+    }
+    for rule, record in chosen.items():
+        name = record.architecture_id if rule.startswith("id:") else rule
+        target = out / name if len(chosen) > 1 else out
+        verdict = verdicts.get(record.architecture_id)
+        export(store, record, out=target, verdict=verdict, formats=graphs)
+        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
+        if verdict is not None and not verdict.settled:
+            none = "" if rule.startswith("id:") else "no settled member fits: "
+            print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
     print_problems(store)

@@ -1,19 +1,29 @@
-"""`depthweave train`: train an exported architecture anew or further, and keep it as an export keeps it."""
+"""`depthweave train`: train an exported architecture again, further, or at another size, and keep it as an export.
+
+What is not given is as the export says: without an option the recorded training is done again, and on the CPU, threads
+and versions that it was done with it comes to the same loss, bit for bit.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import torch
 from rich.console import Console
 
+from depthweave.reports.export import Training, read_training
+from depthweave.reports.export.card import CurvePoint
+from depthweave.reports.export.training import TRAINING_FILE, without_paths
+from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
+from depthweave.search.commands.trained import write_trained
+from depthweave.search.setting import software
 from depthweave.search.spec_file import validated
-from depthweave.spaces import load, read_architecture, save_model, write_architecture
+from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.trainers import (
@@ -22,6 +32,7 @@ from depthweave.trainers import (
     Recipe,
     TokenSet,
     TrainingState,
+    hardware,
     load_corpus,
     tokenise,
     tokenise_with,
@@ -29,122 +40,247 @@ from depthweave.trainers import (
 )
 
 STATE_FILE = "state.pt"
+CURVE_FILE = "curve.json"
+"""Evaluations of a training that has not ended."""
 TOKENIZER_FILE = "tokenizer.json"
-METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A training that can start."""
+
+    architecture: Architecture
+    pattern: Pattern | None
+    recipe: Recipe
+    tokens: TokenSet
+    corpus_spec: CorpusSpec
+    recorded: Training | None
+    """Of the export that the architecture comes from."""
+    how: str
+    """What this is to that."""
+    again: bool
+    """Whether it is the recorded training, done again."""
 
 
 def train_architecture(
-    path: Path, *, out: Path, corpus: str, tokens: str, further: bool, overrides: Sequence[str]
+    path: Path,
+    *,
+    out: Path,
+    corpus: str | None,
+    tokens: str | None,
+    further: bool,
+    width: int | None,
+    depth: int | None,
+    threads: int | None,
+    overrides: Sequence[str],
 ) -> None:
     """Train and write the model; an interrupted training in the same folder goes on from its last evaluation."""
     console = Console()
-    architecture = read_architecture(path)
-    source = path.parent
-    token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
-    beside = _recipe_beside(source / METRICS_FILE)
-    seed = beside.pop("seed", 0)
-    if further:
-        # The next seed: the same one would draw the batches that the model has seen already, in their order.
-        beside["seed"] = seed + 1
-    recipe = _recipe(architecture, num_tokens=_count(tokens), beside=beside, overrides=overrides)
-    state = _state(architecture, recipe, out=out, source=source if further else None)
-    console.print(
-        f"{architecture.fusion}, {architecture.depth} blocks, width {architecture.width} on {token_set.corpus}: "
-        f"{recipe.steps} steps of {recipe.tokens_per_step} tokens, from step {state.step}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    file = path / ARCHITECTURE_FILE if path.is_dir() else path
+    plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
+    if threads is None and plan.again and plan.recorded is not None:
+        threads = plan.recorded.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if _is_done(out, plan):
+        console.print(f"{out}: is already trained to its end", highlight=False, soft_wrap=True)
+        return
+    state = _state(plan, out=out, source=file.parent if further else None)
+    for line in _announced(plan, state):
+        console.print(line, highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
-    last: Evaluation | None = None
-    for last in train(state, token_set):
-        if last.diverged:
+    curve = _read_curve(out, upto=state.step * plan.recipe.tokens_per_step)
+    for item in train(state, plan.tokens):
+        if item.diverged:
             raise ValueError(
-                f"the loss was not finite at step {last.step}: name another --out and a lower rate with "
-                f"--set learning_rate={recipe.learning_rate / 4:g}"
+                f"the loss was not finite at step {item.step}: name another --out and a lower rate with "
+                f"--set learning_rate={plan.recipe.learning_rate / 4:g}"
             )
-        if last.step == recipe.steps:
-            # Before the state that says it has ended: an interruption in between is then made good.
-            _write(out, state, last, tokens=token_set)
-        state.save(out / STATE_FILE)
-        console.print(_line(last), highlight=False, soft_wrap=True)
-    said = "is already trained to its end" if last is None else f"perplexity {last.perplexity:.3f}"
-    console.print(f"{out}: {said}", highlight=False, soft_wrap=True)
+        curve.append(CurvePoint(item.tokens, item.loss))
+        console.print(_line(item), highlight=False, soft_wrap=True)
+        if item.step < plan.recipe.steps:
+            (out / CURVE_FILE).write_text(json.dumps(curve), encoding="utf-8")
+            state.save(out / STATE_FILE)
+            continue
+        write_trained(
+            out,
+            state,
+            curve,
+            last=item,
+            training=_training(plan, state, item),
+            pattern=plan.pattern,
+            tokenizer_json=plan.tokens.tokenizer_json,
+        )
+        # The folder itself now says that it has ended; what only a training needs is gone.
+        for name in (STATE_FILE, CURVE_FILE):
+            (out / name).unlink(missing_ok=True)
+        said = f"{out}: perplexity {item.perplexity:.3f}{_compared(plan, item)}"
+        console.print(said, highlight=False, soft_wrap=True)
 
 
-def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> TokenSet:
-    if corpus == "stdlib":
-        spec = CorpusSpec()
-    elif corpus.startswith("hub:"):
-        spec = CorpusSpec(kind="hub", dataset=corpus.removeprefix("hub:"))
-    else:
-        spec = CorpusSpec(kind="files", paths=tuple(item.strip() for item in corpus.split(",")))
-    text = load_corpus(spec)
-    beside = tokenizer.exists()
-    found = tokenise_with(text, tokenizer_json=tokenizer.read_text(encoding="utf-8")) if beside else tokenise(text)
+def _plan(
+    file: Path,
+    *,
+    corpus: str | None,
+    tokens: str | None,
+    further: bool,
+    width: int | None,
+    depth: int | None,
+    overrides: Sequence[str],
+) -> _Plan:
+    original, pattern = read_architecture(file), read_pattern(file)
+    resized = resize(original, pattern=pattern, width=width, depth=depth)
+    architecture = resized.architecture
+    if further and architecture != original:
+        raise ValueError("--further goes on with the weights that are there: leave out --width and --depth")
+    recorded = read_training(file.parent)
+    asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
+    recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
+    spec = _corpus_spec(corpus, recorded=recorded)
+    token_set = _tokens(spec, architecture=architecture, folder=file.parent, recorded=recorded)
+    again = (
+        recorded is not None
+        and not further
+        and recipe == recorded_recipe(recorded)
+        and (architecture.id, token_set.corpus_sha256) == (recorded.architecture_id, recorded.corpus_sha256)
+    )
+    how = "further from" if further else "resized from" if architecture != original else "anew from"
+    return _Plan(
+        architecture=architecture,
+        pattern=resized.pattern,
+        recipe=recipe,
+        tokens=token_set,
+        corpus_spec=spec,
+        recorded=recorded,
+        how="again as" if again else how,
+        again=again,
+    )
+
+
+def _corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
+    """The text to train on, read as it was for the export."""
+    options = {} if recorded is None else recorded.corpus_options
+    kind = options.get("kind", "stdlib")
+    if given is None and kind != "stdlib":
+        named = f"hub:{options.get('dataset')}" if kind == "hub" else "PATH"
+        raise ValueError(
+            f"the export was trained on the corpus {recorded.corpus if recorded else kind}, which it does not carry: "
+            f"say where it is with --corpus {named}"
+        )
+    values: dict[str, Any] = {"kind": "stdlib"}
+    if given is not None and given.startswith("hub:"):
+        values = {"kind": "hub", "dataset": given.removeprefix("hub:")}
+    elif given not in (None, "stdlib"):
+        values = {"kind": "files", "paths": tuple(item.strip() for item in str(given).split(","))}
+    # Only how text of the same kind is read: what it is comes from the command line.
+    names = ("validation_frac", "separator", "config", "split", "column")
+    read_as = {name: options[name] for name in names if name in options and values["kind"] == kind}
+    return validated({**read_as, **values}, kind=CorpusSpec, where="--corpus")
+
+
+def _tokens(spec: CorpusSpec, *, architecture: Architecture, folder: Path, recorded: Training | None) -> TokenSet:
+    text, file = load_corpus(spec), folder / TOKENIZER_FILE
+    is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
+    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
+    if recorded is not None and not is_bytes:
+        found = dataclasses.replace(found, tokenizer=recorded.tokenizer)
     if found.vocabulary != architecture.vocabulary:
         raise ValueError(
-            f"the architecture has {architecture.vocabulary} tokens, {tokenizer if beside else 'bytes have'} "
+            f"the architecture has {architecture.vocabulary} tokens, {'bytes have' if is_bytes else file} "
             f"{found.vocabulary}: put the tokenizer.json of its export beside architecture.yaml"
         )
     return found
 
 
-def _recipe_beside(metrics: Path) -> dict[str, Any]:
-    """What the exported model was trained with, as defaults; the length of a training is given anew."""
-    if not metrics.exists():
-        return {}
-    try:
-        found = json.loads(metrics.read_text(encoding="utf-8"))["recipe"]
-        # An export keeps a record's columns, each with its unit; a training keeps its recipe as it is.
-        values: dict[str, Any] = json.loads(found["value"]) if "value" in found else found
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{metrics}: holds no recipe ({error}); restore the file, or remove it") from None
-    return {key: value for key, value in values.items() if key not in ("steps", "num_evaluations")}
-
-
-def _recipe(
-    architecture: Architecture, *, num_tokens: int, beside: Mapping[str, Any], overrides: Sequence[str]
-) -> Recipe:
-    known = [item.name for item in dataclasses.fields(Recipe)]
-    values: dict[str, Any] = {"context": architecture.context, **beside}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if key not in known or not equals:
-            near = get_close_matches(key, known, n=1, cutoff=0.0)
-            raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"--set {text}: the value cannot be read as YAML") from None
-    # Twice: the number of steps follows from the sizes, and bounds the number of evaluations.
-    sizes = {key: value for key, value in values.items() if key not in ("steps", "num_evaluations")}
-    first = validated(sizes, kind=Recipe, where="--set")
-    steps = {"steps": max(1, round(num_tokens / first.tokens_per_step)), **values}["steps"]
-    few = {"num_evaluations": min(first.num_evaluations, steps)} if isinstance(steps, int) else {}
-    return validated({**few, **values, "steps": steps}, kind=Recipe, where="--set")
-
-
-def _state(architecture: Architecture, recipe: Recipe, *, out: Path, source: Path | None) -> TrainingState:
+def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
     if (out / STATE_FILE).exists():
         state = TrainingState.load(out / STATE_FILE, device="auto")
-        if (state.architecture, state.recipe) != (architecture, recipe):
+        if (state.architecture, state.recipe) != (plan.architecture, plan.recipe):
             raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
         return state
-    if out.exists() and any(out.iterdir()):
+    if (out / TRAINING_FILE).exists():
+        raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: the folder is not empty; name a new one")
     model = None if source is None else load(source).train()
-    return TrainingState.start(architecture, recipe=recipe, model=model)
+    on_cpu = plan.again and plan.recorded is not None and plan.recorded.device == "cpu"
+    return TrainingState.start(plan.architecture, recipe=plan.recipe, model=model, device="cpu" if on_cpu else "auto")
 
 
-def _write(out: Path, state: TrainingState, last: Evaluation, *, tokens: TokenSet) -> None:
-    write_architecture(out / ARCHITECTURE_FILE, state.architecture)
-    save_model(out / MODEL_FILE, state.model)
-    if tokens.tokenizer_json is not None:
-        (out / TOKENIZER_FILE).write_text(tokens.tokenizer_json, encoding="utf-8")
-    metrics = {name: getattr(last, name) for name in ("step", "tokens", "loss", "perplexity", "bits_per_byte")}
-    metrics |= {"corpus": tokens.corpus, "corpus_sha256": tokens.corpus_sha256}
-    metrics |= {"recipe": dataclasses.asdict(state.recipe)}
-    (out / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+def _is_done(out: Path, plan: _Plan) -> bool:
+    """Whether the folder holds the very model that is asked for."""
+    done = read_training(out) if (out / MODEL_FILE).exists() and not (out / STATE_FILE).exists() else None
+    return done is not None and (done.architecture_id, recorded_recipe(done), done.corpus_sha256) == (
+        plan.architecture.id,
+        plan.recipe,
+        plan.tokens.corpus_sha256,
+    )
+
+
+def _announced(plan: _Plan, state: TrainingState) -> list[str]:
+    """What is about to be trained, and what it is to the export."""
+    a, recipe, recorded = plan.architecture, plan.recipe, plan.recorded
+    lines = [
+        f"{a.fusion}, {a.depth} blocks, width {a.width} on {plan.tokens.corpus}: {recipe.steps} steps of "
+        f"{recipe.tokens_per_step} tokens, learning rate {recipe.learning_rate:g}, from step {state.step}"
+    ]
+    if plan.again:
+        lines.append("the recorded training again: same architecture, recipe, seed and text")
+    elif recorded is not None and plan.tokens.corpus_sha256 != recorded.corpus_sha256:
+        lines.append(
+            f"not the text of the export: that was {recorded.corpus} {recorded.corpus_sha256[:12]}, this is "
+            f"{plan.tokens.corpus} {plan.tokens.corpus_sha256[:12]}"
+        )
+    return lines
+
+
+def _compared(plan: _Plan, last: Evaluation) -> str:
+    """How the loss stands to the recorded one, where the training was the same."""
+    if not plan.again or plan.recorded is None:
+        return ""
+    if last.loss == plan.recorded.loss:
+        return ", the recorded loss bit for bit"
+    return (
+        f"; the loss is {last.loss!r}, recorded was {plan.recorded.loss!r} on {plan.recorded.hardware} "
+        f"({plan.recorded.software})"
+    )
+
+
+def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
+    """The evaluations of an interrupted training that its saved state has behind it."""
+    path = out / CURVE_FILE
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= upto]
+    except (ValueError, TypeError):
+        raise ValueError(f"{path}: cannot be read: remove it, or name another --out") from None
+
+
+def _training(plan: _Plan, state: TrainingState, last: Evaluation) -> Training:
+    recorded, spec = plan.recorded, plan.corpus_spec
+    return Training(
+        architecture_id=plan.architecture.id,
+        origin="depthweave train",
+        recipe=dataclasses.asdict(plan.recipe) | {"betas": list(plan.recipe.betas)},
+        tokens=last.tokens,
+        loss=last.loss,
+        corpus=plan.tokens.corpus,
+        corpus_sha256=plan.tokens.corpus_sha256,
+        corpus_options=without_paths(dataclasses.asdict(spec)),
+        tokenizer=plan.tokens.tokenizer,
+        device=state.device.type,
+        threads=torch.get_num_threads(),
+        hardware=hardware(state.device),
+        software=software(),
+        parent=None
+        if recorded is None
+        else {
+            "architecture_id": recorded.architecture_id,
+            "origin": recorded.origin,
+            "loss": recorded.loss,
+            "how": plan.how,
+        },
+    )
 
 
 def _line(item: Evaluation) -> str:
@@ -159,7 +295,7 @@ def _count(text: str) -> int:
     number, unit = (text[:-1], units[text[-1].lower()]) if text[-1:].lower() in units else (text, 1)
     try:
         found = round(float(number) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"--tokens {text}: give a number, such as 500k or 20M") from None
     if found < 1:
         raise ValueError(f"--tokens {text}: give at least one token")

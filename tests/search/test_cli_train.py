@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from depthweave.reports.export.training import Training, read_training, write_training
 from depthweave.search.commands import train as train_command
-from depthweave.spaces import load, save_model
+from depthweave.spaces import load, read_pattern, save_model
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
@@ -50,9 +52,16 @@ def test_train_writes_a_model_that_loads_with_its_metrics(training: list[object]
     assert code == 0
     assert printed.count("step ") >= 4
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    assert (metrics["step"], metrics["tokens"], metrics["recipe"]["learning_rate"]) == (8, 1024, 0.001)
-    assert f"perplexity {metrics['perplexity']:.3f}" in printed
+    assert (metrics["steps"]["value"], metrics["tokens"]["value"]) == (8, 1024)
+    assert metrics["loss"]["unit"] == "nat/token"
+    assert f"perplexity {metrics['perplexity']['value']:.3f}" in printed
+    recorded = read_training(out)
+    assert recorded is not None
+    assert (recorded.recipe["learning_rate"], recorded.recipe["steps"], recorded.parent) == (0.001, 8, None)
+    assert recorded.loss == metrics["loss"]["value"]
     assert load(out).architecture.depth == 2
+    # What only a training needs is gone.
+    assert not {"state.pt", "curve.json"} & {item.name for item in out.iterdir()}
     code, printed, _ = run(*training, "--out", out)
     assert code == 0
     assert "is already trained to its end" in printed
@@ -79,6 +88,13 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     assert "from step 4" in printed
     first, second = (load_file(folder / MODEL_FILE) for folder in (whole, broken))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    # The learning curve too, as the card has it.
+    curves = [
+        re.findall(r"^\| [\d,]+ \| [\d.]+ \|$", (folder / "README.md").read_text(), re.MULTILINE)
+        for folder in (whole, broken)
+    ]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 4
 
 
 def test_training_killed_before_its_model_was_written_writes_it_after_all(
@@ -88,7 +104,7 @@ def test_training_killed_before_its_model_was_written_writes_it_after_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_command, "save_model", interrupted)
+        patch.setattr(train_command, "write_trained", interrupted)
         assert run(*training, "--out", tmp_path / "model").code == 130
     assert run(*training, "--out", tmp_path / "model").code == 0
     assert load(tmp_path / "model").architecture.depth == 2
@@ -144,6 +160,31 @@ def test_train_without_an_architecture_is_one_line(fault: Callable[..., str], tm
     assert "no such file" in fault("train", tmp_path / "none.yaml", "--out", tmp_path / "model")
 
 
+def _recorded(folder: Path, **changes: Any) -> Training:
+    """The folder is an export whose training is this."""
+    recipe = dataclasses.asdict(
+        Recipe(steps=3, batch=2, context=16, learning_rate=0.0011, evaluation_tokens=64, num_evaluations=2)
+    )
+    values: dict[str, Any] = {
+        "architecture_id": load(folder).architecture.id if (folder / MODEL_FILE).exists() else "0" * 12,
+        "origin": "run quick-1, trial 7",
+        "recipe": {**recipe, "betas": list(recipe["betas"])},
+        "tokens": 96,
+        "loss": 5.5,
+        "corpus": "files",
+        "corpus_sha256": "00ff",
+        "corpus_options": {"kind": "files", "validation_frac": 0.3},
+        "tokenizer": "bytes",
+        "device": "cpu",
+        "threads": 1,
+        "hardware": "a processor",
+        "software": "depthweave 0.1.0",
+    }
+    training = Training(**{**values, **changes})
+    write_training(folder, training)
+    return training
+
+
 def test_train_takes_the_tokenizer_and_the_recipe_of_the_export(
     architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
 ) -> None:
@@ -155,15 +196,95 @@ def test_train_takes_the_tokenizer_and_the_recipe_of_the_export(
     folder.mkdir()
     write_architecture(folder / ARCHITECTURE_FILE, architecture)
     (folder / "tokenizer.json").write_text(tokens.tokenizer_json, encoding="utf-8")
-    recipe = dataclasses.asdict(Recipe(steps=99, batch=2, context=16, learning_rate=0.0011, evaluation_tokens=64))
-    (folder / "metrics.json").write_text(json.dumps({"recipe": {"value": json.dumps(recipe)}}), encoding="utf-8")
+    _recorded(folder, architecture_id=architecture.id, tokenizer="bpe:300")
     out = tmp_path / "model"
     command = ("train", folder / ARCHITECTURE_FILE, "--corpus", corpus_folder, "--tokens", "128", "--out", out)
-    assert run(*command).code == 0
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    assert (metrics["step"], metrics["recipe"]["batch"], metrics["recipe"]["learning_rate"]) == (4, 2, 0.0011)
+    code, printed, _ = run(*command)
+    assert code == 0
+    assert "not the text of the export: that was files 00ff" in printed
+    training = read_training(out)
+    assert training is not None
+    assert (training.recipe["steps"], training.recipe["batch"], training.recipe["learning_rate"]) == (4, 2, 0.0011)
+    assert training.corpus_options == {"kind": "files", "validation_frac": 0.3, "split": "train", "column": "text"}
+    assert training.tokenizer == "bpe:300"
     assert (out / "tokenizer.json").read_text(encoding="utf-8") == tokens.tokenizer_json
     (folder / "tokenizer.json").unlink()
     code, _, error = run(*command[:-1], tmp_path / "other")
     assert code == 2
     assert "put the tokenizer.json of its export beside" in error
+
+
+def test_trained_export_trains_again_to_the_same_bits(
+    training: list[object], run: Cli, corpus_folder: Path, tmp_path: Path
+) -> None:
+    assert run(*training, "--out", tmp_path / "first").code == 0
+    code, printed, _ = run("train", tmp_path / "first", "--corpus", corpus_folder, "--out", tmp_path / "second")
+    assert code == 0
+    assert "the recorded training again" in printed
+    assert printed.rstrip().endswith(", the recorded loss bit for bit")
+    first, second = (load_file(tmp_path / name / MODEL_FILE) for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    card = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert f"again as `{load(tmp_path / 'first').architecture.id}` of depthweave train" in card
+
+
+def test_another_loss_than_the_recorded_one_is_told(
+    architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
+) -> None:
+    sha256 = load_corpus(CorpusSpec(kind="files", paths=(str(corpus_folder),), validation_frac=0.3)).sha256
+    _recorded(architecture_file.parent, corpus_sha256=sha256)
+    code, printed, _ = run("train", architecture_file.parent, "--corpus", corpus_folder, "--out", tmp_path / "again")
+    assert code == 0
+    assert "recorded was 5.5 on a processor (depthweave 0.1.0)" in printed
+
+
+def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
+    architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
+) -> None:
+    folder = architecture_file.parent
+    architecture = load(folder).architecture
+    write_architecture(architecture_file, architecture, pattern={"dilation": 1, "period": 1})
+    _recorded(folder)
+    out = tmp_path / "large"
+    sizes = ("--width", "32", "--depth", "4", "--tokens", "64")
+    code, printed, _ = run("train", architecture_file, "--corpus", corpus_folder, *sizes, "--out", out)
+    assert code == 0
+    assert "learning rate 0.00055" in printed
+    large = load(out).architecture
+    assert (large.fusion, large.depth, large.width, large.heads, large.feed_forward) == ("dwa", 4, 32, 4, 32)
+    assert large.wiring == strided_wiring(4)
+    assert read_pattern(out / ARCHITECTURE_FILE) == (1, 1)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"resized from `{architecture.id}` of run quick-1, trial 7, whose validation loss was 5.5000" in card
+    # An export of an export is one too.
+    assert run("train", out, "--corpus", corpus_folder, "--tokens", "64", "--out", tmp_path / "b").code == 0
+
+
+def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
+    architecture_file: Path, fault: Callable[..., str], tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("words " * 1000)
+    for options, asked in (
+        ({"kind": "files", "paths": [str(secret)]}, "--corpus PATH"),
+        ({"kind": "hub", "dataset": "someone/stories"}, "--corpus hub:someone/stories"),
+    ):
+        _recorded(architecture_file.parent, corpus_options=options)
+        line = fault("train", architecture_file, "--out", tmp_path / "model")
+        assert line.endswith(f"which it does not carry: say where it is with {asked}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
+        (["--depth", "0"], "depth is 0"),
+        (["--depth", "4"], "does not say which dilation and period made its wiring"),
+        (["--further", "--width", "32"], "--further goes on with the weights that are there"),
+    ],
+)
+def test_bad_size_of_train_is_one_line(
+    arguments: list[str], told: str, training: list[object], fault: Callable[..., str], tmp_path: Path
+) -> None:
+    assert told in fault(*training, "--out", tmp_path / "model", *arguments)
+    assert not (tmp_path / "model").exists()

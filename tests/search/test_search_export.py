@@ -82,6 +82,36 @@ def test_loaded_model_generates_text_with_the_exported_tokenizer(exported: _Expo
     assert len(text) > len("the weave of ")
 
 
+def test_training_the_export_again_has_the_recorded_loss_bit_for_bit(
+    exported: _Exported, corpus_folder: Path, tmp_path: Path
+) -> None:
+    said = _command("train", str(exported.folder), "--corpus", str(corpus_folder), "--out", str(tmp_path / "again"))
+    assert "the recorded loss bit for bit" in said
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text(encoding="utf-8"))
+    assert again["last_loss"]["value"] == exported.metrics["last_loss"]
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (exported.folder, tmp_path / "again"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_several_selections_are_a_folder_each(exported: _Exported, tmp_path: Path) -> None:
+    identity = exported.metrics["architecture_id"]
+    run = exported.result.store.where
+    _command("export", run, "--select", f"best,fastest,id:{identity[:8]}", "--out", str(tmp_path / "out"))
+    found = {item.name: load(item).architecture.id for item in (tmp_path / "out").iterdir()}
+    assert found.keys() == {"best", "fastest", identity}
+    assert found[identity] == identity
+
+
+def test_unknown_selection_among_several_writes_none(exported: _Exported, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = CliRunner().invoke(
+        app, ["export", exported.result.store.where, "--select", "best,bets", "--out", str(out)]
+    )
+    assert isinstance(answer.exception, ValueError)
+    assert "did you mean 'best'?" in str(answer.exception)
+    assert not out.exists()
+
+
 def _command(*arguments: str) -> str:
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 0, answer.output

@@ -20,6 +20,7 @@ from depthweave.spaces.files import (
     MODEL_FILE,
     load,
     read_architecture,
+    read_pattern,
     save_model,
     write_architecture,
 )
@@ -76,7 +77,7 @@ def test_saved_weights_hold_nothing_but_the_parameters_and_the_architectures_id(
     exported: Path, small: Architecture
 ) -> None:
     with safe_open(str(exported / MODEL_FILE), framework="pt") as file:
-        assert file.metadata() == {"architecture_id": small.id}
+        assert file.metadata() == {"architecture_id": small.id, "format": "pt"}
         assert set(file.keys()) == {name for name, _ in Decoder(small).named_parameters()}
 
 
@@ -168,6 +169,38 @@ def test_hostile_yaml_is_refused_and_not_executed(tmp_path: Path, hostile: str) 
         read_architecture(path)
     _one_line(error, naming=path)
     assert not mark.exists()
+
+
+def test_yaml_that_unfolds_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / ARCHITECTURE_FILE
+    lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    path.write_text("\n".join([*lines, "architecture: {fusion: dwa, sites: *a11}"]))
+    with pytest.raises(ValueError, match="refers to another part of itself") as error:
+        read_architecture(path)
+    _one_line(error, naming=path)
+
+
+@pytest.mark.parametrize("pattern", [{"dilation": 0, "period": 1}, {"dilation": 2}, {"dilation": "1", "period": True}])
+def test_pattern_that_is_none_is_one_line_that_names_the_file(
+    tmp_path: Path, small: Architecture, pattern: dict[str, object]
+) -> None:
+    path = tmp_path / ARCHITECTURE_FILE
+    write_architecture(path, small, pattern=pattern)
+    with pytest.raises(ValueError, match="it needs a dilation and a period") as error:
+        read_pattern(path)
+    _one_line(error, naming=path)
+
+
+def test_pattern_round_trip_and_absence(tmp_path: Path, small: Architecture) -> None:
+    path = tmp_path / ARCHITECTURE_FILE
+    for pattern, found in (
+        ({"dilation": 4, "period": 5, "budget": 100}, (4, 5)),
+        ({"dilation": None, "period": None, "budget": 100}, None),
+        ({"budget": 100}, None),
+        (None, None),
+    ):
+        write_architecture(path, small, pattern=pattern)
+        assert read_pattern(path) == found
 
 
 # Faults of a weights file.

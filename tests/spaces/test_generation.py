@@ -13,7 +13,7 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.generation import generate
+from depthweave.spaces.generation import generate, stream
 
 
 @torch.no_grad()
@@ -91,6 +91,39 @@ def test_empty_prompt_is_refused(dwa: Decoder) -> None:
 def test_temperature_below_0_is_refused(dwa: Decoder, temperature: float) -> None:
     with pytest.raises(ValueError, match=r"^temperature is .*: it must be 0 \(the likeliest token\) or more$"):
         generate(dwa, torch.tensor([[1]]), num_tokens=3, temperature=temperature)
+
+
+def test_drawing_from_the_likeliest_few_never_leaves_them(dwa: Decoder) -> None:
+    prompt_BT = torch.tensor([[1, 2, 3]]).expand(500, 3)
+    with torch.no_grad():
+        likeliest = dwa(prompt_BT[:1])[0, -1].topk(3).indices.tolist()
+    generator = torch.Generator().manual_seed(0)
+    drawn_BT = generate(dwa, prompt_BT, num_tokens=1, temperature=5.0, top_k=3, generator=generator)
+    assert set(drawn_BT[:, -1].tolist()) == set(likeliest)
+    # More than there are is all of them.
+    whole = [torch.Generator().manual_seed(0) for _ in range(2)]
+    found = [
+        generate(dwa, prompt_BT, num_tokens=2, temperature=1.0, top_k=top_k, generator=generator)
+        for top_k, generator in zip((None, 99), whole, strict=True)
+    ]
+    assert torch.equal(*found)
+
+
+def test_stream_gives_each_token_as_soon_as_it_is_known_and_leaves_gradients_on(dwa: Decoder) -> None:
+    prompt_BT = torch.tensor([[1, 2, 3]])
+    drawn = stream(dwa, prompt_BT, num_tokens=10**9)
+    first = [int(next(drawn)) for _ in range(20)]
+    assert first == generate(dwa, prompt_BT, num_tokens=20)[0, 3:].tolist()
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "top_k", "told"),
+    [([1], 0, "^top_k is 0: it must be at least 1$"), ([1, 13], None, "^the prompt has tokens from 1 to 13")],
+)
+def test_fault_is_told_before_the_first_token(dwa: Decoder, prompt: list[int], top_k: int | None, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        stream(dwa, torch.tensor([prompt]), num_tokens=3, top_k=top_k)
 
 
 def _model(*, context: int) -> Decoder:

@@ -1,0 +1,29 @@
+"""A record as a folder that loads and trains elsewhere: weights, tokenizer, code, recipe, metrics, model card.
+
+Only here do reports touch torch, and only inside the functions: through `depthweave.spaces`, which builds the model.
+"""
+
+from __future__ import annotations
+
+from depthweave.reports.export.card import Card, model_card
+from depthweave.reports.export.folder import Contents, architecture_of, check_target, export, write_contents
+from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat, check_formats
+from depthweave.reports.export.metrics import metrics_json
+from depthweave.reports.export.training import Training, read_training, training_of
+
+__all__ = [
+    "GRAPH_FILES",
+    "Card",
+    "Contents",
+    "GraphFormat",
+    "Training",
+    "architecture_of",
+    "check_formats",
+    "check_target",
+    "export",
+    "metrics_json",
+    "model_card",
+    "read_training",
+    "training_of",
+    "write_contents",
+]

@@ -1,0 +1,234 @@
+"""The model card: what the model is, how it came about, what was measured, and what that does not say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from depthweave.reports.confirmation import difference_text, interval_text, why_not_settled
+from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
+from depthweave.reports.export.training import Training
+from depthweave.reports.front import front
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from depthweave.reports.verdicts import Verdict
+from depthweave.reports.words import full_name, plural, short_name, show, title_of
+
+CARD_FILE = "README.md"
+
+_METRICS = (
+    ("perplexity", "validation perplexity, per token"),
+    ("bits_per_byte", "validation bits per byte of text"),
+    ("latency", "forward latency, relative to the run's reference"),
+    ("step_latency", "training-step latency, relative to the run's reference"),
+    ("decode_latency", "latency of a decoded token, relative to the run's reference"),
+    ("memory_bytes", "peak memory of a training step"),
+    ("forward_memory_bytes", "peak memory of a forward pass"),
+    ("parameters", "parameters without the token embedding"),
+    ("forward_flops", "operations of a forward pass"),
+)
+_MOST_ROWS = 20
+"""Of the table of the front."""
+
+
+class Metric(NamedTuple):
+    """A row of the card's first table."""
+
+    meaning: str
+    value: str
+    interval: str = ""
+    """The 95 % interval, and what it is over."""
+
+
+class CurvePoint(NamedTuple):
+    """One evaluation."""
+
+    tokens: int
+    loss: float
+
+
+class Rival(NamedTuple):
+    """A member of the front that the model was chosen from."""
+
+    name: str
+    values: tuple[str, ...]
+    is_this: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a card says."""
+
+    title: str
+    pattern: str
+    """The architecture in a phrase."""
+    training: Training
+    metrics: Sequence[Metric]
+    limits: Sequence[str]
+    """Whole sentences, Markdown."""
+    folder: str
+    """As the reader of the card may name it."""
+    context: int
+    """Longest sequence, tokens."""
+    curve: Sequence[CurvePoint] = ()
+    rivals: Sequence[Rival] = ()
+    rival_columns: Sequence[str] = ()
+    graphs: Sequence[str] = ()
+    """Files of `--format`."""
+
+
+def card_of_record(
+    store: RunStore,
+    record: Record,
+    *,
+    training: Training,
+    folder: Path,
+    verdict: Verdict | None,
+    formats: Sequence[GraphFormat],
+) -> str:
+    """The card of a run's record, with its learning curve and the front it was chosen from."""
+    curve = store.evaluations([record.trial]).to_pylist()
+    columns = tuple(dict.fromkeys(("perplexity", *store.info.objectives)))
+    rivals = _rivals(store.records(), record, objectives=store.info.objectives, columns=columns)
+    return model_card(
+        Card(
+            title=full_name(record),
+            pattern=pattern_text(record.fusion, record.dilation, record.period, depth=record.depth, width=record.width),
+            training=training,
+            metrics=_metrics(record, verdict),
+            limits=_limits(record, training, verdict=verdict),
+            folder=str(folder),
+            context=record.context,
+            curve=[CurvePoint(row["tokens"], row["loss"]) for row in curve],
+            rivals=rivals,
+            rival_columns=[title_of(name) for name in columns],
+            graphs=[GRAPH_FILES[item] for item in formats],
+        )
+    )
+
+
+def model_card(card: Card) -> str:
+    """The README of an exported folder, Markdown; text from files opens no markup in it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    training = {name: _plain(value) for name, value in dataclasses.asdict(card.training).items()}
+    return environment.get_template("model_card.md.j2").render(
+        card=card,
+        title=_plain(card.title),
+        training=training,
+        recipe={name: _plain(value) for name, value in card.training.recipe.items()},
+        # An example that fits into any context.
+        num_tokens=max(1, min(40, card.context - 12)),
+        quoted=shlex.quote(card.folder),
+        resized=shlex.quote(f"{card.folder}-larger"),
+        again=shlex.quote(f"{card.folder}-again"),
+    )
+
+
+def pattern_text(fusion: str, dilation: int | None, period: int | None, *, depth: int, width: int) -> str:
+    """ "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
+    rule = "" if dilation is None or period is None or fusion == "none" else f", dilation {dilation}, period {period}"
+    return f"fusion `{fusion}`{rule}, {plural(depth, 'block')} of width {width}"
+
+
+def general_limits(training: Training) -> list[str]:
+    """What holds for the numbers of every training."""
+    text = (
+        f"Trained on {training.tokens:,} tokens of the corpus `{_plain(training.corpus)}` with the tokenizer "
+        f"`{_plain(training.tokenizer)}`, and evaluated on other documents of it (sha256 "
+        f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
+        "tokenizer."
+    )
+    recipe = "The recipe is a search's, made for comparing architectures and not for the best model."
+    unsafe = "A small language model writes text that is wrong, and may be offensive: nobody has checked it."
+    return [text, recipe, unsafe]
+
+
+def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> list[str]:
+    first, *others = general_limits(training)
+    measured = (
+        f"Latency and memory were measured on {_plain(record.hardware)} ({_plain(record.device)}, threads: "
+        f"{record.threads}); another machine gives others."
+    )
+    if verdict is not None and verdict.loss.num > 1:
+        seeds = [f"These weights are of one seed. {_confirmed(verdict)}"]
+    else:
+        seeds = [
+            "One seed. Differences between architectures at this size are often within the noise between seeds.",
+            "Chosen among many trials by these very numbers, which flatters it: confirm with new seeds.",
+        ]
+    return [first, *seeds, measured, *others]
+
+
+def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
+    rows = []
+    for name, meaning in _METRICS:
+        value = getattr(record, name)
+        if value is None:
+            continue
+        interval = ""
+        if name == "latency" and record.latency_low is not None and record.latency_high is not None:
+            interval = f"{show(name, record.latency_low)} to {show(name, record.latency_high)}, of the measurement"
+        rows.append(Metric(meaning, show(name, value), interval))
+    if verdict is not None and verdict.loss.num > 1:
+        seeds = plural(verdict.loss.num, "seed")
+        mean = show("perplexity", math.exp(verdict.loss.mean))
+        rows.insert(1, Metric(f"the same, mean of {seeds}", mean, f"{interval_text(verdict)}, over seeds"))
+        if verdict.difference is not None:
+            against, interval = difference_text(verdict)
+            meaning = "loss less the plain one's of its depth and budget, nat/token"
+            rows.insert(2, Metric(meaning, against, f"{interval}, over seeds" if interval else ""))
+    return rows
+
+
+def _confirmed(verdict: Verdict) -> str:
+    """What further seeds say of the architecture, as a sentence."""
+    against, interval = difference_text(verdict)
+    mean = show("perplexity", math.exp(verdict.loss.mean))
+    told = f"{verdict.loss.num} seeds of this architecture have a perplexity of {mean} on average "
+    told += f"(95 % interval {interval_text(verdict)})"
+    if verdict.difference is not None:
+        told += f"; against the plain one of its depth and budget the loss differs by {against} nat/token"
+        told += f" ({interval})" if interval else ""
+    place = "settled" if verdict.settled else f"not settled: {why_not_settled(verdict)}"
+    return f"{told}. Its place on the run's front is {place}."
+
+
+def _rivals(
+    records: Sequence[Record], record: Record, *, objectives: Sequence[str], columns: Sequence[str]
+) -> list[Rival]:
+    members = front(records, objectives=objectives)[:_MOST_ROWS]
+    if not members:
+        return []
+    # Its own row also where it stands behind the front, or beyond the longest table.
+    if all(item.architecture_id != record.architecture_id for item in members):
+        members.append(record)
+    return [
+        Rival(
+            f"{short_name(item)}, {plural(item.depth, 'block')}",
+            tuple(show(name, getattr(item, name)) for name in columns),
+            item.architecture_id == record.architecture_id,
+        )
+        for item in members
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Text that opens no markup where it stands in Markdown."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    return value.replace("\n", " ").replace("`", "'").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,38 @@
+"""An architecture as a Hugging Face configuration. Exports carry this file: it needs transformers alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PretrainedConfig
+
+
+class DepthweaveConfig(PretrainedConfig):
+    """Sizes by the names that transformers uses; `fusion` and `sites` as in `architecture.yaml`."""
+
+    model_type = "depthweave"
+
+    def __init__(
+        self,
+        *,
+        fusion: str = "none",
+        sites: list[list[Any]] | None = None,
+        vocab_size: int = 256,
+        hidden_size: int = 64,
+        intermediate_size: int = 256,
+        num_hidden_layers: int = 6,
+        num_attention_heads: int = 2,
+        max_position_embeddings: int = 128,
+        **others: Any,
+    ) -> None:
+        self.fusion = fusion
+        self.sites = [] if sites is None else sites
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.max_position_embeddings = max_position_embeddings
+        self.use_cache = others.pop("use_cache", True)
+        # The head reads the embedding itself: there is no second tensor to tie to it.
+        super().__init__(**{**others, "tie_word_embeddings": False})

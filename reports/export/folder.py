@@ -1,0 +1,187 @@
+"""A model as a folder that stands alone: it loads, generates and trains elsewhere, here and in other libraries.
+
+architecture.yaml  model.safetensors        the model, for `depthweave.spaces.load`
+config.json  generation_config.json  tokenizer.json  tokenizer_config.json
+configuration_depthweave.py  modeling_depthweave.py      the same for Hugging Face's transformers
+training.yaml  metrics.json  README.md      how it was trained, what was measured, the model card
+model.pt2  model.onnx                       where asked for
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthweave.reports.export.card import CARD_FILE, card_of_record
+from depthweave.reports.export.graph import GraphFormat, write_graph
+from depthweave.reports.export.hub import TOKENIZER_FILE, write_hub_files
+from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
+from depthweave.reports.export.training import Training, training_of, write_training
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore, checkpoint_name
+from depthweave.reports.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from depthweave.spaces import Architecture, Pattern
+
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """All of a folder but its weights."""
+
+    architecture: Architecture
+    pattern: Pattern | None
+    """The rule that made the wiring."""
+    budget: int | None = None
+    """Wanted parameters, where it was made to meet a number."""
+    tokenizer_json: str | None
+    """Absent where a token is a byte."""
+    training: Training
+    metrics: str
+    """Of `metrics.json`."""
+    card: str
+    """Of `README.md`."""
+
+
+def write_contents(folder: Path, contents: Contents) -> None:
+    """The folder holds everything but `model.safetensors`."""
+    from depthweave.spaces import write_architecture
+
+    pattern = {} if contents.pattern is None else contents.pattern._asdict()
+    if contents.budget is not None:
+        pattern["budget"] = contents.budget
+    write_architecture(folder / "architecture.yaml", contents.architecture, pattern=pattern)
+    write_hub_files(folder, architecture=contents.architecture, tokenizer_json=contents.tokenizer_json)
+    write_training(folder, contents.training)
+    (folder / METRICS_FILE).write_text(contents.metrics, encoding="utf-8")
+    (folder / CARD_FILE).write_text(contents.card, encoding="utf-8")
+
+
+def export(
+    store: RunStore,
+    record: Record,
+    *,
+    out: str | os.PathLike[str],
+    verdict: Verdict | None = None,
+    formats: Sequence[GraphFormat] = (),
+) -> Path:
+    """The folder `out` holds the record's model: whole, or not at all.
+
+    Metrics and card say the architecture's `verdict` where it has one; `formats` adds the forward pass as graphs.
+    `ValueError`, one line, where `out` holds anything or the weights are absent or do not fit.
+    """
+    target = Path(out)
+    check_target(target)
+    name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"
+    if not store.has_file(name):
+        why = "" if record.state == "complete" else f" (the trial is {record.state})"
+        raise ValueError(f"{store.where}/{name} is absent{why}: export a record whose weights were kept")
+    contents = _contents(store, record, target=target, verdict=verdict, formats=formats)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        store.copy_out(name, building / MODEL_FILE)
+        _mark_weights(building / MODEL_FILE, record=record)
+        write_contents(building, contents)
+        _write_graphs(building, formats)
+        building.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        building.rename(target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return target
+
+
+def check_target(target: Path) -> None:
+    """`ValueError` where the folder holds anything, or is none."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is not an empty folder: give --out another one")
+
+
+def architecture_of(record: Record) -> Architecture:
+    """The architecture that the record's columns describe; `ValueError` where they give another id."""
+    from depthweave.spaces import Architecture, Wiring
+
+    wiring = Wiring(record.depth, tuple(json.loads(record.wiring)))
+    architecture = Architecture(
+        fusion=record.fusion,
+        wiring=wiring,
+        width=record.width,
+        heads=record.heads,
+        feed_forward=record.feed_forward,
+        vocabulary=record.vocabulary,
+        context=record.context,
+    )
+    if architecture.id != record.architecture_id:
+        raise ValueError(
+            f"record of trial {record.trial} says architecture {record.architecture_id}, its columns build "
+            f"{architecture.id}: it was written by another version of Depthweave ({record.software})"
+        )
+    return architecture
+
+
+def _contents(
+    store: RunStore, record: Record, *, target: Path, verdict: Verdict | None, formats: Sequence[GraphFormat]
+) -> Contents:
+    from depthweave.spaces import Pattern
+
+    architecture = architecture_of(record)
+    training = training_of(record, spec_yaml=store.spec_yaml)
+    has_tokenizer = store.has_file(TOKENIZER_FILE)
+    has_pattern = record.dilation is not None and record.period is not None
+    return Contents(
+        architecture=architecture,
+        pattern=Pattern(int(record.dilation or 1), int(record.period or 1)) if has_pattern else None,
+        budget=record.budget,
+        tokenizer_json=store.read_bytes(TOKENIZER_FILE).decode("utf-8") if has_tokenizer else None,
+        training=training,
+        metrics=metrics_json(
+            {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}, verdict=verdict
+        ),
+        card=card_of_record(store, record, training=training, folder=target, verdict=verdict, formats=formats),
+    )
+
+
+def _mark_weights(path: Path, *, record: Record) -> None:
+    """The file says its format and its architecture; `ValueError` where it holds no weights, or another's."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    from depthweave.spaces.files import save_weights
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"weights of trial {record.trial} cannot be read ({error}): nothing exported") from None
+    held = metadata.get("architecture_id", record.architecture_id)
+    if held != record.architecture_id:
+        raise ValueError(
+            f"weights of trial {record.trial} are of architecture {held}, the record is of "
+            f"{record.architecture_id}: nothing exported"
+        )
+    # Beside it and renamed: the tensors may still be read from the file.
+    scratch = path.with_suffix(".new")
+    save_weights(scratch, weights, architecture_id=record.architecture_id)
+    scratch.replace(path)
+
+
+def _write_graphs(folder: Path, formats: Sequence[GraphFormat]) -> None:
+    if formats:
+        from depthweave.spaces import load
+
+        model = load(folder)
+        for item in formats:
+            write_graph(folder, model, format=item)

@@ -1,0 +1,31 @@
+"""`metrics.json`: what was measured, each value with its unit and its meaning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from depthweave.reports.records import Record, schema_of
+from depthweave.reports.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
+
+METRICS_FILE = "metrics.json"
+
+
+def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -> str:
+    """The columns of a record that are given, in its order, and those of the verdict where there is one."""
+    fields = {field.name: field for field in schema_of(Record)}
+    told = {}
+    for name in [name for name in fields if name in values]:
+        value, metadata = values[name], fields[name].metadata
+        told[name] = {
+            "value": value.isoformat() if isinstance(value, datetime) else value,
+            "unit": metadata[b"unit"].decode(),
+            "meaning": metadata[b"meaning"].decode(),
+        }
+    if verdict is not None:
+        for name, value in verdict_values(verdict).items():
+            column = VERDICT_COLUMNS[name]
+            told[name] = {"value": value, "unit": column.unit, "meaning": column.meaning}
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"

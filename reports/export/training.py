@@ -1,0 +1,107 @@
+"""How exported weights came about, kept as `training.yaml`: all that a training needs to be done again.
+
+The text itself is named and hashed, not carried; and no path is kept, so that an export from elsewhere makes nobody
+read a file of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depthweave.reports.records import Record
+
+TRAINING_FILE = "training.yaml"
+
+_PATHS = ("paths",)
+"""Options of a corpus that say where it lies on one machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One training, from its recipe to its last loss."""
+
+    architecture_id: str
+    origin: str
+    """Who trained it: a run's id and trial, or the command."""
+    recipe: dict[str, Any]
+    """As `depthweave.trainers.Recipe` takes it, the seed included."""
+    tokens: int
+    """Tokens trained on."""
+    loss: float
+    """Validation loss at the end, nat/token: every digit."""
+    corpus: str
+    """Name of the text."""
+    corpus_sha256: str
+    """Hash of its documents."""
+    corpus_options: dict[str, Any]
+    """How it is read, as `depthweave.trainers.CorpusSpec` takes it, less its paths; empty where that is not known."""
+    tokenizer: str
+    """`bytes`, or `bpe:` and the wanted size of the vocabulary."""
+    device: str
+    threads: int
+    """Of torch, on a CPU."""
+    hardware: str
+    software: str
+    parent: dict[str, Any] | None = None
+    """Of what this is a training anew, further or resized: `architecture_id`, `origin`, `loss`, `how`."""
+
+
+def training_of(record: Record, *, spec_yaml: str) -> Training:
+    """The training that a run's record tells of; `spec_yaml` is the run's own."""
+    return Training(
+        architecture_id=record.architecture_id,
+        origin=f"run {record.run_id}, trial {record.trial}",
+        recipe={**json.loads(record.recipe), "seed": record.seed},
+        tokens=record.tokens,
+        loss=float("nan") if record.last_loss is None else record.last_loss,
+        corpus=record.corpus,
+        corpus_sha256=record.corpus_sha256,
+        corpus_options=_options(spec_yaml),
+        tokenizer=record.tokenizer,
+        device=record.device,
+        threads=record.threads,
+        hardware=record.hardware,
+        software=record.software,
+    )
+
+
+def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a corpus is read, less where it lies and what is not set."""
+    return {name: value for name, value in options.items() if name not in _PATHS and value is not None}
+
+
+def write_training(folder: Path, training: Training) -> None:
+    """`training.yaml` is in the folder."""
+    text = yaml.safe_dump(dataclasses.asdict(training), sort_keys=False, default_flow_style=None, width=110)
+    (folder / TRAINING_FILE).write_text(text, encoding="utf-8")
+
+
+def read_training(folder: Path) -> Training | None:
+    """What a folder's `training.yaml` says; `None` where there is none. `ValueError` names what is wrong with it."""
+    from depthweave.spaces.files import read_yaml
+
+    path = folder / TRAINING_FILE
+    if not path.exists():
+        return None
+    values = read_yaml(path, hint="an exported folder holds it")
+    hints = typing.get_type_hints(Training)
+    for name, hint in hints.items():
+        kind = typing.get_origin(hint) or hint
+        allowed = (int, float) if kind is float else (dict, type(None)) if name == "parent" else kind
+        if not isinstance(values.get(name), allowed):
+            raise ValueError(f"{path}: {name} is {values.get(name)!r:.60}: restore the file, or remove it")
+    return Training(**{name: values[name] for name in hints})
+
+
+def _options(spec_yaml: str) -> dict[str, Any]:
+    values = yaml.safe_load(spec_yaml)
+    corpus = values.get("corpus") if isinstance(values, dict) else None
+    return without_paths(corpus) if isinstance(corpus, dict) else {}

@@ -1,0 +1,82 @@
+"""The recipe of `depthweave train`: what the export was trained with, less what the command line changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+from depthweave.reports.export import Training
+from depthweave.search.spec_file import validated
+from depthweave.spaces.architecture import Architecture
+from depthweave.trainers import Recipe
+
+DEFAULT_TOKENS = 1_000_000
+"""Of an architecture that no training is recorded of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line says of the recipe."""
+
+    num_tokens: int | None
+    """To train on; as many as were recorded where absent."""
+    overrides: Sequence[str]
+    """`KEY=VALUE` each."""
+    further: bool
+    """Whether the training goes on from the weights that are there."""
+
+
+def recorded_recipe(recorded: Training) -> Recipe:
+    """The recipe in a `training.yaml`; `ValueError` in one line where it is none."""
+    return validated(recorded.recipe, kind=Recipe, where="training.yaml: recipe")
+
+
+def recipe_for(architecture: Architecture, *, asked: Asked, recorded: Training | None, recorded_width: int) -> Recipe:
+    """The recipe, every setting of it.
+
+    At a larger width the learning rate is lower in inverse proportion, unless it is given: so Adam's steps on matrices
+    keep their effect (Yang et al., "Tensor Programs V", arXiv 2203.03466). A smaller width takes no higher one: the
+    rate of a search's recipe is already as high as all its architectures bear.
+    """
+    known = {item.name for item in dataclasses.fields(Recipe)}
+    earlier = None if recorded is None else recorded_recipe(recorded)
+    values: dict[str, Any] = {"context": architecture.context}
+    if earlier is not None:
+        values = dataclasses.asdict(earlier)
+    if asked.further:
+        # The next seed: the same one would draw the batches that the model has seen already, in their order.
+        values["seed"] = values.get("seed", 0) + 1
+    given = _given(asked.overrides, known=sorted(known))
+    if architecture.width > recorded_width and "learning_rate" not in given:
+        base = values.get("learning_rate", Recipe().learning_rate)
+        values["learning_rate"] = float(f"{base * recorded_width / architecture.width:.3g}")
+    values |= given
+    # Twice: the number of steps follows from the sizes, and bounds the number of evaluations.
+    sizes = {key: value for key, value in values.items() if key not in ("steps", "num_evaluations")}
+    first = validated(sizes, kind=Recipe, where="--set")
+    num_tokens = asked.num_tokens
+    if num_tokens is None:
+        num_tokens = DEFAULT_TOKENS if earlier is None else earlier.tokens
+    steps = given.get("steps", max(1, round(num_tokens / first.tokens_per_step)))
+    if "num_evaluations" not in given and isinstance(steps, int):
+        values["num_evaluations"] = max(1, min(values.get("num_evaluations", first.num_evaluations), steps))
+    return validated({**values, "steps": steps}, kind=Recipe, where="--set")
+
+
+def _given(overrides: Sequence[str], *, known: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if key not in known or not equals:
+            near = get_close_matches(key, known, n=1, cutoff=0.0)
+            raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {text}: the value cannot be read as YAML") from None
+    return values

@@ -82,11 +82,14 @@ def save_model(path: str | Path, model: Decoder) -> None:
 
 
 def save_weights(path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str) -> None:
-    """Write weights that are contiguous and on the CPU."""
+    """Write weights that are contiguous and on the CPU: the file is whole or not there, also over one being read."""
+    path = Path(path)
+    scratch = path.with_name(f".{path.name}.new")
     # Hugging Face reads no file that does not say its format.
-    save_file(dict(weights), str(path), metadata={"architecture_id": architecture_id, "format": "pt"})
+    save_file(dict(weights), str(scratch), metadata={"architecture_id": architecture_id, "format": "pt"})
     # It writes for the owner alone; weights are read as every other file.
-    Path(path).chmod(0o644)
+    scratch.chmod(0o644)
+    scratch.replace(path)
 
 
 def load(directory: str | Path) -> Decoder:

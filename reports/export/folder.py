@@ -172,10 +172,7 @@ def _mark_weights(path: Path, *, record: Record) -> None:
             f"weights of trial {record.trial} are of architecture {held}, the record is of "
             f"{record.architecture_id}: nothing exported"
         )
-    # Beside it and renamed: the tensors may still be read from the file.
-    scratch = path.with_suffix(".new")
-    save_weights(scratch, weights, architecture_id=record.architecture_id)
-    scratch.replace(path)
+    save_weights(path, weights, architecture_id=record.architecture_id)
 
 
 def _write_graphs(folder: Path, formats: Sequence[GraphFormat]) -> None:

@@ -50,6 +50,8 @@ class Training:
     """Of torch, on a CPU."""
     hardware: str
     software: str
+    from_weights: bool = False
+    """Whether it went on from weights that were there: then this file alone does not repeat it."""
     parent: dict[str, Any] | None = None
     """Of what this is a training anew, further or resized: `architecture_id`, `origin`, `loss`, `how`."""
 

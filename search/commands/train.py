@@ -140,7 +140,7 @@ def _plan(
     token_set = _tokens(spec, architecture=architecture, folder=file.parent, recorded=recorded)
     again = (
         recorded is not None
-        and not further
+        and not (further or recorded.from_weights)
         and recipe == recorded_recipe(recorded)
         and (architecture.id, token_set.corpus_sha256) == (recorded.architecture_id, recorded.corpus_sha256)
     )
@@ -193,18 +193,19 @@ def _tokens(spec: CorpusSpec, *, architecture: Architecture, folder: Path, recor
 
 
 def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
+    on_cpu = plan.again and plan.recorded is not None and plan.recorded.device == "cpu"
+    device = "cpu" if on_cpu else "auto"
     if (out / STATE_FILE).exists():
-        state = TrainingState.load(out / STATE_FILE, device="auto")
+        state = TrainingState.load(out / STATE_FILE, device=device)
         if (state.architecture, state.recipe) != (plan.architecture, plan.recipe):
             raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
         return state
-    if (out / TRAINING_FILE).exists():
+    if (out / TRAINING_FILE).exists() and (out / MODEL_FILE).exists():
         raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: the folder is not empty; name a new one")
     model = None if source is None else load(source).train()
-    on_cpu = plan.again and plan.recorded is not None and plan.recorded.device == "cpu"
-    return TrainingState.start(plan.architecture, recipe=plan.recipe, model=model, device="cpu" if on_cpu else "auto")
+    return TrainingState.start(plan.architecture, recipe=plan.recipe, model=model, device=device)
 
 
 def _is_done(out: Path, plan: _Plan) -> bool:
@@ -272,6 +273,7 @@ def _training(plan: _Plan, state: TrainingState, last: Evaluation) -> Training:
         threads=torch.get_num_threads(),
         hardware=hardware(state.device),
         software=software(),
+        from_weights=plan.how == "further from",
         parent=None
         if recorded is None
         else {

@@ -113,6 +113,14 @@ def test_training_killed_before_its_model_was_written_writes_it_after_all(
 def test_train_further_starts_from_the_weights_beside(training: list[object], run: Cli, tmp_path: Path) -> None:
     frozen = [*training, "--set", "learning_rate=1e-12", "--set", "weight_decay=0"]
     assert run(*frozen, "--further", "--out", tmp_path / "further").code == 0
+    recorded = read_training(tmp_path / "further")
+    assert recorded is not None
+    assert recorded.from_weights
+    assert "the same training again" not in (tmp_path / "further" / "README.md").read_text(encoding="utf-8")
+    corpus = training[training.index("--corpus") + 1]
+    code, printed, _ = run("train", tmp_path / "further", "--corpus", corpus, "--out", tmp_path / "anew")
+    assert code == 0
+    assert "the recorded training again" not in printed
     before = load_file(tmp_path / "exported" / MODEL_FILE)
     after = load_file(tmp_path / "further" / MODEL_FILE)
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)

@@ -33,6 +33,7 @@ _TEXT = "def f(x):\n\treturn 'Zoë — 日本'  # <|endofdocument|> , .\x00\n"
 _BPE = "dwa over byte pairs"
 _NAMES = (*FUSIONS, _BPE)
 
+pytestmark = pytest.mark.timeout(300)  # The one program that answers for all folders.
 needs_transformers = pytest.mark.skipif(
     find_spec("transformers") is None, reason="transformers is not installed: pip install depthweave[hub]"
 )
@@ -120,6 +121,12 @@ def test_transformers_tokenizes_as_we_do(folder: Path) -> None:
     assert load_file(folder / "answers.safetensors")["text"].tolist() == tokenizer.encode(_TEXT)
     assert told["decoded"] == _TEXT
     assert told["end"] == tokenizer.end_of_document
+
+
+@needs_transformers
+def test_card_code_for_transformers_runs_as_printed(folder: Path) -> None:
+    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    assert told["card"].startswith("def main(")
 
 
 @needs_transformers

@@ -6,7 +6,10 @@ without a cache and by beams, and the tokens of a text; after saving by transfor
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -53,7 +56,17 @@ def main() -> None:
             refused = ""
         except ValueError as error:
             refused = str(error)
-        told = {"decoded": tokenizer.decode(found), "end": tokenizer.eos_token_id, "refused": refused}
+        # The card's second block of Python is for those without us.
+        printed = io.StringIO()
+        code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, "README.md", "exec"), {})
+        told = {
+            "decoded": tokenizer.decode(found),
+            "end": tokenizer.eos_token_id,
+            "refused": refused,
+            "card": printed.getvalue(),
+        }
         (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
         save_file({name: tensor.contiguous() for name, tensor in answers.items()}, folder / "answers.safetensors")
     assert not [name for name in sys.modules if name.split(".")[0] == "depthweave"]

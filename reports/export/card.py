@@ -55,11 +55,12 @@ class CurvePoint(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """A member of the front that the model was chosen from."""
+    """A member of the run's front, or the model itself where it stands behind it."""
 
     name: str
     values: tuple[str, ...]
-    is_this: bool
+    mark: str
+    """What is said behind the name; empty but for the model itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Card:
     curve: Sequence[CurvePoint] = ()
     rivals: Sequence[Rival] = ()
     rival_columns: Sequence[str] = ()
+    rivals_note: str = ""
+    """What their table shows."""
     graphs: Sequence[str] = ()
     """Files of `--format`."""
 
@@ -97,6 +100,7 @@ def card_of_record(
     curve = store.evaluations([record.trial]).to_pylist()
     columns = tuple(dict.fromkeys(("perplexity", *store.info.objectives)))
     rivals = _rivals(store.records(), record, objectives=store.info.objectives, columns=columns)
+    several = "" if verdict is None or verdict.loss.num < 2 else " A perplexity is the mean over seeds."
     return model_card(
         Card(
             title=full_name(record),
@@ -109,6 +113,7 @@ def card_of_record(
             curve=[CurvePoint(row["tokens"], row["loss"]) for row in curve],
             rivals=rivals,
             rival_columns=[title_of(name) for name in columns],
+            rivals_note=f"The front of all complete architectures of the run.{several}",
             graphs=[GRAPH_FILES[item] for item in formats],
         )
     )
@@ -143,6 +148,9 @@ def pattern_text(fusion: str, dilation: int | None, period: int | None, *, depth
     return f"fusion `{fusion}`{rule}, {plural(depth, 'block')} of width {width}"
 
 
+RECIPE_LIMIT = "The recipe is a search's, made for comparing architectures and not for the best model."
+
+
 def general_limits(training: Training) -> list[str]:
     """What holds for the numbers of every training."""
     text = (
@@ -151,9 +159,8 @@ def general_limits(training: Training) -> list[str]:
         f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
         "tokenizer."
     )
-    recipe = "The recipe is a search's, made for comparing architectures and not for the best model."
     unsafe = "A small language model writes text that is wrong, and may be offensive: nobody has checked it."
-    return [text, recipe, unsafe]
+    return [text, unsafe]
 
 
 def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> list[str]:
@@ -169,7 +176,7 @@ def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> l
             "One seed. Differences between architectures at this size are often within the noise between seeds.",
             "Chosen among many trials by these very numbers, which flatters it: confirm with new seeds.",
         ]
-    return [first, *seeds, measured, *others]
+    return [first, *seeds, measured, RECIPE_LIMIT, *others]
 
 
 def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
@@ -179,7 +186,8 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
         if value is None:
             continue
         interval = ""
-        if name == "latency" and record.latency_low is not None and record.latency_high is not None:
+        # The reference's is 1 by definition.
+        if name == "latency" and None not in (record.latency_low, record.latency_high) and not record.reference:
             interval = f"{show(name, record.latency_low)} to {show(name, record.latency_high)}, of the measurement"
         rows.append(Metric(meaning, show(name, value), interval))
     if verdict is not None and verdict.loss.num > 1:
@@ -209,17 +217,22 @@ def _confirmed(verdict: Verdict) -> str:
 def _rivals(
     records: Sequence[Record], record: Record, *, objectives: Sequence[str], columns: Sequence[str]
 ) -> list[Rival]:
-    members = front(records, objectives=objectives)[:_MOST_ROWS]
+    members = [
+        item
+        for place, item in enumerate(front(records, objectives=objectives))
+        if place < _MOST_ROWS or item.architecture_id == record.architecture_id
+    ]
     if not members:
         return []
-    # Its own row also where it stands behind the front, or beyond the longest table.
+    mark = "this one"
     if all(item.architecture_id != record.architecture_id for item in members):
         members.append(record)
+        mark += ", behind the front"
     return [
         Rival(
             f"{short_name(item)}, {plural(item.depth, 'block')}",
             tuple(show(name, getattr(item, name)) for name in columns),
-            item.architecture_id == record.architecture_id,
+            mark if item.architecture_id == record.architecture_id else "",
         )
         for item in members
     ]

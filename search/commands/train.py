@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -19,10 +18,10 @@ from rich.console import Console
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
 from depthweave.reports.export.training import TRAINING_FILE, without_paths
+from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
 from depthweave.search.setting import software
-from depthweave.search.spec_file import validated
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
@@ -33,16 +32,12 @@ from depthweave.trainers import (
     TokenSet,
     TrainingState,
     hardware,
-    load_corpus,
-    tokenise,
-    tokenise_with,
     train,
 )
 
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
 """Evaluations of a training that has not ended."""
-TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +131,8 @@ def _plan(
     recorded = read_training(file.parent)
     asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
     recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
-    spec = _corpus_spec(corpus, recorded=recorded)
-    token_set = _tokens(spec, architecture=architecture, folder=file.parent, recorded=recorded)
+    spec = corpus_spec(corpus, recorded=recorded)
+    token_set = tokens_for(spec, architecture=architecture, folder=file.parent, recorded=recorded)
     again = (
         recorded is not None
         and not (further or recorded.from_weights)
@@ -155,41 +150,6 @@ def _plan(
         how="again as" if again else how,
         again=again,
     )
-
-
-def _corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
-    """The text to train on, read as it was for the export."""
-    options = {} if recorded is None else recorded.corpus_options
-    kind = options.get("kind", "stdlib")
-    if given is None and kind != "stdlib":
-        named = f"hub:{options.get('dataset')}" if kind == "hub" else "PATH"
-        raise ValueError(
-            f"the export was trained on the corpus {recorded.corpus if recorded else kind}, which it does not carry: "
-            f"say where it is with --corpus {named}"
-        )
-    values: dict[str, Any] = {"kind": "stdlib"}
-    if given is not None and given.startswith("hub:"):
-        values = {"kind": "hub", "dataset": given.removeprefix("hub:")}
-    elif given not in (None, "stdlib"):
-        values = {"kind": "files", "paths": tuple(item.strip() for item in str(given).split(","))}
-    # Only how text of the same kind is read: what it is comes from the command line.
-    names = ("validation_frac", "separator", "config", "split", "column")
-    read_as = {name: options[name] for name in names if name in options and values["kind"] == kind}
-    return validated({**read_as, **values}, kind=CorpusSpec, where="--corpus")
-
-
-def _tokens(spec: CorpusSpec, *, architecture: Architecture, folder: Path, recorded: Training | None) -> TokenSet:
-    text, file = load_corpus(spec), folder / TOKENIZER_FILE
-    is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
-    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
-    if recorded is not None and not is_bytes:
-        found = dataclasses.replace(found, tokenizer=recorded.tokenizer)
-    if found.vocabulary != architecture.vocabulary:
-        raise ValueError(
-            f"the architecture has {architecture.vocabulary} tokens, {'bytes have' if is_bytes else file} "
-            f"{found.vocabulary}: put the tokenizer.json of its export beside architecture.yaml"
-        )
-    return found
 
 
 def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from depthweave.reports.export import Card, Contents, Training, metrics_json, model_card, write_contents
-from depthweave.reports.export.card import CurvePoint, Metric, general_limits, pattern_text
+from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
 from depthweave.reports.words import plural, show
 from depthweave.spaces import Pattern, costs_of, save_model
 from depthweave.spaces.files import MODEL_FILE
@@ -73,6 +73,8 @@ def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, tra
     ]
     first, *others = general_limits(training)
     limits = [first, "One seed, and neither latency nor memory was measured: `depthweave measure` does.", *others]
+    if training.parent is not None:
+        limits.append(RECIPE_LIMIT)
     return model_card(
         Card(
             title=f"{fusion}{rule}, {plural(depth, 'block')}",

@@ -89,6 +89,9 @@ def test_export_card_has_the_numbers_of_curve_and_front(full_store: RunStore, tm
     members = front(records, objectives=full_store.info.objectives)
     assert len(re.findall(r"×[^|]* \| [\d.]+ [MG]iB \|$", card, re.MULTILINE)) == len(members)
     assert card.count("(this one)") == 1
+    behind = next(item for item in records if item.state == "complete" and item not in members)
+    told = card_of_record(full_store, behind, training=training, folder=tmp_path, verdict=None, formats=())
+    assert told.count("(this one, behind the front)") == 1
     assert "model.pt2" in card
 
 

@@ -182,8 +182,8 @@ def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
 def _matern(squared: NDArray[Precision]) -> NDArray[Precision]:
     """Matern 5/2 of a squared distance."""
     # In place, for it is half of a prediction's time.
-    root = np.sqrt(5.0 * squared)
-    value = root * root
+    root: NDArray[Precision] = np.sqrt(5.0 * squared)
+    value: NDArray[Precision] = root * root
     value *= 1.0 / 3.0
     value += root
     value += 1.0
@@ -203,8 +203,11 @@ def _squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]
     ones_A1, ones_B1 = np.ones_like(left_AF[:, :1]), np.ones_like(right_BF[:, :1])
     squares_A1 = np.square(left_AF).sum(axis=1, keepdims=True)
     squares_B1 = np.square(right_BF).sum(axis=1, keepdims=True)
-    distances_AB = np.hstack([-2.0 * left_AF, squares_A1, ones_A1]) @ np.hstack([right_BF, ones_B1, squares_B1]).T
-    return np.maximum(distances_AB, 0.0, out=distances_AB)
+    distances_AB: NDArray[Precision] = (
+        np.hstack([-2.0 * left_AF, squares_A1, ones_A1]) @ np.hstack([right_BF, ones_B1, squares_B1]).T
+    )
+    np.maximum(distances_AB, 0.0, out=distances_AB)
+    return distances_AB
 
 
 def _evenly(length: int, most: int) -> NDArray[np.intp]:

@@ -39,6 +39,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|<|>)\s*(\S+)\s*")
 _MANY_IDS = 5
+_MAX_WISH = 1000
+"""Characters of a wish; more is no wish of a human being, and would only be slow to refuse."""
 
 
 class Condition(NamedTuple):
@@ -79,6 +81,7 @@ def numeric_columns() -> tuple[str, ...]:
 
 def parse_where(text: str) -> tuple[Condition, ...]:
     """The conditions of "latency<=0.9, depth==12" or "latency<=0.9 and depth==12", all of which must hold."""
+    _check_length(text, named="--where")
     return tuple(_condition(part) for part in re.split(r",|\band\b", text) if part.strip()) or _refuse(text)
 
 
@@ -99,6 +102,7 @@ def select(
     Raises `ValueError`, one line, where nothing is meant or nothing meets it.
     """
     conditions = parse_where(where) if isinstance(where, str) else tuple(where or ())
+    _check_length(how, named="--select")
     if how.startswith("id:"):
         finished = _with_id(records, how.removeprefix("id:"))
     elif how in RULES:
@@ -190,6 +194,11 @@ def _condition(text: str) -> Condition:
     if bound != bound:
         _refuse(text)
     return Condition(column, sign, bound)
+
+
+def _check_length(text: str, *, named: str) -> None:
+    if len(text) > _MAX_WISH:
+        raise ValueError(f"{named} has {len(text):,} characters: write at most {_MAX_WISH:,}")
 
 
 def _refuse(text: str) -> typing.NoReturn:

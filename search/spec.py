@@ -29,12 +29,16 @@ from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
 SHOWN_CHARACTERS = 60
 """Of a value in an error's line."""
+MAX_WHOLE = 2**53
+"""Above it a number read as a float is another one."""
 
 
 def _whole(value: Any) -> Any:
     # To pydantic `true` is 1: a slip of the pen would become a depth.
     if isinstance(value, bool):
         raise ValueError(f"{value} is not a whole number: give one, without quotes")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:
+        raise ValueError(f"{value} is larger than any that is meant: at most 2^53")
     return value
 
 
@@ -145,7 +149,7 @@ class Resources(_Part):
     device: str = "auto"
     cpus_per_trial: _Whole = Field(default=1, ge=1)
     """Also the torch threads of a trial."""
-    gpus_per_trial: float = Field(default=0.0, ge=0.0)
+    gpus_per_trial: float = Field(default=0.0, ge=0.0, le=1024.0)
     """Share or number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
     max_concurrent: _Whole | None = Field(default=None, ge=1)
     """Trials at once; as many as fit where absent."""
@@ -181,8 +185,11 @@ class Spec(_Part):
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w .+-]*", name):
-            raise ValueError(f"{name!r} cannot name a folder: begin with a letter or digit, then also space . _ + -")
+        if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
+            raise ValueError(
+                f"{name!r:.{SHOWN_CHARACTERS}} cannot name a folder: begin with a letter or digit, then also "
+                "space . _ + -, at most 100 characters"
+            )
         return name
 
     @field_validator("objectives")

@@ -11,27 +11,30 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec import SHOWN_CHARACTERS, Spec
+from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
 
 _Kind = TypeVar("_Kind")
+_MAX_MESSAGE = 2000
 
 
 class SpecError(ValueError):
     """A spec that cannot be used; the message is one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ...")
 
 
 def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
     """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -42,8 +45,8 @@ def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
 def parse_spec(text: str, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
     """The spec in YAML text; `SpecError` in one line otherwise."""
     try:
-        values = yaml.load(text, Loader=_OnceLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        values = read_yaml(text)
+    except ValueError as error:
         raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
     return make_spec({} if values is None else values, overrides=overrides, where=where)
 
@@ -77,9 +80,9 @@ def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise SpecError(f"--set {text}: write KEY=VALUE, for example --set recipe.steps=100")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SpecError(f"--set {text}: the value cannot be read as YAML") from None
+        parsed = read_yaml(value)
+    except ValueError as error:
+        raise SpecError(f"--set {text:.{SHOWN_CHARACTERS}}: the value cannot be read as YAML: {error}") from None
     path = key.strip().split(".")
     root = dict(values)
     node = root
@@ -91,19 +94,6 @@ def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
         node = node[part]
     node[path[-1]] = parsed
     return root
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a key given twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...], where: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.space import Pattern
+from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 
 ARCHITECTURE_FILE = "architecture.yaml"
 MODEL_FILE = "model.safetensors"
@@ -32,7 +33,7 @@ def write_architecture(
 
 def read_architecture(path: str | Path) -> Architecture:
     """The architecture in a file; `ValueError` names the file and the fault."""
-    values = read_yaml(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
+    values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
     if not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")
     try:
@@ -43,7 +44,7 @@ def read_architecture(path: str | Path) -> Architecture:
 
 def read_pattern(path: str | Path) -> Pattern | None:
     """The rule that made the wiring in a file; `None` where it names none. `ValueError` where it names no rule."""
-    values = read_yaml(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
+    values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
     found = [values.get(name) for name in Pattern._fields] if isinstance(values, dict) else [None]
     if all(item is None for item in found):
         return None
@@ -52,27 +53,18 @@ def read_pattern(path: str | Path) -> Pattern | None:
     return Pattern(*found)
 
 
-def read_yaml(path: str | Path, *, hint: str) -> dict[Any, Any]:
-    """The mapping in a YAML file of plain values. `ValueError` in one line, ending with `hint` where there is no file.
-
-    Anchors are refused: a few lines of them unfold to more than any memory holds.
-    """
+def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
+    """The mapping in a YAML file of plain values. `ValueError` in one line, ending with `hint` where there is no file."""
     path = Path(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+        with path.open(encoding="utf-8") as file:
+            values = read_yaml(file.read(MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; {hint}") from None
-    # ValueError: text that is not UTF-8, or a date or number out of range; RecursionError: brackets too deep.
-    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+    # ValueError: no YAML, or text that is not UTF-8.
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
     return values if isinstance(values, dict) else {}
-
-
-class _PlainLoader(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it refers to another part of itself; write that out")
-        return super().compose_node(parent, index)
 
 
 def save_model(path: str | Path, model: Decoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -13,6 +14,10 @@ from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 Period = int | Literal["depth"]
+
+MAX_DEPTH = 256
+"""A slip of the pen in an axis would otherwise be hours of enumeration; so would too many combinations."""
+MAX_COMBINATIONS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,12 @@ class Axes:
             for value in getattr(self, name):
                 if value != "depth" and value < 1:
                     raise ValueError(f"space.{name} has {value}: it must be a whole number of at least 1")
+        if max(self.depths) > MAX_DEPTH:
+            raise ValueError(f"space.depths has {max(self.depths)}: at most {MAX_DEPTH} blocks are searched")
+        sizes = {name: len(getattr(self, name)) for name in ("fusions", "dilations", "periods", "depths", "budgets")}
+        if math.prod(sizes.values()) > MAX_COMBINATIONS:
+            lengths = " x ".join(f"{size} {name}" for name, size in sizes.items())
+            raise ValueError(f"space has {lengths}: at most {MAX_COMBINATIONS:,} combinations; shorten an axis")
 
 
 class Pattern(NamedTuple):

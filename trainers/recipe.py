@@ -8,6 +8,9 @@ from typing import Literal, get_args
 
 Precision = Literal["float32", "bfloat16"]
 
+_MAX_WHOLE = 10**12
+"""More of anything is a slip of the pen."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -51,6 +54,8 @@ class Recipe:
         for name in ("steps", "batch", "context", "num_evaluations", "evaluation_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}; it must be at least 1")
+            if getattr(self, name) > _MAX_WHOLE:
+                raise ValueError(f"recipe.{name} is {getattr(self, name)}; it must be at most {_MAX_WHOLE:,}")
         if self.seed < 0:
             raise ValueError(f"recipe.seed is {self.seed}; it must be 0 or more")
         if self.num_evaluations > self.steps:

@@ -20,6 +20,9 @@ END_OF_DOCUMENT = "<|endofdocument|>"
 _BYTES_END = 255
 _MIN_BPE_VOCABULARY = 257
 """The 256 bytes and the end of a document."""
+_MAX_BPE_VOCABULARY = 2**24
+_MAX_DIGITS = 9
+_MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +39,11 @@ class TokenizerSpec:
             raise ValueError(f"tokenizer is {self.kind!r}; it can be bytes or bpe:SIZE, such as bpe:4096")
         if self.kind == "bytes" and self.vocabulary != 256:
             raise ValueError(f"tokenizer bytes has 256 tokens, not {self.vocabulary}; leave the size out")
-        if self.kind == "bpe" and self.vocabulary < _MIN_BPE_VOCABULARY:
-            raise ValueError(f"tokenizer bpe:{self.vocabulary}: it needs at least {_MIN_BPE_VOCABULARY} tokens")
+        if self.kind == "bpe" and not _MIN_BPE_VOCABULARY <= self.vocabulary <= _MAX_BPE_VOCABULARY:
+            raise ValueError(
+                f"tokenizer bpe:{self.vocabulary}: it needs at least {_MIN_BPE_VOCABULARY} tokens and at most "
+                f"{_MAX_BPE_VOCABULARY}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> TokenizerSpec:
@@ -45,9 +51,9 @@ class TokenizerSpec:
         kind, _, size = text.partition(":")
         if kind == "bytes" and not size:
             return cls()
-        if kind == "bpe" and size.isascii() and size.isdigit():
+        if kind == "bpe" and size.isascii() and size.isdigit() and len(size) <= _MAX_DIGITS:
             return cls(kind="bpe", vocabulary=int(size))
-        raise ValueError(f"tokenizer is {text!r}; it can be bytes or bpe:SIZE, such as bpe:4096")
+        raise ValueError(f"tokenizer is {text[:_MAX_SHOWN]!r}; it can be bytes or bpe:SIZE, such as bpe:4096")
 
     @property
     def name(self) -> str:

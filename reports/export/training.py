@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from depthweave.reports.records import Record
+from depthweave.spaces.yaml_text import read_yaml
 
 TRAINING_FILE = "training.yaml"
 
@@ -88,12 +89,12 @@ def write_training(folder: Path, training: Training) -> None:
 
 def read_training(folder: Path) -> Training | None:
     """What a folder's `training.yaml` says; `None` where there is none. `ValueError` names what is wrong with it."""
-    from depthweave.spaces.files import read_yaml
+    from depthweave.spaces.files import read_yaml_file
 
     path = folder / TRAINING_FILE
     if not path.exists():
         return None
-    values = read_yaml(path, hint="an exported folder holds it")
+    values = read_yaml_file(path, hint="an exported folder holds it")
     hints = typing.get_type_hints(Training)
     for name, hint in hints.items():
         kind = typing.get_origin(hint) or hint
@@ -104,6 +105,6 @@ def read_training(folder: Path) -> Training | None:
 
 
 def _options(spec_yaml: str) -> dict[str, Any]:
-    values = yaml.safe_load(spec_yaml)
+    values = read_yaml(spec_yaml)
     corpus = values.get("corpus") if isinstance(values, dict) else None
     return without_paths(corpus) if isinstance(corpus, dict) else {}

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-import yaml
-
 from depthweave.reports.export import Training
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.yaml_text import read_yaml
 from depthweave.trainers import Recipe
 
 DEFAULT_TOKENS = 1_000_000
@@ -76,7 +75,7 @@ def _given(overrides: Sequence[str], *, known: Sequence[str]) -> dict[str, Any]:
             near = get_close_matches(key, known, n=1, cutoff=0.0)
             raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
         try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"--set {text}: the value cannot be read as YAML") from None
+            values[key] = read_yaml(value)
+        except ValueError as error:
+            raise ValueError(f"--set {text}: the value cannot be read as YAML: {error}") from None
     return values

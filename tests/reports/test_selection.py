@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from depthweave.reports.records import Record
 from depthweave.reports.selection import Condition, numeric_columns, parse_where, select
@@ -164,6 +166,40 @@ def test_parse_where_conditions() -> None:
 def test_parse_where_refuses(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_where(text)
+
+
+_conditions = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["latency", "depth", "perplexity", "dilation", "fusion", "x", " trial"]),
+    st.sampled_from(["<", "<=", "==", ">=", ">", "=", "!="]),
+    st.sampled_from(["1", "1e400", "-1e400", "inf", "nan", "1_0", "9" * 400])
+    | st.floats().map(str)
+    | st.text(max_size=5),
+)
+_wheres = st.text(max_size=30) | st.builds(
+    str.join, st.sampled_from([",", " and ", ""]), st.lists(_conditions, max_size=3)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    where=_wheres, how=st.sampled_from(["best", "knee", "fastest", "smallest", "id:0000", "id:"]) | st.text(max_size=9)
+)
+def test_any_wish_is_a_record_or_one_line(where: str, how: str) -> None:
+    told = ""
+    try:
+        assert select(_records(), how=how, objectives=PAIR, where=where)
+    except ValueError as error:
+        told = str(error)
+    assert len(told.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("where", ["latency<1," * 100_000, "x" * 10**6 + "<1", "latency" + " " * 10**6 + "x"])
+def test_endless_wish_is_refused_at_once(where: str) -> None:
+    with pytest.raises(ValueError, match="characters: write at most"):
+        select(_records(), objectives=PAIR, where=where)
+    with pytest.raises(ValueError, match="characters: write at most"):
+        select(_records(), how=where, objectives=PAIR)
 
 
 def test_numeric_columns_are_numbers_only() -> None:

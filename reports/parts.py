@@ -10,26 +10,37 @@ leaves a duplicate, which the rule resolves, and never a gap or a superseded rev
 
 from __future__ import annotations
 
-import io
+import posixpath
 import re
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from filelock import FileLock
 from pyarrow import fs
 
 from depthweave.reports.atomic import read_whole, write_whole
-from depthweave.reports.records import SCHEMA_VERSION, Row, schema_of, to_table
+from depthweave.reports.part import (
+    LaterSchemaError,
+    UnusableError,
+    as_strict_as_possible,
+    nullable,
+    part_bytes,
+    read_part,
+)
+from depthweave.reports.records import Row, schema_of, to_table
 
 _TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
 _BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
 _READERS = 8
-_RETRIES = 5
+_RETRIES = 20
+_RETRY_S = 0.05
 
 
 class _Listing(NamedTuple):
@@ -65,6 +76,10 @@ class PartFolder(Generic[Row]):
         """A revision that supersedes everything known of the trial."""
         return max(self._list().revisions.get(trial, [0])) + 1
 
+    def num_batches(self) -> int:
+        """Batches, readable or not."""
+        return len(self._list().batches)
+
     def num_loose(self) -> int:
         """Parts that are not yet in a batch."""
         return sum(len(revisions) for revisions in self._list().revisions.values())
@@ -88,10 +103,41 @@ class PartFolder(Generic[Row]):
             # A part that went into a batch after it was listed is gone: look again.
             with suppress(FileNotFoundError):
                 return self._read(wanted)
+            time.sleep(_RETRY_S)
         return self._read(wanted)
 
     def compact(self) -> int:
         """Every readable loose part is in a batch; returns how many parts were replaced."""
+        with self._alone():
+            return self._compact()
+
+    def merge(self) -> None:
+        """Everything readable is one part, each trial once; what cannot be read is left where it is."""
+        with self._alone():
+            self._compact()
+            readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
+            if len(readable) < 2:
+                return
+            # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
+            self._write_table(_batch_name(max(readable) + 1), self._read(None))
+            for number in readable:
+                self._filesystem.delete_file(f"{self._folder}/{_batch_name(number)}")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process of this machine gathers parts: two would give their batches one name.
+
+        A search gathers its own; elsewhere than on a disk it is the only one that may write.
+        """
+        if not isinstance(self._filesystem, fs.LocalFileSystem):
+            yield
+            return
+        folder, name = posixpath.split(self._folder)
+        self._filesystem.create_dir(folder, recursive=True)
+        with FileLock(f"{folder}/.{name}.lock"):
+            yield
+
+    def _compact(self) -> int:
         listing = self._list()
         chosen = self._read_loose(listing, None)
         if not chosen:
@@ -109,17 +155,6 @@ class PartFolder(Generic[Row]):
             self._filesystem.delete_file(f"{self._folder}/{_trial_name(trial, revision)}")
         return len(replaced)
 
-    def merge(self) -> None:
-        """Everything readable is one part, each trial once; what cannot be read is left where it is."""
-        self.compact()
-        readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
-        if len(readable) < 2:
-            return
-        # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
-        self._write_table(_batch_name(max(readable) + 1), self._read(None))
-        for number in readable:
-            self._filesystem.delete_file(f"{self._folder}/{_batch_name(number)}")
-
     def _read(self, trials: set[int] | None) -> pa.Table:
         listing = self._list()
         chosen = self._read_loose(listing, trials)
@@ -135,14 +170,12 @@ class PartFolder(Generic[Row]):
                 table = table.filter(pc.is_in(table["trial"], pa.array(sorted(wanted), pa.int64())))
             tables.append(table)
             seen |= wanted
-        merged = pa.concat_tables([_nullable(schema_of(self._row_class)).empty_table(), *tables])
-        # Rows of one trial keep their order: the sort is by trial and then by place.
-        place = pa.array(range(merged.num_rows), pa.int64())
-        order = pc.sort_indices(
-            pa.table({"trial": merged["trial"], "place": place}),
-            sort_keys=[("trial", "ascending"), ("place", "ascending")],
-        )
-        return _as_strict_as_possible(merged.take(order), schema_of(self._row_class))
+        merged = pa.concat_tables([nullable(schema_of(self._row_class)).empty_table(), *tables])
+        numbers = merged["trial"].to_numpy()
+        if (numbers[1:] < numbers[:-1]).any():
+            # Rows of one trial keep their order.
+            merged = merged.take(np.argsort(numbers, kind="stable"))
+        return as_strict_as_possible(merged, schema_of(self._row_class))
 
     def _read_loose(self, listing: _Listing, trials: set[int] | None) -> dict[int, tuple[int, pa.Table]]:
         wanted = [trial for trial in listing.revisions if trials is None or trial in trials]
@@ -189,40 +222,21 @@ class PartFolder(Generic[Row]):
     def _read_part(self, name: str, *, trial: int | None = None) -> pa.Table | None:
         """The part in this version's columns, or `None` with the problem remembered."""
         try:
-            table = self._checked(name, trial=trial)
+            data = read_whole(self._filesystem, f"{self._folder}/{name}")
+            table = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
         except FileNotFoundError:
             raise
-        except (pa.ArrowException, OSError, _UnusableError) as error:
+        except LaterSchemaError as error:
+            raise ValueError(f"{self._folder}/{name}: {error}") from None
+        # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
+        except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableError) as error:
             self._problems[name] = f"{_first_line(error)}; left out"
             return None
         self._problems.pop(name, None)
         return table
 
-    def _checked(self, name: str, *, trial: int | None) -> pa.Table:
-        path = f"{self._folder}/{name}"
-        # Read as bytes first: a missing file then raises FileNotFoundError on every filesystem.
-        file = pq.ParquetFile(io.BytesIO(read_whole(self._filesystem, path)))
-        version = _version(file.schema_arrow.metadata or {}, row_class=self._row_class)
-        if version > SCHEMA_VERSION:
-            raise ValueError(
-                f"{path}: schema version {version}, this Depthweave reads up to {SCHEMA_VERSION}: upgrade it"
-            )
-        table = _in_columns(file.read(use_threads=False), schema_of(self._row_class), version=version)
-        runs = pc.unique(table["run_id"]).to_pylist()
-        if runs and runs != [self._run_id]:
-            raise _UnusableError(f"belongs to run {runs[0]!r}, not to {self._run_id!r}")
-        if trial is not None and table.num_rows and pc.unique(table["trial"]).to_pylist() != [trial]:
-            raise _UnusableError(f"holds another trial than {trial}")
-        return table
-
     def _write_table(self, name: str, table: pa.Table) -> None:
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression="zstd")
-        write_whole(self._filesystem, f"{self._folder}/{name}", sink.getvalue())
-
-
-class _UnusableError(Exception):
-    """A file that reads as Parquet and is yet no part of this table."""
+        write_whole(self._filesystem, f"{self._folder}/{name}", part_bytes(table))
 
 
 def _trial_name(trial: int, revision: int) -> str:
@@ -231,39 +245,6 @@ def _trial_name(trial: int, revision: int) -> str:
 
 def _batch_name(number: int) -> str:
     return f"batch-{number:05d}.parquet"
-
-
-def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
-    found = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
-    if found != row_class.__name__:
-        what = f"a table of {found}" if found else "Parquet that Depthweave did not write"
-        raise _UnusableError(f"{what}, expected {row_class.__name__}")
-    text = metadata.get(b"depthweave.schema_version", b"").decode(errors="replace")
-    if not text.isdigit():
-        raise _UnusableError(f"schema version {text!r} is not a number")
-    return int(text)
-
-
-def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table:
-    """The table in exactly the columns of `schema`; those that an older version lacks are null."""
-    absent = [item.name for item in schema if item.name not in table.column_names]
-    if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
-        raise _UnusableError(f"column {absent[0]!r} is missing")
-    columns = [
-        pa.nulls(table.num_rows, item.type) if item.name in absent else table[item.name].cast(item.type)
-        for item in schema
-    ]
-    return pa.table(columns, schema=_nullable(schema))
-
-
-def _nullable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([item.with_nullable(True) for item in schema], metadata=schema.metadata)
-
-
-def _as_strict_as_possible(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Required columns are declared so again, but for those that an older version lacks."""
-    fields: Sequence[pa.Field] = [item.with_nullable(True) if table[item.name].null_count else item for item in schema]
-    return table.cast(pa.schema(fields, metadata=schema.metadata))
 
 
 def _first_line(error: Exception) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from depthweave.reports.objectives import objective
+
 FORMAT = 1
 """Layout of a run folder; raised by one when an older reader could no longer follow it."""
 
@@ -40,12 +42,22 @@ class RunInfo:
     """Versions of depthweave, torch, ray, optuna and Python."""
 
     def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value, is_number = getattr(self, item.name), item.name in ("combinations", "distinct")
+            told = value if isinstance(value, tuple) else [value]
+            kind = int if is_number else datetime if item.name == "created_at" else str
+            if isinstance(value, tuple) != (item.name in ("objectives", "infeasible")) or not all(
+                type(part) is kind for part in told
+            ):
+                raise ValueError(f"RunInfo.{item.name} is {value!r:.60}: it must be {kind.__name__}")
         if not self.run_id:
             raise ValueError("RunInfo.run_id is empty: give the run an identifier")
         if self.created_at.tzinfo is None:
             raise ValueError(f"RunInfo.created_at {self.created_at} has no time zone: give it in UTC")
         if len(set(self.objectives)) != len(self.objectives) or not self.objectives:
             raise ValueError(f"RunInfo.objectives {self.objectives}: at least one, and none of them twice")
+        for name in self.objectives:
+            objective(name)
 
 
 def to_json(info: RunInfo) -> str:

@@ -39,6 +39,9 @@ from depthweave.reports.verdicts import VERDICT_COLUMNS, verdict_values, verdict
 _LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
 
+_MANY_BATCHES = 32
+"""More of them become one: each costs a reader a file to open."""
+
 _COPY_BYTES = 8 * 2**20
 
 
@@ -185,6 +188,8 @@ class RunStore:
         # The records last, as in `append`.
         for folder in (self._evaluations, self._weights, self._records):
             folder.compact()
+            if folder.num_batches() > _MANY_BATCHES:
+                folder.merge()
         self._num_loose = 0
 
     def merge(self) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -293,34 +291,6 @@ def test_append_gathers_parts_by_itself(store: RunStore, monkeypatch: pytest.Mon
     assert [row.trial for row in store.records()] == list(range(9))
 
 
-def test_reading_beside_a_writer_that_compacts_sees_whole_trials(store: RunStore, append: Append) -> None:
-    script = (
-        "import sys; from depthweave.reports.store import RunStore; from tests.reports.synthetic import *\n"
-        "store = RunStore.open(sys.argv[1])\n"
-        "for n in range(60):\n"
-        "    t = make_trial(make_record(n)); store.append(t.record, evaluations=t.evaluations, weights=[])\n"
-        "    if n % 10 == 9: store.compact()\n"
-    )
-    writer = subprocess.Popen([sys.executable, "-c", script, store.where], cwd=Path(__file__).parents[2])
-    seen = 0
-    try:
-        while writer.poll() is None:
-            trials = [row.trial for row in store.records()]
-            assert trials == list(range(len(trials)))
-            assert len(trials) >= seen
-            seen = len(trials)
-            assert store.problems == []
-            curves = store.evaluations()["trial"].to_pylist()
-            assert all(curves.count(trial) == 8 for trial in set(curves))
-            assert set(trials) <= set(curves)
-            time.sleep(0.01)
-    finally:
-        writer.kill()
-        writer.wait()
-    assert writer.returncode == 0
-    assert len(store.records()) == 60
-
-
 def test_write_front_joint_and_pairs(full_store: RunStore) -> None:
     table = pq.read_table(Path(full_store.where) / "front.parquet")
     assert table.schema.equals(front_schema())
@@ -367,15 +337,17 @@ def test_front_parquet_and_records_read_without_depthweave(full_store: RunStore)
 
 
 @pytest.mark.slow
-def test_twenty_thousand_records_read_in_seconds(store: RunStore) -> None:
-    row, size, batches = make_record(0), 512, 38
+def test_hundred_thousand_records_read_in_seconds(store: RunStore) -> None:
+    row, size, batches = make_record(0), 3124, 32
     folder = PartFolder(fs.LocalFileSystem(), f"{store.where}/records", row_class=Record, run_id=store.info.run_id)
     for batch in range(batches):
-        # As `append` leaves them, without the minutes that 20,000 synced files take.
+        # As `append` leaves them, without the minutes that as many synced files take.
         rows = [dataclasses.replace(row, trial=batch * size + number) for number in range(size)]
         folder._write_table(f"batch-{batch + 1:05d}.parquet", to_table(rows, row_class=Record))
-    for number in range(batches * size, 20_000):
+    for number in range(batches * size, 100_000):
         folder.write([dataclasses.replace(row, trial=number)], trial=number)
-    begin = time.perf_counter()
-    assert [it.trial for it in store.records()] == list(range(20_000))
-    assert time.perf_counter() - begin < 15
+    begin = time.process_time()
+    records = store.records()
+    # Three seconds on a quiet core; processor time, for others may work beside.
+    assert time.process_time() - begin < 6
+    assert [it.trial for it in records] == list(range(100_000))

@@ -1,0 +1,105 @@
+"""One Parquet part of a run: a table as bytes, and bytes as a checked table, whoever wrote them.
+
+Pages carry checksums: a bit that rots on a disk makes a part that cannot be read, never another number.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from depthweave.reports.records import SCHEMA_VERSION, STATES, Row, schema_of
+
+_NAMING = ("run_id", "trial", "architecture_id", "seed", "state")
+"""Columns of every version, without which a row says nothing."""
+
+
+class LaterSchemaError(ValueError):
+    """A part that a later Depthweave wrote: to leave it out would be to lose what can be read."""
+
+
+class UnusableError(Exception):
+    """A file that reads as Parquet and is yet no part of this table."""
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """The table as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> pa.Table:
+    """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
+
+    Raises `UnusableError`, an error of Arrow's, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
+    such part, and `LaterSchemaError` where this code is too old for it.
+    """
+    schema = schema_of(row_class)
+    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    version = _version(file.schema_arrow.metadata or {}, row_class=row_class)
+    if version > SCHEMA_VERSION:
+        raise LaterSchemaError(f"schema version {version}, this Depthweave reads up to {SCHEMA_VERSION}: upgrade it")
+    table = _in_columns(file.read(use_threads=False), schema, version=version)
+    # Text that is no UTF-8, say.
+    table.validate(full=True)
+    whole = trial is not None and version == SCHEMA_VERSION
+    _check_values(table, [item.name for item in schema if whole and not item.nullable])
+    runs = pc.unique(table["run_id"]).to_pylist()
+    if runs and runs != [run_id]:
+        raise UnusableError(f"belongs to run {runs[0]!r}, not to {run_id!r}")
+    if trial is not None and table.num_rows and pc.unique(table["trial"]).to_pylist() != [trial]:
+        raise UnusableError(f"holds another trial than {trial}")
+    return table
+
+
+def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
+    found = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
+    if found != row_class.__name__:
+        what = f"a table of {found}" if found else "Parquet that Depthweave did not write"
+        raise UnusableError(f"{what}, expected {row_class.__name__}")
+    text = metadata.get(b"depthweave.schema_version", b"").decode(errors="replace")
+    if not text.isdigit():
+        raise UnusableError(f"schema version {text!r} is not a number")
+    return int(text)
+
+
+def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table:
+    """The table in exactly the columns of `schema`; those that an older version lacks are null."""
+    absent = [item.name for item in schema if item.name not in table.column_names]
+    if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
+        raise UnusableError(f"column {absent[0]!r} is missing")
+    columns = [
+        pa.nulls(table.num_rows, item.type) if item.name in absent else table[item.name].cast(item.type)
+        for item in schema
+    ]
+    return pa.table(columns, schema=nullable(schema))
+
+
+def _check_values(table: pa.Table, required: Sequence[str]) -> None:
+    """Raises where a required value is missing or a state is not known.
+
+    A batch holds nulls where trials of an older version lack a column: there only what names a row is required.
+    """
+    for name in {*required, *_NAMING} & set(table.column_names):
+        if table[name].null_count:
+            raise UnusableError(f"column {name!r} is empty in {table[name].null_count} rows")
+    if "state" in table.column_names and (unknown := set(pc.unique(table["state"]).to_pylist()) - set(STATES)):
+        raise UnusableError(f"state {min(map(str, unknown))!r:.40} is not one of {', '.join(STATES)}")
+    if table.num_rows and pc.min(table["trial"]).as_py() < 0:
+        raise UnusableError("a trial has a number below 0")
+
+
+def nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([item.with_nullable(True) for item in schema], metadata=schema.metadata)
+
+
+def as_strict_as_possible(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Required columns are declared so again, but for those that an older version lacks."""
+    fields: Sequence[pa.Field] = [item.with_nullable(True) if table[item.name].null_count else item for item in schema]
+    return table.cast(pa.schema(fields, metadata=schema.metadata))

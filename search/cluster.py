@@ -7,10 +7,12 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
+
+_LOCAL_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 _QUIET = {
     # Nothing is sent anywhere, nothing is written beside the run folder, and the terminal stays ours.
@@ -41,21 +43,18 @@ def cluster(address: str | None) -> Iterator[None]:
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if address is None:
-        _set_token()
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-        )
-    else:
-        _join(address)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with nullcontext() if address else _loopback():
+        if address is None:
+            _set_token()
+            ray.init(
+                include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False
+            )
+        else:
+            _join(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def check_address(address: str | None) -> None:
@@ -97,6 +96,27 @@ def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
             f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources.cpus_per_trial or gpus_per_trial"
         )
     return fits
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """A Ray that starts inside listens on 127.0.0.1 alone.
+
+    Elsewhere than on macOS and Windows it would take orders from the whole network: it makes a reachable address of
+    `_node_ip_address="127.0.0.1"`. What keeps it local on those two has a switch, and a constant that was read from it.
+    """
+    from ray._private import ray_constants
+
+    former, constant = os.environ.get(_LOCAL_SWITCH), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_LOCAL_SWITCH], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = constant
+        if former is None:
+            del os.environ[_LOCAL_SWITCH]
+        else:
+            os.environ[_LOCAL_SWITCH] = former
 
 
 def _set_token() -> None:

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import TypeAdapter
+
 from depthweave.reports.front import complete, front
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION
@@ -132,10 +134,15 @@ def read_plan(store: RunStore) -> list[Training]:
     if not store.has_file(PLAN_FILE):
         return []
     try:
-        return [Training(**item) for item in json.loads(store.read_bytes(PLAN_FILE))]
-    except (ValueError, TypeError) as error:
+        found = TypeAdapter(list[Training]).validate_json(store.read_bytes(PLAN_FILE), strict=True)
+        # They name folders.
+        if any(item.trial < FIRST_CONFIRMATION for item in found):
+            raise ValueError(f"a trial has a number below {FIRST_CONFIRMATION:,}")
+        return found
+    except ValueError as error:
+        told = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{store.where}/{PLAN_FILE}: cannot be read ({error}); delete it, and trainings in flight begin anew"
+            f"{store.where}/{PLAN_FILE}: cannot be read ({told}); delete it, and trainings in flight begin anew"
         ) from None
 
 

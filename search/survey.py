@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 from ray.exceptions import RayError
 
 from depthweave.reports.objectives import OBJECTIVES
@@ -64,10 +65,12 @@ def read_survey(store: RunStore) -> Survey:
         return Survey("", {})
     try:
         values = json.loads(store.read_bytes(SURVEY_FILE))
-        return Survey(values["hardware"], {key: Measurement(**item) for key, item in values["measurements"].items()})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        measurements = TypeAdapter(dict[str, Measurement]).validate_python(values["measurements"])
+        return Survey(str(values["hardware"]), measurements)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        told = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{store.where}/{SURVEY_FILE}: cannot be read ({error}); delete it, and trials measure themselves"
+            f"{store.where}/{SURVEY_FILE}: cannot be read ({told}); delete it, and trials measure themselves"
         ) from None
 
 

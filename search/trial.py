@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from ray.tune import Trainable
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
 from depthweave.trainers.measure import measure
@@ -95,18 +95,17 @@ def write_progress(folder: Path, report: TrialReport) -> None:
 
 
 def read_progress(folder: Path) -> TrialReport | None:
-    """What a trial had reported when it last saved itself, all evaluations included; `None` where it never did.
+    """What a trial had reported when it last saved itself, all evaluations included; `None` where it never did, or
+    where what it saved cannot be read any more.
 
     The last evaluation may be beyond the saved training state, and is then made again.
     """
     if not (folder / PROGRESS_FILE).exists() or not (folder / STATE_FILE).exists():
         return None
-    values = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
-    measurement, evaluations = Measurement(**values.pop("measurement")), []
-    for item in values.pop("evaluations"):
-        weights = tuple(ConnectionWeight(*weight) for weight in item.pop("weights"))
-        evaluations.append(Evaluation(**item, weights=weights))
-    return TrialReport(**values, measurement=measurement, evaluations=tuple(evaluations))
+    try:
+        return TypeAdapter(TrialReport).validate_json((folder / PROGRESS_FILE).read_bytes())
+    except ValueError:
+        return None
 
 
 class ArchitectureTrial(Trainable):
@@ -177,9 +176,10 @@ class ArchitectureTrial(Trainable):
         self._measurement = None
         self._history = []
         self._earlier_s, self._attempts = 0.0, 1
-        if (self._folder / STATE_FILE).exists():
-            self._state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
-            self._read_progress(heard=config.get("heard", 0), paused=config.get("paused", False))
+        state, progress = self._saved(), read_progress(self._folder)
+        if state is not None and progress is not None:
+            self._state = state
+            self._go_on(progress, heard=config.get("heard", 0), paused=config.get("paused", False))
         else:
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
@@ -208,9 +208,18 @@ class ArchitectureTrial(Trainable):
         if final and not self._state.diverged:
             save_model(self._folder / MODEL_FILE, self._state.model)
 
-    def _read_progress(self, *, heard: int, paused: bool) -> None:
-        progress = read_progress(self._folder)
-        assert progress is not None, "the progress is saved before the state"
+    def _saved(self) -> TrainingState | None:
+        """The state to go on from; `None` where there is none, or none of this architecture that can be read."""
+        if not (self._folder / STATE_FILE).exists():
+            return None
+        try:
+            state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
+        except ValueError:
+            # A disk that lost a part of it costs the trial its training, not its result: it begins anew.
+            return None
+        return state if state.architecture == self._architecture else None
+
+    def _go_on(self, progress: TrialReport, *, heard: int, paused: bool) -> None:
         self._measurement = progress.measurement
         self._history = [item for item in progress.evaluations if item.step <= self._state.step]
         self._earlier_s = progress.wall_s

@@ -98,6 +98,9 @@ class TrainingState:
         try:
             with os.fdopen(handle, "wb") as file:
                 torch.save(values, file)
+                # A power cut after the rename would otherwise leave an empty file under the name.
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(scratch, path)
         except BaseException:
             Path(scratch).unlink(missing_ok=True)
@@ -107,18 +110,31 @@ class TrainingState:
     def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> TrainingState:
         """The state in a checkpoint. Raises a one-line `ValueError` that names a file which holds none."""
         values = _read(Path(path))
-        state = cls.start(
-            Architecture.from_dict(values["architecture"]), recipe=Recipe(**values["recipe"]), device=device
-        )
-        state.model.load_state_dict(values["model"])
-        state.optimizer.load_state_dict(values["optimizer"])
-        for name in _PLAIN_FIELDS:
-            setattr(state, name, values[name])
-        state.loss_sum = state.loss_sum.to(state.device)
+        try:
+            state = cls.start(
+                Architecture.from_dict(values["architecture"]), recipe=Recipe(**values["recipe"]), device=device
+            )
+            state.model.load_state_dict(values["model"])
+            state.optimizer.load_state_dict(values["optimizer"])
+            for name, kind in _PLAIN_FIELDS.items():
+                if not isinstance(values[name], kind):
+                    raise TypeError(f"{name} is no {kind.__name__}")
+                setattr(state, name, values[name])
+            state.loss_sum = state.loss_sum.to(state.device)
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise ValueError(f"checkpoint {path} does not hold what a training needs ({told}); train anew") from None
         return state
 
 
-_PLAIN_FIELDS = ("loss_sum", "step", "num_losses", "train_s", "evaluation_s", "diverged")
+_PLAIN_FIELDS: dict[str, type] = {
+    "loss_sum": torch.Tensor,
+    "step": int,
+    "num_losses": int,
+    "train_s": float,
+    "evaluation_s": float,
+    "diverged": bool,
+}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _read_entry(folder: Path) -> TokenSet:
         # A view as a plain array: a memmap object itself would be copied when pickled.
         fields: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         for name in _ARRAYS:
-            fields[name] = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+            fields[name] = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
         return TokenSet(**fields)
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise ValueError(f"cache entry {folder} is damaged ({error}); delete that folder") from error

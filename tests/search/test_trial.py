@@ -11,6 +11,7 @@ from depthweave.search.setting import Setting
 from depthweave.search.trial import (
     PROGRESS_FILE,
     REPORT,
+    STATE_FILE,
     ArchitectureTrial,
     TrialPlan,
     TrialReport,
@@ -144,3 +145,16 @@ def test_what_was_measured_on_this_hardware_is_taken_over(setting: Setting, tmp_
     assert report.measurement.latency != known.latency, "on another machine it holds for nothing"
     report, _ = told(Worker(setting, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
     assert report.measurement.latency != known.latency
+
+
+@pytest.mark.parametrize("name", [STATE_FILE, PROGRESS_FILE])
+@pytest.mark.parametrize("content", [b"", b"{}", b"cos\nsystem\n(S'exit 1'\ntR.", None])
+def test_checkpoint_that_cannot_be_read_costs_the_training_and_not_the_trial(
+    name: str, content: bytes | None, worker: Worker
+) -> None:
+    first, _ = told(worker.begin())
+    path = trial_folder(worker.folder, 0) / name
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    again, _ = told(worker.begin(heard=1))
+    assert [item.index for item in again.evaluations] == [0]
+    assert losses(again) == losses(first)

@@ -66,3 +66,22 @@ def test_load_of_a_bad_file_names_it(state: TrainingState, tmp_path: Path) -> No
     torch.save({"format": 99}, path)
     with pytest.raises(ValueError, match="has format 99"):
         TrainingState.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("step", "../1"), ("architecture", {}), ("recipe", {"evil": 1}), ("model", {}), ("optimizer", 3)],
+)
+def test_load_of_a_checkpoint_with_other_values_is_one_line(
+    state: TrainingState, name: str, value: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.pt"
+    state.save(path)
+    values = torch.load(path, weights_only=True)
+    torch.save({**values, name: value}, path)
+    with pytest.raises(ValueError, match=r"^checkpoint .*|^architecture.*") as error:
+        TrainingState.load(path)
+    assert len(str(error.value).splitlines()) == 1
+    torch.save({key: item for key, item in values.items() if key != name}, path)
+    with pytest.raises(ValueError, match="train anew"):
+        TrainingState.load(path)

@@ -38,6 +38,7 @@ from depthweave.reports.records import Row, schema_of, to_table
 
 _TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
 _BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
+_ASIDE = ".corrupt"
 _READERS = 8
 _RETRIES = 20
 _RETRY_S = 0.05
@@ -59,6 +60,8 @@ class PartFolder(Generic[Row]):
         self._row_class: type[Row] = row_class
         self._run_id = run_id
         self._problems: dict[str, str] = {}
+        self._damaged: set[str] = set()
+        """Parts that were read whole and are none, unlike those that could not be read just now."""
         self._batch_trials: dict[int, frozenset[int]] = {}
 
     @property
@@ -112,10 +115,16 @@ class PartFolder(Generic[Row]):
             return self._compact()
 
     def merge(self) -> None:
-        """Everything readable is one part, each trial once; what cannot be read is left where it is."""
+        """Everything readable is one part, each trial once; what is damaged stands beside it under a name of its own.
+
+        Other programs read the folder whole: one damaged part would keep them from all.
+        """
         with self._alone():
+            self._damaged.clear()
             self._compact()
             readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
+            for name in sorted(self._damaged):
+                self._filesystem.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
             if len(readable) < 2:
                 return
             # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
@@ -197,10 +206,12 @@ class PartFolder(Generic[Row]):
         names = set()
         for info in self._filesystem.get_file_info(fs.FileSelector(self._folder, allow_not_found=True)):
             name = info.base_name
-            if info.type != fs.FileType.File or name.startswith(".") or not name.endswith(".parquet"):
+            if info.type != fs.FileType.File or name.startswith(".") or not name.endswith((".parquet", _ASIDE)):
                 continue
             names.add(name)
-            if match := _TRIAL_PART.fullmatch(name):
+            if name.endswith(_ASIDE):
+                self._problems[name] = "was damaged and set aside; left out"
+            elif match := _TRIAL_PART.fullmatch(name):
                 revisions[int(match[1])].append(int(match[2]))
             elif match := _BATCH_PART.fullmatch(name):
                 batches.append(int(match[1]))
@@ -221,6 +232,7 @@ class PartFolder(Generic[Row]):
 
     def _read_part(self, name: str, *, trial: int | None = None) -> pa.Table | None:
         """The part in this version's columns, or `None` with the problem remembered."""
+        data = None
         try:
             data = read_whole(self._filesystem, f"{self._folder}/{name}")
             table = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
@@ -231,6 +243,8 @@ class PartFolder(Generic[Row]):
         # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
         except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableError) as error:
             self._problems[name] = f"{_first_line(error)}; left out"
+            if data is not None:
+                self._damaged.add(name)
             return None
         self._problems.pop(name, None)
         return table

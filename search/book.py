@@ -22,6 +22,7 @@ from depthweave.reports.store import RunStore
 from depthweave.search.entry import Entry, Listener
 from depthweave.search.pool import Pool, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
+from depthweave.search.rebuilding import tell
 from depthweave.search.recording import RecordMaker, outcome_of
 from depthweave.search.studies import Conclusion, Studies
 from depthweave.search.trial import TrialReport, drop_checkpoint, read_progress, trial_folder
@@ -168,7 +169,12 @@ class Book:
         asked = self._studies.ask()
         # An architecture that is known is answered from its record, never trained again.
         while asked is not None and asked.architecture_id in self._known:
-            self._tell(self._known[asked.architecture_id], number=asked.number)
+            tell(
+                self._studies,
+                self._known[asked.architecture_id],
+                number=asked.number,
+                objectives=self._objectives,
+            )
             asked = self._studies.ask()
         # A chooser is told beforehand whether there is anything new.
         self._space_exhausted = asked is None or (self._pool is not None and self._studies.exhausted)
@@ -246,7 +252,7 @@ class Book:
     def _record(self, entry: Entry, *, crashed: bool) -> None:
         rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed, steps=self._maker.recipe.steps))
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
-        self._tell(rows.record, number=entry.number)
+        tell(self._studies, rows.record, number=entry.number, objectives=self._objectives)
         self._drop_checkpoint(rows.record)
         self.records.append(rows.record)
         self._known[rows.record.architecture_id] = rows.record
@@ -259,7 +265,7 @@ class Book:
         recorded = {item.trial: item for item in self.records}
         for number in self._studies.running():
             if number in recorded:
-                self._tell(recorded[number], number=number)
+                tell(self._studies, recorded[number], number=number, objectives=self._objectives)
                 self._drop_checkpoint(recorded[number])
         self._studies.release()
 
@@ -276,16 +282,6 @@ class Book:
 
     def _drop_checkpoint(self, record: Record) -> None:
         drop_checkpoint(trial_folder(self._checkpoints, record.trial), keep_weights=record.state == "complete")
-
-    def _tell(self, record: Record, *, number: int) -> None:
-        values = [getattr(record, name) for name in self._objectives]
-        if record.state == "pruned":
-            self._studies.stop(number, reason=record.reason or "")
-        elif record.state == "complete" and all(value is not None and math.isfinite(value) for value in values):
-            assert record.loss is not None
-            self._studies.complete(number, values=values, loss=record.loss)
-        else:
-            self._studies.fail(number, reason=record.reason or "an objective is missing")
 
     def _costs(self, candidate: Candidate, report: TrialReport) -> dict[str, float]:
         measured, known = report.measurement, costs_of(candidate.architecture)

@@ -19,9 +19,10 @@ from depthweave.search.alone import kinds_of, measure_front
 from depthweave.search.book import Book
 from depthweave.search.cluster import cluster, slots
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
-from depthweave.search.entry import Listener, Progress
+from depthweave.search.entry import Progress
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.chooser import Chooser
+from depthweave.search.rebuilding import rebuild, set_aside_damaged
 from depthweave.search.recording import RecordMaker
 from depthweave.search.setting import Setting, software
 from depthweave.search.strategy import strategy_of
@@ -171,22 +172,28 @@ def _maker(setting: Setting, store: RunStore) -> RecordMaker:
     )
 
 
-def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Listener, chooser: Chooser | None) -> Book:
+def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Progress, chooser: Chooser | None) -> Book:
     spec = setting.spec
     parameters = Parameters(setting.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
+    journal = Path(store.journal_path)
+    damaged = set_aside_damaged(journal)
     studies = Studies(
-        Path(store.journal_path),
+        journal,
         objectives=spec.objectives,
         sampler=strategy.sampler,
         pruner=strategy.pruner,
         parameters=parameters,
     )
-    if not studies.trials:
+    if damaged is not None:
+        num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=_checkpoints(store))
+        progress.on_phase(f"{damaged}: {num_known} trials")
+    if damaged is not None or not studies.trials:
         # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
         plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
         reference_id = setting.reference.architecture.id
-        for architecture_id in sorted(plain, key=lambda item: item != reference_id):
+        there = {studies.architecture_id(item) for item in studies.trials}
+        for architecture_id in sorted(set(plain) - there, key=lambda item: (item != reference_id, plain.index(item))):
             studies.enqueue(architecture_id)
     return Book(
         store=store,

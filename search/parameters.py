@@ -19,6 +19,7 @@ class Parameters:
         fusions = tuple(dict.fromkeys(("none", *axes.fusions)))
         self.space = space
         self.architecture_ids = [item.architecture.id for item in space]
+        self.known = frozenset(self.architecture_ids)
         self.distributions: Mapping[str, CategoricalDistribution] = {
             "fusion": CategoricalDistribution(fusions),
             "dilation": CategoricalDistribution(axes.dilations),

@@ -138,6 +138,21 @@ class Studies:
         self._open_curve(trial.number)
         return Asked(trial.number, architecture_id)
 
+    def restore(self, number: int, architecture_id: str | None) -> None:
+        """The trial, the next one by its number, runs as if it had been asked for; failed where it is not known."""
+        params = {} if architecture_id is None else self._parameters.spelling(architecture_id)
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions={name: self._parameters.distributions[name] for name in params},
+            user_attrs={} if architecture_id is None else {ARCHITECTURE: architecture_id},
+        )
+        trial_id = self._storage.create_new_trial(self.objectives._study_id, template_trial=trial)
+        assert self._storage.get_trial(trial_id).number == number
+        self._open_curve(number)
+        if architecture_id is None:
+            self.fail(number, reason="its journal was damaged, and it had neither record nor checkpoint")
+
     def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
         """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
         # In both: samplers look at the objectives, pruners at the curves.

@@ -108,6 +108,14 @@ def read_progress(folder: Path) -> TrialReport | None:
         return None
 
 
+def read_architecture_id(folder: Path) -> str | None:
+    """The architecture whose training the folder can go on with; `None` where there is none, or none can be read."""
+    try:
+        return TrainingState.load(folder / STATE_FILE, device="cpu").architecture.id
+    except ValueError:
+        return None
+
+
 class ArchitectureTrial(Trainable):
     """Config: `trial` (its number), `architecture` (as `Architecture.to_dict`), and what may be absent:
 

@@ -29,12 +29,28 @@ def test_merge_leaves_one_part_with_every_trial_once(store: RunStore, append: Ap
     assert store.records() == RunStore.open(store.where).records()
 
 
-def test_merge_leaves_what_it_cannot_read(store: RunStore, append: Append) -> None:
+def test_merge_sets_aside_what_is_damaged_and_leaves_strangers(store: RunStore, append: Append) -> None:
     append(make_record(0))
     store.merge()
-    broken = Path(store.where) / "records" / "trial-00007-r000.parquet"
-    broken.write_bytes(b"PAR1")
+    folder = Path(store.where) / "records"
+    (folder / "trial-00007-r000.parquet").write_bytes(b"PAR1")
+    (folder / "notes.txt").write_text("mine")
     append(make_record(1))
     store.merge()
-    assert broken.read_bytes() == b"PAR1"
-    assert [row.trial for row in store.records()] == [0, 1]
+    store.merge()
+    assert (folder / "trial-00007-r000.parquet.corrupt").read_bytes() == b"PAR1"
+    assert (folder / "notes.txt").read_text() == "mine"
+    again = RunStore.open(store.where)
+    assert [row.trial for row in again.records()] == [0, 1]
+    assert again.problems == ["records/trial-00007-r000.parquet.corrupt: was damaged and set aside; left out"]
+    (part,) = folder.glob("*.parquet")
+    assert pq.read_table(part).num_rows == 2
+
+
+def test_merge_takes_what_cannot_be_read_just_now_for_no_damage(store: RunStore, append: Append) -> None:
+    append(make_record(0))
+    folder = Path(store.where) / "records"
+    # As on a network that hesitates: it is there, and does not open.
+    (folder / "trial-00001-r000.parquet").symlink_to(folder / "trial-00001-r000.parquet")
+    store.merge()
+    assert (folder / "trial-00001-r000.parquet").is_symlink()

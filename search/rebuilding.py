@@ -1,0 +1,118 @@
+"""A study journal that was damaged is set aside, and made again of the records and of the checkpoints.
+
+A line that cannot be read is no loss of one line: Optuna numbers trials by the lines before them, so that nothing after
+it means what it meant. But every trial that ended has its record and its losses, and one in flight its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import FIRST_CONFIRMATION, searched
+from depthweave.reports.store import RunStore
+from depthweave.search.parameters import Parameters
+from depthweave.search.pool import costs_among
+from depthweave.search.studies import Studies
+from depthweave.search.trial import read_architecture_id, read_progress, trial_folder
+
+_FOLDER = re.compile(r"trial-(\d{5,})")
+
+
+def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
+    """Optuna hears how a running trial ended, as its record says."""
+    values = [getattr(record, name) for name in objectives]
+    if record.state == "pruned":
+        studies.stop(number, reason=record.reason or "")
+    elif record.state == "complete" and all(value is not None and math.isfinite(value) for value in values):
+        assert record.loss is not None
+        studies.complete(number, values=values, loss=record.loss)
+    else:
+        studies.fail(number, reason=record.reason or "an objective is missing")
+
+
+def set_aside_damaged(journal: Path) -> str | None:
+    """A journal with a line that is none stands under another name; one line that says so, `None` where it is whole.
+
+    The last line may lack its end: that one was never heard of, and is dropped where the journal is opened.
+    """
+    if not journal.exists():
+        return None
+    place = _damaged_line(journal)
+    if place is None:
+        return None
+    aside = journal.with_name(f"{journal.name}.corrupt")
+    for number in range(1, 1000):
+        if not aside.exists():
+            break
+        aside = journal.with_name(f"{journal.name}.corrupt-{number}")
+    journal.rename(aside)
+    return f"{journal}: line {place} is damaged; it is set aside as {aside.name} and made again of the records"
+
+
+def rebuild(studies: Studies, *, store: RunStore, parameters: Parameters, checkpoints: Path) -> int:
+    """The empty studies hold every trial that has a record or a checkpoint, under its number; answers how many.
+
+    Those in flight run, as after a kill. A number that nothing is known of any more is a failed trial.
+    """
+    objectives = store.info.objectives
+    recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}
+    in_flight = _in_flight(checkpoints, without=recorded, parameters=parameters)
+    losses = defaultdict(list)
+    for row in store.evaluations().select(["trial", "loss"]).to_pylist():
+        losses[row["trial"]].append(row["loss"])
+    for number in range(max([*recorded, *in_flight], default=-1) + 1):
+        record, architecture_id = recorded.get(number), in_flight.get(number)
+        if record is not None:
+            studies.restore(number, record.architecture_id)
+            values = {name: getattr(record, name) for name in objectives}
+            studies.set_costs(number, costs_among(objectives, values))
+            _report(studies, number, losses[number])
+            tell(studies, record, number=number, objectives=objectives)
+        elif architecture_id is not None:
+            studies.restore(number, architecture_id)
+            progress = read_progress(trial_folder(checkpoints, number))
+            _report(studies, number, [] if progress is None else [item.loss for item in progress.evaluations])
+        else:
+            studies.restore(number, None)
+    return len(recorded) + len(in_flight)
+
+
+def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
+    for index, loss in enumerate(losses, 1):
+        if math.isfinite(loss):
+            studies.report(number, evaluation=index, loss=loss)
+
+
+def _in_flight(checkpoints: Path, *, without: dict[int, Record], parameters: Parameters) -> dict[int, str]:
+    """Trial to architecture, of those that can go on."""
+    found: dict[int, str] = {}
+    for folder in sorted(checkpoints.glob("trial-*")):
+        match = _FOLDER.fullmatch(folder.name)
+        number = int(match[1]) if match else FIRST_CONFIRMATION
+        if number >= FIRST_CONFIRMATION or number in without:
+            continue
+        architecture_id = read_architecture_id(folder)
+        taken = {*found.values(), *(item.architecture_id for item in without.values())}
+        if architecture_id in parameters.known and architecture_id not in taken:
+            found[number] = architecture_id
+    return found
+
+
+def _damaged_line(journal: Path) -> int | None:
+    with journal.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return None
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                return number
+            if not isinstance(entry, dict) or not isinstance(entry.get("op_code"), int):
+                return number
+    return None

@@ -20,6 +20,7 @@ from depthweave.reports.records import Record
 from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Entry, Listener
+from depthweave.search.keeping import Keeper
 from depthweave.search.pool import Pool, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
 from depthweave.search.rebuilding import tell
@@ -63,6 +64,7 @@ class Book:
         # A confirmation's trials, with other seeds, stand in no study.
         self.records: list[Record] = searched(store.records())
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
+        self._keeper = Keeper(self._objectives)
         self._check_same_trials()
         self._mend()
         if self._pool is not None:
@@ -266,7 +268,8 @@ class Book:
         for number in self._studies.running():
             if number in recorded:
                 tell(self._studies, recorded[number], number=number, objectives=self._objectives)
-                self._drop_checkpoint(recorded[number])
+        for record in self.records:
+            self._drop_checkpoint(record)
         self._studies.release()
 
     def _check_same_trials(self) -> None:
@@ -282,6 +285,9 @@ class Book:
 
     def _drop_checkpoint(self, record: Record) -> None:
         drop_checkpoint(trial_folder(self._checkpoints, record.trial), keep_weights=record.state == "complete")
+        if record.state == "complete":
+            for gone in self._keeper.add(record):
+                drop_checkpoint(trial_folder(self._checkpoints, gone.trial), keep_weights=False)
 
     def _costs(self, candidate: Candidate, report: TrialReport) -> dict[str, float]:
         measured, known = report.measurement, costs_of(candidate.architecture)

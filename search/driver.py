@@ -20,6 +20,7 @@ from depthweave.search.book import Book
 from depthweave.search.cluster import cluster, slots
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
+from depthweave.search.keeping import keep_front_only
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.rebuilding import rebuild, set_aside_damaged
@@ -95,7 +96,7 @@ def run_search(
             # Tune was left in mid-step: a new Ray has none of its workers.
             with cluster(address):
                 ending = _made_sure(setting, store, ending=ending, progress=progress)
-        records = _conclude(store, progress=progress)
+        records = _conclude(store, ending=ending, progress=progress)
     new = book.records[before:]
     busy_frac = None
     # Trials of several parts, or cut off in this one, have times that are not this part's.
@@ -117,7 +118,9 @@ def run_confirmation(
         progress.on_phase("starting Ray")
         with cluster(address):
             ending = _confirmed(setting, store, num_seeds=num_seeds, progress=progress)
-        return ConfirmationResult(store=store, records=_conclude(store, progress=progress), ending=ending)
+        return ConfirmationResult(
+            store=store, records=_conclude(store, ending=ending, progress=progress), ending=ending
+        )
 
 
 @contextmanager
@@ -224,12 +227,14 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
     )
 
 
-def _conclude(store: RunStore, *, progress: Progress) -> list[Record]:
+def _conclude(store: RunStore, *, ending: Ending, progress: Progress) -> list[Record]:
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
     store.merge()
     records = store.records()
     store.write_front(records)
+    if ending == "done":
+        keep_front_only(store, checkpoints=_checkpoints(store))
     write_report(store)
     return records
 

@@ -6,13 +6,21 @@ Only here do reports touch torch, and only inside the functions: through `depthw
 from __future__ import annotations
 
 from depthweave.reports.export.card import Card, model_card
-from depthweave.reports.export.folder import Contents, architecture_of, check_target, export, write_contents
+from depthweave.reports.export.folder import (
+    MODEL_FILE,
+    Contents,
+    architecture_of,
+    check_target,
+    export,
+    write_contents,
+)
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat, check_formats
 from depthweave.reports.export.metrics import metrics_json
 from depthweave.reports.export.training import Training, read_training, training_of
 
 __all__ = [
     "GRAPH_FILES",
+    "MODEL_FILE",
     "Card",
     "Contents",
     "GraphFormat",

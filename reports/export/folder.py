@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -54,15 +55,8 @@ class Contents:
 
 def write_contents(folder: Path, contents: Contents) -> None:
     """The folder holds everything but `model.safetensors`."""
-    from depthweave.spaces import write_architecture
-
-    pattern = {} if contents.pattern is None else contents.pattern._asdict()
-    if contents.budget is not None:
-        pattern["budget"] = contents.budget
-    write_architecture(folder / "architecture.yaml", contents.architecture, pattern=pattern)
+    _write_training_alone(folder, contents)
     write_hub_files(folder, architecture=contents.architecture, tokenizer_json=contents.tokenizer_json)
-    write_training(folder, contents.training)
-    (folder / METRICS_FILE).write_text(contents.metrics, encoding="utf-8")
     (folder / CARD_FILE).write_text(contents.card, encoding="utf-8")
 
 
@@ -77,22 +71,26 @@ def export(
     """The folder `out` holds the record's model: whole, or not at all.
 
     Metrics and card say the architecture's `verdict` where it has one; `formats` adds the forward pass as graphs.
-    `ValueError`, one line, where `out` holds anything or the weights are absent or do not fit.
+    `ValueError`, one line, where `out` holds anything, the weights do not fit, or the run did not keep them: then what
+    trains them again is there.
     """
     target = Path(out)
     check_target(target)
     name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"
-    if not store.has_file(name):
-        why = "" if record.state == "complete" else f" (the trial is {record.state})"
-        raise ValueError(f"{store.where}/{name} is absent{why}: export a record whose weights were kept")
+    has_weights = store.has_file(name)
+    if not has_weights and record.state != "complete":
+        raise ValueError(f"{store.where}/{name} is absent (the trial is {record.state}): export a complete one")
     contents = _contents(store, record, target=target, verdict=verdict, formats=formats)
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        store.copy_out(name, building / MODEL_FILE)
-        _mark_weights(building / MODEL_FILE, record=record)
-        write_contents(building, contents)
-        _write_graphs(building, formats)
+        if has_weights:
+            store.copy_out(name, building / MODEL_FILE)
+            _mark_weights(building / MODEL_FILE, record=record)
+            write_contents(building, contents)
+            _write_graphs(building, formats)
+        else:
+            _write_training_alone(building, contents)
         building.chmod(0o755)
         if target.exists():
             target.rmdir()
@@ -100,6 +98,12 @@ def export(
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+    if not has_weights:
+        again = shlex.join(["depthweave", "train", str(target), "--out", f"{target}-trained"])
+        raise ValueError(
+            f"the weights of architecture {record.architecture_id} (trial {record.trial}) were not kept, for it is not "
+            f"on the front; {target} holds its architecture and its training: `{again}` trains it again"
+        )
     return target
 
 
@@ -129,6 +133,20 @@ def architecture_of(record: Record) -> Architecture:
             f"{architecture.id}: it was written by another version of Depthweave ({record.software})"
         )
     return architecture
+
+
+def _write_training_alone(folder: Path, contents: Contents) -> None:
+    """The folder holds what a training starts from, and what was measured."""
+    from depthweave.spaces import write_architecture
+
+    pattern = {} if contents.pattern is None else contents.pattern._asdict()
+    if contents.budget is not None:
+        pattern["budget"] = contents.budget
+    write_architecture(folder / "architecture.yaml", contents.architecture, pattern=pattern)
+    if contents.tokenizer_json is not None:
+        (folder / TOKENIZER_FILE).write_text(contents.tokenizer_json, encoding="utf-8")
+    write_training(folder, contents.training)
+    (folder / METRICS_FILE).write_text(contents.metrics, encoding="utf-8")
 
 
 def _contents(

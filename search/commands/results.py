@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depthweave.reports.confirmation import why_not_settled
-from depthweave.reports.export import check_formats, check_target, export
+from depthweave.reports.export import MODEL_FILE, check_formats, check_target, export
+from depthweave.reports.records import Record
 from depthweave.reports.selection import select as select_record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store import RunStore, checkpoint_name
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.commands.problems import print_problems
 
@@ -29,9 +30,17 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         name = record.architecture_id if rule.startswith("id:") else rule
         target = out / name if len(chosen) > 1 else out
         verdict = verdicts.get(record.architecture_id)
+        record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
         print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
         if verdict is not None and not verdict.settled:
             none = "" if rule.startswith("id:") else "no settled member fits: "
             print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
     print_problems(store)
+
+
+def _with_weights(store: RunStore, records: Sequence[Record], *, chosen: Record) -> Record:
+    """The chosen record, or the same architecture with another seed where only that one's weights were kept."""
+    same = [it for it in records if it.architecture_id == chosen.architecture_id and it.state == "complete"]
+    kept = [it for it in (chosen, *same) if store.has_file(f"{checkpoint_name(it.trial)}/{MODEL_FILE}")]
+    return kept[0] if kept else chosen

@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from depthweave.reports.front import may_stand
 from depthweave.reports.records import Record
 from depthweave.search.driver import SearchResult
 from depthweave.search.setting import Setting
@@ -161,11 +162,17 @@ def test_front_holds_complete_trials_alone(faulty: _Search) -> None:
     assert set(table["architecture_id"].to_pylist()) <= faulty.records.keys()
 
 
-def test_only_weights_of_complete_trials_stay_in_the_run(faulty: _Search) -> None:
-    folder = Path(faulty.result.store.journal_path).parent / "checkpoints"
-    complete = {f"trial-{item.trial:05d}" for item in faulty.records.values() if item.state == "complete"}
-    assert {path.name for path in folder.iterdir()} == complete
+def test_only_weights_of_the_front_and_of_plain_baselines_stay_in_the_run(faulty: _Search) -> None:
+    store = faulty.result.store
+    folder = Path(store.journal_path).parent / "checkpoints"
+    wanted = set(pq.read_table(Path(store.where) / "front.parquet")["architecture_id"].to_pylist())
+    may = wanted | {item.architecture_id for item in may_stand(store.records(), objectives=store.info.objectives)}
+    complete = [item for item in faulty.records.values() if item.state == "complete"]
+    plain = {item.architecture_id for item in complete if item.fusion == "none"}
+    kept = {item.architecture_id for item in complete if (folder / f"trial-{item.trial:05d}").exists()}
+    assert wanted | plain <= kept <= may | plain
     assert {path.name for path in folder.glob("*/*")} == {"model.safetensors"}
+    assert {path.name for path in folder.iterdir()} <= {f"trial-{item.trial:05d}" for item in complete}
 
 
 def test_report_is_written(faulty: _Search) -> None:

@@ -161,9 +161,21 @@ def test_export_into_an_empty_folder_works(trained: RunStore, tmp_path: Path) ->
     assert (export(trained, record_of(), out=tmp_path / "out") / "README.md").is_file()
 
 
-def test_export_without_weights_is_one_line_and_leaves_nothing(store: RunStore, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"trial-00012/model\.safetensors is absent"):
-        export(store, record_of(), out=tmp_path / "out")
+def test_export_whose_weights_were_not_kept_says_how_to_train_them_again(store: RunStore, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="were not kept, for it is not on the front") as error:
+        export(store, record_of(), out=out)
+    assert len(str(error.value).splitlines()) == 1
+    assert f"`depthweave train {out} --out {out}-trained` trains it again" in str(error.value)
+    assert {"architecture.yaml", "training.yaml", "metrics.json"} <= {path.name for path in out.iterdir()}
+    assert not (out / "config.json").exists(), "nothing that a loader would take for a model"
+    assert read_architecture(out / "architecture.yaml").id == record_of().architecture_id
+    assert read_training(out) is not None
+
+
+def test_export_of_a_trial_that_was_stopped_is_one_line_and_leaves_nothing(store: RunStore, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"trial-00012/model\.safetensors is absent \(the trial is pruned\)"):
+        export(store, dataclasses.replace(record_of(), state="pruned"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -149,7 +150,9 @@ class Book:
         """Nothing more is heard; trials in flight wait for the run to be continued."""
         if not self.closed:
             self.closed = True
-            self._studies.release()
+            # On a full disk nothing is released: the book that is opened next does it.
+            with suppress(OSError):
+                self._studies.release()
 
     @property
     def _may_start(self) -> bool:

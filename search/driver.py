@@ -20,6 +20,7 @@ from depthweave.search.book import Book
 from depthweave.search.cluster import cluster, slots
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
+from depthweave.search.guarding import clear_about_space
 from depthweave.search.keeping import keep_front_only
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.chooser import Chooser
@@ -67,7 +68,8 @@ def run_search(
     Raises `ValueError` where another search works on the folder, or the cluster does not answer.
     """
     spec = setting.spec
-    with _locked(store):
+    again = f"depthweave search --resume --out {store.where}"
+    with clear_about_space(store.where, command=again), _locked(store):
         progress.on_phase("starting Ray")
         with cluster(address):
             workers = _workers(setting)
@@ -113,7 +115,8 @@ def run_confirmation(
 
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    with _locked(store):
+    again = f"depthweave confirm {store.where} --seeds {num_seeds}"
+    with clear_about_space(store.where, command=again), _locked(store):
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")
         with cluster(address):

@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from depthweave.search.entry import Ledger
+from depthweave.search.guarding import GuardedLedger, LedgerFault
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
@@ -32,14 +33,14 @@ def run_trials(
     `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never.
     """
     with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
-        watch = _Watch(signalled, deadline=deadline, on_tick=on_tick)
+        watch, guarded = _Watch(signalled, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
                 resources_per_trial={"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
-                search_alg=BookSearcher(book),
-                scheduler=BookScheduler(book),
+                search_alg=BookSearcher(guarded),
+                scheduler=BookScheduler(guarded),
                 num_samples=-1,
                 reuse_actors=True,
                 max_failures=spec.search.retries,
@@ -53,6 +54,8 @@ def run_trials(
             )
         except _SearchEnd as end:
             return end.ending
+        except LedgerFault as fault:
+            raise fault.error from None
         finally:
             book.close()
     return "done"

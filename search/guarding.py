@@ -1,0 +1,86 @@
+"""A fault of the driver's own is no fault of a trial: it ends the search at once, and the trials in flight wait.
+
+Tune hears an exception of its searcher or scheduler as a failure of the trial that it was told of: it would start anew,
+and in the end record as failed, what trained to its end while the disk was full.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from depthweave.search.entry import Entry, Ledger
+from depthweave.search.trial import TrialReport
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LedgerFault(BaseException):
+    """Leaves Tune's loop. Not an `Exception`: Tune would take it for a trial's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class GuardedLedger:
+    """A ledger whose exceptions Tune never sees."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @property
+    def ended(self) -> bool:
+        with _guarded():
+            return self._ledger.ended
+
+    def next(self, name: str) -> Entry | None:
+        with _guarded():
+            return self._ledger.next(name)
+
+    def report(self, name: str, report: TrialReport) -> None:
+        with _guarded():
+            self._ledger.report(name, report)
+
+    def stops(self, name: str) -> bool:
+        with _guarded():
+            return self._ledger.stops(name)
+
+    def fail(self, name: str, error: str) -> None:
+        with _guarded():
+            # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
+            for number in _FULL:
+                if os.strerror(number) in error:
+                    raise OSError(number, os.strerror(number))
+            self._ledger.fail(name, error)
+
+    def finish(self, name: str, *, crashed: bool) -> None:
+        with _guarded():
+            self._ledger.finish(name, crashed=crashed)
+
+    def close(self) -> None:
+        self._ledger.close()
+
+
+@contextmanager
+def clear_about_space(where: str, *, command: str) -> Iterator[None]:
+    """An `OSError` for want of space becomes a `ValueError` in one line that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise ValueError(
+            f"{where}: the disk is full ({os.strerror(error.errno)}); every finished trial is kept: free some space, "
+            f"then `{command}`"
+        ) from None
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise LedgerFault(error) from None

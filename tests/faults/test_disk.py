@@ -1,0 +1,186 @@
+"""A disk that is full while a record is written: one clear line, nothing half, and on it goes once there is room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from depthweave.reports.page import write_report
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from depthweave.search.driver import run_search
+from depthweave.search.entry import Entry
+from depthweave.search.guarding import GuardedLedger, LedgerFault
+from depthweave.search.setting import create_run
+from depthweave.search.trial import TrialReport
+from tests.search.bookkeeping import SPACE, Run, make_report
+from tests.search.searching import Listening, resume, setting_of
+
+_SIZE = 24 * 2**20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root mounts a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _fill(folder: Path, *, leave_bytes: int) -> Path:
+    """A file that takes all room but so much."""
+    path = folder / "ballast"
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    path.write_bytes(bytes(max(0, free - leave_bytes)))
+    return path
+
+
+@pytest.mark.parametrize("leave_bytes", [0, 4096, 8192, 12288, 16384])
+def test_full_disk_stops_the_search_in_one_line_and_loses_nothing(leave_bytes: int, small_disk: Path) -> None:
+    folder = small_disk / "run"
+    run = Run(folder)
+    for name in ("a", "b"):
+        run.start(name)
+        run.train(name)
+    kept = repr(run.store.records())
+    run.start("c")
+    ballast = _fill(small_disk, leave_bytes=leave_bytes)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        run.train("c")
+    assert error.value.errno == errno.ENOSPC
+    assert len(str(error.value).splitlines()) == 1
+
+    # Whatever was written is whole, or is not read.
+    store = RunStore.open(folder)
+    assert repr(store.records()).startswith(kept[:-1])
+    assert store.problems == []
+    ballast.unlink()
+    write_report(store)
+
+    again = Run(folder)
+    numbers = [item.trial for item in again.store.records()]
+    assert numbers in ([0, 1], [0, 1, 2])
+    while not again.book.ended:
+        if again.book.next("more") is not None:
+            again.train("more")
+    records = again.store.records()
+    assert repr(records).startswith(kept[:-1])
+    assert len({item.architecture_id for item in records}) == len(records) == len(SPACE)
+    assert {item.state for item in again.studies.trials} == {TrialState.COMPLETE}
+    assert not list(folder.rglob(".*.tmp"))
+
+
+class _Breaks:
+    """A ledger that cannot write."""
+
+    ended = False
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def next(self, name: str) -> Entry | None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def report(self, name: str, report: TrialReport) -> None:
+        raise KeyError(name)
+
+    def stops(self, name: str) -> bool:
+        raise ValueError(name)
+
+    def fail(self, name: str, error: str) -> None:
+        self.failed.append(error)
+
+    def finish(self, name: str, *, crashed: bool) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_trials() -> None:
+    ledger = _Breaks()
+    guarded = GuardedLedger(ledger)
+    for call in (
+        lambda: guarded.next("a"),
+        lambda: guarded.report("a", make_report()),
+        lambda: guarded.stops("a"),
+        lambda: guarded.finish("a", crashed=False),
+        lambda: guarded.fail("a", "OSError: [Errno 28] No space left on device: 'state.pt'"),
+    ):
+        with pytest.raises(LedgerFault) as fault:
+            call()
+        assert isinstance(fault.value.error, Exception)
+    assert not issubclass(LedgerFault, Exception)
+    guarded.fail("a", "OSError: another")
+    assert ledger.failed == ["OSError: another"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
+    small_spec: dict[str, Any], small_disk: Path, ray_address: str
+) -> None:
+    setting = setting_of(small_spec, "search.trials=6")
+    out, ballast = small_disk / "run", small_disk / "ballast"
+
+    class Fills(Listening):
+        def on_finish(self, record: Record) -> None:
+            super().on_finish(record)
+            if len(self.finished) == 3:
+                _fill(small_disk, leave_bytes=0)
+
+    store = create_run(setting, out=out)
+    with pytest.raises(
+        ValueError, match=f"{out}: the disk is full .* free some space, then `depthweave search"
+    ) as error:
+        run_search(setting, store, address=ray_address, progress=Fills())
+    assert len(str(error.value).splitlines()) == 1
+    kept = repr(RunStore.open(out).records())
+    assert kept.count("Record(") >= 3
+    ballast.unlink()
+    records = resume(setting, out=out, address=ray_address).records
+    assert len(records) == 6 == len({item.architecture_id for item in records})
+    assert {item.state for item in records} == {"complete"}
+    before = {item.trial for item in RunStore.open(out).records()}
+    assert before == {item.trial for item in records}
+
+
+def test_file_size_limit_while_a_part_is_written_leaves_no_half_of_it(tmp_path: Path) -> None:
+    """The kernel cuts the write off in the middle: what a full disk does on other filesystems."""
+    script = (
+        "import resource, signal, sys; from depthweave.reports.store import RunStore\n"
+        "from tests.reports.synthetic import *\n"
+        "store = RunStore.create(sys.argv[1], info=make_info(), spec_yaml='')\n"
+        "t = make_trial(make_record(0)); store.append(t.record, evaluations=t.evaluations, weights=t.weights)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "t = make_trial(make_record(1))\n"
+        "try: store.append(t.record, evaluations=t.evaluations, weights=t.weights)\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "run")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[Errno 27] File too large\n"
+    store = RunStore.open(tmp_path / "run")
+    assert [item.trial for item in store.records()] == [0]
+    assert set(store.evaluations()["trial"].to_pylist()) <= {0, 1}
+    assert store.problems == []
+    assert not list((tmp_path / "run").rglob(".*.tmp"))

@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Collection, Sequence
+from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -253,6 +254,16 @@ def front_schema() -> pa.Schema:
     return schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
 
 
+def _with_endpoint(uri: str) -> str:
+    """An `s3://` address at the endpoint that the environment names for every program of AWS; pyarrow overlooks it."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint or not uri.startswith("s3://") or "endpoint_override=" in uri:
+        return uri
+    scheme, _, host = endpoint.rpartition("://")
+    query = urlencode({"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"})
+    return f"{uri}{'&' if '?' in uri else '?'}{query}"
+
+
 def _locate(where: str | os.PathLike[str], filesystem: fs.FileSystem | None) -> tuple[str, fs.FileSystem, str]:
     """The name for messages, the filesystem, and the folder's path on it."""
     name = os.fspath(where).rstrip("/") or "/"
@@ -260,7 +271,7 @@ def _locate(where: str | os.PathLike[str], filesystem: fs.FileSystem | None) -> 
         return name, filesystem, name
     if "://" in name:
         try:
-            opened, root = fs.FileSystem.from_uri(name)
+            opened, root = fs.FileSystem.from_uri(_with_endpoint(name))
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{name}: not an address that pyarrow opens ({reason})") from None

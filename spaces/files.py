@@ -54,7 +54,7 @@ def read_pattern(path: str | Path) -> Pattern | None:
 
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
-    """The mapping in a YAML file of plain values; `ValueError` in one line, which ends with `hint` where there is none."""
+    """The mapping in a YAML file of plain values; `ValueError` in one line, ending with `hint` where there is none."""
     path = Path(path)
     try:
         with path.open(encoding="utf-8") as file:

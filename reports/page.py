@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shlex
+import base64
+import gzip
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
@@ -22,18 +22,22 @@ from depthweave.reports.confirmation import (
     settled_sentences,
     why_not_settled,
 )
-from depthweave.reports.figures.curves import curves_data, draw_curves
+from depthweave.reports.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import template
-from depthweave.reports.figures.pareto import ParetoData, draw_pareto, pareto_data
-from depthweave.reports.figures.pareto3d import draw_pareto3d, pareto3d_data
-from depthweave.reports.figures.progress import draw_progress, progress_data
-from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
 from depthweave.reports.front import front
 from depthweave.reports.methods import method_notes
-from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.recommend import recommendation
 from depthweave.reports.records import Record
 from depthweave.reports.regret import pruning_regret, regret_sentence
+from depthweave.reports.sections import (
+    MAX_WEIGHT_MEMBERS,
+    Section,
+    connections,
+    course_of_search,
+    learning,
+    script_json,
+)
 from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.summary import answer, happened, summarise
@@ -41,26 +45,9 @@ from depthweave.reports.table import selected_trials
 from depthweave.reports.verdicts import Verdict, verdicts_of
 from depthweave.reports.words import STATE_WORDS, full_name, plural, short_name, show, title_of
 
-_MAX_WEIGHT_MEMBERS = 12
 _MAX_FAILURES = 100
-
-
-class Figure(NamedTuple):
-    """One drawing on the page."""
-
-    id: str
-    json: Markup
-    caption: str
-    choice: str = ""
-    """Label in the list where several drawings share one place; empty where this one stands alone."""
-
-
-class Section(NamedTuple):
-    """Drawings under one heading; those with a `choice` are shown one group at a time."""
-
-    title: str
-    figures: list[Figure]
-    choices: list[str]
+_SCRIPTS = ("shapes.js", "card.js", "front.js", "report.js")
+"""In this order: each uses those before it."""
 
 
 class VerdictCells(NamedTuple):
@@ -79,6 +66,7 @@ class FrontRow(NamedTuple):
     """A member of the front as it stands in the table."""
 
     id: str
+    trial: int
     name: str
     reference: bool
     depth: int
@@ -108,6 +96,12 @@ class Page(NamedTuple):
     answer: list[str]
     running: bool
     stamp: str
+    explorer: Explorer | None
+    """The interactive front; `None` where there is nothing to draw."""
+    front_caption: str
+    recommendation: str
+    """What to take without limits, in words; the page's script says the same of any."""
+    limit_titles: dict[str, str]
     sections: list[Section]
     key: list[list[KeyEntry]]
     heads: list[str]
@@ -137,11 +131,19 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     members = front(records, objectives=info.objectives)
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
+    evaluations = store.evaluations()
+    explorer = explorer_of(
+        records,
+        run=store.where,
+        objectives=info.objectives,
+        verdicts=verdicts,
+        evaluations=evaluations,
+        weights=store.weights,
+    )
     sections = [
-        _fronts(records, objectives=info.objectives, verdicts=verdicts),
-        _learning(search, evaluations=store.evaluations(), members=members),
-        _weights(store.weights({it.trial for it in members[:_MAX_WEIGHT_MEMBERS]}), members=members),
-        _search(search, objectives=info.objectives),
+        learning(search, evaluations=evaluations, members=members),
+        connections(store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}), members=members),
+        course_of_search(search, objectives=info.objectives),
     ]
     return Page(
         title=info.name,
@@ -151,7 +153,11 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",
-        sections=[section for section in sections if section.figures],
+        explorer=explorer,
+        front_caption=_front_caption(explorer) if explorer else "",
+        recommendation=recommendation(records, objectives=info.objectives, limits={}, verdicts=verdicts),
+        limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
+        sections=[section for section in sections if section.figures or section.tables],
         key=key_of(records, verdicts=verdicts) if records else [],
         heads=[title_of(name) for name in _shown(info.objectives)],
         rows=_rows(records, members=members, store=store, verdicts=verdicts),
@@ -178,110 +184,44 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(
         page=page,
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
+        script=Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
+        plotly=Markup(_packed_plotly()),
+        data=script_json(page.explorer.data) if page.explorer else "",
         templates=script_json({"light": template(dark=False), "dark": template(dark=True)}),
     )
 
 
-def script_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no character of it can end the element or open a tag."""
-    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+@cache
+def _packed_plotly() -> str:
+    """Plotly's bundle, compressed, as letters that may stand in a page: a third of its 4.8 MB."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=6, mtime=0)).decode()
 
 
-def _safe(text: str) -> Markup:
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _figure(name: str, drawing: Any, *, caption: str, choice: str = "") -> Figure:
-    return Figure(id=name, json=_safe(drawing.to_json(engine="json")), caption=caption, choice=choice)
-
-
-def _fronts(records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> Section:
-    costs = [name for name in objectives if OBJECTIVES[name].cost]
-    quality = _quality(objectives)
-    figures = []
-    for cost in costs:
-        data = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
-        if data.points:
-            figures.append(_figure(f"pareto-{cost}", draw_pareto(data), caption=_pareto_caption(data, cost)))
-    if len(costs) >= 2:
-        solid = pareto3d_data(records, costs=(costs[0], costs[1]), quality=quality)
-        if solid.points:
-            told = (
-                "The three objectives together; strong markers stand on their common front. Turn it with the pointer."
-            )
-            if solid.num_thinned:
-                told += f" {plural(solid.num_thinned, 'trial')} off the front not drawn."
-            figures.append(_figure("pareto-3d", draw_pareto3d(solid), caption=told))
-    return Section("What each cost buys", figures, [])
-
-
-def _pareto_caption(data: ParetoData, cost: str) -> str:
+def _front_caption(explorer: Explorer) -> str:
+    """How to read the interactive front, of what it shows in this run."""
+    points = explorer.data["points"]
     told = (
-        f"{data.y_title.capitalize()} against {title_of(cost)}; lower left is better. The line is the front of the two."
+        "Lower left is better. The line is the front of the two axes among what is drawn, the broken ones are the "
+        "plain architectures. Click a point, or go along the front with the arrow keys, for its card."
     )
-    if any("(" in label.text for label in data.labels):
-        told += " In brackets, the depth."
-    stopped = sum(1 for point in data.points if point.role == "stopped early")
-    if stopped:
-        told += " Trials stopped early stand at the perplexity of their last evaluation and on no front."
-    if data.num_above:
-        told += " Those beyond the frame are marked at its upper edge."
-    if any(point.x_low is not None for point in data.points):
-        told += " Horizontal bars are 95 % intervals."
-    if any(point.y_low is not None for point in data.points):
+    if "pruned" in points["state"]:
         told += (
-            " Vertical bars are 95 % intervals of the mean over seeds; seeds move all architectures together, so two "
-            "may differ for certain though their bars overlap. Hollow members are not settled on the front of all "
-            "objectives."
+            " Trials stopped early stand at the perplexity of their last evaluation and on no front; those beyond "
+            "the frame are at its edge."
         )
-    if data.num_thinned:
-        told += f" {plural(data.num_thinned, 'trial')} off the front not drawn."
-    if data.num_without:
-        told += f" {plural(data.num_without, 'trial')} without these values left out."
+    if points["low"]:
+        told += " Bars are 95 % intervals."
+    if "perplexity" in points["low"]:
+        told += (
+            " Those of perplexity are of the mean over seeds; seeds move all architectures together, so two may differ "
+            "for certain though their bars overlap. Hollow members are not settled on the front of all objectives."
+        )
+    if explorer.num_left_out:
+        told += (
+            f" {plural(explorer.num_left_out, 'dominated trial')} are not drawn, for the page's weight: every front, "
+            "whatever is chosen, is whole."
+        )
     return told
-
-
-def _learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
-    data = curves_data(records, evaluations=evaluations, on_front={it.trial for it in members})
-    told = "Strong curves end on the front. A cross marks where one was stopped. Double-click for the whole range."
-    if data.num_left_out:
-        told += f" {plural(data.num_left_out, 'faint curve')} not drawn."
-    figures = [_figure("curves", draw_curves(data), caption=told)] if data.curves else []
-    return Section("Learning curves", figures, [])
-
-
-def _weights(weights: pa.Table, *, members: Sequence[Record]) -> Section:
-    figures, choices = [], []
-    for member in members[:_MAX_WEIGHT_MEMBERS]:
-        last = weight_map(weights, trial=member.trial)
-        if last is None:
-            continue
-        choice = f"{full_name(member)} ({member.architecture_id}, seed {member.seed})"
-        choices.append(choice)
-        told = (
-            f"Connection weights of {short_name(member)} after {last.tokens:,} tokens: a row is a site, a column "
-            "what it reads. Symmetric-logarithmic colour; a dynamic weight is its mean over validation tokens."
-        )
-        figures.append(_figure(f"map-{member.trial}", draw_weight_map(last), caption=told, choice=choice))
-        courses = weight_courses(weights, trial=member.trial)
-        told = f"The same weights through training, {plural(len(courses), 'connection')}."
-        drawing = draw_weight_courses(courses)
-        figures.append(_figure(f"course-{member.trial}", drawing, caption=told, choice=choice))
-    return Section("What the connections learnt", figures, choices)
-
-
-def _search(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
-    data = progress_data(records, objectives=objectives)
-    told = (
-        "Hypervolume of the front after each finished trial, as a share of the box between the run's best values "
-        "and its reference point (a tenth of the range beyond the worst complete trial)."
-    )
-    figures = [_figure("progress", draw_progress(data), caption=told)] if data.trials else []
-    return Section("How the search went", figures, [])
 
 
 def _rows(
@@ -291,13 +231,10 @@ def _rows(
     seeds = Counter(it.architecture_id for it in records if it.state == "complete")
     rows = []
     for member in members:
-        select = ["--select", f"id:{member.architecture_id}"]
-        if seeds[member.architecture_id] > 1:
-            select += ["--where", f"seed=={member.seed}"]
-        out = f"exports/{member.architecture_id}"
         rows.append(
             FrontRow(
                 id=member.architecture_id,
+                trial=member.trial,
                 name=short_name(member),
                 reference=member.reference,
                 depth=member.depth,
@@ -305,7 +242,7 @@ def _rows(
                 seed=member.seed,
                 values=[_cell(member, name) for name in _shown(store.info.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
-                command=shlex.join(["depthweave", "export", store.where, *select, "--out", out]),
+                command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
                 verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
             )
         )
@@ -328,11 +265,6 @@ def _cell(record: Record, name: str) -> str:
 
 def _shown(objectives: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
-
-
-def _quality(objectives: Sequence[str]) -> str:
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    return "perplexity" if "perplexity" in losses or not losses else losses[0]
 
 
 def _failure(record: Record) -> Failure:

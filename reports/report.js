@@ -1,10 +1,11 @@
-// Draws the figures for the reader's colour scheme and width, again when either changes.
+// Colour scheme, copying, and the figures below the front: each is drawn when it comes into view.
 (() => {
   "use strict";
-  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 640px)");
-  const store = document.getElementById("templates");
-  const templates = store ? JSON.parse(store.textContent) : null;
+  const parse = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
+  const templates = parse("templates");
+  const scheme = () => document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light");
   const config = {
     responsive: true,
     displaylogo: false,
@@ -14,70 +15,94 @@
     toImageButtonOptions: { format: "svg" },
   };
 
+  // Plotly travels compressed, a third of its size, and is unpacked when the first figure is wanted.
+  let unpacked = null;
+  function plotly() {
+    unpacked ??= (async () => {
+      const packed = document.getElementById("plotly").textContent.trim();
+      const bytes = Uint8Array.from(atob(packed), (sign) => sign.charCodeAt(0));
+      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      const script = document.createElement("script");
+      script.textContent = await new Response(stream).text();
+      document.head.append(script);
+      return globalThis.Plotly;
+    })();
+    return unpacked;
+  }
+
   function layoutFor(figure) {
     const layout = structuredClone(figure.layout);
-    layout.template = dark.matches ? templates.dark : templates.light;
+    layout.template = templates[scheme()];
     // One key above the figures serves them all.
     if (layout.showlegend === undefined) layout.showlegend = false;
     if (narrow.matches) {
-      // Labels were placed for a wide plot: on a narrow one they would cover each other.
-      delete layout.annotations;
       if (layout.margin) layout.margin.r = Math.min(layout.margin.r ?? 80, 8);
-      if (layout.scene) shrinkScene(layout);
+      // A long title beside a narrow plot would leave no room for the plot.
+      if (layout.meta?.narrow_left && layout.margin) layout.margin.l = layout.meta.narrow_left;
     }
     return layout;
   }
 
-  function shrinkScene(layout) {
-    layout.height = 400;
-    for (const axis of ["xaxis", "yaxis", "zaxis"]) {
-      layout.scene[axis].title.font = { size: 10 };
-      layout.scene[axis].tickfont = { size: 9 };
-    }
-    const eye = layout.scene.camera.eye;
-    for (const axis of ["x", "y", "z"]) eye[axis] *= 1.3;
-  }
-
-  function draw(plot) {
-    const source = document.querySelector(`script[data-for="${plot.id}"]`);
-    const figure = JSON.parse(source.textContent);
-    return Plotly.react(plot, figure.data, layoutFor(figure), {
+  async function draw(plot) {
+    const figure = JSON.parse(document.querySelector(`script[data-for="${plot.id}"]`).textContent);
+    const library = await plotly();
+    plot.dataset.drawn = scheme() + narrow.matches;
+    return library.react(plot, figure.data, layoutFor(figure), {
       ...config,
       displayModeBar: narrow.matches ? false : "hover",
-      modeBarButtons: [figure.layout.scene
-        ? ["toImage", "orbitRotation", "pan3d", "resetCameraDefault3d"]
-        : ["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     });
   }
 
-  const shown = () => [...document.querySelectorAll(".plot")].filter((plot) => !plot.closest("[hidden]"));
-  const drawAll = () => { if (templates) shown().forEach(draw); };
+  const plots = [...document.querySelectorAll(".plot")];
+  const waiting = (plot) => !plot.closest("[hidden]") && plot.dataset.drawn !== scheme() + narrow.matches;
+  const near = new Set();
+  const drawNear = () => Promise.all(plots.filter((plot) => near.has(plot) && waiting(plot)).map(draw));
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries) entry.isIntersecting ? near.add(entry.target) : near.delete(entry.target);
+    drawNear();
+  }, { rootMargin: "500px" });
+  plots.forEach((plot) => observer.observe(plot));
 
   for (const select of document.querySelectorAll(".choose select")) {
     select.addEventListener("change", () => {
       for (const figure of select.closest("section").querySelectorAll("[data-choice]")) {
         figure.hidden = figure.dataset.choice !== select.value;
       }
-      drawAll();
+      drawNear();
     });
   }
 
-  for (const button of document.querySelectorAll(".copy")) {
-    button.addEventListener("click", async () => {
-      const command = button.parentElement.querySelector("code");
-      try {
-        await navigator.clipboard.writeText(command.textContent);
-      } catch {
-        // A page opened from a file may lack the clipboard: select the text, the reader presses the key.
-        getSelection().selectAllChildren(command);
-        if (!document.execCommand("copy")) return;
-      }
-      button.textContent = "copied";
-      setTimeout(() => { button.textContent = "copy"; }, 1500);
-    });
-  }
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.(".copy");
+    if (!button) return;
+    const command = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+    } catch {
+      // A page opened from a file may lack the clipboard: select the text, the reader presses the key.
+      command.classList.remove("unseen");
+      getSelection().selectAllChildren(command);
+      if (!document.execCommand("copy")) return;
+    }
+    const told = button.textContent;
+    button.textContent = "copied";
+    setTimeout(() => { button.textContent = told === "copied" ? "copy" : told; }, 1500);
+  });
 
-  dark.addEventListener("change", drawAll);
-  narrow.addEventListener("change", drawAll);
-  drawAll();
+  const toggle = document.getElementById("scheme");
+  const nameToggle = () => { toggle.textContent = scheme() === "dark" ? "light" : "dark"; };
+  toggle.addEventListener("click", () => {
+    document.documentElement.dataset.theme = scheme() === "dark" ? "light" : "dark";
+    nameToggle();
+    drawNear();
+  });
+  toggle.hidden = false;
+  nameToggle();
+
+  prefersDark.addEventListener("change", () => { nameToggle(); drawNear(); });
+  narrow.addEventListener("change", drawNear);
+  addEventListener("beforeprint", () => plots.filter(waiting).forEach(draw));
+  const data = parse("data");
+  if (data) depthweave.explore(data);
 })();

@@ -131,6 +131,17 @@ def verdicts_of(records: Sequence[Record], *, objectives: Sequence[str]) -> dict
     return verdicts
 
 
+def told_apart(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether two architectures' losses differ with a probability of at least 95 %, `[ids, ids]`, by the posterior.
+
+    The architectures are complete, and some has several seeds: else there is nothing to judge noise by.
+    """
+    losses = losses_by_seed(records)
+    loss_NP = _loss_draws([losses[own] for own in ids], rng=np.random.default_rng(0))
+    lower_PP = np.array([(loss_NP[:, [column]] < loss_NP).mean(axis=0) for column in range(len(ids))])
+    return np.asarray(np.maximum(lower_PP, lower_PP.T) >= MIN_PROBABILITY, dtype=np.bool_)
+
+
 def _at(point: Record, over_seeds: Interval) -> Interval:
     assert point.loss is not None
     return over_seeds._replace(mean=point.loss)

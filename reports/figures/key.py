@@ -59,5 +59,10 @@ def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None 
     return [group for group in groups if group]
 
 
+def outline_of(symbol: str) -> str:
+    """The symbol's outline as an SVG path in a box of 16 x 16; `palette.symbol_of` names symbols."""
+    return _OUTLINES[symbol]
+
+
 def _entry(text: str, symbol: str, colour: str, *, faint: bool = False) -> KeyEntry:
     return KeyEntry(text, _OUTLINES[symbol], colour, symbol not in _OPEN, faint)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
+import moocore
+
+from depthweave.reports.front import front, points_of, value_of
 from depthweave.reports.records import Record
 
 MAX_FAINT = 1500
 """Records off the front that a figure shows."""
 
 
-def thinned(records: Sequence[Record], *, on_front: Collection[int]) -> list[Record]:
-    """All of the front and the reference, and at most 1,500 others, evenly chosen in the order given."""
+def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int = MAX_FAINT) -> list[Record]:
+    """All of `on_front` and the reference, and at most `max_faint` others, evenly chosen in the order given."""
     kept = {record.trial for record in records if record.trial in on_front or record.reference}
     others = [record.trial for record in records if record.trial not in kept]
-    kept.update(others[:: math.ceil(len(others) / MAX_FAINT) or 1])
+    kept.update(others[:: math.ceil(len(others) / max_faint) or 1])
     return [record for record in records if record.trial in kept]
+
+
+def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectives: Sequence[str]) -> set[int]:
+    """Trials that stand on some front a reader may ask for: of any two columns, or of all objectives together,
+    whatever fusions, depths and budgets are left in.
+
+    The front of a union is among the fronts of its parts, so those of each (fusion, depth, budget) suffice.
+    """
+    cells: dict[tuple[str, int, int | None], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.state == "complete":
+            cells[record.fusion, record.depth, record.budget].append(record)
+    found: set[int] = set()
+    for cell in cells.values():
+        found.update(record.trial for record in front(cell, objectives=objectives))
+        for pair in itertools.combinations(columns, 2):
+            held = [record for record in cell if all(value_of(record, name) is not None for name in pair)]
+            if held:
+                on = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=True)
+                found.update(record.trial for record, stands in zip(held, on, strict=True) if stands)
+    return found

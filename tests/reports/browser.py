@@ -1,135 +1,190 @@
-"""A headless Chromium that is told what to do by its DevTools protocol, over a pipe: no package needed."""
+"""Headless Chromium, driven over the DevTools protocol through a pair of pipes: no port, no package."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _FLAGS = (
-    "--headless",
+    "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
-    "--disable-quic",
     "--no-first-run",
+    "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-_PATIENCE_S = 30.0
+_BECOME = """
+import os, sys
+ends = [os.dup(int(end)) for end in sys.argv[1:3]]
+high = [os.dup2(end, 100 + end) for end in ends]
+os.dup2(high[0], 3), os.dup2(high[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium listens on descriptor 3 and speaks on 4."""
+_PATIENCE_S = 60.0
 
 
 def find_browser() -> str | None:
     """The path of a Chromium; `None` where there is none."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
-class Tab:
-    """One tab of the browser."""
+class Browser:
+    """A page in a window of a given size. All that it asked the network for and all that it complained of is kept."""
 
-    def __init__(self, *, to_browser: int, from_browser: int) -> None:
-        self._out, self._in = to_browser, os.fdopen(from_browser, "rb", buffering=0)
-        self._buffer, self._number = b"", 0
+    def __init__(self, *, width: int, height: int = 900) -> None:
+        path = find_browser()
+        assert path is not None
+        self._profile = tempfile.mkdtemp(prefix="depthweave-browser-")
+        profile = f"--user-data-dir={self._profile}"
+        read_end, self._to = os.pipe()
+        self._from, write_end = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BECOME, str(read_end), str(write_end), path, *_FLAGS, profile, "about:blank"],
+            pass_fds=(read_end, write_end),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read_end)
+        os.close(write_end)
+        os.set_blocking(self._from, False)
+        self._received = b""
+        self._number = 0
+        self._session: str | None = None
         self.complaints: list[str] = []
-        """What the page wrote on its console as an error, and what it threw."""
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime"):
-            self._call(f"{domain}.enable", session=self._session)
+        """Console errors and warnings, exceptions, and what the page's policy refused."""
+        self.requests: list[str] = []
+        """Addresses asked for."""
+        try:
+            self._attach()
+            self.resize(width, height)
+            # Without it a page in no window may not write to the clipboard.
+            self.send("Emulation.setFocusEmulationEnabled", enabled=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
-        """The pipe to the browser is closed."""
-        os.close(self._out)
-        self._in.close()
+        """The browser has ended and left nothing behind."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._to)
+        os.close(self._from)
+        shutil.rmtree(self._profile, ignore_errors=True)
 
-    def open(self, url: str) -> None:
-        """The page of that address is asked for."""
-        self._call("Page.navigate", session=self._session, url=url)
+    def _attach(self) -> None:
+        targets = self.send("Target.getTargets")["targetInfos"]
+        target = next(it["targetId"] for it in targets if it["type"] == "page")
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.send(f"{domain}.enable")
 
-    def size(self, *, width: int, height: int) -> None:
-        """The window has that size."""
-        shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self._call("Emulation.setDeviceMetricsOverride", session=self._session, **shape)
+    def resize(self, width: int, height: int) -> None:
+        """The page has this size in CSS pixels."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def value(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page; `None` where it throws."""
-        told = self._call(
-            "Runtime.evaluate",
-            session=self._session,
-            expression=f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()",
-            returnByValue=True,
-        )
+    def prefer(self, scheme: str) -> None:
+        """The reader's system is `light` or `dark`."""
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def open(self, path: Path) -> None:
+        """The file is loaded."""
+        self.send("Page.navigate", url=path.as_uri())
+        self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
+
+    def run(self, script: str) -> Any:
+        """The value of an expression, a promise's once it is kept; `AssertionError` where it throws."""
+        told = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def wait_for(self, expression: str) -> Any:
-        """The value of the expression as soon as it is true."""
+    def wait(self, condition: str) -> None:
+        """The condition holds; `AssertionError` after a minute."""
         until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            if value := self.value(expression):
-                return value
-            time.sleep(0.1)
-        raise AssertionError(f"never true: {expression}; {self.complaints}")
+        while not self.run(f"Boolean({condition})"):
+            assert time.monotonic() < until, f"never came true: {condition}"
+            time.sleep(0.03)
 
-    def _call(self, method: str, *, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+    def click(self, x: float, y: float) -> None:
+        """The left button at this place of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str) -> None:
+        """One key, named as in KeyboardEvent.key."""
+        code = {"Enter": 13, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}[key]
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def screenshot(self, path: Path) -> None:
+        """The window as a PNG file."""
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """A command's answer; `AssertionError` where the browser refuses it or is silent."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if session is not None:
-            message["sessionId"] = session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + _PATIENCE_S
         while True:
-            told = self._next()
+            told = self._next(until)
             if told.get("id") == self._number:
-                assert "result" in told, told
-                return dict(told["result"])
-            if told.get("method") == "Runtime.exceptionThrown":
-                self.complaints.append(str(told["params"]["exceptionDetails"]))
-            if told.get("method") == "Runtime.consoleAPICalled" and told["params"]["type"] == "error":
-                self.complaints.append(str(told["params"]["args"]))
+                assert "error" not in told, f"{method}: {told['error']}"
+                result: dict[str, Any] = told["result"]
+                return result
+            self._note(told)
 
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            read = self._in.read(65536)
-            assert read, "the browser has gone"
-            self._buffer += read
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        return dict(json.loads(line))
+    def _next(self, until: float) -> dict[str, Any]:
+        while b"\0" not in self._received:
+            assert time.monotonic() < until, "the browser is silent"
+            try:
+                more = os.read(self._from, 1 << 20)
+            except BlockingIOError:
+                time.sleep(0.002)
+                continue
+            assert more, "the browser has gone"
+            self._received += more
+        first, self._received = self._received.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(first)
+        return message
 
-
-@contextmanager
-def open_tab(profile: Path) -> Iterator[Tab]:
-    """A tab of a browser that ends with the block; its profile is kept in the given folder."""
-    browser = find_browser()
-    assert browser is not None
-    command_read, command_write = os.pipe()
-    answer_read, answer_write = os.pipe()
-
-    def as_3_and_4() -> None:
-        # Chromium's numbers; duplicated high first, so that neither overwrites the other.
-        high_in, high_out = os.dup2(command_read, 103), os.dup2(answer_write, 104)
-        os.dup2(high_in, 3)
-        os.dup2(high_out, 4)
-
-    process = subprocess.Popen(
-        [browser, *_FLAGS, f"--user-data-dir={profile}"],
-        pass_fds=(3, 4, command_read, answer_write),
-        preexec_fn=as_3_and_4,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    os.close(command_read)
-    os.close(answer_write)
-    tab = Tab(to_browser=command_write, from_browser=answer_read)
-    try:
-        yield tab
-    finally:
-        tab.close()
-        process.terminate()
-        process.wait(timeout=_PATIENCE_S)
+    def _note(self, told: dict[str, Any]) -> None:
+        method, values = told.get("method"), told.get("params", {})
+        if method == "Network.requestWillBeSent":
+            # What a page draws into itself asks nobody.
+            if not values["request"]["url"].startswith(("data:", "blob:")):
+                self.requests.append(values["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(values["exceptionDetails"])[:500])
+        elif method == "Runtime.consoleAPICalled" and values["type"] in ("error", "warning", "assert"):
+            self.complaints.append(json.dumps(values["args"])[:500])
+        elif method == "Log.entryAdded" and values["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(values["entry"]["text"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +23,6 @@ from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_tri
 
 Append = Callable[[Record], None]
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style>'
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class _Reader(HTMLParser):
@@ -59,8 +58,8 @@ class _Reader(HTMLParser):
 
 def _read(html: str) -> _Reader:
     reader = _Reader()
-    # Without the 4 MB of Plotly, which html.parser would take seconds for.
-    reader.feed(re.sub(r"<script>/\*\*?\s*\n?\* plotly.*?</script>", "", html, flags=re.DOTALL))
+    # Without Plotly, which html.parser would take seconds for.
+    reader.feed(re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", html, flags=re.DOTALL))
     return reader
 
 
@@ -81,15 +80,18 @@ def page(page_html: str) -> _Reader:
 def test_report_is_one_file_without_addresses(page: _Reader, page_html: str) -> None:
     assert page.addresses == ["data:,"]
     assert "link" not in page.tags or page.tags.count("link") == 1
-    assert page_html.count("plotly.js v") >= 1
+    packed = re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', page_html, flags=re.DOTALL)
+    assert packed is not None
+    assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed[1]))
     # Even if a library tried, the page allows no connection.
     assert "default-src 'none'" in page_html
     assert "connect-src" not in page_html
 
 
 def test_report_figures_are_there_and_parse(page: _Reader) -> None:
-    assert {"pareto-latency", "pareto-memory_bytes", "pareto-3d", "curves", "progress"} <= set(page.json)
+    assert {"curves", "progress"} <= set(page.json)
     assert any(name.startswith("map-") for name in page.json)
+    assert len(json.loads(page.json.pop("data"))["points"]["trial"]) == 30
     for name, text in page.json.items():
         figure = json.loads(text)
         assert set(figure) == ({"light", "dark"} if name == "templates" else {"data", "layout"})
@@ -196,7 +198,7 @@ def test_report_escapes_everything_from_outside(tmp_path: Path) -> None:
     assert "49" not in reader.text
     assert "records/<i>.parquet" in _text(reader)
     # In a drawing Plotly reads some tags itself: there the signs are escaped once more.
-    hover = json.dumps([json.loads(text) for name, text in reader.json.items() if name.startswith("pareto")])
+    hover = json.dumps([json.loads(text) for name, text in reader.json.items() if name == "curves"])
     assert "&lt;script&gt;" in hover
     assert "<script>" not in hover
 
@@ -221,28 +223,3 @@ def test_script_json_cannot_leave_its_element() -> None:
     text = script_json({"a": "</script><!-- & \u2028"})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"a": "</script><!-- & \u2028"}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium on this machine")
-def test_report_opens_in_a_browser_without_errors(page_html: str, tmp_path: Path) -> None:
-    browser = next(found for name in BROWSERS if (found := shutil.which(name)))
-    probe = (
-        "<script>addEventListener('load', () => setTimeout(() => console.log('DRAWN', "
-        "document.querySelectorAll('.plot .main-svg').length > 0, "
-        "document.documentElement.scrollWidth <= innerWidth), 4000))</script></body>"
-    )
-    path = tmp_path / "report.html"
-    path.write_text(page_html.replace("</body>", probe), encoding="utf-8")
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"]
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    ran = subprocess.run(
-        [browser, *flags, profile, "--virtual-time-budget=10000", "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    console = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
-    assert any("DRAWN true true" in line for line in console), console
-    assert not [line for line in console if "ERROR:CONSOLE" in line or "Uncaught" in line or "Refused" in line]

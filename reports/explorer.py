@@ -1,0 +1,358 @@
+"""What the page's interactive front is drawn from: one JSON object, column by column, that every view shares.
+
+The script chooses among these values and draws them; words and numbers for a reader are made here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from depthweave.reports.confirmation import difference_text, interval_text
+from depthweave.reports.figures.key import outline_of
+from depthweave.reports.figures.palette import colour_of, symbol_of
+from depthweave.reports.figures.thinning import ever_on_front, thinned
+from depthweave.reports.front import front, value_of
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.recommend import Limit, close_rivals, doubt, limits_of, said, sure
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
+from depthweave.reports.verdicts import Verdict
+from depthweave.reports.words import STATE_WORDS, axis_of, full_name, pattern_of, plural, short_name, show, title_of
+
+MAX_FAINT = 2_500
+"""Records that no front needs and that the page holds all the same."""
+MAX_CURVES = 6_000
+"""Learning curves on the page, those of the front first."""
+MAX_WEIGHTS = 150_000
+"""Connection weights on the page, those of the front first; a card without them says where they are."""
+_DIGITS = 9
+_MAX_EXPONENT = 50.0
+
+
+class Column(NamedTuple):
+    """A number that may stand on an axis."""
+
+    name: str
+    title: str
+    """With its unit, the one that values are drawn in."""
+    short: str
+    """Without its unit."""
+    divisor: float
+    cost: bool
+
+
+class Choice(NamedTuple):
+    """One of the values that a filter lets through."""
+
+    value: str
+    text: str
+    colour: str
+
+
+class Filter(NamedTuple):
+    """A row of boxes: what is left out is not drawn and stands on no front."""
+
+    name: str
+    title: str
+    choices: list[Choice]
+
+
+class Explorer(NamedTuple):
+    """The interactive front: its controls, and the data that it draws."""
+
+    columns: list[Column]
+    x: str
+    y: str
+    """The columns of the axes at first."""
+    filters: list[Filter]
+    limits: dict[str, list[Limit]]
+    num_points: int
+    num_left_out: int
+    data: dict[str, Any]
+
+
+def explorer_of(
+    records: Sequence[Record],
+    *,
+    run: str,
+    objectives: Sequence[str],
+    verdicts: Mapping[str, Verdict],
+    evaluations: pa.Table,
+    weights: Callable[[set[int]], pa.Table],
+) -> Explorer | None:
+    """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
+
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
+    """
+    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    columns = _columns(shown)
+    if not shown or len(columns) < 2:
+        return None
+    names = [item.name for item in columns]
+    needed = ever_on_front(shown, columns=names, objectives=objectives)
+    needed |= {it.trial for it in shown if it.fusion == "none" or _seeds(it, verdicts) > 1}
+    points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
+    members = {it.trial for it in front(records, objectives=objectives)}
+    ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
+    costs = [name for name in objectives if OBJECTIVES[name].cost and name in names]
+    limits = {name: found for name in costs if (found := limits_of(records, column=name))}
+    wirings = {text: number for number, text in enumerate(sorted({it.wiring for it in points}))}
+    data: dict[str, Any] = {
+        "columns": [item._asdict() for item in columns],
+        "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
+        "points": {
+            **_point_columns(points, columns=columns, objectives=objectives, members=members, verdicts=verdicts),
+            "wiring": [wirings[it.wiring] for it in points],
+            "command": [
+                export_command(run, it, num_seeds=_seeds(it, verdicts)) if it.state == "complete" else ""
+                for it in points
+            ],
+        },
+        "symbols": {
+            json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
+        },
+        "wirings": [json.loads(text) for text in wirings],
+        "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
+        "curves": _curves(records, points=ranked, evaluations=evaluations),
+        "weights": _weights(ranked, read=weights),
+    }
+    x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
+    return Explorer(
+        columns=columns,
+        x=x if x != y else names[1],
+        y=y,
+        filters=_filters(points),
+        limits=limits,
+        num_points=len(points),
+        num_left_out=len(shown) - len(points),
+        data=data,
+    )
+
+
+def drawn_value(record: Record, name: str) -> float | None:
+    """A record's value on an axis; a stopped one's perplexity is that of its last evaluation."""
+    loss = value_of(record, "last_loss")
+    if name == "perplexity" and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
+        return math.exp(loss)
+    return value_of(record, name)
+
+
+def _columns(records: Sequence[Record]) -> list[Column]:
+    columns = []
+    for name, item in OBJECTIVES.items():
+        values = [value for it in records if (value := drawn_value(it, name)) is not None]
+        if values:
+            axis = axis_of(name, values)
+            columns.append(Column(name, axis.title, title_of(name), axis.divisor, item.cost))
+    return columns
+
+
+def _quality(names: Sequence[str]) -> str:
+    return "perplexity" if "perplexity" in names else names[0]
+
+
+def _point_columns(
+    points: Sequence[Record],
+    *,
+    columns: Sequence[Column],
+    objectives: Sequence[str],
+    members: set[int],
+    verdicts: Mapping[str, Verdict],
+) -> dict[str, Any]:
+    """Equally long lists, an entry a point."""
+    known = [verdicts.get(it.architecture_id) for it in points]
+    names = [item.name for item in columns]
+    return {
+        "trial": [it.trial for it in points],
+        "id": [it.architecture_id for it in points],
+        "seed": [it.seed for it in points],
+        "seeds": [_seeds(it, verdicts) for it in points],
+        "name": [short_name(it) for it in points],
+        "full": [full_name(it) for it in points],
+        "fusion": [it.fusion for it in points],
+        "period": [_period(it) for it in points],
+        "depth": [it.depth for it in points],
+        "budget": [_budget(it) for it in points],
+        "state": [it.state for it in points],
+        "reference": [int(it.reference) for it in points],
+        "colour": [colour_of(it.fusion) for it in points],
+        "member": [int(it.trial in members) for it in points],
+        "settled": [int(verdict is not None and verdict.settled) for verdict in known],
+        "values": {name: [_short(drawn_value(it, name)) for it in points] for name in names},
+        "texts": {name: [_text(it, name) for it in points] for name in names},
+        "low": _ends(points, verdicts=known, names=names, end=0),
+        "high": _ends(points, verdicts=known, names=names, end=1),
+        "interval": {
+            "perplexity": [interval_text(it) if it else "" for it in known],
+            "latency": [_latency_interval(it) for it in points],
+        },
+        "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
+        "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
+        "doubt": [doubt(it, verdicts=verdicts) for it in points],
+        "against": [_against(it) for it in known],
+        "shape": [_shape(it) for it in points],
+        "ended": [_ended(it) for it in points],
+    }
+
+
+def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
+    if record.state != "complete":
+        return "Stopped early: on no front."
+    if not member:
+        return "Not on the front of all objectives."
+    return sure(record, verdicts=verdicts)
+
+
+def _against(verdict: Verdict | None) -> list[str]:
+    """The difference to the plain architecture, nat/token, in words; nothing where there is none."""
+    if verdict is None or verdict.difference is None:
+        return []
+    mean, interval = difference_text(verdict)
+    return [f"{mean} nat/token", interval] if interval else [f"{mean} nat/token"]
+
+
+def _shape(record: Record) -> str:
+    pattern = pattern_of(record)
+    told = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
+    told += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    return f"dilation × period {pattern}, {told}" if pattern else told
+
+
+def _ended(record: Record) -> str:
+    told = f"{STATE_WORDS.get(record.state, record.state)} after {record.tokens:,} tokens"
+    return f"{told}: {record.reason}" if record.reason else told
+
+
+def _text(record: Record, name: str) -> str:
+    value = getattr(record, name)
+    if value is None:
+        reached = drawn_value(record, name)
+        return "" if reached is None else f"{show(name, reached)} when stopped"
+    return show(name, value)
+
+
+def _ends(
+    points: Sequence[Record], *, verdicts: Sequence[Verdict | None], names: Sequence[str], end: int
+) -> dict[str, list[float | None]]:
+    """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
+    found: dict[str, list[float | None]] = {
+        "perplexity": [None if it is None else _short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        "latency": [_short((it.latency_low, it.latency_high)[end]) for it in points],
+    }
+    return {name: ends for name, ends in found.items() if name in names and any(it is not None for it in ends)}
+
+
+def _latency_interval(record: Record) -> str:
+    if record.latency_low is None or record.latency_high is None:
+        return ""
+    return f"{show('latency_low', record.latency_low)} to {show('latency_high', record.latency_high)}"
+
+
+def _filters(points: Sequence[Record]) -> list[Filter]:
+    """The filters that can tell the points apart."""
+    fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
+    budgets = sorted({it.budget for it in points if it.budget is not None})
+    states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
+    found = [
+        Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
+        Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
+        Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
+        Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),
+    ]
+    return [item for item in found if len(item.choices) > 1]
+
+
+def _close(
+    records: Sequence[Record],
+    *,
+    points: Sequence[Record],
+    objectives: Sequence[str],
+    verdicts: Mapping[str, Verdict],
+) -> dict[str, list[int]]:
+    """For members of the front, by place in `points`: the places of those whose loss is not told apart."""
+    place = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
+    found = close_rivals(records, objectives=objectives, verdicts=verdicts)
+    return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
+
+
+def _curves(records: Sequence[Record], *, points: Sequence[Record], evaluations: pa.Table) -> dict[str, Any]:
+    """Architecture id to [seed, state, place of its token counts, losses] of each of its trainings."""
+    held = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
+    curves: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for trial, tokens, loss in zip(held["trial"], held["tokens"], held["loss"], strict=True):
+        if loss is not None and math.isfinite(loss):
+            curves[trial].append((tokens, loss))
+    trainings: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        trainings[record.architecture_id].append(record)
+    grids: dict[tuple[int, ...], int] = {}
+    found: dict[str, list[Any]] = {}
+    num = 0
+    for own in dict.fromkeys(it.architecture_id for it in points):
+        for record in trainings[own]:
+            if curves[record.trial] and num < MAX_CURVES:
+                tokens, losses = zip(*sorted(curves[record.trial]), strict=True)
+                grid = grids.setdefault(tokens, len(grids))
+                found.setdefault(own, []).append([record.seed, record.state, grid, [round(it, 4) for it in losses]])
+                num += 1
+    return {"tokens": [list(grid) for grid in grids], "of": found}
+
+
+def _weights(points: Sequence[Record], *, read: Callable[[set[int]], pa.Table]) -> dict[str, list[float | None]]:
+    """Trial to its last connection weights in the order of its wiring, for as many points as there is room for."""
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    num = 0
+    for record in points:
+        pairs = [(block, source) for block, sources in json.loads(record.wiring) for source in sources]
+        if pairs and record.fusion != "none" and num + len(pairs) <= MAX_WEIGHTS:
+            wanted[record.trial] = pairs
+            num += len(pairs)
+    if not wanted:
+        return {}
+    table = read(set(wanted)).select(["trial", "tokens", "site", "source", "value"]).to_pydict()
+    last: dict[int, tuple[int, dict[tuple[int, int], float]]] = {}
+    for trial, tokens, site, source, value in zip(*table.values(), strict=True):
+        if trial not in last or tokens > last[trial][0]:
+            last[trial] = (tokens, {})
+        if tokens == last[trial][0] and math.isfinite(value):
+            last[trial][1][site, source] = value
+    return {
+        str(trial): [_short(last[trial][1].get(pair), digits=4) for pair in pairs]
+        for trial, pairs in wanted.items()
+        if trial in last
+    }
+
+
+def export_command(where: str, record: Record, *, num_seeds: int) -> str:
+    """The command that exports this record's weights."""
+    select = ["--select", f"id:{record.architecture_id}"]
+    if num_seeds > 1:
+        select += ["--where", f"seed=={record.seed}"]
+    return shlex.join(["depthweave", "export", where, *select, "--out", f"exports/{record.architecture_id}"])
+
+
+def _seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
+    verdict = verdicts.get(record.architecture_id)
+    return 1 if verdict is None else verdict.loss.num
+
+
+def _period(record: Record) -> int | None:
+    return None if record.fusion == "none" else record.period
+
+
+def _budget(record: Record) -> str:
+    return "" if record.budget is None else str(record.budget)
+
+
+def _short(value: float | None, *, digits: int = _DIGITS) -> float | None:
+    """The value with as many digits as a page needs: exact enough to order by, short enough to travel."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else float(f"{value:.{digits}g}")

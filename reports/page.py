@@ -33,10 +33,13 @@ from depthweave.reports.regret import pruning_regret, regret_sentence
 from depthweave.reports.sections import (
     MAX_WEIGHT_MEMBERS,
     Section,
+    at_equal_cost,
     connections,
     course_of_search,
+    dilation_and_period,
     learning,
     script_json,
+    what_matters,
 )
 from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
@@ -141,8 +144,11 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         weights=store.weights,
     )
     sections = [
-        learning(search, evaluations=evaluations, members=members),
+        at_equal_cost(records, evaluations=evaluations, verdicts=verdicts),
+        dilation_and_period(records),
         connections(store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}), members=members),
+        what_matters(records, objectives=info.objectives),
+        learning(search, evaluations=evaluations, members=members),
         course_of_search(search, objectives=info.objectives),
     ]
     return Page(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from markupsafe import Markup
 
 from depthweave.reports.figures.curves import curves_data, draw_curves
+from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.grid import Grid
+from depthweave.reports.figures.importance import MIN_EXPLAINED, importance_grid
+from depthweave.reports.figures.matched import at_equal_latency, at_equal_parameters, at_equal_time
+from depthweave.reports.figures.parallel import draw_parallel, parallel_data
+from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
 from depthweave.reports.records import Record
+from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import full_name, plural, short_name
 
 MAX_WEIGHT_MEMBERS = 12
@@ -79,15 +86,90 @@ def connections(weights: pa.Table, *, members: Sequence[Record]) -> Section:
     return Section("What the connections learnt", figures, choices)
 
 
+def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts: Mapping[str, Verdict]) -> Section:
+    """The fusions against each other, and each architecture against plain."""
+    grids = [
+        at_equal_parameters(records, verdicts=verdicts),
+        at_equal_latency(records),
+        at_equal_time(records, evaluations=evaluations),
+    ]
+    tables = [grid for grid in grids if grid is not None]
+    told = (
+        "Of each fusion the pattern (dilation × period, blocks) with the lowest loss; blue is the lowest of a column. "
+        "It was chosen by these same runs, which flatters. Parameters: perplexity, and loss against plain in nat/token "
+        "with its 95 % interval where seeds are shared. Training time: validation loss, nat/token, after a share of "
+        "the time that the reference trains, by measured training-step latency; the learning-rate schedule ends with "
+        "the tokens, so that a slower training is judged before its end."
+    )
+    data = differences_data(records, verdicts=verdicts)
+    caption = (
+        "Loss less that of the plain architecture of the same depth and budget, mean over shared seeds with its 95 % "
+        "interval (Student's t). Left of the line is better than plain; hollow is not settled."
+    )
+    figures = [_figure("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
+    several = len({it.fusion for it in records if it.state == "complete"}) > 1
+    sentences = [differences_sentence(data)] if several else []
+    return Section(
+        "Fusions at equal cost", figures, told=sentences, tables=tables, tables_caption=told if tables else ""
+    )
+
+
+def dilation_and_period(records: Sequence[Record]) -> Section:
+    """Perplexity over the patterns of each fusion."""
+    told = (
+        "Perplexity, and the loss against the plain architecture of the same depth and budget (nat/token) where it is "
+        "complete; blue is below plain, orange above, one scale for all. k is the dilation, p the period; an empty "
+        "cell was not tried or cannot be built. Differences of one seed are not settled."
+    )
+    return Section("Dilation and period", [], tables=pattern_grids(records), tables_caption=told)
+
+
+def what_matters(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
+    """The importance of each axis, and all architectures across all axes."""
+    grid = importance_grid(records, objectives=objectives)
+    told = (
+        "Share of each objective's variance that goes with an axis, by a model of single axes and pairs (shares of "
+        "axes that act together count in each, so that a column may sum to more than 100 %). The last row is the "
+        f"share of variance that the model predicts of architectures left out of its fit; below {100 * MIN_EXPLAINED:.0f} % "
+        "nothing is said. Of the architectures that the search chose to train, not of the whole space."
+    )
+    data = parallel_data(records, objectives=objectives)
+    caption = "Each line is a complete architecture; blue ones stand on the front. Lower is better on every objective."
+    if data.num_left_out:
+        caption += f" {plural(data.num_left_out, 'line')} off the front not drawn."
+    figures = []
+    if len(data.uprights) > 1:
+        figures = [_figure("parallel", draw_parallel(data), caption=caption, title="Choices and objectives")]
+    return Section("What matters", figures, tables=[grid] if grid else [], tables_caption=told if grid else "")
+
+
 def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
-    """How the front grew."""
+    """How the front grew, and what the workers did."""
     data = progress_data(records, objectives=objectives)
     told = (
         "Hypervolume of the front after each finished trial, as a share of the box between the run's best values "
         "and its reference point (a tenth of the range beyond the worst complete trial)."
     )
-    figures = [_figure("progress", draw_progress(data), caption=told)] if data.trials else []
-    return Section("How the search went", figures)
+    figures = []
+    if data.trials:
+        figures = [
+            _figure("progress", draw_progress(data), caption=told, title="By trials"),
+            _figure(
+                "progress-tokens",
+                draw_progress(data, over="tokens"),
+                caption="The same over the tokens that all trials trained on until then.",
+                title="By tokens",
+            ),
+        ]
+    timeline = timeline_data(records)
+    if timeline.spans:
+        told = (
+            "From start to end of each trial, in the fusion's colour; faint where it was paused in between. Records "
+            "name no worker: a row is one slot that was free, and a paused trial keeps its own."
+        )
+        figures.append(_figure("timeline", draw_timeline(timeline), caption=told, title="Workers"))
+    sentence = timeline_sentence(timeline)
+    return Section("How the search went", figures, told=[sentence] if sentence else [])
 
 
 def _figure(name: str, drawing: Any, *, caption: str, choice: str = "", title: str = "") -> Figure:

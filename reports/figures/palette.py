@@ -23,6 +23,9 @@ _SPARE_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
 CONNECTION_COLOURS = {"own block": "#7d7d7d", "embedding": "#d55e00", "earlier block": "#0a7fc2"}
 """What a site reads, in the course of the weights."""
 
+RANK_COLOURS = ("#0a7fc2", "#9c4bb5", "#ee7a55", "#a8a8a8")
+"""Pareto rank 0 (the front), 1, 2, and all beyond."""
+
 _SYMBOLS = (
     "square",
     "diamond",

@@ -1,10 +1,12 @@
-"""How the front grew: hypervolume over finished trials."""
+"""How the front grew: hypervolume over finished trials and over the tokens that they trained on."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 
 from depthweave.reports.figures.palette import FUSION_COLOURS
@@ -19,6 +21,8 @@ class ProgressData(NamedTuple):
     hypervolume_frac: list[float]
     """Share of the box from the run's best values to its reference point, 0 to 1."""
     trials: list[int]
+    tokens: list[int]
+    """Tokens that all trials up to this one trained on."""
 
 
 def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ProgressData:
@@ -26,32 +30,39 @@ def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pr
     ordered = sorted(records, key=lambda record: (record.finished_at, record.trial))
     counted = complete(ordered, objectives=objectives)
     if not counted:
-        return ProgressData([], [], [])
+        return ProgressData([], [], [], [])
     points = points_of(counted, objectives=objectives)
     ideal, reference = points.min(axis=0), reference_point(points)
     with_values = {record.trial for record in counted}
     shares: list[float] = []
+    # Only the front so far is kept: a thousand trials would else be weighed a thousand times.
+    best = points[:0]
     num_seen = 0
     for record in ordered:
+        share = shares[-1] if shares else 0.0
         if record.trial in with_values:
+            point = points[num_seen]
             num_seen += 1
-            shares.append(hypervolume_frac(points[:num_seen], ideal=ideal, reference=reference))
-        else:
-            shares.append(shares[-1] if shares else 0.0)
-    return ProgressData(list(range(1, len(ordered) + 1)), shares, [record.trial for record in ordered])
+            if not (best <= point).all(axis=1).any():
+                best = np.vstack([best[(best < point).any(axis=1)], point])
+                share = hypervolume_frac(best, ideal=ideal, reference=reference)
+        shares.append(share)
+    tokens = list(itertools.accumulate(record.tokens for record in ordered))
+    return ProgressData(list(range(1, len(ordered) + 1)), shares, [record.trial for record in ordered], tokens)
 
 
-def draw_progress(data: ProgressData) -> go.Figure:
+def draw_progress(data: ProgressData, *, over: Literal["trials", "tokens"] = "trials") -> go.Figure:
     """The figure: a step up wherever a trial improved the front."""
+    title = "finished trials" if over == "trials" else "tokens trained on, all trials"
     figure = go.Figure(
         go.Scatter(
-            x=data.num_finished,
+            x=data.num_finished if over == "trials" else data.tokens,
             y=data.hypervolume_frac,
             mode="lines+markers",
             line={"shape": "hv", "width": 1.5, "color": FUSION_COLOURS["dwa"]},
             marker={"size": 4},
             text=[str(trial) for trial in data.trials],
-            hovertemplate="%{x} finished (trial %{text})<br>hypervolume %{y:.3f}<extra></extra>",
+            hovertemplate="%{x:,} " + over + " (trial %{text})<br>hypervolume %{y:.3f}<extra></extra>",
             name="hypervolume",
         )
     )
@@ -59,7 +70,7 @@ def draw_progress(data: ProgressData) -> go.Figure:
         height=320,
         margin={"l": 64, "r": 24, "t": 16, "b": 60},
         showlegend=False,
-        xaxis={"title": {"text": "finished trials"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": title}, "rangemode": "tozero"},
         yaxis={"title": {"text": "hypervolume (share of the box)"}, "rangemode": "tozero"},
     )
     return figure

@@ -1,0 +1,113 @@
+"""Losses against the plain architecture of the same depth and budget, seed by seed, with their 95 % intervals."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from depthweave.reports.figures.palette import FRONT_LINE, colour_of
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
+from depthweave.reports.summary import MIN_PAIRED_SEEDS
+from depthweave.reports.verdicts import Verdict
+from depthweave.reports.words import full_name, plural
+
+MAX_ROWS = 40
+
+
+class Difference(NamedTuple):
+    """One architecture's, nat/token; below zero it is better than plain."""
+
+    name: str
+    fusion: str
+    mean: float
+    low: float
+    high: float
+    num_seeds: int
+    settled: bool
+    """At least five seeds, and an interval that excludes zero."""
+
+
+def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
+    """The differences that have an interval, the lowest first; at most 40."""
+    found = []
+    for record in averaged(records):
+        verdict = verdicts.get(record.architecture_id) if record.state == "complete" else None
+        difference = verdict.difference if verdict else None
+        if difference is None or difference.low is None or difference.high is None:
+            continue
+        apart = difference.low > 0 or difference.high < 0
+        found.append(
+            Difference(
+                name=full_name(record),
+                fusion=record.fusion,
+                mean=difference.mean,
+                low=difference.low,
+                high=difference.high,
+                num_seeds=difference.num,
+                settled=apart and difference.num >= MIN_PAIRED_SEEDS,
+            )
+        )
+    return sorted(found, key=lambda it: (it.mean, it.name))[:MAX_ROWS]
+
+
+def differences_sentence(data: Sequence[Difference]) -> str:
+    """What may be said of them together."""
+    if not data:
+        return (
+            "No difference to plain has an interval, for no two architectures share several seeds: not settled. "
+            "depthweave confirm trains the front with more."
+        )
+    settled = sum(it.settled for it in data)
+    told = f"Of {plural(len(data), 'difference')} to plain, {settled} {'is' if settled == 1 else 'are'} settled: "
+    return f"{told}at least {MIN_PAIRED_SEEDS} shared seeds, and an interval without zero."
+
+
+def draw_differences(data: Sequence[Difference]) -> go.Figure:
+    """A row each: filled where settled, hollow where not."""
+    figure = go.Figure()
+    names = [f"{html.escape(it.name)}" for it in data]
+    for fusion in sorted({it.fusion for it in data}):
+        rows = [(place, it) for place, it in enumerate(data) if it.fusion == fusion]
+        figure.add_trace(
+            go.Scatter(
+                x=[it.mean for _, it in rows],
+                y=[place for place, _ in rows],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [it.high - it.mean for _, it in rows],
+                    "arrayminus": [it.mean - it.low for _, it in rows],
+                    "thickness": 1.4,
+                    "width": 0,
+                    "color": colour_of(fusion),
+                },
+                mode="markers",
+                marker={
+                    "size": 9,
+                    "color": colour_of(fusion),
+                    "symbol": ["circle" if it.settled else "circle-open" for _, it in rows],
+                    "line": {"width": 1.6},
+                },
+                text=[f"{names[place]}<br>{plural(it.num_seeds, 'seed')}" for place, it in rows],
+                hovertemplate="%{text}<br>%{x:+.4f} nat/token<extra></extra>",
+                name=html.escape(fusion),
+            )
+        )
+    figure.add_vline(x=0, line={"color": FRONT_LINE, "width": 1, "dash": "dash"})
+    figure.update_layout(
+        height=90 + 24 * len(data),
+        margin={"l": 150, "r": 24, "t": 8, "b": 54},
+        xaxis={"title": {"text": "loss less plain's (nat/token)"}, "zeroline": False},
+        yaxis={
+            "tickvals": list(range(len(data))),
+            "ticktext": names,
+            "range": [len(data) - 0.5, -0.5],
+            "showgrid": False,
+        },
+        hovermode="closest",
+    )
+    return figure

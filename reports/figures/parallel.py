@@ -1,0 +1,169 @@
+"""Every complete architecture as a line across its choices and objectives, coloured by its Pareto rank."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from depthweave.reports.figures.palette import RANK_COLOURS
+from depthweave.reports.front import complete, pareto_ranks, value_of
+from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.records import Record
+from depthweave.reports.words import count_text, full_name, pattern_of, show, title_of
+
+MAX_FAINT = 400
+"""Lines off the front."""
+_CHOICES = ("fusion", "dilation", "period", "depth", "budget")
+_LAST_RANK = len(RANK_COLOURS) - 1
+
+
+class Upright(NamedTuple):
+    """One of the upright axes, from 0 at its foot to 1 at its top."""
+
+    title: str
+    ticks: list[tuple[float, str]]
+
+
+class Line(NamedTuple):
+    """One architecture: its height on each upright; `None` where it has no value there."""
+
+    trial: int
+    name: str
+    rank: int
+    heights: list[float | None]
+
+
+class ParallelData(NamedTuple):
+    """The uprights left to right, and the lines, the front last."""
+
+    uprights: list[Upright]
+    lines: list[Line]
+    num_left_out: int
+
+
+def parallel_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ParallelData:
+    """All of the front and at most 400 others, evenly chosen; axes of one value are left out."""
+    finished = complete(records, objectives=objectives)
+    ranks = pareto_ranks(records, objectives=objectives)
+    uprights, columns = [], []
+    for name in _CHOICES:
+        found = _choice(finished, name)
+        if found is not None:
+            uprights.append(found[0])
+            columns.append(found[1])
+    for name in objectives:
+        found = _objective(finished, name)
+        if found is not None:
+            uprights.append(found[0])
+            columns.append(found[1])
+    lines = [
+        Line(it.trial, full_name(it), ranks[it.trial], [heights[it.trial] for heights in columns]) for it in finished
+    ]
+    faint = [line for line in lines if line.rank]
+    kept = faint[:: math.ceil(len(faint) / MAX_FAINT) or 1]
+    shown = [*sorted(kept, key=lambda line: -line.rank), *(line for line in lines if not line.rank)]
+    return ParallelData(uprights, shown, len(lines) - len(shown))
+
+
+def draw_parallel(data: ParallelData) -> go.Figure:
+    """The figure; lower is better on every objective."""
+    figure = go.Figure()
+    for group in range(_LAST_RANK, -1, -1):
+        lines = [line for line in data.lines if min(line.rank, _LAST_RANK) == group]
+        if not lines:
+            continue
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        names: list[str] = []
+        for line in lines:
+            for place, height in enumerate(line.heights):
+                xs.append(place)
+                ys.append(height)
+            xs.append(None)
+            ys.append(None)
+            names += [f"{html.escape(line.name)}, rank {line.rank}"] * (len(line.heights) + 1)
+        figure.add_trace(
+            go.Scatter(
+                x=xs,
+                y=ys,
+                mode="lines",
+                connectgaps=False,
+                line={"color": RANK_COLOURS[group], "width": 2.2 if group == 0 else 1},
+                opacity=0.95 if group == 0 else 0.55,
+                text=names,
+                hovertemplate="%{text}<extra></extra>",
+                name="front" if group == 0 else f"rank {group}" + (" and beyond" if group == _LAST_RANK else ""),
+            )
+        )
+    for place, upright in enumerate(data.uprights):
+        for height, text in upright.ticks:
+            figure.add_annotation(x=place, y=height, text=html.escape(text), showarrow=False, xshift=4, xanchor="left")
+    figure.update_layout(
+        height=430,
+        margin={"l": 24, "r": 64, "t": 40, "b": 60},
+        showlegend=True,
+        xaxis={
+            "tickvals": list(range(len(data.uprights))),
+            "ticktext": [_wrapped(it.title) for it in data.uprights],
+            "showline": False,
+            "ticks": "",
+            "tickangle": 0,
+            "range": [-0.15, len(data.uprights) - 0.55],
+        },
+        yaxis={"visible": False, "range": [-0.06, 1.06]},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _choice(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, float | None]] | None:
+    levels = {it.trial: _level(it, name) for it in records}
+    known = sorted({level for level in levels.values() if level is not None}, key=_level_order)
+    if len(known) < 2:
+        return None
+    heights = {level: place / (len(known) - 1) for place, level in enumerate(known)}
+    # Where there is no pattern, the line runs below all of them.
+    found: dict[int, float | None] = {
+        trial: -0.04 if level is None else heights[level] for trial, level in levels.items()
+    }
+    texts = [(height, count_text(int(level)) if name == "budget" else level) for level, height in heights.items()]
+    return Upright(name, texts), found
+
+
+def _level(record: Record, name: str) -> str | None:
+    if name in ("dilation", "period") and not pattern_of(record):
+        return None
+    value = getattr(record, name)
+    return None if value is None else str(value)
+
+
+def _level_order(level: str) -> tuple[int, float, str]:
+    return (1, float(level), "") if level.isdigit() else (0 if level == "none" else 1, 0.0, level)
+
+
+def _objective(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, float | None]] | None:
+    values = {it.trial: value_of(it, name) for it in records}
+    known = [value for value in values.values() if value is not None]
+    if not known or min(known) == max(known):
+        return None
+    low, high = min(known), max(known)
+    heights = {trial: None if value is None else (value - low) / (high - low) for trial, value in values.items()}
+    ticks = [(share, show(name, _like(name, low + share * (high - low)))) for share in (0.0, 0.5, 1.0)]
+    return Upright(title_of(name) if name in OBJECTIVES else name, ticks), heights
+
+
+def _like(name: str, value: float) -> float:
+    return float(round(value)) if name in ("parameters", "forward_flops", "memory_bytes") else value
+
+
+def _wrapped(title: str) -> str:
+    words, lines = title.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 14 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(html.escape(line) for line in lines)

@@ -1,0 +1,100 @@
+"""Perplexity by dilation and period, one grid for each fusion, depth and budget."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from depthweave.reports.figures.grid import Cell, Grid, GridRow
+from depthweave.reports.figures.palette import colour_of
+from depthweave.reports.front import value_of
+from depthweave.reports.records import Record
+from depthweave.reports.seeds import averaged
+from depthweave.reports.words import count_text, full_name, plural, show
+
+MAX_GRIDS = 24
+
+
+def pattern_grids(records: Sequence[Record]) -> list[Grid]:
+    """Grids of periods by dilations, coloured by the loss against the plain architecture of the depth and budget.
+
+    All share one scale: the strongest colour is the largest difference of any cell. Without a plain one there is no
+    colour. At most 24 grids, the shallowest and smallest first.
+    """
+    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    plain = {(it.depth, it.budget): it for it in shown if it.fusion == "none" and it.state == "complete"}
+    cells: dict[tuple[int, int | None, str], dict[tuple[int, int], Record]] = defaultdict(dict)
+    for record in shown:
+        if record.fusion != "none" and record.dilation is not None and record.period is not None:
+            own = cells[record.depth, record.budget, record.fusion]
+            place = (record.period, record.dilation)
+            # A stopped trial gives way to a complete one of the same pattern.
+            if place not in own or record.state == "complete":
+                own[place] = record
+    differences = {
+        it.trial: found
+        for (depth, budget, _), own in cells.items()
+        for it in own.values()
+        if (found := _difference(it, plain.get((depth, budget)))) is not None
+    }
+    largest = max((abs(value) for value in differences.values()), default=0.0)
+    several_budgets = len({budget for _, budget, _ in cells}) > 1
+    keys = sorted(cells, key=lambda key: (key[0], key[1] or 0, key[2]))
+    return [
+        _grid(
+            _title(key, with_budget=several_budgets),
+            cells[key],
+            colour=colour_of(key[2]),
+            differences=differences,
+            largest=largest,
+        )
+        for key in keys[:MAX_GRIDS]
+    ]
+
+
+def _title(key: tuple[int, int | None, str], *, with_budget: bool) -> str:
+    depth, budget, fusion = key
+    told = f"{fusion}, {plural(depth, 'block')}"
+    return f"{told}, {count_text(budget)}" if with_budget and budget is not None else told
+
+
+def _grid(
+    title: str,
+    held: dict[tuple[int, int], Record],
+    *,
+    colour: str,
+    differences: dict[int, float],
+    largest: float,
+) -> Grid:
+    periods = sorted({period for period, _ in held})
+    dilations = sorted({dilation for _, dilation in held})
+    rows = [
+        GridRow(
+            f"p {period}",
+            colour,
+            [_cell(held.get((period, dilation)), differences=differences, largest=largest) for dilation in dilations],
+        )
+        for period in periods
+    ]
+    return Grid(title, "", [f"k {dilation}" for dilation in dilations], rows)
+
+
+def _cell(record: Record | None, *, differences: dict[int, float], largest: float) -> Cell:
+    if record is None:
+        return Cell("")
+    if record.state == "pruned":
+        return Cell("stopped", tip=f"{full_name(record)}: {record.reason or 'stopped early'}")
+    difference = differences.get(record.trial)
+    share = difference / largest if difference is not None and largest else None
+    more = "" if difference is None else f"{difference:+.3f}"
+    return Cell(show("perplexity", record.perplexity), share, more, full_name(record))
+
+
+def _difference(record: Record, plain: Record | None) -> float | None:
+    if record.state != "complete" or plain is None:
+        return None
+    own, other = value_of(record, "loss"), value_of(plain, "loss")
+    if own is None or other is None:
+        return None
+    return own - other if math.isfinite(own - other) else None

@@ -97,7 +97,7 @@ def explorer_of(
         return None
     names = [item.name for item in columns]
     needed = ever_on_front(shown, columns=names, objectives=objectives)
-    needed |= {it.trial for it in shown if it.fusion == "none" or _seeds(it, verdicts) > 1}
+    needed |= {it.trial for it in shown if _seeds(it, verdicts) > 1}
     points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
     members = {it.trial for it in front(records, objectives=objectives)}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))

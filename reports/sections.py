@@ -35,6 +35,8 @@ class Figure(NamedTuple):
     height: int
     """Pixels that it takes, known before it is drawn."""
     title: str = ""
+    half: bool = False
+    """Whether it stands beside the next one where there is room."""
     choice: str = ""
     """Label in the list where several drawings share one place; empty where this one stands alone."""
 
@@ -109,9 +111,8 @@ def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts:
     figures = [_figure("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
     several = len({it.fusion for it in records if it.state == "complete"}) > 1
     sentences = [differences_sentence(data)] if several else []
-    return Section(
-        "Fusions at equal cost", figures, told=sentences, tables=tables, tables_caption=told if tables else ""
-    )
+    caption = told if tables else ""
+    return Section("Fusions at equal cost", figures, told=sentences, tables=tables, tables_caption=caption)
 
 
 def dilation_and_period(records: Sequence[Record]) -> Section:
@@ -130,8 +131,9 @@ def what_matters(records: Sequence[Record], *, objectives: Sequence[str]) -> Sec
     told = (
         "Share of each objective's variance that goes with an axis, by a model of single axes and pairs (shares of "
         "axes that act together count in each, so that a column may sum to more than 100 %). The last row is the "
-        f"share of variance that the model predicts of architectures left out of its fit; below {100 * MIN_EXPLAINED:.0f} % "
-        "nothing is said. Of the architectures that the search chose to train, not of the whole space."
+        "share of variance that the model predicts of architectures left out of its fit; below "
+        f"{100 * MIN_EXPLAINED:.0f} % nothing is said. Of the architectures that the search chose to train, not of the "
+        "whole space."
     )
     data = parallel_data(records, objectives=objectives)
     caption = "Each line is a complete architecture; blue ones stand on the front. Lower is better on every objective."
@@ -153,12 +155,13 @@ def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) ->
     figures = []
     if data.trials:
         figures = [
-            _figure("progress", draw_progress(data), caption=told, title="By trials"),
+            _figure("progress", draw_progress(data), caption=told, title="By trials", half=True),
             _figure(
                 "progress-tokens",
                 draw_progress(data, over="tokens"),
                 caption="The same over the tokens that all trials trained on until then.",
                 title="By tokens",
+                half=True,
             ),
         ]
     timeline = timeline_data(records)
@@ -167,14 +170,24 @@ def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) ->
             "From start to end of each trial, in the fusion's colour; faint where it was paused in between. Records "
             "name no worker: a row is one slot that was free, and a paused trial keeps its own."
         )
+        if timeline.num_left_out:
+            told += f" {plural(timeline.num_left_out, 'trial')} not drawn."
         figures.append(_figure("timeline", draw_timeline(timeline), caption=told, title="Workers"))
     sentence = timeline_sentence(timeline)
     return Section("How the search went", figures, told=[sentence] if sentence else [])
 
 
-def _figure(name: str, drawing: Any, *, caption: str, choice: str = "", title: str = "") -> Figure:
+def _figure(name: str, drawing: Any, *, caption: str, choice: str = "", title: str = "", half: bool = False) -> Figure:
     height = int(drawing.layout.height)
-    return Figure(name, _safe(drawing.to_json(engine="json")), caption, height, title=title, choice=choice)
+    return Figure(
+        name,
+        _safe(drawing.to_json(engine="json")),
+        caption,
+        height,
+        title=title,
+        half=half or bool(choice),
+        choice=choice,
+    )
 
 
 def _safe(text: str) -> Markup:

@@ -126,10 +126,10 @@ def _choice(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, fl
     if len(known) < 2:
         return None
     heights = {level: place / (len(known) - 1) for place, level in enumerate(known)}
-    # Where there is no pattern, the line runs below all of them.
-    found: dict[int, float | None] = {
-        trial: -0.04 if level is None else heights[level] for trial, level in levels.items()
-    }
+    found: dict[int, float | None] = {}
+    for trial, level in levels.items():
+        # Where there is no pattern, the line runs below all of them.
+        found[trial] = -0.04 if level is None else heights[level]
     texts = [(height, count_text(int(level)) if name == "budget" else level) for level, height in heights.items()]
     return Upright(name, texts), found
 

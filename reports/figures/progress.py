@@ -52,16 +52,19 @@ def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pr
 
 
 def draw_progress(data: ProgressData, *, over: Literal["trials", "tokens"] = "trials") -> go.Figure:
-    """The figure: a step up wherever a trial improved the front."""
+    """The figure: a step up wherever a trial improved the front, which are the trials that have a marker."""
+    shares, last = data.hypervolume_frac, len(data.trials) - 1
+    steps = [at for at in range(len(shares)) if at in (0, last) or shares[at] != shares[at - 1]]
+    over_values = data.num_finished if over == "trials" else data.tokens
     title = "finished trials" if over == "trials" else "tokens trained on, all trials"
     figure = go.Figure(
         go.Scatter(
-            x=data.num_finished if over == "trials" else data.tokens,
-            y=data.hypervolume_frac,
+            x=[over_values[at] for at in steps],
+            y=[round(shares[at], 6) for at in steps],
             mode="lines+markers",
             line={"shape": "hv", "width": 1.5, "color": FUSION_COLOURS["dwa"]},
             marker={"size": 4},
-            text=[str(trial) for trial in data.trials],
+            text=[str(data.trials[at]) for at in steps],
             hovertemplate="%{x:,} " + over + " (trial %{text})<br>hypervolume %{y:.3f}<extra></extra>",
             name="hypervolume",
         )

@@ -28,7 +28,8 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
     """Trials that stand on some front a reader may ask for: of any two columns, or of all objectives together,
     whatever fusions, depths and budgets are left in.
 
-    The front of a union is among the fronts of its parts, so those of each (fusion, depth, budget) suffice.
+    The front of a union is among the fronts of its parts, so those of each (fusion, depth, budget) suffice. Of trials
+    with equal values in two columns one is enough: the others lie under it.
     """
     cells: dict[tuple[str, int, int | None], list[Record]] = defaultdict(list)
     for record in records:
@@ -40,6 +41,6 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
         for pair in itertools.combinations(columns, 2):
             held = [record for record in cell if all(value_of(record, name) is not None for name in pair)]
             if held:
-                on = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=True)
+                on = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=False)
                 found.update(record.trial for record, stands in zip(held, on, strict=True) if stands)
     return found

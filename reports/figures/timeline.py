@@ -15,6 +15,7 @@ from depthweave.reports.words import STATE_WORDS, duration_text, full_name, plur
 
 _ROW_PX = 16
 _MAX_HEIGHT_PX = 560
+MAX_SPANS = 1_000
 _PAUSED_BELOW = 0.8
 """A trial that worked for less than this share of its span waited in between."""
 
@@ -41,6 +42,8 @@ class TimelineData(NamedTuple):
     elapsed_s: float
     busy: float
     """Trials at work at a time, on average."""
+    num_left_out: int
+    """Spans that are not held, for there are too many to see."""
     shares: dict[str, float]
     """Share of the trials' working time that went into training, evaluating, measuring, and the rest."""
 
@@ -52,7 +55,7 @@ def timeline_data(records: Sequence[Record]) -> TimelineData:
     so there may be more rows than workers.
     """
     if not records:
-        return TimelineData([], [], 0.0, 0.0, {})
+        return TimelineData([], [], 0.0, 0.0, 0, {})
     first = min(it.started_at for it in records)
     last = max(it.finished_at for it in records)
     free: list[tuple[str, datetime]] = []
@@ -84,7 +87,9 @@ def timeline_data(records: Sequence[Record]) -> TimelineData:
     }
     parts["other things"] = max(0.0, worked - sum(parts.values()))
     shares = {name: seconds / worked for name, seconds in parts.items()} if worked else {}
-    return TimelineData(spans, [host for host, _ in free], elapsed, worked / elapsed if elapsed else 0.0, shares)
+    kept = spans[:: -(-len(spans) // MAX_SPANS)]
+    busy = worked / elapsed if elapsed else 0.0
+    return TimelineData(kept, [host for host, _ in free], elapsed, busy, len(spans) - len(kept), shares)
 
 
 def timeline_sentence(data: TimelineData) -> str:
@@ -92,9 +97,10 @@ def timeline_sentence(data: TimelineData) -> str:
     if not data.spans or not data.shares:
         return ""
     told = ", ".join(f"{100 * share:.0f} % {name}" for name, share in data.shares.items())
+    num = len(data.spans) + data.num_left_out
     return (
-        f"{plural(len(data.spans), 'trial')} in {duration_text(data.elapsed_s)}, {data.busy:.2f} at work at a time on "
-        f"average. Of their time: {told}."
+        f"{plural(num, 'trial')} in {duration_text(data.elapsed_s)}, {data.busy:.2f} at work at a time on average. "
+        f"Of their time: {told}."
     )
 
 
@@ -114,7 +120,7 @@ def draw_timeline(data: TimelineData) -> go.Figure:
             ys: list[int | None] = []
             names: list[str] = []
             for span in spans:
-                xs += [span.begin_s / divisor, span.end_s / divisor, None]
+                xs += [round(span.begin_s / divisor, 4), round(span.end_s / divisor, 4), None]
                 ys += [span.row, span.row, None]
                 state = STATE_WORDS.get(span.state, span.state)
                 names += [f"{html.escape(span.name)}, trial {span.trial}: {html.escape(state)}"] * 3

@@ -150,10 +150,13 @@ depthweave.explore = (data) => {
       picture.append(upright
         ? svg("line", { x1: at, x2: at, y1: box.top, y2: box.bottom, class: "plain-line" })
         : svg("line", { x1: box.left, x2: box.right, y1: at, y2: at, class: "plain-line" }));
-      const text = upright ? { x: at + 4, y: box.top + 12 } : { x: box.right - 2, y: at - 5, "text-anchor": "end" };
+      const width = told.length * 6.4, end = upright ? at + 4 : box.right - 2;
+      // One name where lines are close: the next would cover it, and its depth is in the card.
+      const own = upright ? [at, box.top, at + width, box.top + 16] : [end - width, at - 18, end, at + 2];
+      if (found.some((other) => own[0] < other[2] && other[0] < own[2] && own[1] < other[3] && other[1] < own[3])) continue;
+      const text = upright ? { x: end, y: box.top + 12 } : { x: end, y: at - 5, "text-anchor": "end" };
       picture.append(svg("text", { ...text, class: "plain-name" }, told));
-      const width = told.length * 6.2;
-      found.push(upright ? [at, box.top, at + width, box.top + 16] : [box.right - width, at - 18, box.right, at + 2]);
+      found.push(own);
     }
     return found;
   }

@@ -16,11 +16,12 @@ MAX_FAINT = 1500
 """Records off the front that a figure shows."""
 
 
-def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int = MAX_FAINT) -> list[Record]:
-    """All of `on_front` and the reference, and at most `max_faint` others, evenly chosen in the order given."""
+def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int | None = None) -> list[Record]:
+    """All of `on_front` and the reference, and at most `max_faint` others (1,500), evenly chosen in the order given."""
+    limit = MAX_FAINT if max_faint is None else max_faint
     kept = {record.trial for record in records if record.trial in on_front or record.reference}
     others = [record.trial for record in records if record.trial not in kept]
-    kept.update(others[:: math.ceil(len(others) / max_faint) or 1])
+    kept.update(others[:: math.ceil(len(others) / limit) or 1])
     return [record for record in records if record.trial in kept]
 
 

@@ -98,11 +98,12 @@ def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts:
     tables = [grid for grid in grids if grid is not None]
     told = (
         "Of each fusion the pattern (dilation × period, blocks) with the lowest loss; blue is the lowest of a column. "
-        "It was chosen by these same runs, which flatters. Parameters: perplexity, and loss against plain in nat/token "
-        "with its 95 % interval where seeds are shared. Training time: validation loss, nat/token, after a share of "
-        "the time that the reference trains, by measured training-step latency; the learning-rate schedule ends with "
-        "the tokens, so that a slower training is judged before its end."
+        "It was chosen by these same runs, which flatters. Parameters and latency: perplexity. Training time: "
+        "validation loss, nat/token, after a share of the time that the reference trains, by measured training-step "
+        "latency; the learning-rate schedule ends with the tokens, so that a slower training is judged before its end."
     )
+    if verdicts:
+        told += " Small, at equal parameters: loss against plain, nat/token, with its 95 % interval."
     data = differences_data(records, verdicts=verdicts)
     caption = (
         "Loss less that of the plain architecture of the same depth and budget, mean over shared seeds with its 95 % "

@@ -18,7 +18,8 @@ from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import verdicts_of
 from tests.reports.browser import Browser, find_browser
-from tests.reports.confirmed import confirmed_records
+from tests.reports.confirmed import confirmed_records, seeded
+from tests.reports.many import many_records, many_store, page_times
 from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_trial
 
 pytestmark = [
@@ -240,3 +241,49 @@ def test_text_from_outside_stays_text(tmp_path: Path) -> None:
         assert browser.run("document.querySelectorAll('img').length") == 0
         assert browser.complaints == []
         assert browser.requests == [path.as_uri()]
+
+
+def test_thousands_of_records_open_and_answer_in_time(tmp_path: Path) -> None:
+    store = many_store(tmp_path / "run", number=2_000)
+    path = Path(write_report(store))
+    assert path.stat().st_size < 8e6
+    times = page_times(path)
+    assert times.open_s < 3.0, times
+    assert max(times.click_s, times.filter_s, times.limit_s) < 0.2, times
+
+
+def test_more_of_them_are_thinned_and_the_page_says_so(tmp_path: Path) -> None:
+    path = Path(write_report(many_store(tmp_path / "run", number=10_000)))
+    assert path.stat().st_size < 8e6
+    with Browser(width=WIDE) as browser:
+        browser.open(path)
+        drawn = len(_drawn_trials(browser))
+        assert drawn < 4_000
+        told = browser.run("document.querySelector('.chart').textContent")
+        assert f"{10_000 - drawn:,} dominated trials are not drawn" in told
+        records = many_records(10_000)
+        for x, y in (("latency", "perplexity"), ("memory_bytes", "step_latency")):
+            _choose(browser, "[name=x]", x)
+            _choose(browser, "[name=y]", y)
+            assert _front_trials(browser) == _expected(records, x, y)
+        assert browser.complaints == []
+
+
+def test_a_run_without_a_significant_difference_says_so(tmp_path: Path) -> None:
+    """Five seeds of four architectures that differ by less than the noise between seeds."""
+    store = RunStore.create(tmp_path / "run", info=make_info(), spec_yaml="")
+    draw = random.Random(1)
+    for number, fusion in enumerate(("none", "dwa", "dwatt", "concat")):
+        pattern = {"dilation": None, "period": None} if fusion == "none" else {"dilation": 1, "period": 1}
+        losses = {seed: 1.4 + draw.gauss(0, 0.05) for seed in range(5)}
+        same = {"fusion": fusion, "reference": fusion == "none", "latency": 1.0 + 0.02 * number, **pattern}
+        for record in seeded(f"id{number}", losses, trial=number, **same):
+            trial = make_trial(record)
+            store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
+    with Browser(width=NARROW) as browser:
+        browser.open(Path(write_report(store)))
+        assert "which includes zero: not settled." in browser.run("document.querySelector('header').textContent")
+        assert "Not settled: of the 3 others" in browser.run("document.querySelector('#recommendation').textContent")
+        text = browser.run("document.body.textContent")
+        assert "0 are settled: at least 5 shared seeds" in text
+        assert browser.complaints == []

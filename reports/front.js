@@ -91,6 +91,7 @@ depthweave.explore = (data) => {
     }
     const step = stepOf(front.map(spotOf), box);
     if (step) picture.append(svg("path", { d: step, class: "front-line" }));
+    lines.push(...stepBoxes(front.map(spotOf), box));
     picture.append(faint);
     for (const place of front) {
       if (!busy || place === view.selected) bars(picture, place, { x, y, box });
@@ -166,6 +167,14 @@ depthweave.explore = (data) => {
     let path = `M${spots[0][0]} ${box.top}V${spots[0][1]}`;
     for (const [px, py] of spots.slice(1)) path += `H${px}V${py}`;
     return `${path}H${box.right}`;
+  }
+
+  // Where the front's line runs, for names to keep off.
+  function stepBoxes(spots, box) {
+    return spots.flatMap(([px, py], at) => {
+      const right = at + 1 < spots.length ? spots[at + 1][0] : box.right, top = at ? spots[at - 1][1] : box.top;
+      return [[px, py - 2, right, py + 2], [px - 2, top, px + 2, py]];
+    });
   }
 
   function bars(picture, place, { x, y, box }) {

@@ -112,9 +112,13 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
     rival = _best_plain(finished, reference)
+    level = _at_equal_latency(trained, finished, rival)
     if rival.architecture_id != reference.architecture_id:
         # What the fusions must beat; how sure that is comes next.
-        sentences.append(f"The best plain architecture is {_named(rival)}: {show('perplexity', rival.perplexity)}.")
+        named = f"The best plain architecture is {_named(rival)}: {show('perplexity', rival.perplexity)}"
+        sentences.append(f"{named}; {level}." if level else f"{named}.")
+    elif level:
+        sentences.append(f"Against the reference: {level}.")
     against = reference if rival.architecture_id == best.architecture_id else rival
     return [*sentences, _how_sure(trained, best, against)]
 
@@ -187,6 +191,30 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
 def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
     plain = [it for it in finished if it.fusion == "none"]
     return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
+
+
+def _at_equal_latency(trained: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
+    """What a fusion gains on the plain one at a latency whose interval reaches down to the plain one's."""
+
+    def end(record: Record, name: str) -> float | None:
+        found = value_of(record, name)
+        return value_of(record, "latency") if found is None else found
+
+    bound = end(plain, "latency_high") or 0.0
+    near = [it for it in finished if it.fusion != "none" and (end(it, "latency_low") or math.inf) <= bound]
+    chosen = min(near, key=lambda it: (it.perplexity or math.inf, it.trial), default=None)
+    if chosen is None or chosen.perplexity is None or plain.perplexity is None:
+        return ""
+    if chosen.perplexity >= plain.perplexity:
+        return "of the fusions as fast, within the intervals of latency, none has a lower perplexity"
+    found = paired_difference(trained, first=chosen.architecture_id, second=plain.architecture_id)
+    sure = "settled" if found and found.settled else "not settled"
+    seeds = plural(found.num_seeds if found else 0, "shared seed")
+    return (
+        f"at a latency not told apart from its ({show('latency', chosen.latency)} and "
+        f"{show('latency', plain.latency)}), {full_name(chosen)} has "
+        f"{100 * (1 - chosen.perplexity / plain.perplexity):.1f} % less perplexity ({sure}, {seeds})"
+    )
 
 
 def _how_sure(finished: Sequence[Record], best: Record, plain: Record) -> str:

@@ -35,6 +35,7 @@ os.dup2(high[0], 3), os.dup2(high[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium listens on descriptor 3 and speaks on 4."""
+_MARGIN_PX = 16
 _PATIENCE_S = 60.0
 
 
@@ -113,10 +114,10 @@ class Browser:
         """The reader's system is `light` or `dark`."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def open(self, path: Path) -> None:
-        """The file is loaded."""
-        self.send("Page.navigate", url=path.as_uri())
-        self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
+    def open(self, page: Path | str) -> None:
+        """The file, or the page of an address, is loaded."""
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
+        self.wait("location.protocol !== 'about:' && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of an expression, a promise's once it is kept; `AssertionError` where it throws."""
@@ -142,9 +143,16 @@ class Browser:
         for kind in ("rawKeyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
-    def screenshot(self, path: Path) -> None:
-        """The window as a PNG file."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+    def screenshot(self, path: Path, *, of: str = "body", height: int | None = None) -> None:
+        """An element of the page as a PNG file, from its upper edge down to `height` pixels."""
+        box = self.run(
+            f"(() => {{ const box = document.querySelector({json.dumps(of)}).getBoundingClientRect();"
+            " return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height}; })()"
+        )
+        wide, tall = box["width"] + 2 * _MARGIN_PX, (height or box["height"]) + 2 * _MARGIN_PX
+        clip = {"x": box["x"] - _MARGIN_PX, "y": box["y"] - _MARGIN_PX, "width": wide, "height": tall, "scale": 1}
+        told = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(told["data"]))
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command's answer; `AssertionError` where the browser refuses it or is silent."""

@@ -22,7 +22,7 @@ from depthweave.reports import following
 from depthweave.reports.following import ReportServer, open_server
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
-from tests.reports.browser import find_browser, open_tab
+from tests.reports.browser import Browser, find_browser
 from tests.reports.synthetic import make_record, synthetic_trials
 
 Append = Callable[[Record], None]
@@ -140,21 +140,25 @@ def test_browser_shows_a_new_record_without_losing_the_place(
     for trial in trials[:20]:
         store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
     view = "document.querySelector('iframe').contentWindow"
-    with open_tab(tmp_path / "profile") as tab:
-        tab.size(width=width, height=900)
+    with Browser(width=width) as browser:
         with serving(store) as server:
-            tab.open(server.url)
-            tab.wait_for(f"{view}.document.querySelector('.plot .main-svg')")
+            browser.open(server.url)
+            browser.wait(_tried(f"{view}.document.querySelector('.plot .main-svg')"))
             # Whatever is drawn late is drawn: the page's height has come to rest.
-            tab.wait_for(f"{view}.document.documentElement.scrollHeight > 2500")
-            tab.wait_for(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")
-            tab.value(f"{view}.document.querySelector('details').open = true")
+            browser.wait(f"{view}.document.documentElement.scrollHeight > 2500")
+            browser.wait(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")
+            browser.run(f"{view}.document.querySelector('details').open = true")
             append(make_record(99, architecture_id="feedfacecafe", perplexity=3.0, latency=0.5))
-            tab.wait_for(f"{view}.document.body.textContent.includes('feedfacecafe')")
-            tab.wait_for("document.querySelectorAll('iframe').length === 1")
-            assert tab.value(f"{view}.scrollY") == 1500
-            assert tab.value(f"{view}.document.querySelector('details').open")
-            assert tab.value("document.getElementById('state').textContent") == ""
-            assert tab.complaints == []
-        tab.wait_for("document.getElementById('state').textContent.includes('has ended')")
-        assert tab.value(f"{view}.document.body.textContent.includes('feedfacecafe')")
+            browser.wait(_tried(f"{view}.document.body.textContent.includes('feedfacecafe')"))
+            browser.wait("document.querySelectorAll('iframe').length === 1")
+            assert browser.run(f"{view}.scrollY") == 1500
+            assert browser.run(f"{view}.document.querySelector('details').open")
+            assert browser.run("document.getElementById('state').textContent") == ""
+            assert browser.complaints == []
+        browser.wait("document.getElementById('state').textContent.includes('has ended')")
+        assert browser.run(f"{view}.document.body.textContent.includes('feedfacecafe')")
+
+
+def _tried(expression: str) -> str:
+    """The expression, or null where a frame is being exchanged and it throws."""
+    return f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"

@@ -151,3 +151,29 @@ def test_how_sure_is_said_of_the_best_plain_architecture_and_not_of_the_referenc
     told = answer([*reference, *shallow, *woven], info=INFO)
     assert "The best plain architecture is" in told[-2]
     assert told[-1].startswith("Over 3 shared seeds the loss differs by -0.100 nat/token")
+
+
+def _two(*, plain_low: float, plain_high: float, gain: float, num_seeds: int) -> list[Record]:
+    fast = {"fusion": "none", "reference": True, "latency": 0.9, "latency_low": plain_low, "latency_high": plain_high}
+    slow = {"latency": 1.0, "latency_low": 0.95, "latency_high": 1.05}
+    return [
+        record
+        for seed in range(num_seeds)
+        for record in (
+            _make(seed, loss=1.5 + 0.01 * seed, architecture_id="plain", seed=seed, **fast),
+            _make(20 + seed, loss=1.5 + 0.0101 * seed - gain, architecture_id="woven", seed=seed, **slow),
+        )
+    ]
+
+
+def test_answer_at_equal_latency_is_said_only_where_intervals_meet() -> None:
+    told = " ".join(answer(_two(plain_low=0.8, plain_high=0.96, gain=0.05, num_seeds=5), info=INFO))
+    assert f"has {100 * (1 - math.exp(-0.0498)):.1f} % less perplexity (settled, 5 shared seeds)" in told
+    assert "not told apart from its (1.00× and 0.90×)" in told
+    apart = " ".join(answer(_two(plain_low=0.8, plain_high=0.94, gain=0.05, num_seeds=5), info=INFO))
+    assert "not told apart" not in apart
+
+
+def test_answer_at_equal_latency_is_not_settled_by_four_seeds() -> None:
+    told = " ".join(answer(_two(plain_low=0.8, plain_high=0.96, gain=0.05, num_seeds=4), info=INFO))
+    assert "(not settled, 4 shared seeds)" in told

@@ -146,7 +146,11 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     sections = [
         at_equal_cost(records, evaluations=evaluations, verdicts=verdicts),
         dilation_and_period(records),
-        connections(store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}), members=members),
+        connections(
+            store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),
+            members=members,
+            plain=[it for it in search if it.fusion == "none" and it.state == "complete"],
+        ),
         what_matters(records, objectives=info.objectives),
         learning(search, evaluations=evaluations, members=members),
         course_of_search(search, objectives=info.objectives),

@@ -20,10 +20,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by one with every change of a schema; an older part is read with the missing columns null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
+4: `Record.state_norms`, `Record.input_cosines`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -81,6 +82,14 @@ class Record:
     last_train_loss: float | None = column("nat/token", "training loss at the last evaluation")
     steps: int = column("steps", "optimiser steps taken")
     tokens: int = column("tokens", "tokens trained on")
+
+    # What became of its states, of a complete training
+    state_norms: str | None = column(
+        "", "JSON list of each state's mean norm over validation tokens, the embedding first", default=None
+    )
+    input_cosines: str | None = column(
+        "", "JSON list of each block's input's mean cosine with the embedding", default=None
+    )
 
     # What it costs
     latency: float | None = column("", "forward latency relative to the reference, interleaved median ratio")

@@ -17,8 +17,15 @@ from depthweave.reports.figures.matched import at_equal_latency, at_equal_parame
 from depthweave.reports.figures.parallel import draw_parallel, parallel_data
 from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
-from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
+from depthweave.reports.figures.weights import (
+    draw_weight_courses,
+    draw_weight_map,
+    times_norms,
+    weight_courses,
+    weight_map,
+)
 from depthweave.reports.records import Record
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import full_name, plural, short_name
@@ -67,7 +74,7 @@ def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Seque
     return Section("Learning curves", figures)
 
 
-def connections(weights: pa.Table, *, members: Sequence[Record]) -> Section:
+def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence[Record]) -> Section:
     """What the members of the front learnt to read, and when."""
     figures, choices = [], []
     for member in members[:MAX_WEIGHT_MEMBERS]:
@@ -85,6 +92,18 @@ def connections(weights: pa.Table, *, members: Sequence[Record]) -> Section:
         told = f"The same weights through training, {plural(len(courses), 'connection')}."
         drawing = draw_weight_courses(courses)
         figures.append(_figure(f"course-{member.trial}", drawing, caption=told, choice=choice))
+        norms = norms_of(member)
+        if norms is not None:
+            told = "Weight times the mean norm of the state that it weighs: how much of the sum comes from where."
+            drawing = draw_weight_map(times_norms(last, norms), title="weight × norm")
+            figures.append(_figure(f"norm-{member.trial}", drawing, caption=told, choice=choice))
+    lines = cosines_data(members, plain=plain)
+    if lines:
+        told = (
+            "How much of the embedding is left in what each block reads, mean over validation tokens: the front's "
+            "members and the plain architectures, in the fusions' colours."
+        )
+        figures.append(_figure("cosines", draw_cosines(lines), caption=told, title="The embedding by depth"))
     return Section("What the connections learnt", figures, choices)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -102,6 +103,7 @@ class RecordMaker:
         costs = costs_of(architecture)
         last = entry.evaluations[-1] if entry.evaluations else None
         final = last if outcome.state == "complete" else None
+        states = None if final is None else final.states
         return Record(
             run_id=self.run_id,
             trial=entry.number,
@@ -133,6 +135,8 @@ class RecordMaker:
             last_train_loss=None if last is None else last.train_loss,
             steps=0 if last is None else last.step,
             tokens=0 if last is None else last.tokens,
+            state_norms=None if states is None else _rounded(states.norms),
+            input_cosines=None if states is None else _rounded(states.cosines),
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
             trial_latency=None,
             started_at=entry.started_at,
@@ -161,6 +165,11 @@ class RecordMaker:
             "threads": 0 if report is None else report.threads,
             "host": "" if report is None else report.host,
         }
+
+
+def _rounded(values: Sequence[float]) -> str:
+    """JSON of the values with five digits: they are means over a thousand tokens."""
+    return json.dumps([float(f"{value:.5g}") for value in values])
 
 
 def _attempts(entry: Entry, outcome: Outcome) -> int:

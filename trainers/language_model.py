@@ -18,6 +18,7 @@ from depthweave.trainers.batches import ValidationSet, draw_batch, validation_se
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
+from depthweave.trainers.states import StateProfile, state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
 __all__ = ["Evaluation", "TrainingState", "train"]
@@ -54,6 +55,8 @@ class Evaluation:
     """Whether a training or validation loss was not finite; then this is the last evaluation."""
     weights: tuple[ConnectionWeight, ...]
     """Every connection weight, or its mean over validation tokens where it is dynamic; empty where diverged."""
+    states: StateProfile | None = None
+    """What the states look like by depth, at the last evaluation of a whole training."""
 
 
 def train(state: TrainingState, tokens: TokenSet, *, until_step: int | None = None) -> Iterator[Evaluation]:
@@ -112,12 +115,16 @@ def _evaluate(state: TrainingState, take_step: TrainingStep, validation: Validat
         found = _validate(take_step, validation, batch=state.recipe.batch)
         state.diverged = not math.isfinite(found.loss)
     weights: tuple[ConnectionWeight, ...] = ()
+    states = None
     if not state.diverged:
         sequences = max(1, _WEIGHT_TOKENS // state.recipe.context)
         # Evenly spaced again, so that they come from all over the validation part.
         every = max(1, len(validation.tokens_BT) // sequences)
         with take_step.autocast():
-            weights = tuple(state.model.connection_weights(validation.tokens_BT[::every][:sequences]))
+            some_BT = validation.tokens_BT[::every][:sequences]
+            weights = tuple(state.model.connection_weights(some_BT))
+            if state.step == state.recipe.steps:
+                states = state_profile(state.model, some_BT)
     train_loss = state.loss_sum.item() / state.num_losses
     state.loss_sum.zero_()
     state.num_losses = 0
@@ -135,6 +142,7 @@ def _evaluate(state: TrainingState, take_step: TrainingStep, validation: Validat
         evaluation_s=state.evaluation_s,
         diverged=state.diverged,
         weights=weights,
+        states=states,
     )
 
 

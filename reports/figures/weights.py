@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -16,7 +17,7 @@ import pyarrow as pa
 from depthweave.reports.figures.palette import CONNECTION_COLOURS
 
 LINEAR_BELOW = 0.01
-_TICKS = (1.0, 0.3, 0.1, 0.03, 0.01)
+_TICKS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 class WeightMap(NamedTuple):
@@ -62,6 +63,18 @@ def weight_map(weights: pa.Table, *, trial: int) -> WeightMap | None:
     return WeightMap(trial, tokens, sites, sources, values)
 
 
+def times_norms(data: WeightMap, norms: Sequence[float]) -> WeightMap:
+    """The weights times the mean norm of the state that each reads: how much of the sum comes from where.
+
+    `norms` are those of the states 0 to depth; the own block's column is its own state's.
+    """
+    scaled = [
+        [None if value is None else value * norms[source] for source, value in zip(data.sources, row, strict=True)]
+        for row in data.values
+    ]
+    return data._replace(values=scaled)
+
+
 def weight_courses(weights: pa.Table, *, trial: int) -> list[Course]:
     """Every connection of the trial over its evaluations, by site and source."""
     points: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
@@ -80,7 +93,7 @@ def weight_courses(weights: pa.Table, *, trial: int) -> list[Course]:
     ]
 
 
-def draw_weight_map(data: WeightMap) -> go.Figure:
+def draw_weight_map(data: WeightMap, *, title: str = "weight") -> go.Figure:
     """The heat map; the colours come from a template, for their middle is the page's ground."""
     largest = max((abs(value) for row in data.values for value in row if value is not None), default=0.0)
     limit = symmetric_log(largest or 1.0)
@@ -97,9 +110,9 @@ def draw_weight_map(data: WeightMap) -> go.Figure:
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            hovertemplate="after block %{y}, reads %{x}<br>weight %{text}<extra></extra>",
+            hovertemplate="after block %{y}, reads %{x}<br>" + title + " %{text}<extra></extra>",
             colorbar={
-                "title": {"text": "weight"},
+                "title": {"text": title},
                 "thickness": 12,
                 "tickvals": [*(-symmetric_log(tick) for tick in ticks), 0, *map(symmetric_log, ticks)],
                 "ticktext": [*(f"−{tick:g}" for tick in ticks), "0", *(f"{tick:g}" for tick in ticks)],

@@ -246,6 +246,8 @@ def synthetic_trials() -> list[Trial]:
             memory_bytes=memory,
             tokens=0 if state == "failed" else tokens,
             attempts=3 if state == "failed" else 1,
+            state_norms=json.dumps([1.0 + block for block in range(depth + 1)]) if state == "complete" else None,
+            input_cosines=json.dumps([0.9**block for block in range(depth)]) if state == "complete" else None,
         )
         trials.append(make_trial(record))
     return trials

@@ -25,6 +25,7 @@ from depthweave.search.trial import TrialReport
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
+from depthweave.trainers.states import StateProfile
 
 OBJECTIVES = ("perplexity", "latency", "memory_bytes")
 RECIPE = Recipe(steps=40, batch=2, context=16, num_evaluations=4, evaluation_tokens=64, seed=3)
@@ -71,6 +72,7 @@ def make_evaluation(index: int, *, loss: float, weights: tuple[ConnectionWeight,
         evaluation_s=0.1 * (index + 1),
         diverged=not math.isfinite(loss),
         weights=weights,
+        states=StateProfile((1.0, 2.123456789), (1.0,)) if step == RECIPE.steps else None,
     )
 
 

@@ -104,6 +104,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     assert {name: getattr(record, name) for name in expected} == expected
     assert json.loads(record.wiring) == [[site.block, list(site.sources)] for site in architecture.wiring]
     assert json.loads(record.recipe)["steps"] == RECIPE.steps
+    assert (record.state_norms, record.input_cosines) == ("[1.0, 2.1235]", "[1.0]")
     assert record.finished_at >= record.started_at
     absent = [name for name in Record.__slots__ if getattr(record, name) is None]
     decoding = ["decode_latency", "decode_latency_s", "reference_decode_latency_s"]

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
 from depthweave.reports.figures.weights import (
     draw_weight_courses,
     draw_weight_map,
     symmetric_log,
+    times_norms,
     weight_courses,
     weight_map,
 )
@@ -34,6 +36,26 @@ def test_symmetric_log_by_hand() -> None:
     assert symmetric_log(0.0) == 0.0
     assert symmetric_log(0.01) == pytest.approx(math.log(2))
     assert symmetric_log(-0.99) == pytest.approx(-math.log(100))
+
+
+def test_weights_times_norms_scale_each_column_by_its_own_state() -> None:
+    data = weight_map(TABLE, trial=2)
+    assert data is not None
+    scaled = times_norms(data, [10.0**source for source in range(13)])
+    for own, other in zip(data.values, scaled.values, strict=True):
+        for source, (value, found) in enumerate(zip(own, other, strict=True)):
+            assert found == (None if value is None else pytest.approx(value * 10.0**source))
+    assert draw_weight_map(scaled, title="weight × norm").data[0].colorbar.title.text == "weight × norm"
+
+
+def test_cosines_are_told_once_of_who_recorded_them() -> None:
+    woven = make_record(1, input_cosines="[1.0, 0.5]", state_norms="[1.0, 2.0, 3.0]")
+    plain = make_record(0, fusion="none", input_cosines="[1.0, 0.8]")
+    data = cosines_data([woven, plain, make_record(2)], plain=[plain])
+    assert [(line.trial, line.cosines) for line in data] == [(0, [1.0, 0.8]), (1, [1.0, 0.5])]
+    assert [list(trace.y) for trace in draw_cosines(data).data] == [[1.0, 0.8], [1.0, 0.5]]
+    assert norms_of(woven) == [1.0, 2.0, 3.0]
+    assert norms_of(plain) is None
 
 
 def test_weight_map_holds_the_last_weights_of_its_trial() -> None:

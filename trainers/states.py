@@ -1,0 +1,59 @@
+"""What the states of a trained model look like by depth: their norms, and how much of the embedding is left in them.
+
+Axes: B batch, T tokens, D width.
+
+Source: Pagliardini, Mohtashami, Fleuret, Jaggi, "DenseFormer", arXiv 2402.02622, whose figures weigh connections by the
+norms of what they read and follow the cosine between a block's input and the embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from depthweave.spaces.decoder import Decoder
+
+
+class StateProfile(NamedTuple):
+    """Means over tokens."""
+
+    norms: tuple[float, ...]
+    """Of each state, 0 the embedding and then each block's output: its Euclidean norm."""
+    cosines: tuple[float, ...]
+    """Of each block's input with the embedding of the same token."""
+
+
+@torch.no_grad()
+def state_profile(model: Decoder, tokens_BT: Tensor) -> StateProfile:
+    """The profile over these tokens, in one forward pass; the model is left as it was."""
+    norms: list[float] = []
+    cosines: list[float] = []
+    embeddings: list[Tensor] = []
+
+    def after_embedding(_: Any, __: Any, embedding_BTD: Tensor) -> None:
+        # Copied: a reader may keep the state in a store that it writes to again.
+        embeddings.append(embedding_BTD.float().clone())
+        norms.append(_norm(embedding_BTD))
+
+    def before_block(_: Any, inputs: tuple[Any, ...]) -> None:
+        cosines.append(float(F.cosine_similarity(inputs[0].float(), embeddings[0], dim=-1).mean()))
+
+    def after_block(_: Any, __: Any, state_BTD: Tensor) -> None:
+        norms.append(_norm(state_BTD))
+
+    hooks = [model.embedding.register_forward_hook(after_embedding)]
+    for block in model.blocks:
+        hooks += [block.register_forward_pre_hook(before_block), block.register_forward_hook(after_block)]
+    try:
+        model.hidden(tokens_BT)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return StateProfile(tuple(norms), tuple(cosines))
+
+
+def _norm(state_BTD: Tensor) -> float:
+    return float(state_BTD.float().norm(dim=-1).mean())

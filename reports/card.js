@@ -119,7 +119,7 @@ depthweave.card = (data) => {
       }
     }
     const seeds = own.map((line) => line[0]).join(", ");
-    return drawing("Learning curve", picture, `Validation loss, nat/token, ${own.length > 1 ? "seeds" : "seed"} ${seeds}.${plain < 0 ? "" : " Grey: plain, of the same depth and budget."} ${points.ended[place]}.`);
+    return drawing("Learning curve", picture, `Validation loss, nat/token, ${own.length > 1 ? "seeds" : "seed"} ${seeds}.${plain < 0 ? "" : " Grey: plain, of the same depth and budget."} ${points.ended[place][0].toUpperCase()}${points.ended[place].slice(1)}.`);
   }
 
   const short = (tokens) => (tokens >= 1e9 ? `${tokens / 1e9} G` : tokens >= 1e6 ? `${tokens / 1e6} M` : tokens >= 1e3 ? `${tokens / 1e3} k` : String(tokens));

@@ -61,9 +61,12 @@ depthweave.explore = (data) => {
     const outline = stopped ? "M4 4l8 8M12 4l-8 8" : data.symbols[JSON.stringify(points.period[place])];
     const factor = size / 16;
     return svg("path", {
-      d: outline, class: `mark ${extra}`.trim(), opacity, "data-trial": points.trial[place],
+      d: outline, class: `mark ${extra}`.trim(), "data-trial": points.trial[place],
       transform: `translate(${(spot[0] - size / 2).toFixed(1)} ${(spot[1] - size / 2).toFixed(1)}) scale(${factor})`,
-      style: stopped || hollow ? `fill:${hollow ? "var(--ground)" : "none"};stroke:${colour};stroke-width:${1.6 / factor}` : `fill:${colour}`,
+      // Of fill and stroke, not of the element: thousands of see-through elements would each be a layer to paint.
+      style: stopped || hollow
+        ? `fill:${hollow ? "var(--ground)" : "none"};stroke:${colour};stroke-width:${1.6 / factor};stroke-opacity:${opacity}`
+        : `fill:${colour};fill-opacity:${opacity}`,
     });
   }
 
@@ -81,9 +84,8 @@ depthweave.explore = (data) => {
       const held = places.map((place) => valueOf(view.colour, place)).filter((value) => value !== null);
       drawn.ramp = [Math.min(...held), Math.max(...held)];
     }
-    const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall}`, width: wide, height: tall, "aria-hidden": "true" });
+    const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall}`, width: wide, height: tall, "aria-hidden": "true", class: "points" });
     axes(picture, { box, x, y, x0, x1, y0, y1 });
-    shadeLimits(picture, { box, x, y });
     const lines = plainLines(picture, { box, x, y, places });
     const member = new Set(front), faint = svg("g", {}), strong = svg("g", {}), busy = front.length > 40;
     for (const [place, px, py] of spots) {
@@ -94,20 +96,30 @@ depthweave.explore = (data) => {
     lines.push(...stepBoxes(front.map(spotOf), box));
     picture.append(faint);
     for (const place of front) {
-      if (!busy || place === view.selected) bars(picture, place, { x, y, box });
+      if (!busy) bars(picture, place, { x, y, box });
       strong.append(mark(place, spotOf(place), { size: 15, opacity: 1, hollow: points.seeds[place] > 1 && !points.settled[place], extra: "member" }));
     }
-    if (view.selected >= 0 && !member.has(view.selected) && places.includes(view.selected)) bars(picture, view.selected, { x, y, box });
     picture.append(strong);
-    const named = rings(picture, { places, spotOf });
-    labels(picture, { box, spots, front, spotOf, lines, named });
     if (view.colour) colourBar(picture, box);
     if (!places.length) picture.append(svg("text", { x: wide / 2, y: tall / 2, "text-anchor": "middle" }, "Nothing is left to draw: let something through the filters."));
-    plot.querySelector("svg")?.remove();
+    plot.querySelector(".points")?.remove();
     plot.prepend(picture);
-    Object.assign(drawn, { spots, front });
+    Object.assign(drawn, { spots, front, frame: { wide, tall, box, x, y, places: new Set(places), spotOf, lines } });
+    decorate();
     document.getElementById("front-status").textContent =
       `${places.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} drawn, ${front.length} on the front of these two.`;
+  }
+
+  // What changes with a click or a slider lies in a drawing of its own: the points below stay as they are.
+  function decorate() {
+    const { wide, tall, box, x, y, places, spotOf, lines } = drawn.frame;
+    const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall}`, width: wide, height: tall, "aria-hidden": "true", class: "overlay" });
+    shadeLimits(picture, { box, x, y });
+    if (places.has(view.selected)) bars(picture, view.selected, { x, y, box });
+    const named = rings(picture, { places, spotOf });
+    labels(picture, { box, spots: drawn.spots, front: drawn.front, spotOf, lines, named });
+    plot.querySelector(".overlay")?.remove();
+    plot.querySelector(".points").after(picture);
   }
 
   function axes(picture, { box, x, y, x0, x1, y0, y1 }) {
@@ -198,8 +210,8 @@ depthweave.explore = (data) => {
     for (const place of places) {
       if (points.reference[place] && complete(place)) { ring(place, "ring-reference", 9); named.add(place); }
     }
-    if (view.best >= 0 && places.includes(view.best)) { ring(view.best, "ring-best", 11); named.add(view.best); }
-    if (view.selected >= 0 && places.includes(view.selected)) { ring(view.selected, "ring-selected", 14); named.add(view.selected); }
+    if (places.has(view.best)) { ring(view.best, "ring-best", 11); named.add(view.best); }
+    if (places.has(view.selected)) { ring(view.selected, "ring-selected", 14); named.add(view.selected); }
     function ring(place, name, radius) {
       const [cx, cy] = spotOf(place);
       picture.append(svg("circle", { cx, cy, r: radius, class: name }));
@@ -266,7 +278,7 @@ depthweave.explore = (data) => {
   function select(place) {
     view.selected = place;
     showCard(place);
-    draw();
+    decorate();
   }
 
   function nearest(event) {
@@ -331,10 +343,14 @@ depthweave.explore = (data) => {
   controls.addEventListener("change", readControls);
   document.getElementById("limits")?.addEventListener("input", () => {
     readLimits();
-    if (view.best >= 0) select(view.best); else draw();
+    if (view.best >= 0) select(view.best); else decorate();
   });
   document.getElementById("show-recommended").addEventListener("click", () => { if (view.best >= 0) select(view.best); });
-  plot.addEventListener("click", (event) => { const place = nearest(event); if (place >= 0) select(place); });
+  plot.addEventListener("click", (event) => {
+    const place = nearest(event);
+    if (place >= 0) select(place);
+    tip(place);
+  });
   plot.addEventListener("pointermove", (event) => tip(nearest(event)));
   plot.addEventListener("pointerleave", () => tip(-1));
   plot.addEventListener("keydown", onKey);

@@ -90,6 +90,7 @@ def template(*, dark: bool) -> dict[str, Any]:
     # Three dimensions know fewer properties of an axis.
     solid = {name: value for name, value in axis.items() if name not in ("title", "automargin")}
     solid |= {"title": {"font": {"color": colours["ink"]}}, "showbackground": False}
+    bar = {"outlinewidth": 0, "ticklen": 4, "title": {"font": {"size": 13}}}
     return {
         "layout": {
             "font": {"family": FONT, "size": 13, "color": colours["ink"]},
@@ -109,5 +110,5 @@ def template(*, dark: bool) -> dict[str, Any]:
             "annotationdefaults": {"font": {"color": colours["ink"], "size": 12}, "bgcolor": colours["ground"]},
             "modebar": {"color": colours["quiet"], "activecolor": colours["ink"], "bgcolor": "rgba(0,0,0,0)"},
         },
-        "data": {"heatmap": [{"colorscale": steps, "colorbar": {"outlinewidth": 0, "ticklen": 4}}]},
+        "data": {"heatmap": [{"colorscale": steps, "colorbar": bar}]},
     }

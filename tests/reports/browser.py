@@ -105,6 +105,7 @@ class Browser:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")
+        self.send("Performance.enable", timeDomain="threadTicks")
 
     def resize(self, width: int, height: int) -> None:
         """The page has this size in CSS pixels."""
@@ -131,6 +132,11 @@ class Browser:
         while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < until, f"never came true: {condition}"
             time.sleep(0.03)
+
+    def busy_s(self) -> float:
+        """Processor time that the page's thread has worked so far: what others do on the machine does not count."""
+        metrics = self.send("Performance.getMetrics")["metrics"]
+        return float(next(it["value"] for it in metrics if it["name"] == "TaskDuration"))
 
     def click(self, x: float, y: float) -> None:
         """The left button at this place of the window."""

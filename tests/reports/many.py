@@ -98,7 +98,7 @@ def many_store(folder: Path, *, number: int) -> RunStore:
 
 
 class PageTimes(NamedTuple):
-    """Seconds in headless Chromium, the median of several."""
+    """Seconds in headless Chromium, medians."""
 
     open_s: float
     """From the address to the drawn front and its card."""
@@ -108,6 +108,8 @@ class PageTimes(NamedTuple):
     """From a box to the front anew, painted."""
     limit_s: float
     """From a slider to the recommendation, painted."""
+    busy_s: tuple[float, float, float]
+    """Processor time of the page's own thread for the last three."""
 
 
 _CLICK = """new Promise((done) => {
@@ -128,19 +130,28 @@ _CHANGE = """new Promise((done) => {
 
 def page_times(path: Path, *, repeats: int = 5) -> PageTimes:
     """How quick the page is; needs Chromium."""
-    opened, clicks, filters, limits = [], [], [], []
+    opened = []
     with Browser(width=1280) as browser:
         for _ in range(repeats):
             begin = time.perf_counter()
             browser.open(path)
             browser.wait("document.querySelector('#front-plot .mark') && !document.querySelector('#card').hidden")
             opened.append(time.perf_counter() - begin)
+        actions: tuple[list[tuple[float, float]], ...] = ([], [], [])
         for number in range(2 * repeats):
-            clicks.append(float(browser.run(_CLICK % (number / (2 * repeats)))))
-            filters.append(float(browser.run(_CHANGE % ("[data-filter=fusion]", 0))))
-            limits.append(float(browser.run(_CHANGE % ("[data-limit]", 20 + 5 * number))))
+            scripts = (
+                _CLICK % (number / (2 * repeats)),
+                _CHANGE % ("[data-filter=fusion]", 0),
+                _CHANGE % ("[data-limit]", 20 + 5 * number),
+            )
+            for held, script in zip(actions, scripts, strict=True):
+                busy = browser.busy_s()
+                painted = float(browser.run(script))
+                held.append((painted, browser.busy_s() - busy))
         assert browser.complaints == []
-    return PageTimes(*(statistics.median(seconds) for seconds in (opened, clicks, filters, limits)))
+    walls = [statistics.median(wall for wall, _ in held) for held in actions]
+    busies = [statistics.median(busy for _, busy in held) for held in actions]
+    return PageTimes(statistics.median(opened), walls[0], walls[1], walls[2], (busies[0], busies[1], busies[2]))
 
 
 if __name__ == "__main__":

@@ -249,7 +249,8 @@ def test_thousands_of_records_open_and_answer_in_time(tmp_path: Path) -> None:
     assert path.stat().st_size < 8e6
     times = page_times(path)
     assert times.open_s < 3.0, times
-    assert max(times.click_s, times.filter_s, times.limit_s) < 0.2, times
+    # The page's own processor time: on a machine that others use too the clock on the wall tells of them.
+    assert max(times.busy_s) < 0.2, times
 
 
 def test_more_of_them_are_thinned_and_the_page_says_so(tmp_path: Path) -> None:

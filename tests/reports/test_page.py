@@ -97,6 +97,27 @@ def test_report_figures_are_there_and_parse(page: _Reader) -> None:
         assert set(figure) == ({"light", "dark"} if name == "templates" else {"data", "layout"})
 
 
+def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
+    page = page_of(full_store)
+    assert [section.title for section in page.sections] == [
+        "Fusions at equal cost",
+        "Dilation and period",
+        "What the connections learnt",
+        "What matters",
+        "Learning curves",
+        "How the search went",
+    ]
+    assert page.explorer is not None
+    assert page.explorer.num_left_out == 0
+    names = [figure.id for section in page.sections for figure in section.figures]
+    assert {"parallel", "cosines", "progress-tokens", "timeline"} <= set(names)
+    assert len(set(names)) == len(names)
+    # One seed each: nothing has an interval, and the page says what that means.
+    assert "differences" not in names
+    assert "not settled" in page.sections[0].told[0]
+    assert "Not settled" in page.recommendation
+
+
 def test_report_says_answer_and_counts(page: _Reader, full_store: RunStore) -> None:
     text = _text(page)
     best = select(full_store.records(), objectives=OBJECTIVES)

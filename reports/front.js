@@ -36,8 +36,9 @@ depthweave.explore = (data) => {
       const end = points[side][name]?.[place];
       if (end) values.push(end);
     }
-    let low = Math.min(...values), high = Math.max(...values);
-    if (!(values.length)) { low = 0; high = 1; }
+    if (!values.length) return padded({ low: log ? 1 : 0, high: log ? 10 : 1, log });
+    const low = Math.min(...values);
+    let high = Math.max(...values);
     const beyond = Math.max(...places.map((place) => valueOf(name, place)), high);
     high = Math.min(beyond, high + 0.35 * (high - low || Math.abs(high) * 0.1));
     return padded({ low: inUnits(name, low), high: inUnits(name, high), log });

@@ -25,7 +25,6 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
 from depthweave.trainers.measure import measure
-from depthweave.trainers.states import StateProfile
 
 STATE_FILE = "state.pt"
 PROGRESS_FILE = "progress.json"

@@ -17,11 +17,12 @@ from depthweave.search.trial import (
     TrialReport,
     read_progress,
     trial_folder,
+    write_progress,
 )
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
-from tests.search.bookkeeping import make_measurement
+from tests.search.bookkeeping import make_evaluation, make_measurement, make_report
 from tests.search.searching import setting_of
 
 
@@ -158,3 +159,12 @@ def test_checkpoint_that_cannot_be_read_costs_the_training_and_not_the_trial(
     again, _ = told(worker.begin(heard=1))
     assert [item.index for item in again.evaluations] == [0]
     assert losses(again) == losses(first)
+
+
+def test_progress_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    # The last evaluation of a whole training has a profile of its states, the others none.
+    report = make_report(*(make_evaluation(index, loss=3.0 - 0.1 * index) for index in range(4)))
+    assert [item.states is None for item in report.evaluations] == [True, True, True, False]
+    write_progress(tmp_path, report)
+    (tmp_path / STATE_FILE).touch()
+    assert read_progress(tmp_path) == report

@@ -228,8 +228,8 @@ def _front_caption(explorer: Explorer) -> str:
         )
     if explorer.num_left_out:
         told += (
-            f" Not drawn, for the page's weight: {plural(explorer.num_left_out, 'trial')} that no front needs, dominated "
-            "or stopped. Every front, whatever is chosen, is whole."
+            f" Not drawn, for the page's weight: {plural(explorer.num_left_out, 'trial')} that no front needs, "
+            "dominated or stopped. Every front, whatever is chosen, is whole."
         )
     return told
 

@@ -288,3 +288,17 @@ def test_a_run_without_a_significant_difference_says_so(tmp_path: Path) -> None:
         text = browser.run("document.body.textContent")
         assert "0 are settled: at least 5 shared seeds" in text
         assert browser.complaints == []
+
+
+@pytest.mark.parametrize("states", [("complete",), ("pruned",), ("pruned", "failed"), ("complete", "diverged")])
+def test_the_smallest_runs_open_without_an_error(tmp_path: Path, states: tuple[str, ...]) -> None:
+    store = RunStore.create(tmp_path / "run", info=make_info(), spec_yaml="")
+    for number, state in enumerate(states):
+        values = {} if state == "complete" else {"perplexity": None, "loss": None, "bits_per_byte": None}
+        trial = make_trial(make_record(number, state=state, tokens=150_000, **values))
+        store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
+    with Browser(width=NARROW) as browser:
+        browser.open(Path(write_report(store)))
+        assert browser.run("document.querySelectorAll('#front-plot .mark').length") == 1
+        assert browser.run("document.querySelector('#card').hidden") == ("complete" not in states)
+        assert browser.complaints == []

@@ -18,7 +18,7 @@ from depthweave.reports.figures.fronts import draw_fronts, fronts_data
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE, template
 from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.page import script_json
+from depthweave.reports.sections import script_json
 from depthweave.reports.words import plural, title_of
 
 

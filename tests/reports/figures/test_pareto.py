@@ -11,11 +11,10 @@ import pytest
 from depthweave.reports.figures import thinning
 from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.pareto import HEIGHT_PX, draw_pareto, pareto_data
-from depthweave.reports.figures.pareto3d import draw_pareto3d, pareto3d_data
 from depthweave.reports.front import front
 from depthweave.reports.verdicts import verdicts_of
 from tests.reports.confirmed import PAIR, confirmed_records
-from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
+from tests.reports.synthetic import make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
 
@@ -139,16 +138,6 @@ def test_hover_names_every_parameter_and_escapes() -> None:
     (point,) = pareto_data([record], cost="latency").points
     for text in ("dwa 4×5, 12 blocks", "&lt;b&gt;&amp;", "seed 0", "4.000", "1.10×", "52.0 MiB", "600 k", "width 64"):
         assert text in point.hover
-
-
-def test_pareto3d_front_of_three_and_complete_only() -> None:
-    data = pareto3d_data(RECORDS, costs=("latency", "memory_bytes"))
-    members = {row.trial for row in front(RECORDS, objectives=OBJECTIVES)}
-    assert {point.trial for point in data.points if point.on_front} == members
-    assert {point.trial for point in data.points} == {row.trial for row in RECORDS if row.state == "complete"}
-    figure = draw_pareto3d(data)
-    assert sum(len(trace.x) for trace in figure.data) == len(data.points)
-    draw_pareto3d(pareto3d_data([], costs=("latency", "memory_bytes"))).to_json()
 
 
 def test_confirmed_architecture_is_one_point_with_the_interval_of_its_mean() -> None:

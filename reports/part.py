@@ -96,6 +96,7 @@ def _check_values(table: pa.Table, required: Sequence[str]) -> None:
 
 
 def nullable(schema: pa.Schema) -> pa.Schema:
+    """The schema with every column allowed to be empty."""
     return pa.schema([item.with_nullable(True) for item in schema], metadata=schema.metadata)
 
 

@@ -43,13 +43,7 @@ class RunInfo:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            value, is_number = getattr(self, item.name), item.name in ("combinations", "distinct")
-            told = value if isinstance(value, tuple) else [value]
-            kind = int if is_number else datetime if item.name == "created_at" else str
-            if isinstance(value, tuple) != (item.name in ("objectives", "infeasible")) or not all(
-                type(part) is kind for part in told
-            ):
-                raise ValueError(f"RunInfo.{item.name} is {value!r:.60}: it must be {kind.__name__}")
+            self._check_kind(item.name)
         if not self.run_id:
             raise ValueError("RunInfo.run_id is empty: give the run an identifier")
         if self.created_at.tzinfo is None:
@@ -58,6 +52,16 @@ class RunInfo:
             raise ValueError(f"RunInfo.objectives {self.objectives}: at least one, and none of them twice")
         for name in self.objectives:
             objective(name)
+
+    def _check_kind(self, name: str) -> None:
+        """What stands in a file may be anything, and is used as text, as numbers and as names of columns."""
+        value = getattr(self, name)
+        kind = {"created_at": datetime, "combinations": int, "distinct": int}.get(name, str)
+        is_list = name in ("objectives", "infeasible")
+        parts = value if is_list else (value,)
+        if not isinstance(parts, tuple) or any(type(part) is not kind for part in parts):
+            wanted = f"a list of {kind.__name__}" if is_list else kind.__name__
+            raise ValueError(f"RunInfo.{name} is {value!r:.60}: it must be {wanted}")
 
 
 def to_json(info: RunInfo) -> str:

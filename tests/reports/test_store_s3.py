@@ -16,7 +16,8 @@ from pyarrow import fs
 
 from depthweave.reports.page import write_report
 from depthweave.reports.store import RunStore
-from depthweave.search.commands.results import export_selected, show_front
+from depthweave.search.commands.results import export_selected
+from depthweave.search.commands.show import show_front
 from depthweave.spaces import Architecture, Decoder, load, save_model, strided_wiring
 from tests.reports.synthetic import make_info, make_record, synthetic_trials
 
@@ -91,11 +92,11 @@ def test_show_report_and_export_work_from_the_address_alone(
     save_model(tmp_path / "model.safetensors", model)
     store.write_bytes("checkpoints/trial-00000/model.safetensors", (tmp_path / "model.safetensors").read_bytes())
 
-    show_front(f"{bucket}/shown", as_json=False)
+    show_front(f"{bucket}/shown", form="table")
     assert record.architecture_id in capsys.readouterr().out
     write_report(RunStore.open(f"{bucket}/shown"))
     assert b"<html" in store.read_bytes("report.html")
-    export_selected(f"{bucket}/shown", out=tmp_path / "exported", select="best", where=None)
+    export_selected(f"{bucket}/shown", out=tmp_path / "exported", select="best", where=None, formats=())
     assert load(tmp_path / "exported").architecture == model.architecture
 
 

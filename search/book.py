@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,16 +48,19 @@ class Book:
         checkpoints: Path,
         max_trials: int,
         max_concurrent: int,
+        retries: int,
         listener: Listener,
         chooser: Chooser | None = None,
     ) -> None:
         self._store, self._studies, self._space, self._maker = store, studies, space, maker
         self._checkpoints = checkpoints
-        self._max_trials, self._max_concurrent = max_trials, max_concurrent
+        self._max_trials, self._max_concurrent, self._retries = max_trials, max_concurrent, retries
         self._listener = listener
         self._objectives = store.info.objectives
         self._entries: dict[str, Entry] = {}
         self._pool = None if chooser is None else Pool(chooser, objectives=self._objectives)
+        # Crashed, and to be tried again before anything else.
+        self._again: deque[Entry] = deque() if self._pool is None else self._pool.first
         self._space_exhausted = False
         self._concluded = False
         self.closed = False
@@ -73,10 +76,9 @@ class Book:
 
     @property
     def ended(self) -> bool:
-        """Whether no trial will be started or go on any more."""
-        if self._pool is None:
-            return not self._may_start
-        return self._concluded and not self._pool.first
+        """Whether nothing runs, and no trial will be started or go on any more."""
+        # What runs may crash, and then goes on.
+        return not self._entries and self._nothing_left
 
     @property
     def paused(self) -> list[Entry]:
@@ -88,9 +90,12 @@ class Book:
 
         Where nothing runs there is one, or the search has `ended`.
         """
-        if self.closed or self.ended or len(self._entries) >= self._max_concurrent:
+        if self.closed or self._nothing_left or len(self._entries) >= self._max_concurrent:
             return None
-        entry = self._new() if self._pool is None else self._picked(self._pool)
+        if self._pool is not None:
+            entry = self._picked(self._pool)
+        else:
+            entry = self._again.popleft() if self._again else self._new()
         if entry is not None:
             self._entries[name] = entry
             self._listener.on_start(entry)
@@ -132,32 +137,44 @@ class Book:
             entry.stop_reason = f"stopped by the pruner after evaluation {len(entry.evaluations)}"
         return entry.stop_reason is not None
 
-    def fail(self, name: str, error: str) -> None:
-        """Remember why a trial crashed; it may be tried again."""
-        if name in self._entries:
-            self._entries[name].error = error
-            self._entries[name].crashes += 1
+    def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
+        """Remember why a trial crashed."""
+        if name in self._entries and not self.closed:
+            self._entries[name].crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """The trial ended: record it, then tell Optuna."""
+        """The trial ended: record it, then tell Optuna. One that crashed and may be tried again goes on first."""
         entry = self._entries.get(name)
         if entry is None or self.closed:
             return
-        self._record(entry, crashed=crashed)
+        if crashed and entry.may_retry(self._retries):
+            self._again.append(entry)
+        else:
+            self._record(entry, crashed=crashed)
         del self._entries[name]
+
+    def hush(self) -> None:
+        """Nothing more is heard: workers that are taken down crash through no fault of theirs."""
+        self.closed = True
 
     def close(self) -> None:
         """Nothing more is heard; trials in flight wait for the run to be continued."""
-        if not self.closed:
-            self.closed = True
-            # On a full disk nothing is released: the book that is opened next does it.
-            with suppress(OSError):
-                self._studies.release()
+        self.hush()
+        # On a full disk nothing is released: the book that is opened next does it.
+        with suppress(OSError):
+            self._studies.release()
+
+    @property
+    def _nothing_left(self) -> bool:
+        """Whether no trial is to be given to a worker, now or later, unless one that runs crashes."""
+        if self._pool is None:
+            return not self._again and not self._may_start
+        return self._concluded and not self._pool.first
 
     @property
     def _may_start(self) -> bool:
         """Whether another architecture may be started."""
-        waiting = 0 if self._pool is None else self._pool.waiting
+        waiting = len(self._again) if self._pool is None else self._pool.waiting
         num_started = len(self.records) + len(self._entries) + waiting
         return not self._space_exhausted and num_started < self._max_trials
 
@@ -192,7 +209,7 @@ class Book:
 
     def _picked(self, pool: Pool) -> Entry | None:
         """What the chooser gives a free worker. When it has nothing, and nothing runs, pauses have an end."""
-        while not self.ended:
+        while not self._nothing_left:
             work = pool.pick(self._entries.values(), may_start=self._may_start)
             if work == NEW:
                 work = self._new()

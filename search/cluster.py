@@ -5,10 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from types import FrameType
 
+TERMINATED = 143
+"""Exit code after SIGTERM, by the habit of shells: what matters is on disk, and whoever sent it counts the seconds."""
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
 
@@ -51,10 +57,17 @@ def cluster(address: str | None) -> Iterator[None]:
             )
         else:
             _join(address)
+        # Ray has set a handler of its own, which ends the process in the same way with another exit code.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(TERMINATED)
 
 
 def check_address(address: str | None) -> None:

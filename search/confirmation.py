@@ -53,6 +53,8 @@ class Means:
     maker: RecordMaker
     workers: int
     """Trainings at once."""
+    retries: int
+    """Times that one is tried again after a crash."""
 
 
 def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
@@ -178,20 +180,26 @@ class ConfirmationBook:
         self._waiting = list(trainings)
         self._store, self._space, self._means, self._listener = store, space, means, listener
         self._entries: dict[str, Entry] = {}
+        self._again: list[Entry] = []
         self._closed = False
 
     @property
     def ended(self) -> bool:
-        """Whether no further training will be asked for."""
-        return not self._waiting
+        """Whether nothing runs and no further training will be asked for."""
+        return not self._entries and not self._again and not self._waiting
 
     def next(self, name: str) -> Entry | None:
         """The next training; `None` where none is left or as many run as may."""
-        if self._closed or self.ended or len(self._entries) >= self._means.workers:
+        if self._closed or len(self._entries) >= self._means.workers:
             return None
-        training = self._waiting.pop(0)
-        candidate: Candidate = self._space[training.architecture_id]
-        entry = Entry(number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed)
+        if self._again:
+            entry = self._again.pop(0)
+        elif self._waiting:
+            training = self._waiting.pop(0)
+            candidate: Candidate = self._space[training.architecture_id]
+            entry = Entry(number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed)
+        else:
+            return None
         self._entries[name] = entry
         self._listener.on_start(entry)
         return entry
@@ -206,17 +214,19 @@ class ConfirmationBook:
         """Never: a loss counts at its end alone."""
         return False
 
-    def fail(self, name: str, error: str) -> None:
-        """Remember why a training crashed; it may be tried again."""
-        if name in self._entries:
-            self._entries[name].error = error
-            self._entries[name].crashes += 1
+    def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
+        """Remember why a training crashed."""
+        if name in self._entries and not self._closed:
+            self._entries[name].crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """The training ended: record it."""
+        """The training ended: record it. One that crashed and may be tried again goes on first."""
         if name not in self._entries or self._closed:
             return
         entry, maker = self._entries.pop(name), self._means.maker
+        if crashed and entry.may_retry(self._means.retries):
+            self._again.append(entry)
+            return
         recipe = maker.recipe if entry.seed is None else dataclasses.replace(maker.recipe, seed=entry.seed)
         outcome = outcome_of(entry, crashed=crashed, steps=recipe.steps)
         rows = dataclasses.replace(maker, recipe=recipe).rows(entry, outcome=outcome)
@@ -225,6 +235,10 @@ class ConfirmationBook:
         drop_checkpoint(folder, keep_weights=rows.record.state == "complete")
         self._listener.on_finish(rows.record)
 
+    def hush(self) -> None:
+        """Nothing more is heard."""
+        self._closed = True
+
     def close(self) -> None:
         """Nothing more is heard; trainings in flight go on when the confirmation is called again."""
-        self._closed = True
+        self.hush()

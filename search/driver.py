@@ -160,7 +160,12 @@ def _made_sure(setting: Setting, store: RunStore, *, ending: Ending, progress: P
 
 
 def _confirmed(setting: Setting, store: RunStore, *, num_seeds: int, progress: Progress) -> Ending:
-    means = Means(plan=_plan(setting, store), maker=_maker(setting, store), workers=_workers(setting))
+    means = Means(
+        plan=_plan(setting, store),
+        maker=_maker(setting, store),
+        workers=_workers(setting),
+        retries=setting.spec.search.retries,
+    )
     try:
         return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress)
     except KeyboardInterrupt:
@@ -194,13 +199,9 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Pro
     if damaged is not None:
         num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=_checkpoints(store))
         progress.on_phase(f"{damaged}: {num_known} trials")
-    if damaged is not None or not studies.trials:
-        # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
-        plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
-        reference_id = setting.reference.architecture.id
-        there = {studies.architecture_id(item) for item in studies.trials}
-        for architecture_id in sorted(set(plain) - there, key=lambda item: (item != reference_id, plain.index(item))):
-            studies.enqueue(architecture_id)
+    # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
+    plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
+    studies.enqueue(sorted(plain, key=lambda item: item != setting.reference.architecture.id))
     return Book(
         store=store,
         studies=studies,
@@ -209,6 +210,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Pro
         checkpoints=_checkpoints(store),
         max_trials=spec.search.trials,
         max_concurrent=workers,
+        retries=spec.search.retries,
         listener=progress,
         chooser=chooser or strategy.chooser,
     )

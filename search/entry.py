@@ -13,6 +13,9 @@ from depthweave.search.trial import TrialReport
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import Evaluation
 
+_MAX_LOST_IN_TURN = 3
+"""Nodes that a trial may lose without an evaluation in between."""
+
 
 @dataclass(kw_only=True)
 class Entry:
@@ -36,14 +39,31 @@ class Entry:
     error: str | None = None
     crashes: int = 0
     """Of workers, in this part of the run."""
+    excused: int = 0
+    """Crashes that were none of the trial's doing: its node was lost."""
+    _lost_in_turn: int = 0
 
     def hear(self, report: TrialReport) -> list[Evaluation]:
         """Enter a report and answer the evaluations in it that are new."""
         self.last_report = dataclasses.replace(report, evaluations=())
         known = {item.index: item for item in self.evaluations}
+        self._lost_in_turn = 0
         # A trial that goes on hands over all again, and what was laid aside comes back.
         self.evaluations = list((known | {item.index: item for item in report.evaluations}).values())
         return [item for item in report.evaluations if item.index not in known]
+
+    def crash(self, error: str, *, node_lost: bool) -> None:
+        """Enter why the trial's worker ended."""
+        self.error = error
+        self.crashes += 1
+        self._lost_in_turn = self._lost_in_turn + 1 if node_lost else 0
+        # A trial under which one node after the other goes down may well be the cause.
+        self.excused += 0 < self._lost_in_turn <= _MAX_LOST_IN_TURN
+
+    def may_retry(self, retries: int) -> bool:
+        """Whether it is tried again after a crash; a retry is a new attempt, also after a pause."""
+        self.paused = False
+        return self.crashes - self.excused <= retries
 
     def lay_aside(self) -> None:
         """Free the memory of the connection weights while the trial is paused: they are in its checkpoint."""
@@ -84,7 +104,7 @@ class Ledger(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether no further trial will be asked for."""
+        """Whether nothing runs and no further trial will be asked for."""
 
     def next(self, name: str) -> Entry | None:
         """The next trial, entered under the executor's name for it; `None` where none is to be started now."""
@@ -95,11 +115,14 @@ class Ledger(Protocol):
     def stops(self, name: str) -> bool:
         """Whether the trial is to be stopped now."""
 
-    def fail(self, name: str, error: str) -> None:
-        """A trial crashed; it may be tried again."""
+    def fail(self, name: str, error: str, *, node_lost: bool) -> None:
+        """A trial's worker crashed, or was lost with its node."""
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """A trial ended."""
+        """A trial ended; one that crashed may be given out again."""
+
+    def hush(self) -> None:
+        """Nothing more is heard; may be called at any moment, by a signal's handler too."""
 
     def close(self) -> None:
         """Nothing more is heard; trials in flight wait for the run to be continued."""

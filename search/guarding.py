@@ -48,17 +48,20 @@ class GuardedLedger:
         with _guarded():
             return self._ledger.stops(name)
 
-    def fail(self, name: str, error: str) -> None:
+    def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():
             # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
             for number in _FULL:
                 if os.strerror(number) in error:
                     raise OSError(number, os.strerror(number))
-            self._ledger.fail(name, error)
+            self._ledger.fail(name, error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         with _guarded():
             self._ledger.finish(name, crashed=crashed)
+
+    def hush(self) -> None:
+        self._ledger.hush()
 
     def close(self) -> None:
         self._ledger.close()

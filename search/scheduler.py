@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,10 @@ _MAX_REASON = 500
 class BookScheduler(FIFOScheduler):
     """Hears every result and every crash for the book."""
 
-    def __init__(self, book: Ledger) -> None:
+    def __init__(self, book: Ledger, *, hung: Mapping[str, str]) -> None:
+        """`hung`: by name, why a trial's worker was killed for its silence."""
         super().__init__()
-        self._book = book
+        self._book, self._hung = book, hung
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
@@ -35,7 +37,9 @@ class BookScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""
-        self._book.fail(trial.trial_id, _cause(trial))
+        name, error = trial.trial_id, _error(trial)
+        cause = "the worker ended without a word" if error is None else reason_of(error)
+        self._book.fail(name, self._hung.get(name, cause), node_lost=error is not None and _is_node_lost(error))
 
 
 def reason_of(error: Exception) -> str:
@@ -53,11 +57,17 @@ def reason_of(error: Exception) -> str:
     return _one_line(lines[-1] if lines else type(error).__name__)
 
 
-def _cause(trial: Trial) -> str:
+def _error(trial: Trial) -> Exception | None:
     # Ray keeps the exception in a file of its own; one that can be written but not read again is some library's.
     with suppress(Exception):
-        return reason_of(cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()))
-    return "the worker ended without a word"
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error if isinstance(error, Exception) else None
+    return None
+
+
+def _is_node_lost(error: Exception) -> bool:
+    """Whether the worker went with its machine, taken back by its owner or broken."""
+    return isinstance(error, RayActorError) and (error.preempted or "node has died" in str(error))
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,7 @@ failed; a trial that is interrupted waits, and is the first to be asked for when
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers import KnownCostSampler
-from depthweave.search.samplers.distinct import fixed_params_of, untried_of
+from depthweave.search.samplers.distinct import FIXED_PARAMS, params_of, untried_of
 
 OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
@@ -112,9 +112,12 @@ class Studies:
         """The architecture of a trial; `None` before its parameters are known."""
         return self._parameters.architecture_id(trial.params)
 
-    def enqueue(self, architecture_id: str) -> None:
-        """Have an architecture tried before the sampler is asked."""
-        self.objectives.enqueue_trial(self._parameters.spelling(architecture_id))
+    def enqueue(self, architecture_ids: Iterable[str]) -> None:
+        """Have these architectures tried, in this order, before the sampler is asked; what was tried is left out."""
+        untried = set(untried_of(self.objectives, parameters=self._parameters))
+        for item in architecture_ids:
+            if item in untried:
+                self.objectives.enqueue_trial(self._parameters.spelling(item))
 
     @property
     def exhausted(self) -> bool:
@@ -130,7 +133,15 @@ class Studies:
         """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
         if self.exhausted:
             return None
-        trial = self.objectives.ask(dict(self._parameters.distributions))
+        trial = self.objectives.ask()
+        known = self._trial(trial.number)
+        if not params_of(known):
+            # Optuna writes a line a parameter. All of them in one line before: a kill in between leaves a trial
+            # whose architecture is known.
+            self._storage.set_trial_system_attr(known._trial_id, FIXED_PARAMS, trial.relative_params)
+            trial = Trial(self.objectives, known._trial_id)
+        for name, distribution in self._parameters.distributions.items():
+            trial.suggest_categorical(name, distribution.choices)
         architecture_id = self._parameters.architecture_id(trial.params)
         assert architecture_id is not None
         if ARCHITECTURE not in trial.user_attrs:
@@ -227,9 +238,9 @@ class Studies:
         """Let every running trial wait, to be continued: no ghost runs for ever."""
         for item in self.trials:
             if item.state == TrialState.RUNNING:
-                # A trial that was created but never got all its parameters cannot be continued, unless they were set
-                # when it was enqueued.
-                known = self._parameters.architecture_id(fixed_params_of(item) or item.params) is not None
+                # One that has no parameters yet is asked for anew, under its number. Some of them and not all are what
+                # an earlier version may have left: nobody knows which architecture was meant.
+                known = self._parameters.architecture_id(params_of(item)) is not None or not params_of(item)
                 self._storage.set_trial_state_values(item._trial_id, TrialState.WAITING if known else TrialState.FAIL)
                 curve_id = self._curve_ids.get(item.number)
                 if known and curve_id is not None and self._storage.get_trial(curve_id).state == TrialState.RUNNING:

@@ -80,8 +80,10 @@ def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
 def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
     """What only a running trial needs is gone, and the weights too where they are nobody's result."""
     if keep_weights:
-        for name in (STATE_FILE, PROGRESS_FILE):
-            (folder / name).unlink(missing_ok=True)
+        # A worker that was killed while it saved has left a part of a file under another name.
+        for path in folder.glob("*"):
+            if path.name != MODEL_FILE:
+                path.unlink(missing_ok=True)
     else:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -11,15 +12,20 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
+from depthweave.search.cluster import TERMINATED
 from depthweave.search.entry import Ledger
 from depthweave.search.guarding import GuardedLedger, LedgerFault
+from depthweave.search.patience import Patience
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
 from depthweave.search.trial import ArchitectureTrial, TrialPlan
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.costs import costs_of
 from depthweave.trainers import TokenSet
 
 Ending = Literal["done", "time", "interrupted"]
@@ -30,20 +36,21 @@ def run_trials(
 ) -> Ending:
     """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
 
-    `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never.
+    `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
+    raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
     """
-    with _stop_signals() as signalled, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
-        watch, guarded = _Watch(signalled, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
+    with _stop_signals(book.hush) as signals, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
+        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
                 resources_per_trial={"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
                 search_alg=BookSearcher(guarded),
-                scheduler=BookScheduler(guarded),
+                scheduler=BookScheduler(guarded, hung=watch.hung),
                 num_samples=-1,
                 reuse_actors=True,
-                max_failures=spec.search.retries,
+                max_failures=0,  # who is tried again is the book's to say
                 raise_on_failed_trial=False,
                 callbacks=[watch],
                 verbose=0,
@@ -72,23 +79,50 @@ class _SearchEnd(BaseException):
 class _Watch(tune.Callback):
     """Looks at the clock and the signals between two events, where journal and store are whole.
 
-    And it tidies up: a search may have thousands of trials.
+    It kills the workers of trials that hang. And it tidies up: a search may have thousands of trials.
     """
 
-    def __init__(self, signalled: threading.Event, *, deadline: float, on_tick: Callable[[], None]) -> None:
-        self._signalled, self._deadline, self._on_tick = signalled, deadline, on_tick
+    def __init__(self, signals: list[int], *, deadline: float, on_tick: Callable[[], None]) -> None:
+        self._signals, self._deadline, self._on_tick = signals, deadline, on_tick
+        self._patience = Patience()
+        self._running: dict[str, Trial] = {}
+        self.hung: dict[str, str] = {}
+        """Why the workers were killed, by the trial's name."""
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if self._signalled.is_set():
+        if signal.SIGTERM in self._signals:
+            sys.exit(TERMINATED)
+        if self._signals:
             raise _SearchEnd("interrupted")
         if time.monotonic() > self._deadline:
             raise _SearchEnd("time")
+        for name, reason in self._patience.hanging().items():
+            actor = self._running[name].temporary_state.ray_actor
+            if actor is not None:
+                self.hung[name] = reason
+                ray.kill(actor)
         self._on_tick()
 
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._running[trial.trial_id] = trial
+        costs = costs_of(Architecture.from_dict(trial.config["architecture"]))
+        self._patience.begin(trial.trial_id, forward_flops=costs.forward_flops)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._patience.hear(trial.trial_id)
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        _forget(trial)
+        self._ended(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ended(trial)
+
+    def _ended(self, trial: Trial) -> None:
+        self._running.pop(trial.trial_id, None)
+        self.hung.pop(trial.trial_id, None)
+        self._patience.end(trial.trial_id)
         _forget(trial)
 
 
@@ -101,24 +135,28 @@ def _forget(trial: Trial) -> None:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one acts as ever. Off the main thread there are no signals."""
-    signalled = threading.Event()
+def _stop_signals(hush: Callable[[], None]) -> Iterator[list[int]]:
+    """The signals that came, Ctrl-C or SIGTERM; a second one acts as ever. Off the main thread there are none.
+
+    `hush` is called when one comes: it may have been sent to Ray's processes too, whose deaths are no trial's fault.
+    """
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield signalled
+        yield signals
         return
     kinds = (signal.SIGINT, signal.SIGTERM)
     former = {kind: signal.getsignal(kind) for kind in kinds}
 
     def note(number: int, frame: FrameType | None) -> None:
-        signalled.set()
+        signals.append(number)
+        hush()
         for kind, handler in former.items():
             signal.signal(kind, handler)
 
     for kind in kinds:
         signal.signal(kind, note)
     try:
-        yield signalled
+        yield signals
     finally:
         for kind, handler in former.items():
             signal.signal(kind, handler)

@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.parameters import Parameters
 
+FIXED_PARAMS = "fixed_params"
+"""Optuna's name for the parameters that a trial was given, of its system attributes."""
 MAX_DRAWS = 8
 """Draws of the inner sampler before the nearest untried architecture is taken.
 
@@ -104,6 +106,6 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def fixed_params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """The parameters that a trial was enqueued with; empty for one that the sampler proposed."""
-    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    """The parameters that a trial was given before it ran; empty where the sampler is to propose them."""
+    fixed: dict[str, Any] = trial.system_attrs.get(FIXED_PARAMS, {})
     return fixed

@@ -60,6 +60,7 @@ def open_book(setting: Setting, store: RunStore) -> Book:
         checkpoints=Path(store.journal_path).parent / "checkpoints",
         max_trials=len(setting.space),
         max_concurrent=1,
+        retries=0,
         listener=Heard(),
     )
 

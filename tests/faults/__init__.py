@@ -1,1 +1,1 @@
-"""Searches through faults: what is lost, what is said, and how they go on."""
+"""Faults that really happen: what is killed, hangs, fills up or jumps, and what a search makes of it."""

@@ -1,7 +1,16 @@
-"""What searches through faults share with searches without: a small text, a small spec, one Ray cluster."""
+"""The text, the spec and the cluster of the search's tests, for searches that are harmed."""
 
 from __future__ import annotations
 
-from tests.search.conftest import _own_cache, _quiet_optuna, corpus_folder, fault, ray_address, run, small_spec
+from tests.search.conftest import (
+    _own_cache,
+    _quiet_optuna,
+    corpus_folder,
+    fault,
+    ray_address,
+    ray_folder,
+    run,
+    small_spec,
+)
 
-__all__ = ["_own_cache", "_quiet_optuna", "corpus_folder", "fault", "ray_address", "run", "small_spec"]
+__all__ = ["_own_cache", "_quiet_optuna", "corpus_folder", "fault", "ray_address", "ray_folder", "run", "small_spec"]

@@ -164,6 +164,7 @@ class Run:
         options: dict[str, Any] | None = None,
         max_trials: int = 100,
         max_concurrent: int = 4,
+        retries: int = 0,
         chooser: Chooser | None = None,
     ) -> None:
         self.folder = folder
@@ -175,7 +176,7 @@ class Run:
             self.store = RunStore.create(folder, info=_info(), spec_yaml="name: test\n")
         self.studies = open_studies(folder, sampler=sampler, pruner=pruner, **(options or {}))
         if not self.studies.trials:
-            self.studies.enqueue(REFERENCE.architecture.id)
+            self.studies.enqueue([REFERENCE.architecture.id])
         self.book = Book(
             store=self.store,
             studies=self.studies,
@@ -184,6 +185,7 @@ class Run:
             checkpoints=folder / "checkpoints",
             max_trials=max_trials,
             max_concurrent=max_concurrent,
+            retries=retries,
             listener=self.heard,
             chooser=chooser,
         )

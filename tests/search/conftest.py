@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import yaml
 
 from depthweave.search import cli
 from tests.search.commandline import Answer, Cli
+from tests.search.processes import kill_all
 
 _WORDS = ("the", "weave", "of", "depth", "blocks", "reads", "every", "state", "again", "and", "never", "forgets")
 _HEAD = """
@@ -90,6 +93,16 @@ def ray_address() -> Iterator[str]:
                 head.wait(timeout=30)
                 return
     raise AssertionError("Ray did not start")
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """Ray's temporary folder for the commands of one test; whatever still runs there is killed at the end."""
+    # Ray's sockets are below it, and their paths may have 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="dw-"))
+    yield folder
+    kill_all(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

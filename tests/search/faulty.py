@@ -6,6 +6,9 @@ The class is made inside a function: cloudpickle then sends it to the workers by
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,7 +16,10 @@ import torch
 
 from depthweave.search.trial import ArchitectureTrial
 
-Fault = Literal["raises", "raises once", "dies", "diverges", "hopeless"]
+Fault = Literal[
+    *("raises", "raises once", "dies", "diverges", "hopeless"),
+    *("no memory", "no memory of a device", "killed", "killed once", "hangs", "hangs once", "stopped", "clock jumps"),
+]
 HOPELESS_LOSS = 12.0
 """Nats a token that no honest model reaches (256 even guesses are 5.5) and every hopeless one exceeds."""
 
@@ -37,6 +43,19 @@ def faulty_trial(faults: Mapping[str, Fault]) -> type[ArchitectureTrial]:
                 raise ArithmeticError("planted: the first time only")
             if begun and fault == "dies":
                 os._exit(3)
+            if begun and fault == "no memory":
+                raise MemoryError("planted: 1 EiB asked for")
+            if begun and fault == "no memory of a device":
+                raise torch.OutOfMemoryError("planted: CUDA out of memory")
+            if begun and (fault == "killed" or (fault == "killed once" and self._attempts == 1)):
+                os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory runs out
+            if begun and (fault == "hangs" or (fault == "hangs once" and self._attempts == 1)):
+                threading.Event().wait()
+            if begun and fault == "stopped":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if fault == "clock jumps":
+                jump_s = (-1) ** len(self._history) * 36_000.0
+                time.time = lambda: time.clock_gettime(time.CLOCK_REALTIME) + jump_s
             if begun and fault == "diverges":
                 self._spoil(float("nan"))
             return super().step()

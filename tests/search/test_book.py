@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from depthweave.reports.records import Record
+from depthweave.search.parameters import Parameters
 from depthweave.search.studies import ARCHITECTURE, REASON
 from depthweave.search.trial import STATE_FILE, trial_folder
 from depthweave.spaces.files import MODEL_FILE
@@ -133,10 +134,11 @@ def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) 
     assert not run.book.ended
     run.train("a")
     run.start("c")
-    assert run.book.ended
     run.train("b")
-    run.train("c")
     assert run.book.next("d") is None
+    assert not run.book.ended, "what runs may crash"
+    run.train("c")
+    assert run.book.ended
     assert len(run.store.records()) == len(run.studies.trials) == 3
 
 
@@ -231,12 +233,72 @@ def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     assert [item.architecture_id for item in Run(tmp_path).store.records()] == trained
 
 
+def test_crashed_trial_goes_on_first_and_is_recorded_once_its_retries_are_spent(tmp_path: Path) -> None:
+    run = Run(tmp_path, max_trials=1, retries=1)
+    entry = run.start("a")
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.book.fail("a", "OSError: gone")
+    run.book.finish("a", crashed=True)
+    assert (run.store.records(), run.book.ended, states(run)) == ([], False, [TrialState.RUNNING])
+    assert run.start("b") is entry
+    assert len(entry.evaluations) == 1
+    assert run.book.next("c") is None
+    assert not run.book.ended, "what runs may crash"
+    run.book.fail("b", "OSError: gone again")
+    run.book.finish("b", crashed=True)
+    (record,) = run.store.records()
+    assert (record.state, record.reason, record.attempts) == ("failed", "OSError: gone again", 2)
+    assert run.book.ended
+
+
+def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_down(tmp_path: Path) -> None:
+    run = Run(tmp_path, max_trials=1)
+
+    def lose() -> bool:
+        run.start("a")
+        run.book.fail("a", "its node has died", node_lost=True)
+        run.book.finish("a", crashed=True)
+        return run.book.ended
+
+    assert not any(lose() for _ in range(3))
+    run.start("a")
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.book.fail("a", "its node has died", node_lost=True)
+    run.book.finish("a", crashed=True)
+    assert [lose() for _ in range(3)] == [False, False, True]
+    (record,) = run.store.records()
+    assert (record.state, record.reason, record.attempts) == ("failed", "its node has died", 7)
+
+
+def test_nothing_is_heard_once_a_signal_came(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.book.hush()
+    run.book.fail("a", "the worker was taken down")
+    run.book.finish("a", crashed=True)
+    assert run.book.next("b") is None
+    run.book.close()
+    assert (run.store.records(), states(run)) == ([], [TrialState.WAITING])
+
+
+def test_what_a_kill_left_beside_a_record_is_gone_when_the_run_continues(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.train("a")
+    folder = trial_folder(tmp_path / "checkpoints", 0)
+    folder.mkdir(parents=True)
+    for name in (STATE_FILE, MODEL_FILE, f".{STATE_FILE}.x1"):
+        (folder / name).touch()
+    Run(tmp_path)
+    assert [path.name for path in folder.iterdir()] == [MODEL_FILE]
+
+
 def test_known_architecture_is_answered_from_its_record(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     run.train("a", last_loss=1.5)
     known = run.store.records()[0]
-    run.studies.enqueue(known.architecture_id)
+    run.studies.objectives.enqueue_trial(Parameters(SPACE).spelling(known.architecture_id))
     entry = run.start("b")
     assert entry.candidate.architecture.id != known.architecture_id
     assert [item.state for item in run.studies.trials] == [
@@ -266,6 +328,7 @@ def test_checkpoint_goes_and_the_weights_of_complete_trials_stay(tmp_path: Path)
         (folder / STATE_FILE).touch()
         (folder / MODEL_FILE).touch()
     run.train("whole")
+    run.book.fail("crashed", "OSError: gone")
     run.book.finish("crashed", crashed=True)
     kept = {path.relative_to(tmp_path / "checkpoints").as_posix() for path in (tmp_path / "checkpoints").rglob("*.*")}
     assert kept == {f"trial-00000/{MODEL_FILE}"}

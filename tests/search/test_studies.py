@@ -80,7 +80,7 @@ def test_studies_open_in_optuna_with_names_parameters_and_curves(tmp_path: Path)
 def test_enqueued_architectures_come_first_and_an_exhausted_space_answers_none(tmp_path: Path) -> None:
     studies = open_studies(tmp_path, sampler="grid")
     last = [item.architecture.id for item in SPACE][-1]
-    studies.enqueue(last)
+    studies.enqueue([last])
     found = [ask(studies).architecture_id for _ in range(len(SPACE))]
     assert found[0] == last
     assert len(set(found)) == len(SPACE)
@@ -136,18 +136,48 @@ def test_restart_goes_on_exactly_as_the_uninterrupted_search(tmp_path: Path) -> 
     assert sequences[0] == sequences[1]
 
 
-def test_trial_killed_before_it_had_its_parameters_is_given_up_and_its_number_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "known-cost", "grid"])
+def test_kill_at_any_line_of_asking_changes_neither_number_nor_architecture(sampler: str, tmp_path: Path) -> None:
+    journal = tmp_path / "study.journal"
+    studies = open_studies(tmp_path, sampler=sampler)
+    studies.complete(ask(studies).number, values=_VALUES, loss=0.7)
+    before = journal.read_bytes()
+    asked = ask(studies)
+    lines = journal.read_bytes().removeprefix(before).splitlines(keepends=True)
+    assert len(lines) > 5
+    for num_lines in range(1, len(lines)):
+        journal.write_bytes(before + b"".join(lines[:num_lines]))
+        again = open_studies(tmp_path, sampler=sampler)
+        again.release()
+        assert ask(again) == asked, f"killed after {num_lines} lines"
+        assert [item.state for item in load(tmp_path, OBJECTIVES_STUDY)] == [TrialState.COMPLETE, TrialState.RUNNING]
+        assert len(load(tmp_path, CURVES_STUDY)) == 2
+
+
+def test_half_of_the_parameters_of_an_earlier_version_are_given_up(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
-    studies.objectives._storage.create_new_trial(studies.objectives._study_id)
+    storage, study = studies.objectives._storage, studies.objectives._study_id
+    storage.set_trial_param(storage.create_new_trial(study), "depth", 0, Parameters(SPACE).distributions["depth"])
     again = open_studies(tmp_path)
     again.release()
     assert load(tmp_path, OBJECTIVES_STUDY)[0].state == TrialState.FAIL
     assert ask(again).number == 1
 
 
+def test_architectures_are_enqueued_once_however_often_they_are_named(tmp_path: Path) -> None:
+    studies = open_studies(tmp_path)
+    first, second = (item.architecture.id for item in list(SPACE)[:2])
+    studies.enqueue([first])  # and there the driver was killed
+    open_studies(tmp_path).enqueue([first, second])
+    again = open_studies(tmp_path)
+    assert [ask(again).architecture_id for _ in range(2)] == [first, second]
+    again.enqueue([first, second])
+    assert len(again.trials) == 2
+
+
 def test_enqueued_trial_killed_before_it_had_its_parameters_is_asked_for_again(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
-    studies.enqueue(REFERENCE.architecture.id)
+    studies.enqueue([REFERENCE.architecture.id])
     studies.objectives._pop_waiting_trial_id()  # the first thing that asking does
     again = open_studies(tmp_path)
     again.release()

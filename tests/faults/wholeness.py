@@ -1,0 +1,68 @@
+"""What must hold of a run folder after every fault, however it was harmed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from depthweave.reports.page import write_report
+from depthweave.reports.records import Record
+from depthweave.reports.store import RunStore
+from tests.search.processes import kept_records, study_states
+
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.FAIL,
+    "failed": TrialState.FAIL,
+}
+
+
+class Keepsake:
+    """A run folder as it was when a fault struck: every finished record, and the bytes of every part."""
+
+    def __init__(self, out: Path) -> None:
+        self.records = kept_records(out)
+        self._hashes = {path: _hash(path) for path in out.glob("*/*.parquet")}
+
+    def check_untouched(self, out: Path) -> None:
+        """Every part has its bytes still, or was gathered into one that holds its records as they were."""
+        for path, digest in self._hashes.items():
+            assert not path.exists() or _hash(path) == digest, f"{path} was written anew"
+        now = kept_records(out)
+        assert {number: now[number] for number in self.records} == self.records
+
+
+def check_readable(out: Path) -> None:
+    """At any moment: every part can be read, and the report builds."""
+    store = RunStore.open(out)
+    store.records()
+    assert store.problems == []
+    write_report(store)
+
+
+def check_whole(out: Path, *, num_trials: int) -> list[Record]:
+    """A search that has ended: its budget met exactly, nothing twice, no ghost, every failure with its cause."""
+    check_readable(out)
+    store = RunStore.open(out)
+    records = store.records()
+    assert [item.trial for item in records] == list(range(num_trials)), "no number is lost"
+    assert len({item.architecture_id for item in records}) == num_trials
+    curves = store.evaluations().to_pylist()
+    assert len({(row["trial"], row["index"]) for row in curves}) == len(curves)
+    for item in records:
+        told = [row["index"] for row in curves if row["trial"] == item.trial]
+        assert told == list(range(len(told))), f"trial {item.trial} lacks an evaluation"
+        assert (item.reason is None) == (item.state == "complete")
+    expected = [_STATES[item.state] for item in records]
+    assert study_states(store) == {state: expected.count(state) for state in set(expected)}
+    # Of complete trials the weights stay, of all others nothing.
+    left = {path.relative_to(out / "checkpoints").as_posix() for path in (out / "checkpoints").glob("*/*")}
+    assert left == {f"trial-{item.trial:05d}/model.safetensors" for item in records if item.state == "complete"}
+    return records
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from depthweave.search.entry import Ledger
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
 
+_KILLED = "a SIGKILL looks like that, of the kernel's where memory ran out"
 _MAX_REASON = 500
 """Characters of a reason that are kept."""
 
@@ -52,7 +53,10 @@ def reason_of(error: Exception) -> str:
         # The process is gone. Lines with a tab say which, and advice follows what happened.
         told = " ".join(line for line in lines if not line.startswith("\t"))
         told = told.partition("Worker exit detail: ")[2] or told
-        return _one_line(f"the worker died: {told.partition(' Some common causes')[0]}")
+        told = told.partition(" Some common causes")[0]
+        # What is seen of a process that had no last word.
+        hint = f" ({_KILLED})" if "connection error code 2" in told else ""
+        return _one_line(f"the worker died: {told}{hint}")
     # A traceback: its last line names the exception.
     return _one_line(lines[-1] if lines else type(error).__name__)
 
@@ -66,7 +70,10 @@ def _error(trial: Trial) -> Exception | None:
 
 
 def _is_node_lost(error: Exception) -> bool:
-    """Whether the worker went with its machine, taken back by its owner or broken."""
+    """Whether the worker went with its machine, taken back by its owner or broken, or cannot be reached there."""
+    if isinstance(error, ActorUnavailableError):
+        # The first that is seen of a node that was killed: its sockets close before Ray knows why.
+        return True
     return isinstance(error, RayActorError) and (error.preempted or "node has died" in str(error))
 
 

@@ -91,7 +91,8 @@ def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
 def write_progress(folder: Path, report: TrialReport) -> None:
     """All that a trial has reported so far, `evaluations` being all of them, is on disk whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{PROGRESS_FILE}"
+    # A worker that was given up for lost may write still, beside the one that goes on.
+    scratch = folder / f".{PROGRESS_FILE}.{os.getpid()}"
     scratch.write_text(json.dumps(dataclasses.asdict(report)), encoding="utf-8")
     scratch.replace(folder / PROGRESS_FILE)
 

@@ -1,4 +1,4 @@
-"""The driver is killed ten times, at random moments, and resumed each time: the run is that of one left alone."""
+"""The driver is killed ten times, at random moments, and resumed: the run is that of an undisturbed search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [
 
 _NUM_TRIALS = 16
 _NUM_KILLS = 10
-_LOCAL_KILLS = 2
+_LOCAL_KILLS = 1
 """Of the kills, those of a driver that has a Ray of its own; the others join one that runs, which is quicker."""
 
 

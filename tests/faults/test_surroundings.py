@@ -1,0 +1,72 @@
+"""An object store that is full, and a clock that jumps by hours: the search notices neither."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.wholeness import check_whole
+from tests.search.searching import search, setting_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+_HEAD = """
+import logging, sys
+import numpy as np
+import ray
+node = ray.init(num_cpus=1, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False,
+                logging_level=logging.ERROR)
+held = [ray.put(np.ones(10 * 2**20, dtype=np.uint8)) for _ in range(7)]
+views = ray.get(held)  # what is looked at cannot be moved to the disk
+print(node.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+_TEXT_BYTES = 24 * 2**20
+
+
+@pytest.fixture
+def full_store() -> Iterator[str]:
+    """A Ray whose object store has no room for the text."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HEAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as head:
+        assert head.stdin is not None
+        assert head.stdout is not None
+        address = head.stdout.readline().strip()
+        assert address, "Ray did not start"
+        yield address
+        head.stdin.close()
+        head.wait(timeout=60)
+
+
+def test_full_object_store_and_jumping_clock_harm_no_trial(
+    small_spec: dict[str, Any], full_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large.txt").write_bytes(random.Random(0).randbytes(_TEXT_BYTES // 2).hex().encode())
+    corpus = {"kind": "files", "paths": [str(tmp_path / "large.txt")], "validation_frac": 0.3}
+    setting = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
+    calls = count()
+
+    def jumping() -> float:
+        """Ten hours ahead and ten hours behind, in turn."""
+        return time.clock_gettime(time.CLOCK_REALTIME) + (-1) ** next(calls) * 36_000.0
+
+    monkeypatch.setattr(time, "time", jumping)
+    result = search(setting, out=tmp_path / "run", address=full_store)
+    monkeypatch.undo()
+    assert next(calls) > 0
+    assert result.ending == "done", "the time budget is not the clock's"
+    assert 0.0 < result.wall_s < 3600.0
+    assert {item.state for item in check_whole(tmp_path / "run", num_trials=4)} == {"complete"}

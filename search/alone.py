@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from depthweave.reports.front import may_stand
 from depthweave.reports.objectives import OBJECTIVES
@@ -18,6 +18,9 @@ from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+
+_LEAST_S, _TIMES = 900.0, 20.0
+"""A measurement that takes longer than the first, and so many times its limit for each architecture, hangs."""
 
 
 class Found(NamedTuple):
@@ -93,17 +96,20 @@ def measure_alone(
     """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
     resources = setting.spec.resources
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(_measure)
-    found: Found = ray.get(
-        task.remote(
-            [setting.space[item].architecture for item in architecture_ids],
-            reference=setting.reference.architecture,
-            recipe=setting.spec.recipe,
-            device=resources.device,
-            threads=resources.cpus_per_trial,
-            time_limit_s=time_limit_s,
-            kinds=kinds,
-        )
+    work = task.remote(
+        [setting.space[item].architecture for item in architecture_ids],
+        reference=setting.reference.architecture,
+        recipe=setting.spec.recipe,
+        device=resources.device,
+        threads=resources.cpus_per_trial,
+        time_limit_s=time_limit_s,
+        kinds=kinds,
     )
+    try:
+        found: Found = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * len(architecture_ids))
+    except GetTimeoutError:
+        ray.cancel(work, force=True)
+        raise
     return found
 
 

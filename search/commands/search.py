@@ -14,7 +14,7 @@ from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table
 from depthweave.reports.verdicts import verdicts_of
-from depthweave.search.cluster import check_address
+from depthweave.search.cluster import TERMINATED, check_address
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
@@ -45,10 +45,12 @@ def run(
         else:
             plain = PlainProgress(console, objectives=objectives)
             result = run_search(setting, store, address=address, progress=plain)
-    except KeyboardInterrupt:
-        line = f"interrupted before the first trial; go on with `depthweave search --resume --out {store.where}`"
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Before the first trial, a second Ctrl-C, or SIGTERM: no result is printed and no report written.
+        told = "terminated" if isinstance(error, SystemExit) else "interrupted"
+        line = f"{told}; go on with `depthweave search --resume --out {store.where}`"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, SystemExit) else INTERRUPTED
     _print_result(console, result, objectives=objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 

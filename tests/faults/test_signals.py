@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from depthweave.reports.store import RunStore
+from depthweave.search.studies import OBJECTIVES_STUDY
 from tests.faults.wholeness import Keepsake, check_readable, check_whole
 from tests.search.processes import PATIENCE_S, kept_records, processes, run_command, started, study_states, wait
 
@@ -48,6 +52,7 @@ def test_sigterm_and_two_control_c_lose_nothing(small_spec: dict[str, Any], ray_
         told = driver.communicate()[0]
     assert driver.returncode == 143, told
     assert taken_s < max(_LIMIT_S, start_s)
+    assert f"terminated; go on with `depthweave search --resume --out {out}`" in told
     assert "Traceback" not in told
     keepsakes = [_check_saved(out)]
 
@@ -93,6 +98,12 @@ def _in_flight(out: Path) -> set[int]:
 
 def _wait_until_it_saved(out: Path, driver: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while driver.poll() is None and TrialState.RUNNING in study_states(RunStore.open(out)):
+    while driver.poll() is None and _is_running(out):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def _is_running(out: Path) -> bool:
+    storage = JournalStorage(JournalFileBackend(str(out / "study.journal")))
+    trials = optuna.load_study(study_name=OBJECTIVES_STUDY, storage=storage).trials
+    return any(item.state == TrialState.RUNNING for item in trials)

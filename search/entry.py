@@ -47,10 +47,12 @@ class Entry:
         """Enter a report and answer the evaluations in it that are new."""
         self.last_report = dataclasses.replace(report, evaluations=())
         known = {item.index: item for item in self.evaluations}
-        self._lost_in_turn = 0
         # A trial that goes on hands over all again, and what was laid aside comes back.
         self.evaluations = list((known | {item.index: item for item in report.evaluations}).values())
-        return [item for item in report.evaluations if item.index not in known]
+        new = [item for item in report.evaluations if item.index not in known]
+        if new:
+            self._lost_in_turn = 0
+        return new
 
     def crash(self, error: str, *, node_lost: bool) -> None:
         """Enter why the trial's worker ended."""

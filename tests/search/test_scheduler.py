@@ -1,0 +1,59 @@
+"""What the book is told of a worker that ended: the cause, and whether its node was lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ray import cloudpickle
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from depthweave.search.entry import Ledger
+from depthweave.search.scheduler import BookScheduler
+
+_KILLED = (
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some common causes: x"
+)
+_NODE = "The actor died because its node has died. Node Id: 1f2e"
+
+
+class _Hearing:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, bool]] = []
+
+    def fail(self, name: str, error: str, *, node_lost: bool) -> None:
+        self.told.append((name, error, node_lost))
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "node_lost"),
+    [
+        (RayTaskError("step", "traceback", MemoryError("asked too much")), "MemoryError: asked too much", False),
+        (RayActorError(None, _KILLED), "a SIGKILL looks like that", False),
+        (RayActorError(None, _NODE), _NODE, True),
+        (RayActorError(None, "taken back", preempted=True), "taken back", True),
+        (ActorUnavailableError("Socket closed", None), "Socket closed", True),
+        (None, "the worker ended without a word", False),
+    ],
+)
+def test_end_of_a_worker_is_told_with_its_cause(
+    error: Exception | None, cause: str, node_lost: bool, tmp_path: Path
+) -> None:
+    if error is not None:
+        (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(error))
+    book = _Hearing()
+    trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
+    BookScheduler(cast(Ledger, book), hung={}).on_trial_error(cast(Any, None), trial)
+    ((name, told, lost),) = book.told
+    assert (name, lost) == ("a", node_lost)
+    assert cause in told
+
+
+def test_worker_killed_for_its_silence_is_told_as_hung(tmp_path: Path) -> None:
+    book = _Hearing()
+    (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(RayActorError(None, _KILLED)))
+    trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
+    BookScheduler(cast(Ledger, book), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
+    assert book.told == [("a", "the trial hung", False)]

@@ -29,12 +29,12 @@ views = ray.get(held)  # what is looked at cannot be moved to the disk
 print(node.address_info["gcs_address"], flush=True)
 sys.stdin.read()
 """
-_TEXT_BYTES = 24 * 2**20
+_TOKEN_BYTES = 24 * 2**20
 
 
 @pytest.fixture
 def full_store() -> Iterator[str]:
-    """A Ray whose object store has no room for the text."""
+    """A Ray whose object store has no room for the tokens."""
     with subprocess.Popen(
         [sys.executable, "-c", _HEAD],
         stdin=subprocess.PIPE,
@@ -54,9 +54,11 @@ def full_store() -> Iterator[str]:
 def test_full_object_store_and_jumping_clock_harm_no_trial(
     small_spec: dict[str, Any], full_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "large.txt").write_bytes(random.Random(0).randbytes(_TEXT_BYTES // 2).hex().encode())
-    corpus = {"kind": "files", "paths": [str(tmp_path / "large.txt")], "validation_frac": 0.3}
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 32).hex())
+    corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
     setting = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
+    assert setting.tokens.train.nbytes + setting.tokens.valid.nbytes >= _TOKEN_BYTES
     calls = count()
 
     def jumping() -> float:
@@ -64,9 +66,10 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
         return time.clock_gettime(time.CLOCK_REALTIME) + (-1) ** next(calls) * 36_000.0
 
     monkeypatch.setattr(time, "time", jumping)
+    began = next(calls)
     result = search(setting, out=tmp_path / "run", address=full_store)
     monkeypatch.undo()
-    assert next(calls) > 0
+    assert next(calls) > began + 1, "somebody asked"
     assert result.ending == "done", "the time budget is not the clock's"
     assert 0.0 < result.wall_s < 3600.0
     assert {item.state for item in check_whole(tmp_path / "run", num_trials=4)} == {"complete"}

@@ -177,11 +177,24 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. batch=32.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share every batch, a GPU each where there are any.")
+    ] = 1,
+    address: Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")] = None,
 ) -> None:
     """Train an exported architecture, anew or further."""
     from depthweave.search.commands.train import train_architecture
 
-    train_architecture(architecture, out=out, corpus=corpus, tokens=tokens, further=further, overrides=overrides or [])
+    train_architecture(
+        architecture,
+        out=out,
+        corpus=corpus,
+        tokens=tokens,
+        further=further,
+        overrides=overrides or [],
+        workers=workers,
+        address=address,
+    )
 
 
 @app.command(epilog="Example: depthweave measure none dwa:1x1 dwa:4x5 exports/knee --depth 12 --width 64 --heads 4")

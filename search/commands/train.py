@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
+from depthweave.search.cluster import check_address, cluster
 from depthweave.search.spec_file import validated
 from depthweave.spaces import load, read_architecture, save_model, write_architecture
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.trainers import (
+    ALONE,
     CorpusSpec,
     Evaluation,
+    Ranks,
     Recipe,
     TokenSet,
     TrainingState,
+    check_shares,
     load_corpus,
     tokenise,
     tokenise_with,
@@ -34,10 +39,22 @@ METRICS_FILE = "metrics.json"
 
 
 def train_architecture(
-    path: Path, *, out: Path, corpus: str, tokens: str, further: bool, overrides: Sequence[str]
+    path: Path,
+    *,
+    out: Path,
+    corpus: str,
+    tokens: str,
+    further: bool,
+    overrides: Sequence[str],
+    workers: int = 1,
+    address: str | None = None,
 ) -> None:
-    """Train and write the model; an interrupted training in the same folder goes on from its last evaluation."""
+    """Train and write the model; an interrupted training in the same folder goes on from its last evaluation.
+
+    With several workers, or on a Ray cluster, the workers share every batch, and the result is the same.
+    """
     console = Console()
+    check_address(address)
     architecture = read_architecture(path)
     source = path.parent
     token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
@@ -55,20 +72,54 @@ def train_architecture(
         soft_wrap=True,
     )
     out.mkdir(parents=True, exist_ok=True)
-    last: Evaluation | None = None
-    for last in train(state, token_set):
+    if state.step == recipe.steps:
+        lines: Iterator[str] = iter(())
+    elif workers == 1 and address is None:
+        lines = _kept(state, token_set, out=out)
+    else:
+        check_shares(recipe, count=workers)
+        lines = _shared(state, token_set, out=out, workers=workers, address=address)
+    is_new = False
+    for line in lines:
+        is_new = True
+        console.print(line, highlight=False, soft_wrap=True)
+    perplexity = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["perplexity"]
+    said = f"perplexity {perplexity:.3f}" if is_new else "is already trained to its end"
+    console.print(f"{out}: {said}", highlight=False, soft_wrap=True)
+
+
+def _kept(state: TrainingState, tokens: TokenSet, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
+    """Trains to the end and says each evaluation; what it says is kept before, by the first process alone."""
+    recipe = state.recipe
+    for last in train(state, tokens, ranks=ranks):
         if last.diverged:
             raise ValueError(
                 f"the loss was not finite at step {last.step}: name another --out and a lower rate with "
                 f"--set learning_rate={recipe.learning_rate / 4:g}"
             )
-        if last.step == recipe.steps:
-            # Before the state that says it has ended: an interruption in between is then made good.
-            _write(out, state, last, tokens=token_set)
-        state.save(out / STATE_FILE)
-        console.print(_line(last), highlight=False, soft_wrap=True)
-    said = "is already trained to its end" if last is None else f"perplexity {last.perplexity:.3f}"
-    console.print(f"{out}: {said}", highlight=False, soft_wrap=True)
+        if ranks.rank == 0:
+            if last.step == recipe.steps:
+                # Before the state that says it has ended: an interruption in between is then made good.
+                _write(out, state, last, tokens=tokens)
+            state.save(out / STATE_FILE)
+        yield _line(last)
+
+
+def _shared(state: TrainingState, tokens: TokenSet, *, out: Path, workers: int, address: str | None) -> Iterator[str]:
+    """As `_kept`, by several processes."""
+    # Ray Train is slow to import, and most trainings have one process.
+    from depthweave.search.distributed import share_work, stay_on_loopback
+
+    if address is None:
+        stay_on_loopback()
+    # They all begin with what stands here, the first time and after every loss.
+    state.save(out / STATE_FILE)
+    with cluster(address):
+        yield from share_work(partial(_from_file, out=out.absolute()), tokens, workers=workers, scratch=out.absolute())
+
+
+def _from_file(ranks: Ranks, tokens: TokenSet, *, out: Path) -> Iterator[str]:
+    return _kept(TrainingState.load(out / STATE_FILE, device="auto"), tokens, out=out, ranks=ranks)
 
 
 def _tokens(corpus: str, *, architecture: Architecture, tokenizer: Path) -> TokenSet:

@@ -30,6 +30,7 @@ from depthweave.reports.figures.pareto3d import draw_pareto3d, pareto3d_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
 from depthweave.reports.front import front
+from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.methods import method_notes
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
@@ -147,7 +148,8 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         title=info.name,
         happened=happened(summary, info=info)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
-        + confirmation_sentence(records),
+        + confirmation_sentence(records)
+        + kinds_sentence(records, objectives=info.objectives),
         answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",

@@ -92,7 +92,7 @@ def measure_alone(
 ) -> Found:
     """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
     resources = setting.spec.resources
-    task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(_measure)
+    task = ray.remote(**setting.placement.options(resources))(_measure)
     found: Found = ray.get(
         task.remote(
             [setting.space[item].architecture for item in architecture_ids],
@@ -104,6 +104,7 @@ def measure_alone(
             kinds=kinds,
         )
     )
+    setting.placement.check(found.hardware)
     return found
 
 

@@ -8,6 +8,9 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from depthweave.search.shipping import packed
 
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
@@ -30,10 +33,10 @@ _QUIET = {
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
     """Ray is up inside: a local one for this process alone, or the running one at `address`.
 
-    Raises `ValueError` in one line where the address does not answer within 30 s.
+    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -50,18 +53,28 @@ def cluster(address: str | None) -> Iterator[None]:
             configure_logging=False,
             _node_ip_address="127.0.0.1",
         )
+    elif ship:
+        with packed() as package:
+            _join(address, runtime_env={"py_modules": [str(package)]})
     else:
-        _join(address)
+        _join(address, runtime_env=None)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def check_address(address: str | None) -> None:
+def check_address(address: str | None, *, ship: bool = False) -> None:
     """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
+    if ship and address is None:
+        raise ValueError("--ship: sends this package to a cluster's workers; name the cluster with --address")
     if address is None or address == "auto":
         return
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"--address {address}: this runs inside the cluster, not through Ray Client; send it there with `ray job "
+            "submit --address http://HOST:8265 -- depthweave search SPEC --address auto --out FOLDER`"
+        )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(f"--address {address}: give HOST:PORT or auto")
@@ -83,22 +96,6 @@ def _greet(connection: socket.socket) -> None:
         raise OSError("what listens there is something else")
 
 
-def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
-    """How many trials fit into the cluster at once; `ValueError` where not even one does."""
-    import ray
-
-    there = ray.cluster_resources()
-    fits = int(there.get("CPU", 0) // cpus_per_trial)
-    if gpus_per_trial:
-        fits = min(fits, int(there.get("GPU", 0) / gpus_per_trial + 1e-9))
-    if fits < 1:
-        raise ValueError(
-            f"resources: a trial asks for {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs, the cluster has "
-            f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources.cpus_per_trial or gpus_per_trial"
-        )
-    return fits
-
-
 def _set_token() -> None:
     """A token for Ray to ask its own workers for; without one it would write one into the user's home."""
     # It stays set: Ray's core reads it once a process, and a second search here must come with the same one.
@@ -106,12 +103,18 @@ def _set_token() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
-def _join(address: str) -> None:
+def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
     import ray
 
     check_address(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
+        ray.init(
+            address=address,
+            runtime_env=runtime_env,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+        )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with suppress(Exception):
             ray.shutdown()

@@ -120,7 +120,7 @@ def _lines(queue: Queue) -> Iterator[str]:
                     f"a worker was lost {losses} times without an evaluation in between ({cause}); what was kept "
                     "stays: mend that and give the same command again"
                 )
-            yield f"a worker was lost ({cause}): all go on from the last evaluation"
+            yield "a worker was lost: all go on from the last evaluation"
             cause = "its process was killed"
 
 

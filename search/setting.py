@@ -15,6 +15,7 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
+from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
 from depthweave.search.spec_file import SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
@@ -31,6 +32,8 @@ class Setting:
     tokens: TokenSet
     space: SearchSpace
     reference: Candidate
+    placement: Placement = ANYWHERE
+    """Where trials may run; known once Ray is up."""
 
 
 def prepare(spec: Spec, *, local: bool = True) -> Setting:

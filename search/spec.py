@@ -146,7 +146,12 @@ class Resources(_Part):
     cpus_per_trial: _Whole = Field(default=1, ge=1)
     """Also the torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0)
-    """Share or number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    """Share or whole number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    memory_gb_per_trial: float | None = Field(default=None, gt=0)
+    """Main memory of a trial in 10^9 bytes, by which a node's trials are counted; not counted where absent."""
+    hardware: str | None = None
+    """Model of the processor or accelerator that the run measures on, where the cluster has several; nodes of other
+    kinds run no trials."""
     max_concurrent: _Whole | None = Field(default=None, ge=1)
     """Trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
@@ -159,6 +164,13 @@ class Resources(_Part):
                 f"device is {self.device} with gpus_per_trial 0, which sees none: give a share, such as 0.5"
             )
         return self
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _share_or_whole(cls, number: float) -> float:
+        if number > 1 and number != int(number):
+            raise ValueError(f"{number:g} GPUs cannot be given: a share of one, such as 0.5, or a whole number")
+        return number
 
 
 class Spec(_Part):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from ray.tune import Trainable
 
+from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.files import MODEL_FILE, save_model
@@ -53,6 +54,8 @@ class TrialPlan:
     """Folder of the file locks, one a machine, that trials hold while they measure."""
     checkpoints: str
     """Folder of all trials' checkpoints, on a path that every worker sees."""
+    placement: Placement = ANYWHERE
+    """Where they may run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +190,10 @@ class ArchitectureTrial(Trainable):
         self._evaluations = train(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
+        here = hardware(self._state.device)
+        self._plan.placement.check(here)
         known = self._plan.measured.get(self._architecture.id)
-        if known is not None and self._plan.measured_on == hardware(self._state.device):
+        if known is not None and self._plan.measured_on == here:
             return known
         return measure(
             self._architecture,

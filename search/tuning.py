@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from depthweave.search.entry import Ledger
+from depthweave.search.placement import bundle
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
@@ -37,7 +38,7 @@ def run_trials(
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
-                resources_per_trial={"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
+                resources_per_trial=_bundle(spec, plan=plan),
                 search_alg=BookSearcher(book),
                 scheduler=BookScheduler(book),
                 num_samples=-1,
@@ -56,6 +57,13 @@ def run_trials(
         finally:
             book.close()
     return "done"
+
+
+def _bundle(spec: Spec, *, plan: TrialPlan) -> tune.PlacementGroupFactory:
+    # Named only where it is needed: older Rays know no selectors.
+    selector = plan.placement.selector()
+    named = {"bundle_label_selector": [selector]} if selector else {}
+    return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 
 
 class _SearchEnd(BaseException):

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from depthweave.reports.confirmation import why_not_settled
 from depthweave.reports.export import export
+from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.page import write_report
 from depthweave.reports.selection import select as select_record
 from depthweave.reports.store import RunStore
@@ -24,6 +25,8 @@ def show_front(run: str, *, as_json: bool) -> None:
         print(json.dumps(front_rows(records, objectives=objectives), indent=2))
     else:
         Console().print(front_table(records, objectives=objectives))
+        if left_out := kinds_sentence(records, objectives=objectives).strip():
+            Console().print(left_out, markup=False, highlight=False, soft_wrap=True)
     _print_problems(store)
 
 

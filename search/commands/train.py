@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from depthweave.search.cluster import check_address, cluster
+from depthweave.search.spec import Resources
 from depthweave.search.spec_file import validated
 from depthweave.spaces import load, read_architecture, save_model, write_architecture
 from depthweave.spaces.architecture import Architecture
@@ -48,13 +49,14 @@ def train_architecture(
     overrides: Sequence[str],
     workers: int = 1,
     address: str | None = None,
+    ship: bool = False,
 ) -> None:
     """Train and write the model; an interrupted training in the same folder goes on from its last evaluation.
 
     With several workers, or on a Ray cluster, the workers share every batch, and the result is the same.
     """
     console = Console()
-    check_address(address)
+    check_address(address, ship=ship)
     architecture = read_architecture(path)
     source = path.parent
     token_set = _tokens(corpus, architecture=architecture, tokenizer=source / TOKENIZER_FILE)
@@ -78,14 +80,14 @@ def train_architecture(
         lines = _kept(state, token_set, out=out)
     else:
         check_shares(recipe, count=workers)
-        lines = _shared(state, token_set, out=out, workers=workers, address=address)
+        lines = _shared(state, token_set, out=out, workers=workers, address=address, ship=ship)
     is_new = False
     for line in lines:
         is_new = True
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     perplexity = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["perplexity"]
     said = f"perplexity {perplexity:.3f}" if is_new else "is already trained to its end"
-    console.print(f"{out}: {said}", highlight=False, soft_wrap=True)
+    console.print(f"{out}: {said}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _kept(state: TrainingState, tokens: TokenSet, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
@@ -105,16 +107,21 @@ def _kept(state: TrainingState, tokens: TokenSet, *, out: Path, ranks: Ranks = A
         yield _line(last)
 
 
-def _shared(state: TrainingState, tokens: TokenSet, *, out: Path, workers: int, address: str | None) -> Iterator[str]:
+def _shared(
+    state: TrainingState, tokens: TokenSet, *, out: Path, workers: int, address: str | None, ship: bool
+) -> Iterator[str]:
     """As `_kept`, by several processes."""
     # Ray Train is slow to import, and most trainings have one process.
     from depthweave.search.distributed import share_work, stay_on_loopback
+    from depthweave.search.nodes import alive, look_around
 
     if address is None:
         stay_on_loopback()
     # They all begin with what stands here, the first time and after every loss.
     state.save(out / STATE_FILE)
-    with cluster(address):
+    with cluster(address, ship=ship):
+        if address is not None:
+            look_around(Resources(), folder=out if len(alive()) > 1 else None)
         yield from share_work(partial(_from_file, out=out.absolute()), tokens, workers=workers, scratch=out.absolute())
 
 

@@ -133,11 +133,15 @@ def confirm(
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")
-def show(run: RunFolder, as_json: AsJson = False) -> None:
+def show(
+    run: RunFolder,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print it again whenever it changes, until Ctrl-C.")] = False,
+) -> None:
     """Print the front of a run as a table."""
     from depthweave.search.commands.results import show_front
 
-    show_front(run, as_json=as_json)
+    show_front(run, as_json=as_json, watch=watch)
 
 
 @app.command(epilog="Example: depthweave report runs/quick")

@@ -241,6 +241,7 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         locks=str(_folder(store)),
         checkpoints=str(_checkpoints(store)),
         placement=setting.placement,
+        run_id=store.info.run_id,
     )
 
 

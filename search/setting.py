@@ -15,6 +15,7 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
+from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
 from depthweave.search.spec_file import SpecError, load_spec, parse_spec
@@ -41,6 +42,7 @@ def prepare(spec: Spec, *, local: bool = True) -> Setting:
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
     """
+    check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
     tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from depthweave.reports.objectives import objective
+from depthweave.search.logger_names import check_logger
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.spaces.fusions import fusion_class
@@ -189,6 +190,8 @@ class Spec(_Part):
     objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
+    loggers: tuple[str, ...] = ()
+    """Programs that are told every evaluation: `tensorboard`, `mlflow`, `wandb`; each an extra of that name."""
 
     @field_validator("name")
     @classmethod
@@ -209,6 +212,11 @@ class Spec(_Part):
         if all(objective(name).cost for name in names):
             raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
         return names
+
+    @field_validator("loggers")
+    @classmethod
+    def _known_loggers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_logger(name) for name in dict.fromkeys(names))
 
     @field_validator("tokenizer")
     @classmethod
@@ -242,12 +250,12 @@ def differences(ours: Spec, theirs: Spec) -> list[str]:
     """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
 
     That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), whether it is confirmed
-    (`search.confirm`), how many trials run at once and how long they measure; another device or number of threads would
-    mix measurements of two kinds on one front.
+    (`search.confirm`), how many trials run at once, how long they measure, and who is told;
+    another device or number of threads would mix measurements of two kinds on one front.
     """
     free = (
         *("search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
-        *("resources.max_concurrent", "resources.measure_limit_s", "name"),
+        *("resources.max_concurrent", "resources.measure_limit_s", "name", "loggers"),
     )
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
     return [

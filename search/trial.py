@@ -56,6 +56,8 @@ class TrialPlan:
     """Folder of all trials' checkpoints, on a path that every worker sees."""
     placement: Placement = ANYWHERE
     """Where they may run."""
+    run_id: str = ""
+    """Of the run, as loggers name it."""
 
 
 @dataclass(frozen=True, kw_only=True)

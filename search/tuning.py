@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from depthweave.search.entry import Ledger
+from depthweave.search.loggers import make_loggers
 from depthweave.search.placement import bundle
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
@@ -45,7 +47,7 @@ def run_trials(
                 reuse_actors=True,
                 max_failures=spec.search.retries,
                 raise_on_failed_trial=False,
-                callbacks=[watch],
+                callbacks=[*make_loggers(spec.loggers, folder=Path(plan.locks), run_id=plan.run_id), watch],
                 verbose=0,
                 # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
                 name="tune",

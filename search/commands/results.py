@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -16,10 +17,25 @@ from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_rows, front_table
 from depthweave.reports.verdicts import verdicts_of
 
+_WATCH_S = 10.0
+"""Between two looks at a run that goes on."""
 
-def show_front(run: str, *, as_json: bool) -> None:
-    """Print the front of a run."""
-    store = RunStore.open(run)
+
+def show_front(run: str, *, as_json: bool, watch: bool = False) -> None:
+    """Print the front of a run; `watch`: again and again as it changes, until Ctrl-C."""
+    seen: list[object] = []
+    while True:
+        store = RunStore.open(run)
+        now: list[object] = [(item.trial, item.state, item.latency) for item in store.records()]
+        if now != seen or not watch:
+            _show(store, as_json=as_json)
+        if not watch:
+            return
+        seen = now
+        time.sleep(_WATCH_S)
+
+
+def _show(store: RunStore, *, as_json: bool) -> None:
     records, objectives = store.records(), store.info.objectives
     if as_json:
         print(json.dumps(front_rows(records, objectives=objectives), indent=2))

@@ -160,9 +160,11 @@ def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Settin
 
 def _workers(setting: Setting) -> int:
     resources, excluded = setting.spec.resources, setting.placement.excluded
-    nodes = [node["Resources"] for node in alive() if node["NodeID"] not in excluded]
-    fits = max(1, sum(room(resources, nodes=nodes)))
-    return min(resources.max_concurrent or fits, fits)
+    there = alive()
+    fits = max(1, sum(room(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded])))
+    wanted = resources.max_concurrent or fits
+    # To a cluster of several machines more may join, and what waits for room is what an autoscaler looks at.
+    return wanted if len(there) > 1 else min(wanted, fits)
 
 
 def _made_sure(setting: Setting, store: RunStore, *, ending: Ending, progress: Progress) -> Ending:

@@ -14,6 +14,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Progress
+from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
@@ -102,9 +103,9 @@ def measure_alone(
             threads=resources.cpus_per_trial,
             time_limit_s=time_limit_s,
             kinds=kinds,
+            placement=setting.placement,
         )
     )
-    setting.placement.check(found.hardware)
     return found
 
 
@@ -117,11 +118,13 @@ def _measure(
     threads: int,
     time_limit_s: float,
     kinds: Sequence[Kind],
+    placement: Placement,
 ) -> Found:
     import torch
 
     torch.set_num_threads(threads)
     place = pick_device(device)
+    placement.check(hardware(place))
     measurements = measure_in_turn(
         architectures,
         reference=reference,

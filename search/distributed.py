@@ -21,6 +21,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from depthweave.trainers import Ranks, TokenSet
 
@@ -45,7 +46,9 @@ def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> 
     the cluster has no room for them or `work` raises one, `ChildProcessError` where they are lost again and again.
     """
     each = room_for(workers, nodes=[node["Resources"] for node in ray.nodes() if node["Alive"]])
-    queue = Queue(actor_options={"num_cpus": 0})
+    # Beside this process: no other machine's loss takes it away.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     with _storage(scratch) as storage:
         trainer = TorchTrainer(
             _in_one_process,

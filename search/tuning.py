@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial
 
 from depthweave.search.entry import Ledger
 from depthweave.search.loggers import make_loggers
-from depthweave.search.placement import bundle
+from depthweave.search.placement import Placement, bundle
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
@@ -40,7 +40,7 @@ def run_trials(
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
-                resources_per_trial=_bundle(spec, plan=plan),
+                resources_per_trial=tune_bundle(spec, placement=plan.placement),
                 search_alg=BookSearcher(book),
                 scheduler=BookScheduler(book),
                 num_samples=-1,
@@ -61,9 +61,10 @@ def run_trials(
     return "done"
 
 
-def _bundle(spec: Spec, *, plan: TrialPlan) -> tune.PlacementGroupFactory:
+def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFactory:
+    """What a trial asks of a node, and of which nodes, as Tune wants it said."""
     # Named only where it is needed: older Rays know no selectors.
-    selector = plan.placement.selector()
+    selector = placement.selector()
     named = {"bundle_label_selector": [selector]} if selector else {}
     return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 

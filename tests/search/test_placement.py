@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.placement_group import placement_group_table
 
+from depthweave.search.cluster import cluster
 from depthweave.search.kinds import Node, kind_of_run, needs_one_kind, placement_of
+from depthweave.search.nodes import alive
 from depthweave.search.placement import Placement, bundle, check_room, room
 from depthweave.search.spec import Resources, Spec
 from depthweave.search.spec_file import make_spec
+from depthweave.search.tuning import tune_bundle
 from tests.reports.synthetic import make_record
 
 _A = [Node(id=f"a{number}", name=f"a{number}", hardware="kind A") for number in range(2)]
@@ -89,3 +95,25 @@ def test_without_measured_objectives_the_kind_does_not_matter() -> None:
 
 def _spec(**resources: Any) -> Spec:
     return make_spec({"resources": resources})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_node_that_is_left_out_runs_neither_tasks_nor_trials() -> None:
+    several = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        several.add_node(num_cpus=2)
+        with cluster(several.address):
+            first, second = (node["NodeID"] for node in alive())
+            placement = Placement(excluded=(first,))
+            task = ray.remote(**placement.options(_resources()))(_node_of_this_process)
+            assert set(ray.get([task.remote() for _ in range(4)])) == {second}
+            group = tune_bundle(_spec(), placement=placement).to_placement_group()
+            ray.get(group.ready(), timeout=120)
+            assert set(placement_group_table(group)["bundles_to_node_id"].values()) == {second}
+    finally:
+        several.shutdown()
+
+
+def _node_of_this_process() -> str:
+    return str(ray.get_runtime_context().get_node_id())

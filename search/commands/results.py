@@ -23,7 +23,7 @@ _WATCH_S = 10.0
 
 def show_front(run: str, *, as_json: bool, watch: bool = False) -> None:
     """Print the front of a run; `watch`: again and again as it changes, until Ctrl-C."""
-    seen: list[object] = []
+    seen: list[object] | None = None
     while True:
         store = RunStore.open(run)
         now: list[object] = [(item.trial, item.state, item.latency) for item in store.records()]

@@ -1,11 +1,13 @@
-"""What a search adds to its trials as they become many: seconds a trial and the driver's memory, up to 2,000 trials.
+"""What a search adds to its trials as they become many: seconds a trial, the driver's memory, the store, the report.
 
     python -m benchmarks.search_overhead                 # 2,000 trials, one worker, random sampler, median pruner
+    python -m benchmarks.search_overhead --trials 10000 --workers 16      # an hour or less on a quiet machine
     python -m benchmarks.search_overhead --trials 200 --profile search.prof
 
 The trials do nothing: each answers at once with two made-up evaluations, and the pruner stops half of them after the
 first. All else is real: Ray, journal and store on disk, book, progress, report. One worker runs them one after
-another, so that a trial's whole time is what the search adds. At the end the run is read as `--resume` reads it.
+another, so that a trial's whole time is what the search adds; with more Ray counts as many logical CPUs, whatever the
+machine has. At the end the run is read as `--resume` reads it, and the report is written once more.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import optuna
 from ray.tune import Trainable
 from rich.console import Console
 
+from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.driver import SearchResult, run_search
@@ -45,14 +48,17 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
 
-TARGET_S = 0.3
+TARGET_S = 0.2
 """A trial adds at most this."""
-TARGET_BYTES = 200 * 10**6
+TARGET_BYTES = 300 * 10**6
 """The driver's memory grows by at most this from the hundredth trial to the last."""
-MARKS = (100, 500, 1000, 2000)
+MARKS = (100, 500, 1000, 2000, 5000, 10_000)
 """Numbers of ended trials at which time and memory are read."""
 WINDOW = 100
 """Trials before a mark over which the seconds of one are averaged."""
+_TRIALS = 2000
+_SPACE = 2000
+"""Architectures of one budget in the space, at least."""
 
 
 @dataclass(kw_only=True)
@@ -104,7 +110,7 @@ def per_trial_s(times_s: list[float], *, mark: int) -> float:
 def main() -> None:
     """Search, open the run again, then print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=MARKS[-1], help="trials of the search, at least 2")
+    parser.add_argument("--trials", type=int, default=_TRIALS, help="trials of the search, at least 2")
     parser.add_argument("--workers", type=int, default=1, help="trials at once")
     parser.add_argument("--sampler", default="random", help="name of the sampler")
     parser.add_argument("--pruner", default="median", help="name of the pruner")
@@ -112,6 +118,8 @@ def main() -> None:
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     profile = cProfile.Profile() if asked.profile else None
+    # More than the machine has: trials that do nothing need none.
+    os.environ.setdefault("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": max(asked.workers, os.cpu_count() or 1)}))
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
         setting = instant_setting(
             Path(folder), trials=asked.trials, workers=asked.workers, sampler=asked.sampler, pruner=asked.pruner
@@ -119,6 +127,10 @@ def main() -> None:
         with profile or nullcontext():
             course, result = instant_search(setting, create_run(setting, out=Path(folder) / "run"))
         resume_s = reading_s(setting, Path(folder) / "run")
+        kept = kept_bytes(Path(folder) / "run")
+        started = time.perf_counter()
+        page = Path(write_report(RunStore.open(Path(folder) / "run")))
+        report_s, page_bytes = time.perf_counter() - started, page.stat().st_size
     if profile is not None:
         profile.dump_stats(asked.profile)
     marks = [mark for mark in MARKS if mark < asked.trials] + [len(course.ended_s)]
@@ -138,6 +150,9 @@ def main() -> None:
         "growth_bytes": course.rss_bytes[-1] - at_hundred,
         "target_bytes": TARGET_BYTES,
         "resume_s": round(resume_s, 2),
+        "report_s": round(report_s, 2),
+        "page_bytes": page_bytes,
+        "kept_bytes": kept,
         "processor": platform.processor() or platform.machine(),
         "software": software(),
     }
@@ -154,7 +169,7 @@ def table(course: Course, *, marks: list[int]) -> str:
 
 
 def instant_setting(folder: Path, *, trials: int, workers: int, sampler: str, pruner: str) -> Setting:
-    """A search of a space of 2,078 architectures; its text is written into the folder."""
+    """A search of a space of 2,078 architectures for each budget; its text is written into the folder."""
     text = folder / "text"
     text.mkdir()
     for number in range(8):
@@ -167,7 +182,7 @@ def instant_setting(folder: Path, *, trials: int, workers: int, sampler: str, pr
             "dilations": list(range(1, 7)),
             "periods": list(range(1, 7)),
             "depths": list(range(4, 25)),
-            "budgets": [20_000_000],
+            "budgets": [20_000_000 + 1_000_000 * number for number in range(-(-trials // _SPACE))],
         },
         "recipe": {"steps": 2, "batch": 2, "context": 64, "num_evaluations": 2, "evaluation_tokens": 128},
         # Without latency: at the end of a search the front's is measured, with real models.
@@ -201,6 +216,14 @@ def reading_s(setting: Setting, run: Path) -> float:
     store.records()
     store.evaluations()
     return time.perf_counter() - started
+
+
+def kept_bytes(run: Path) -> dict[str, int]:
+    """Bytes of each part of a run folder."""
+    return {
+        path.name: sum(item.stat().st_size for item in [path, *path.rglob("*")] if item.is_file())
+        for path in sorted(run.iterdir())
+    }
 
 
 def instant_trial() -> type[Trainable]:

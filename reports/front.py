@@ -1,6 +1,7 @@
 """The front of a run, how much of the objective space it dominates, and how far behind each record is.
 
-A record counts where it is complete and every objective has a finite value. It stands on the front where no other
+A record counts where it is complete, every objective has a finite value, and measured ones are of the run's one
+kind of device (`kinds`). It stands on the front where no other
 one is at least as good in every objective and better in one. Records with equal values stand or fall together.
 Several seeds of one architecture are one record, at their mean loss (`seeds.averaged`).
 
@@ -17,6 +18,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
+from depthweave.reports.kinds import comparable
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
 
@@ -34,7 +36,7 @@ def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Re
     """The records that can stand on a front: complete, with every objective, one an architecture."""
     return [
         record
-        for record in averaged(records)
+        for record in averaged(comparable(records, objectives=objectives))
         if record.state == "complete" and all(value_of(record, name) is not None for name in objectives)
     ]
 

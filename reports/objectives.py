@@ -18,6 +18,8 @@ class Objective:
     """True where the value is known before training (everything but the losses)."""
     repeats: bool
     """True where measuring twice gives the same number (counted, not timed)."""
+    measured: bool = False
+    """True where the device was asked, so that another kind of device gives another number."""
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -25,11 +27,23 @@ OBJECTIVES: dict[str, Objective] = {
     for item in (
         Objective(name="perplexity", label="validation perplexity", cost=False, repeats=True),
         Objective(name="bits_per_byte", label="validation bits per byte", cost=False, repeats=True),
-        Objective(name="latency", label="forward latency (× reference)", cost=True, repeats=False),
-        Objective(name="step_latency", label="training-step latency (× reference)", cost=True, repeats=False),
-        Objective(name="decode_latency", label="decoding latency (× reference)", cost=True, repeats=False),
-        Objective(name="memory_bytes", label="memory of a training step (bytes)", cost=True, repeats=True),
-        Objective(name="forward_memory_bytes", label="memory of a forward pass (bytes)", cost=True, repeats=True),
+        Objective(name="latency", label="forward latency (× reference)", cost=True, repeats=False, measured=True),
+        Objective(
+            name="step_latency", label="training-step latency (× reference)", cost=True, repeats=False, measured=True
+        ),
+        Objective(
+            name="decode_latency", label="decoding latency (× reference)", cost=True, repeats=False, measured=True
+        ),
+        Objective(
+            name="memory_bytes", label="memory of a training step (bytes)", cost=True, repeats=True, measured=True
+        ),
+        Objective(
+            name="forward_memory_bytes",
+            label="memory of a forward pass (bytes)",
+            cost=True,
+            repeats=True,
+            measured=True,
+        ),
         Objective(name="parameters", label="parameters without embedding", cost=True, repeats=True),
         Objective(name="forward_flops", label="forward operations (flop/token)", cost=True, repeats=True),
     )

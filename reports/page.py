@@ -26,6 +26,7 @@ from depthweave.reports.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import template
 from depthweave.reports.front import front
+from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.methods import method_notes
 from depthweave.reports.recommend import recommendation
 from depthweave.reports.records import Record
@@ -159,7 +160,8 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         title=info.name,
         happened=happened(summary, info=info)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
-        + confirmation_sentence(records),
+        + confirmation_sentence(records)
+        + kinds_sentence(records, objectives=info.objectives),
         answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",

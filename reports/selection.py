@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.reports.front import complete, front, points_of, value_of
+from depthweave.reports.kinds import comparable
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
 from depthweave.reports.verdicts import Verdict, verdicts_of
@@ -106,7 +107,8 @@ def select(
     if how.startswith("id:"):
         finished = _with_id(records, how.removeprefix("id:"))
     elif how in RULES:
-        finished = [record for record in averaged(records) if record.state == "complete"]
+        alike = comparable(records, objectives=objectives)
+        finished = [record for record in averaged(alike) if record.state == "complete"]
     else:
         near = get_close_matches(how, RULES, n=1, cutoff=0.0)[0]
         raise ValueError(f"--select {how!r}: one of {', '.join(RULES)} or id:ID; did you mean {near!r}?")

@@ -14,6 +14,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.entry import Progress
+from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
@@ -95,7 +96,7 @@ def measure_alone(
 ) -> Found:
     """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
     resources = setting.spec.resources
-    task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)(_measure)
+    task = ray.remote(**setting.placement.options(resources))(_measure)
     work = task.remote(
         [setting.space[item].architecture for item in architecture_ids],
         reference=setting.reference.architecture,
@@ -104,6 +105,7 @@ def measure_alone(
         threads=resources.cpus_per_trial,
         time_limit_s=time_limit_s,
         kinds=kinds,
+        placement=setting.placement,
     )
     try:
         found: Found = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * len(architecture_ids))
@@ -122,11 +124,13 @@ def _measure(
     threads: int,
     time_limit_s: float,
     kinds: Sequence[Kind],
+    placement: Placement,
 ) -> Found:
     import torch
 
     torch.set_num_threads(threads)
     place = pick_device(device)
+    placement.check(hardware(place))
     measurements = measure_in_turn(
         architectures,
         reference=reference,

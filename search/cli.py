@@ -33,6 +33,8 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. recipe.steps=100.")
 ]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or s3://, gs://.")]
+Address = Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")]
+Ship = Annotated[bool, typer.Option("--ship", help="Send this version of the package to the cluster's workers.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -98,7 +100,8 @@ def search(
     spec: Annotated[Path | None, typer.Argument(help="Spec of the search; with --resume the run's own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/NAME")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
-    address: Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")] = None,
+    address: Address = None,
+    ship: Ship = False,
     trials: Annotated[int | None, typer.Option("--trials", help="Architectures to try.")] = None,
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="When to stop: seconds, or 90s, 30m, 2h.")
@@ -116,19 +119,20 @@ def search(
         sets.append(f"search.time_budget_s={_seconds(time_budget)}")
     if seed is not None:
         sets.append(f"seed={seed}")
-    raise typer.Exit(run(spec, out=out, resume=resume, address=address, overrides=sets))
+    raise typer.Exit(run(spec, out=out, resume=resume, address=address, overrides=sets, ship=ship))
 
 
 @app.command(epilog="Example: depthweave confirm runs/quick --seeds 5")
 def confirm(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or shared.", show_default=False)],
     seeds: Annotated[int, typer.Option("--seeds", help="Seeds in all; the search's own counts as one.")] = 5,
-    address: Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")] = None,
+    address: Address = None,
+    ship: Ship = False,
 ) -> None:
     """Train the front and its plain baselines again with more seeds, and restate it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
-    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address))
+    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address, ship=ship))
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")
@@ -247,6 +251,11 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. batch=32.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share every batch, a GPU each where there are any.")
+    ] = 1,
+    address: Address = None,
+    ship: Ship = False,
 ) -> None:
     """Train an exported architecture: the recorded training again, or with whatever an option changes."""
     from depthweave.search.commands.train import train_architecture
@@ -261,6 +270,9 @@ def train(
         depth=depth,
         threads=threads,
         overrides=overrides or [],
+        workers=workers,
+        address=address,
+        ship=ship,
     )
 
 

@@ -10,8 +10,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
+from typing import Any
+
+from depthweave.search.shipping import packed
 
 TERMINATED = 143
 """Exit code after SIGTERM, by the habit of shells: what matters is on disk, and whoever sent it counts the seconds."""
@@ -38,10 +41,10 @@ _QUIET = {
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
     """Ray is up inside: a local one for this process alone, or the running one at `address`.
 
-    Raises `ValueError` in one line where the address does not answer within 30 s.
+    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -49,14 +52,11 @@ def cluster(address: str | None) -> Iterator[None]:
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with nullcontext() if address else _loopback():
-        if address is None:
-            _set_token()
-            ray.init(
-                include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False
-            )
-        else:
-            _join(address)
+    if address is None:
+        joined: AbstractContextManager[None] = _local()
+    else:
+        joined = _joined(address, ship=ship)
+    with joined:
         # Ray has set a handler of its own, which ends the process in the same way with another exit code.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)
@@ -66,14 +66,43 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
+@contextmanager
+def _local() -> Iterator[None]:
+    """A Ray of this process alone."""
+    import ray
+
+    with _loopback():
+        _set_token()
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
+        yield
+
+
+@contextmanager
+def _joined(address: str, *, ship: bool) -> Iterator[None]:
+    """The Ray that runs at an address; its workers get this package where it is shipped."""
+    if ship:
+        with packed() as package:
+            _join(address, runtime_env={"py_modules": [str(package)]})
+    else:
+        _join(address, runtime_env=None)
+    yield
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(TERMINATED)
 
 
-def check_address(address: str | None) -> None:
+def check_address(address: str | None, *, ship: bool = False) -> None:
     """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
+    if ship and address is None:
+        raise ValueError("--ship: sends this package to a cluster's workers; name the cluster with --address")
     if address is None or address == "auto":
         return
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"--address {address}: this runs inside the cluster, not through Ray Client; send it there with `ray job "
+            "submit --address http://HOST:8265 -- depthweave search SPEC --address auto --out FOLDER`"
+        )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError(f"--address {address}: give HOST:PORT or auto")
@@ -93,22 +122,6 @@ def _greet(connection: socket.socket) -> None:
     answer = connection.recv(4)
     if answer[3:] != settings[3:4]:
         raise OSError("what listens there is something else")
-
-
-def slots(*, cpus_per_trial: int, gpus_per_trial: float) -> int:
-    """How many trials fit into the cluster at once; `ValueError` where not even one does."""
-    import ray
-
-    there = ray.cluster_resources()
-    fits = int(there.get("CPU", 0) // cpus_per_trial)
-    if gpus_per_trial:
-        fits = min(fits, int(there.get("GPU", 0) / gpus_per_trial + 1e-9))
-    if fits < 1:
-        raise ValueError(
-            f"resources: a trial asks for {cpus_per_trial} CPUs and {gpus_per_trial:g} GPUs, the cluster has "
-            f"{there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources.cpus_per_trial or gpus_per_trial"
-        )
-    return fits
 
 
 @contextmanager
@@ -139,12 +152,18 @@ def _set_token() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
-def _join(address: str) -> None:
+def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
     import ray
 
     check_address(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
+        ray.init(
+            address=address,
+            runtime_env=runtime_env,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+        )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with suppress(Exception):
             ray.shutdown()

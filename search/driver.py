@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -17,12 +18,15 @@ from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.alone import kinds_of, measure_front
 from depthweave.search.book import Book
-from depthweave.search.cluster import cluster, slots
+from depthweave.search.cluster import cluster
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
 from depthweave.search.guarding import clear_about_space
 from depthweave.search.keeping import keep_front_only
+from depthweave.search.kinds import kind_of_run, placement_of
+from depthweave.search.nodes import alive, look_around, this_node
 from depthweave.search.parameters import Parameters
+from depthweave.search.placement import check_room, room
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.rebuilding import rebuild, set_aside_damaged
 from depthweave.search.recording import RecordMaker
@@ -59,19 +63,26 @@ class ConfirmationResult:
 
 
 def run_search(
-    setting: Setting, store: RunStore, *, address: str | None, progress: Progress, chooser: Chooser | None = None
+    setting: Setting,
+    store: RunStore,
+    *,
+    address: str | None,
+    progress: Progress,
+    chooser: Chooser | None = None,
+    ship: bool = False,
 ) -> SearchResult:
     """Run or continue the search of a run folder; at the end front and report stand.
 
     With a chooser trials pause and go on as it says: the one given, or the spec's pruner where it is one that pauses.
-    Otherwise the spec's Optuna pruner stops them.
-    Raises `ValueError` where another search works on the folder, or the cluster does not answer.
+    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package.
+    Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
     with clear_about_space(store.where, command=again), _locked(store):
         progress.on_phase("starting Ray")
-        with cluster(address):
+        with cluster(address, ship=ship):
+            setting = _placed(setting, store, address=address)
             workers = _workers(setting)
             deadline = _deadline(spec.search.time_budget_s)
             # Once: whoever resumes has the same costs before him as whoever began.
@@ -96,7 +107,7 @@ def run_search(
                 ending = _made_sure(setting, store, ending=ending, progress=progress)
         if ending == "time":
             # Tune was left in mid-step: a new Ray has none of its workers.
-            with cluster(address):
+            with cluster(address, ship=ship):
                 ending = _made_sure(setting, store, ending=ending, progress=progress)
         records = _conclude(store, ending=ending, progress=progress)
     new = book.records[before:]
@@ -109,7 +120,7 @@ def run_search(
 
 
 def run_confirmation(
-    setting: Setting, store: RunStore, *, num_seeds: int, address: str | None, progress: Progress
+    setting: Setting, store: RunStore, *, num_seeds: int, address: str | None, progress: Progress, ship: bool = False
 ) -> ConfirmationResult:
     """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
 
@@ -119,7 +130,8 @@ def run_confirmation(
     with clear_about_space(store.where, command=again), _locked(store):
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")
-        with cluster(address):
+        with cluster(address, ship=ship):
+            setting = _placed(setting, store, address=address)
             ending = _confirmed(setting, store, num_seeds=num_seeds, progress=progress)
         return ConfirmationResult(
             store=store, records=_conclude(store, ending=ending, progress=progress), ending=ending
@@ -140,10 +152,26 @@ def _locked(store: RunStore) -> Iterator[None]:
         lock.release()
 
 
-def _workers(setting: Setting) -> int:
+def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Setting:
+    """On the connected cluster: the setting with the nodes that its trials may run on."""
     resources = setting.spec.resources
-    fits = slots(cpus_per_trial=resources.cpus_per_trial, gpus_per_trial=resources.gpus_per_trial)
-    return min(resources.max_concurrent or fits, fits)
+    if address is None:
+        # One machine, and it has this Depthweave and the folder.
+        check_room(resources, nodes=[node["Resources"] for node in alive()])
+        nodes = [this_node(resources)]
+    else:
+        nodes = look_around(resources, folder=_folder(store) if len(alive()) > 1 else None)
+    kind = kind_of_run(setting.spec, surveyed=read_survey(store).hardware, records=store.records())
+    return dataclasses.replace(setting, placement=placement_of(setting.spec, nodes=nodes, kind=kind))
+
+
+def _workers(setting: Setting) -> int:
+    resources, excluded = setting.spec.resources, setting.placement.excluded
+    there = alive()
+    fits = max(1, sum(room(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded])))
+    wanted = resources.max_concurrent or fits
+    # To a cluster of several machines more may join, and what waits for room is what an autoscaler looks at.
+    return wanted if len(there) > 1 else min(wanted, fits)
 
 
 def _made_sure(setting: Setting, store: RunStore, *, ending: Ending, progress: Progress) -> Ending:
@@ -229,6 +257,8 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         measured_on=survey.hardware,
         locks=str(_folder(store)),
         checkpoints=str(_checkpoints(store)),
+        placement=setting.placement,
+        run_id=store.info.run_id,
     )
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
+from depthweave.search.logger_names import check_installed
+from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
 from depthweave.search.spec_file import SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
@@ -31,6 +33,8 @@ class Setting:
     tokens: TokenSet
     space: SearchSpace
     reference: Candidate
+    placement: Placement = ANYWHERE
+    """Where trials may run; known once Ray is up."""
 
 
 def prepare(spec: Spec, *, local: bool = True) -> Setting:
@@ -38,6 +42,7 @@ def prepare(spec: Spec, *, local: bool = True) -> Setting:
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
     """
+    check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
     tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)

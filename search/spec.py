@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from depthweave.reports.objectives import objective
+from depthweave.search.logger_names import check_logger
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.spaces.fusions import fusion_class
@@ -150,7 +151,12 @@ class Resources(_Part):
     cpus_per_trial: _Whole = Field(default=1, ge=1)
     """Also the torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0, le=1024.0)
-    """Share or number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    """Share or whole number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    memory_gb_per_trial: float | None = Field(default=None, gt=0, le=1e6)
+    """Main memory of a trial in 10^9 bytes, by which a node's trials are counted; not counted where absent."""
+    hardware: str | None = None
+    """Model of the processor or accelerator that the run measures on, where the cluster has several; nodes of other
+    kinds run no trials."""
     max_concurrent: _Whole | None = Field(default=None, ge=1)
     """Trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
@@ -163,6 +169,13 @@ class Resources(_Part):
                 f"device is {self.device} with gpus_per_trial 0, which sees none: give a share, such as 0.5"
             )
         return self
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _share_or_whole(cls, number: float) -> float:
+        if number > 1 and number != int(number):
+            raise ValueError(f"{number:g} GPUs cannot be given: a share of one, such as 0.5, or a whole number")
+        return number
 
 
 class Spec(_Part):
@@ -181,6 +194,8 @@ class Spec(_Part):
     objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
+    loggers: tuple[str, ...] = ()
+    """Programs that are told every evaluation: `tensorboard`, `mlflow`, `wandb`; each an extra of that name."""
 
     @field_validator("name")
     @classmethod
@@ -204,6 +219,11 @@ class Spec(_Part):
         if all(objective(name).cost for name in names):
             raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
         return names
+
+    @field_validator("loggers")
+    @classmethod
+    def _known_loggers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_logger(name) for name in dict.fromkeys(names))
 
     @field_validator("tokenizer")
     @classmethod
@@ -237,12 +257,12 @@ def differences(ours: Spec, theirs: Spec) -> list[str]:
     """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
 
     That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), whether it is confirmed
-    (`search.confirm`), how many trials run at once and how long they measure; another device or number of threads would
-    mix measurements of two kinds on one front.
+    (`search.confirm`), how many trials run at once, how long they measure, and who is told;
+    another device or number of threads would mix measurements of two kinds on one front.
     """
     free = (
         *("search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
-        *("resources.max_concurrent", "resources.measure_limit_s", "name"),
+        *("resources.max_concurrent", "resources.measure_limit_s", "name", "loggers"),
     )
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
     return [

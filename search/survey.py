@@ -102,6 +102,9 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
             first = str(error).strip().splitlines()[0]
             progress.on_phase(f"measuring before training ended early ({first}): trials measure themselves")
             break
+        # Costs of another kind of device are no guide to those of this one.
+        if survey.hardware not in ("", found.hardware):
+            survey = Survey("", {})
         survey = _with(survey, chunk, found)
         store.write_bytes(SURVEY_FILE, _to_json(survey))
     if len(survey.measurements) < len(setting.space):

@@ -21,6 +21,7 @@ import torch
 from pydantic import TypeAdapter
 from ray.tune import Trainable
 
+from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
@@ -53,6 +54,10 @@ class TrialPlan:
     """Folder of the file locks, one a machine, that trials hold while they measure."""
     checkpoints: str
     """Folder of all trials' checkpoints, on a path that every worker sees."""
+    placement: Placement = ANYWHERE
+    """Where they may run."""
+    run_id: str = ""
+    """Of the run, as loggers name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,8 +203,10 @@ class ArchitectureTrial(Trainable):
         self._evaluations = train(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
+        here = hardware(self._state.device)
+        self._plan.placement.check(here)
         known = self._plan.measured.get(self._architecture.id)
-        if known is not None and self._plan.measured_on == hardware(self._state.device):
+        if known is not None and self._plan.measured_on == here:
             return known
         return measure(
             self._architecture,

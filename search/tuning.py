@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ from ray.tune.experiment import Trial
 from depthweave.search.cluster import TERMINATED
 from depthweave.search.entry import Ledger
 from depthweave.search.guarding import GuardedLedger, LedgerFault
+from depthweave.search.loggers import make_loggers
 from depthweave.search.patience import Patience
+from depthweave.search.placement import Placement, bundle
 from depthweave.search.scheduler import BookScheduler
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
@@ -45,14 +48,14 @@ def run_trials(
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
-                resources_per_trial={"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial},
+                resources_per_trial=tune_bundle(spec, placement=plan.placement),
                 search_alg=BookSearcher(guarded),
                 scheduler=BookScheduler(guarded, hung=watch.hung),
                 num_samples=-1,
                 reuse_actors=True,
                 max_failures=0,  # who is tried again is the book's to say
                 raise_on_failed_trial=False,
-                callbacks=[watch],
+                callbacks=[*make_loggers(spec.loggers, folder=Path(plan.locks), run_id=plan.run_id), watch],
                 verbose=0,
                 # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
                 name="tune",
@@ -66,6 +69,14 @@ def run_trials(
         finally:
             book.close()
     return "done"
+
+
+def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFactory:
+    """What a trial asks of a node, and of which nodes, as Tune wants it said."""
+    # Named only where it is needed: older Rays know no selectors.
+    selector = placement.selector()
+    named = {"bundle_label_selector": [selector]} if selector else {}
+    return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 
 
 class _SearchEnd(BaseException):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
+    from depthweave.trainers.ranks import ALONE, Ranks, check_shares
     from depthweave.trainers.recipe import Recipe
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
     from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise, tokenise_with
@@ -27,12 +28,14 @@ _HOMES = {
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
+    "ranks": ("ALONE", "Ranks", "check_shares"),
     "recipe": ("Recipe",),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
     "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise", "tokenise_with"),
 }
 
 __all__ = [
+    "ALONE",
     "SOURCES",
     "Corpus",
     "CorpusSpec",
@@ -40,6 +43,7 @@ __all__ = [
     "Kind",
     "Measurement",
     "PeakMemory",
+    "Ranks",
     "Recipe",
     "TokenSet",
     "Tokenizer",
@@ -47,6 +51,7 @@ __all__ = [
     "TrainingState",
     "check_can",
     "check_fits",
+    "check_shares",
     "default_cache",
     "hardware",
     "load_corpus",

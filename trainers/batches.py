@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthweave.trainers.ranks import ALONE, Ranks
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tokens import TokenSet, UIntArray
 
@@ -34,10 +35,13 @@ class ValidationSet(NamedTuple):
     target_bytes: int
 
 
-def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device) -> Batch:
-    """The batch of step number `step`: windows that start anywhere in the part, drawn with replacement."""
+def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device, ranks: Ranks = ALONE) -> Batch:
+    """The batch of step number `step`: windows that start anywhere in the part, drawn with replacement.
+
+    Of a shared training this process's windows alone: together the processes have the same batch.
+    """
     generator = np.random.default_rng([recipe.seed, step])
-    starts = generator.integers(0, len(part) - recipe.context, size=recipe.batch)
+    starts = generator.integers(0, len(part) - recipe.context, size=recipe.batch)[ranks.rows(recipe.batch)]
     windows_BW = _windows(part, starts=starts, context=recipe.context)
     if device.type == "cuda":
         # Pinned, the copy overlaps with the step before.

@@ -18,6 +18,7 @@ from depthweave.trainers.batches import ValidationSet, draw_batch, validation_se
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
+from depthweave.trainers.ranks import ALONE, Ranks, check_shares
 from depthweave.trainers.states import StateProfile, state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
@@ -59,32 +60,38 @@ class Evaluation:
     """What the states look like by depth, at the last evaluation of a whole training."""
 
 
-def train(state: TrainingState, tokens: TokenSet, *, until_step: int | None = None) -> Iterator[Evaluation]:
+def train(
+    state: TrainingState, tokens: TokenSet, *, until_step: int | None = None, ranks: Ranks = ALONE
+) -> Iterator[Evaluation]:
     """Trains on from `state.step`, in place, and yields an evaluation at every fixed token count.
 
     Between two yields, or after the end, the state is whole and can be saved. Closing the generator ends the
     training. `until_step` ends it early, without an evaluation of its own. A loss that is not finite gives an
-    evaluation that says so, the last one. Raises `ValueError` where tokens, recipe and architecture do not fit.
+    evaluation that says so, the last one. `ranks`: this process among those that share the training, each with a state
+    of its own; all of them yield the same losses. Raises `ValueError` where tokens, recipe, architecture and ranks do
+    not fit.
     """
     recipe = state.recipe
+    check_shares(recipe, count=ranks.count)
     check_fits(tokens, recipe=recipe)
     if tokens.vocabulary > state.architecture.vocabulary:
         raise ValueError(
             f"architecture.vocabulary is {state.architecture.vocabulary}; the tokenizer {tokens.tokenizer} needs "
             f"{tokens.vocabulary}"
         )
-    return _train(state, tokens, last_step=recipe.steps if until_step is None else min(until_step, recipe.steps))
+    last_step = recipe.steps if until_step is None else min(until_step, recipe.steps)
+    return _train(state, tokens, last_step=last_step, ranks=ranks)
 
 
-def _train(state: TrainingState, tokens: TokenSet, *, last_step: int) -> Iterator[Evaluation]:
+def _train(state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ranks) -> Iterator[Evaluation]:
     recipe, device = state.recipe, state.device
     index_at = {step: index for index, step in enumerate(recipe.evaluation_steps())}
-    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe)
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=ranks)
     validation = validation_set(tokens, recipe=recipe, device=device)
     check_steps = 1 if device.type == "cpu" else _ACCELERATOR_CHECK_STEPS
     started = time.perf_counter()
     while state.step < last_step and not state.diverged:
-        batch = draw_batch(tokens.train, recipe=recipe, step=state.step, device=device)
+        batch = draw_batch(tokens.train, recipe=recipe, step=state.step, device=device, ranks=ranks)
         loss = take_step(*batch, learning_rate=recipe.learning_rate_at(state.step))
         state.loss_sum += loss
         state.num_losses += 1
@@ -96,7 +103,7 @@ def _train(state: TrainingState, tokens: TokenSet, *, last_step: int) -> Iterato
             continue
         state.train_s += time.perf_counter() - started
         index = sum(step < state.step for step in index_at)
-        yield _evaluate(state, take_step, validation, index=index)
+        yield _evaluate(state, take_step, validation, index=index, ranks=ranks)
         started = time.perf_counter()
     synchronize(device)
     state.train_s += time.perf_counter() - started
@@ -107,12 +114,14 @@ class _Validation(NamedTuple):
     bits_per_byte: float
 
 
-def _evaluate(state: TrainingState, take_step: TrainingStep, validation: ValidationSet, *, index: int) -> Evaluation:
+def _evaluate(
+    state: TrainingState, take_step: TrainingStep, validation: ValidationSet, *, index: int, ranks: Ranks
+) -> Evaluation:
     """Closes the interval: the state's sum of training losses starts anew, whatever the result."""
     started = time.perf_counter()
     found = _Validation(math.inf, math.inf)
     if not state.diverged:
-        found = _validate(take_step, validation, batch=state.recipe.batch)
+        found = _validate(take_step, validation, batch=state.recipe.batch, ranks=ranks)
         state.diverged = not math.isfinite(found.loss)
     weights: tuple[ConnectionWeight, ...] = ()
     states = None
@@ -147,15 +156,15 @@ def _evaluate(state: TrainingState, take_step: TrainingStep, validation: Validat
 
 
 @torch.no_grad()
-def _validate(take_step: TrainingStep, validation: ValidationSet, *, batch: int) -> _Validation:
+def _validate(take_step: TrainingStep, validation: ValidationSet, *, batch: int, ranks: Ranks) -> _Validation:
     losses, sizes = [], []
-    for tokens_BT, targets_BT in zip(
-        validation.tokens_BT.split(batch), validation.targets_BT.split(batch), strict=True
-    ):
+    batches = list(zip(validation.tokens_BT.split(batch), validation.targets_BT.split(batch), strict=True))
+    for tokens_BT, targets_BT in batches[ranks.rank :: ranks.count]:
         losses.append(take_step.loss(tokens_BT, targets_BT))
         sizes.append(targets_BT.numel())
-    nats = sum(loss * size for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True))
-    return _Validation(nats / sum(sizes), nats / (max(1, validation.target_bytes) * math.log(2.0)))
+    values = torch.stack(losses).tolist() if losses else []
+    nats = ranks.total(sum(loss * size for loss, size in zip(values, sizes, strict=True)))
+    return _Validation(nats / validation.targets_BT.numel(), nats / (max(1, validation.target_bytes) * math.log(2.0)))
 
 
 def _exp(loss: float) -> float:

@@ -5,7 +5,6 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.compiler import make_room_for_graphs
+from depthweave.trainers.ranks import ALONE, Loss, Ranks
 from depthweave.trainers.recipe import Recipe
 
 
@@ -34,18 +34,21 @@ def make_optimizer(model: Decoder, *, recipe: Recipe) -> torch.optim.AdamW:
 
 
 class TrainingStep:
-    """Takes optimiser steps with one model as one recipe says, on the device the model is on."""
+    """Takes optimiser steps with one model as one recipe says, on the device the model is on.
 
-    def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe) -> None:
+    Where several processes share the training, each gives its share of the batch.
+    """
+
+    def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe, ranks: Ranks = ALONE) -> None:
         self._optimizer = optimizer
         self._recipe = recipe
         self._parameters = list(model.parameters())
         self._device_type = self._parameters[0].device.type
         if recipe.compile:
             make_room_for_graphs()
-        self._model_loss: Callable[[Tensor, Tensor], Tensor] = (
-            torch.compile(model.loss) if recipe.compile else model.loss
-        )
+        self._model_loss: Loss = torch.compile(model.loss) if recipe.compile else model.loss
+        self._ranks = ranks
+        self._shared_loss = ranks.averaging(self._model_loss, model=model)
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Mean loss in nats a token, computed in the recipe's precision."""
@@ -57,8 +60,9 @@ class TrainingStep:
         return torch.autocast(self._device_type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16")
 
     def __call__(self, tokens_BT: Tensor, targets_BT: Tensor, *, learning_rate: float) -> Tensor:
-        """The loss before the step, detached; after the call the weights have moved and no gradient is kept."""
-        loss = self.loss(tokens_BT, targets_BT)
+        """The loss before the step, of the whole batch, detached; the weights have moved and no gradient is kept."""
+        with self.autocast():
+            loss = self._shared_loss(tokens_BT, targets_BT)
         loss.backward()
         if self._recipe.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.grad_clip)
@@ -67,4 +71,4 @@ class TrainingStep:
         self._optimizer.step()
         # Before the next forward pass, so that its peak of memory holds no gradients.
         self._optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return self._ranks.mean(loss.detach())

@@ -15,6 +15,7 @@ from depthweave.reports.figures.labels import Label, place_labels
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.front import front, value_of
+from depthweave.reports.kinds import comparable
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
 from depthweave.reports.verdicts import Verdict
@@ -83,7 +84,8 @@ def pareto_data(
     known = verdicts or {}
     objectives = (quality, cost)
     on_front = {record.trial for record in front(records, objectives=objectives)}
-    shown = [record for record in averaged(records) if record.state in ("complete", "pruned")]
+    alike = comparable(records, objectives=objectives)
+    shown = [record for record in averaged(alike) if record.state in ("complete", "pruned")]
     x_axis = axis_of(cost, [value for record in shown if (value := value_of(record, cost)) is not None])
     drawn = thinned(shown, on_front=on_front)
     num_without = 0

@@ -19,11 +19,11 @@ from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import check_same_text, prepare, spec_to_resume
 
 
-def confirm_run(run: str, *, num_seeds: int, address: str | None) -> int:
+def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
     """Confirm, print the restated front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    check_address(address)
+    check_address(address, ship=ship)
     check_local(run, named="confirm")
     store = RunStore.open(run)
     # Before the text is read and Ray started.
@@ -33,10 +33,10 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None) -> int:
     objectives = setting.spec.objectives
     if console.is_terminal:
         with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
-            result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=live)
+            result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=live, ship=ship)
     else:
         plain = PlainProgress(console, objectives=objectives)
-        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=plain)
+        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=plain, ship=ship)
     _print_result(console, result, num_seeds=num_seeds, objectives=objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 

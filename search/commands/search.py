@@ -25,13 +25,19 @@ INTERRUPTED = 130
 
 
 def run(
-    spec_file: Path | None, *, out: Path | None, resume: bool, address: str | None, overrides: Sequence[str]
+    spec_file: Path | None,
+    *,
+    out: Path | None,
+    resume: bool,
+    address: str | None,
+    overrides: Sequence[str],
+    ship: bool = False,
 ) -> int:
     """Search, print the front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
-    check_address(address)
+    check_address(address, ship=ship)
     start = _resumed if resume else _begun
     setting, store = start(spec_file, out, overrides, local=address is None)
     store.records()  # what cannot be read is named before anything is spent
@@ -41,10 +47,10 @@ def run(
     try:
         if console.is_terminal:
             with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
-                result = run_search(setting, store, address=address, progress=live)
+                result = run_search(setting, store, address=address, progress=live, ship=ship)
         else:
             plain = PlainProgress(console, objectives=objectives)
-            result = run_search(setting, store, address=address, progress=plain)
+            result = run_search(setting, store, address=address, progress=plain, ship=ship)
     except (KeyboardInterrupt, SystemExit) as error:
         # Before the first trial, a second Ctrl-C, or SIGTERM: no result is printed and no report written.
         told = "terminated" if isinstance(error, SystemExit) else "interrupted"

@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Console
 from rich.live import Live
 
+from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_rows
 from depthweave.reports.terminal import csv_text, for_terminal, front_view, watched_view
@@ -43,6 +44,8 @@ def show_front(run: str, *, form: Form) -> None:
         print(csv_text(front_rows(records, objectives=objectives)), end="")
     else:
         console.print(for_terminal(console, front_view(records, objectives=objectives, columns=console.width)))
+        if left_out := kinds_sentence(records, objectives=objectives).strip():
+            console.print(left_out, markup=False, highlight=False, soft_wrap=True)
     print_problems(store)
 
 

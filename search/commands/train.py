@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,19 +19,24 @@ from rich.console import Console
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
 from depthweave.reports.export.training import TRAINING_FILE, without_paths
+from depthweave.search.cluster import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
 from depthweave.search.setting import software
+from depthweave.search.spec import Resources
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.trainers import (
+    ALONE,
     CorpusSpec,
     Evaluation,
+    Ranks,
     Recipe,
     TokenSet,
     TrainingState,
+    check_shares,
     hardware,
     train,
 )
@@ -68,9 +74,16 @@ def train_architecture(
     depth: int | None,
     threads: int | None,
     overrides: Sequence[str],
+    workers: int = 1,
+    address: str | None = None,
+    ship: bool = False,
 ) -> None:
-    """Train and write the model; an interrupted training in the same folder goes on from its last evaluation."""
+    """Train and write the model; an interrupted training in the same folder goes on from its last evaluation.
+
+    With several workers, or on a Ray cluster, the workers share every batch, and the result is the same.
+    """
     console = Console()
+    check_address(address, ship=ship)
     file = path / ARCHITECTURE_FILE if path.is_dir() else path
     plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
     if threads is None and plan.again and plan.recorded is not None:
@@ -78,39 +91,82 @@ def train_architecture(
     if threads is not None:
         torch.set_num_threads(threads)
     if _is_done(out, plan):
-        console.print(f"{out}: is already trained to its end", highlight=False, soft_wrap=True)
+        console.print(f"{out}: is already trained to its end", markup=False, highlight=False, soft_wrap=True)
         return
     state = _state(plan, out=out, source=file.parent if further else None)
+    alone = workers == 1 and address is None
+    if not alone:
+        check_shares(plan.recipe, count=workers)
     for line in _announced(plan, state):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
+    if alone:
+        lines = _kept(plan, state, out=out)
+    else:
+        lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    # The folder itself now says that it has ended; what only a training needs is gone.
+    for name in (STATE_FILE, CURVE_FILE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
+    """Trains to the end and says each evaluation; what it says is kept before, by the first process alone."""
     curve = _read_curve(out, upto=state.step * plan.recipe.tokens_per_step)
-    for item in train(state, plan.tokens):
+    for item in train(state, plan.tokens, ranks=ranks):
         if item.diverged:
             raise ValueError(
                 f"the loss was not finite at step {item.step}: name another --out and a lower rate with "
                 f"--set learning_rate={plan.recipe.learning_rate / 4:g}"
             )
         curve.append(CurvePoint(item.tokens, item.loss))
-        console.print(_line(item), highlight=False, soft_wrap=True)
-        if item.step < plan.recipe.steps:
-            (out / CURVE_FILE).write_text(json.dumps(curve), encoding="utf-8")
+        ended = item.step == plan.recipe.steps
+        if ranks.rank == 0:
+            if ended:
+                # Before the state that says it has ended: an interruption in between is then made good.
+                write_trained(
+                    out,
+                    state,
+                    curve,
+                    last=item,
+                    training=_training(plan, state, item),
+                    pattern=plan.pattern,
+                    tokenizer_json=plan.tokens.tokenizer_json,
+                )
+            else:
+                (out / CURVE_FILE).write_text(json.dumps(curve), encoding="utf-8")
             state.save(out / STATE_FILE)
-            continue
-        write_trained(
-            out,
-            state,
-            curve,
-            last=item,
-            training=_training(plan, state, item),
-            pattern=plan.pattern,
-            tokenizer_json=plan.tokens.tokenizer_json,
-        )
-        # The folder itself now says that it has ended; what only a training needs is gone.
-        for name in (STATE_FILE, CURVE_FILE):
-            (out / name).unlink(missing_ok=True)
-        said = f"{out}: perplexity {item.perplexity:.3f}{_compared(plan, item)}"
-        console.print(said, highlight=False, soft_wrap=True)
+        yield _line(item)
+        if ended:
+            yield f"{out}: perplexity {item.perplexity:.3f}{_compared(plan, item)}"
+
+
+def _shared(
+    plan: _Plan, state: TrainingState, *, out: Path, workers: int, address: str | None, ship: bool
+) -> Iterator[str]:
+    """As `_kept`, by several processes."""
+    # Ray Train is slow to import, and most trainings have one process.
+    from depthweave.search.distributed import share_work, stay_on_loopback
+    from depthweave.search.nodes import alive, look_around
+
+    if address is None:
+        stay_on_loopback()
+    # They all begin with what stands here, the first time and after every loss.
+    state.save(out / STATE_FILE)
+    # The text goes its own way, to each node once.
+    nothing = plan.tokens.train[:0]
+    sent = dataclasses.replace(plan, tokens=dataclasses.replace(plan.tokens, train=nothing, valid=nothing))
+    with cluster(address, ship=ship):
+        if address is not None:
+            look_around(Resources(), folder=out if len(alive()) > 1 else None)
+        work = partial(_from_file, plan=sent, out=out.absolute())
+        yield from share_work(work, plan.tokens, workers=workers, scratch=out.absolute())
+
+
+def _from_file(ranks: Ranks, tokens: TokenSet, *, plan: _Plan, out: Path) -> Iterator[str]:
+    state = TrainingState.load(out / STATE_FILE, device="auto")
+    return _kept(dataclasses.replace(plan, tokens=tokens), state, out=out, ranks=ranks)
 
 
 def _plan(

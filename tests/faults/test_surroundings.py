@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from depthweave.search.driver import run_search
+from depthweave.search.entry import Entry
+from depthweave.search.setting import create_run
 from tests.faults.wholeness import check_whole
-from tests.search.searching import search, setting_of
+from tests.search.searching import Listening, setting_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,6 +53,21 @@ def full_store() -> Iterator[str]:
         head.wait(timeout=60)
 
 
+class _Jumping(Listening):
+    """The driver's clock is ten hours ahead and ten hours behind in turn, from one evaluation to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead_s = 0.0
+
+    def now(self) -> float:
+        return time.clock_gettime(time.CLOCK_REALTIME) + self._ahead_s
+
+    def on_evaluation(self, entry: Entry) -> None:
+        super().on_evaluation(entry)
+        self._ahead_s = (-1) ** self.num_evaluations * 36_000.0
+
+
 def test_full_object_store_and_jumping_clock_harm_no_trial(
     small_spec: dict[str, Any], full_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,17 +76,12 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
     corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
     setting = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
     assert setting.tokens.train.nbytes + setting.tokens.valid.nbytes >= _TOKEN_BYTES
-    calls = count()
-
-    def jumping() -> float:
-        """Ten hours ahead and ten hours behind, in turn."""
-        return time.clock_gettime(time.CLOCK_REALTIME) + (-1) ** next(calls) * 36_000.0
-
-    monkeypatch.setattr(time, "time", jumping)
-    began = next(calls)
-    result = search(setting, out=tmp_path / "run", address=full_store)
+    jumping = _Jumping()
+    monkeypatch.setattr(time, "time", jumping.now)
+    store = create_run(setting, out=tmp_path / "run")
+    result = run_search(setting, store, address=full_store, progress=jumping)
     monkeypatch.undo()
-    assert next(calls) > began + 1, "somebody asked"
+    assert jumping.num_evaluations > 0
     assert result.ending == "done", "the time budget is not the clock's"
     assert 0.0 < result.wall_s < 3600.0
     assert {item.state for item in check_whole(tmp_path / "run", num_trials=4)} == {"complete"}

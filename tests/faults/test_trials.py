@@ -50,6 +50,7 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
         patch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial(faults))
         # A trial takes a fraction of a second here, and this is much more even where the machine is busy.
         patch.setattr(patience, "_LEAST_S", 15.0)
+        patch.setattr(patience, "_TIMES", 8.0)
         result = search(setting, out=out, address=ray_address)
     assert result.ending == "done"
     records = {item.architecture_id: item for item in result.records}

@@ -119,7 +119,7 @@ def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_tr
         lambda: guarded.report("a", make_report()),
         lambda: guarded.stops("a"),
         lambda: guarded.finish("a", crashed=False),
-        lambda: guarded.fail("a", "OSError: [Errno 28] No space left on device: 'state.pt'"),
+        lambda: guarded.fail("a", "OSError: [Errno 28] No space left on device: 'state.pt'", node_lost=False),
     ):
         with pytest.raises(LedgerFault) as fault:
             call()

@@ -101,11 +101,14 @@ class _Breaks:
     def stops(self, name: str) -> bool:
         raise ValueError(name)
 
-    def fail(self, name: str, error: str) -> None:
+    def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         self.failed.append(error)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def hush(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -125,7 +128,7 @@ def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_tr
             call()
         assert isinstance(fault.value.error, Exception)
     assert not issubclass(LedgerFault, Exception)
-    guarded.fail("a", "OSError: another")
+    guarded.fail("a", "OSError: another", node_lost=False)
     assert ledger.failed == ["OSError: another"]
 
 

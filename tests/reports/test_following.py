@@ -143,7 +143,7 @@ def test_browser_shows_a_new_record_without_losing_the_place(
     with Browser(width=width) as browser:
         with serving(store) as server:
             browser.open(server.url)
-            browser.wait(_tried(f"{view}.document.querySelector('.plot .main-svg')"))
+            browser.wait(_tried(f"{view}.document.querySelector('#front-plot svg')"))
             # Whatever is drawn late is drawn: the page's height has come to rest.
             browser.wait(f"{view}.document.documentElement.scrollHeight > 2500")
             browser.wait(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from depthweave.reports.export import read_training
 from depthweave.search.distributed import room_for
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, write_architecture
@@ -155,4 +155,6 @@ def _read(path: Path) -> bytes:
 
 
 def _loss(folder: Path) -> float:
-    return float(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["loss"])
+    training = read_training(folder)
+    assert training is not None
+    return training.loss

@@ -63,6 +63,7 @@ def _confirm(
     return run_confirmation(searched_run.setting, store, num_seeds=num_seeds, address=address, progress=heard)
 
 
+@pytest.mark.slow
 def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
@@ -100,6 +101,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     assert again.started == []
 
 
+@pytest.mark.slow
 def test_crash_is_tried_again_from_the_checkpoint(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +134,7 @@ class _Interrupting(Listening):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
@@ -157,6 +160,7 @@ def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     }
 
 
+@pytest.mark.slow
 def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_once(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_logger_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytes
             check_installed([name])
 
 
+@pytest.mark.slow
 def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_address: str, tmp_path: Path) -> None:
     values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 3, "pruner": "none", "sampler": "random"}}
     result = search(setting_of(values), out=tmp_path / "run", address=ray_address)

@@ -43,6 +43,7 @@ def first(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest
     return _searched(small_spec, seed=5, address=ray_address, out=tmp_path_factory.mktemp("runs") / "first")
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_records_but_for_times(
     first: list[Record], small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_other_seed_gives_another_search(
     assert [item.architecture_id for item in first] != [item.architecture_id for item in other]
 
 
+@pytest.mark.slow
 def test_trials_of_one_search_share_seed_text_and_recipe(first: list[Record]) -> None:
     assert len({(item.seed, item.corpus_sha256, item.recipe) for item in first}) == 1
 

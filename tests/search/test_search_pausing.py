@@ -44,6 +44,7 @@ def _ending(record: Record) -> tuple[object, ...]:
     return record.architecture_id, record.state, record.reason, record.audit, record.last_loss, record.attempts
 
 
+@pytest.mark.slow
 def test_trials_that_took_turns_trained_as_those_that_ran_through(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:

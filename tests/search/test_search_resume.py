@@ -46,6 +46,7 @@ class _Interrupting(Listening):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:

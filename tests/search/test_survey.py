@@ -200,6 +200,7 @@ def test_damaged_survey_is_one_line(setting: Setting, store: RunStore, text: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_search_measures_first_and_its_trials_take_that_over(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

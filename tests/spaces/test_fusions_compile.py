@@ -69,7 +69,10 @@ def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
     _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
 
-@pytest.mark.parametrize(("dilation", "period"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize(
+    ("dilation", "period"),
+    [(1, 1), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(2, 1), (1, 2), (3, 2)])],
+)
 def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
     monkeypatch: pytest.MonkeyPatch, dilation: int, period: int
 ) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyarrow import fs
 
 from depthweave.reports.page import write_report
 from depthweave.reports.parts import PartFolder
@@ -36,7 +35,7 @@ def make_run(folder: Path, *, num_records: int, weights: bool) -> RunStore:
     records = [_record(patterns[number % len(patterns)], number, draw) for number in range(num_records)]
 
     def write(row_class: type[Any], name: str, rows: list[Any], *, batch: int = 1) -> None:
-        parts = PartFolder(fs.LocalFileSystem(), f"{folder}/{name}", row_class=row_class, run_id=store.info.run_id)
+        parts = PartFolder(store.storage, name, row_class=row_class, run_id=store.info.run_id)
         parts._write_table(f"batch-{batch:05d}.parquet", to_table(rows, row_class=row_class))
 
     write(Record, "records", records)

@@ -10,7 +10,6 @@ leaves a duplicate, which the rule resolves, and never a gap or a superseded rev
 
 from __future__ import annotations
 
-import posixpath
 import re
 import time
 from collections import defaultdict
@@ -23,9 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
-from pyarrow import fs
 
-from depthweave.reports.atomic import read_whole, write_whole
 from depthweave.reports.part import (
     LaterSchemaError,
     UnusableError,
@@ -35,6 +32,7 @@ from depthweave.reports.part import (
     read_part,
 )
 from depthweave.reports.records import Row, schema_of, to_table
+from depthweave.reports.storage import Storage, UnreachableError
 
 _TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
 _BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
@@ -54,8 +52,9 @@ class _Listing(NamedTuple):
 class PartFolder(Generic[Row]):
     """The parts of one row class under one folder. One writer at a time; readers at any time."""
 
-    def __init__(self, filesystem: fs.FileSystem, folder: str, *, row_class: type[Row], run_id: str) -> None:
-        self._filesystem = filesystem
+    def __init__(self, storage: Storage, folder: str, *, row_class: type[Row], run_id: str) -> None:
+        """`folder` is a name in the storage."""
+        self._storage = storage
         self._folder = folder
         self._row_class: type[Row] = row_class
         self._run_id = run_id
@@ -67,8 +66,7 @@ class PartFolder(Generic[Row]):
     @property
     def problems(self) -> list[str]:
         """One line for each file that the last reading left out, with its name and what is wrong."""
-        label = self._folder.rsplit("/", 1)[-1]
-        return [f"{label}/{name}: {problem}" for name, problem in sorted(self._problems.items())]
+        return [f"{self._folder}/{name}: {problem}" for name, problem in sorted(self._problems.items())]
 
     def write(self, rows: Iterable[Row], *, trial: int, revision: int = 0) -> None:
         """The trial's rows stand in a part of their own; the same revision written twice is written once."""
@@ -124,13 +122,13 @@ class PartFolder(Generic[Row]):
             self._compact()
             readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
             for name in sorted(self._damaged):
-                self._filesystem.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
+                self._storage.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
             if len(readable) < 2:
                 return
             # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
             self._write_table(_batch_name(max(readable) + 1), self._read(None))
             for number in readable:
-                self._filesystem.delete_file(f"{self._folder}/{_batch_name(number)}")
+                self._storage.delete(f"{self._folder}/{_batch_name(number)}")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -138,12 +136,11 @@ class PartFolder(Generic[Row]):
 
         A search gathers its own; elsewhere than on a disk it is the only one that may write.
         """
-        if not isinstance(self._filesystem, fs.LocalFileSystem):
+        if not self._storage.is_local:
             yield
             return
-        folder, name = posixpath.split(self._folder)
-        self._filesystem.create_dir(folder, recursive=True)
-        with FileLock(f"{folder}/.{name}.lock"):
+        self._storage.make_folder("")
+        with FileLock(self._storage.path(f".{self._folder}.lock")):
             yield
 
     def _compact(self) -> int:
@@ -161,7 +158,7 @@ class PartFolder(Generic[Row]):
             if revision <= top
         ]
         for revision, trial in sorted(replaced):
-            self._filesystem.delete_file(f"{self._folder}/{_trial_name(trial, revision)}")
+            self._storage.delete(f"{self._folder}/{_trial_name(trial, revision)}")
         return len(replaced)
 
     def _read(self, trials: set[int] | None) -> pa.Table:
@@ -204,9 +201,9 @@ class PartFolder(Generic[Row]):
         revisions: dict[int, list[int]] = defaultdict(list)
         batches: list[int] = []
         names = set()
-        for info in self._filesystem.get_file_info(fs.FileSelector(self._folder, allow_not_found=True)):
+        for info in self._storage.files(self._folder):
             name = info.base_name
-            if info.type != fs.FileType.File or name.startswith(".") or not name.endswith((".parquet", _ASIDE)):
+            if name.startswith(".") or not name.endswith((".parquet", _ASIDE)):
                 continue
             names.add(name)
             if name.endswith(_ASIDE):
@@ -234,12 +231,12 @@ class PartFolder(Generic[Row]):
         """The part in this version's columns, or `None` with the problem remembered."""
         data = None
         try:
-            data = read_whole(self._filesystem, f"{self._folder}/{name}")
+            data = self._storage.read(f"{self._folder}/{name}")
             table = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnreachableError):
             raise
         except LaterSchemaError as error:
-            raise ValueError(f"{self._folder}/{name}: {error}") from None
+            raise ValueError(f"{self._storage.path(self._folder)}/{name}: {error}") from None
         # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
         except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableError) as error:
             self._problems[name] = f"{_first_line(error)}; left out"
@@ -250,7 +247,7 @@ class PartFolder(Generic[Row]):
         return table
 
     def _write_table(self, name: str, table: pa.Table) -> None:
-        write_whole(self._filesystem, f"{self._folder}/{name}", part_bytes(table))
+        self._storage.write(f"{self._folder}/{name}", part_bytes(table))
 
 
 def _trial_name(trial: int, revision: int) -> str:

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Collection, Sequence
-from urllib.parse import urlencode
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from depthweave.reports.atomic import exists, read_whole, write_whole
 from depthweave.reports.front import front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.parts import PartFolder
@@ -35,29 +32,31 @@ from depthweave.reports.records import (
     to_table,
 )
 from depthweave.reports.run import RunInfo, from_json, to_json
+from depthweave.reports.storage import Storage
 from depthweave.reports.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
 
 _LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
 
+CHECKPOINTS = "checkpoints"
+"""Of all trials, a folder for each."""
+
 _MANY_BATCHES = 32
 """More of them become one: each costs a reader a file to open."""
-
-_COPY_BYTES = 8 * 2**20
 
 
 class RunStore:
     """A run folder. `create` or `open` one; one process writes, any number read."""
 
-    def __init__(self, where: str, *, filesystem: fs.FileSystem, root: str, info: RunInfo) -> None:
-        self.where = where
+    def __init__(self, storage: Storage, *, info: RunInfo) -> None:
+        self.storage = storage
+        """The run folder."""
+        self.where = storage.where
         """The folder as the caller named it, for messages and commands."""
         self.info = info
-        self._filesystem = filesystem
-        self._root = root
-        self._records = PartFolder(filesystem, f"{root}/records", row_class=Record, run_id=info.run_id)
-        self._evaluations = PartFolder(filesystem, f"{root}/evaluations", row_class=EvaluationRow, run_id=info.run_id)
-        self._weights = PartFolder(filesystem, f"{root}/weights", row_class=WeightRow, run_id=info.run_id)
+        self._records = PartFolder(storage, "records", row_class=Record, run_id=info.run_id)
+        self._evaluations = PartFolder(storage, "evaluations", row_class=EvaluationRow, run_id=info.run_id)
+        self._weights = PartFolder(storage, "weights", row_class=WeightRow, run_id=info.run_id)
         self._num_loose: int | None = None
 
     @classmethod
@@ -73,25 +72,24 @@ class RunStore:
 
         `filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
         """
-        name, opened, root = _locate(where, filesystem)
-        if exists(opened, f"{root}/run.json"):
-            raise ValueError(f"{name} already holds a run: continue it with --resume or name another folder")
+        storage = Storage(where, filesystem=filesystem)
+        check_free(storage)
         for rows in ("records", "study.journal"):
-            if opened.get_file_info(f"{root}/{rows}").type != fs.FileType.NotFound:
-                raise ValueError(f"{name} holds {rows} of a run without run.json: name another folder")
+            if storage.info(rows).type != fs.FileType.NotFound:
+                raise ValueError(f"{storage.where} holds {rows} of a run without run.json: name another folder")
         # run.json last: its presence says that the run can be resumed.
-        write_whole(opened, f"{root}/spec.yaml", spec_yaml.encode())
-        write_whole(opened, f"{root}/run.json", to_json(info).encode())
-        return cls(name, filesystem=opened, root=root, info=info)
+        storage.write("spec.yaml", spec_yaml.encode())
+        storage.write("run.json", to_json(info).encode())
+        return cls(storage, info=info)
 
     @classmethod
     def open(cls, where: str | os.PathLike[str], *, filesystem: fs.FileSystem | None = None) -> RunStore:
         """The run in that folder; `ValueError` where there is none."""
-        name, opened, root = _locate(where, filesystem)
-        if not exists(opened, f"{root}/run.json"):
-            raise ValueError(f"{name} holds no run (no run.json): name the folder that a search was given")
-        text = read_whole(opened, f"{root}/run.json").decode(errors="replace")
-        return cls(name, filesystem=opened, root=root, info=from_json(text, where=f"{name}/run.json"))
+        storage = Storage(where, filesystem=filesystem)
+        if not storage.exists("run.json"):
+            raise ValueError(f"{storage.where} holds no run (no run.json): name the folder that a search was given")
+        text = storage.read("run.json").decode(errors="replace")
+        return cls(storage, info=from_json(text, where=f"{storage.where}/run.json"))
 
     @property
     def spec_yaml(self) -> str:
@@ -106,16 +104,16 @@ class RunStore:
     @property
     def journal_path(self) -> str:
         """Where Optuna's journal stands (a path on a local run, a key elsewhere)."""
-        return f"{self._root}/study.journal"
+        return self.storage.path("study.journal")
 
     @property
     def report_path(self) -> str:
         """Where the report page stands."""
-        return f"{self._root}/report.html"
+        return self.storage.path("report.html")
 
     def checkpoint_dir(self, trial: int) -> str:
         """Where the trial's `state.pt` and `model.safetensors` stand."""
-        return f"{self._root}/{checkpoint_name(trial)}"
+        return self.storage.path(checkpoint_name(trial))
 
     def append(self, record: Record, *, evaluations: Sequence[EvaluationRow], weights: Sequence[WeightRow]) -> None:
         """The trial is kept for good; written twice it stands once."""
@@ -156,8 +154,7 @@ class RunStore:
 
     def stamp(self) -> str:
         """Another text whenever a record was added or revised, or the front written; lists files and reads none."""
-        listed = self._filesystem.get_file_info(fs.FileSelector(f"{self._root}/records", allow_not_found=True))
-        listed += self._filesystem.get_file_info([f"{self._root}/front.parquet"])
+        listed = [*self.storage.files("records"), self.storage.info("front.parquet")]
         seen = sorted((info.path, info.size, info.mtime_ns) for info in listed if info.type == fs.FileType.File)
         return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
@@ -201,23 +198,19 @@ class RunStore:
 
     def has_file(self, name: str) -> bool:
         """Whether the run folder holds a file of that name (`tokenizer.json`, say)."""
-        return exists(self._filesystem, f"{self._root}/{name}")
+        return self.storage.exists(name)
 
     def read_bytes(self, name: str) -> bytes:
         """The bytes of a file of the run folder."""
-        return read_whole(self._filesystem, f"{self._root}/{name}")
+        return self.storage.read(name)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """A file of the run folder is whole and new."""
-        write_whole(self._filesystem, f"{self._root}/{name}", data)
+        self.storage.write(name, data)
 
     def copy_out(self, name: str, path: str | os.PathLike[str]) -> None:
         """A local copy of a file of the run folder, in pieces: weights may be larger than memory."""
-        with (
-            self._filesystem.open_input_stream(f"{self._root}/{name}", compression=None) as source,
-            open(path, "wb") as target,
-        ):
-            shutil.copyfileobj(source, target, _COPY_BYTES)
+        self.storage.copy_out(name, path)
 
     def _check(self, record: Record) -> None:
         if record.run_id != self.info.run_id:
@@ -231,9 +224,15 @@ class RunStore:
             )
 
 
+def check_free(storage: Storage) -> None:
+    """Raises `ValueError` where the folder already holds a run."""
+    if storage.exists("run.json"):
+        raise ValueError(f"{storage.where} already holds a run: continue it with --resume or name another folder")
+
+
 def checkpoint_name(trial: int) -> str:
     """Folder of a trial's checkpoint inside the run folder."""
-    return f"checkpoints/trial-{trial:05d}"
+    return f"{CHECKPOINTS}/trial-{trial:05d}"
 
 
 def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
@@ -252,28 +251,3 @@ def front_schema() -> pa.Schema:
         schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
     metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
     return schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
-
-
-def _with_endpoint(uri: str) -> str:
-    """An `s3://` address at the endpoint that the environment names for every program of AWS; pyarrow overlooks it."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if not endpoint or not uri.startswith("s3://") or "endpoint_override=" in uri:
-        return uri
-    scheme, _, host = endpoint.rpartition("://")
-    query = urlencode({"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"})
-    return f"{uri}{'&' if '?' in uri else '?'}{query}"
-
-
-def _locate(where: str | os.PathLike[str], filesystem: fs.FileSystem | None) -> tuple[str, fs.FileSystem, str]:
-    """The name for messages, the filesystem, and the folder's path on it."""
-    name = os.fspath(where).rstrip("/") or "/"
-    if filesystem is not None:
-        return name, filesystem, name
-    if "://" in name:
-        try:
-            opened, root = fs.FileSystem.from_uri(_with_endpoint(name))
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{name}: not an address that pyarrow opens ({reason})") from None
-        return name, opened, root
-    return name, fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(name))

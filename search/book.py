@@ -15,11 +15,11 @@ from collections import defaultdict, deque
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry, Listener
 from depthweave.search.keeping import Keeper
 from depthweave.search.pool import Pool, costs_among
@@ -27,7 +27,7 @@ from depthweave.search.pruners.chooser import NEW, Chooser
 from depthweave.search.rebuilding import tell
 from depthweave.search.recording import RecordMaker, outcome_of
 from depthweave.search.studies import Conclusion, Studies
-from depthweave.search.trial import TrialReport, drop_checkpoint, read_progress, trial_folder
+from depthweave.search.trial import TrialReport, read_progress
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, SearchSpace
 
@@ -45,7 +45,7 @@ class Book:
         studies: Studies,
         space: SearchSpace,
         maker: RecordMaker,
-        checkpoints: Path,
+        checkpoints: Checkpoints,
         max_trials: int,
         max_concurrent: int,
         retries: int,
@@ -266,7 +266,7 @@ class Book:
 
     def _hear_again(self, entry: Entry, *, num_evaluations: int) -> None:
         """Enter what a trial had reported, from its checkpoint; without one, or without a report, it begins anew."""
-        progress = read_progress(trial_folder(self._checkpoints, entry.number))
+        progress = read_progress(self._checkpoints, entry.number)
         if progress is not None and num_evaluations:
             entry.costs = self._costs(entry.candidate, progress)
             entry.hear(dataclasses.replace(progress, evaluations=progress.evaluations[:num_evaluations]))
@@ -288,8 +288,9 @@ class Book:
         for number in self._studies.running():
             if number in recorded:
                 tell(self._studies, recorded[number], number=number, objectives=self._objectives)
+        there = set(self._checkpoints.numbers())
         for record in self.records:
-            self._drop_checkpoint(record)
+            self._drop_checkpoint(record, there=record.trial in there)
         self._studies.release()
 
     def _check_same_trials(self) -> None:
@@ -303,11 +304,14 @@ class Book:
                     f"({record.architecture_id}): restore the journal, or start a new run"
                 )
 
-    def _drop_checkpoint(self, record: Record) -> None:
-        drop_checkpoint(trial_folder(self._checkpoints, record.trial), keep_weights=record.state == "complete")
-        if record.state == "complete":
+    def _drop_checkpoint(self, record: Record, *, there: bool = True) -> None:
+        """Less is kept of a trial that ended, and of others that it beats; `there`: whether anything is kept of it."""
+        complete = record.state == "complete"
+        if there:
+            self._checkpoints.drop(record.trial, keep_weights=complete)
+        if complete:
             for gone in self._keeper.add(record):
-                drop_checkpoint(trial_folder(self._checkpoints, gone.trial), keep_weights=False)
+                self._checkpoints.drop(gone.trial, keep_weights=False)
 
     def _costs(self, candidate: Candidate, report: TrialReport) -> dict[str, float]:
         measured, known = report.measurement, costs_of(candidate.architecture)

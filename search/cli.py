@@ -98,7 +98,9 @@ def space(spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False) 
 @app.command(epilog="Example: depthweave search examples/quick.yaml --out runs/quick")
 def search(
     spec: Annotated[Path | None, typer.Argument(help="Spec of the search; with --resume the run's own.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/NAME")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Folder of the run, local or s3://, gs://.", show_default="runs/NAME")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     address: Address = None,
     ship: Ship = False,

@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -25,10 +24,11 @@ from depthweave.reports.seeds import FIRST_CONFIRMATION
 from depthweave.reports.store import RunStore
 from depthweave.reports.words import plural
 from depthweave.search.alone import measure_again
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry, Listener, Progress
 from depthweave.search.recording import RecordMaker, outcome_of
 from depthweave.search.setting import Setting
-from depthweave.search.trial import TrialPlan, TrialReport, drop_checkpoint, trial_folder
+from depthweave.search.trial import TrialPlan, TrialReport
 from depthweave.search.tuning import Ending, run_trials
 from depthweave.spaces.space import Candidate, SearchSpace
 
@@ -50,6 +50,7 @@ class Means:
     """What trainings are made and recorded with; the driver's."""
 
     plan: TrialPlan
+    checkpoints: Checkpoints
     maker: RecordMaker
     workers: int
     """Trainings at once."""
@@ -124,7 +125,7 @@ def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means
         first = max([FIRST_CONFIRMATION - 1, *taken]) + 1
         for number, (architecture_id, seed) in enumerate(new, first):
             # Without a plan there is nobody whose checkpoint this could be.
-            drop_checkpoint(trial_folder(means.plan.checkpoints, number), keep_weights=False)
+            means.checkpoints.drop(number, keep_weights=False)
             known[architecture_id, seed] = Training(number, architecture_id, seed)
         values = [item._asdict() for item in sorted(known.values())]
         store.write_bytes(PLAN_FILE, json.dumps(values, indent=1).encode())
@@ -231,8 +232,7 @@ class ConfirmationBook:
         outcome = outcome_of(entry, crashed=crashed, steps=recipe.steps)
         rows = dataclasses.replace(maker, recipe=recipe).rows(entry, outcome=outcome)
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
-        folder = trial_folder(Path(self._means.plan.checkpoints), entry.number)
-        drop_checkpoint(folder, keep_weights=rows.record.state == "complete")
+        self._means.checkpoints.drop(entry.number, keep_weights=rows.record.state == "complete")
         self._listener.on_finish(rows.record)
 
     def hush(self) -> None:

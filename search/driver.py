@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+import os
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from depthweave.reports.front import front
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store import CHECKPOINTS, RunStore
 from depthweave.search.alone import kinds_of, measure_front
 from depthweave.search.book import Book
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.cluster import cluster
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
-from depthweave.search.guarding import clear_about_space
+from depthweave.search.guarding import clear_about_storage
+from depthweave.search.holding import held
+from depthweave.search.journal import Journal, journal_of
 from depthweave.search.keeping import keep_front_only
 from depthweave.search.kinds import kind_of_run, placement_of
 from depthweave.search.nodes import alive, look_around, this_node
@@ -79,16 +82,16 @@ def run_search(
     """
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
-    with clear_about_space(store.where, command=again), _locked(store):
+    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
             workers = _workers(setting)
             deadline = _deadline(spec.search.time_budget_s)
             # Once: whoever resumes has the same costs before him as whoever began.
-            if has_survey(setting) and not Path(store.journal_path).exists():
+            if has_survey(setting) and not desk.journal.path.exists():
                 take_survey(setting, store, workers=workers, progress=progress)
-            book = _open_book(setting, store, workers=workers, progress=progress, chooser=chooser)
+            book = _open_book(setting, store, desk, workers=workers, progress=progress, chooser=chooser)
             before, paused, started = len(book.records), book.paused, time.perf_counter()
             most = min(spec.search.trials, len(setting.space))
             progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
@@ -104,12 +107,12 @@ def run_search(
             )
             wall_s = time.perf_counter() - started
             if ending == "done":
-                ending = _made_sure(setting, store, ending=ending, progress=progress)
+                ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
         if ending == "time":
             # Tune was left in mid-step: a new Ray has none of its workers.
             with cluster(address, ship=ship):
-                ending = _made_sure(setting, store, ending=ending, progress=progress)
-        records = _conclude(store, ending=ending, progress=progress)
+                ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
+        records = _conclude(store, desk, ending=ending, progress=progress)
     new = book.records[before:]
     busy_frac = None
     # Trials of several parts, or cut off in this one, have times that are not this part's.
@@ -127,29 +130,38 @@ def run_confirmation(
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
     again = f"depthweave confirm {store.where} --seeds {num_seeds}"
-    with clear_about_space(store.where, command=again), _locked(store):
+    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
-            ending = _confirmed(setting, store, num_seeds=num_seeds, progress=progress)
+            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
         return ConfirmationResult(
-            store=store, records=_conclude(store, ending=ending, progress=progress), ending=ending
+            store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Desk:
+    """What the one process that works on a run holds in hand."""
+
+    journal: Journal
+    checkpoints: Checkpoints
+    check_held: Callable[[], None]
+    """Raises `ValueError` once another process has taken the run over."""
+
+    def keep_journal(self) -> None:
+        """What Optuna was told so far is in the run folder."""
+        self.check_held()
+        self.journal.keep()
+
+
 @contextmanager
-def _locked(store: RunStore) -> Iterator[None]:
+def _at_work(store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
     """One search or confirmation a run folder."""
-    lock = FileLock(_folder(store) / "search.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{store.where}: another search is working on this run; wait for it or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    with held(store.storage, on_wait=progress.on_phase) as check_held, journal_of(store.storage) as journal:
+        checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
+        yield _Desk(journal=journal, checkpoints=checkpoints, check_held=check_held)
 
 
 def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Setting:
@@ -160,7 +172,8 @@ def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Settin
         check_room(resources, nodes=[node["Resources"] for node in alive()])
         nodes = [this_node(resources)]
     else:
-        nodes = look_around(resources, folder=_folder(store) if len(alive()) > 1 else None)
+        shared = len(alive()) > 1 or not store.storage.is_local
+        nodes = look_around(resources, storage=store.storage if shared else None)
     kind = kind_of_run(setting.spec, surveyed=read_survey(store).hardware, records=store.records())
     return dataclasses.replace(setting, placement=placement_of(setting.spec, nodes=nodes, kind=kind))
 
@@ -174,7 +187,7 @@ def _workers(setting: Setting) -> int:
     return wanted if len(there) > 1 else min(wanted, fits)
 
 
-def _made_sure(setting: Setting, store: RunStore, *, ending: Ending, progress: Progress) -> Ending:
+def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> Ending:
     """After the trials: the front measured alone and, where the spec asks for it, confirmed; Ctrl-C ends that too."""
     try:
         measure_front(setting, store, progress=progress)
@@ -183,13 +196,14 @@ def _made_sure(setting: Setting, store: RunStore, *, ending: Ending, progress: P
     num_seeds = setting.spec.search.confirm
     if num_seeds is None or not front(store.records(), objectives=setting.spec.objectives):
         return ending
-    confirmed = _confirmed(setting, store, num_seeds=num_seeds, progress=progress)
+    confirmed = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
     return ending if confirmed == "done" else confirmed
 
 
-def _confirmed(setting: Setting, store: RunStore, *, num_seeds: int, progress: Progress) -> Ending:
+def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress) -> Ending:
     means = Means(
         plan=_plan(setting, store),
+        checkpoints=desk.checkpoints,
         maker=_maker(setting, store),
         workers=_workers(setting),
         retries=setting.spec.search.retries,
@@ -211,21 +225,23 @@ def _maker(setting: Setting, store: RunStore) -> RecordMaker:
     )
 
 
-def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Progress, chooser: Chooser | None) -> Book:
+def _open_book(
+    setting: Setting, store: RunStore, desk: _Desk, *, workers: int, progress: Progress, chooser: Chooser | None
+) -> Book:
     spec = setting.spec
     parameters = Parameters(setting.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
-    journal = Path(store.journal_path)
-    damaged = set_aside_damaged(journal)
+    damaged = set_aside_damaged(desk.journal.path)
     studies = Studies(
-        journal,
+        desk.journal.path,
         objectives=spec.objectives,
         sampler=strategy.sampler,
         pruner=strategy.pruner,
         parameters=parameters,
+        keep=desk.keep_journal,
     )
     if damaged is not None:
-        num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=_checkpoints(store))
+        num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=desk.checkpoints)
         progress.on_phase(f"{damaged}: {num_known} trials")
     # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
     plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
@@ -235,7 +251,7 @@ def _open_book(setting: Setting, store: RunStore, *, workers: int, progress: Pro
         studies=studies,
         space=setting.space,
         maker=_maker(setting, store),
-        checkpoints=_checkpoints(store),
+        checkpoints=desk.checkpoints,
         max_trials=spec.search.trials,
         max_concurrent=workers,
         retries=spec.search.retries,
@@ -255,21 +271,21 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         kinds=kinds_of(setting.spec.objectives, step=True),
         measured=survey.measurements,
         measured_on=survey.hardware,
-        locks=str(_folder(store)),
-        checkpoints=str(_checkpoints(store)),
+        locks=_locks(store),
+        checkpoints=store.storage.address(CHECKPOINTS),
         placement=setting.placement,
         run_id=store.info.run_id,
     )
 
 
-def _conclude(store: RunStore, *, ending: Ending, progress: Progress) -> list[Record]:
+def _conclude(store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> list[Record]:
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
     store.merge()
     records = store.records()
     store.write_front(records)
     if ending == "done":
-        keep_front_only(store, checkpoints=_checkpoints(store))
+        keep_front_only(store, checkpoints=desk.checkpoints)
     write_report(store)
     return records
 
@@ -278,9 +294,10 @@ def _deadline(time_budget_s: float | None) -> float:
     return math.inf if time_budget_s is None else time.monotonic() + time_budget_s
 
 
-def _folder(store: RunStore) -> Path:
-    return Path(store.journal_path).parent
-
-
-def _checkpoints(store: RunStore) -> Path:
-    return Path(store.checkpoint_dir(0)).parent
+def _locks(store: RunStore) -> str:
+    """Where the trials of a machine find each other's locks."""
+    if store.storage.is_local:
+        return store.storage.root
+    # A file's name made of any text.
+    run = hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]
+    return os.path.join(tempfile.gettempdir(), f"depthweave-{run}")

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from depthweave.reports.storage import UnreachableError
 from depthweave.search.entry import Entry, Ledger
 from depthweave.search.trial import TrialReport
 
@@ -54,6 +55,9 @@ class GuardedLedger:
             for number in _FULL:
                 if os.strerror(number) in error:
                     raise OSError(number, os.strerror(number))
+            # Nor is it anybody's that the storage is away.
+            if UnreachableError.__name__ in error:
+                raise UnreachableError(_reason(error))
             self._ledger.fail(name, error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
@@ -68,10 +72,12 @@ class GuardedLedger:
 
 
 @contextmanager
-def clear_about_space(where: str, *, command: str) -> Iterator[None]:
-    """An `OSError` for want of space becomes a `ValueError` in one line that says how to go on."""
+def clear_about_storage(where: str, *, command: str) -> Iterator[None]:
+    """A full disk, and storage that does not answer, become a `ValueError` in one line that says how to go on."""
     try:
         yield
+    except UnreachableError as error:
+        raise ValueError(f"{error}; every finished trial is kept: once it answers, `{command}`") from None
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -87,3 +93,9 @@ def _guarded() -> Iterator[None]:
         yield
     except Exception as error:
         raise LedgerFault(error) from None
+
+
+def _reason(error: str) -> str:
+    """What the error in a worker's report said, less where it was raised."""
+    last = [line for line in error.splitlines() if UnreachableError.__name__ in line][-1]
+    return last.partition(f"{UnreachableError.__name__}:")[2].strip() or last.strip()

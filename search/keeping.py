@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from depthweave.reports.front import may_stand, value_of
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
-from depthweave.search.trial import STATE_FILE, drop_checkpoint, trial_folder
+from depthweave.search.checkpoints import Checkpoints
 
 _LOSS_FACTOR = 1.05
 """Between the perplexities of one architecture with two seeds lie 1 to 2 %."""
@@ -62,7 +61,7 @@ class Keeper:
         return tuple(values)
 
 
-def keep_front_only(store: RunStore, *, checkpoints: Path) -> int:
+def keep_front_only(store: RunStore, *, checkpoints: Checkpoints) -> int:
     """Weights stay of the front's architectures and of plain ones; answers the bytes that were freed.
 
     For a run whose front is measured. Trials in flight keep what they need.
@@ -71,13 +70,9 @@ def keep_front_only(store: RunStore, *, checkpoints: Path) -> int:
     wanted = {item.architecture_id for item in records if item.fusion == "none"}
     wanted |= {item.architecture_id for item in may_stand(records, objectives=store.info.objectives)}
     wanted |= set(store.write_front(records)["architecture_id"].to_pylist())
-    freed = 0
-    for record in records:
-        folder = trial_folder(checkpoints, record.trial)
-        if record.architecture_id not in wanted and folder.is_dir() and not (folder / STATE_FILE).exists():
-            freed += sum(path.stat().st_size for path in folder.iterdir())
-            drop_checkpoint(folder, keep_weights=False)
-    return freed
+    unwanted = {item.trial for item in records if item.architecture_id not in wanted}
+    gone = [item for item in checkpoints.numbers() if item in unwanted and not checkpoints.has_state(item)]
+    return sum(checkpoints.drop(item, keep_weights=False) for item in gone)
 
 
 def _beats(values: tuple[float, ...], others: tuple[float, ...]) -> bool:

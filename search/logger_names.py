@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 
+from depthweave.reports.storage import Storage
+
 LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Name in a spec, and the module that it needs: each is an extra of that name."""
 
@@ -16,6 +18,15 @@ def check_logger(name: str) -> str:
         near = get_close_matches(name, LOGGERS, n=1, cutoff=0.0)[0]
         raise ValueError(f"logger {name!r} is not known: did you mean {near!r}? Known: {', '.join(LOGGERS)}")
     return name
+
+
+def check_place(names: Sequence[str], *, storage: Storage) -> None:
+    """Raises `ValueError`, one line, where a logger writes files and the run folder takes none from it."""
+    if "tensorboard" in names and not storage.is_local:
+        raise ValueError(
+            f"loggers: tensorboard writes into the run folder, and {storage.where} is object storage: leave it out "
+            "(`show --watch` and `report --watch` follow a run there), or give --out on a disk"
+        )
 
 
 def check_installed(names: Sequence[str]) -> None:

@@ -20,7 +20,8 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TIMESTEPS_TOTAL
 
-from depthweave.search.trial import REPORT, TrialReport, trial_folder
+from depthweave.search.checkpoints import trial_folder
+from depthweave.search.trial import REPORT, TrialReport
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from depthweave.reports.storage import Storage
 from depthweave.search.kinds import Node
 from depthweave.search.placement import bundle, check_room, room
 from depthweave.search.shipping import Edition, edition
@@ -42,17 +42,17 @@ def this_node(resources: Resources) -> Node:
     return Node(id="", name=platform.node(), hardware=hardware(pick_device(device)))
 
 
-def look_around(resources: Resources, *, folder: Path | None) -> list[Node]:
+def look_around(resources: Resources, *, storage: Storage | None) -> list[Node]:
     """The nodes that have room for a trial, each with its device.
 
-    `folder`: the run's, where all must see it. Raises `ValueError`, one line, where no node has room, where one has
-    another Depthweave than this process or none, and where one does not see the folder.
+    `storage`: the run folder, where all must see it. Raises `ValueError`, one line, where no node has room, where one
+    has another Depthweave than this process or none, and where one does not see the folder.
     """
     there = alive()
     check_room(resources, nodes=[node["Resources"] for node in there])
     fits = room(resources, nodes=[node["Resources"] for node in there])
     roomy = {node["NodeID"]: _name(node) for node, number in zip(there, fits, strict=True) if number}
-    with _token(folder) as token:
+    with _token(storage) as token:
         answers = _asked(roomy, resources=resources, token=token)
     ours = edition()
     for node_id, answer in answers.items():
@@ -64,10 +64,8 @@ def look_around(resources: Resources, *, folder: Path | None) -> list[Node]:
                 "--ship"
             )
         if not answer["sees"]:
-            raise ValueError(
-                f"node {roomy[node_id]} does not see {folder}: all machines write to one run folder: give "
-                "--out on a path that all of them share (NFS, say)"
-            )
+            assert storage is not None
+            raise ValueError(_unseen(storage, node=roomy[node_id]))
     return [Node(id=node_id, name=roomy[node_id], hardware=answer["hardware"]) for node_id, answer in answers.items()]
 
 
@@ -104,10 +102,10 @@ def _question() -> Callable[[str, tuple[str, str] | None, float], dict[str, Any]
         import time
         from contextlib import suppress
         from importlib.metadata import PackageNotFoundError, version
-        from pathlib import Path
 
         said: dict[str, Any] = {"version": "", "source": "", "hardware": "", "sees": token is None}
         try:
+            from depthweave.reports.storage import Storage
             from depthweave.search.shipping import edition
             from depthweave.trainers import hardware, pick_device
         except ImportError:
@@ -122,8 +120,8 @@ def _question() -> Callable[[str, tuple[str, str] | None, float], dict[str, Any]
         deadline = time.monotonic() + patience_s
         while token is not None and not said["sees"] and time.monotonic() < deadline:
             try:
-                said["sees"] = Path(token[0]).read_text(encoding="utf-8") == token[1]
-            except OSError:
+                said["sees"] = Storage(token[0]).read(f".seen-{token[1]}") == token[1].encode()
+            except (OSError, ValueError):
                 time.sleep(0.2)
         return said
 
@@ -131,18 +129,29 @@ def _question() -> Callable[[str, tuple[str, str] | None, float], dict[str, Any]
 
 
 @contextmanager
-def _token(folder: Path | None) -> Iterator[tuple[str, str] | None]:
+def _token(storage: Storage | None) -> Iterator[tuple[str, str] | None]:
     """A file in the run folder that no other folder of that name has."""
-    if folder is None:
+    if storage is None:
         yield None
         return
     text = secrets.token_hex(16)
-    path = folder.absolute() / f".seen-{text}"
-    path.write_text(text, encoding="utf-8")
+    storage.write(f".seen-{text}", text.encode())
     try:
-        yield str(path), text
+        yield storage.address(""), text
     finally:
-        path.unlink(missing_ok=True)
+        storage.delete(f".seen-{text}")
+
+
+def _unseen(storage: Storage, *, node: str) -> str:
+    if storage.is_local:
+        return (
+            f"node {node} does not see {storage.root}: all machines write to one run folder: give --out on a path that "
+            "all of them share (NFS, say), or in object storage (s3://BUCKET/RUN)"
+        )
+    return (
+        f"node {node} does not reach {storage.where}: start Ray there with the credentials, and AWS_ENDPOINT_URL where "
+        "this machine has it"
+    )
 
 
 def _name(node: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ from pathlib import Path
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION, searched
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.parameters import Parameters
 from depthweave.search.pool import costs_among
 from depthweave.search.studies import Studies
-from depthweave.search.trial import read_architecture_id, read_progress, trial_folder
-
-_FOLDER = re.compile(r"trial-(\d{5,})")
+from depthweave.search.trial import read_architecture_id, read_progress
 
 
 def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
@@ -55,7 +53,7 @@ def set_aside_damaged(journal: Path) -> str | None:
     return f"{journal}: line {place} is damaged; it is set aside as {aside.name} and made again of the records"
 
 
-def rebuild(studies: Studies, *, store: RunStore, parameters: Parameters, checkpoints: Path) -> int:
+def rebuild(studies: Studies, *, store: RunStore, parameters: Parameters, checkpoints: Checkpoints) -> int:
     """The empty studies hold every trial that has a record or a checkpoint, under its number; answers how many.
 
     Those in flight run, as after a kill. A number that nothing is known of any more is a failed trial.
@@ -76,7 +74,7 @@ def rebuild(studies: Studies, *, store: RunStore, parameters: Parameters, checkp
             tell(studies, record, number=number, objectives=objectives)
         elif architecture_id is not None:
             studies.restore(number, architecture_id)
-            progress = read_progress(trial_folder(checkpoints, number))
+            progress = read_progress(checkpoints, number)
             _report(studies, number, [] if progress is None else [item.loss for item in progress.evaluations])
         else:
             studies.restore(number, None)
@@ -89,15 +87,13 @@ def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
             studies.report(number, evaluation=index, loss=loss)
 
 
-def _in_flight(checkpoints: Path, *, without: dict[int, Record], parameters: Parameters) -> dict[int, str]:
+def _in_flight(checkpoints: Checkpoints, *, without: dict[int, Record], parameters: Parameters) -> dict[int, str]:
     """Trial to architecture, of those that can go on."""
     found: dict[int, str] = {}
-    for folder in sorted(checkpoints.glob("trial-*")):
-        match = _FOLDER.fullmatch(folder.name)
-        number = int(match[1]) if match else FIRST_CONFIRMATION
+    for number in checkpoints.numbers():
         if number >= FIRST_CONFIRMATION or number in without:
             continue
-        architecture_id = read_architecture_id(folder)
+        architecture_id = read_architecture_id(checkpoints.fetch(number))
         taken = {*found.values(), *(item.architecture_id for item in without.values())}
         if architecture_id in parameters.known and architecture_id not in taken:
             found[number] = architecture_id

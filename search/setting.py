@@ -63,7 +63,7 @@ def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
     )
 
 
-def create_run(setting: Setting, *, out: Path) -> RunStore:
+def create_run(setting: Setting, *, out: str | Path) -> RunStore:
     """A new run's folder with its resolved spec; `ValueError` where it already holds a run."""
     spec, space = setting.spec, setting.space
     info = RunInfo(

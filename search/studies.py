@@ -8,7 +8,7 @@ failed; a trial that is interrupted waits, and is the first to be asked for when
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +73,9 @@ class Studies:
         sampler: BaseSampler,
         pruner: BasePruner,
         parameters: Parameters,
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
+        """`keep` is called when something was written that nobody could make again."""
         path = str(journal)
         _drop_torn_line(journal)
         # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
@@ -94,7 +96,7 @@ class Studies:
         self.curves = optuna.create_study(
             study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
         )
-        self._storage = storage
+        self._storage, self._keep = storage, keep
         if isinstance(sampler, KnownCostSampler):
             sampler.curves = self.losses
         self._curve_ids = {
@@ -147,6 +149,7 @@ class Studies:
         if ARCHITECTURE not in trial.user_attrs:
             trial.set_user_attr(ARCHITECTURE, architecture_id)
         self._open_curve(trial.number)
+        self._keep()
         return Asked(trial.number, architecture_id)
 
     def restore(self, number: int, architecture_id: str | None) -> None:
@@ -233,6 +236,7 @@ class Studies:
     def conclude(self, conclusion: Conclusion) -> None:
         """The conclusion is kept, in one line of the journal: it is there whole or not at all."""
         self.curves.set_user_attr(CONCLUSION, conclusion._asdict())
+        self._keep()
 
     def release(self) -> None:
         """Let every running trial wait, to be continued: no ghost runs for ever."""
@@ -280,6 +284,7 @@ class Studies:
         if reason is not None:
             self._storage.set_trial_user_attr(trial_id, REASON, reason)
         self.objectives.tell(number, values=values, state=state)
+        self._keep()
 
 
 def _drop_torn_line(journal: Path) -> None:

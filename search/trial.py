@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ import torch
 from pydantic import TypeAdapter
 from ray.tune import Trainable
 
+from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
 from depthweave.trainers.measure import measure
 
-STATE_FILE = "state.pt"
-PROGRESS_FILE = "progress.json"
 REPORT = "report"
 """Key of the `TrialReport` in a Tune result."""
 
@@ -51,9 +49,9 @@ class TrialPlan:
     measured_on: str
     """The hardware that this holds for."""
     locks: str
-    """Folder of the file locks, one a machine, that trials hold while they measure."""
+    """Folder, of a disk, of the file locks, one a machine, that trials hold while they measure."""
     checkpoints: str
-    """Folder of all trials' checkpoints, on a path that every worker sees."""
+    """Address of all trials' checkpoints, which every worker reaches."""
     placement: Placement = ANYWHERE
     """Where they may run."""
     run_id: str = ""
@@ -77,22 +75,6 @@ class TrialReport:
     host: str
 
 
-def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
-    """Where a trial keeps its checkpoint and weights."""
-    return Path(checkpoints) / f"trial-{number:05d}"
-
-
-def drop_checkpoint(folder: Path, *, keep_weights: bool) -> None:
-    """What only a running trial needs is gone, and the weights too where they are nobody's result."""
-    if keep_weights:
-        # A worker that was killed while it saved has left a part of a file under another name.
-        for path in folder.glob("*"):
-            if path.name != MODEL_FILE:
-                path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def write_progress(folder: Path, report: TrialReport) -> None:
     """All that a trial has reported so far, `evaluations` being all of them, is on disk whole."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,16 +84,17 @@ def write_progress(folder: Path, report: TrialReport) -> None:
     scratch.replace(folder / PROGRESS_FILE)
 
 
-def read_progress(folder: Path) -> TrialReport | None:
+def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
     """What a trial had reported when it last saved itself, all evaluations included; `None` where it never did, or
     where what it saved cannot be read any more.
 
     The last evaluation may be beyond the saved training state, and is then made again.
     """
-    if not (folder / PROGRESS_FILE).exists() or not (folder / STATE_FILE).exists():
+    data = checkpoints.read(number, PROGRESS_FILE)
+    if data is None or not checkpoints.has_state(number):
         return None
     try:
-        return TypeAdapter(TrialReport).validate_json((folder / PROGRESS_FILE).read_bytes())
+        return TypeAdapter(TrialReport).validate_json(data)
     except ValueError:
         return None
 
@@ -143,6 +126,7 @@ class ArchitectureTrial(Trainable):
 
     def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
         self._tokens, self._plan = tokens, plan
+        self._checkpoints = Checkpoints(plan.checkpoints)
         torch.set_num_threads(plan.threads)
         self._begin(config)
 
@@ -181,7 +165,8 @@ class ArchitectureTrial(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._started = time.perf_counter()
-        self._folder = trial_folder(self._plan.checkpoints, config["trial"])
+        self._number = config["trial"]
+        self._folder = self._checkpoints.fetch(self._number)
         self._architecture = Architecture.from_dict(config["architecture"])
         recipe, seed = self._plan.recipe, config.get("seed")
         if seed is not None:
@@ -192,7 +177,7 @@ class ArchitectureTrial(Trainable):
         self._measurement = None
         self._history = []
         self._earlier_s, self._attempts = 0.0, 1
-        state, progress = self._saved(), read_progress(self._folder)
+        state, progress = self._saved(), read_progress(self._checkpoints, self._number)
         if state is not None and progress is not None:
             self._state = state
             self._go_on(progress, heard=config.get("heard", 0), paused=config.get("paused", False))
@@ -208,6 +193,7 @@ class ArchitectureTrial(Trainable):
         known = self._plan.measured.get(self._architecture.id)
         if known is not None and self._plan.measured_on == here:
             return known
+        os.makedirs(self._plan.locks, exist_ok=True)
         return measure(
             self._architecture,
             reference=self._plan.reference,
@@ -223,8 +209,11 @@ class ArchitectureTrial(Trainable):
         # The progress first: evaluations beyond the saved state are dropped on loading, and made again, the same.
         write_progress(self._folder, dataclasses.replace(report, evaluations=tuple(self._history)))
         self._state.save(self._folder / STATE_FILE)
+        saved = [PROGRESS_FILE, STATE_FILE]
         if final and not self._state.diverged:
             save_model(self._folder / MODEL_FILE, self._state.model)
+            saved.append(MODEL_FILE)
+        self._checkpoints.keep(self._number, saved)
 
     def _saved(self) -> TrainingState | None:
         """The state to go on from; `None` where there is none, or none of this architecture that can be read."""

@@ -15,6 +15,7 @@ import pytest
 from depthweave.reports.export import export
 from depthweave.reports.page import write_report
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.spec_file import load_spec
 from depthweave.search.survey import SURVEY_FILE, read_survey
@@ -100,7 +101,7 @@ def test_pickles_in_the_place_of_every_file_do_nothing(tmp_path: Path, monkeypat
         yield lambda: tokenise(corpus, cache=cache)
         yield lambda: load(exported)
         yield lambda: TrainingState.load(trial / "state.pt")
-        yield lambda: read_progress(trial)
+        yield lambda: read_progress(Checkpoints(trial.parent), 0)
         yield lambda: read_survey(store)
         yield lambda: read_plan(store)
         yield lambda: load_spec(run / "spec.yaml")

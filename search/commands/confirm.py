@@ -12,7 +12,7 @@ from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
-from depthweave.search.commands.search import INTERRUPTED, check_local
+from depthweave.search.commands.search import INTERRUPTED
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.progress import LiveProgress, PlainProgress
@@ -24,7 +24,6 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
-    check_local(run, named="confirm")
     store = RunStore.open(run)
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)

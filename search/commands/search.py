@@ -11,11 +11,13 @@ from rich.console import Console
 from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
 from depthweave.reports.seeds import searched
-from depthweave.reports.store import RunStore
+from depthweave.reports.storage import Storage
+from depthweave.reports.store import RunStore, check_free
 from depthweave.reports.table import front_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import TERMINATED, check_address
 from depthweave.search.driver import SearchResult, run_search
+from depthweave.search.logger_names import check_place
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
 from depthweave.search.spec_file import load_spec
@@ -27,7 +29,7 @@ INTERRUPTED = 130
 def run(
     spec_file: Path | None,
     *,
-    out: Path | None,
+    out: str | None,
     resume: bool,
     address: str | None,
     overrides: Sequence[str],
@@ -62,35 +64,30 @@ def run(
 
 
 def _begun(
-    spec_file: Path | None, out: Path | None, overrides: Sequence[str], *, local: bool
+    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool
 ) -> tuple[Setting, RunStore]:
     if spec_file is None:
         raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
     spec = load_spec(spec_file, overrides=overrides)
-    out = Path("runs") / spec.name if out is None else out
-    check_local(out, named="--out")
-    if (out / "run.json").exists():
-        raise ValueError(f"{out} already holds a run: continue it with --resume or name another folder with --out")
+    out = f"runs/{spec.name}" if out is None else out
+    storage = Storage(out)
+    check_place(spec.loggers, storage=storage)
+    check_free(storage)
     setting = prepare(spec, local=local)
     return setting, create_run(setting, out=out)
 
 
 def _resumed(
-    spec_file: Path | None, out: Path | None, overrides: Sequence[str], *, local: bool
+    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool
 ) -> tuple[Setting, RunStore]:
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
-    check_local(out, named="--out")
     store = RunStore.open(out)
-    setting = prepare(spec_to_resume(store, given=spec_file, overrides=overrides), local=local)
+    spec = spec_to_resume(store, given=spec_file, overrides=overrides)
+    check_place(spec.loggers, storage=store.storage)
+    setting = prepare(spec, local=local)
     check_same_text(store, setting.tokens)
     return setting, store
-
-
-def check_local(out: str | Path, *, named: str) -> None:
-    """Raises `ValueError`, one line, where a run's folder is in object storage; `named` is what named it."""
-    if ":/" in str(out):
-        raise ValueError(f"{named} {out}: a search writes to a local or shared folder, not to object storage")
 
 
 def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:

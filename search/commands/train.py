@@ -19,6 +19,7 @@ from rich.console import Console
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
 from depthweave.reports.export.training import TRAINING_FILE, without_paths
+from depthweave.reports.storage import Storage
 from depthweave.search.cluster import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
@@ -159,7 +160,7 @@ def _shared(
     sent = dataclasses.replace(plan, tokens=dataclasses.replace(plan.tokens, train=nothing, valid=nothing))
     with cluster(address, ship=ship):
         if address is not None:
-            look_around(Resources(), folder=out if len(alive()) > 1 else None)
+            look_around(Resources(), storage=Storage(out) if len(alive()) > 1 else None)
         work = partial(_from_file, plan=sent, out=out.absolute())
         yield from share_work(work, plan.tokens, workers=workers, scratch=out.absolute())
 

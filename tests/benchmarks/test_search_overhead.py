@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from benchmarks.search_overhead import instant_search, instant_setting, made_up_report
 from depthweave.reports.store import RunStore
 from depthweave.search.book import Book
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
 from depthweave.search.recording import RecordMaker
@@ -57,7 +58,7 @@ def open_book(setting: Setting, store: RunStore) -> Book:
         studies=studies,
         space=setting.space,
         maker=maker,
-        checkpoints=Path(store.journal_path).parent / "checkpoints",
+        checkpoints=Checkpoints(Path(store.journal_path).parent / "checkpoints"),
         max_trials=len(setting.space),
         max_concurrent=1,
         retries=0,

@@ -10,9 +10,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.parameters import Parameters
 from depthweave.search.rebuilding import rebuild, set_aside_damaged
-from depthweave.search.trial import STATE_FILE, trial_folder, write_progress
+from depthweave.search.trial import write_progress
 from depthweave.trainers import TrainingState
 from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 
@@ -47,7 +48,7 @@ def _mended(folder: Path) -> str | None:
     """As the driver does it."""
     told = set_aside_damaged(folder / "study.journal")
     if told is not None:
-        store, checkpoints = RunStore.open(folder), folder / "checkpoints"
+        store, checkpoints = RunStore.open(folder), Checkpoints(folder / "checkpoints")
         rebuild(open_studies(folder), store=store, parameters=Parameters(SPACE), checkpoints=checkpoints)
     return told
 

@@ -18,6 +18,7 @@ from depthweave.reports import store as store_module
 from depthweave.reports.front import front
 from depthweave.reports.parts import PartFolder
 from depthweave.reports.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
+from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, front_objectives, front_schema
 from tests.reports.synthetic import make_info, make_record, make_trial, synthetic_trials
 
@@ -273,7 +274,7 @@ def test_compact_killed_midway_loses_nothing(store: RunStore, append: Append) ->
             super().rm(path, recursive=recursive, maxdepth=maxdepth)
 
     fragile = fs.PyFileSystem(fs.FSSpecHandler(Fragile(skip_instance_cache=True)))
-    folder = PartFolder(fragile, f"{store.where}/records", row_class=Record, run_id=store.info.run_id)
+    folder = PartFolder(Storage(store.where, filesystem=fragile), "records", row_class=Record, run_id=store.info.run_id)
     with pytest.raises(KilledError):
         folder.compact()
     assert len(list((Path(store.where) / "records").iterdir())) == 3
@@ -339,7 +340,7 @@ def test_front_parquet_and_records_read_without_depthweave(full_store: RunStore)
 @pytest.mark.slow
 def test_hundred_thousand_records_read_in_seconds(store: RunStore) -> None:
     row, size, batches = make_record(0), 3124, 32
-    folder = PartFolder(fs.LocalFileSystem(), f"{store.where}/records", row_class=Record, run_id=store.info.run_id)
+    folder = PartFolder(store.storage, "records", row_class=Record, run_id=store.info.run_id)
     for batch in range(batches):
         # As `append` leaves them, without the minutes that as many synced files take.
         rows = [dataclasses.replace(row, trial=batch * size + number) for number in range(size)]

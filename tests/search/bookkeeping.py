@@ -14,6 +14,7 @@ from depthweave.reports.records import Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
 from depthweave.search.book import Book
+from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
@@ -182,7 +183,7 @@ class Run:
             studies=self.studies,
             space=SPACE,
             maker=MAKER,
-            checkpoints=folder / "checkpoints",
+            checkpoints=Checkpoints(folder / "checkpoints"),
             max_trials=max_trials,
             max_concurrent=max_concurrent,
             retries=retries,

@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from depthweave.reports.records import Record
+from depthweave.search.checkpoints import STATE_FILE, trial_folder
 from depthweave.search.parameters import Parameters
 from depthweave.search.studies import ARCHITECTURE, REASON
-from depthweave.search.trial import STATE_FILE, trial_folder
 from depthweave.spaces.files import MODEL_FILE
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
 

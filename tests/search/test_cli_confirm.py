@@ -42,7 +42,7 @@ def test_confirm_without_a_front_says_how_to_get_one(
 
 def test_confirm_where_there_is_no_run(fault: Callable[..., str], tmp_path: Path) -> None:
     assert "holds no run" in fault("confirm", tmp_path / "nothing")
-    assert "not to object storage" in fault("confirm", "s3://bucket/run")
+    assert "not an address that pyarrow opens" in fault("confirm", "ftp://host/run")
 
 
 @pytest.mark.parametrize("seeds", ["1", "0", "-3"])

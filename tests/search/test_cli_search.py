@@ -79,7 +79,7 @@ def _begin(spec_file: Path, folder: Path) -> None:
         ("--trials", "0", "search.trials"),
         ("--seed", "-1", "seed"),
         ("--set", "recipe", "write KEY=VALUE"),
-        ("--out", "s3://bucket/run", "not to object storage"),
+        ("--out", "ftp://host/run", "not an address that pyarrow opens"),
         ("--address", "somewhere", "give HOST:PORT"),
     ],
 )

@@ -19,11 +19,11 @@ from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming, searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import verdicts_of
+from depthweave.search.checkpoints import trial_folder
 from depthweave.search.confirmation import PLAN_FILE
 from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
 from depthweave.search.entry import Entry
 from depthweave.search.setting import Setting
-from depthweave.search.trial import trial_folder
 from depthweave.spaces.files import MODEL_FILE
 from tests.search.faulty import faulty_trial
 from tests.search.searching import Listening, resume, search, setting_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from depthweave.reports.front import front
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.keeping import Keeper, keep_front_only
-from depthweave.search.trial import STATE_FILE, trial_folder
 from depthweave.spaces.files import MODEL_FILE
 from tests.reports.synthetic import make_info, make_record
 
@@ -102,5 +102,5 @@ def test_after_the_end_only_the_front_and_plain_baselines_have_weights(tmp_path:
     # One that is in flight has no record yet.
     (trial_folder(checkpoints, 9)).mkdir()
     (trial_folder(checkpoints, 9) / STATE_FILE).touch()
-    assert keep_front_only(store, checkpoints=checkpoints) == 2000
+    assert keep_front_only(store, checkpoints=Checkpoints(checkpoints)) == 2000
     assert {path.name for path in checkpoints.iterdir()} == {f"trial-0000{number}" for number in (0, 1, 4, 9)}

@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.search.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.pruners.chooser import NEW, Chooser, Standing
-from depthweave.search.trial import STATE_FILE, read_progress, trial_folder, write_progress
+from depthweave.search.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report
@@ -63,8 +64,9 @@ class _Worker:
         if entry is None:
             return False
         self._number, self._rank = entry.number, _IDS.index(entry.candidate.architecture.id)
-        self._folder = trial_folder(self._run.folder / "checkpoints", entry.number)
-        progress = read_progress(self._folder)
+        checkpoints = Checkpoints(self._run.folder / "checkpoints")
+        self._folder = checkpoints.folder(entry.number)
+        progress = read_progress(checkpoints, entry.number)
         self._history = [] if progress is None else list(progress.evaluations)
         self._is_ahead = len(self._history) > len(entry.evaluations)
         self._attempts = 1 if progress is None else progress.attempts + (not entry.paused or self._is_ahead)

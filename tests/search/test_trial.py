@@ -7,18 +7,9 @@ from typing import Any
 
 import pytest
 
+from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.setting import Setting
-from depthweave.search.trial import (
-    PROGRESS_FILE,
-    REPORT,
-    STATE_FILE,
-    ArchitectureTrial,
-    TrialPlan,
-    TrialReport,
-    read_progress,
-    trial_folder,
-    write_progress,
-)
+from depthweave.search.trial import REPORT, ArchitectureTrial, TrialPlan, TrialReport, read_progress, write_progress
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
@@ -124,17 +115,17 @@ def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
     folder = trial_folder(worker.folder, 0)
-    assert read_progress(folder) is None
+    assert read_progress(Checkpoints(worker.folder), 0) is None
     trial = worker.begin()
     reports = [told(trial)[0] for _ in range(2)]
-    progress = read_progress(folder)
+    progress = read_progress(Checkpoints(worker.folder), 0)
     assert progress is not None
     assert progress.evaluations == tuple(item for report in reports for item in report.evaluations)
     assert progress.evaluations[0].weights
     assert (progress.measurement, progress.host, progress.device) == (reports[1].measurement, reports[1].host, "cpu")
     (folder / "state.pt").unlink()
     assert (folder / PROGRESS_FILE).exists()
-    assert read_progress(folder) is None
+    assert read_progress(Checkpoints(worker.folder), 0) is None
 
 
 def test_what_was_measured_on_this_hardware_is_taken_over(setting: Setting, tmp_path: Path) -> None:
@@ -165,6 +156,7 @@ def test_progress_comes_back_as_it_was_written(tmp_path: Path) -> None:
     # The last evaluation of a whole training has a profile of its states, the others none.
     report = make_report(*(make_evaluation(index, loss=3.0 - 0.1 * index) for index in range(4)))
     assert [item.states is None for item in report.evaluations] == [True, True, True, False]
-    write_progress(tmp_path, report)
-    (tmp_path / STATE_FILE).touch()
-    assert read_progress(tmp_path) == report
+    checkpoints = Checkpoints(tmp_path)
+    write_progress(checkpoints.folder(7), report)
+    (checkpoints.folder(7) / STATE_FILE).touch()
+    assert read_progress(checkpoints, 7) == report

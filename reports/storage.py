@@ -1,0 +1,238 @@
+"""A folder on any filesystem that pyarrow opens: a local path, `file://`, `s3://`, `gs://`.
+
+Its files are either whole or absent: written under another name, then renamed, so that a reader, and a crash at any
+moment, see the old file or the new one and never half of one. Object storage that is away for a while is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import pyarrow as pa
+from pyarrow import fs
+
+TEMPORARY_SUFFIX = ".tmp"
+"""Names that end so, or start with a dot, are never read as data."""
+PATIENCE_S = 180.0
+"""Object storage that has answered before is asked again for so long."""
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_COPY_BYTES = 8 * 2**20
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+
+
+class UnreachableError(OSError):
+    """Object storage does not answer, one line; says nothing about any file in it."""
+
+
+class Storage:
+    """A folder, by names below it. Missing files are `FileNotFoundError`; what is away for good `UnreachableError`."""
+
+    def __init__(
+        self, where: str | os.PathLike[str], *, filesystem: fs.FileSystem | None = None, patient: bool = False
+    ) -> None:
+        """`filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
+
+        `patient`: somebody has reached it, so that it is worth waiting for from the first request on.
+        Raises `ValueError`, one line, for an address that pyarrow does not open.
+        """
+        self.where = os.fspath(where).rstrip("/") or "/"
+        """As the caller named it, for messages and commands."""
+        self.is_local = filesystem is None and "://" not in self.where
+        """Whether `root` is a path on a disk."""
+        self._answered = patient
+        # Amazon is asked here already where a bucket is.
+        self.filesystem, self.root = self._ask(lambda: _opened(self.where, filesystem))
+        self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+        self._answered = patient
+        self._folders: set[str] = set()
+
+    def path(self, name: str) -> str:
+        """The path of a file on the filesystem."""
+        return f"{self.root}/{name}"
+
+    def address(self, name: str) -> str:
+        """What names a folder in it as `where` names this one."""
+        address, mark, query = self.where.partition("?")
+        return f"{self.root}/{name}" if self.is_local else f"{address.rstrip('/')}/{name}{mark}{query}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file (not a folder) stands under that name."""
+        return bool(self.info(name).type == fs.FileType.File)
+
+    def info(self, name: str) -> fs.FileInfo:
+        """Kind, size and time of what stands under that name."""
+        return self._ask(lambda: self.filesystem.get_file_info(self.path(name)))
+
+    def files(self, name: str, *, recursive: bool = False) -> list[fs.FileInfo]:
+        """The files in a folder; none where there is no such folder."""
+        selector = fs.FileSelector(self.path(name), allow_not_found=True, recursive=recursive)
+        found = self._ask(lambda: self.filesystem.get_file_info(selector))
+        return [info for info in found if info.type == fs.FileType.File]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+
+        def whole() -> bytes:
+            with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+                data: bytes = stream.read()
+            return data
+
+        return self._ask(whole)
+
+    def write(self, name: str, data: bytes) -> None:
+        """The file holds exactly `data`, replacing what was there, also after a power cut on a local disk."""
+
+        def fill(temporary: str) -> None:
+            if self.is_local:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                with self.filesystem.open_output_stream(temporary) as stream:
+                    stream.write(data)
+
+        self._replace(name, fill)
+
+    def copy_in(self, path: str | os.PathLike[str], name: str) -> None:
+        """The file is a copy of a local one, made in pieces: weights may be larger than memory."""
+
+        def fill(temporary: str) -> None:
+            with open(path, "rb") as source, self.filesystem.open_output_stream(temporary) as target:
+                shutil.copyfileobj(source, target, _COPY_BYTES)
+
+        self._replace(name, fill)
+
+    def copy_out(self, name: str, path: str | os.PathLike[str]) -> None:
+        """A local copy of a file, made in pieces."""
+
+        def fill() -> None:
+            with (
+                self.filesystem.open_input_stream(self.path(name), compression=None) as source,
+                open(path, "wb") as target,
+            ):
+                shutil.copyfileobj(source, target, _COPY_BYTES)
+
+        self._ask(fill)
+
+    def move(self, name: str, to: str) -> None:
+        """The file has another name, under which nothing stood."""
+
+        def move() -> None:
+            try:
+                self.filesystem.move(self.path(name), self.path(to))
+            except FileNotFoundError:
+                # An earlier try was done, and only its answer lost.
+                if self.is_local or not self.exists(to):
+                    raise
+
+        self._ask(move)
+
+    def delete(self, name: str) -> None:
+        """The file is gone."""
+        self._ask(lambda: self.filesystem.delete_file(self.path(name)))
+
+    def make_folder(self, name: str) -> None:
+        """The folder is there, where the filesystem knows folders."""
+        folder = posixpath.dirname(self.path(f"{name}/"))
+        if folder not in self._folders or self.is_local:
+            self._ask(lambda: self.filesystem.create_dir(folder, recursive=True))
+            self._folders.add(folder)
+
+    def _replace(self, name: str, fill: Callable[[str], None]) -> None:
+        """On an object store the rename is a copy and a delete; the copy itself is what appears at once."""
+        folder, last = posixpath.split(self.path(name))
+        self.make_folder(posixpath.dirname(name))
+
+        def replace() -> None:
+            temporary = posixpath.join(folder, f".{last}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+            try:
+                fill(temporary)
+                if self.is_local:
+                    _rename_durably(temporary, self.path(name))
+                else:
+                    self.filesystem.move(temporary, self.path(name))
+            except BaseException:
+                _delete_quietly(self.filesystem, temporary)
+                raise
+
+        self._ask(replace)
+
+    def _ask(self, request: Callable[[], Answer]) -> Answer:
+        """The answer; where object storage fails that has answered before, after further tries."""
+        if self.is_local:
+            return request()
+        deadline, wait_s, told = time.monotonic() + PATIENCE_S, _FIRST_WAIT_S, False
+        while True:
+            try:
+                answer = request()
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                reason = str(error).splitlines()[0][:300]
+                if not self._answered:
+                    what = "check the address, the credentials, and AWS_ENDPOINT_URL where it is not Amazon's"
+                    raise UnreachableError(f"{self.where}: no answer ({reason}): {what}") from None
+                if time.monotonic() + wait_s > deadline:
+                    raise UnreachableError(f"{self.where}: no answer for {PATIENCE_S:.0f} s ({reason})") from None
+                if not told:
+                    logger.warning("%s does not answer: trying again for %.0f s", self.where, PATIENCE_S)
+                told = True
+            else:
+                self._answered = True
+                return answer
+            time.sleep(wait_s)
+            wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
+
+
+def _opened(where: str, filesystem: fs.FileSystem | None) -> tuple[fs.FileSystem, str]:
+    """The filesystem, and the folder's path on it."""
+    if filesystem is not None:
+        return filesystem, where
+    if "://" not in where:
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(where))
+    try:
+        opened: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(_with_endpoint(where))
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{where}: not an address that pyarrow opens ({reason})") from None
+    return opened
+
+
+def _with_endpoint(uri: str) -> str:
+    """An `s3://` address at the endpoint that the environment names for every program of AWS; pyarrow overlooks it."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint or not uri.startswith("s3://") or "endpoint_override=" in uri:
+        return uri
+    scheme, _, host = endpoint.rpartition("://")
+    query = urlencode({"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"})
+    return f"{uri}{'&' if '?' in uri else '?'}{query}"
+
+
+def _rename_durably(temporary: str, path: str) -> None:
+    os.replace(temporary, path)
+    # The rename itself is durable only once the folder is; Windows cannot open a folder.
+    if os.name == "posix":
+        folder = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _delete_quietly(filesystem: Any, path: str) -> None:
+    try:
+        filesystem.delete_file(path)
+    except OSError:
+        return

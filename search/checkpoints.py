@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,9 @@ class Checkpoints:
     def __init__(self, where: str | os.PathLike[str]) -> None:
         # Whoever names it has opened the run that it belongs to.
         self._storage = Storage(where, patient=True)
-        self._scratch = None if self._storage.is_local else tempfile.TemporaryDirectory(prefix="depthweave-")
+        self._scratch = None if self._storage.is_local else Path(tempfile.mkdtemp(prefix="depthweave-"))
+        if self._scratch is not None:
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
 
     @property
     def where(self) -> str:
@@ -39,13 +42,13 @@ class Checkpoints:
 
     def folder(self, number: int) -> Path:
         """Where the trial writes, on this machine; not there before it does."""
-        return trial_folder(self._storage.root if self._scratch is None else self._scratch.name, number)
+        return trial_folder(self._storage.root if self._scratch is None else self._scratch, number)
 
     def fetch(self, number: int) -> Path:
         """The trial's folder on this machine, with what is kept of it; other trials have no scratch any more."""
         folder = self.folder(number)
         if self._scratch is not None:
-            for former in Path(self._scratch.name).iterdir():
+            for former in self._scratch.iterdir():
                 shutil.rmtree(former)
             folder.mkdir()
             for info in self._files(number):

@@ -1,67 +1,23 @@
-"""A run in object storage, read from its address alone; against a local S3 server where moto is installed."""
+"""A run in object storage, read from its address alone."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyarrow import fs
 
 from depthweave.reports.page import write_report
+from depthweave.reports.storage import UnreachableError
 from depthweave.reports.store import RunStore
 from depthweave.search.commands.results import export_selected
 from depthweave.search.commands.show import show_front
 from depthweave.spaces import Architecture, Decoder, load, save_model, strided_wiring
+from tests.buckets import bucket, gate, needs_server
 from tests.reports.synthetic import make_info, make_record, synthetic_trials
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("moto") is None, reason="needs the server of moto[server]"),
-]
+__all__ = ["bucket", "gate"]
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of an S3 server that knows no bucket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            for _ in range(600):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a bucket, and an environment as a user of such a server has it."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "of-a-test",
-        "AWS_SECRET_ACCESS_KEY": "of-a-test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": server,
-    }.items():
-        monkeypatch.setenv(name, value)
-    filesystem = fs.S3FileSystem(
-        endpoint_override=server.removeprefix("http://"), scheme="http", allow_bucket_creation=True
-    )
-    filesystem.create_dir("bucket")
-    return "s3://bucket"
+pytestmark = [pytest.mark.slow, needs_server]
 
 
 def test_run_in_a_bucket_has_a_whole_life(bucket: str) -> None:
@@ -100,7 +56,11 @@ def test_show_report_and_export_work_from_the_address_alone(
     assert load(tmp_path / "exported").architecture == model.architecture
 
 
-def test_address_without_a_bucket_or_a_server_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_without_a_run_and_one_that_does_not_answer_are_one_line(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match="holds no run"):
         RunStore.open(f"{bucket}/nothing")
-    assert os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UnreachableError, match=r"no answer .*: check the address, the credentials"):
+        RunStore.open(f"{bucket}/nothing")

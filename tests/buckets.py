@@ -109,6 +109,7 @@ def bucket(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def copied(address: str, folder: Path) -> Path:
     """A local copy of all that stands at an `s3://` address."""
+    folder.mkdir()
     fs.copy_files(address.removeprefix("s3://"), str(folder), source_filesystem=_filesystem())
     return folder
 

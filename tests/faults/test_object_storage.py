@@ -99,6 +99,19 @@ def test_run_of_a_holder_that_died_elsewhere_is_taken_over(
     check_whole(copied(out, tmp_path / "final"), num_trials=3)
 
 
+def test_cluster_that_does_not_reach_the_bucket_is_refused_with_a_line(
+    small_spec: dict[str, Any], ray_address: str, bucket: str, ray_folder: Path, tmp_path: Path
+) -> None:
+    # The cluster began before there were credentials.
+    spec_file, out = tmp_path / "spec.yaml", f"{bucket}/refused"
+    spec_file.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    answer = run_command([str(spec_file), "--out", out, "--address", ray_address], ray_folder)
+    assert answer.returncode == 2, answer.stdout
+    assert f"does not reach {out}: start Ray there with the credentials" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert not [item for item in copied(out, tmp_path / "refused").iterdir() if item.name.startswith(".seen")]
+
+
 def _num_records(out: str) -> int:
     return len(RunStore.open(out).records()) if Storage(out).exists("run.json") else 0
 

@@ -65,8 +65,8 @@ def test_folder_that_a_node_does_not_see_is_refused(
     ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def elsewhere(folder: Path) -> Iterator[tuple[str, str]]:
-        yield str(folder / "on another machine"), "text"
+    def elsewhere(storage: Storage) -> Iterator[tuple[str, str]]:
+        yield storage.address("on another machine"), "text"
 
     monkeypatch.setattr(nodes, "_token", elsewhere)
     monkeypatch.setattr(nodes, "_SEEN_LIMIT_S", 0.0)

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.search.recording import TIMED
 from depthweave.search.studies import CURVES_STUDY, OBJECTIVES_STUDY
 
 _COMMAND = [sys.executable, "-c", "from depthweave.search.cli import main; main()"]
@@ -31,9 +32,7 @@ def kept_records(out: Path) -> dict[int, Record]:
     """The records by trial, less the latencies, which the end of a search measures again."""
     if not (out / "run.json").exists():
         return {}
-    names = ("latency", "latency_low", "latency_high", "latency_s", "reference_latency_s", "trial_latency")
-    names = (*names, "step_latency", "step_latency_s", "reference_step_latency_s", "latency_noise")
-    told_again = dict.fromkeys(names)
+    told_again = dict.fromkeys((*TIMED, "trial_latency", "latency_noise"))
     return {item.trial: dataclasses.replace(item, **told_again) for item in RunStore.open(out).records()}
 
 

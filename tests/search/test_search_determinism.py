@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from depthweave.reports.records import Record
+from depthweave.search.recording import TIMED
 from tests.search.searching import search, setting_of
 
 # Ray's processes start slowly where the machine is busy.
@@ -16,17 +17,10 @@ pytestmark = pytest.mark.timeout(300)
 
 _OBJECTIVES = ("perplexity", "memory_bytes", "forward_flops")
 _TIMES = {
+    *TIMED,
     "run_id",
     "started_at",
     "finished_at",
-    "latency",
-    "latency_low",
-    "latency_high",
-    "latency_s",
-    "reference_latency_s",
-    "step_latency",
-    "step_latency_s",
-    "reference_step_latency_s",
     "trial_latency",
     "latency_noise",
     "tokens_per_s",

@@ -92,7 +92,8 @@ def train_architecture(
     if threads is not None:
         torch.set_num_threads(threads)
     if _is_done(out, plan):
-        console.print(f"{out}: is already trained to its end", markup=False, highlight=False, soft_wrap=True)
+        _tidy(out)
+        console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)
         return
     state = _state(plan, out=out, source=file.parent if further else None)
     alone = workers == 1 and address is None
@@ -107,13 +108,14 @@ def train_architecture(
         lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    # The folder itself now says that it has ended; what only a training needs is gone.
-    for name in (STATE_FILE, CURVE_FILE):
-        (out / name).unlink(missing_ok=True)
+    _tidy(out)
 
 
 def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
     """Trains to the end and says each evaluation; what it says is kept before, by the first process alone."""
+    if state.step == plan.recipe.steps:
+        # A worker was lost after its last state was kept and before it could say so.
+        yield _ended(out)
     curve = _read_curve(out, upto=state.step * plan.recipe.tokens_per_step)
     for item in train(state, plan.tokens, ranks=ranks):
         if item.diverged:
@@ -125,7 +127,7 @@ def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE)
         ended = item.step == plan.recipe.steps
         if ranks.rank == 0:
             if ended:
-                # Before the state that says it has ended: an interruption in between is then made good.
+                # Before the state that says it has ended: an interruption in the midst of it is then made good.
                 write_trained(
                     out,
                     state,
@@ -212,13 +214,13 @@ def _plan(
 def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
     on_cpu = plan.again and plan.recorded is not None and plan.recorded.device == "cpu"
     device = "cpu" if on_cpu else "auto"
+    if (out / TRAINING_FILE).exists() and (out / MODEL_FILE).exists():
+        raise ValueError(f"--out {out}: holds a training of another architecture, recipe or text; name another folder")
     if (out / STATE_FILE).exists():
         state = TrainingState.load(out / STATE_FILE, device=device)
         if (state.architecture, state.recipe) != (plan.architecture, plan.recipe):
             raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
         return state
-    if (out / TRAINING_FILE).exists() and (out / MODEL_FILE).exists():
-        raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out}: the folder is not empty; name a new one")
     model = None if source is None else load(source).train()
@@ -226,13 +228,23 @@ def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
 
 
 def _is_done(out: Path, plan: _Plan) -> bool:
-    """Whether the folder holds the very model that is asked for."""
-    done = read_training(out) if (out / MODEL_FILE).exists() and not (out / STATE_FILE).exists() else None
+    """Whether the folder holds the very model that is asked for; it is written last, whole or not at all."""
+    done = read_training(out) if (out / MODEL_FILE).exists() else None
     return done is not None and (done.architecture_id, recorded_recipe(done), done.corpus_sha256) == (
         plan.architecture.id,
         plan.recipe,
         plan.tokens.corpus_sha256,
     )
+
+
+def _ended(out: Path) -> str:
+    return f"{out}: is already trained to its end"
+
+
+def _tidy(out: Path) -> None:
+    """What only a training needs is gone: the model says that it has ended."""
+    for name in (STATE_FILE, CURVE_FILE):
+        (out / name).unlink(missing_ok=True)
 
 
 def _announced(plan: _Plan, state: TrainingState) -> list[str]:

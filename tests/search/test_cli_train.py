@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import torch
 from safetensors.torch import load_file
 
 from depthweave.reports.export.training import Training, read_training, write_training
+from depthweave.search import distributed
 from depthweave.search.commands import train as train_command
+from depthweave.search.distributed import Work
 from depthweave.spaces import load, read_pattern, save_model
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
 from depthweave.spaces.wiring import strided_wiring
-from depthweave.trainers import CorpusSpec, Recipe, load_corpus, tokenise, train
+from depthweave.trainers import ALONE, CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 from tests.search.commandline import Cli
 
 
@@ -110,6 +113,52 @@ def test_training_killed_before_its_model_was_written_writes_it_after_all(
     assert load(tmp_path / "model").architecture.depth == 2
 
 
+@pytest.mark.parametrize(("owner", "method"), [(TrainingState, "save"), (Path, "unlink")])
+def test_training_killed_after_its_model_was_written_has_ended_and_says_so(
+    owner: type, method: str, training: list[object], run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, undisturbed = tmp_path / "model", getattr(owner, method)
+
+    def interrupted(*given: Any, **named: Any) -> Any:
+        if (out / MODEL_FILE).exists():
+            raise KeyboardInterrupt
+        return undisturbed(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, interrupted)
+        assert run(*training, "--out", out).code == 130
+    assert (out / "state.pt").exists()
+    weights = (out / MODEL_FILE).read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(4):
+        (other / f"{number}.txt").write_text(f"text {number} " * 400, encoding="utf-8")
+    code, _, error = run(*training, "--corpus", other, "--out", out)
+    assert code == 2
+    assert "holds a training of another architecture, recipe or text" in error
+    code, printed, _ = run(*training, "--out", out)
+    assert (code, printed) == (0, f"{out}: is already trained to its end\n")
+    assert (out / MODEL_FILE).read_bytes() == weights
+    assert not {"state.pt", "curve.json"} & {item.name for item in out.iterdir()}
+
+
+def test_worker_lost_behind_its_model_has_ended_and_says_so(
+    training: list[object], run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost_unheard(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
+        list(work(ALONE, tokens))
+        yield from work(ALONE, tokens)
+
+    monkeypatch.setattr(distributed, "share_work", lost_unheard)
+    monkeypatch.setattr(distributed, "stay_on_loopback", lambda: None)
+    monkeypatch.setattr(train_command, "cluster", lambda address, *, ship: nullcontext())
+    out = tmp_path / "model"
+    code, printed, _ = run(*training, "--out", out, "--workers", "2")
+    assert code == 0
+    assert printed.splitlines()[-1] == f"{out}: is already trained to its end"
+    assert load(out).architecture.depth == 2
+
+
 def test_train_further_starts_from_the_weights_beside(training: list[object], run: Cli, tmp_path: Path) -> None:
     frozen = [*training, "--set", "learning_rate=1e-12", "--set", "weight_decay=0"]
     assert run(*frozen, "--further", "--out", tmp_path / "further").code == 0
@@ -160,7 +209,7 @@ def test_train_with_other_settings_in_the_same_folder_is_one_line(
 ) -> None:
     assert run(*training, "--out", tmp_path / "model").code == 0
     line = fault(*training, "--out", tmp_path / "model", "--set", "batch=8")
-    assert "holds a training of another architecture or recipe" in line
+    assert "holds a training of another architecture, recipe or text" in line
     assert "is not empty" in fault(*training, "--out", tmp_path / "exported")
 
 

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from optuna.trial import TrialState
 
-from depthweave.reports.front import front
+from depthweave.reports.front import front, may_stand
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
@@ -60,11 +61,20 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
         assert (item.reason is None) == (item.state == "complete")
     expected = [_STATES[item.state] for item in records]
     assert study_states(store) == {state: expected.count(state) for state in set(expected)}
-    # Of complete trials the weights stay while they may be wanted, the front's for certain; of all others nothing.
+    # The front's weights stay for certain, others' only while they may be wanted, and beside weights nothing.
     left = {path.relative_to(out / "checkpoints").as_posix() for path in (out / "checkpoints").glob("*/*")}
-    members = front(records, objectives=store.info.objectives)
-    assert _weights(members) <= left <= _weights([item for item in records if item.state == "complete"])
+    objectives = store.info.objectives
+    wanted = _may_be_wanted(records, objectives=objectives, written=out / "front.parquet")
+    assert _weights(front(records, objectives=objectives)) <= left <= _weights(wanted)
     return records
+
+
+def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], written: Path) -> list[Record]:
+    """The complete records that are plain, may stand on the front, or are on one of those that were written."""
+    ids = {item.architecture_id for item in may_stand(records, objectives=objectives)}
+    ids |= set(pq.read_table(written, columns=["architecture_id"])["architecture_id"].to_pylist())
+    ids |= {item.architecture_id for item in records if item.fusion == "none"}
+    return [item for item in records if item.state == "complete" and item.architecture_id in ids]
 
 
 def _weights(records: Sequence[Record]) -> set[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +14,16 @@ from depthweave.search.driver import run_search
 from depthweave.search.entry import Entry
 from depthweave.search.setting import create_run
 from tests.faults.wholeness import check_whole
+from tests.search.ray_head import ray_head
 from tests.search.searching import Listening, setting_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-_HEAD = """
-import logging, sys
+_STORE_BYTES = 80 * 2**20
+_FILL = """
 import numpy as np
-import ray
-node = ray.init(num_cpus=1, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False,
-                logging_level=logging.ERROR)
 held = [ray.put(np.ones(10 * 2**20, dtype=np.uint8)) for _ in range(7)]
 views = ray.get(held)  # what is looked at cannot be moved to the disk
-print(node.address_info["gcs_address"], flush=True)
-sys.stdin.read()
 """
 _TOKEN_BYTES = 24 * 2**20
 
@@ -37,20 +31,8 @@ _TOKEN_BYTES = 24 * 2**20
 @pytest.fixture
 def full_store() -> Iterator[str]:
     """A Ray whose object store has no room for the tokens."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _HEAD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as head:
-        assert head.stdin is not None
-        assert head.stdout is not None
-        address = head.stdout.readline().strip()
-        assert address, "Ray did not start"
+    with ray_head(num_cpus=1, object_store_bytes=_STORE_BYTES, then=_FILL) as address:
         yield address
-        head.stdin.close()
-        head.wait(timeout=60)
 
 
 class _Jumping(Listening):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,16 +17,9 @@ import yaml
 from depthweave.search import cli
 from tests.search.commandline import Answer, Cli
 from tests.search.processes import kill_all
+from tests.search.ray_head import ray_head
 
 _WORDS = ("the", "weave", "of", "depth", "blocks", "reads", "every", "state", "again", "and", "never", "forgets")
-_HEAD = """
-import logging, sys
-import ray
-node = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-print(node.address_info["gcs_address"], flush=True)
-sys.stdin.read()
-ray.shutdown()
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,24 +67,8 @@ def small_spec(corpus_folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray cluster of two CPUs in processes of its own, which live as long as the tests."""
-    # On a machine that is busy Ray's own patience may run out.
-    for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", _HEAD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as head:
-            assert head.stdin is not None
-            assert head.stdout is not None
-            address = head.stdout.readline().strip()
-            if address:
-                yield address
-                head.stdin.close()
-                head.wait(timeout=30)
-                return
-    raise AssertionError("Ray did not start")
+    with ray_head(num_cpus=2) as address:
+        yield address
 
 
 @pytest.fixture

@@ -18,14 +18,7 @@ from depthweave.search.nodes import look_around
 from depthweave.search.shipping import Edition, edition, packed
 from depthweave.search.spec import Resources
 from depthweave.trainers import hardware, pick_device
-
-_HEAD = """
-import logging, sys
-import ray
-node = ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-print(node.address_info["gcs_address"], flush=True)
-sys.stdin.read()
-"""
+from tests.search.ray_head import ray_head
 
 _FORGET = """
 import sys
@@ -102,20 +95,8 @@ def _bare_head(folder: Path) -> Iterator[str]:
     probe = [sys.executable, "-c", "import depthweave.search"]
     if subprocess.run(probe, env=environment, cwd=folder, capture_output=True).returncode == 0:
         pytest.skip("depthweave is installed in this Python's own folder: no worker is without it")
-    with subprocess.Popen(
-        [sys.executable, "-c", _HEAD],
-        env=environment,
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as head:
-        assert head.stdin is not None
-        assert head.stdout is not None
-        yield head.stdout.readline().strip()
-        head.stdin.close()
-        head.wait(timeout=60)
+    with ray_head(num_cpus=1, environment=environment, folder=folder) as address:
+        yield address
 
 
 def test_ship_needs_a_cluster(fault: Callable[..., str]) -> None:

@@ -1,33 +1,19 @@
-"""A comparison of runs as one HTML file that needs nothing else, in the report's style."""
+"""The page of a comparison of runs, in the report's style."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+from typing import NamedTuple
 
 from depthweave.reports.comparability import refusal_sentence, why_not_comparable
 from depthweave.reports.comparison import ComparedRun, Comparison, answer, dominance_sentence, listed, order_sentence
 from depthweave.reports.figures.agreement import agreement_data, draw_agreement
 from depthweave.reports.figures.fronts import draw_fronts, fronts_data
 from depthweave.reports.figures.key import KeyEntry, key_of
-from depthweave.reports.figures.palette import FRONT_LINE, template
+from depthweave.reports.figures.palette import FRONT_LINE
 from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.sections import script_json
+from depthweave.reports.rendering import Figure, figure_of, render_page
 from depthweave.reports.words import plural, title_of
-
-
-class Drawing(NamedTuple):
-    """One figure on the page."""
-
-    id: str
-    json: Markup
-    caption: str
 
 
 class PairSection(NamedTuple):
@@ -35,7 +21,7 @@ class PairSection(NamedTuple):
 
     title: str
     sentences: list[str]
-    drawings: list[Drawing]
+    figures: list[Figure]
     refused: list[str]
     notes: list[str]
 
@@ -49,7 +35,7 @@ class ComparisonPage(NamedTuple):
     runs: list[tuple[str, str, list[str]]]
     """Label, where it is, and its facts in the order of `facts`."""
     key: list[list[KeyEntry]]
-    fronts: list[Drawing]
+    fronts: list[Figure]
     pairs: list[PairSection]
 
 
@@ -72,20 +58,8 @@ def comparison_page_of(comparison: Comparison) -> ComparisonPage:
 
 def render_comparison(page: ComparisonPage) -> str:
     """The page as HTML; everything that came from outside is escaped."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html.j2").render(
-        page=page,
-        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
-        templates=script_json({"light": template(dark=False), "dark": template(dark=True)}),
-    )
+    has_figures = bool(page.fronts) or any(pair.figures for pair in page.pairs)
+    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=has_figures)
 
 
 def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:
@@ -104,9 +78,9 @@ def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str])
     return [group for group in groups if len(group) > 1]
 
 
-def _fronts(runs: Sequence[ComparedRun]) -> list[Drawing]:
+def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
     names = list(dict.fromkeys(name for run in runs for name in run.objectives))
-    drawings: list[Drawing] = []
+    figures: list[Figure] = []
     for quality in (name for name in names if not OBJECTIVES[name].cost):
         for cost in (name for name in names if OBJECTIVES[name].cost):
             for group in comparable_groups(runs, objectives=(quality, cost)):
@@ -115,18 +89,18 @@ def _fronts(runs: Sequence[ComparedRun]) -> list[Drawing]:
                     f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
                     f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
                 )
-                drawings.append(_drawing(f"fronts-{len(drawings)}", draw_fronts(data), caption=told))
-    return drawings
+                figures.append(figure_of(f"fronts-{len(figures)}", draw_fronts(data), caption=told, half=True))
+    return figures
 
 
 def _pairs(comparison: Comparison) -> list[PairSection]:
     sections = []
     for number, pair in enumerate(comparison.pairs):
-        drawings: list[Drawing] = []
+        figures: list[Figure] = []
         for order in pair.orders:
             told = f"Each mark is {order.sameness} that both runs trained to the end, as its difference to plain."
-            figure = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
-            drawings.append(_drawing(f"order-{number}-{order.objective}", figure, caption=told))
+            drawing = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
+            figures.append(figure_of(f"order-{number}-{order.objective}", drawing, caption=told, half=True))
         sentences = [order_sentence(order) for order in pair.orders]
         sentences += [
             f"{title_of(name).capitalize()}: too few patterns are in both runs to compare an order."
@@ -144,7 +118,7 @@ def _pairs(comparison: Comparison) -> list[PairSection]:
             PairSection(
                 title=f"{pair.first} and {pair.second}",
                 sentences=sentences,
-                drawings=drawings,
+                figures=figures,
                 refused=[refusal_sentence(item) for item in pair.refused],
                 notes=pair.notes,
             )
@@ -165,7 +139,3 @@ def _key(comparison: Comparison) -> list[list[KeyEntry]]:
     """Fusions and periods; what else a key of one run holds is not drawn here."""
     fusions, periods = key_of([record for run in comparison.runs for record in run.records])[:2]
     return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]
-
-
-def _drawing(name: str, figure: Any, *, caption: str) -> Drawing:
-    return Drawing(name, script_json(json.loads(figure.to_json(engine="json"))), caption)

@@ -1,18 +1,10 @@
-"""The report of a run: one HTML file that needs nothing else, no network and no server."""
+"""The report of a run: what its page says, of what the store holds."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from depthweave.reports.confirmation import (
     confirmation_sentence,
@@ -24,13 +16,13 @@ from depthweave.reports.confirmation import (
 )
 from depthweave.reports.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.figures.key import KeyEntry, key_of
-from depthweave.reports.figures.palette import template
 from depthweave.reports.front import front
 from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.methods import method_notes
 from depthweave.reports.recommend import recommendation
 from depthweave.reports.records import Record
 from depthweave.reports.regret import pruning_regret, regret_sentence
+from depthweave.reports.rendering import render_page
 from depthweave.reports.sections import (
     MAX_WEIGHT_MEMBERS,
     Section,
@@ -39,7 +31,6 @@ from depthweave.reports.sections import (
     course_of_search,
     dilation_and_period,
     learning,
-    script_json,
     what_matters,
 )
 from depthweave.reports.seeds import searched
@@ -185,28 +176,13 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
 
 def render(page: Page) -> str:
     """The page as HTML; everything that came from outside is escaped."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         page=page,
-        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
-        plotly=Markup(_packed_plotly()),
-        data=script_json(page.explorer.data) if page.explorer else "",
-        templates=script_json({"light": template(dark=False), "dark": template(dark=True)}),
+        scripts=_SCRIPTS,
+        has_figures=any(section.figures for section in page.sections),
+        data=page.explorer.data if page.explorer else None,
     )
-
-
-@cache
-def _packed_plotly() -> str:
-    """Plotly's bundle, compressed, as letters that may stand in a page: a third of its 4.8 MB."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=6, mtime=0)).decode()
 
 
 def _front_caption(explorer: Explorer) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-from markupsafe import Markup
 
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
@@ -27,25 +25,11 @@ from depthweave.reports.figures.weights import (
     weight_map,
 )
 from depthweave.reports.records import Record
+from depthweave.reports.rendering import Figure, figure_of
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import full_name, plural, short_name
 
 MAX_WEIGHT_MEMBERS = 12
-
-
-class Figure(NamedTuple):
-    """One drawing on the page."""
-
-    id: str
-    json: Markup
-    caption: str
-    height: int
-    """Pixels that it takes, known before it is drawn."""
-    title: str = ""
-    half: bool = False
-    """Whether it stands beside the next one where there is room."""
-    choice: str = ""
-    """Label in the list where several drawings share one place; empty where this one stands alone."""
 
 
 class Section(NamedTuple):
@@ -59,18 +43,13 @@ class Section(NamedTuple):
     tables_caption: str = ""
 
 
-def script_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no character of it can end the element or open a tag."""
-    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
 def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
     """Learning curves of the search, stops marked."""
     data = curves_data(records, evaluations=evaluations, on_front={it.trial for it in members})
     told = "Strong curves end on the front. A cross marks where one was stopped. Double-click for the whole range."
     if data.num_left_out:
         told += f" {plural(data.num_left_out, 'faint curve')} not drawn."
-    figures = [_figure("curves", draw_curves(data), caption=told)] if data.curves else []
+    figures = [figure_of("curves", draw_curves(data), caption=told)] if data.curves else []
     return Section("Learning curves", figures)
 
 
@@ -87,23 +66,23 @@ def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence
             f"Connection weights of {short_name(member)} after {last.tokens:,} tokens: a row is a site, a column "
             "what it reads. Symmetric-logarithmic colour; a dynamic weight is its mean over validation tokens."
         )
-        figures.append(_figure(f"map-{member.trial}", draw_weight_map(last), caption=told, choice=choice))
+        figures.append(figure_of(f"map-{member.trial}", draw_weight_map(last), caption=told, choice=choice))
         courses = weight_courses(weights, trial=member.trial)
         told = f"The same weights through training, {plural(len(courses), 'connection')}."
         drawing = draw_weight_courses(courses)
-        figures.append(_figure(f"course-{member.trial}", drawing, caption=told, choice=choice))
+        figures.append(figure_of(f"course-{member.trial}", drawing, caption=told, choice=choice))
         norms = norms_of(member)
         if norms is not None:
             told = "Weight times the mean norm of the state that it weighs: how much of the sum comes from where."
             drawing = draw_weight_map(times_norms(last, norms), title="weight × norm")
-            figures.append(_figure(f"norm-{member.trial}", drawing, caption=told, choice=choice))
+            figures.append(figure_of(f"norm-{member.trial}", drawing, caption=told, choice=choice))
     lines = cosines_data(members, plain=plain)
     if lines:
         told = (
             "How much of the embedding is left in what each block reads, mean over validation tokens: the front's "
             "members and the plain architectures, in the fusions' colours."
         )
-        figures.append(_figure("cosines", draw_cosines(lines), caption=told, title="The embedding by depth"))
+        figures.append(figure_of("cosines", draw_cosines(lines), caption=told, title="The embedding by depth"))
     return Section("What the connections learnt", figures, choices)
 
 
@@ -128,7 +107,7 @@ def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts:
         "Loss less that of the plain architecture of the same depth and budget, mean over shared seeds with its 95 % "
         "interval (Student's t). Left of the line is better than plain; hollow is not settled."
     )
-    figures = [_figure("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
+    figures = [figure_of("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
     several = len({it.fusion for it in records if it.state == "complete"}) > 1
     sentences = [differences_sentence(data)] if several else []
     caption = told if tables else ""
@@ -161,7 +140,7 @@ def what_matters(records: Sequence[Record], *, objectives: Sequence[str]) -> Sec
         caption += f" {plural(data.num_left_out, 'line')} off the front not drawn."
     figures = []
     if len(data.uprights) > 1:
-        figures = [_figure("parallel", draw_parallel(data), caption=caption, title="Choices and objectives")]
+        figures = [figure_of("parallel", draw_parallel(data), caption=caption, title="Choices and objectives")]
     return Section("What matters", figures, tables=[grid] if grid else [], tables_caption=told if grid else "")
 
 
@@ -175,8 +154,8 @@ def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) ->
     figures = []
     if data.trials:
         figures = [
-            _figure("progress", draw_progress(data), caption=told, title="By trials", half=True),
-            _figure(
+            figure_of("progress", draw_progress(data), caption=told, title="By trials", half=True),
+            figure_of(
                 "progress-tokens",
                 draw_progress(data, over="tokens"),
                 caption="The same over the tokens that all trials trained on until then.",
@@ -192,25 +171,6 @@ def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) ->
         )
         if timeline.num_left_out:
             told += f" {plural(timeline.num_left_out, 'trial')} not drawn."
-        figures.append(_figure("timeline", draw_timeline(timeline), caption=told, title="Workers"))
+        figures.append(figure_of("timeline", draw_timeline(timeline), caption=told, title="Workers"))
     sentence = timeline_sentence(timeline)
     return Section("How the search went", figures, told=[sentence] if sentence else [])
-
-
-def _figure(name: str, drawing: Any, *, caption: str, choice: str = "", title: str = "", half: bool = False) -> Figure:
-    height = int(drawing.layout.height)
-    return Figure(
-        name,
-        _safe(drawing.to_json(engine="json")),
-        caption,
-        height,
-        title=title,
-        half=half or bool(choice),
-        choice=choice,
-    )
-
-
-def _safe(text: str) -> Markup:
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)

@@ -133,6 +133,15 @@ class Browser:
             assert time.monotonic() < until, f"never came true: {condition}"
             time.sleep(0.03)
 
+    def see_figures(self) -> int:
+        """Every figure that is not hidden came into view and is drawn; returns how many there are, hidden ones too."""
+        plots = "document.querySelectorAll('.plot')"
+        number = int(self.run(f"{plots}.length"))
+        for place in range(number):
+            self.run(f"{plots}[{place}].scrollIntoView()")
+            self.wait(f"{plots}[{place}].closest('[hidden]') || {plots}[{place}].querySelector('.main-svg')")
+        return number
+
     def busy_s(self) -> float:
         """Processor time that the page's thread has worked so far: what others do on the machine does not count."""
         metrics = self.send("Performance.getMetrics")["metrics"]

@@ -161,13 +161,10 @@ def test_dark_and_light_by_system_and_by_button(browser: Browser) -> None:
 
 
 def test_every_figure_is_drawn_when_it_comes_into_view_and_nothing_is_wider_than_the_page(browser: Browser) -> None:
-    assert browser.run("document.querySelectorAll('.plot').length") >= 4
     browser.run(
         "document.querySelectorAll('.plot').forEach((it) => it.closest('[data-choice]')?.removeAttribute('hidden'))"
     )
-    for place in range(browser.run("document.querySelectorAll('.plot').length")):
-        browser.run(f"document.querySelectorAll('.plot')[{place}].scrollIntoView()")
-        browser.wait(f"document.querySelectorAll('.plot')[{place}].querySelector('.main-svg')")
+    assert browser.see_figures() >= 4
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -230,12 +227,7 @@ def test_text_from_outside_stays_text(tmp_path: Path) -> None:
     path = Path(write_report(store))
     with Browser(width=WIDE) as browser:
         browser.open(path)
-        for place in range(browser.run("document.querySelectorAll('.plot').length")):
-            browser.run(f"document.querySelectorAll('.plot')[{place}].scrollIntoView()")
-            browser.wait(
-                f"document.querySelectorAll('.plot')[{place}].closest('[hidden]') || "
-                f"document.querySelectorAll('.plot')[{place}].querySelector('.main-svg')"
-            )
+        browser.see_figures()
         assert browser.run("document.querySelector('h1').textContent") == evil
         assert browser.run("document.querySelector('#card h3').textContent").startswith(evil)
         assert browser.run("document.querySelectorAll('img').length") == 0

@@ -80,14 +80,15 @@ def test_page_stands_alone_and_lets_nothing_become_markup(stores: list[RunStore]
     assert "default-src 'none'" in html
     assert "<script>alert(1)" not in html
     assert "{{ 7*7 }}" in html
-    assert len(html) < 8_000_000
+    assert "unsafe-eval" not in html
+    assert len(html) < 2_500_000
     assert len(page.pairs) == 3
     # Perplexity may be drawn with memory for the two of one text, with latency for none.
     assert len(page.fronts) == 1
     assert "a and machine in validation perplexity and memory" in page.fronts[0].caption
-    for drawing in [*page.fronts, *(item for pair in page.pairs for item in pair.drawings)]:
-        assert set(json.loads(drawing.json)) == {"data", "layout"}
-        assert f'data-for="{drawing.id}"' in html
+    for figure in [*page.fronts, *(item for pair in page.pairs for item in pair.figures)]:
+        assert set(json.loads(figure.json)) == {"data", "layout"}
+        assert f'data-for="{figure.id}"' in html
 
 
 def test_runs_are_grouped_by_what_may_be_compared(stores: list[RunStore]) -> None:
@@ -113,6 +114,16 @@ def test_runs_without_a_common_pattern_say_so(stores: list[RunStore], tmp_path: 
     (pair,) = compare([stores[0], lonely]).pairs
     assert pair.orders == []
     assert pair.unmatched == ["perplexity", "latency", "memory_bytes"]
+
+
+def test_page_without_a_figure_carries_no_plotly(stores: list[RunStore], tmp_path: Path) -> None:
+    # Another text, so that no fronts may be drawn together, and no pattern but plain.
+    lonely = make_store(tmp_path / "plain", make_run([], run_id="e", corpus_sha256="cd" * 32))
+    page = comparison_page_of(compare([stores[0], lonely]))
+    assert page.fronts == page.pairs[0].figures == []
+    html = render_comparison(page)
+    assert 'id="plotly"' not in html
+    assert len(html) < 40_000
 
 
 def test_folders_of_one_name_are_told_apart_by_their_address(tmp_path: Path) -> None:

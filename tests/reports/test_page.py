@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from depthweave.reports.front import front
-from depthweave.reports.page import page_of, render, script_json, write_report
+from depthweave.reports.page import page_of, render, write_report
 from depthweave.reports.records import Record
 from depthweave.reports.selection import select
 from depthweave.reports.store import RunStore
@@ -238,9 +238,3 @@ def test_report_replaces_the_last_one_whole(store: RunStore, append: Append) -> 
     path = Path(write_report(store))
     assert "The lowest perplexity is 4.000" in path.read_text()
     assert [item.name for item in path.parent.iterdir() if item.name.startswith(".")] == []
-
-
-def test_script_json_cannot_leave_its_element() -> None:
-    text = script_json({"a": "</script><!-- & \u2028"})
-    assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == {"a": "</script><!-- & \u2028"}

@@ -107,6 +107,8 @@ class EvaluationLogger(Callback):
                 local_path=str(trial_folder(self._folder, number)),
                 experiment_dir_name=self._run_id,
             )
+            # Not every sink makes it.
+            self._shown[number].init_local_path()
         return self._shown[number]
 
     def _tell(self, what: Callable[[], Any]) -> None:

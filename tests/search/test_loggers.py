@@ -36,6 +36,8 @@ class _Sink:
         pass
 
     def log_trial_start(self, trial: ShownTrial) -> None:
+        # Weights & Biases begins a process there.
+        assert Path(trial.local_path).is_dir()
         self.heard.append(("start", str(trial), trial.config))
 
     def log_trial_result(self, iteration: int, trial: ShownTrial, result: dict[str, Any]) -> None:

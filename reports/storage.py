@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
+import re
 import shutil
 import time
 import uuid
@@ -25,6 +26,9 @@ PATIENCE_S = 180.0
 """Object storage that has answered before is asked again for so long."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _COPY_BYTES = 8 * 2**20
+
+_MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/[^/])")
+"""Begins as an address does, and is none. (One letter is a drive.)"""
 
 Answer = TypeVar("Answer")
 
@@ -50,11 +54,10 @@ class Storage:
         """As the caller named it, for messages and commands."""
         self.is_local = filesystem is None and "://" not in self.where
         """Whether `root` is a path on a disk."""
-        self._answered = patient
+        self._answered = {"read", "write"} if patient else set()
         # Amazon is asked here already where a bucket is.
-        self.filesystem, self.root = self._ask(lambda: _opened(self.where, filesystem))
+        self.filesystem, self.root = self._ask(lambda: _opened(self.where, filesystem), kind="open")
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
-        self._answered = patient
         self._folders: set[str] = set()
 
     def path(self, name: str) -> str:
@@ -137,17 +140,17 @@ class Storage:
                 if self.is_local or not self.exists(to):
                     raise
 
-        self._ask(move)
+        self._ask(move, kind="write")
 
     def delete(self, name: str) -> None:
         """The file is gone."""
-        self._ask(lambda: self.filesystem.delete_file(self.path(name)))
+        self._ask(lambda: self.filesystem.delete_file(self.path(name)), kind="write")
 
     def make_folder(self, name: str) -> None:
         """The folder is there, where the filesystem knows folders."""
         folder = posixpath.dirname(self.path(f"{name}/"))
         if folder not in self._folders or self.is_local:
-            self._ask(lambda: self.filesystem.create_dir(folder, recursive=True))
+            self._ask(lambda: self.filesystem.create_dir(folder, recursive=True), kind="write")
             self._folders.add(folder)
 
     def _replace(self, name: str, fill: Callable[[str], None]) -> None:
@@ -167,10 +170,13 @@ class Storage:
                 _delete_quietly(self.filesystem, temporary)
                 raise
 
-        self._ask(replace)
+        self._ask(replace, kind="write")
 
-    def _ask(self, request: Callable[[], Answer]) -> Answer:
-        """The answer; where object storage fails that has answered before, after further tries."""
+    def _ask(self, request: Callable[[], Answer], *, kind: str = "read") -> Answer:
+        """The answer; where object storage fails that has answered a request of this kind before, after further tries.
+
+        What was read from may refuse to be written to, and to wait would not help.
+        """
         if self.is_local:
             return request()
         deadline, wait_s, told = time.monotonic() + PATIENCE_S, _FIRST_WAIT_S, False
@@ -181,7 +187,7 @@ class Storage:
                 raise
             except OSError as error:
                 reason = str(error).splitlines()[0][:300]
-                if not self._answered:
+                if kind not in self._answered and "write" not in self._answered:
                     what = "check the address, the credentials, and AWS_ENDPOINT_URL where it is not Amazon's"
                     raise UnreachableError(f"{self.where}: no answer ({reason}): {what}") from None
                 if time.monotonic() + wait_s > deadline:
@@ -190,7 +196,7 @@ class Storage:
                     logger.warning("%s does not answer: trying again for %.0f s", self.where, PATIENCE_S)
                 told = True
             else:
-                self._answered = True
+                self._answered.add(kind)
                 return answer
             time.sleep(wait_s)
             wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
@@ -200,6 +206,8 @@ def _opened(where: str, filesystem: fs.FileSystem | None) -> tuple[fs.FileSystem
     """The filesystem, and the folder's path on it."""
     if filesystem is not None:
         return filesystem, where
+    if _MISSPELT.match(where):
+        raise ValueError(f"{where}: not an address: write s3://BUCKET/RUN, say; a folder of that name is ./{where}")
     if "://" not in where:
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(where))
     try:

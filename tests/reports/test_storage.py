@@ -135,6 +135,30 @@ def test_what_is_away_for_good_is_one_line(away: Away) -> None:
     assert 160.0 < away.now <= 180.0
 
 
+def test_what_can_be_read_and_not_written_is_not_waited_for(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    assert not elsewhere.exists("file")
+
+    def refuse(*_: Any) -> None:
+        raise OSError("access denied")
+
+    monkeypatch.setattr(Away, "create_dir", refuse)
+    with pytest.raises(UnreachableError, match=r"no answer .access denied.: check the address, the credentials"):
+        elsewhere.write("file", b"one")
+    assert away.now == 0.0
+
+
+@pytest.mark.parametrize("where", ["s3:/bucket/run", "s3:bucket", "s3://", "gs:/", "s3:"])
+def test_misspelt_address_is_no_folder_on_the_disk(where: str) -> None:
+    with pytest.raises(ValueError, match="not an address: write s3://BUCKET/RUN"):
+        Storage(where)
+
+
+@pytest.mark.parametrize("where", ["runs/a:b", "take:2", "./s3:/run", "C:/runs", "a b:c", "/s3://run"])
+def test_folder_may_have_any_other_name(where: str) -> None:
+    assert Storage(where).is_local
+
+
 def test_missing_file_is_not_waited_for(away: Away) -> None:
     elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
     elsewhere.write("file", b"one")

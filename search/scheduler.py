@@ -30,6 +30,28 @@ class BookScheduler(FIFOScheduler):
         """`hung`: by name, why a trial's worker was killed for its silence."""
         super().__init__()
         self._book, self._hung = book, hung
+        self._pending: dict[Trial, None] = {}
+        """In the order they came; some that have started among them."""
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Remember whose turn it is."""
+        self._pending[trial] = None
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The first trial for which no worker is starting already.
+
+        Tune's own choice is the first of all that did not start, and where a worker becomes free it kills the one that
+        starts for that trial. With trials that last a second each costs the start of a worker, so that never all of
+        them run. It is also looked for among all trials that ever were.
+        """
+        controller: Any = tune_controller
+        for trial in list(self._pending):
+            worker = controller._trial_to_actor.get(trial)
+            if trial.status != trial.PENDING:
+                del self._pending[trial]
+            elif worker is None or not controller._actor_manager.is_actor_started(worker):
+                return trial
+        return None
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""

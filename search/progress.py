@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,7 @@ def label_of(candidate: Candidate) -> str:
 
 @dataclass(kw_only=True)
 class Tally:
-    """Numbers of a search so far; both displays draw from it."""
+    """Numbers of a search so far; both displays draw from it after every trial, so none is counted anew."""
 
     objectives: tuple[str, ...]
     max_trials: int = 0
@@ -40,6 +41,11 @@ class Tally:
     """Of this part of the run."""
     before: int = 0
     """Records of earlier parts."""
+    best_perplexity: float | None = field(init=False, default=None)
+    """Lowest of the complete trials."""
+    _states: Counter[str] = field(init=False, default_factory=Counter)
+    _tokens: int = field(init=False, default=0)
+    """Trained on in the ended trials of this part."""
     _members: list[Record] = field(init=False, default_factory=list)
     """The joint front."""
     _span: NDArray[np.float64] = field(init=False)
@@ -54,6 +60,12 @@ class Tally:
     def add(self, record: Record) -> None:
         """A trial ended."""
         self.records.append(record)
+        self._states[record.state] += 1
+        if len(self.records) > self.before:
+            self._tokens += record.tokens
+        if record.perplexity is not None:
+            best = self.best_perplexity
+            self.best_perplexity = record.perplexity if best is None else min(best, record.perplexity)
         if complete([record], objectives=self.objectives):
             # Of thousands of records few matter: what was beaten once stays beaten.
             self._members = front([*self._members, record], objectives=self.objectives)
@@ -78,7 +90,7 @@ class Tally:
 
     def count(self, state: str) -> int:
         """Records that ended so."""
-        return sum(item.state == state for item in self.records)
+        return self._states[state]
 
     @property
     def front_size(self) -> int:
@@ -94,16 +106,10 @@ class Tally:
         return hypervolume_frac(points, ideal=self._span[0], reference=reference_point(self._span))
 
     @property
-    def best_perplexity(self) -> float | None:
-        """Lowest of the complete trials."""
-        return min((item.perplexity for item in self.records if item.perplexity is not None), default=None)
-
-    @property
     def tokens_per_s(self) -> float:
         """Tokens trained on a second, all workers together, in this part of the run."""
-        ours = sum(item.tokens for item in self.records[self.before :])
         flying = [*self.running.values(), *self.paused.values()]
-        ours += sum(item.evaluations[-1].tokens for item in flying if item.evaluations)
+        ours = self._tokens + sum(item.evaluations[-1].tokens for item in flying if item.evaluations)
         return ours / max(1e-9, time.monotonic() - self.started)
 
     @property

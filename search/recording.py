@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from depthweave.reports.records import EvaluationRow, Record, State, WeightRow
@@ -98,6 +99,11 @@ class RecordMaker:
         ]
         return Rows(record, evaluations, weights)
 
+    @cached_property
+    def _recipe_json(self) -> str:
+        """Made once: a search keeps all its records in memory."""
+        return json.dumps(dataclasses.asdict(self.recipe))
+
     def _record(self, entry: Entry, outcome: Outcome) -> Record:
         architecture, pattern = entry.candidate.architecture, entry.candidate.pattern
         costs = costs_of(architecture)
@@ -143,7 +149,7 @@ class RecordMaker:
             finished_at=datetime.now(UTC),
             train_s=0.0 if last is None else last.train_s,
             evaluation_s=0.0 if last is None else last.evaluation_s,
-            recipe=json.dumps(dataclasses.asdict(self.recipe)),
+            recipe=self._recipe_json,
             corpus=self.tokens.corpus,
             corpus_sha256=self.tokens.corpus_sha256,
             tokenizer=self.tokens.tokenizer,

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers import KnownCostSampler
-from depthweave.search.samplers.distinct import FIXED_PARAMS, params_of, untried_of
+from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
 
 OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
@@ -97,6 +97,7 @@ class Studies:
             study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
         )
         self._storage, self._keep = storage, keep
+        self._untried = Untried(self.objectives, parameters=parameters)
         if isinstance(sampler, KnownCostSampler):
             sampler.curves = self.losses
         self._curve_ids = {
@@ -116,20 +117,14 @@ class Studies:
 
     def enqueue(self, architecture_ids: Iterable[str]) -> None:
         """Have these architectures tried, in this order, before the sampler is asked; what was tried is left out."""
-        untried = set(untried_of(self.objectives, parameters=self._parameters))
         for item in architecture_ids:
-            if item in untried:
+            if item in self._untried.now():
                 self.objectives.enqueue_trial(self._parameters.spelling(item))
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing waits and every architecture has been tried."""
-        trials = self.trials
-        # A trial tries one architecture: most often counting is enough.
-        if len(trials) < len(self._parameters.architecture_ids):
-            return False
-        waiting = any(item.state == TrialState.WAITING for item in trials)
-        return not waiting and not untried_of(self.objectives, parameters=self._parameters)
+        return not self._untried.now() and not any(item.state == TrialState.WAITING for item in self.trials)
 
     def ask(self) -> Asked | None:
         """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
@@ -170,7 +165,7 @@ class Studies:
     def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
         """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
         # In both: samplers look at the objectives, pruners at the curves.
-        for trial_id in (self.trials[number]._trial_id, self._curve_ids[number]):
+        for trial_id in (self._trial_id(number), self._curve_ids[number]):
             self._storage.set_trial_user_attr(trial_id, COSTS, dict(costs))
 
     def report(self, number: int, *, evaluation: int, loss: float) -> None:
@@ -251,8 +246,10 @@ class Studies:
                     self._storage.set_trial_state_values(curve_id, TrialState.WAITING)
 
     def _trial(self, number: int) -> FrozenTrial:
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self.objectives._study_id, number)
-        return self._storage.get_trial(trial_id)
+        return self._storage.get_trial(self._trial_id(number))
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self.objectives._study_id, number)
 
     def _open_curve(self, number: int) -> None:
         """The companion of a trial that starts or continues."""
@@ -275,7 +272,7 @@ class Studies:
     ) -> None:
         self._open_curve(number)
         curve_id = self._curve_ids[number]
-        trial_id = self._trial(number)._trial_id
+        trial_id = self._trial_id(number)
         # After a crash between the two studies the curve has already ended, and cannot be told again.
         if not self._storage.get_trial(curve_id).state.is_finished():
             if reason is not None:

@@ -6,7 +6,8 @@ of the proposals of the default TPE). Here a repeat is drawn again before the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class DistinctSampler(BaseSampler):
 
     The inner sampler is made anew for each trial from the run's seed and the trial's number: what it proposes depends
     on the study alone, and a resumed search goes on as an uninterrupted one would have. Without an inner sampler the
-    space is taken in its own order. Raises `RuntimeError` where nothing is left: ask `untried_of` first.
+    space is taken in its own order. Raises `RuntimeError` where nothing is left: look at `Untried` first.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class DistinctSampler(BaseSampler):
         max_draws: int = MAX_DRAWS,
     ) -> None:
         self._parameters, self._make, self._seed, self._max_draws = parameters, make, seed, max_draws
+        self._untried: Untried | None = None
         self._inner: BaseSampler = RandomSampler(seed=seed) if make is None else make(seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -54,17 +56,18 @@ class DistinctSampler(BaseSampler):
     ) -> dict[str, Any]:
         if params_of(trial):  # enqueued, or continued: its architecture is known
             return {}
-        untried = untried_of(study, parameters=self._parameters)
+        if self._untried is None or not self._untried.is_of(study):
+            self._untried = Untried(study, parameters=self._parameters)
+        untried = self._untried.now()
         if not untried:
             raise RuntimeError("DistinctSampler: every architecture of the space has been tried")
         if self._make is None:
-            return self._parameters.spelling(untried[0])
+            return self._parameters.spelling(next(iter(untried)))
         seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
         self._inner = self._make(seed)
-        wanted = set(untried)
         for _ in range(self._max_draws):
             proposal = self._draw(study, trial)
-            if self._parameters.architecture_id(proposal) in wanted:
+            if self._parameters.architecture_id(proposal) in untried:
                 return proposal
         return self._nearest(proposal, untried, rng=np.random.default_rng(seed))
 
@@ -87,17 +90,54 @@ class DistinctSampler(BaseSampler):
             for name, item in self._parameters.distributions.items()
         }
 
-    def _nearest(self, proposal: dict[str, Any], untried: list[str], *, rng: np.random.Generator) -> dict[str, Any]:
+    def _nearest(
+        self, proposal: dict[str, Any], untried: Collection[str], *, rng: np.random.Generator
+    ) -> dict[str, Any]:
         """An untried architecture with most parameters in common with the proposal."""
         spelled = [self._parameters.spelling(item) for item in untried]
         common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in spelled])
         return spelled[int(rng.choice(np.flatnonzero(common == common.max())))]
 
 
-def untried_of(study: Study, *, parameters: Parameters) -> list[str]:
-    """Ids of the architectures, in the space's order, that no trial has, whatever became of it."""
-    tried = {parameters.architecture_id(params_of(item)) for item in study.get_trials(deepcopy=False)}
-    return [item for item in parameters.architecture_ids if item not in tried]
+class Untried:
+    """The architectures that no trial of a study has, whatever became of it.
+
+    Which architecture a trial has does not change once it is known, so that a look takes in new trials alone: a search
+    looks before every trial, and may have ten thousand.
+    """
+
+    def __init__(self, study: Study, *, parameters: Parameters) -> None:
+        self._storage, self._study_id, self._parameters = study._storage, study._study_id, parameters
+        # A dict for its order: that of the space.
+        self._ids = dict.fromkeys(parameters.architecture_ids)
+        self._num_seen = 0
+        self._unknown: list[int] = []
+        """Optuna's ids of the trials that had no architecture when they were seen last."""
+
+    def is_of(self, study: Study) -> bool:
+        """Whether this is about that study."""
+        return study._storage is self._storage and study._study_id == self._study_id
+
+    def now(self) -> Collection[str]:
+        """Their ids, in the space's order; not to be written to."""
+        unknown, self._unknown = [*self._unknown, *self._new()], []
+        for trial_id in unknown:
+            architecture_id = self._parameters.architecture_id(params_of(self._storage.get_trial(trial_id)))
+            if architecture_id is None:
+                self._unknown.append(trial_id)
+            else:
+                self._ids.pop(architecture_id, None)
+        return self._ids.keys()
+
+    def _new(self) -> list[int]:
+        """Optuna's ids of the trials that came since."""
+        found = []
+        # One by one, and not all trials of the study, a list that grows.
+        with suppress(KeyError):
+            while True:
+                found.append(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, self._num_seen))
+                self._num_seen += 1
+        return found
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from depthweave.reports.front import hypervolume_frac
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import SAMPLERS, check_sampler, make_sampler
-from depthweave.search.samplers.distinct import untried_of
+from depthweave.search.samplers.distinct import Untried
 from depthweave.spaces.space import Axes, Candidate, Combination, Pattern, SearchSpace, enumerate_space
 
 FAST_SAMPLERS = [name for name in SAMPLERS if name != "gp"]
@@ -123,7 +123,7 @@ def test_space_is_exhausted_exactly_without_a_repeat(sampler: str, space: Search
     study = open_study(space, sampler=sampler)
     found = run(study, space, score=some_score, count=len(space))
     assert sorted(found) == sorted(item.architecture.id for item in space)
-    assert not untried_of(study, parameters=Parameters(space))
+    assert not Untried(study, parameters=Parameters(space)).now()
     assert len(study.trials) == len(space), "a proposal that was drawn again would have left a trial"
     with pytest.raises(RuntimeError, match="every architecture of the space has been tried"):
         ask(study, space)
@@ -142,7 +142,7 @@ def test_trials_that_did_not_complete_are_not_proposed_again(
         if state != TrialState.RUNNING:
             study.tell(trial, state=state)
     assert len(found) == len(space)
-    assert not untried_of(study, parameters=Parameters(space))
+    assert not Untried(study, parameters=Parameters(space)).now()
 
 
 @pytest.mark.parametrize("sampler", FAST_SAMPLERS)
@@ -181,7 +181,7 @@ def test_waiting_trials_come_first_and_are_not_proposed_twice(sampler: str, spac
     study = open_study(space, sampler=sampler)
     for architecture_id in wanted:
         study.enqueue_trial(parameters.spelling(architecture_id))
-    assert not set(wanted) & set(untried_of(study, parameters=parameters))
+    assert not set(wanted) & set(Untried(study, parameters=parameters).now())
     found = run(study, space, score=some_score, count=len(space))
     assert found[:3] == wanted
     assert len(set(found)) == len(space)

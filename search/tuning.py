@@ -79,6 +79,20 @@ def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFacto
     return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 
 
+def forget(trial: Trial) -> None:
+    """Tune keeps all trials: of one that ended nothing is left that its architecture or its reports make larger."""
+    # Twice, and spelled out in a tag.
+    trial.config.clear()
+    trial.evaluated_params, trial.experiment_tag = {}, ""
+    # A worker's first words, which Tune asks for and never hears: Ray would keep them for us.
+    trial._default_result_or_future = None
+    kept = trial.run_metadata
+    # Not empty: Tune would ask the worker for a first result.
+    kept.last_result = {"done": True}
+    # Statistics of every number in all reports.
+    kept.metric_analysis, kept.metric_n_steps = {}, {}
+
+
 class _SearchEnd(BaseException):
     """Leaves Tune's loop at once. Not an `Exception`: Tune would first wait for its workers to end their steps."""
 
@@ -134,21 +148,7 @@ class _Watch(tune.Callback):
         self._running.pop(trial.trial_id, None)
         self.hung.pop(trial.trial_id, None)
         self._patience.end(trial.trial_id)
-        _forget(trial)
-
-
-def _forget(trial: Trial) -> None:
-    """Free what Tune keeps of a trial that ended, ten thousand times: its architecture, which it holds twice and spells
-    out in a tag, its last report, and statistics of every number in all of them.
-    """
-    trial.config.clear()
-    trial.evaluated_params, trial.experiment_tag = {}, ""
-    # A worker's first words, which Tune asks for and never hears: Ray would keep them for us.
-    trial._default_result_or_future = None
-    kept = trial.run_metadata
-    # Not empty: Tune would ask the worker for a first result.
-    kept.last_result = {"done": True}
-    kept.metric_analysis, kept.metric_n_steps = {}, {}
+        forget(trial)
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
+from ray.air.execution._internal import RayActorManager
 
 from benchmarks.search_overhead import instant_search, instant_setting, made_up_report
 from depthweave.reports.store import RunStore
@@ -109,3 +112,24 @@ def test_search_on_ray_spends_no_more_on_late_trials_than_on_early_ones(tmp_path
     course, result = instant_search(setting, create_run(setting, out=tmp_path / "run"))
     assert (result.ending, len(result.records)) == ("done", 150)
     assert growth(course.processor_s, count=60) < _MAX_GROWTH_ON_RAY
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_each_worker_is_started_once_though_trials_end_while_others_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray Tune by itself started 142 workers for 200 trials, 16 at once.
+    started = []
+
+    class Counted(RayActorManager):
+        def add_actor(self, *given: Any, **named: Any) -> Any:
+            started.append(named["cls"])
+            return super().add_actor(*given, **named)
+
+    monkeypatch.setattr("ray.tune.execution.tune_controller.RayActorManager", Counted)
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": 4}))
+    setting = instant_setting(tmp_path, trials=60, workers=4, sampler="random", pruner="median")
+    _, result = instant_search(setting, create_run(setting, out=tmp_path / "run"))
+    assert (result.ending, len(result.records)) == ("done", 60)
+    assert len(started) == 4

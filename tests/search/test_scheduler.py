@@ -57,3 +57,30 @@ def test_worker_killed_for_its_silence_is_told_as_hung(tmp_path: Path) -> None:
     trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
     BookScheduler(cast(Ledger, book), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
     assert book.told == [("a", "the trial hung", False)]
+
+
+class _Pending:
+    """A trial as Tune keeps it."""
+
+    PENDING = "PENDING"
+
+    def __init__(self) -> None:
+        self.status = self.PENDING
+
+
+def test_trial_whose_worker_is_starting_is_given_no_other() -> None:
+    starting, waits, new = _Pending(), _Pending(), _Pending()
+    controller: Any = SimpleNamespace(
+        _trial_to_actor={starting: "starting", waits: "not placed"},
+        _actor_manager=SimpleNamespace(is_actor_started=lambda worker: worker == "starting"),
+    )
+    scheduler = BookScheduler(cast(Ledger, _Hearing()), hung={})
+    assert scheduler.choose_trial_to_run(controller) is None
+    for trial in (starting, waits, new):
+        scheduler.on_trial_add(controller, cast(Any, trial))
+    # The first that has no worker, or only asked for one that there is no room for yet.
+    assert scheduler.choose_trial_to_run(controller) is waits
+    waits.status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is new
+    new.status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is None

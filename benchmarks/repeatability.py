@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import multiprocessing.synchronize
+import os
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,8 @@ def main() -> None:
         found.append(item)
         print(
             f"{where}: {item.latency:.3f} [{item.latency_low:.3f}, {item.latency_high:.3f}], {item.rounds} rounds, "
-            f"reference {1e3 * item.reference_latency_s:.0f} ms, noise {item.noise_frac:.1%}, {item.measure_s:.0f} s",
+            f"reference {1e3 * item.reference_latency_s:.0f} ms, noise {item.noise_frac:.1%}, {item.measure_s:.0f} s, "
+            f"load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
     latencies = [item.latency for item in found]

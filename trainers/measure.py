@@ -3,7 +3,8 @@
 A machine's speed drifts and other work disturbs it; what runs in turn is disturbed alike. A round times every
 contender once, in an order that turns round from one round to the next, and a latency is the median over rounds of
 the ratio to the reference. Its interval is the sign test's: order statistics of the ratios, with no assumption on
-their distribution. With one thread on a CPU, time is the processor's and not the wall's.
+their distribution. With one thread on a CPU, time is the processor's and not the wall's; and what one run frees the
+next one takes again (`heap.py`).
 
 Axes: B batch, T tokens, R rounds, C contenders.
 """
@@ -24,6 +25,7 @@ from filelock import FileLock
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.trainers.heap import kept_heap
 from depthweave.trainers.machine import check_can, synchronize
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
@@ -155,7 +157,7 @@ def measure_in_turn(
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
     asked = time.perf_counter()
-    with FileLock(lock) if lock is not None else nullcontext():
+    with FileLock(lock) if lock is not None else nullcontext(), kept_heap():
         waited_s = time.perf_counter() - asked
         runs = [_Runs(architecture, recipe=recipe, device=device) for architecture in contenders]
         times = {

@@ -1,0 +1,81 @@
+"""Memory within `kept_heap`: taken from the system once, used again, and given back at the end."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from depthweave.trainers import measure as measure_module
+from depthweave.trainers.heap import kept_heap
+from depthweave.trainers.measure import measure
+from depthweave.trainers.recipe import Recipe
+from tests.trainers.conftest import small_architecture
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep its heap")
+
+_MIB = 1024**2
+
+
+def _pages_taken(run: Callable[[], None]) -> int:
+    """Pages that the system gave this thread meanwhile."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    run()
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _fill(size_bytes: int) -> None:
+    torch.ones(size_bytes, dtype=torch.uint8)
+
+
+def _settled_pages(size_bytes: int) -> int:
+    """The most of a few times, after as many as an allocator needs to find its places."""
+    for _ in range(30):
+        _fill(size_bytes)
+    return max(_pages_taken(lambda: _fill(size_bytes)) for _ in range(5))
+
+
+# By itself glibc gives back 48 MiB each time, and 4 MiB by how the heap happens to lie.
+@pytest.mark.parametrize("size_bytes", [4 * _MIB, 48 * _MIB])
+def test_kept_heap_takes_memory_from_the_system_once(size_bytes: int) -> None:
+    with kept_heap():
+        assert _settled_pages(size_bytes) < 10
+
+
+def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() -> None:
+    before_bytes = _resident_bytes()
+
+    def use_and_fail() -> None:
+        with kept_heap():
+            _fill(256 * _MIB)
+            assert _resident_bytes() > before_bytes + 200 * _MIB
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        use_and_fail()
+    assert _resident_bytes() < before_bytes + 50 * _MIB
+
+
+def test_measure_times_runs_within_a_kept_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    times_in_turn = measure_module._times_in_turn
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        taken.append(_settled_pages(48 * _MIB))
+        return times_in_turn(*args, **kwargs)
+
+    monkeypatch.setattr(measure_module, "_times_in_turn", spy)
+    plain = small_architecture("none")
+    measure(plain, reference=plain, recipe=recipe, device=torch.device("cpu"), time_limit_s=0.0)
+    assert len(taken) == 2, "forward passes and training steps"
+    assert max(taken) < 10

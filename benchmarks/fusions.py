@@ -7,6 +7,8 @@
 x[j]`, plain autograd), and a stack with an einsum. Told is the extra time over the same blocks without averages.
 `decoder`: whole models of 12 blocks, context 128, batch 16, D 64 and 256: forward and training step relative to plain.
 `deep`: the forward pass of whole models of 48 blocks, D 256, 2048 tokens.
+Whole models run as they are trained and measured, with freed memory kept; `depth` as plain code is run.
+Whole models run as they are trained and measured, with freed memory kept; `depth` as plain code is run.
 One thread, timed by the processor; all contenders of a table run in turn, in an order that turns round; medians of the
 ratios by round and their 95 % intervals.
 """
@@ -28,6 +30,7 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Wiring, strided_wiring
 from depthweave.trainers import Recipe
+from depthweave.trainers.heap import kept_heap
 from depthweave.trainers.measure import Interval, median_interval
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 
@@ -102,7 +105,8 @@ def decoder(rounds: int, *, blocks: int = 12) -> dict[str, object]:
         tokens_BT = torch.randint(256, (16, 129), generator=torch.Generator().manual_seed(0))
         steps = {name: _step(model, tokens_BT, recipe=recipe) for name, model in models.items()}
         forwards = {name: partial(_logits, model, tokens_BT[:, :-1]) for name, model in models.items()}
-        ratios = [_ratios(in_turn(runs, rounds=rounds)) for runs in (forwards, steps)]
+        with kept_heap():
+            ratios = [_ratios(in_turn(runs, rounds=rounds)) for runs in (forwards, steps)]
         for name in MODELS:
             print(f"| D {width}, {name} | {' | '.join(_told(item[name], digits=3) for item in ratios)} |")
             found[f"D {width}, {name}"] = [round(item[name].median, 4) for item in ratios]
@@ -115,7 +119,9 @@ def deep(rounds: int) -> dict[str, object]:
         name: _model(name, blocks=48, width=256, context=256) for name in ("plain", "dwa 1x1", "dwa 4x1", "dwa 4x5")
     }
     tokens_BT = torch.randint(256, (8, 256), generator=torch.Generator().manual_seed(0))
-    ratios = _ratios(in_turn({name: partial(_logits, item, tokens_BT) for name, item in models.items()}, rounds=rounds))
+    with kept_heap():
+        times = in_turn({name: partial(_logits, item, tokens_BT) for name, item in models.items()}, rounds=rounds)
+    ratios = _ratios(times)
     print("\n| 48 blocks, D 256, 2048 tokens | forward / plain |\n|---|---|")
     for name, ratio in ratios.items():
         print(f"| {name} | {_told(ratio, digits=3)} |")

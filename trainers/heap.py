@@ -1,4 +1,4 @@
-"""Whether freed memory stays with the process, so that a training step takes the memory of the step before again.
+"""Whether freed memory stays with the process, so that runs that are timed take the same memory again.
 
 A C library gives memory back to the system once enough of it lies free at the end of the heap, and the next run then
 takes it anew, page by page. Whether that happens depends on how the heap happens to lie when models are made: one and
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,37 +20,24 @@ _MMAP_MAX = 65_536
 _MMAP_THRESHOLD_BYTES = 32 * 1024**2
 """Where glibc's own threshold, which follows the largest block that was freed, ends. Once set it follows no more."""
 
-_lock = threading.Lock()
-_users = 0
-"""Who is within."""
-
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """Within it freed memory stays with the process; once nobody is, what is free goes back to the system.
+    """Within it freed memory stays with the process; at the end what is free goes back to the system.
 
-    Holds for the whole process. Only glibc can do it; elsewhere nothing is done.
+    Holds for the whole process. Only glibc can do it; elsewhere nothing is done. Not for a whole training: tensors of many
+    sizes leave gaps behind, and the heap of twelve blocks with averages grew by 10 MB a step.
     """
     if platform.libc_ver()[0] != "glibc":
         yield
         return
-    _enter(1)
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
     try:
         yield
     finally:
-        _enter(-1)
-
-
-def _enter(change: int) -> None:
-    global _users
-    libc = ctypes.CDLL(None)
-    with _lock:
-        before, _users = _users, _users + change
-        if not before:
-            libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
-        elif not _users:
-            libc.mallopt(_M_MMAP_MAX, _MMAP_MAX)
-            libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2 * _MMAP_THRESHOLD_BYTES)
-            libc.malloc_trim(ctypes.c_size_t(0))
+        libc.mallopt(_M_MMAP_MAX, _MMAP_MAX)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _MMAP_THRESHOLD_BYTES)
+        libc.malloc_trim(ctypes.c_size_t(0))

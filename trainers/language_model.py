@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ import torch
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers.batches import ValidationSet, draw_batch, validation_set
 from depthweave.trainers.checkpoint import TrainingState
-from depthweave.trainers.heap import kept_heap
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
 from depthweave.trainers.ranks import ALONE, Ranks, check_shares
@@ -92,22 +90,21 @@ def _train(state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ran
     validation = validation_set(tokens, recipe=recipe, device=device)
     check_steps = 1 if device.type == "cpu" else _ACCELERATOR_CHECK_STEPS
     started = time.perf_counter()
-    with kept_heap() if device.type == "cpu" else nullcontext():
-        while state.step < last_step and not state.diverged:
-            batch = draw_batch(tokens.train, recipe=recipe, step=state.step, device=device, ranks=ranks)
-            loss = take_step(*batch, learning_rate=recipe.learning_rate_at(state.step))
-            state.loss_sum += loss
-            state.num_losses += 1
-            state.step += 1
-            is_due = state.step in index_at
-            if is_due or state.step % check_steps == 0:
-                state.diverged = not math.isfinite(state.loss_sum.item())
-            if not is_due and not state.diverged:
-                continue
-            state.train_s += time.perf_counter() - started
-            index = sum(step < state.step for step in index_at)
-            yield _evaluate(state, take_step, validation, index=index, ranks=ranks)
-            started = time.perf_counter()
+    while state.step < last_step and not state.diverged:
+        batch = draw_batch(tokens.train, recipe=recipe, step=state.step, device=device, ranks=ranks)
+        loss = take_step(*batch, learning_rate=recipe.learning_rate_at(state.step))
+        state.loss_sum += loss
+        state.num_losses += 1
+        state.step += 1
+        is_due = state.step in index_at
+        if is_due or state.step % check_steps == 0:
+            state.diverged = not math.isfinite(state.loss_sum.item())
+        if not is_due and not state.diverged:
+            continue
+        state.train_s += time.perf_counter() - started
+        index = sum(step < state.step for step in index_at)
+        yield _evaluate(state, take_step, validation, index=index, ranks=ranks)
+        started = time.perf_counter()
     synchronize(device)
     state.train_s += time.perf_counter() - started
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from depthweave.spaces.architecture import Architecture
-from depthweave.trainers import TokenSet, TrainingState, train
 from depthweave.trainers import measure as measure_module
 from depthweave.trainers.heap import kept_heap
 from depthweave.trainers.measure import measure
@@ -66,22 +64,6 @@ def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() 
     with pytest.raises(KeyError):
         use_and_fail()
     assert _resident_bytes() < before_bytes + 50 * _MIB
-
-
-def test_heap_is_kept_until_the_last_has_left() -> None:
-    with kept_heap():
-        with kept_heap():
-            pass
-        assert _settled_pages(48 * _MIB) < 10
-    assert _settled_pages(48 * _MIB) > 1000
-
-
-def test_training_keeps_the_heap_until_it_ends(tokens: TokenSet, recipe: Recipe, architecture: Architecture) -> None:
-    training = train(TrainingState.start(architecture, recipe=recipe, device="cpu"), tokens)
-    next(training)
-    assert _settled_pages(48 * _MIB) < 10
-    training.close()
-    assert _settled_pages(48 * _MIB) > 1000
 
 
 def test_measure_times_runs_within_a_kept_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import math
 import os
@@ -105,7 +106,10 @@ def run_search(
                 deadline=deadline,
                 on_tick=progress.on_tick,
             )
-            wall_s = time.perf_counter() - started
+            wall_s, new = time.perf_counter() - started, book.records[before:]
+            # All trials of Optuna's, and in rings of objects those of Tune's: the report has use for their memory.
+            del book
+            gc.collect()
             if ending == "done":
                 ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
         if ending == "time":
@@ -113,7 +117,6 @@ def run_search(
             with cluster(address, ship=ship):
                 ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
         records = _conclude(store, desk, ending=ending, progress=progress)
-    new = book.records[before:]
     busy_frac = None
     # Trials of several parts, or cut off in this one, have times that are not this part's.
     if ending == "done" and new and not paused and all(item.attempts == 1 for item in new):

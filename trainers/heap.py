@@ -25,8 +25,8 @@ _MMAP_THRESHOLD_BYTES = 32 * 1024**2
 def kept_heap() -> Iterator[None]:
     """Within it freed memory stays with the process; at the end what is free goes back to the system.
 
-    Holds for the whole process. Only glibc can do it; elsewhere nothing is done. Not for a whole training: tensors of many
-    sizes leave gaps behind, and the heap of twelve blocks with averages grew by 10 MB a step.
+    Holds for the whole process. Only glibc can do it; elsewhere nothing is done. Not for a whole training: tensors of
+    many sizes leave gaps behind, and the heap of twelve blocks with averages grew by 10 MB a step.
     """
     if platform.libc_ver()[0] != "glibc":
         yield

@@ -109,7 +109,7 @@ class RunStore:
     @property
     def report_path(self) -> str:
         """Where the report page stands."""
-        return self.storage.path("report.html")
+        return self.storage.address("report.html")
 
     def checkpoint_dir(self, trial: int) -> str:
         """Where the trial's `state.pt` and `model.safetensors` stand."""

@@ -67,6 +67,7 @@ def test_search_in_a_bucket_is_killed_cut_off_and_whole(
     assert driver.returncode == 0, told
     assert "does not answer: trying again" in told
     assert "Traceback" not in told
+    assert f"report: {out}/report.html" in told
 
     final = copied(out, tmp_path / "final")
     records = check_whole(final, num_trials=_NUM_TRIALS)

@@ -50,7 +50,7 @@ def test_show_report_and_export_work_from_the_address_alone(
 
     show_front(f"{bucket}/shown", form="table")
     assert record.architecture_id in capsys.readouterr().out
-    write_report(RunStore.open(f"{bucket}/shown"))
+    assert write_report(RunStore.open(f"{bucket}/shown")) == f"{bucket}/shown/report.html"
     assert b"<html" in store.read_bytes("report.html")
     export_selected(f"{bucket}/shown", out=tmp_path / "exported", select="best", where=None, formats=())
     assert load(tmp_path / "exported").architecture == model.architecture

@@ -27,7 +27,7 @@ PATIENCE_S = 180.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _COPY_BYTES = 8 * 2**20
 
-_MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/[^/])")
+_MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 """Begins as an address does, and is none. (One letter is a drive.)"""
 
 Answer = TypeVar("Answer")

@@ -12,6 +12,7 @@ Axes: B batch, T tokens, R rounds, C contenders.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -25,7 +26,7 @@ from filelock import FileLock
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder, DecodingCache
-from depthweave.trainers.heap import kept_heap
+from depthweave.trainers.heap import elsewhere, kept_heap
 from depthweave.trainers.machine import check_can, synchronize
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
@@ -263,9 +264,12 @@ def _times_in_turn(
     repeats = max(1, math.ceil(_MIN_SAMPLE_S / _time_run(runs[0], repeats=1, device=device)))
     rounds: list[list[float]] = []
     rounds_started = time.perf_counter()
+    draw = random.Random(0)
     while True:
         order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
-        times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
+        # The processor's caches make a run faster or slower by where things lie.
+        with elsewhere(draw) if device.type == "cpu" else nullcontext():
+            times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
         rounds.append([times[contender] for contender in range(len(runs))])
         if len(rounds) < min_rounds:
             continue

@@ -66,6 +66,21 @@ def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() 
     assert _resident_bytes() < before_bytes + 50 * _MIB
 
 
+def test_what_is_timed_lies_elsewhere_in_every_round() -> None:
+    places: list[int] = []
+
+    def run() -> None:
+        places.append(torch.empty(100_000).data_ptr())
+
+    with kept_heap():
+        for _ in range(20):
+            run()
+        assert len(set(places[10:])) < 4, "a kept heap gives the same place again"
+        places.clear()
+        measure_module._times_in_turn([run], device=torch.device("cpu"), limit_s=0.05, min_rounds=20)
+    assert len(set(places)) > 4
+
+
 def test_measure_times_runs_within_a_kept_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     times_in_turn = measure_module._times_in_turn

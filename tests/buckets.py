@@ -1,4 +1,4 @@
-"""Object storage on this machine: a server that speaks S3, and a gate before it that can be shut."""
+"""Object storage on this machine: in memory, or a server that speaks S3 with a gate before it that can be shut."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 needs_server = pytest.mark.skipif(importlib.util.find_spec("moto") is None, reason="needs the server of moto[s3]")
@@ -105,6 +106,15 @@ def bucket(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     _filesystem().create_dir("bucket")
     return "s3://bucket"
+
+
+def in_memory() -> fs.FileSystem:
+    """A filesystem that is not the local disk, empty."""
+    memory = MemoryFileSystem(skip_instance_cache=True)
+    # fsspec shares the contents among all instances of the class.
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+    return fs.PyFileSystem(fs.FSSpecHandler(memory))
 
 
 def copied(address: str, folder: Path) -> Path:

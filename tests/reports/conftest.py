@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from tests.buckets import in_memory
 from tests.reports.synthetic import make_info, make_trial, synthetic_trials
 
 
@@ -46,8 +46,4 @@ def append(store: RunStore) -> Callable[[Record], None]:
 @pytest.fixture
 def memory() -> fs.FileSystem:
     """A filesystem that is not the local disk, empty."""
-    fsspec_memory = MemoryFileSystem()
-    # fsspec shares the contents among all instances of the class.
-    fsspec_memory.store.clear()
-    fsspec_memory.pseudo_dirs[:] = [""]
-    return fs.PyFileSystem(fs.FSSpecHandler(fsspec_memory))
+    return in_memory()

@@ -12,23 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from pyarrow import fs
 
 from depthweave.reports.storage import Storage
 from depthweave.search import holding
 from depthweave.search.holding import LEASE, held
+from tests.buckets import in_memory
 
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Not a disk, and empty; leases live a tenth of a second."""
-    memory = MemoryFileSystem(skip_instance_cache=True)
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
     for name, value in {"_RENEW_S": 0.05, "_DEAD_S": 0.6, "_LOOK_S": 0.02, "_SETTLE_S": 0.02}.items():
         monkeypatch.setattr(holding, name, value)
-    return Storage("/bucket/run", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
+    return Storage("/bucket/run", filesystem=in_memory())
 
 
 def _lease(storage: Storage, **values: Any) -> None:

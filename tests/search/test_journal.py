@@ -6,21 +6,17 @@ import random
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from pyarrow import fs
 
 from depthweave.reports.storage import Storage
 from depthweave.search import journal as journal_module
 from depthweave.search.journal import JOURNAL, Journal, journal_of
+from tests.buckets import in_memory
 
 
 @pytest.fixture
 def storage() -> Storage:
     """Not a disk, and empty."""
-    memory = MemoryFileSystem(skip_instance_cache=True)
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
-    return Storage("/bucket/run", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
+    return Storage("/bucket/run", filesystem=in_memory())
 
 
 def _append(journal: Journal, data: bytes) -> None:

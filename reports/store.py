@@ -2,7 +2,8 @@
 
     run.json  spec.yaml  survey.json  study.journal  front.parquet  tokenizer.json  report.html
     records/*.parquet  evaluations/*.parquet  weights/*.parquet
-    checkpoints/trial-00012/{state.pt, model.safetensors}
+    checkpoints/trial-00012/{state.pt, progress.json, model.safetensors}
+    confirmation.json, and while a search runs in object storage search.lease and journal/
 
 A trial's record is written last: where a record stands, its evaluations and weights stand too. A record is
 corrected by writing a later revision of it (`revise`); `parts.py` states which one a reader sees.

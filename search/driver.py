@@ -105,6 +105,7 @@ def run_search(
                 tokens=setting.tokens,
                 deadline=deadline,
                 on_tick=progress.on_tick,
+                check_held=desk.check_held,
             )
             wall_s, new = time.perf_counter() - started, book.records[before:]
             # All trials of Optuna's, and in rings of objects those of Tune's: the report has use for their memory.
@@ -153,16 +154,14 @@ class _Desk:
     check_held: Callable[[], None]
     """Raises `ValueError` once another process has taken the run over."""
 
-    def keep_journal(self) -> None:
-        """What Optuna was told so far is in the run folder."""
-        self.check_held()
-        self.journal.keep()
-
 
 @contextmanager
 def _at_work(store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
     """One search or confirmation a run folder."""
-    with held(store.storage, on_wait=progress.on_phase) as check_held, journal_of(store.storage) as journal:
+    with (
+        held(store.storage, on_wait=progress.on_phase) as check_held,
+        journal_of(store.storage, check_held=check_held) as journal,
+    ):
         checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
         yield _Desk(journal=journal, checkpoints=checkpoints, check_held=check_held)
 
@@ -207,6 +206,7 @@ def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int
     means = Means(
         plan=_plan(setting, store),
         checkpoints=desk.checkpoints,
+        check_held=desk.check_held,
         maker=_maker(setting, store),
         workers=_workers(setting),
         retries=setting.spec.search.retries,
@@ -241,7 +241,7 @@ def _open_book(
         sampler=strategy.sampler,
         pruner=strategy.pruner,
         parameters=parameters,
-        keep=desk.keep_journal,
+        keep=desk.journal.keep,
     )
     if damaged is not None:
         num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=desk.checkpoints)
@@ -282,6 +282,7 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
 
 
 def _conclude(store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> list[Record]:
+    desk.check_held()
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
     store.merge()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from depthweave.reports.storage import UnreachableError
@@ -29,8 +29,9 @@ class LedgerFault(BaseException):
 class GuardedLedger:
     """A ledger whose exceptions Tune never sees."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, *, check_held: Callable[[], None]) -> None:
+        """`check_held` raises once the run is another process's: nothing is begun or recorded any more."""
+        self._ledger, self._check_held = ledger, check_held
 
     @property
     def ended(self) -> bool:
@@ -39,6 +40,7 @@ class GuardedLedger:
 
     def next(self, name: str) -> Entry | None:
         with _guarded():
+            self._check_held()
             return self._ledger.next(name)
 
     def report(self, name: str, report: TrialReport) -> None:
@@ -56,12 +58,14 @@ class GuardedLedger:
                 if os.strerror(number) in error:
                     raise OSError(number, os.strerror(number))
             # Nor is it anybody's that the storage is away.
-            if UnreachableError.__name__ in error:
-                raise UnreachableError(_reason(error))
+            _, is_away, reason = error.partition(f"{UnreachableError.__name__}: ")
+            if is_away:
+                raise UnreachableError(reason)
             self._ledger.fail(name, error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         with _guarded():
+            self._check_held()
             self._ledger.finish(name, crashed=crashed)
 
     def hush(self) -> None:
@@ -93,9 +97,3 @@ def _guarded() -> Iterator[None]:
         yield
     except Exception as error:
         raise LedgerFault(error) from None
-
-
-def _reason(error: str) -> str:
-    """What the error in a worker's report said, less where it was raised."""
-    last = [line for line in error.splitlines() if UnreachableError.__name__ in line][-1]
-    return last.partition(f"{UnreachableError.__name__}:")[2].strip() or last.strip()

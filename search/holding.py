@@ -113,8 +113,8 @@ class _Lease:
                     self._lost = True
                     return
                 self._write()
-            except UnreachableError:
-                # Nobody else can take it meanwhile.
+            except OSError:
+                # Away: nobody else can take it meanwhile. And no error may end the renewals unheard.
                 continue
 
     def _is_mine(self) -> bool:

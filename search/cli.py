@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from depthweave.search.interrupts import INTERRUPTED, heeded
+
 if TYPE_CHECKING:
     from depthweave.reports.images import Format
 
@@ -43,7 +45,8 @@ def main() -> NoReturn:
     arguments = [item for item in sys.argv[1:] if item != _DEBUG]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(arguments or ["--help"], prog_name="depthweave", standalone_mode=False)
+        with heeded():
+            code = app(arguments or ["--help"], prog_name="depthweave", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
@@ -51,7 +54,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             traceback.print_exc()

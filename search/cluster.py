@@ -14,10 +14,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from depthweave.search.interrupts import TERMINATED
 from depthweave.search.shipping import packed
 
-TERMINATED = 143
-"""Exit code after SIGTERM, by the habit of shells: what matters is on disk, and whoever sent it counts the seconds."""
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
 

@@ -17,9 +17,9 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from depthweave.search.cluster import TERMINATED
 from depthweave.search.entry import Ledger
 from depthweave.search.guarding import GuardedLedger, LedgerFault
+from depthweave.search.interrupts import TERMINATED
 from depthweave.search.loggers import make_loggers
 from depthweave.search.patience import Patience
 from depthweave.search.placement import Placement, bundle

@@ -12,10 +12,10 @@ from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
-from depthweave.search.commands.search import INTERRUPTED
+from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
-from depthweave.search.progress import LiveProgress, PlainProgress
+from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.setting import check_same_text, prepare, spec_to_resume
 
 
@@ -29,14 +29,9 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     check_confirmable(store, num_seeds=num_seeds)
     setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
     check_same_text(store, setting.tokens)
-    objectives = setting.spec.objectives
-    if console.is_terminal:
-        with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
-            result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=live, ship=ship)
-    else:
-        plain = PlainProgress(console, objectives=objectives)
-        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=plain, ship=ship)
-    _print_result(console, result, num_seeds=num_seeds, objectives=objectives)
+    with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
+        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship)
+    _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 

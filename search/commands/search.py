@@ -15,15 +15,13 @@ from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, check_free
 from depthweave.reports.table import front_table
 from depthweave.reports.verdicts import verdicts_of
-from depthweave.search.cluster import TERMINATED, check_address
+from depthweave.search.cluster import check_address
+from depthweave.search.commands.working import working
 from depthweave.search.driver import SearchResult, run_search
+from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.logger_names import check_place
-from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
 from depthweave.search.spec_file import load_spec
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, by the habit of shells."""
 
 
 def run(
@@ -45,21 +43,9 @@ def run(
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
-    objectives = setting.spec.objectives
-    try:
-        if console.is_terminal:
-            with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
-                result = run_search(setting, store, address=address, progress=live, ship=ship)
-        else:
-            plain = PlainProgress(console, objectives=objectives)
-            result = run_search(setting, store, address=address, progress=plain, ship=ship)
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Before the first trial, a second Ctrl-C, or SIGTERM: no result is printed and no report written.
-        told = "terminated" if isinstance(error, SystemExit) else "interrupted"
-        line = f"{told}; go on with `depthweave search --resume --out {store.where}`"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-        return TERMINATED if isinstance(error, SystemExit) else INTERRUPTED
-    _print_result(console, result, objectives=objectives)
+    with working(console, setting, go_on=f"depthweave search --resume --out {store.where}") as progress:
+        result = run_search(setting, store, address=address, progress=progress, ship=ship)
+    _print_result(console, result, objectives=setting.spec.objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 

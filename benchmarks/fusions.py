@@ -8,7 +8,6 @@ x[j]`, plain autograd), and a stack with an einsum. Told is the extra time over 
 `decoder`: whole models of 12 blocks, context 128, batch 16, D 64 and 256: forward and training step relative to plain.
 `deep`: the forward pass of whole models of 48 blocks, D 256, 2048 tokens.
 Whole models run as they are measured, with freed memory kept; `depth` as plain code is run.
-Whole models run as they are trained and measured, with freed memory kept; `depth` as plain code is run.
 One thread, timed by the processor; all contenders of a table run in turn, in an order that turns round; medians of the
 ratios by round and their 95 % intervals.
 """

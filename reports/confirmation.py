@@ -31,7 +31,8 @@ def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdi
         return []
     num_settled = sum(verdicts[item.architecture_id].settled for item in members)
     rule = f"probability at least {100 * MIN_PROBABILITY:.0f} %, over at least {MIN_SEEDS} seeds"
-    return [f"Of the {plural(len(members), 'member')} of the front, {num_settled} are settled there: {rule}."]
+    are = "is" if num_settled == 1 else "are"
+    return [f"Of the {plural(len(members), 'member')} of the front, {num_settled} {are} settled there: {rule}."]
 
 
 def interval_text(verdict: Verdict) -> str:

@@ -130,16 +130,18 @@ class Browser:
         """The condition holds; `AssertionError` after a minute."""
         until = time.monotonic() + _PATIENCE_S
         while not self.run(f"Boolean({condition})"):
-            assert time.monotonic() < until, f"never came true: {condition}"
+            if time.monotonic() > until:
+                where = self.run("JSON.stringify([scrollY, innerHeight, document.visibilityState])")
+                raise AssertionError(f"never came true, at {where}: {condition}")
             time.sleep(0.03)
 
     def see_figures(self) -> int:
         """Every figure that is not hidden came into view and is drawn; returns how many there are, hidden ones too."""
         plots = "document.querySelectorAll('.plot')"
         number = int(self.run(f"{plots}.length"))
-        for place in range(number):
-            self.run(f"{plots}[{place}].scrollIntoView()")
-            self.wait(f"{plots}[{place}].closest('[hidden]') || {plots}[{place}].querySelector('.main-svg')")
+        for plot in (f"{plots}[{place}]" for place in range(number)):
+            # Scrolled to at every look: a page loaded again may go back to where it stood, late.
+            self.wait(f"({plot}.scrollIntoView(), {plot}.closest('[hidden]') || {plot}.querySelector('.main-svg'))")
         return number
 
     def busy_s(self) -> float:

@@ -6,6 +6,8 @@ moment, see the old file or the new one and never half of one. Object storage th
 
 from __future__ import annotations
 
+import copy
+import errno
 import logging
 import os
 import posixpath
@@ -29,6 +31,9 @@ _COPY_BYTES = 8 * 2**20
 
 _MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 """Begins as an address does, and is none. (One letter is a drive.)"""
+
+_OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of a disk here, which a copy to or from object storage may meet: to wait would not help."""
 
 Answer = TypeVar("Answer")
 
@@ -54,11 +59,20 @@ class Storage:
         """As the caller named it, for messages and commands."""
         self.is_local = filesystem is None and "://" not in self.where
         """Whether `root` is a path on a disk."""
+        self.before_write: Callable[[], None] | None = None
+        """Called before every try to write into object storage; what it raises is raised, and nothing written."""
         self._answered = {"read", "write"} if patient else set()
+        self._patience_s = PATIENCE_S
         # Amazon is asked here already where a bucket is.
         self.filesystem, self.root = self._ask(lambda: _opened(self.where, filesystem), kind="open")
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
         self._folders: set[str] = set()
+
+    def hasty(self) -> Storage:
+        """The same folder for whoever would rather know at once that it is away, and asks before writing himself."""
+        other = copy.copy(self)
+        other.before_write, other._patience_s = None, 0.0
+        return other
 
     def path(self, name: str) -> str:
         """The path of a file on the filesystem."""
@@ -143,8 +157,17 @@ class Storage:
         self._ask(move, kind="write")
 
     def delete(self, name: str) -> None:
-        """The file is gone."""
-        self._ask(lambda: self.filesystem.delete_file(self.path(name)), kind="write")
+        """The file is gone; one that is missing is an error on a disk alone."""
+
+        def delete() -> None:
+            try:
+                self.filesystem.delete_file(self.path(name))
+            except FileNotFoundError:
+                # An earlier try may have been done, and only its answer lost.
+                if self.is_local:
+                    raise
+
+        self._ask(delete, kind="write")
 
     def make_folder(self, name: str) -> None:
         """The folder is there, where the filesystem knows folders."""
@@ -179,21 +202,25 @@ class Storage:
         """
         if self.is_local:
             return request()
-        deadline, wait_s, told = time.monotonic() + PATIENCE_S, _FIRST_WAIT_S, False
+        deadline, wait_s, told = time.monotonic() + self._patience_s, _FIRST_WAIT_S, False
         while True:
             try:
+                if kind == "write" and self.before_write is not None:
+                    self.before_write()
                 answer = request()
             except FileNotFoundError:
                 raise
             except OSError as error:
+                if error.errno in _OF_THIS_MACHINE:
+                    raise
                 reason = str(error).splitlines()[0][:300]
                 if kind not in self._answered and "write" not in self._answered:
                     what = "check the address, the credentials, and AWS_ENDPOINT_URL where it is not Amazon's"
                     raise UnreachableError(f"{self.where}: no answer ({reason}): {what}") from None
                 if time.monotonic() + wait_s > deadline:
-                    raise UnreachableError(f"{self.where}: no answer for {PATIENCE_S:.0f} s ({reason})") from None
+                    raise UnreachableError(f"{self.where}: no answer for {self._patience_s:.0f} s ({reason})") from None
                 if not told:
-                    logger.warning("%s does not answer: trying again for %.0f s", self.where, PATIENCE_S)
+                    logger.warning("%s does not answer: trying again for %.0f s", self.where, self._patience_s)
                 told = True
             else:
                 self._answered.add(kind)

@@ -10,11 +10,13 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, Timeout
 from pyarrow import fs
 
 from depthweave.reports.storage import Storage
@@ -23,6 +25,7 @@ from depthweave.spaces.files import MODEL_FILE
 STATE_FILE = "state.pt"
 PROGRESS_FILE = "progress.json"
 _FOLDER = re.compile(r"trial-(\d{5,})")
+_SCRATCH = "depthweave-scratch-"
 
 
 class Checkpoints:
@@ -31,9 +34,7 @@ class Checkpoints:
     def __init__(self, where: str | os.PathLike[str]) -> None:
         # Whoever names it has opened the run that it belongs to.
         self._storage = Storage(where, patient=True)
-        self._scratch = None if self._storage.is_local else Path(tempfile.mkdtemp(prefix="depthweave-"))
-        if self._scratch is not None:
-            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch = None if self._storage.is_local else _new_scratch(self)
 
     @property
     def where(self) -> str:
@@ -52,7 +53,9 @@ class Checkpoints:
                 shutil.rmtree(former)
             folder.mkdir()
             for info in self._files(number):
-                self._storage.copy_out(f"{folder.name}/{info.base_name}", folder / info.base_name)
+                # What begins so is a part of a file, of a worker that was killed or that still writes.
+                if not info.base_name.startswith("."):
+                    self._storage.copy_out(f"{folder.name}/{info.base_name}", folder / info.base_name)
         return folder
 
     def keep(self, number: int, names: Sequence[str]) -> None:
@@ -96,6 +99,28 @@ class Checkpoints:
 
     def _files(self, number: int) -> list[fs.FileInfo]:
         return self._storage.files(self.folder(number).name)
+
+
+def _new_scratch(owner: object) -> Path:
+    """A folder that goes with its owner, or else with the next one that is made on this machine after the process."""
+    place = Path(tempfile.gettempdir())
+    for path in place.glob(f"{_SCRATCH}*.lock"):
+        # A process that was killed took nothing along; other users' folders are theirs.
+        with suppress(OSError, Timeout), FileLock(path, timeout=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
+    folder = place / f"{_SCRATCH}{uuid.uuid4().hex}"
+    lock = FileLock(f"{folder}.lock")
+    lock.acquire()
+    folder.mkdir(mode=0o700)
+    weakref.finalize(owner, _remove, folder, lock)
+    return folder
+
+
+def _remove(folder: Path, lock: BaseFileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -51,8 +51,6 @@ class Means:
 
     plan: TrialPlan
     checkpoints: Checkpoints
-    check_held: Callable[[], None]
-    """Raises `ValueError` once another process has taken the run over."""
     maker: RecordMaker
     workers: int
     """Trainings at once."""
@@ -171,7 +169,6 @@ def _train(
         tokens=setting.tokens,
         deadline=math.inf,  # the time budget is the search's
         on_tick=progress.on_tick,
-        check_held=means.check_held,
     )
 
 

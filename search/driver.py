@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -105,7 +105,6 @@ def run_search(
                 tokens=setting.tokens,
                 deadline=deadline,
                 on_tick=progress.on_tick,
-                check_held=desk.check_held,
             )
             wall_s, new = time.perf_counter() - started, book.records[before:]
             # All trials of Optuna's, and in rings of objects those of Tune's: the report has use for their memory.
@@ -151,19 +150,13 @@ class _Desk:
 
     journal: Journal
     checkpoints: Checkpoints
-    check_held: Callable[[], None]
-    """Raises `ValueError` once another process has taken the run over."""
 
 
 @contextmanager
 def _at_work(store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
     """One search or confirmation a run folder."""
-    with (
-        held(store.storage, on_wait=progress.on_phase) as check_held,
-        journal_of(store.storage, check_held=check_held) as journal,
-    ):
-        checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
-        yield _Desk(journal=journal, checkpoints=checkpoints, check_held=check_held)
+    with held(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
+        yield _Desk(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
 
 
 def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Setting:
@@ -206,7 +199,6 @@ def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int
     means = Means(
         plan=_plan(setting, store),
         checkpoints=desk.checkpoints,
-        check_held=desk.check_held,
         maker=_maker(setting, store),
         workers=_workers(setting),
         retries=setting.spec.search.retries,
@@ -282,7 +274,6 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
 
 
 def _conclude(store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> list[Record]:
-    desk.check_held()
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
     store.merge()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from depthweave.reports.storage import UnreachableError
@@ -29,9 +29,8 @@ class LedgerFault(BaseException):
 class GuardedLedger:
     """A ledger whose exceptions Tune never sees."""
 
-    def __init__(self, ledger: Ledger, *, check_held: Callable[[], None]) -> None:
-        """`check_held` raises once the run is another process's: nothing is begun or recorded any more."""
-        self._ledger, self._check_held = ledger, check_held
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     @property
     def ended(self) -> bool:
@@ -40,7 +39,6 @@ class GuardedLedger:
 
     def next(self, name: str) -> Entry | None:
         with _guarded():
-            self._check_held()
             return self._ledger.next(name)
 
     def report(self, name: str, report: TrialReport) -> None:
@@ -65,7 +63,6 @@ class GuardedLedger:
 
     def finish(self, name: str, *, crashed: bool) -> None:
         with _guarded():
-            self._check_held()
             self._ledger.finish(name, crashed=crashed)
 
     def hush(self) -> None:
@@ -85,8 +82,9 @@ def clear_about_storage(where: str, *, command: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
+        disk = "a disk of this machine or of a worker" if "://" in where else "the disk"
         raise ValueError(
-            f"{where}: the disk is full ({os.strerror(error.errno)}); every finished trial is kept: free some space, "
+            f"{where}: {disk} is full ({os.strerror(error.errno)}); every finished trial is kept: free some space, "
             f"then `{command}`"
         ) from None
 

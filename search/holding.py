@@ -15,10 +15,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from depthweave.reports.storage import Storage, UnreachableError
+from depthweave.reports.storage import Storage
 
 LEASE = "search.lease"
 _RENEW_S = 10.0
@@ -30,8 +31,8 @@ _SETTLE_S = 2.0
 
 
 @contextmanager
-def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """The run folder is this process's; gives a function that raises `ValueError` once it is not any more.
+def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """The run folder is this process's; writing into this `storage` raises `ValueError` once it is not any more.
 
     Raises `ValueError`, one line, where another search works on it. `on_wait` is told why it takes long.
     """
@@ -42,41 +43,48 @@ def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[Callab
         except Timeout:
             raise ValueError(_taken(storage, "")) from None
         try:
-            yield lambda: None
+            yield
         finally:
             lock.release()
         return
     lease = _Lease(storage)
     lease.take(on_wait=on_wait)
+    storage.before_write = lease.check
     try:
-        yield lease.check
+        yield
     finally:
+        storage.before_write = None
         lease.give_back()
 
 
 class _Lease:
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._holder = {"id": uuid.uuid4().hex, "host": platform.node(), "pid": os.getpid()}
+        self._storage, self._hasty = storage, storage.hasty()
+        self._holder = {"id": uuid.uuid4().hex, "host": platform.node(), "machine": _machine(), "pid": os.getpid()}
         self._renewals = 0
         self._lost = False
+        self._seen_s = 0.0
+        """When it was last known to be this process's."""
         self._ended = threading.Event()
         self._renewer = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
 
     def take(self, *, on_wait: Callable[[str], None]) -> None:
         """The lease is this process's; `ValueError` where another holds it."""
-        found = self._read()
+        found = self._read(self._storage)
         if found is not None and not self._is_dead_here(found):
             on_wait(f"a search on {found.get('host')} holds the run: waiting {_DEAD_S:.0f} s to see whether it lives")
             self._wait_for_sign(found)
-        self._write()
+        self._write(self._storage)
         time.sleep(_SETTLE_S)
-        if not self._is_mine():
+        if not self._is_mine(self._storage):
             raise ValueError(_taken(self._storage, ""))
         self._renewer.start()
 
     def check(self) -> None:
         """Raises `ValueError` where another process has taken the run over."""
+        # The renewer may hear nothing: of two machines the one may be cut off, and the other not.
+        if not self._lost and _now_s() - self._seen_s > 2 * _RENEW_S:
+            self._lost = not self._is_mine(self._storage)
         if self._lost:
             raise ValueError(
                 f"{self._storage.where}: another search has taken this run over, because this one gave no sign of life "
@@ -88,16 +96,16 @@ class _Lease:
         self._ended.set()
         if self._renewer.is_alive():
             self._renewer.join(timeout=_RENEW_S)
-        with suppress(UnreachableError, FileNotFoundError):
-            if self._is_mine():
-                self._storage.delete(LEASE)
+        with suppress(OSError):
+            if self._is_mine(self._hasty):
+                self._hasty.delete(LEASE)
 
     def _wait_for_sign(self, found: dict[str, object]) -> None:
         since = time.monotonic()
         while time.monotonic() - since < _DEAD_S:
             time.sleep(_LOOK_S)
             asked = time.monotonic()
-            now = self._read()
+            now = self._read(self._storage)
             if now is None:
                 return
             if now != found:
@@ -109,22 +117,26 @@ class _Lease:
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(_RENEW_S):
             try:
-                if not self._is_mine():
+                # Without patience: who waited to write would write over a lease that is another's by then.
+                if not self._is_mine(self._hasty):
                     self._lost = True
                     return
-                self._write()
+                self._write(self._hasty)
             except OSError:
-                # Away: nobody else can take it meanwhile. And no error may end the renewals unheard.
+                # Away, or cut off. No error may end the renewals unheard.
                 continue
 
-    def _is_mine(self) -> bool:
-        found = self._read()
-        return found is not None and found.get("id") == self._holder["id"]
+    def _is_mine(self, storage: Storage) -> bool:
+        asked_s, found = _now_s(), self._read(storage)
+        mine = found is not None and found.get("id") == self._holder["id"]
+        if mine:
+            self._seen_s = asked_s
+        return mine
 
     def _is_dead_here(self, found: dict[str, object]) -> bool:
         """Whether the holder was a process of this machine that is no more."""
         pid = found.get("pid")
-        if found.get("host") != platform.node() or not isinstance(pid, int) or pid <= 0:
+        if not _machine() or found.get("machine") != _machine() or not isinstance(pid, int) or pid <= 0:
             return False
         try:
             os.kill(pid, 0)
@@ -134,9 +146,9 @@ class _Lease:
             return False
         return False
 
-    def _read(self) -> dict[str, object] | None:
+    def _read(self, storage: Storage) -> dict[str, object] | None:
         try:
-            text = self._storage.read(LEASE)
+            text = storage.read(LEASE)
         except FileNotFoundError:
             return None
         try:
@@ -145,9 +157,22 @@ class _Lease:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _write(self) -> None:
+    def _write(self, storage: Storage) -> None:
         self._renewals += 1
-        self._storage.write(LEASE, json.dumps({**self._holder, "renewals": self._renewals}).encode())
+        storage.write(LEASE, json.dumps({**self._holder, "renewals": self._renewals}).encode())
+
+
+def _now_s() -> float:
+    """Seconds; where the system tells them, those too in which the machine slept."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+def _machine() -> str:
+    """What two processes share that see each other's numbers; empty where that is not told. Names may be shared."""
+    with suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    return ""
 
 
 def _taken(storage: Storage, where: str) -> str:

@@ -7,7 +7,7 @@ and then, and at the end, the whole journal takes the place of its pieces.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,10 +21,10 @@ _MANY_PIECES = 256
 class Journal:
     """The journal of a run that this process alone writes."""
 
-    def __init__(self, storage: Storage, path: Path, *, check_held: Callable[[], None]) -> None:
+    def __init__(self, storage: Storage, path: Path) -> None:
         self.path = path
         """Of the file that Optuna writes, on this machine."""
-        self._storage, self._check_held = storage, check_held
+        self._storage = storage
         self._kept, self._num_pieces = 0, 0
 
     def fetch(self) -> None:
@@ -39,12 +39,15 @@ class Journal:
                 data += self._storage.read(f"{_PIECES}/{name}")
         if data:
             self.path.write_bytes(data)
+        for info in self._storage.files(""):
+            # So that one which is set aside now finds that name taken.
+            if info.base_name.startswith(f"{JOURNAL}.corrupt"):
+                self.path.with_name(info.base_name).touch()
 
     def keep(self) -> None:
         """What Optuna was told so far is in the run folder."""
         if self._storage.is_local:
             return
-        self._check_held()
         size = self.path.stat().st_size
         # A journal that was shortened or made again is another one.
         if size < self._kept or not self._kept or self._num_pieces >= _MANY_PIECES:
@@ -60,7 +63,6 @@ class Journal:
         """The same, in one piece, with journals that were set aside; other programs read it so."""
         if self._storage.is_local or not self.path.exists():
             return
-        self._check_held()
         for aside in self.path.parent.glob(f"{JOURNAL}.corrupt*"):
             if not self._storage.exists(aside.name):
                 self._storage.copy_in(aside, aside.name)
@@ -72,16 +74,13 @@ class Journal:
 
 
 @contextmanager
-def journal_of(storage: Storage, *, check_held: Callable[[], None]) -> Iterator[Journal]:
-    """The run's journal; one that began elsewhere is fetched, and whole in the run folder at the end.
-
-    `check_held` raises `ValueError` once the run is another process's, whose journal then stands there.
-    """
+def journal_of(storage: Storage) -> Iterator[Journal]:
+    """The run's journal; one that began elsewhere is fetched, and whole in the run folder at the end."""
     if storage.is_local:
-        yield Journal(storage, Path(storage.path(JOURNAL)), check_held=check_held)
+        yield Journal(storage, Path(storage.path(JOURNAL)))
         return
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
-        journal = Journal(storage, Path(folder) / JOURNAL, check_held=check_held)
+        journal = Journal(storage, Path(folder) / JOURNAL)
         journal.fetch()
         try:
             yield journal

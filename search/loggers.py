@@ -79,10 +79,7 @@ class EvaluationLogger(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reports."""
-        report: TrialReport = result[REPORT]
-        shown = self._of(trial)
-        for values in numbers_of(report, seen=shown.seen):
-            self._tell(partial(self._sink.log_trial_result, iteration, shown, values))
+        self._tell(partial(self._log, iteration, trial, result[REPORT]))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial ended, was stopped or waits."""
@@ -91,6 +88,11 @@ class EvaluationLogger(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial crashed for good."""
         self._tell(lambda: self._sink.log_trial_end(self._of(trial), failed=True))
+
+    def _log(self, iteration: int, trial: Trial, report: TrialReport) -> None:
+        shown = self._of(trial)
+        for values in numbers_of(report, seen=shown.seen):
+            self._sink.log_trial_result(iteration, shown, values)
 
     def _of(self, trial: Trial) -> ShownTrial:
         number = trial.config["trial"]

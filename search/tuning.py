@@ -35,23 +35,15 @@ Ending = Literal["done", "time", "interrupted"]
 
 
 def run_trials(
-    book: Ledger,
-    *,
-    spec: Spec,
-    plan: TrialPlan,
-    tokens: TokenSet,
-    deadline: float,
-    on_tick: Callable[[], None],
-    check_held: Callable[[], None],
+    book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
 ) -> Ending:
     """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
 
     `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
-    raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved. What `check_held` raises, where
-    another process has taken the run over, ends them too.
+    raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
     """
     with _stop_signals(book.hush) as signals, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
-        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book, check_held=check_held)
+        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(

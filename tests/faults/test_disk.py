@@ -117,7 +117,7 @@ class _Breaks:
 
 def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_trials() -> None:
     ledger = _Breaks()
-    guarded = GuardedLedger(ledger, check_held=lambda: None)
+    guarded = GuardedLedger(ledger)
     for call in (
         lambda: guarded.next("a"),
         lambda: guarded.report("a", make_report()),
@@ -135,34 +135,12 @@ def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_tr
 
 def test_trial_whose_storage_is_away_has_not_failed() -> None:
     ledger = _Breaks()
-    guarded = GuardedLedger(ledger, check_held=lambda: None)
+    guarded = GuardedLedger(ledger)
     with pytest.raises(LedgerFault) as fault:
         guarded.fail("a", "UnreachableError: s3://bucket/run: no answer for 180 s (refused)", node_lost=False)
     assert isinstance(fault.value.error, UnreachableError)
     assert str(fault.value.error) == "s3://bucket/run: no answer for 180 s (refused)"
     assert ledger.failed == []
-
-
-def test_driver_whose_run_was_taken_over_begins_and_records_nothing() -> None:
-    asked: list[str] = []
-
-    class Asked(_Breaks):
-        def next(self, name: str) -> Entry | None:
-            asked.append(name)
-            return None
-
-        def finish(self, name: str, *, crashed: bool) -> None:
-            asked.append(name)
-
-    def taken() -> None:
-        raise ValueError("another search has taken this run over")
-
-    guarded = GuardedLedger(Asked(), check_held=taken)
-    for call in (lambda: guarded.next("a"), lambda: guarded.finish("a", crashed=False)):
-        with pytest.raises(LedgerFault) as fault:
-            call()
-        assert "taken this run over" in str(fault.value.error)
-    assert asked == []
 
 
 @pytest.mark.slow

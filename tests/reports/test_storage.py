@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,77 @@ def test_misspelt_address_is_no_folder_on_the_disk(where: str) -> None:
 @pytest.mark.parametrize("where", ["runs/a:b", "take:2", "./s3:/run", "C:/runs", "a b:c", "/s3://run"])
 def test_folder_may_have_any_other_name(where: str) -> None:
     assert Storage(where).is_local
+
+
+def test_whether_it_may_be_written_is_asked_before_every_try(away: Away) -> None:
+    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    elsewhere.write("file", b"one")
+
+    def others() -> None:
+        if away.now > 30.0:
+            raise ValueError("it is another's by now")
+
+    elsewhere.before_write = others
+    elsewhere.write("file", b"two")
+    away.until = 60.0
+    with pytest.raises(ValueError, match="another's"):
+        elsewhere.write("file", b"three")
+    assert 30.0 < away.now < 60.0
+    away.until = 0.0
+    for request in (
+        lambda: elsewhere.delete("file"),
+        lambda: elsewhere.move("file", "moved"),
+        lambda: elsewhere.make_folder("folder"),
+        lambda: elsewhere.copy_in(__file__, "file"),
+    ):
+        with pytest.raises(ValueError, match="another's"):
+            request()
+    assert elsewhere.read("file") == b"two"
+
+
+def test_hasty_one_neither_waits_nor_asks(away: Away) -> None:
+    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away), patient=True)
+
+    def never() -> None:
+        raise AssertionError
+
+    elsewhere.before_write = never
+    elsewhere.hasty().write("file", b"one")
+    away.until = 60.0
+    with pytest.raises(UnreachableError):
+        elsewhere.hasty().read("file")
+    assert away.now == 0.0
+
+
+def test_delete_whose_answer_was_lost_is_done(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, delete, lost = Storage("/bucket", filesystem=fs.PyFileSystem(away)), Away.delete_file, [True]
+    elsewhere.write("file", b"one")
+
+    def delete_file(self: Away, path: str) -> None:
+        delete(self, path)
+        if lost:
+            lost.clear()
+            raise OSError("connection reset")
+
+    monkeypatch.setattr(Away, "delete_file", delete_file)
+    elsewhere.delete("file")
+    assert elsewhere.files("") == []
+
+
+def test_full_disk_here_is_not_storage_that_is_away(
+    away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    elsewhere.write("file", b"one")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage.shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        elsewhere.copy_out("file", tmp_path / "copy")
+    assert not isinstance(error.value, UnreachableError)
+    assert away.now == 0.0
 
 
 def test_missing_file_is_not_waited_for(away: Away) -> None:

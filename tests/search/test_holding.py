@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.storage import Storage
+from depthweave.reports.storage import Storage, UnreachableError
 from depthweave.search import holding
 from depthweave.search.holding import LEASE, held
 from tests.buckets import in_memory
@@ -41,17 +41,17 @@ def test_second_is_refused_while_the_first_lives(kind: str, storage: Storage, tm
     place = Storage(tmp_path) if kind == "disk" else storage
     again = Storage(tmp_path) if kind == "disk" else storage
     waits: list[str] = []
-    with held(place, on_wait=_quiet) as check:
+    with held(place, on_wait=_quiet):
         with (
             pytest.raises(ValueError, match=r"another search.* is working on this run"),
             held(again, on_wait=waits.append),
         ):
             pass
-        check()
+        place.write("file", b"")
     # The first has gone in good order: nobody waits.
     told = len(waits)
-    with held(again, on_wait=waits.append) as check:
-        check()
+    with held(again, on_wait=waits.append):
+        again.write("file", b"")
     assert len(waits) == told
     assert kind == "disk" or not storage.exists(LEASE)
 
@@ -62,8 +62,7 @@ def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | N
     if content is not None:
         storage.write(LEASE, content)
     waits: list[str] = []
-    with held(storage, on_wait=waits.append) as check:
-        check()
+    with held(storage, on_wait=waits.append):
         assert json.loads(storage.read(LEASE))["host"] == platform.node()
     assert len(waits) == 1
 
@@ -71,7 +70,7 @@ def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | N
 def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    _lease(storage, host=platform.node(), pid=gone.pid)
+    _lease(storage, machine=holding._machine(), pid=gone.pid)
     waits: list[str] = []
     with held(storage, on_wait=waits.append):
         pass
@@ -80,17 +79,37 @@ def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> Non
 
 @pytest.mark.parametrize("pid", [os.getpid(), 0, -1, "7", None])
 def test_process_of_this_machine_that_may_live_is_waited_for(pid: object, storage: Storage) -> None:
-    _lease(storage, host=platform.node(), pid=pid)
+    _lease(storage, machine=holding._machine(), pid=pid)
     waits: list[str] = []
     with held(storage, on_wait=waits.append):
         pass
     assert len(waits) == 1
 
 
-def test_holder_that_was_taken_over_is_told(storage: Storage) -> None:
-    with held(storage, on_wait=_quiet) as check:
-        _lease(storage)
-        _until(lambda: _is_told(check))
+def test_machine_of_the_same_name_is_another(storage: Storage) -> None:
+    # Containers that share a name do not see each other's processes.
+    _lease(storage, host=platform.node(), machine="another", pid=2**22 + 1)
+    waits: list[str] = []
+    with held(storage, on_wait=waits.append):
+        pass
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize("renews", [True, False])
+def test_holder_that_was_taken_over_writes_nothing_more(
+    renews: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not renews:
+        # Its machine slept, or its renewer is still waiting for an answer.
+        monkeypatch.setattr(holding._Lease, "_renew_until_ended", lambda self: None)
+    other = storage.hasty()
+    with held(storage, on_wait=_quiet):
+        storage.write("file", b"ours")
+        _lease(other)
+        _until(lambda: _is_told(storage))
+        other.write("file", b"the other's")
+        assert _is_told(storage)
+    assert storage.read("file") == b"the other's"
     assert json.loads(storage.read(LEASE))["id"] == "other", "it is not the former holder's to delete"
 
 
@@ -118,9 +137,32 @@ def test_of_two_that_come_at_once_one_has_it(storage: Storage, monkeypatch: pyte
     assert len(won) == 1
 
 
-def _is_told(check: Callable[[], None]) -> bool:
+def test_renewal_that_waited_is_not_written_over_anothers_lease(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, write = storage.hasty(), holding._Lease._write
+    away, tries = threading.Event(), []
+
+    def cut_off(self: holding._Lease, to: Storage) -> None:
+        if away.is_set():
+            # Between its look and its writing the machine is cut off, for longer than a lease lives.
+            tries.append(to)
+            _lease(other)
+            away.clear()
+            raise UnreachableError("no answer")
+        write(self, to)
+
+    with held(storage, on_wait=_quiet):
+        monkeypatch.setattr(holding._Lease, "_write", cut_off)
+        away.set()
+        _until(lambda: _is_told(storage))
+    assert [item._patience_s for item in tries] == [0.0]
+    assert json.loads(other.read(LEASE))["id"] == "other"
+
+
+def _is_told(storage: Storage) -> bool:
     try:
-        check()
+        storage.write("file", b"ours")
     except ValueError as error:
         return "has taken this run over" in str(error)
     return False

@@ -10,6 +10,7 @@ import pytest
 from depthweave.reports.storage import Storage
 from depthweave.search import journal as journal_module
 from depthweave.search.journal import JOURNAL, Journal, journal_of
+from depthweave.search.rebuilding import set_aside_damaged
 from tests.buckets import in_memory
 
 
@@ -17,10 +18,6 @@ from tests.buckets import in_memory
 def storage() -> Storage:
     """Not a disk, and empty."""
     return Storage("/bucket/run", filesystem=in_memory())
-
-
-def _held() -> None:
-    """The run is this process's."""
 
 
 def _append(journal: Journal, data: bytes) -> None:
@@ -33,7 +30,7 @@ def _names(storage: Storage) -> list[str]:
 
 
 def test_on_a_disk_it_is_the_file_of_the_run_folder(tmp_path: Path) -> None:
-    with journal_of(Storage(tmp_path), check_held=_held) as journal:
+    with journal_of(Storage(tmp_path)) as journal:
         _append(journal, b"one\n")
         journal.keep()
     assert [item.name for item in tmp_path.iterdir()] == [JOURNAL]
@@ -49,7 +46,7 @@ def test_killed_at_any_keep_it_comes_back_as_it_was_kept(
     for life in range(5):
         # Each life is a driver that ends without a word.
         (tmp_path / str(life)).mkdir()
-        journal = Journal(storage, tmp_path / str(life) / JOURNAL, check_held=_held)
+        journal = Journal(storage, tmp_path / str(life) / JOURNAL)
         journal.fetch()
         assert (journal.path.read_bytes() if journal.path.exists() else b"") == kept
         for _ in range(draw.randint(1, 6)):
@@ -61,7 +58,7 @@ def test_killed_at_any_keep_it_comes_back_as_it_was_kept(
 
 def test_at_the_end_it_is_whole_for_other_programs(storage: Storage) -> None:
     for line in (b"one\n", b"two\n"):
-        with journal_of(storage, check_held=_held) as journal:
+        with journal_of(storage) as journal:
             for _ in range(3):
                 _append(journal, line)
                 journal.keep()
@@ -74,13 +71,13 @@ def test_pieces_that_are_in_the_whole_are_not_read_twice(storage: Storage) -> No
     # A kill came between the whole and the deletion of what it replaced.
     for begin, data in ((4, b"two\n"), (8, b"three\n")):
         storage.write(f"journal/{begin:015d}", data)
-    with journal_of(storage, check_held=_held) as journal:
+    with journal_of(storage) as journal:
         assert journal.path.read_bytes() == b"one\ntwo\nthree\n"
 
 
 def test_one_that_was_made_again_replaces_what_stands_there(storage: Storage) -> None:
     storage.write(JOURNAL, b"damaged, and longer than what is made of the records\n")
-    with journal_of(storage, check_held=_held) as journal:
+    with journal_of(storage) as journal:
         journal.path.rename(journal.path.with_name(f"{JOURNAL}.corrupt"))
         _append(journal, b"one\n")
         journal.keep()
@@ -92,18 +89,25 @@ def test_one_that_was_made_again_replaces_what_stands_there(storage: Storage) ->
     assert storage.read(JOURNAL) == b"one\ntwo\n"
 
 
+def test_each_damaged_one_keeps_a_name_of_its_own(storage: Storage) -> None:
+    for number in range(3):
+        storage.write(JOURNAL, f"damaged {number}\n".encode())
+        with journal_of(storage) as journal:
+            assert set_aside_damaged(journal.path) is not None
+            _append(journal, b"made again\n")
+    asides = [name for name in _names(storage) if name != JOURNAL]
+    assert [storage.read(name) for name in asides] == [f"damaged {number}\n".encode() for number in range(3)]
+
+
 def test_driver_whose_run_was_taken_over_leaves_the_others_journal_alone(storage: Storage) -> None:
-    taken = False
+    def taken() -> None:
+        raise ValueError("another search has taken this run over")
 
-    def check_held() -> None:
-        if taken:
-            raise ValueError("another search has taken this run over")
-
-    with journal_of(storage, check_held=check_held) as journal:
+    with journal_of(storage) as journal:
         _append(journal, b"one\n")
         journal.keep()
         storage.write(JOURNAL, b"one\nand what the other wrote\n")
-        taken = True
+        storage.before_write = taken
         _append(journal, b"two\n")
         with pytest.raises(ValueError, match="taken this run over"):
             journal.keep()

@@ -96,6 +96,17 @@ def test_logger_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     assert not broken.heard
 
 
+def test_folder_that_cannot_be_made_ends_nothing(sink: _Sink, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the folder would be")
+    ours = EvaluationLogger(sink, name="sink", folder=tmp_path / "taken", run_id="run")
+    for number in range(2):
+        trial = _RayTrial("a", {"trial": number, "architecture": _ARCHITECTURE})
+        ours.on_trial_start(0, [], trial)
+        ours.on_trial_result(0, [], trial, {REPORT: _report(0)})
+        ours.on_trial_complete(0, [], trial)
+    assert not sink.heard
+
+
 def test_unknown_logger_is_refused_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'tensorboard'"):
         make_spec({"loggers": ["tensorbord"]})

@@ -61,7 +61,6 @@ class PartFolder(Generic[Row]):
         self._problems: dict[str, str] = {}
         self._damaged: set[str] = set()
         """Parts that were read whole and are none, unlike those that could not be read just now."""
-        self._batch_trials: dict[int, frozenset[int]] = {}
 
     @property
     def problems(self) -> list[str]:
@@ -84,15 +83,6 @@ class PartFolder(Generic[Row]):
     def num_loose(self) -> int:
         """Parts that are not yet in a batch."""
         return sum(len(revisions) for revisions in self._list().revisions.values())
-
-    def has(self, trial: int) -> bool:
-        """Whether a readable part holds the trial."""
-        listing = self._list()
-        loose = any(
-            self._read_part(_trial_name(trial, revision), trial=trial) is not None
-            for revision in listing.revisions.get(trial, [])
-        )
-        return loose or any(trial in self._trials_of_batch(number) for number in listing.batches)
 
     def read(self, trials: Collection[int] | None = None) -> pa.Table:
         """The rows of all trials, or of these, by trial, one revision of each; `problems` says what was left out.
@@ -218,14 +208,6 @@ class PartFolder(Generic[Row]):
             del self._problems[gone]
         ordered = {trial: sorted(numbers, reverse=True) for trial, numbers in sorted(revisions.items())}
         return _Listing(ordered, sorted(batches, reverse=True))
-
-    def _trials_of_batch(self, number: int) -> frozenset[int]:
-        if number not in self._batch_trials:
-            table = self._read_part(_batch_name(number))
-            if table is None:
-                return frozenset()
-            self._batch_trials[number] = frozenset(pc.unique(table["trial"]).to_pylist())
-        return self._batch_trials[number]
 
     def _read_part(self, name: str, *, trial: int | None = None) -> pa.Table | None:
         """The part in this version's columns, or `None` with the problem remembered."""

@@ -137,10 +137,6 @@ class RunStore:
         self._check(record)
         self._records.write([record], trial=record.trial, revision=self._records.next_revision(record.trial))
 
-    def has_trial(self, trial: int) -> bool:
-        """Whether a readable record of the trial stands."""
-        return self._records.has(trial)
-
     def records(self) -> list[Record]:
         """Every readable record, the latest revision of each, by trial number."""
         return from_table(self._records.read(), row_class=Record)

@@ -72,7 +72,14 @@ def _local() -> Iterator[None]:
 
     with _loopback():
         _set_token()
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=False)
+        ray.init(
+            # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down here.
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+        )
         yield
 
 
@@ -95,8 +102,9 @@ def check_address(address: str | None, *, ship: bool = False) -> None:
     """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
     if ship and address is None:
         raise ValueError("--ship: sends this package to a cluster's workers; name the cluster with --address")
-    if address is None or address == "auto":
+    if address is None:
         return
+    address = _found(address)
     if address.startswith("ray://"):
         raise ValueError(
             f"--address {address}: this runs inside the cluster, not through Ray Client; send it there with `ray job "
@@ -111,6 +119,18 @@ def check_address(address: str | None, *, ship: bool = False) -> None:
                 _greet(connection)
     except OSError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None
+
+
+def _found(address: str) -> str:
+    """The address; for `auto` the one that the environment names, else the one that `ray start` wrote down."""
+    if address != "auto":
+        return address
+    from ray._private.utils import read_ray_address
+
+    found = os.environ.get("RAY_ADDRESS") or read_ray_address()
+    if not found or found == "auto":
+        raise ValueError("--address auto: no Ray cluster is known here; start one with `ray start`, or give HOST:PORT")
+    return found
 
 
 def _greet(connection: socket.socket) -> None:
@@ -157,7 +177,7 @@ def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
     check_address(address)
     try:
         ray.init(
-            address=address,
+            address=_found(address),
             runtime_env=runtime_env,
             log_to_driver=False,
             logging_level=logging.CRITICAL,

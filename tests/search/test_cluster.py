@@ -1,13 +1,16 @@
-"""A local Ray takes orders from this machine alone."""
+"""A local Ray is the search's own and takes orders from this machine alone; a named one that is gone is refused."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from depthweave.search.cluster import check_address
 
 _START = """
 import os, sys
@@ -46,6 +49,47 @@ def _sockets(process: Path) -> set[str]:
         if target.startswith("socket:["):
             found.add(target.removeprefix("socket:[").rstrip("]"))
     return found
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of a cluster that is no more, which `ray start` wrote down."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+    return address
+
+
+@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
+def test_auto_that_is_gone_is_refused_at_once(told: str, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if told == "by the environment":
+        monkeypatch.setenv("RAY_ADDRESS", gone)
+    with pytest.raises(ValueError, match=f"--address {gone}: no Ray cluster answers"):
+        check_address("auto")
+
+
+def test_auto_where_no_cluster_is_known_is_refused(gone: str, tmp_path: Path) -> None:
+    (tmp_path / "ray" / "ray_current_cluster").unlink()
+    with pytest.raises(ValueError, match="--address auto: no Ray cluster is known here"):
+        check_address("auto")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
+def test_local_ray_is_its_own_though_another_is_told_of(told: str, gone: str, ray_folder: Path) -> None:
+    environment = {**os.environ, "MARK": "up", "RAY_TMPDIR": str(ray_folder)}
+    if told == "by the environment":
+        environment["RAY_ADDRESS"] = gone
+    else:
+        (ray_folder / "ray").mkdir()
+        (ray_folder / "ray" / "ray_current_cluster").write_text(gone)
+    done = subprocess.run(
+        [sys.executable, "-c", _START], env=environment, input="", capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "up\n"), done.stderr
 
 
 @pytest.mark.slow

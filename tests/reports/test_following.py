@@ -117,7 +117,9 @@ def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, m
 
 def test_ctrl_c_ends_the_command_tidily(store: RunStore, append: Append) -> None:
     append(make_record(0))
-    program = "from depthweave.search.cli import main; main()"
+    # Whoever runs the tests in the background has it ignored, and what is ignored is inherited.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = f"{heard}from depthweave.search.cli import main; main()"
     command = [sys.executable, "-c", program, "report", store.where, "--watch", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}

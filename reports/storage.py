@@ -32,8 +32,8 @@ _COPY_BYTES = 8 * 2**20
 _MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 """Begins as an address does, and is none. (One letter is a drive.)"""
 
-_OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""Errors of a disk here, which a copy to or from object storage may meet: to wait would not help."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk. A copy to or from object storage may meet one here, and to wait would not help."""
 
 Answer = TypeVar("Answer")
 
@@ -211,7 +211,7 @@ class Storage:
             except FileNotFoundError:
                 raise
             except OSError as error:
-                if error.errno in _OF_THIS_MACHINE:
+                if error.errno in DISK_FULL:
                     raise
                 reason = str(error).splitlines()[0][:300]
                 if kind not in self._answered and "write" not in self._answered:

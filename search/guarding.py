@@ -6,16 +6,13 @@ and in the end record as failed, what trained to its end while the disk was full
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from depthweave.reports.storage import UnreachableError
+from depthweave.reports.storage import DISK_FULL, UnreachableError
 from depthweave.search.entry import Entry, Ledger
 from depthweave.search.trial import TrialReport
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class LedgerFault(BaseException):
@@ -52,7 +49,7 @@ class GuardedLedger:
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():
             # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
-            for number in _FULL:
+            for number in DISK_FULL:
                 if os.strerror(number) in error:
                     raise OSError(number, os.strerror(number))
             # Nor is it anybody's that the storage is away.
@@ -80,7 +77,7 @@ def clear_about_storage(where: str, *, command: str) -> Iterator[None]:
     except UnreachableError as error:
         raise ValueError(f"{error}; every finished trial is kept: once it answers, `{command}`") from None
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         disk = "a disk of this machine or of a worker" if "://" in where else "the disk"
         raise ValueError(

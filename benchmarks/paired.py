@@ -27,7 +27,15 @@ from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, loa
 RESULTS = Path(__file__).parent / "results" / "paired.jsonl"
 DEPTH, BUDGET, HEAD_WIDTH = 12, 300_000, 16
 SEEDS = (0, 1, 2, 3, 4)
-RECIPE = Recipe(steps=500, batch=16, context=128, learning_rate=4e-3, num_evaluations=5, evaluation_tokens=65_536)
+RECIPE = Recipe(
+    steps=500,
+    precision="float32",
+    batch=16,
+    context=128,
+    learning_rate=4e-3,
+    num_evaluations=5,
+    evaluation_tokens=65_536,
+)
 CONTENDERS: dict[str, tuple[str, Wiring]] = {
     "none": ("none", Wiring(DEPTH)),
     "dwa 1x1": ("dwa", strided_wiring(DEPTH)),

@@ -41,7 +41,7 @@ from depthweave.trainers import (
 TABLE = Path(__file__).parent / "data" / "connectivity.parquet"
 PARTS = Path("runs/connectivity")
 SEEDS = (0, 1)
-RECIPE = Recipe(steps=320, batch=16, context=64, num_evaluations=10, evaluation_tokens=16_384)
+RECIPE = Recipe(steps=320, precision="float32", batch=16, context=64, num_evaluations=10, evaluation_tokens=16_384)
 AXES = Axes(
     fusions=("none", "dwa", "dwatt", "concat"),
     dilations=(1, 2, 4),

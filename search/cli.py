@@ -315,7 +315,7 @@ def measure(
     heads: Annotated[int, typer.Option("--heads", min=1, help="Their attention heads.")] = 8,
     context: Annotated[int, typer.Option("--context", min=1, help="Their context, in tokens.")] = 128,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Sequences at once.")] = 16,
-    precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")] = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads on a CPU.")] = 1,
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds for each configuration.")] = 10.0,

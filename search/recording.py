@@ -8,13 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
 from depthweave.reports.records import EvaluationRow, Record, State, WeightRow
 from depthweave.search.entry import Entry
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import Recipe, TokenSet
+from depthweave.trainers.recipe import Precision
 
 TIMED = (
     "latency",
@@ -99,11 +100,6 @@ class RecordMaker:
         ]
         return Rows(record, evaluations, weights)
 
-    @cached_property
-    def _recipe_json(self) -> str:
-        """Made once: a search keeps all its records in memory."""
-        return json.dumps(dataclasses.asdict(self.recipe))
-
     def _record(self, entry: Entry, outcome: Outcome) -> Record:
         architecture, pattern = entry.candidate.architecture, entry.candidate.pattern
         costs = costs_of(architecture)
@@ -149,7 +145,7 @@ class RecordMaker:
             finished_at=datetime.now(UTC),
             train_s=0.0 if last is None else last.train_s,
             evaluation_s=0.0 if last is None else last.evaluation_s,
-            recipe=self._recipe_json,
+            recipe=_recipe_json(self.recipe, None if entry.last_report is None else entry.last_report.precision),
             corpus=self.tokens.corpus,
             corpus_sha256=self.tokens.corpus_sha256,
             tokenizer=self.tokens.tokenizer,
@@ -171,6 +167,14 @@ class RecordMaker:
             "threads": 0 if report is None else report.threads,
             "host": "" if report is None else report.host,
         }
+
+
+@cache
+def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
+    """The recipe with the precision that the training had. Made once: a search keeps all its records in memory."""
+    if recipe.precision == "auto" and precision is not None:
+        recipe = dataclasses.replace(recipe, precision=precision)
+    return json.dumps(dataclasses.asdict(recipe))
 
 
 def _rounded(values: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ Everything that can be wrong with a spec is found here, before any training.
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import uuid
 from collections.abc import Sequence
@@ -96,6 +97,10 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
         wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where)
     else:
         wanted = load_spec(given, overrides=overrides)
+    if wanted.recipe.precision == "auto":
+        # A run whose spec names one goes on with it: earlier versions wrote float32 where nothing was given.
+        recipe = dataclasses.replace(wanted.recipe, precision=own.recipe.precision)
+        wanted = wanted.model_copy(update={"recipe": recipe})
     if different := differences(wanted, own):
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise SpecError(f"--resume: the spec differs from the one of {store.where}: {different[0]}{more}")

@@ -25,7 +25,10 @@ from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
+from depthweave.trainers.device_lock import DeviceLock
+from depthweave.trainers.machine import free_memory, with_precision
 from depthweave.trainers.measure import measure
+from depthweave.trainers.recipe import Precision
 
 REPORT = "report"
 """Key of the `TrialReport` in a Tune result."""
@@ -49,7 +52,7 @@ class TrialPlan:
     measured_on: str
     """The hardware that this holds for."""
     locks: str
-    """Folder, of a disk, of the file locks, one a machine, that trials hold while they measure."""
+    """Folder, of a disk, of the locks by which trials of a machine share its devices."""
     checkpoints: str
     """Address of all trials' checkpoints, which every worker reaches."""
     placement: Placement = ANYWHERE
@@ -73,6 +76,8 @@ class TrialReport:
     hardware: str
     threads: int
     host: str
+    precision: Precision | None = None
+    """Of the training, where the recipe says `auto`; reports of earlier versions have none, for theirs named it."""
 
 
 def write_progress(folder: Path, report: TrialReport) -> None:
@@ -120,6 +125,7 @@ class ArchitectureTrial(Trainable):
     _unseen: list[Evaluation]
     _is_ahead: bool
     _state: TrainingState
+    _lock: DeviceLock
     _evaluations: Iterator[Evaluation]
     _earlier_s: float
     _attempts: int
@@ -140,7 +146,8 @@ class ArchitectureTrial(Trainable):
         ended = False
         # A checkpoint that the driver has not heard of is told before training goes on: it may stand at a rung.
         if not self._is_ahead:
-            evaluation = next(self._evaluations, None)
+            with self._lock.shared():
+                evaluation = next(self._evaluations, None)
             ended = evaluation is None
             if evaluation is not None:
                 self._history.append(evaluation)
@@ -157,6 +164,7 @@ class ArchitectureTrial(Trainable):
             hardware=hardware(self._state.device),
             threads=torch.get_num_threads(),
             host=platform.node(),
+            precision=with_precision(self._state.recipe, device=self._state.device).precision,
         )
         self._save(report, final=done)
         self._unseen = []
@@ -165,6 +173,7 @@ class ArchitectureTrial(Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._started = time.perf_counter()
+        self._forget()
         self._number = config["trial"]
         self._folder = self._checkpoints.fetch(self._number)
         self._architecture = Architecture.from_dict(config["architecture"])
@@ -185,7 +194,17 @@ class ArchitectureTrial(Trainable):
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._is_ahead = len(self._history) > config.get("heard", 0)
-        self._evaluations = train(self._state, self._tokens)
+        self._lock = DeviceLock(self._plan.locks, device=self._state.device)
+        self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
+
+    def _forget(self) -> None:
+        """Gives the device back what the trial before had, for this one and for others that share it."""
+        state = self.__dict__.pop("_state", None)
+        self._evaluations = iter(())
+        if state is not None:
+            device = state.device
+            del state
+            free_memory(device)
 
     def _measure(self) -> Measurement:
         here = hardware(self._state.device)
@@ -193,7 +212,6 @@ class ArchitectureTrial(Trainable):
         known = self._plan.measured.get(self._architecture.id)
         if known is not None and self._plan.measured_on == here:
             return known
-        os.makedirs(self._plan.locks, exist_ok=True)
         return measure(
             self._architecture,
             reference=self._plan.reference,
@@ -201,7 +219,7 @@ class ArchitectureTrial(Trainable):
             device=self._state.device,
             time_limit_s=self._plan.measure_limit_s,
             kinds=self._plan.kinds,
-            lock=Path(self._plan.locks) / f"measure-{platform.node()}.lock",
+            lock=self._lock,
         )
 
     def _save(self, report: TrialReport, *, final: bool) -> None:

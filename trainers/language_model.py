@@ -16,6 +16,7 @@ import torch
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers.batches import ValidationSet, draw_batch, validation_set
 from depthweave.trainers.checkpoint import TrainingState
+from depthweave.trainers.device_lock import UNSHARED, GiveWay
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
 from depthweave.trainers.ranks import ALONE, Ranks, check_shares
@@ -61,14 +62,20 @@ class Evaluation:
 
 
 def train(
-    state: TrainingState, tokens: TokenSet, *, until_step: int | None = None, ranks: Ranks = ALONE
+    state: TrainingState,
+    tokens: TokenSet,
+    *,
+    until_step: int | None = None,
+    ranks: Ranks = ALONE,
+    give_way: GiveWay = UNSHARED.give_way,
 ) -> Iterator[Evaluation]:
     """Trains on from `state.step`, in place, and yields an evaluation at every fixed token count.
 
     Between two yields, or after the end, the state is whole and can be saved. Closing the generator ends the
     training. `until_step` ends it early, without an evaluation of its own. A loss that is not finite gives an
     evaluation that says so, the last one. `ranks`: this process among those that share the training, each with a state
-    of its own; all of them yield the same losses. Raises `ValueError` where tokens, recipe, architecture and ranks do
+    of its own; all of them yield the same losses. `give_way` is called after every step, and the time that it takes is
+    not training time. Raises `ValueError` where tokens, recipe, architecture and ranks do
     not fit.
     """
     recipe = state.recipe
@@ -80,10 +87,12 @@ def train(
             f"{tokens.vocabulary}"
         )
     last_step = recipe.steps if until_step is None else min(until_step, recipe.steps)
-    return _train(state, tokens, last_step=last_step, ranks=ranks)
+    return _train(state, tokens, last_step=last_step, ranks=ranks, give_way=give_way)
 
 
-def _train(state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ranks) -> Iterator[Evaluation]:
+def _train(
+    state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ranks, give_way: GiveWay
+) -> Iterator[Evaluation]:
     recipe, device = state.recipe, state.device
     index_at = {step: index for index, step in enumerate(recipe.evaluation_steps())}
     take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=ranks)
@@ -96,6 +105,7 @@ def _train(state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ran
         state.loss_sum += loss
         state.num_losses += 1
         state.step += 1
+        state.train_s -= give_way()
         is_due = state.step in index_at
         if is_due or state.step % check_steps == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())

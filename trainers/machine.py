@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import os
 import platform
 import shutil
@@ -39,16 +41,37 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def check_can(device: torch.device, *, recipe: Recipe) -> None:
     """Raises a one-line `ValueError` where the device cannot do what the recipe asks: nothing falls back unseen."""
-    if recipe.precision == "bfloat16" and device.type == "cuda":
-        with torch.cuda.device(device):
-            if not torch.cuda.is_bf16_supported(including_emulation=False):
-                raise ValueError(f"recipe.precision is bfloat16, which {hardware(device)} cannot do; use float32")
+    if recipe.precision == "bfloat16" and device.type == "cuda" and not _has_bfloat16(device):
+        raise ValueError(f"recipe.precision is bfloat16, which {hardware(device)} cannot do; use float32 or auto")
     if recipe.compile and device.type == "mps":
         raise ValueError("recipe.compile is true, which device mps cannot do; use false")
     if recipe.compile and device.type == "cpu" and not _has_compiler():
         raise ValueError(
             "recipe.compile is true, which needs a C++ compiler on a CPU; install g++ or clang++, or use false"
         )
+
+
+def with_precision(recipe: Recipe, *, device: torch.device) -> Recipe:
+    """The recipe with a precision in place of `auto`: bfloat16 on CUDA devices that compute in it, else float32."""
+    if recipe.precision != "auto":
+        return recipe
+    return dataclasses.replace(recipe, precision="bfloat16" if _has_bfloat16(device) else "float32")
+
+
+def allow_tf32(device: torch.device) -> None:
+    """Lets matrix products of float32 use the tensor cores of a CUDA device: 10 bits of mantissa, float32's range.
+
+    Holds for the whole process, as torch has it. Nothing changes elsewhere.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
+def device_key(device: torch.device) -> str:
+    """A name that all processes of a machine have for a device: numbers differ with `CUDA_VISIBLE_DEVICES`."""
+    if device.type == "cuda":
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    return device.type
 
 
 def hardware(device: torch.device) -> str:
@@ -64,6 +87,21 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def free_memory(device: torch.device) -> None:
+    """Returns memory that no tensor uses any more to a CUDA device, for other processes. Nothing changes elsewhere."""
+    if device.type == "cuda":
+        # Compiled models refer to themselves.
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _has_compiler() -> bool:

@@ -17,15 +17,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.trainers.device_lock import UNSHARED, DeviceLock, Unshared
 from depthweave.trainers.heap import elsewhere, kept_heap
 from depthweave.trainers.machine import check_can, synchronize
 from depthweave.trainers.memory import peak_memory
@@ -119,14 +118,15 @@ def measure(
     recipe: Recipe,
     device: torch.device,
     time_limit_s: float = 2.0,
-    lock: Path | None = None,
+    lock: DeviceLock | Unshared = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> Measurement:
     """Speed of an architecture relative to `reference`, and its memory, at the recipe's batch, context and precision.
 
-    `lock` is a file: processes that name the same one time one after another. `time_limit_s` holds for the timing
-    alone, all kinds together; a few rounds are run whatever it says, and up to twice as many seconds where the
-    reference's own times say that the machine is not quiet. `kinds`: what is timed; `forward` always is.
+    `lock`: of the device; processes that name the same one time one after another, and on a GPU no training runs
+    meanwhile. `time_limit_s` holds for the timing alone, all kinds together; a few rounds are run whatever it says, and
+    up to twice as many seconds where the reference's own times say that the machine is not quiet. `kinds`: what is
+    timed; `forward` always is.
     """
     return measure_in_turn(
         [architecture],
@@ -146,27 +146,35 @@ def measure_in_turn(
     recipe: Recipe,
     device: torch.device,
     time_limit_s: float = 2.0,
-    lock: Path | None = None,
+    lock: DeviceLock | Unshared = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> list[Measurement]:
     """`measure` for several architectures in the same rounds; `time_limit_s` is for each. Answers in their order."""
     started = time.perf_counter()
     check_can(device, recipe=recipe)
-    memories = [peak_memory(architecture, recipe=recipe, device=device) for architecture in architectures]
     # The reference comes first, and an architecture that is there twice runs once.
     contenders = list(dict.fromkeys([reference, *architectures]))
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
-    asked = time.perf_counter()
-    with FileLock(lock) if lock is not None else nullcontext(), kept_heap():
-        waited_s = time.perf_counter() - asked
-        runs = [_Runs(architecture, recipe=recipe, device=device) for architecture in contenders]
-        times = {
-            kind: _times_in_turn(
-                [getattr(run, kind) for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_ROUNDS[kind]
-            )
-            for kind in timed
-        }
+    with kept_heap():
+        memories, runs = [], []
+        with lock.shared():
+            for architecture in architectures:
+                memories.append(peak_memory(architecture, recipe=recipe, device=device))
+                lock.give_way()
+            for contender in contenders:
+                runs.append(_Runs(contender, recipe=recipe, device=device))
+                for kind in timed if recipe.compile else ():
+                    # Compiling takes up to minutes, in which others need not wait.
+                    getattr(runs[-1], kind)()
+                    lock.give_way()
+        with lock.alone() as waited_s:
+            times = {
+                kind: _times_in_turn(
+                    [getattr(run, kind) for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_ROUNDS[kind]
+                )
+                for kind in timed
+            }
     measure_s = time.perf_counter() - started - waited_s
     answers = []
     for architecture, memory in zip(architectures, memories, strict=True):

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.trainers.machine import free_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
@@ -151,6 +152,7 @@ def _make_fake(model: Decoder, mode: FakeTensorMode) -> None:
 
 def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
     torch.cuda.synchronize(device)
+    free_memory(device)
     before_bytes = torch.cuda.memory_allocated(device)
     work = _Work(Decoder(architecture).to(device), recipe=recipe)
     torch.cuda.reset_peak_memory_stats(device)
@@ -158,6 +160,10 @@ def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch
     torch.cuda.synchronize(device)
     forward_bytes = torch.cuda.max_memory_allocated(device) - before_bytes
     work.make_moments()
+    if recipe.compile:
+        # The first step compiles, and tries kernels on memory of their own.
+        work.step()
+        torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     work.step()
     torch.cuda.synchronize(device)

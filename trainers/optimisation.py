@@ -12,6 +12,7 @@ from torch import Tensor
 
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.compiler import make_room_for_graphs
+from depthweave.trainers.machine import allow_tf32, with_precision
 from depthweave.trainers.ranks import ALONE, Loss, Ranks
 from depthweave.trainers.recipe import Recipe
 
@@ -43,7 +44,10 @@ class TrainingStep:
         self._optimizer = optimizer
         self._recipe = recipe
         self._parameters = list(model.parameters())
-        self._device_type = self._parameters[0].device.type
+        device = self._parameters[0].device
+        self._device_type = device.type
+        self._bfloat16 = with_precision(recipe, device=device).precision == "bfloat16"
+        allow_tf32(device)
         if recipe.compile:
             make_room_for_graphs()
         self._model_loss: Loss = torch.compile(model.loss) if recipe.compile else model.loss
@@ -57,7 +61,7 @@ class TrainingStep:
 
     def autocast(self) -> torch.autocast:
         """The recipe's precision as a context."""
-        return torch.autocast(self._device_type, torch.bfloat16, enabled=self._recipe.precision == "bfloat16")
+        return torch.autocast(self._device_type, torch.bfloat16, enabled=self._bfloat16)
 
     def __call__(self, tokens_BT: Tensor, targets_BT: Tensor, *, learning_rate: float) -> Tensor:
         """The loss before the step, of the whole batch, detached; the weights have moved and no gradient is kept."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 _MAX_WHOLE = 10**12
 """More of anything is a slip of the pen."""
@@ -39,8 +39,9 @@ class Recipe:
     """Learning rate of connection weights, as a multiple of the others'."""
     grad_clip: float | None = 1.0
     """Largest norm of all gradients together; absent, gradients are not clipped."""
-    precision: Precision = "float32"
-    """`bfloat16` is autocast: weights, gradients and moments stay float32."""
+    precision: Precision = "auto"
+    """`bfloat16` is autocast: weights, gradients and moments stay float32. `auto` is bfloat16 on CUDA devices that
+    compute in it and float32 elsewhere; records and exports name the one that it was."""
     compile: bool = False
     """Whether `torch.compile` builds the forward and backward pass; worth it for minutes of training."""
     num_evaluations: int = 10

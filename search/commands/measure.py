@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture,
 from depthweave.spaces.files import ARCHITECTURE_FILE
 from depthweave.spaces.fusions import fusion_class
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+from depthweave.trainers.device_lock import DeviceLock
+from depthweave.trainers.machine import with_precision
 
 _PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
 _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
@@ -53,14 +55,13 @@ def measure_configurations(
     if len(contexts) > 1:
         raise ValueError(f"contexts are {', '.join(map(str, sorted(contexts)))}: give configurations of one context")
     recipe = Recipe(batch=batch, context=contexts.pop(), precision=precision)  # type: ignore[arg-type]
-    lock = Path(tempfile.gettempdir()) / f"depthweave-measure-{platform.node()}.lock"
     found = measure_in_turn(
         architectures,
         reference=architectures[0],
         recipe=recipe,
         device=place,
         time_limit_s=time_limit_s,
-        lock=lock,
+        lock=DeviceLock(Path(tempfile.gettempdir()) / f"depthweave-locks-{os.getuid()}", device=place),
         kinds=_KINDS,
     )
     facts = {
@@ -69,7 +70,7 @@ def measure_configurations(
         "threads": torch.get_num_threads() if place.type == "cpu" else None,
         "batch": batch,
         "context": recipe.context,
-        "precision": precision,
+        "precision": with_precision(recipe, device=place).precision,
     }
     if as_json:
         rows = [

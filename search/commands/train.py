@@ -41,6 +41,7 @@ from depthweave.trainers import (
     hardware,
     train,
 )
+from depthweave.trainers.machine import with_precision
 
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
@@ -230,9 +231,14 @@ def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
 def _is_done(out: Path, plan: _Plan) -> bool:
     """Whether the folder holds the very model that is asked for; it is written last, whole or not at all."""
     done = read_training(out) if (out / MODEL_FILE).exists() else None
-    return done is not None and (done.architecture_id, recorded_recipe(done), done.corpus_sha256) == (
+    if done is None:
+        return False
+    recipe, wanted = recorded_recipe(done), plan.recipe
+    if wanted.precision == "auto":
+        wanted = dataclasses.replace(wanted, precision=recipe.precision)
+    return (done.architecture_id, recipe, done.corpus_sha256) == (
         plan.architecture.id,
-        plan.recipe,
+        wanted,
         plan.tokens.corpus_sha256,
     )
 
@@ -288,10 +294,11 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
 
 def _training(plan: _Plan, state: TrainingState, last: Evaluation) -> Training:
     recorded, spec = plan.recorded, plan.corpus_spec
+    recipe = with_precision(plan.recipe, device=state.device)
     return Training(
         architecture_id=plan.architecture.id,
         origin="depthweave train",
-        recipe=dataclasses.asdict(plan.recipe) | {"betas": list(plan.recipe.betas)},
+        recipe=dataclasses.asdict(recipe) | {"betas": list(recipe.betas)},
         tokens=last.tokens,
         loss=last.loss,
         corpus=plan.tokens.corpus,

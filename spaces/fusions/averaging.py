@@ -14,7 +14,8 @@ from the last to the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,20 @@ class Store:
         return list(zip(weights_PS.split([len(item) for item in rows], dim=1), rows, strict=True))
 
 
+@contextmanager
+def _in_float32(device: torch.device) -> Iterator[None]:
+    """Within it products of float32 are not done in TF32 on CUDA, whose 10 bits would round the states themselves."""
+    before = torch.get_float32_matmul_precision()
+    if device.type != "cuda" or before == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def rows_of(shelves: Sequence[Tensor], first: int, end: int) -> list[Tensor]:
     """The rows from `first` to before `end`, shelf by shelf."""
     found, start = [], 0
@@ -141,7 +156,8 @@ class FamilyPass:
         if torch.is_grad_enabled():
             mixed_BTD, self._chain = _SiteSum.apply(self, place, len(new), self._chain, *new, state_BTD, *weights)
         else:
-            mixed_BTD = self.sum(place, state_BTD, weights)
+            with _in_float32(state_BTD.device):
+                mixed_BTD = self.sum(place, state_BTD, weights)
         self._place += 1
         if self._place == len(self.family.sites):
             self._store = self._weights_LS = None
@@ -217,7 +233,8 @@ class _SiteSum(torch.autograd.Function):
         ctx: Any, family_pass: FamilyPass, place: int, num_kept: int, chain: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         state_BTD, weights = tensors[num_kept], tensors[num_kept + 1 :]
-        mixed_BTD = family_pass.sum(place, state_BTD, weights)
+        with _in_float32(state_BTD.device):
+            mixed_BTD = family_pass.sum(place, state_BTD, weights)
         ctx.family_pass, ctx.place, ctx.num_new = family_pass, place, num_kept + 1
         ctx.shape, ctx.weight_types = state_BTD.shape, [item.dtype for item in weights]
         ctx.save_for_backward(*family_pass.saved())

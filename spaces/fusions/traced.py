@@ -2,7 +2,9 @@
 
 What one kernel a site does well for 24 blocks is a graph of over a thousand multiplications for 48, which the code
 generator does not come to the end of. Here the states of each panel are laid one above the other once, and the next
-panel's sums so far are products with those layers; only what came since is added state by state (`panels.py`).
+panel's sums so far are products with those layers; only what came since is added state by state (`panels.py`). A site's
+own state is always added so: in a product a GPU may round it to the 10 bits of TF32, and a fresh model would not be the
+plain transformer exactly.
 
 Axes: N elements of a state (B T D), P sites of a panel, R states of a layer, S sources of a site.
 """
@@ -26,7 +28,7 @@ class TracedPass:
     def __init__(self, family: Family) -> None:
         self.family = family
         self._layers: list[Tensor] = []
-        """States [R, N] that stood when a panel was opened."""
+        """States [R, N] that were there when a panel was opened, without that of its first site."""
         self._new: list[Tensor] = []
         """Those that came since."""
         self._sums: list[tuple[Tensor, Tensor]] = []
@@ -66,10 +68,11 @@ class TracedPass:
         return mixed_BTD
 
     def _open(self, weights: Sequence[Tensor]) -> None:
+        own = self._new.pop()
         layer_RN = torch.stack(self._new).flatten(1)
         self._layers.append(layer_RN)
-        self._new = []
-        count = self.family.counts[self._place]
+        self._new = [own]
+        count = self.family.counts[self._place] - 1
         weights = [item.to(layer_RN.dtype) for item in weights]
         table_PS = torch.stack([item[:count] for item in weights])
         # Not in the lower precision of autocast: sums by hand are not either.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from depthweave.search.recording import Outcome, outcome_of
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
+from depthweave.trainers.recipe import Precision
 from tests.search.bookkeeping import (
     MAKER,
     RECIPE,
@@ -126,6 +128,26 @@ def test_early_loss_of_an_unfinished_trial_is_no_result(state: str) -> None:
     record = MAKER.rows(entry, outcome=Outcome(state, "why")).record  # type: ignore[arg-type]
     assert (record.perplexity, record.loss, record.bits_per_byte) == (None, None, None)
     assert (record.last_loss, record.steps, record.state, record.reason) == (2.0, 20, state, "why")
+
+
+@pytest.mark.parametrize(
+    ("asked", "had", "recorded"),
+    [
+        ("auto", "bfloat16", "bfloat16"),
+        ("auto", "float32", "float32"),
+        ("auto", None, "auto"),
+        ("float32", None, "float32"),
+    ],
+)
+def test_record_names_the_precision_that_the_training_had(
+    asked: Precision, had: Precision | None, recorded: str
+) -> None:
+    entry = make_entry(1.0)
+    assert entry.last_report is not None
+    entry.last_report = dataclasses.replace(entry.last_report, precision=had)
+    maker = dataclasses.replace(MAKER, recipe=dataclasses.replace(RECIPE, precision=asked))
+    record = maker.rows(entry, outcome=Outcome("pruned", "x")).record
+    assert json.loads(record.recipe)["precision"] == recorded
 
 
 def test_trial_that_never_reported_still_has_a_record() -> None:

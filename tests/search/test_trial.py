@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from depthweave.search.trial import REPORT, ArchitectureTrial, TrialPlan, TrialR
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
+from depthweave.trainers.device_lock import DeviceLock
 from tests.search.bookkeeping import make_evaluation, make_measurement, make_report
 from tests.search.searching import setting_of
 
@@ -126,6 +129,37 @@ def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker)
     (folder / "state.pt").unlink()
     assert (folder / PROGRESS_FILE).exists()
     assert read_progress(Checkpoints(worker.folder), 0) is None
+
+
+def test_trial_shares_its_device_while_it_trains_and_measures_alone(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the device is played; trainings look for measurements at every step."""
+    told: list[str] = []
+
+    class PlayedLock(DeviceLock):
+        def shared(self) -> AbstractContextManager[None]:
+            told.append("shared")
+            return super().shared()
+
+        @contextmanager
+        def alone(self) -> Iterator[float]:
+            told.append("alone")
+            with super().alone() as waited_s:
+                yield waited_s
+            told.append("measured")
+
+        def give_way(self) -> float:
+            told.append("step")
+            return super().give_way()
+
+    monkeypatch.setattr("depthweave.search.trial.DeviceLock", PlayedLock)
+    trial = worker.begin()
+    assert trial.step()[REPORT].precision == "float32"
+    measured = told.index("measured")
+    assert told[measured - 1] == "alone"
+    assert told[measured + 1] == "shared"
+    assert set(told[measured + 2 :]) == {"step"}
 
 
 def test_what_was_measured_on_this_hardware_is_taken_over(setting: Setting, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.fusions import KeptStates
+from depthweave.spaces.fusions import KeptStates, averaging
 from depthweave.spaces.fusions.averaging import Store, weighted_sum
 from depthweave.spaces.fusions.dwa import DepthWeightedAverage
 from depthweave.spaces.fusions.panels import Panel, families_of, panels_of
+from depthweave.spaces.fusions.traced import TracedPass
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 
 _PATTERNS = list(itertools.product(range(1, 6), range(1, 6)))
@@ -223,3 +224,34 @@ def test_families_cover_every_site_and_read_what_the_wiring_says(worth: str) -> 
         # As shipped only families of many states are worth it: at 12 blocks hardly any.
         wanted = dict(wiring.sites)
         assert read == wanted if worth == "all in panels" else read.items() <= wanted.items()
+
+
+def test_states_are_not_rounded_to_tf32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ["high"]
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: told[-1])
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    with averaging._in_float32(torch.device("cpu")):
+        assert told == ["high"]
+    with averaging._in_float32(torch.device("cuda")):
+        assert told == ["high", "highest"]
+    assert told == ["high", "highest", "high"]
+
+
+def test_traced_panels_keep_a_sites_own_state_exact_where_products_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As TF32 does it: 10 bits of mantissa go into a product."""
+
+    def rounded(value: Tensor) -> Tensor:
+        return (value.view(torch.int32) & ~0x1FFF).view(torch.float32)
+
+    product, add = torch.Tensor.__matmul__, torch.addmm
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda one, other: product(rounded(one), rounded(other)))
+    monkeypatch.setattr(torch, "addmm", lambda onto, one, other: add(onto, rounded(one), rounded(other)))
+    (family,) = families_of(strided_wiring(24))
+    states = [torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(25)]
+    traced = TracedPass(family)
+    traced.keep(states[0])
+    sizes = dict(zip(family.sites, family.counts, strict=True))
+    for site in family.sites:
+        opened = traced.panel_sites if traced.opens_panel else ()
+        weights = [torch.eye(sizes[block])[-1] for block in opened]
+        assert torch.equal(traced.advance(states[site], weights), states[site])

@@ -18,9 +18,11 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.trainers import language_model
 from depthweave.trainers.batches import draw_batch
 from depthweave.trainers.language_model import Evaluation, TrainingState, train
-from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.recipe import Precision, Recipe
 from depthweave.trainers.tokens import TokenSet
 from tests.trainers.conftest import small_architecture
+
+AUTO_AND_FLOAT32: tuple[Precision, ...] = ("auto", "float32")
 
 
 def _start(architecture: Architecture, recipe: Recipe) -> TrainingState:
@@ -265,3 +267,29 @@ def test_train_yields_lazily(tokens: TokenSet, recipe: Recipe, architecture: Arc
     state = _start(architecture, recipe)
     list(islice(train(state, tokens), 0))
     assert state.step == 0
+
+
+def test_train_gives_way_after_every_step_and_the_wait_is_not_training_time(
+    tokens: TokenSet, recipe: Recipe, architecture: Architecture
+) -> None:
+    state, waits = _start(architecture, recipe), []
+
+    def give_way() -> float:
+        waits.append(state.step)
+        # No training of a test takes an hour: what is left would be hugely negative if it counted.
+        return 0.0 if state.step > 2 else 3600.0
+
+    evaluations = list(train(state, tokens, give_way=give_way))
+    assert waits == list(range(1, recipe.steps + 1))
+    assert evaluations[-1].train_s < -7000.0
+    assert _timeless(evaluations) == _timeless(list(train(_start(architecture, recipe), tokens)))
+
+
+def test_train_by_precision_auto_is_float32_on_a_cpu(
+    tokens: TokenSet, recipe: Recipe, architecture: Architecture
+) -> None:
+    found = [
+        _timeless(list(train(_start(architecture, dataclasses.replace(recipe, precision=precision)), tokens)))
+        for precision in AUTO_AND_FLOAT32
+    ]
+    assert found[0] == found[1]

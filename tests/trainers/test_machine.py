@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from depthweave.trainers.machine import check_can, hardware, pick_device
+from depthweave.trainers.machine import allow_tf32, check_can, device_key, hardware, pick_device, with_precision
 from depthweave.trainers.recipe import Recipe
 
 
@@ -41,3 +43,46 @@ def test_check_can_compile_on_mps_is_refused(recipe: Recipe) -> None:
 
 def test_hardware_of_the_cpu_has_a_name() -> None:
     assert hardware(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("has_bfloat16", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_precision_auto_is_bfloat16_where_a_gpu_computes_in_it(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, precision: str
+) -> None:
+    asked: list[bool] = []
+
+    def is_supported(*, including_emulation: bool) -> bool:
+        asked.append(including_emulation)
+        return has_bfloat16
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    auto = dataclasses.replace(recipe, precision="auto")
+    assert with_precision(auto, device=torch.device("cuda")) == dataclasses.replace(recipe, precision=precision)
+    assert asked == [False], "emulated in software it is slower than float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision_that_is_named_stays(recipe: Recipe, precision: str) -> None:
+    named = Recipe(**{**dataclasses.asdict(recipe), "precision": precision})
+    assert with_precision(named, device=torch.device("cpu")) is named
+
+
+def test_precision_auto_is_float32_on_a_cpu(recipe: Recipe) -> None:
+    auto = dataclasses.replace(recipe, precision="auto")
+    assert with_precision(auto, device=torch.device("cpu")).precision == "float32"
+
+
+def test_tf32_is_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    allow_tf32(torch.device("cpu"))
+    assert told == []
+    allow_tf32(torch.device("cuda"))
+    assert told == ["high"]
+
+
+def test_device_key_names_a_gpu_by_what_no_numbering_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1b2c"))
+    assert device_key(torch.device("cuda:0")) == device_key(torch.device("cuda:3")) == "cuda-1b2c"
+    assert device_key(torch.device("cpu")) == "cpu"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from depthweave.trainers import measure as measure_module
+from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.measure import measure, measure_in_turn, median_interval
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.recipe import Recipe
@@ -95,7 +95,8 @@ def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest
 
 def test_measure_finds_a_deeper_model_slower(recipe: Recipe, tmp_path: Path) -> None:
     deep, plain = small_architecture("none", depth=12), small_architecture("none", depth=3)
-    found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.5, lock=tmp_path / "machine.lock")
+    lock = DeviceLock(tmp_path, device=_CPU)
+    found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.5, lock=lock)
     # Four times the blocks; wide, because the machine may be busy.
     assert 1.5 < found.latency < 9.0
     assert found.latency_low <= found.latency <= found.latency_high
@@ -196,9 +197,9 @@ def test_measure_waits_for_the_lock(recipe: Recipe, tmp_path: Path, monkeypatch:
         return times_in_turn(*args, **kwargs)
 
     monkeypatch.setattr(measure_module, "_times_in_turn", spy)
-    plain, lock = small_architecture("none"), tmp_path / "machine.lock"
+    plain, lock = small_architecture("none"), DeviceLock(tmp_path, device=_CPU)
     with ThreadPoolExecutor(1) as pool:
-        with FileLock(lock):
+        with DeviceLock(tmp_path, device=_CPU).alone():
             measuring = pool.submit(
                 measure, plain, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.1, lock=lock
             )

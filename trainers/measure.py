@@ -170,7 +170,7 @@ def measure_in_turn(
                     lock.give_way()
         with lock.alone() as waited_s:
             times = {
-                kind: _times_in_turn(
+                kind: times_in_turn(
                     [getattr(run, kind) for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_ROUNDS[kind]
                 )
                 for kind in timed
@@ -213,6 +213,36 @@ def median_interval(values: Sequence[float] | FloatArray) -> Interval:
             break
         rank += 1
     return Interval(float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank]))
+
+
+def times_in_turn(
+    runs: Sequence[Callable[[], None]], *, device: torch.device, limit_s: float, min_rounds: int
+) -> FloatArray:
+    """Seconds of one run, [R, C], of contenders in turn: until the intervals are narrow or the limit would be passed.
+
+    The first contender is the reference. At least `min_rounds` rounds are run whatever they take.
+    """
+    started = time.perf_counter()
+    for run in runs:
+        _time_run(run, repeats=_WARMUP_RUNS, device=device)
+    repeats = max(1, math.ceil(_MIN_SAMPLE_S / _time_run(runs[0], repeats=1, device=device)))
+    rounds: list[list[float]] = []
+    rounds_started = time.perf_counter()
+    draw = random.Random(0)
+    while True:
+        order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
+        # The processor's caches make a run faster or slower by where things lie.
+        with elsewhere(draw) if device.type == "cpu" else nullcontext():
+            times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
+        rounds.append([times[contender] for contender in range(len(runs))])
+        if len(rounds) < min_rounds:
+            continue
+        now = time.perf_counter()
+        round_s = (now - rounds_started) / len(rounds)
+        times_RC = np.array(rounds)
+        patience = 1.0 if _noise_frac(times_RC) <= _UNQUIET_FRAC else _PATIENCE
+        if now + round_s - started > patience * limit_s or _is_narrow(times_RC):
+            return times_RC
 
 
 class _Speed(NamedTuple):
@@ -260,33 +290,6 @@ class _Runs:
     def step(self) -> None:
         # A rate of zero does all the work and leaves the weights where they are.
         self._take_step(self._tokens_BT, self._targets_BT, learning_rate=0.0)
-
-
-def _times_in_turn(
-    runs: Sequence[Callable[[], None]], *, device: torch.device, limit_s: float, min_rounds: int
-) -> FloatArray:
-    """Seconds of one run, [R, C]: rounds until the intervals are narrow or the next one would pass the limit."""
-    started = time.perf_counter()
-    for run in runs:
-        _time_run(run, repeats=_WARMUP_RUNS, device=device)
-    repeats = max(1, math.ceil(_MIN_SAMPLE_S / _time_run(runs[0], repeats=1, device=device)))
-    rounds: list[list[float]] = []
-    rounds_started = time.perf_counter()
-    draw = random.Random(0)
-    while True:
-        order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
-        # The processor's caches make a run faster or slower by where things lie.
-        with elsewhere(draw) if device.type == "cpu" else nullcontext():
-            times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
-        rounds.append([times[contender] for contender in range(len(runs))])
-        if len(rounds) < min_rounds:
-            continue
-        now = time.perf_counter()
-        round_s = (now - rounds_started) / len(rounds)
-        times_RC = np.array(rounds)
-        patience = 1.0 if _noise_frac(times_RC) <= _UNQUIET_FRAC else _PATIENCE
-        if now + round_s - started > patience * limit_s or _is_narrow(times_RC):
-            return times_RC
 
 
 def _noise_frac(times_RC: FloatArray) -> float:

@@ -62,7 +62,7 @@ def test_times_in_turn_finds_planted_ratios_under_drift() -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         _set_clocks(patched, clock)
-        times_RC = measure_module._times_in_turn(
+        times_RC = measure_module.times_in_turn(
             [contender("reference", 0.1), contender("double", 0.2), contender("half", 0.05)],
             device=_CPU,
             limit_s=8.0,
@@ -87,7 +87,7 @@ def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest
     _set_clocks(monkeypatch, clock)
 
     def rounds(limit_s: float) -> int:
-        return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=limit_s, min_rounds=6))
+        return len(measure_module.times_in_turn([run, run], device=_CPU, limit_s=limit_s, min_rounds=6))
 
     assert rounds(0.0) == 6
     assert 12 <= rounds(0.2) <= 20
@@ -119,7 +119,7 @@ def test_times_in_turn_on_a_quiet_machine_ends_as_soon_as_intervals_are_narrow()
 
     with pytest.MonkeyPatch.context() as patched:
         _set_clocks(patched, clock)
-        times_RC = measure_module._times_in_turn([run, run], device=_CPU, limit_s=1000.0, min_rounds=3)
+        times_RC = measure_module.times_in_turn([run, run], device=_CPU, limit_s=1000.0, min_rounds=3)
     assert times_RC.shape == (6, 2)
     assert times_RC == pytest.approx(0.01)
 
@@ -165,7 +165,7 @@ def test_unquiet_machine_is_measured_longer_but_not_for_ever(monkeypatch: pytest
             clock[0] += 0.1 * (1.0 + spread * generator.uniform())
 
         _set_clocks(monkeypatch, clock)
-        return len(measure_module._times_in_turn([run, run], device=_CPU, limit_s=4.0, min_rounds=6))
+        return len(measure_module.times_in_turn([run, run], device=_CPU, limit_s=4.0, min_rounds=6))
 
     # An interquartile range of half the spread: 4 % is quiet and 20 % is not.
     assert 17 <= rounds(0.08) <= 19
@@ -190,13 +190,13 @@ def test_run_on_one_thread_is_timed_by_the_processor_and_not_by_the_wall() -> No
 
 def test_measure_waits_for_the_lock(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timing_began = threading.Event()
-    times_in_turn = measure_module._times_in_turn
+    times_in_turn = measure_module.times_in_turn
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         timing_began.set()
         return times_in_turn(*args, **kwargs)
 
-    monkeypatch.setattr(measure_module, "_times_in_turn", spy)
+    monkeypatch.setattr(measure_module, "times_in_turn", spy)
     plain, lock = small_architecture("none"), DeviceLock(tmp_path, device=_CPU)
     with ThreadPoolExecutor(1) as pool:
         with DeviceLock(tmp_path, device=_CPU).alone():

@@ -1,0 +1,120 @@
+"""Does a fusion predict better at a size that people train? The part `compare`: real text, paired seeds, curves kept.
+
+Plain against dwa 1x1 and 4x5 at an equal number of parameters, on the Python packages that are installed on the
+machine. The same seed means the same batches in the same order. Two seeds give a direction, not a verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sysconfig
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu.ledger import Ledger, Values
+from benchmarks.gpu.sizes import PATTERNS, Shape, Sizes
+from depthweave.spaces import Architecture, costs_of, resolve, strided_wiring
+from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
+
+NAMES = ("plain", "dwa 1x1", "dwa 4x5")
+_LEARNING_RATE = 1.5e-3
+_EVALUATIONS = 20
+_NEEDS_S = 60.0
+
+
+def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
+    """Seed by seed, so that what is there when time is over are pairs."""
+    shape, made = sizes.compare, _Text(sizes, out=out)
+    ledger.measure("text", made.facts)
+    for seed in sizes.compare_seeds:
+        for name in NAMES:
+            work = partial(_train, name, shape, seed=seed, text=made, sizes=sizes, device=device)
+            ledger.measure(f"{name}, seed {seed}", work, needs_s=_NEEDS_S)
+
+
+class _Text:
+    """The text as tokens, made when it is first wanted."""
+
+    def __init__(self, sizes: Sizes, *, out: Path) -> None:
+        self._sizes, self._out = sizes, out
+        self._tokens: TokenSet | None = None
+
+    def tokens(self) -> TokenSet:
+        """Of Python packages in the order of their names, up to the bytes that are wanted."""
+        if self._tokens is None:
+            paths = list(_packages(self._sizes.corpus_bytes))
+            merges = self._sizes.compare.vocabulary
+            corpus = load_corpus(CorpusSpec(kind="files", paths=tuple(paths), validation_frac=0.02))
+            self._tokens = tokenise(corpus, tokenizer=f"bpe:{merges}", cache=self._out / "cache")
+        return self._tokens
+
+    def facts(self) -> Values:
+        """What it is."""
+        tokens = self.tokens()
+        return {
+            "corpus_sha256": tokens.corpus_sha256,
+            "train_tokens": len(tokens.train),
+            "valid_tokens": len(tokens.valid),
+            "vocabulary": tokens.vocabulary,
+        }
+
+
+def _packages(wanted_bytes: int) -> Iterator[str]:
+    root = Path(sysconfig.get_paths()["purelib"])
+    total = 0
+    for folder in sorted(root.iterdir()):
+        num_bytes = sum(file.stat().st_size for file in folder.rglob("*.py")) if folder.is_dir() else 0
+        if num_bytes:
+            yield f"{folder}/**/*.py"
+        total += num_bytes
+        if total >= wanted_bytes:
+            return
+    print(f"{root} holds {total:,} bytes of Python, {wanted_bytes:,} were wanted", flush=True)
+
+
+def _train(name: str, shape: Shape, *, seed: int, text: _Text, sizes: Sizes, device: torch.device) -> Values:
+    tokens = text.tokens()
+    steps = max(_EVALUATIONS, sizes.compare_tokens // shape.tokens)
+    recipe = Recipe(
+        seed=seed,
+        steps=steps,
+        batch=shape.batch,
+        context=shape.context,
+        learning_rate=_LEARNING_RATE,
+        compile=True,
+        num_evaluations=_EVALUATIONS,
+        evaluation_tokens=max(shape.context, min(2**19, len(tokens.valid) - 1)),
+    )
+    torch.compiler.reset()
+    state = TrainingState.start(_architecture(name, shape, vocabulary=tokens.vocabulary), recipe=recipe, device=device)
+    evaluations = list(train(state, tokens))
+    last = evaluations[-1]
+    return {
+        "loss": last.loss,
+        "bits_per_byte": last.bits_per_byte,
+        "diverged": last.diverged,
+        "train_s": round(last.train_s, 1),
+        "tokens": last.tokens,
+        "tokens_per_s": round(last.tokens / last.train_s),
+        "parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "curve": [[item.tokens, round(item.loss, 5)] for item in evaluations],
+    }
+
+
+def _architecture(name: str, shape: Shape, *, vocabulary: int) -> Architecture:
+    plain = dataclasses.replace(shape, vocabulary=vocabulary).architecture()
+    if name == "plain":
+        return plain
+    dilation, period = PATTERNS[name.removeprefix("dwa ")]
+    return resolve(
+        fusion="dwa",
+        wiring=strided_wiring(shape.depth, dilation=dilation, period=min(period, shape.depth)),
+        budget=costs_of(plain).parameters,
+        vocabulary=vocabulary,
+        context=shape.context,
+        head_width=shape.head_width,
+        width=shape.width,
+    )

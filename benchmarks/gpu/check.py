@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.gpu.ledger import Ledger, Values
 from benchmarks.gpu.sizes import Shape, Sizes
+from benchmarks.gpu.triton_panels import agrees, has_triton
 from depthweave.spaces import Architecture, strided_wiring
 from depthweave.spaces.decoder import Decoder, DecodingCache
 from depthweave.spaces.fusions import FUSIONS
@@ -234,6 +235,15 @@ def memory_is_the_processes_own(shape: Shape, device: torch.device) -> Values:
     return {"allocated_over_counted": ratio}
 
 
+def triton_products(shape: Shape, device: torch.device) -> Values:
+    """The kernel that competes with the panels' products computes them."""
+    if device.type != "cuda" or not has_triton():
+        return {"skipped": "Triton needs a GPU"}
+    apart = agrees(device)
+    assert apart <= 1e-5, f"sums differ by {apart}"
+    return {"sums": apart}
+
+
 CHECKS: dict[str, Check] = {
     **{f"{name}, eager": _agrees(name, compiled=False) for name in FUSIONS},
     "fresh models are plain": fresh_models_are_plain,
@@ -241,6 +251,7 @@ CHECKS: dict[str, Check] = {
     "resumed training": resumed_training,
     "steps wait for nothing": steps_wait_for_nothing,
     "out of memory": out_of_memory,
+    "triton products": triton_products,
     "memory": memory_is_the_processes_own,
     "measured alone": measured_alone,
     **{f"{name}, compiled": _agrees(name, compiled=True) for name in FUSIONS},

@@ -14,6 +14,7 @@ import torch
 from benchmarks.gpu.averages import Replace, has_official, loop, official
 from benchmarks.gpu.ledger import Ledger, Values
 from benchmarks.gpu.sizes import PATTERNS, Shape, Sizes, architecture_of
+from benchmarks.gpu.triton_panels import has_triton, triton_panels
 from benchmarks.gpu.work import Mode, Work
 from depthweave.trainers.measure import median_interval, times_in_turn
 
@@ -27,19 +28,29 @@ _MIN_ROUNDS = 6
 def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
     """Modes one after the other, the cheap ones first; of each the contenders that matter most first."""
     order: list[tuple[Mode, tuple[str, ...]]] = [
-        ("eager", ("dwa 1x1, official", "dwa 1x1, loop", *_NAMES, "dwa 4x5, official")),
-        ("by block", (*_NAMES, "dwa 1x1, loop")),
+        ("eager", ("dwa 1x1, official", "dwa 1x1, loop", *_NAMES, "dwa 1x1, triton", "dwa 4x5, official")),
+        ("by block", ("dwa 1x1", "dwa 1x1, triton", *_NAMES[1:], "dwa 1x1, loop")),
         ("whole", ("dwa 1x1", "dwa 4x5", "dwa 4x1", "dwa 1x1, loop", "dwa 1x1, official")),
     ]
     for mode, names in order:
         torch.compiler.reset()
         plain = _Plain(sizes.fusions, device=device, mode=mode)
         for name in names[: sizes.contenders]:
-            if name.endswith("official") and not has_official():
-                print(f"{name}, {mode}: skipped, the package denseformer is not there", flush=True)
+            lacks = _lacks(name.rpartition(", ")[2], device=device)
+            if lacks:
+                print(f"{name}, {mode}: skipped, {lacks}", flush=True)
                 continue
             key = f"{name}, {mode}"
             ledger.measure(key, partial(_beside, name, plain, sizes=sizes), needs_s=_NEEDS_S[mode])
+
+
+def _lacks(how: str, *, device: torch.device) -> str:
+    """Why a way to average cannot be had here; empty where it can."""
+    if how == "official" and not has_official():
+        return "the package denseformer is not there"
+    if how == "triton" and (device.type != "cuda" or not has_triton()):
+        return "Triton needs a GPU"
+    return ""
 
 
 class _Plain:
@@ -60,7 +71,7 @@ def _beside(name: str, plain: _Plain, *, sizes: Sizes) -> Values:
     """A contender beside plain: speeds relative to it with 95 % intervals, milliseconds, gigabytes."""
     shape, device = plain.shape, plain.device
     fusion, _, how = name.partition(", ")
-    replaced: dict[str, Replace] = {"loop": loop}
+    replaced: dict[str, Replace] = {"loop": loop, "triton": triton_panels}
     if how == "official":
         dilation, period = PATTERNS[fusion.removeprefix("dwa ")]
         replaced["official"] = official(dilation, min(period, shape.depth))

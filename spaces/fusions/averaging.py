@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -109,6 +109,9 @@ def rows_of(shelves: Sequence[Tensor], first: int, end: int) -> list[Tensor]:
 class FamilyPass:
     """One forward pass through the sites of a family, and the way back."""
 
+    store_class: ClassVar[type[Store]] = Store
+    """What holds states and gradients, and works out their sums."""
+
     def __init__(self, family: Family) -> None:
         self.family = family
         self._panel_of = [panel for panel in family.panels for _ in range(panel.size)]
@@ -167,7 +170,7 @@ class FamilyPass:
     def write(self, state_BTD: Tensor) -> Tensor:
         """The next state stands in the store."""
         if self._store is None:
-            self._store = Store(len(self.family.sources), state_BTD)
+            self._store = self.store_class(len(self.family.sources), state_BTD)
             self._weights_LS = state_BTD.new_zeros(len(self.family.sites), len(self.family.sources))
         self._slot += 1
         # `data`: of a version of its own, or writing beside it would spoil what backward needs.
@@ -248,7 +251,7 @@ class _SiteSum(torch.autograd.Function):
         counts, panel = family_pass.family.counts, family_pass.panel_at(place)
         way = family_pass.way_back
         if way is None or way.lowest <= place:
-            way = _WayBack(place, Store(place + 1, gradient_BTD), place)
+            way = _WayBack(place, family_pass.store_class(place + 1, gradient_BTD), place)
         way.gradients.write(place, gradient_BTD)
         way.lowest = place
         family_pass.way_back = way if place else None

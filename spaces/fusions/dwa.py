@@ -43,10 +43,10 @@ class DepthWeightedAverage(Fusion):
     def open(self, *, observe: Observe | None = None) -> Reader:
         # The compiler looks into no autograd function, and makes one kernel of each site's plain loop.
         if not torch.compiler.is_compiling():
-            return _AveragingReader(self, [FamilyPass(family) for family in self._families], self._alone, observe)
+            return AveragingReader(self, [FamilyPass(family) for family in self._families], self._alone, observe)
         if sum(sum(family.counts) for family in self._families) < MIN_CONNECTIONS:
-            return _AveragingReader(self, [], self.wiring, observe)
-        return _AveragingReader(self, [TracedPass(family) for family in self._families], self._alone, observe)
+            return AveragingReader(self, [], self.wiring, observe)
+        return AveragingReader(self, [TracedPass(family) for family in self._families], self._alone, observe)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -69,7 +69,9 @@ class DepthWeightedAverage(Fusion):
         return 2 * wiring.num_connections * width
 
 
-class _AveragingReader:
+class AveragingReader:
+    """One forward pass: families of sites together, the others one by one."""
+
     def __init__(
         self,
         fusion: DepthWeightedAverage,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,6 +22,7 @@ from benchmarks.gpu.ledger import Facts, Ledger, OutOfTime, read_lines
 from benchmarks.gpu.search import spec_of
 from benchmarks.gpu.sizes import DRY, FULL, architecture_of
 from benchmarks.gpu.table import tables
+from benchmarks.gpu.triton_panels import has_triton
 from depthweave.search.spec_file import parse_spec
 from depthweave.spaces.decoder import Decoder
 
@@ -118,6 +121,21 @@ def test_loop_in_the_place_of_panels_gives_the_same_logits_and_gradients() -> No
         model.loss(tokens_BT, tokens_BT).backward()
         gradients.append(torch.cat([item.grad.flatten() for item in model.parameters() if item.grad is not None]))
     assert torch.allclose(*gradients, atol=1e-5)
+
+
+@pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.3.0", reason="Triton's interpreter needs NumPy below 2.3")
+def test_triton_kernel_in_its_interpreter_gives_the_products_of_the_panels() -> None:
+    program = "import torch; from benchmarks.gpu.triton_panels import agrees; print(agrees(torch.device('cpu')))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=_ROOT,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(answer.stdout) <= 1e-5
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

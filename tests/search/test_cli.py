@@ -105,7 +105,7 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
         ("space.depths=[0]", "space.depths: 0 is below 1"),
         ("objectives=[]", "no objective"),
         ("objectives=[perplexity, perplexity]", "names one twice"),
-        ("space.budgets=[500]", "the smallest larger budget that can be met is 2,408"),
+        ("space.budgets=[500]", "the smallest larger budget that can be met is 2,385"),
         ("reference.depth=3", "the reference (none, depth 3, budget 20,000) is not in the space"),
     ],
 )

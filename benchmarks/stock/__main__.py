@@ -7,7 +7,7 @@
 
 Two workers of one thread each. Every run of a method is one line in `results/stock.jsonl`, every exhaustive training
 one in `results/stock_truth.jsonl`; what is there is not run again, so a killed command goes on where it was. Lines of
-another space, recipe or number of trials are passed over.
+another space, text, recipe, start of the weights or number of trials are passed over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.cache import FOLDER, Cache, Run, seed_range
 from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, run
-from benchmarks.stock.problem import search_key, setting_of, spec_of
+from benchmarks.stock.problem import search_key, setting_of
 from benchmarks.stock.truth import complete, truth_of
 from depthweave.search.setting import Setting, software
 from depthweave.trainers import hardware, pick_device
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in wanted.seeds:
             for name in methods:
                 _complete_run(name, seed=seed, overrides=wanted.set, cache=cache, truths=truths)
-    key = search_key(spec_of(wanted.set, seed=0))
+    key = search_key(setting_of(wanted.set, seed=wanted.seeds[0]))
     print(table([item for item in cache.runs() if item["key"] == key], methods=methods))
 
 
@@ -68,7 +68,7 @@ def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cach
         {
             "method": name,
             "seed": seed,
-            "key": search_key(setting.spec),
+            "key": search_key(setting),
             "wall_s": round(outcome.wall_s, 1),
             **figures._asdict(),
             "regret": regret,
@@ -80,7 +80,7 @@ def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cach
 
 
 def _is_there(runs: Sequence[Run], *, name: str, setting: Setting) -> bool:
-    wanted = name, setting.spec.seed, search_key(setting.spec)
+    wanted = name, setting.spec.seed, search_key(setting)
     return any((item["method"], item["seed"], item["key"]) == wanted for item in runs)
 
 

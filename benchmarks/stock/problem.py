@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from depthweave.search.setting import Setting, prepare
 from depthweave.search.spec import Spec, to_dict
 from depthweave.search.spec_file import load_spec
+from depthweave.trainers import TrainingState
 
 QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"
 WORKERS = 2
@@ -48,15 +49,25 @@ def setting_of(overrides: Sequence[str], *, seed: int) -> Setting:
     return prepare(spec_of(overrides, seed=seed))
 
 
-def search_key(spec: Spec) -> str:
+def search_key(setting: Setting) -> str:
     """What two runs of methods have in common that may stand in one table, whatever their seeds."""
-    return _key({name: value for name, value in to_dict(spec).items() if name not in ("seed", "name")})
+    values = {name: value for name, value in to_dict(setting.spec).items() if name not in ("seed", "name")}
+    return _key({**values, "training": training_key(setting)})
 
 
-def training_key(spec: Spec) -> str:
-    """What two trainings have in common that are of one truth, whatever their seeds."""
-    values = to_dict(spec)
-    return _key({name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")})
+def training_key(setting: Setting) -> str:
+    """What two trainings have in common that are of one truth, whatever their seeds: text, space, recipe and start."""
+    values = to_dict(setting.spec)
+    spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
+    return _key({**spec, "text": setting.tokens.corpus_sha256, "start": _start(setting)})
+
+
+def _start(setting: Setting) -> list[str]:
+    """Sums of the reference's first weights: they tell when models are drawn in another way."""
+    recipe = replace(setting.spec.recipe, seed=0)
+    model = TrainingState.start(setting.reference.architecture, recipe=recipe, device="cpu").model
+    # Four digits: the last ones may differ between processors.
+    return [f"{name} {float(weights.double().sum()):.4f}" for name, weights in model.state_dict().items()]
 
 
 def _key(values: dict[str, Any]) -> str:

@@ -68,6 +68,8 @@ def architecture_of(config: Mapping[str, Any], setting: Setting) -> Architecture
         vocabulary=setting.tokens.vocabulary,
         context=setting.spec.recipe.context,
         head_width=space.head_width,
+        width=space.width,
+        sizing=space.sizing,
     )
 
 
@@ -138,6 +140,7 @@ def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool
     )
     results = [dict(item.metrics or {}) for item in tuner.fit()]
     ray.shutdown()
+    # What Optuna was told is read for the count alone: there is no public way to it.
     complete = {
         trial_id
         for trial_id, told in searcher._ot_trials.items()

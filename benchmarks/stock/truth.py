@@ -41,14 +41,14 @@ def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) ->
             print(f"truth, seed {seed}: {len(missing)} of {len(setting.space)} architectures to train", flush=True)
             _train_all(missing, cache=cache, setting=setting)
     setting = setting_of(overrides, seed=seeds[0])
-    if not _of_kind(cache.runs(), kind="costs", key=training_key(setting.spec)):
+    if not _of_kind(cache.runs(), kind="costs", key=training_key(setting)):
         print("truth: measuring all in turn", flush=True)
         _measure_all(cache, setting=setting)
 
 
 def truth_of(runs: Sequence[Run], *, setting: Setting) -> Truth | None:
     """What the lines say of the setting's seed; `None` where some are missing."""
-    key, seed = training_key(setting.spec), setting.spec.seed
+    key, seed = training_key(setting), setting.spec.seed
     trained = {run["architecture_id"]: run for run in _of_kind(runs, kind="training", key=key) if run["seed"] == seed}
     costs = {run["architecture_id"]: run for run in _of_kind(runs, kind="costs", key=key)}
     ids = [item.architecture.id for item in setting.space]
@@ -63,18 +63,18 @@ def _of_kind(runs: Sequence[Run], *, kind: str, key: str) -> list[Run]:
 
 
 def _missing(runs: Sequence[Run], *, setting: Setting) -> list[Architecture]:
-    trained = _of_kind(runs, kind="training", key=training_key(setting.spec))
+    trained = _of_kind(runs, kind="training", key=training_key(setting))
     known = {run["architecture_id"] for run in trained if run["seed"] == setting.spec.seed}
     return [item.architecture for item in setting.space if item.architecture.id not in known]
 
 
 def _train_all(architectures: Sequence[Architecture], *, cache: Cache, setting: Setting) -> None:
     # Fresh interpreters: torch and its threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
+    context, key = multiprocessing.get_context("spawn"), training_key(setting)
     with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         futures = [pool.submit(_trained, architecture, setting) for architecture in architectures]
         for future in as_completed(futures):
-            cache.keep(future.result())
+            cache.keep({"kind": "training", "key": key, **future.result()})
 
 
 def _trained(architecture: Architecture, setting: Setting) -> Run:
@@ -82,8 +82,6 @@ def _trained(architecture: Architecture, setting: Setting) -> Run:
     evaluations = list(train(state, setting.tokens))
     last = evaluations[-1]
     return {
-        "kind": "training",
-        "key": training_key(setting.spec),
         "architecture_id": architecture.id,
         "seed": setting.spec.seed,
         "fusion": architecture.fusion,
@@ -98,7 +96,7 @@ def _trained(architecture: Architecture, setting: Setting) -> Run:
 
 def _measure_all(cache: Cache, *, setting: Setting) -> None:
     torch.set_num_threads(1)
-    device = torch.device("cpu")
+    device, key = torch.device("cpu"), training_key(setting)
     architectures = [item.architecture for item in setting.space]
     found = measure_in_turn(
         architectures,
@@ -112,7 +110,7 @@ def _measure_all(cache: Cache, *, setting: Setting) -> None:
         cache.keep(
             {
                 "kind": "costs",
-                "key": training_key(setting.spec),
+                "key": key,
                 "architecture_id": architecture.id,
                 "latency": item.latency,
                 "latency_low": item.latency_low,

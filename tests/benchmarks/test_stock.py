@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.cache import Cache
 from benchmarks.stock import __main__ as command
@@ -16,7 +17,8 @@ from benchmarks.stock.methods import METHODS, Outcome, run
 from benchmarks.stock.problem import Finished, read_finished, search_key, setting_of, training_key, write_finished
 from benchmarks.stock.scripts import architecture_of
 from benchmarks.stock.truth import Truth, complete, truth_of
-from depthweave.spaces import BudgetError
+from depthweave.spaces import Architecture, BudgetError
+from depthweave.trainers import Recipe, TrainingState
 
 TINY = (
     "space.fusions=[none, dwa, concat]",
@@ -138,9 +140,26 @@ def test_keys_leave_seeds_out_and_tell_what_may_stand_together() -> None:
         setting_of(TINY, seed=3),
         setting_of([*TINY, "search.trials=9"], seed=0),
     )
-    assert (search_key(first.spec), training_key(first.spec)) == (search_key(again.spec), training_key(again.spec))
-    assert search_key(first.spec) != search_key(longer.spec)
-    assert training_key(first.spec) == training_key(longer.spec)
+    assert (search_key(first), training_key(first)) == (search_key(again), training_key(again))
+    assert search_key(first) != search_key(longer)
+    assert training_key(first) == training_key(longer)
+
+
+def test_key_tells_when_models_start_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = setting_of(TINY, seed=0)
+    before = training_key(setting), search_key(setting)
+    start = TrainingState.start
+
+    def doubled(architecture: Architecture, *, recipe: Recipe, device: str) -> TrainingState:
+        state = start(architecture, recipe=recipe, device=device)
+        with torch.no_grad():
+            for weights in state.model.parameters():
+                weights.mul_(2)
+        return state
+
+    monkeypatch.setattr(TrainingState, "start", doubled)
+    assert training_key(setting) != before[0]
+    assert search_key(setting) != before[1]
 
 
 def test_finished_trials_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_figures_of_a_run_counted_by_hand() -> None:
     ]
     found = judge(finished, truth=_TRUTH)
     assert (found.trials, found.unbuildable, found.repeats, found.tokens) == (4, 1, 1, 220)
-    assert (found.front, found.half_trained) == (2, 1)
+    assert (found.front, found.half_trained, found.told_wrongly) == (2, 1, 2)
     # The half-trained c looks best, and is a whole perplexity worse than b.
     assert not found.is_best_found
     assert found.regret == pytest.approx(1.0)
@@ -112,7 +112,7 @@ def test_table_has_ratios_of_time_to_the_first_method_on_the_same_seeds() -> Non
     assert len(lines) == 4
     assert lines[2].startswith("| depthweave | 2 | 15 | 1.00 | 0.00 |")
     assert lines[3].startswith("| other | 1 | 40 | 2.00 |")
-    assert {line.count("|") for line in lines} == {13}
+    assert {line.count("|") for line in lines} == {14}
 
 
 # What is searched.

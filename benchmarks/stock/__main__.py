@@ -30,16 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing and print the table."""
     wanted = _parser().parse_args(arguments)
     cache, truths = Cache("stock", folder=wanted.results), Cache("stock_truth", folder=wanted.results)
-    methods = wanted.method or list(METHODS)
     if not wanted.table:
         complete(truths, overrides=wanted.set, seeds=wanted.seeds)
     if not wanted.table and not wanted.truth:
         # Seed by seed and the methods in turn: what disturbs the machine for an hour disturbs all.
         for seed in wanted.seeds:
-            for name in methods:
+            for name in wanted.method or METHODS:
                 _complete_run(name, seed=seed, overrides=wanted.set, cache=cache, truths=truths)
     key = search_key(setting_of(wanted.set, seed=wanted.seeds[0]))
-    print(table([item for item in cache.runs() if item["key"] == key], methods=methods))
+    print(table([item for item in cache.runs() if item["key"] == key], methods=list(METHODS)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quick
 
-.PHONY: help setup search test slow lint types bench bench-search bench-fusions clean
+.PHONY: help setup search test slow lint types bench bench-search bench-fusions bench-stock clean
 
 help:
 	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make slow     the long tests too"
 	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
 	@echo "make bench-fusions  what the fusions cost beside the plain transformer"
+	@echo "make bench-stock  beside stock Ray Tune and Optuna, on a quiet machine: runs what is missing (hours)"
 	@echo "make bench-search  samplers and pruners on tables of finished trainings: runs what is missing"
 
 $(BIN)/python:
@@ -59,6 +60,10 @@ bench-fusions: $(VENV)/.installed-dev
 bench-search: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sampler_table
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.connectivity_table
+
+# With nothing else running: wall seconds are among what is measured.
+bench-stock: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

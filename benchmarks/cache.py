@@ -15,8 +15,8 @@ Run = dict[str, Any]
 class Cache:
     """The runs of one benchmark, a JSON line each."""
 
-    def __init__(self, name: str) -> None:
-        self._path = FOLDER / f"{name}.jsonl"
+    def __init__(self, name: str, *, folder: Path = FOLDER) -> None:
+        self._path = folder / f"{name}.jsonl"
 
     def runs(self) -> list[Run]:
         """What is there."""
@@ -28,7 +28,7 @@ class Cache:
 
     def keep(self, run: Run) -> None:
         """Add one; a single write, so that lines of two processes do not mix."""
-        self._path.parent.mkdir(exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(run) + "\n")
 

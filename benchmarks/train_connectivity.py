@@ -51,6 +51,8 @@ AXES = Axes(
     vocabulary=256,
     context=RECIPE.context,
     head_width=16,
+    # The rule that the table's architectures were sized by.
+    sizing="nearest",
 )
 
 

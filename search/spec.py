@@ -26,6 +26,7 @@ from depthweave.search.logger_names import check_logger
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
 SHOWN_CHARACTERS = 60
@@ -71,6 +72,9 @@ class SpaceSpec(_Part):
     """Width of an attention head; even, because rotary positions turn pairs."""
     width: _Whole | None = Field(default=None, ge=1)
     """Size of a state, a multiple of `head_width`; derived from depth and budget where absent."""
+    sizing: Sizing = "ratio"
+    """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
+    rule of runs whose spec has no such key."""
 
     @field_validator("fusions")
     @classmethod

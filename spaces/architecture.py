@@ -59,7 +59,10 @@ class Architecture:
     @cached_property
     def id(self) -> str:
         """Short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        values = {"fusion": self.fusion, "depth": self.depth, "sites": None, **self._sizes()}
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        # A space asks for the id of many architectures of one wiring, whose sites may be a thousand numbers.
+        text = text.replace('"sites":null', f'"sites":{self.wiring.sites_json}')
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,12 +71,11 @@ class Architecture:
             "fusion": self.fusion,
             "depth": self.depth,
             "sites": [[site.block, list(site.sources)] for site in self.wiring],
-            "width": self.width,
-            "heads": self.heads,
-            "feed_forward": self.feed_forward,
-            "vocabulary": self.vocabulary,
-            "context": self.context,
+            **self._sizes(),
         }
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("width", "heads", "feed_forward", "vocabulary", "context")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:

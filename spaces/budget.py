@@ -1,32 +1,26 @@
 """Parameter budgets: sizes that meet a wanted number of parameters, the same width for every fusion.
 
-Within a (depth, budget) the width is that of the plain transformer whose feed-forward layers are four times as wide;
-whatever a fusion adds is taken from the feed-forward width alone.
+Within a (depth, budget) the width is that of the plain transformer; whatever a fusion adds is taken from the
+feed-forward width alone.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.costs import parameters_of
+from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.widths import (
+    MIN_RATIO,
+    TOLERANCE_FRAC,
+    TOLERANCE_PARTS,
+    Sizing,
+    fitting_feed_forward,
+    plain_width,
+)
 from depthweave.spaces.wiring import Wiring
 
-TOLERANCE_FRAC = 0.01
-"""A budget is met where the parameters are this close to it."""
-
-_PLAIN_RATIO = 4
-"""Feed-forward width of the plain transformer, in widths."""
-_MIN_RATIO = 1
-"""Below this ratio of feed-forward width to width an architecture is another kind of model, and refused."""
-_MULTIPLES = (64, 32, 16, 8, 4, 2, 1)
-"""Feed-forward widths to try, kindest to the hardware first."""
-_ROUNDING_FRAC = 0.004
-"""A kind multiple is taken where it leaves the parameters this close to the budget."""
-
-
 _MAX_WIDENINGS = 200
+_MAX_WIDTH = 2**20
 """Widths to try for the smallest budget that can be met; where none can, they grow by a constant factor."""
 
 
@@ -39,12 +33,6 @@ class BudgetError(ValueError):
         """The budget that the message names; `None` where none can be met."""
 
 
-def plain_width(*, depth: int, budget: int, head_width: int) -> int:
-    """The width, a multiple of `head_width`, of the plain transformer nearest to the budget."""
-    ideal = math.sqrt(budget / (depth * (4 + 2 * _PLAIN_RATIO)))
-    return max(1, round(ideal / head_width)) * head_width
-
-
 def resolve(
     *,
     fusion: str,
@@ -54,6 +42,7 @@ def resolve(
     context: int,
     head_width: int = 32,
     width: int | None = None,
+    sizing: Sizing = "ratio",
 ) -> Architecture:
     """The architecture of that fusion and wiring whose parameters meet the budget within `TOLERANCE_FRAC`.
 
@@ -66,52 +55,69 @@ def resolve(
         raise ValueError(f"head_width is {head_width}: it must be an even number of at least 2")
     derived = width is None
     if width is None:
-        width = plain_width(depth=wiring.depth, budget=budget, head_width=head_width)
-    if width % head_width:
+        width = plain_width(depth=wiring.depth, budget=budget, head_width=head_width, sizing=sizing)
+    if width < 1 or width % head_width:
         raise ValueError(f"width is {width} with a head_width of {head_width}: it must be a multiple of that")
-    smallest = Architecture(
+    wiring = fusion_class(fusion).canonical_wiring(wiring)
+    parameters, unit = _smallest_parameters(fusion, wiring, width), 2 * width * wiring.depth
+    feed_forward = fitting_feed_forward(
+        budget=budget, smallest=MIN_RATIO * width, parameters=parameters, unit=unit, sizing=sizing
+    )
+    if feed_forward is None:
+        size = f"{wiring.num_connections} connections on {wiring.depth} blocks of width {width}"
+        given = f"{fusion} with {size} cannot have {budget:,} parameters"
+        if budget >= parameters:
+            raise _between(given, nearest=parameters + round((budget - parameters) / unit) * unit)
+        enough: int | None = _enough(parameters, sizing=sizing)
+        if derived:
+            enough = _smallest_derived_budget(fusion, wiring, width, head_width, sizing)
+        raise _too_small(given, enough=enough)
+    return Architecture(
         fusion=fusion,
         wiring=wiring,
         width=width,
         heads=width // head_width,
-        feed_forward=_MIN_RATIO * width,
+        feed_forward=feed_forward,
         vocabulary=vocabulary,
         context=context,
     )
-    a_unit = 2 * width * wiring.depth
-    least = num_parameters(smallest)
-    wanted = smallest.feed_forward + (budget - least) / a_unit
-    for multiple in _MULTIPLES:
-        feed_forward = round(wanted / multiple) * multiple
-        off = abs(feed_forward - wanted) * a_unit / budget
-        if feed_forward >= smallest.feed_forward and off <= (_ROUNDING_FRAC if multiple > 1 else TOLERANCE_FRAC):
-            return replace(smallest, feed_forward=feed_forward)
-    given = (
-        f"{fusion} with {smallest.wiring.num_connections} connections on {wiring.depth} blocks of width {width} "
-        f"cannot have {budget:,} parameters"
-    )
-    if wanted >= smallest.feed_forward:
-        nearest = least + round(wanted - smallest.feed_forward) * a_unit
-        raise BudgetError(
-            f"{given} within {TOLERANCE_FRAC:.0%}: the nearest budget that can be met is {nearest:,}", enough=nearest
-        )
-    enough = _smallest_derived_budget(smallest) if derived else least
+
+
+def _between(given: str, *, nearest: int) -> BudgetError:
+    message = f"{given} within {TOLERANCE_FRAC:.0%}: the nearest budget that can be met is {nearest:,}"
+    return BudgetError(message, enough=nearest)
+
+
+def _too_small(given: str, *, enough: int | None) -> BudgetError:
     if enough is None:
-        raise BudgetError(f"{given}, nor can a larger budget be met: take fewer connections (dilation, period)")
-    raise BudgetError(f"{given}: the smallest larger budget that can be met is {enough:,}", enough=enough)
+        return BudgetError(f"{given}, nor can a larger budget be met: take fewer connections (dilation, period)")
+    return BudgetError(f"{given}: the smallest larger budget that can be met is {enough:,}", enough=enough)
 
 
-def _smallest_derived_budget(smallest: Architecture) -> int | None:
-    """The smallest budget that can be met, the width growing with it, from one that `smallest` exceeds on.
+def _smallest_parameters(fusion: str, wiring: Wiring, width: int) -> int:
+    """Parameters with the smallest feed-forward layers; `wiring` is canonical."""
+    return parameters_of(fusion, wiring, width=width, feed_forward=MIN_RATIO * width)
+
+
+def _enough(parameters: int, *, sizing: Sizing) -> int:
+    """The smallest budget that so many parameters meet."""
+    if sizing == "nearest":
+        return parameters
+    return -(-parameters * TOLERANCE_PARTS // (TOLERANCE_PARTS + 1))
+
+
+def _smallest_derived_budget(fusion: str, wiring: Wiring, width: int, head_width: int, sizing: Sizing) -> int | None:
+    """The smallest budget that can be met, the width growing with it, from a width that exceeds the asked one.
 
     A larger budget derives a larger width, which costs more again: the answer is the smallest fixed point, and `None`
     where the fusion grows as fast as the blocks do and there is none.
     """
-    head_width = smallest.width // smallest.heads
     for _ in range(_MAX_WIDENINGS):
-        least = num_parameters(smallest)
-        width = plain_width(depth=smallest.depth, budget=least, head_width=head_width)
-        if width == smallest.width:
-            return least
-        smallest = replace(smallest, width=width, heads=width // head_width, feed_forward=_MIN_RATIO * width)
+        enough = _enough(_smallest_parameters(fusion, wiring, width), sizing=sizing)
+        wider = plain_width(depth=wiring.depth, budget=enough, head_width=head_width, sizing=sizing)
+        if wider == width:
+            return enough
+        width = wider
+        if width > _MAX_WIDTH:
+            return None
     return None

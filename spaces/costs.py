@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.widths import plain_parameters
+from depthweave.spaces.wiring import Wiring
 
 _STATE_ELEMENT_BYTES = 4
 
@@ -48,5 +50,10 @@ def costs_of(architecture: Architecture) -> Costs:
 def num_parameters(architecture: Architecture) -> int:
     """Parameters without the token embedding."""
     a = architecture
-    block = 4 * a.width**2 + 2 * a.width * a.feed_forward + 2 * a.width
-    return a.depth * block + a.width + fusion_class(a.fusion).num_parameters(a.wiring, a.width)
+    return parameters_of(a.fusion, a.wiring, width=a.width, feed_forward=a.feed_forward)
+
+
+def parameters_of(fusion: str, wiring: Wiring, *, width: int, feed_forward: int) -> int:
+    """The same of a wiring that is canonical for its fusion, with no architecture made."""
+    plain = plain_parameters(depth=wiring.depth, width=width, feed_forward=feed_forward)
+    return plain + fusion_class(fusion).num_parameters(wiring, width)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 Period = int | Literal["depth"]
@@ -37,6 +38,8 @@ class Axes:
     head_width: int = 32
     width: int | None = None
     """Size of a state; derived from depth and budget where it is `None`."""
+    sizing: Sizing = "ratio"
+    """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
 
     def __post_init__(self) -> None:
         for name in ("fusions", "dilations", "periods", "depths", "budgets"):
@@ -150,9 +153,14 @@ def enumerate_space(axes: Axes) -> SearchSpace:
     by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
     combinations = list(_combinations(axes))
+    # One object a wiring: what is worked out of it once serves all its fusions and budgets.
+    wirings: dict[tuple[int, Pattern | None], Wiring] = {}
     for combination in combinations:
         fusion, pattern, depth, budget = combination
-        wiring = Wiring(depth) if pattern is None else strided_wiring(depth, **pattern._asdict())
+        wiring = wirings.get((depth, pattern))
+        if wiring is None:
+            wiring = Wiring(depth) if pattern is None else strided_wiring(depth, **pattern._asdict())
+            wirings[depth, pattern] = wiring
         try:
             architecture = resolve(
                 fusion=fusion,
@@ -162,6 +170,7 @@ def enumerate_space(axes: Axes) -> SearchSpace:
                 context=axes.context,
                 head_width=axes.head_width,
                 width=axes.width,
+                sizing=axes.sizing,
             )
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))

@@ -6,6 +6,7 @@ authors' package, which differs from their experiment script where the period is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +51,7 @@ class Wiring:
     def __iter__(self) -> Iterator[Site]:
         return iter(self.sites)
 
-    @property
+    @cached_property
     def num_connections(self) -> int:
         """Number of (site, source) pairs."""
         return sum(len(site.sources) for site in self.sites)
@@ -75,7 +76,17 @@ class Wiring:
 
     def without_lone_sites(self) -> Wiring:
         """This wiring less the sites whose only source is their own block."""
-        return Wiring(self.depth, tuple(site for site in self.sites if len(site.sources) > 1))
+        return self._without_lone_sites
+
+    @cached_property
+    def _without_lone_sites(self) -> Wiring:
+        kept = tuple(site for site in self.sites if len(site.sources) > 1)
+        return self if len(kept) == len(self.sites) else Wiring(self.depth, kept)
+
+    @cached_property
+    def sites_json(self) -> str:
+        """The sites as compact JSON, [[block, [sources]], ...]: made once for all architectures of a wiring."""
+        return json.dumps(self.sites, separators=(",", ":"))
 
 
 def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:

@@ -16,7 +16,7 @@ from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.interrupts import INTERRUPTED
-from depthweave.search.setting import check_same_text, prepare, spec_to_resume
+from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume
 
 
 def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
@@ -29,6 +29,7 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     check_confirmable(store, num_seeds=num_seeds)
     setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
     check_same_text(store, setting.tokens)
+    check_same_space(store, setting)
     with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
         result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship)
     _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)

@@ -20,8 +20,16 @@ from depthweave.search.commands.working import working
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.logger_names import check_place
-from depthweave.search.setting import Setting, check_same_text, create_run, prepare, spec_to_resume
+from depthweave.search.setting import (
+    Setting,
+    check_same_space,
+    check_same_text,
+    create_run,
+    prepare,
+    spec_to_resume,
+)
 from depthweave.search.spec_file import load_spec
+from depthweave.spaces.balance import unbalanced_sentences
 
 
 def run(
@@ -40,6 +48,8 @@ def run(
     check_address(address, ship=ship)
     start = _resumed if resume else _begun
     setting, store = start(spec_file, out, overrides, local=address is None)
+    for line in unbalanced_sentences(setting.space):
+        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
@@ -73,6 +83,7 @@ def _resumed(
     check_place(spec.loggers, storage=store.storage)
     setting = prepare(spec, local=local)
     check_same_text(store, setting.tokens)
+    check_same_space(store, setting)
     return setting, store
 
 

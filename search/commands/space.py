@@ -14,6 +14,7 @@ from depthweave.reports.words import count_text
 from depthweave.search.setting import space_of
 from depthweave.search.spec import Spec
 from depthweave.search.spec_file import load_spec
+from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, Pattern, SearchSpace
 from depthweave.trainers import TokenizerSpec
@@ -30,7 +31,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     console = Console()
     console.print(_counts(spec, space), markup=False, highlight=False, soft_wrap=True)
     console.print(_table(space, reference))
-    for line in _reasons(space):
+    for line in [*unbalanced_sentences(space), *_reasons(space)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 
@@ -110,6 +111,7 @@ def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
             }
             for item in space
         ],
+        "unbalanced": [item._asdict() for item in unbalanced(space)],
         "infeasible": [
             {"combination": _combination(item), "budget": item.combination.budget, "reason": item.reason}
             for item in space.infeasible

@@ -75,7 +75,8 @@ class DepthWiseAttention(Fusion):
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
         inner = _inner_width(width)
         a_map = 2 * inner * width + 3 * inner + width
-        return sum((len(s) + 1) * a_map + 2 * len(s) * width + KEY_FEATURES * (len(s) + width) for _, s in wiring)
+        sources, sites = wiring.num_connections, len(wiring.sites)
+        return (sources + sites) * a_map + 2 * sources * width + KEY_FEATURES * (sources + sites * width)
 
     @classmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:

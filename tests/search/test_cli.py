@@ -105,7 +105,7 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
         ("space.depths=[0]", "space.depths: 0 is below 1"),
         ("objectives=[]", "no objective"),
         ("objectives=[perplexity, perplexity]", "names one twice"),
-        ("space.budgets=[500]", "the smallest larger budget that can be met is 2,408"),
+        ("space.budgets=[500]", "the smallest larger budget that can be met is 2,385"),
         ("reference.depth=3", "the reference (none, depth 3, budget 20,000) is not in the space"),
     ],
 )
@@ -142,7 +142,7 @@ def test_space_fits_80_columns_and_groups_what_is_infeasible(spec_file: Path, ru
     lines = out.splitlines()
     assert lines[0].startswith("small: ")
     infeasible = [line for line in lines if line.startswith("infeasible: ")]
-    rows = [line for line in lines[1:] if line not in infeasible]
+    rows = [line for line in lines[1:] if not line.startswith(("infeasible: ", "shape: "))]
     assert all(len(line) <= 80 for line in rows)
     assert not any("…" in line for line in rows)
     assert any(line.split()[1] == "none*" for line in rows)
@@ -160,6 +160,18 @@ def test_space_as_json_has_every_architecture_and_reason(spec_file: Path, run: C
     assert found["combinations"] == found["distinct"] + found["duplicates"] + len(found["infeasible"])
     assert found["reference"] in {item["id"] for item in found["architectures"]}
     assert all("cannot have 3,000 parameters" in item["reason"] for item in found["infeasible"])
+
+
+def test_space_says_where_no_width_gives_the_plain_transformer_its_usual_shape(spec_file: Path, run: Cli) -> None:
+    # A width of 32 has 7.8, the next multiple none that is feasible.
+    wide_heads = ("--set", "space.head_width=32", "--set", "space.budgets=[40000]", "--set", "space.depths=[2]")
+    _, out, _ = run("space", spec_file, *wide_heads)
+    (line,) = [line for line in out.splitlines() if line.startswith("shape: ")]
+    assert line.startswith(
+        "shape: depth 2, budget 40,000: plain's feed-forward layers are 7.8 widths of 32, not 2 to 5"
+    )
+    (item,) = json.loads(run("space", spec_file, "--json", *wide_heads).out)["unbalanced"]
+    assert (item["depth"], item["width"], round(item["ratio"], 1)) == (2, 32, 7.8)
 
 
 # show, report, export

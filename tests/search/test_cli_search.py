@@ -65,6 +65,18 @@ def test_resume_with_damaged_spec_names_the_file(spec_file: Path, fault: Callabl
     assert f"{folder}/spec.yaml: cannot be read as YAML" in fault("search", "--resume", "--out", folder)
 
 
+def test_resume_of_a_run_whose_spec_spans_other_architectures_now_is_refused(
+    spec_file: Path, fault: Callable[..., str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    _begin(spec_file, folder)
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text(encoding="utf-8").replace("dilations: [1, 2]", "dilations: [1]"), encoding="utf-8")
+    line = fault("search", "--resume", "--out", folder)
+    assert f"{folder}: its spec spans 10 architectures" in line
+    assert "or start a new run" in line
+
+
 def _begin(spec_file: Path, folder: Path) -> None:
     """The run's folder as it is before the first trial."""
     create_run(prepare(load_spec(spec_file)), out=folder)

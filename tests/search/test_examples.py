@@ -8,8 +8,9 @@ import pytest
 
 from depthweave.search.setting import space_of
 from depthweave.search.spec_file import load_spec, parse_spec
-from depthweave.spaces.budget import TOLERANCE_FRAC
+from depthweave.spaces.balance import unbalanced
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.widths import TOLERANCE_FRAC
 from depthweave.trainers import TokenizerSpec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -39,3 +40,9 @@ def test_quick_example_is_what_make_search_promises() -> None:
     assert spec.search.trials >= 20
     assert max(spec.space.depths) == 12
     assert set(spec.space.fusions) == {"none", "dwa", "dwatt", "concat"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_plain_transformers_of_an_example_have_one_shape(path: Path) -> None:
+    spec = load_spec(path)
+    assert unbalanced(space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from depthweave.reports.store import RunStore
-from depthweave.search.setting import check_same_text, create_run, spec_to_resume
+from depthweave.search.setting import check_same_space, check_same_text, create_run, prepare, spec_to_resume
 from depthweave.search.spec_file import SpecError
 from tests.search.searching import setting_of
 
@@ -48,3 +49,48 @@ def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
     assert spec_to_resume(store, given=given, overrides=[]) == setting.spec
     with pytest.raises(SpecError, match=r"recipe\.precision is 'bfloat16', was 'float32'"):
         spec_to_resume(store, given=given, overrides=["recipe.precision=bfloat16"])
+
+
+def _unsized(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec whose space depends on the rule for sizes: 2 blocks have width 24 by `nearest` and 32 by `ratio`."""
+    return {**spec, "space": {**spec["space"], "depths": [2, 4], "budgets": [18_000]}}
+
+
+def _earlier_run(spec: dict[str, Any], out: Path) -> RunStore:
+    """A run as it was written before specs had a rule for sizes."""
+    store = create_run(setting_of(spec, "space.sizing=nearest"), out=out)
+    assert "sizing: nearest" in store.spec_yaml
+    (out / "spec.yaml").write_text(re.sub(r"(, |\n  )sizing: nearest", "", store.spec_yaml), encoding="utf-8")
+    return RunStore.open(out)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_run_from_before_the_rule_for_sizes_resumes_with_the_architectures_it_began_with(
+    small_spec: dict[str, Any], tmp_path: Path, is_given: bool
+) -> None:
+    spec = _unsized(small_spec)
+    store = _earlier_run(spec, tmp_path / "run")
+    given = tmp_path / "spec.yaml" if is_given else None
+    if given is not None:
+        given.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    resumed = prepare(spec_to_resume(store, given=given, overrides=["search.trials=9"]))
+    check_same_space(store, resumed)
+    assert list(resumed.space) == list(setting_of(spec, "space.sizing=nearest").space)
+    # A new run of the same spec is another space: the test would hold for nothing otherwise.
+    assert list(resumed.space) != list(setting_of(spec).space)
+
+
+def test_run_whose_rule_for_sizes_is_changed_is_refused(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    store = _earlier_run(_unsized(small_spec), tmp_path / "run")
+    with pytest.raises(SpecError, match=r"space\.sizing is 'ratio', was 'nearest'$"):
+        spec_to_resume(store, given=None, overrides=["space.sizing=ratio"])
+
+
+def test_run_whose_space_is_spanned_otherwise_here_is_refused_in_one_line(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    store = create_run(setting_of(small_spec), out=tmp_path / "run")
+    check_same_space(store, setting_of(small_spec))
+    with pytest.raises(ValueError, match=r"spans 9 architectures .* and 14 with .* or start a new run$") as caught:
+        check_same_space(store, setting_of(small_spec, "space.depths=[2, 4]"))
+    assert "\n" not in str(caught.value)

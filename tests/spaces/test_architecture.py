@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -36,6 +37,12 @@ def test_id_is_the_golden_one(fusion: str, golden: str) -> None:
 
 def test_id_of_a_strided_wiring_is_the_golden_one() -> None:
     assert _architecture("dwa", strided_wiring(12, dilation=4, period=5), width=96, heads=3).id == "e68fd784f224"
+
+
+def test_id_is_the_hash_of_the_plain_form() -> None:
+    for architecture in (_architecture(), _architecture("none"), _architecture("concat", strided_wiring(48))):
+        text = json.dumps(architecture.to_dict(), sort_keys=True, separators=(",", ":"))
+        assert architecture.id == hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
 def test_id_is_the_same_in_another_process_with_another_hash_seed() -> None:

@@ -8,9 +8,10 @@ from itertools import product
 import pytest
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.budget import TOLERANCE_FRAC, BudgetError, plain_width, resolve
+from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.costs import num_parameters
 from depthweave.spaces.fusions import FUSIONS
+from depthweave.spaces.widths import TOLERANCE_FRAC, Sizing, plain_width
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 _DEPTHS = (1, 2, 3, 4, 6, 8, 12, 24, 48)
@@ -45,7 +46,8 @@ def test_grid_every_budget_is_met_within_tolerance_or_an_error_names_one_that_is
                 enough = int(named[1].replace(",", ""))
                 again = _resolve_or_reason(fusion, wiring, enough)
                 assert isinstance(again, Architecture), at
-                assert num_parameters(again) == enough > budget, at
+                assert enough > budget, at
+                assert isinstance(_resolve_or_reason(fusion, wiring, enough - 1), str), at
             else:
                 num_hopeless += 1
                 assert fusion in ("dwatt", "concat"), at
@@ -63,8 +65,7 @@ def test_no_budget_between_the_refused_and_the_named_one_can_be_met(fusion: str,
     with pytest.raises(BudgetError) as caught:
         resolve(fusion=fusion, wiring=wiring, budget=budget, vocabulary=256, context=64)
     enough = int(str(caught.value).rsplit(" ", 1)[1].replace(",", ""))
-    # Up to the tolerance: one below the named may round to it.
-    for between in range(budget, round(enough * (1 - TOLERANCE_FRAC)), 997):
+    for between in (*range(budget, enough, 997), enough - 1):
         with pytest.raises(BudgetError):
             resolve(fusion=fusion, wiring=wiring, budget=between, vocabulary=256, context=64)
 
@@ -106,7 +107,39 @@ def test_given_width_that_is_too_wide_names_the_budget_that_is_enough_for_it() -
         resolve(fusion="dwa", wiring=strided_wiring(4), budget=100_000, vocabulary=256, context=64, width=256)
     enough = int(str(caught.value).rsplit(" ", 1)[1].replace(",", ""))
     again = resolve(fusion="dwa", wiring=strided_wiring(4), budget=enough, vocabulary=256, context=64, width=256)
-    assert (again.width, num_parameters(again)) == (256, enough)
+    assert (again.width, again.feed_forward) == (256, 256)
+    with pytest.raises(BudgetError):
+        resolve(fusion="dwa", wiring=strided_wiring(4), budget=enough - 1, vocabulary=256, context=64, width=256)
+
+
+def _dwa_of_197_253(budget: int, *, sizing: Sizing = "ratio") -> Architecture:
+    """Two blocks of width 128 have 197,253 parameters with the smallest feed-forward layers: 1.01 times 195,300."""
+    return resolve(
+        fusion="dwa", wiring=strided_wiring(2), budget=budget, vocabulary=256, context=64, width=128, sizing=sizing
+    )
+
+
+@pytest.mark.parametrize("budget", [195_300, 195_301, 197_252, 197_253])
+def test_smallest_feed_forward_within_one_percent_above_the_budget_is_met(budget: int) -> None:
+    found = _dwa_of_197_253(budget)
+    assert (found.feed_forward, num_parameters(found)) == (128, 197_253)
+
+
+def test_smallest_feed_forward_just_over_one_percent_above_is_refused_and_names_the_border() -> None:
+    with pytest.raises(BudgetError, match=r"cannot have 195,299 parameters: .* that can be met is 195,300$") as caught:
+        _dwa_of_197_253(195_299)
+    assert caught.value.enough == 195_300
+
+
+def test_rule_of_earlier_runs_refuses_what_is_over_the_budget() -> None:
+    assert num_parameters(_dwa_of_197_253(197_253, sizing="nearest")) == 197_253
+    with pytest.raises(BudgetError, match=r"that can be met is 197,253$"):
+        _dwa_of_197_253(195_300, sizing="nearest")
+
+
+def test_dwatt_with_302_056_parameters_meets_300_000() -> None:
+    found = resolve(fusion="dwatt", wiring=strided_wiring(6), budget=300_000, vocabulary=256, context=64, head_width=16)
+    assert (found.width, found.feed_forward, num_parameters(found)) == (64, 64, 302_056)
 
 
 def test_fusion_that_grows_as_fast_as_the_blocks_says_that_no_budget_will_do() -> None:

@@ -1,0 +1,85 @@
+"""The quick search's space, text, recipe and number of trials, and what every method hands in at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from depthweave.search.setting import Setting, prepare
+from depthweave.search.spec import Spec, to_dict
+from depthweave.search.spec_file import load_spec
+from depthweave.trainers import TrainingState
+
+QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"
+WORKERS = 2
+"""Trials at once, of one thread each."""
+FINISHED_FILE = "finished.json"
+"""In a method's folder: its `Finished` trials."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """One trial of a method as the method itself reports it at its end."""
+
+    architecture_id: str | None
+    """`None` where its combination cannot be built."""
+    tokens: int
+    """Trained on."""
+    is_whole: bool
+    """Trained to the recipe's end."""
+    is_told_complete: bool
+    """What the sampler was told of it."""
+    is_on_front: bool
+    """Whether the method's own front of perplexity, latency and memory holds it."""
+    perplexity: float | None = None
+    """The last one that was reported, whole or not."""
+
+
+def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
+    """The quick search with two workers and that seed."""
+    return load_spec(QUICK, overrides=[*overrides, f"resources.max_concurrent={WORKERS}", f"seed={seed}"])
+
+
+def setting_of(overrides: Sequence[str], *, seed: int) -> Setting:
+    """Its text, space and reference."""
+    return prepare(spec_of(overrides, seed=seed))
+
+
+def search_key(setting: Setting) -> str:
+    """What two runs of methods have in common that may stand in one table, whatever their seeds."""
+    values = {name: value for name, value in to_dict(setting.spec).items() if name not in ("seed", "name")}
+    return _key({**values, "training": training_key(setting)})
+
+
+def training_key(setting: Setting) -> str:
+    """What two trainings have in common that are of one truth, whatever their seeds: text, space, recipe and start."""
+    values = to_dict(setting.spec)
+    spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
+    return _key({**spec, "text": setting.tokens.corpus_sha256, "start": _start(setting)})
+
+
+def _start(setting: Setting) -> list[str]:
+    """Sums of the reference's first weights: they tell when models are drawn in another way."""
+    recipe = replace(setting.spec.recipe, seed=0)
+    model = TrainingState.start(setting.reference.architecture, recipe=recipe, device="cpu").model
+    # Four digits: the last ones may differ between processors.
+    return [f"{name} {float(weights.double().sum()):.4f}" for name, weights in model.state_dict().items()]
+
+
+def _key(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_finished(finished: Sequence[Finished], *, folder: Path) -> None:
+    """Leave a method's trials in its folder."""
+    text = json.dumps([asdict(item) for item in finished], indent=1)
+    (folder / FINISHED_FILE).write_text(text, encoding="utf-8")
+
+
+def read_finished(folder: Path) -> list[Finished]:
+    """What `write_finished` left."""
+    return [Finished(**item) for item in json.loads((folder / FINISHED_FILE).read_text(encoding="utf-8"))]

@@ -1,0 +1,255 @@
+"""What a competent user writes for the quick search with Ray Tune and Optuna, after their documentation.
+
+    python -m benchmarks.stock.scripts "ray + optuna" FOLDER --seed 0
+
+Both get what Depthweave has for its users: the resolver of architectures, the trainer, and the measurement with its
+lock between processes. The space is conditional, as both documentations show: the plain transformer has no dilation
+and no period. A combination that cannot be built raises, and is a failed trial. Everything else is as shipped, the
+number of evaluations for ASHA's longest training apart.
+
+Source: docs.ray.io, "Running Tune experiments with Optuna" and `ray.tune.schedulers.ASHAScheduler`, Ray 2.60;
+optuna.readthedocs.io, "Easy Parallelization", "(File-based) Journal Storage" and "Efficient Optimization Algorithms",
+Optuna 5.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import moocore
+import numpy as np
+import optuna
+import torch
+from optuna.storages.journal import JournalFileBackend
+
+from benchmarks.stock.problem import WORKERS, Finished, setting_of, write_finished
+from depthweave.search.setting import Setting
+from depthweave.search.spec import SpaceSpec
+from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
+from depthweave.trainers import TrainingState, train
+from depthweave.trainers.measure import measure
+
+OBJECTIVES = ("perplexity", "latency", "memory_bytes")
+Result = dict[str, Any]
+"""What a trial reports at an evaluation."""
+
+
+# The trial: common to all scripts.
+
+
+def suggest(trial: Any, space: SpaceSpec) -> None:
+    """The space, define-by-run."""
+    fusion = trial.suggest_categorical("fusion", list(space.fusions))
+    trial.suggest_categorical("depth", list(space.depths))
+    if fusion != "none":
+        trial.suggest_categorical("dilation", list(space.dilations))
+        trial.suggest_categorical("period", list(space.periods))
+
+
+def architecture_of(config: Mapping[str, Any], setting: Setting) -> Architecture:
+    """The architecture of suggested values; raises `BudgetError` where none meets the budget."""
+    space, depth = setting.spec.space, config["depth"]
+    wiring = Wiring(depth)
+    if config["fusion"] != "none":
+        period = depth if config["period"] == "depth" else config["period"]
+        wiring = strided_wiring(depth, dilation=config["dilation"], period=period)
+    return resolve(
+        fusion=config["fusion"],
+        wiring=wiring,
+        budget=space.budgets[0],
+        vocabulary=setting.tokens.vocabulary,
+        context=setting.spec.recipe.context,
+        head_width=space.head_width,
+        width=space.width,
+        sizing=space.sizing,
+    )
+
+
+def evaluations(config: Mapping[str, Any], setting: Setting, *, lock: Path) -> Iterator[Result]:
+    """Build, measure, train; a result at every evaluation."""
+    torch.set_num_threads(1)
+    recipe, device = setting.spec.recipe, torch.device("cpu")
+    architecture = architecture_of(config, setting)
+    measured = measure(
+        architecture,
+        reference=setting.reference.architecture,
+        recipe=recipe,
+        device=device,
+        time_limit_s=setting.spec.resources.measure_limit_s,
+        lock=lock,
+        kinds=("forward",),
+    )
+    state = TrainingState.start(architecture, recipe=recipe, device="cpu")
+    for item in train(state, setting.tokens):
+        yield {
+            "loss": item.loss,
+            "perplexity": item.perplexity,
+            "latency": measured.latency,
+            "memory_bytes": measured.memory_bytes,
+            "tokens": item.tokens,
+            "is_whole": item.step == recipe.steps,
+            "architecture_id": architecture.id,
+        }
+
+
+# Ray Tune.
+
+
+def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool) -> list[Finished]:
+    """OptunaSearch on all objectives without pruning, or on the loss with ASHA."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    spec, lock = setting.spec, folder / "measure.lock"
+
+    def trainable(config: dict[str, Any], setting: Setting) -> None:
+        for result in evaluations(config, setting, lock=lock):
+            tune.report(result)
+
+    scheduler = None
+    if asha:
+        scheduler = ASHAScheduler(metric="loss", mode="min", max_t=spec.recipe.num_evaluations)
+    searcher = OptunaSearch(
+        partial(suggest, space=spec.space),
+        metric="loss" if asha else list(OBJECTIVES),
+        mode="min" if asha else ["min"] * len(OBJECTIVES),
+        seed=spec.seed,
+    )
+    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, setting=setting), {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=spec.search.trials,
+            max_concurrent_trials=WORKERS,
+            reuse_actors=reuse_actors,
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder.resolve()), name="tune", verbose=0),
+    )
+    results = [dict(item.metrics or {}) for item in tuner.fit()]
+    ray.shutdown()
+    # What Optuna was told is read for the count alone: there is no public way to it.
+    complete = {
+        trial_id
+        for trial_id, told in searcher._ot_trials.items()
+        if searcher._ot_study.trials[told.number].state == optuna.trial.TrialState.COMPLETE
+    }
+    return _finished([(result, result.get("trial_id") in complete) for result in results])
+
+
+# Optuna alone.
+
+
+def optuna_median(setting: Setting, folder: Path) -> list[Finished]:
+    """Two processes that share a journal file, the median pruner on the loss."""
+    # A fresh interpreter each: torch and its threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    trials = setting.spec.search.trials
+    _study(folder, seed=setting.spec.seed)
+    workers = [
+        context.Process(target=_optimise, args=(setting, folder, number, len(range(number, trials, WORKERS))))
+        for number in range(WORKERS)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError(f"a worker of {folder} ended with an error")
+    told = _study(folder, seed=setting.spec.seed).trials
+    complete = optuna.trial.TrialState.COMPLETE
+    return _finished([(dict(trial.user_attrs), trial.state == complete) for trial in told])
+
+
+def _study(folder: Path, *, seed: int) -> optuna.Study:
+    backend = JournalFileBackend(str(folder / "journal.log"))
+    return optuna.create_study(
+        study_name="stock",
+        storage=optuna.storages.JournalStorage(backend),
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
+
+
+def _optimise(setting: Setting, folder: Path, number: int, trials: int) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        suggest(trial, setting.spec.space)
+        result: Result = {}
+        for step, result in enumerate(evaluations(trial.params, setting, lock=folder / "measure.lock")):
+            for name, value in result.items():
+                trial.set_user_attr(name, value)
+            trial.report(result["loss"], step)
+            if trial.should_prune() and not result["is_whole"]:
+                raise optuna.TrialPruned()
+        return float(result["loss"])
+
+    # Another seed in each process: with the same they would propose the same.
+    study = _study(folder, seed=setting.spec.seed * WORKERS + number)
+    study.optimize(objective, n_trials=trials, catch=(BudgetError,))
+
+
+# What the user reads off at the end.
+
+
+def _finished(results: list[tuple[Result, bool]]) -> list[Finished]:
+    """The trials with their last results; the front is that of all that were told complete."""
+    found = [
+        Finished(
+            architecture_id=result.get("architecture_id"),
+            tokens=int(result.get("tokens", 0)),
+            is_whole=bool(result.get("is_whole", False)),
+            is_told_complete=is_complete,
+            is_on_front=False,
+            perplexity=result.get("perplexity"),
+        )
+        for result, is_complete in results
+    ]
+    rows = [row for row, item in enumerate(found) if item.is_told_complete and item.architecture_id is not None]
+    points_NO = np.array([[results[row][0][name] for name in OBJECTIVES] for row in rows], dtype=float)
+    finite = [row for row, point in zip(rows, points_NO, strict=True) if all(map(math.isfinite, point))]
+    if not finite:
+        return found
+    points_NO = points_NO[[rows.index(row) for row in finite]]
+    on_front = moocore.is_nondominated(points_NO, keep_weakly=True)
+    members = {row for row, is_member in zip(finite, on_front, strict=True) if is_member}
+    return [replace(item, is_on_front=row in members) for row, item in enumerate(found)]
+
+
+SCRIPTS: dict[str, Callable[[Setting, Path], list[Finished]]] = {
+    "ray + optuna": lambda setting, folder: ray_optuna(setting, folder, asha=False, reuse_actors=False),
+    "ray + optuna, reuse": lambda setting, folder: ray_optuna(setting, folder, asha=False, reuse_actors=True),
+    "ray + optuna + asha": lambda setting, folder: ray_optuna(setting, folder, asha=True, reuse_actors=False),
+    "ray + optuna + asha, reuse": lambda setting, folder: ray_optuna(setting, folder, asha=True, reuse_actors=True),
+    "optuna, 2 processes + median": optuna_median,
+}
+"""`reuse`: Ray gives a trial the process of an earlier one, which is not its default."""
+
+
+def main() -> None:
+    """Run one script into a folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("script", choices=SCRIPTS)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    wanted = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    setting = setting_of(wanted.set, seed=wanted.seed)
+    write_finished(SCRIPTS[wanted.script](setting, wanted.folder), folder=wanted.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Which depths and budgets of a space differ in shape: the plain transformer's feed-forward ratio is unusual there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from depthweave.spaces.space import SearchSpace
+from depthweave.spaces.widths import MAX_PLAIN_RATIO, MIN_PLAIN_RATIO
+
+
+class Unbalanced(NamedTuple):
+    """A depth and budget whose plain transformer has a ratio outside `MIN_PLAIN_RATIO` to `MAX_PLAIN_RATIO`."""
+
+    depth: int
+    budget: int
+    width: int
+    ratio: float
+    """Feed-forward width of the plain transformer, in widths."""
+
+
+def unbalanced(space: SearchSpace) -> list[Unbalanced]:
+    """Every such depth and budget, in the order of the space."""
+    found = []
+    for combination, architecture_id in space.by_combination.items():
+        if combination.fusion != "none":
+            continue
+        plain = space[architecture_id].architecture
+        ratio = plain.feed_forward / plain.width
+        if not MIN_PLAIN_RATIO <= ratio <= MAX_PLAIN_RATIO:
+            found.append(Unbalanced(combination.depth, combination.budget, plain.width, ratio))
+    return found
+
+
+def unbalanced_sentences(space: SearchSpace) -> list[str]:
+    """One line each: what the ratio is, why, and what to change."""
+    axes = space.axes
+    if axes.width is not None:
+        why = f"space.width is {axes.width}: leave it out, or take other depths or budgets"
+    elif axes.sizing == "nearest":
+        why = "space.sizing is nearest: take ratio in a new run"
+    else:
+        why = f"no multiple of {axes.head_width} gives that: take a smaller head_width, or other depths or budgets"
+    return [
+        f"shape: depth {depth}, budget {budget:,}: plain's feed-forward layers are {ratio:.1f} widths of {width}, "
+        f"not {MIN_PLAIN_RATIO} to {MAX_PLAIN_RATIO}: {why}"
+        for depth, budget, width, ratio in unbalanced(space)
+    ]

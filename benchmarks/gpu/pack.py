@@ -37,7 +37,6 @@ _LEFT_OUT_NAMES = (
     "*.pxd",
     "*.a",
     "libarrow_flight*",
-    "libarrow_substrait*",
     "_flight*",
     "_substrait*",
 )

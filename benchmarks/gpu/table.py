@@ -46,7 +46,7 @@ def _fusions(lines: dict[str, Values]) -> Iterator[str]:
         if "failed" in line:
             yield f"| {key} | {line['failed']} | | | |"
             continue
-        aims = TARGETS.get(key.rpartition(", ")[0], (None, None))
+        aims = TARGETS.get(key.rpartition(", ")[0] if line["sizes"] == "full" else "", (None, None))
         speeds = [_speed(line[f"{what}_speed"], aim) for what, aim in zip(("forward", "step"), aims, strict=True)]
         memory = f"{line['forward_gb']} / {line['step_gb']} ({line['plain_forward_gb']} / {line['plain_step_gb']})"
         yield f"| {key} | {' | '.join(speeds)} | {memory} | {line['first_s']} ({line['plain_first_s']}) |"

@@ -38,7 +38,6 @@ _LEFT_OUT_NAMES = (
     "*.a",
     "libarrow_flight*",
     "_flight*",
-    "_substrait*",
 )
 
 

@@ -28,7 +28,7 @@ depthweave.card = (data) => {
       rows.push(element("tr", {}, element("th", { scope: "row" }, "loss against plain"),
         element("td", { class: "n" }, ...points.against[place].map((told, at) => (at ? interval(told) : told)))));
     }
-    const told = points.seeds[place] > 1 ? `Losses are means of ${points.seeds[place]} seeds.` : "Losses are of one seed.";
+    const told = points.seeds[place] > 1 ? `Losses are means of ${points.seeds[place]} fresh seeds${points.chosen[place] ? `; the search's own, not counted, had perplexity ${points.chosen[place]}` : ""}.` : "Losses are of one seed.";
     return element("table", { class: "metrics" },
       element("caption", { class: "quiet" }, `${told} Small: 95 % intervals.`), element("tbody", {}, ...rows));
   }

@@ -22,7 +22,7 @@ from depthweave.reports.front import front, value_of
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.recommend import Limit, close_rivals, doubt, limits_of, said, sure
 from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
+from depthweave.reports.seeds import averaged, searched
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import STATE_WORDS, axis_of, full_name, pattern_of, plural, short_name, show, title_of
 
@@ -108,10 +108,17 @@ def explorer_of(
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
-            **_point_columns(points, columns=columns, objectives=objectives, members=members, verdicts=verdicts),
+            **_point_columns(
+                points,
+                columns=columns,
+                objectives=objectives,
+                members=members,
+                verdicts=verdicts,
+                chosen={it.trial: it.perplexity for it in searched(records) if it.perplexity is not None},
+            ),
             "wiring": [wirings[it.wiring] for it in points],
             "command": [
-                export_command(run, it, num_seeds=_seeds(it, verdicts)) if it.state == "complete" else ""
+                export_command(run, it, num_seeds=1 + _seeds(it, verdicts)) if it.state == "complete" else ""
                 for it in points
             ],
         },
@@ -165,8 +172,9 @@ def _point_columns(
     objectives: Sequence[str],
     members: set[int],
     verdicts: Mapping[str, Verdict],
+    chosen: Mapping[int, float],
 ) -> dict[str, Any]:
-    """Equally long lists, an entry a point."""
+    """Equally long lists, an entry a point; `chosen` are the perplexities by which the search chose, by trial."""
     known = [verdicts.get(it.architecture_id) for it in points]
     names = [item.name for item in columns]
     return {
@@ -174,6 +182,7 @@ def _point_columns(
         "id": [it.architecture_id for it in points],
         "seed": [it.seed for it in points],
         "seeds": [_seeds(it, verdicts) for it in points],
+        "chosen": [show("perplexity", chosen[it.trial]) if it.trial in chosen else "" for it in points],
         "name": [short_name(it) for it in points],
         "full": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
@@ -339,8 +348,9 @@ def export_command(where: str, record: Record, *, num_seeds: int) -> str:
 
 
 def _seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
+    """Fresh ones."""
     verdict = verdicts.get(record.architecture_id)
-    return 1 if verdict is None else verdict.loss.num
+    return 0 if verdict is None else verdict.loss.num
 
 
 def _period(record: Record) -> int | None:

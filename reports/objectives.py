@@ -21,6 +21,11 @@ class Objective:
     measured: bool = False
     """True where the device was asked, so that another kind of device gives another number."""
 
+    @property
+    def timed(self) -> bool:
+        """True where a clock gives the value: it has an interval, columns `NAME_low` and `NAME_high` of `Record`."""
+        return self.cost and not self.repeats
+
 
 OBJECTIVES: dict[str, Objective] = {
     item.name: item

@@ -201,8 +201,8 @@ def _front_caption(explorer: Explorer) -> str:
         told += " Bars are 95 % intervals."
     if "perplexity" in points["low"]:
         told += (
-            " Those of perplexity are of the mean over seeds; seeds move all architectures together, so two may differ "
-            "for certain though their bars overlap. Hollow members are not settled on the front of all objectives."
+            " Those of perplexity are of the mean over fresh seeds; a seed moves all architectures of one size together, so "
+            "two may differ for certain though their bars overlap. Hollow members are not settled on the front of all objectives."
         )
     if explorer.num_left_out:
         told += (

@@ -108,8 +108,8 @@ def front_table(records: Sequence[Record], *, objectives: Sequence[str], title: 
     if verdicts:
         table.add_column("front", justify="right", no_wrap=True)
         table.caption = (
-            "front: probability of standing there; "
-            f"? not settled: below {100 * MIN_PROBABILITY:.0f} %, under {MIN_SEEDS} seeds, or diverged"
+            "front: how sure that its likeliest rival does not dominate it; "
+            f"? not settled: below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
         )
         table.caption_justify = "left"
     table.add_column("--select", min_width=8)

@@ -149,11 +149,11 @@ def test_confirmed_architectures_are_one_point_with_bars_and_close_rivals() -> N
     found = _of(confirmed_records(), objectives=PAIR)
     points = found.data["points"]
     assert points["id"] == ["plain", "best", "close", "once"]
-    assert points["seeds"] == [3, 3, 3, 1]
+    assert points["seeds"] == [5, 5, 5, 0]
     assert [low is None for low in points["low"]["perplexity"]] == [False, False, False, True]
     assert "latency" not in points["low"]
     assert found.data["close"] == {"0": [], "1": [2], "2": [1]}
-    assert points["doubt"] == ["", "", "", "it has 1 seed"]
+    assert points["doubt"] == ["", "", "", "it has 0 fresh seeds of the 5 needed"]
     assert "--where seed==0" in points["command"][1]
 
 

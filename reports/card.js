@@ -9,6 +9,7 @@ depthweave.card = (data) => {
     const tags = [];
     if (points.reference[place]) tags.push("reference");
     if (points.member[place]) tags.push("on the front");
+    if (points.twin[place]) tags.push(`within tolerance of ${points.twin[place]}`);
     return element("div", {},
       element("h3", { tabindex: -1 },
         svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },

@@ -86,10 +86,12 @@ def explorer_of(
     verdicts: Mapping[str, Verdict],
     evaluations: pa.Table,
     weights: Callable[[set[int]], pa.Table],
+    twins: Mapping[str, str] | None = None,
 ) -> Explorer | None:
     """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
 
-    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials. `twins`:
+    member of the front to the distinct one that stands for it (`tolerance`).
     """
     shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
     columns = _columns(shown)
@@ -108,6 +110,7 @@ def explorer_of(
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
+            "twin": _twins(points, twins=twins or {}),
             **_point_columns(
                 points,
                 columns=columns,
@@ -200,7 +203,7 @@ def _point_columns(
         "high": _ends(points, verdicts=known, names=names, end=1),
         "interval": {
             "perplexity": [interval_text(it) if it else "" for it in known],
-            "latency": [_latency_interval(it) for it in points],
+            **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
         "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
         "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
@@ -209,6 +212,13 @@ def _point_columns(
         "shape": [_shape(it) for it in points],
         "ended": [_ended(it) for it in points],
     }
+
+
+def _twins(points: Sequence[Record], *, twins: Mapping[str, str]) -> list[str]:
+    """The name of the distinct member that stands for a point; empty for all others."""
+    names = {it.architecture_id: full_name(it) for it in points}
+    own = [twins.get(it.architecture_id, it.architecture_id) for it in points]
+    return ["" if it.architecture_id == key else names.get(key, "") for it, key in zip(points, own, strict=True)]
 
 
 def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
@@ -253,15 +263,18 @@ def _ends(
     """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
     found: dict[str, list[float | None]] = {
         "perplexity": [None if it is None else _short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
-        "latency": [_short((it.latency_low, it.latency_high)[end]) for it in points],
+        **{
+            name: [_short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            for name in names
+            if OBJECTIVES[name].timed
+        },
     }
     return {name: ends for name, ends in found.items() if name in names and any(it is not None for it in ends)}
 
 
-def _latency_interval(record: Record) -> str:
-    if record.latency_low is None or record.latency_high is None:
-        return ""
-    return f"{show('latency_low', record.latency_low)} to {show('latency_high', record.latency_high)}"
+def _timed_interval(record: Record, name: str) -> str:
+    low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
+    return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
 
 
 def _filters(points: Sequence[Record]) -> list[Filter]:

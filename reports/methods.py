@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from depthweave.reports.records import Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.seeds import confirming
+from depthweave.reports.tolerance import tolerance_text
 from depthweave.reports.verdicts import MIN_SEEDS
 from depthweave.reports.words import title_of
 
@@ -18,6 +19,12 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
     """Terms and what they mean in this run, in reading order; a run without records gives those known before."""
     notes = [
         ("Objectives", ", ".join(title_of(name) for name in info.objectives) + "; all are minimised."),
+        (
+            "Twins",
+            "A member of the front that another matches within tolerance in every objective stands under it, as its "
+            f"twin: {tolerance_text(info.objectives, info.tolerance_of)}. Of several that match each other a settled "
+            "one goes first, then the simplest.",
+        ),
         (
             "Front",
             "The complete trials that no other complete trial matches in every objective and beats in one. Trials "
@@ -76,9 +83,9 @@ def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:
         "The front's members and the plain architectures of their depths and budgets were trained again with fresh "
         "seeds, the same for all, and measured once more alone and in turn. The search chose by its own seed, which "
         "flatters what it chose: that seed is shown and counts for nothing. An architecture stands at its mean loss "
-        "over fresh seeds. Differences are taken seed by seed within a depth and budget, and between means (Welch) across "
-        "them, where seeds have no common effect; each pair has its own variance. What the choice of the validation "
-        "text adds is estimated from the losses on its parts. Intervals are Student's t, 95 %, two-sided."
+        "over fresh seeds. Differences are taken seed by seed within a depth and budget, and between means (Welch) "
+        "across them, where seeds have no common effect; each pair has its own variance. What the choice of the "
+        "validation text adds is estimated from the losses on its parts. Intervals are Student's t, 95 %, two-sided."
     )
     apart = (
         f"Settled takes at least {MIN_SEEDS} fresh seeds, none diverged. A difference: its interval excludes zero. A "

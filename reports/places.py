@@ -6,6 +6,8 @@ as sure as its most dangerous rival lets it be. So a place is called settled whe
 some objective, each by a test that errs in at most one of forty cases. A claim that all of several differences hold
 needs no correction for their number: it is false only where one of them is, and that one passes its own test.
 
+A rival that is ahead by no more than the tolerance in every objective is a twin, and endangers nobody's place.
+
 Losses are compared by `contrast` where both have fresh seeds. One that has the search's seed alone takes part with
 the noise of the others: that of its depth and budget, the seed's effect taken out, against its like, and the whole
 spread over seeds against other sizes. A timed cost is normal about its value, with the 95 % interval of its
@@ -34,6 +36,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.pairing import fit_blocks
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import Size, size_of
+from depthweave.reports.tolerance import tolerances_of
 
 _NORMAL_95 = 1.96
 _LEAST_SD = 1e-12
@@ -48,6 +51,15 @@ class Place(NamedTuple):
     """That rival's number among the points; `None` where there is no other."""
 
 
+class _Ahead(NamedTuple):
+    """Of rivals, in one objective; `[P, R]`."""
+
+    ahead_PR: NDArray[np.float64]
+    """Probability that a rival is at least as good."""
+    clearly_PR: NDArray[np.float64]
+    """Probability that it is better by more than the tolerance."""
+
+
 class _Noise(NamedTuple):
     """Variance of one training's loss, with its degrees of freedom."""
 
@@ -57,25 +69,35 @@ class _Noise(NamedTuple):
     """What the text adds to a difference: the largest known, for of one seed's difference no more is known."""
 
 
-def places_of(points: Sequence[Record], *, evidence: Mapping[str, Evidence], objectives: Sequence[str]) -> list[Place]:
+def places_of(
+    points: Sequence[Record],
+    *,
+    evidence: Mapping[str, Evidence],
+    objectives: Sequence[str],
+    tolerances: Mapping[str, float] | None = None,
+) -> list[Place]:
     """The place of each point, which is complete and stands at the mean of its seeds (`seeds.averaged`).
 
     Some architecture has two fresh seeds: else there is nothing to judge noise by.
     """
     rivals = _rivals(points, evidence=evidence, objectives=objectives)
-    ahead_PR = np.ones((len(points), len(rivals)))
-    for name in objectives:
+    ahead_PR, clearly_PR = np.ones((len(points), len(rivals))), np.zeros((len(points), len(rivals)))
+    for name, tolerance in tolerances_of(objectives, tolerances).items():
         if OBJECTIVES[name].cost:
-            ahead_PR = np.minimum(ahead_PR, _cost_ahead(points, rivals, name=name))
-    if any(not OBJECTIVES[name].cost for name in objectives):
-        ahead_PR = np.minimum(ahead_PR, _loss_ahead(points, rivals, evidence=evidence))
+            found = _cost_ahead(points, rivals, name=name, tolerance=tolerance)
+        else:
+            found = _loss_ahead(points, rivals, evidence=evidence, least=_nats(points, name, tolerance=tolerance))
+        ahead_PR = np.minimum(ahead_PR, found.ahead_PR)
+        clearly_PR = clearly_PR + found.clearly_PR
+    # A rival that is ahead by no more than the tolerance is a twin.
+    ahead_PR = np.minimum(ahead_PR, clearly_PR)
     ahead_PR[rivals, np.arange(len(rivals))] = -1.0
-    found = []
+    places = []
     for own_R in ahead_PR:
         likeliest = int(np.argmax(own_R))
         alone = own_R[likeliest] < 0
-        found.append(Place(1.0 if alone else float(1 - own_R[likeliest]), None if alone else int(rivals[likeliest])))
-    return found
+        places.append(Place(1.0 if alone else float(1 - own_R[likeliest]), None if alone else int(rivals[likeliest])))
+    return places
 
 
 def contrasts_of(ids: Sequence[str], *, evidence: Mapping[str, Evidence]) -> dict[tuple[int, int], Contrast]:
@@ -106,14 +128,15 @@ def _rivals(
     return np.array(sorted(kept), dtype=np.int64)
 
 
-def _cost_ahead(points: Sequence[Record], rivals: NDArray[np.int64], *, name: str) -> NDArray[np.float64]:
-    """Probability that a rival costs no more."""
+def _cost_ahead(points: Sequence[Record], rivals: NDArray[np.int64], *, name: str, tolerance: float) -> _Ahead:
     value_P = np.array([float(getattr(item, name)) for item in points])
     sd_P = np.array([_timing_sd(item, name) for item in points])
     over_PR = value_P[:, None] - value_P[rivals]
     sd_PR = np.hypot(sd_P[:, None], sd_P[rivals])
-    z_PR = np.divide(over_PR, sd_PR, out=np.zeros_like(over_PR), where=sd_PR > _LEAST_SD)
-    return np.where(sd_PR > _LEAST_SD, _normal_cdf(z_PR), (over_PR >= 0).astype(np.float64))
+    beyond_PR = over_PR - tolerance * value_P[:, None]
+    return _Ahead(
+        _normal_above(over_PR, sd_PR=sd_PR), np.where(beyond_PR == 0, 0.0, _normal_above(beyond_PR, sd_PR=sd_PR))
+    )
 
 
 def _timing_sd(record: Record, name: str) -> float:
@@ -122,9 +145,9 @@ def _timing_sd(record: Record, name: str) -> float:
 
 
 def _loss_ahead(
-    points: Sequence[Record], rivals: NDArray[np.int64], *, evidence: Mapping[str, Evidence]
-) -> NDArray[np.float64]:
-    """Probability that a rival's true loss is no higher."""
+    points: Sequence[Record], rivals: NDArray[np.int64], *, evidence: Mapping[str, Evidence], least: float
+) -> _Ahead:
+    """`least` is the tolerance, nat/token."""
     ids = [item.architecture_id for item in points]
     sizes: dict[Size, int] = {}
     within, across = _noises([evidence[own] for own in ids if own in evidence])
@@ -141,7 +164,17 @@ def _loss_ahead(
         for row, rival, sign in ((first, second, -1), (second, first, 1)):
             at = (row, column[rival])
             mean_PR[at], error_PR[at], degrees_PR[at] = sign * known.mean, known.error, known.degrees
-    return probability_below(mean_PR, error=error_PR, degrees=degrees_PR)
+    return _Ahead(
+        probability_below(mean_PR, error=error_PR, degrees=degrees_PR),
+        probability_below(mean_PR + least, error=error_PR, degrees=degrees_PR),
+    )
+
+
+def _nats(points: Sequence[Record], name: str, *, tolerance: float) -> float:
+    """The tolerance of a perplexity or of bits per byte as a difference in loss."""
+    if name == "perplexity":
+        return math.log1p(tolerance)
+    return tolerance * float(np.median([item.loss for item in points if item.loss is not None]))
 
 
 def _noises(known: Sequence[Evidence]) -> tuple[_Noise, _Noise]:
@@ -169,6 +202,9 @@ def _noises(known: Sequence[Evidence]) -> tuple[_Noise, _Noise]:
     return _Noise(sum(item.residual for item in blocks) / degrees, degrees, text[True]), across
 
 
-def _normal_cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal_above(mean_PR: NDArray[np.float64], *, sd_PR: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The normal probability of no less than zero."""
+    known_PR = sd_PR > _LEAST_SD
+    z_PR = np.divide(mean_PR, sd_PR, out=np.zeros_like(mean_PR), where=known_PR)
     erf = np.vectorize(math.erf, otypes=[np.float64])
-    return np.asarray(0.5 * (1 + erf(values / math.sqrt(2))), dtype=np.float64)
+    return np.asarray(np.where(known_PR, 0.5 * (1 + erf(z_PR / math.sqrt(2))), mean_PR >= 0), dtype=np.float64)

@@ -1,10 +1,10 @@
 """Which architecture to take under limits, and how sure that is: the sentence beside the page's sliders.
 
 The choice is the lowest mean perplexity within the limits, settled or not: the sentence says which. (`--select best`
-of a confirmed run prefers settled members of the front, which may have a higher perplexity.) It is settled where its
-loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within the limits. The
-test is two-sided, for the seeds that decide also chose which of two equals is ahead.
-The page's script chooses and speaks by the same rules; a browser test holds the two together.
+prefers settled members of the front and of twins the simplest, which may have a higher perplexity.) It is settled
+where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within the
+limits. The test is two-sided, for the seeds that decide also chose which of two equals is ahead. The page's script
+chooses and speaks by the same rules; a browser test holds the two together.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 
 from depthweave.reports.confirmation import interval_text, probability_text, why_not_settled
 from depthweave.reports.front import complete, front, value_of
+from depthweave.reports.kinds import comparable
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
-from depthweave.reports.selection import Condition, select
+from depthweave.reports.selection import Condition
 from depthweave.reports.verdicts import MIN_SEEDS, Verdict, told_apart
 from depthweave.reports.words import axis_of, full_name, plural, show, title_of
 
@@ -58,12 +59,9 @@ def recommended(
 ) -> Record | None:
     """The lowest perplexity under these limits, at the mean of its seeds; `None` where nothing meets them."""
     where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    try:
-        found = select(records, how="best", objectives=objectives, where=where, verdicts={})
-    except ValueError:
-        return None
-    (mean,) = (it for it in averaged(records) if it.state == "complete" and it.architecture_id == found.architecture_id)
-    return mean
+    alike = averaged(comparable(records, objectives=objectives))
+    met = [it for it in alike if it.state == "complete" and all(item.holds(it) for item in where)]
+    return min(met, key=lambda it: (_perplexity(it), it.trial), default=None)
 
 
 def recommendation(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from depthweave.reports.evidence import contrast_of, evidence_of
-from depthweave.reports.front import value_of
+from depthweave.reports.front import end_of, value_of
 from depthweave.reports.intervals import Interval
 from depthweave.reports.records import STATES, Record
 from depthweave.reports.run import RunInfo
@@ -169,8 +169,7 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
     """The best of those whose latency, with the whole of its interval, is at most the reference's."""
 
     def upper(record: Record) -> float:
-        high = value_of(record, "latency_high")
-        return high if high is not None else value_of(record, "latency") or math.inf
+        return end_of(record, "latency", "high") or math.inf
 
     quick = [it for it in finished if it.architecture_id != reference.architecture_id and upper(it) <= 1.0]
     if not quick or upper(best) <= 1.0:
@@ -207,11 +206,7 @@ def _at_equal_latency(records: Sequence[Record], finished: Sequence[Record], pla
 def _slower(first: Record, second: Record) -> bool:
     """Whether the whole interval of the first latency lies above that of the second; so it is where one is absent."""
 
-    def end(record: Record, name: str) -> float | None:
-        found = value_of(record, name)
-        return value_of(record, "latency") if found is None else found
-
-    low, high = end(first, "latency_low"), end(second, "latency_high")
+    low, high = end_of(first, "latency", "low"), end_of(second, "latency", "high")
     return low is None or high is None or low > high
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,7 +113,9 @@ def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def verdicts_of(records: Sequence[Record], *, objectives: Sequence[str]) -> dict[str, Verdict]:
+def verdicts_of(
+    records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
+) -> dict[str, Verdict]:
     """Architecture id to verdict, of all that can stand on a front; empty where none has two fresh seeds."""
     evidence = evidence_of(records)
     if max((len(own.losses) for own in evidence.values()), default=0) < 2:
@@ -127,7 +129,8 @@ def verdicts_of(records: Sequence[Record], *, objectives: Sequence[str]) -> dict
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
     verdicts = {}
-    for point, place in zip(points, places_of(points, evidence=known, objectives=objectives), strict=True):
+    places = places_of(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    for point, place in zip(points, places, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
             loss=_over_seeds(point, known.get(own)),

@@ -2,8 +2,8 @@
 
 Each has the wanted number of fresh seeds; the search's own, by which it was chosen, does not count. A mean over seeds
 may let another architecture onto the front, which is then confirmed in its turn, until every member of the front has
-its seeds. What is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial number that
-`confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
+its seeds. What is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial
+number that `confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from depthweave.reports.confirmation import difference_text, interval_text, why_not_settled
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
-from depthweave.reports.front import front
+from depthweave.reports.front import front, value_of
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import Verdict
@@ -187,8 +188,10 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
             continue
         interval = ""
         # The reference's is 1 by definition.
-        if name == "latency" and None not in (record.latency_low, record.latency_high) and not record.reference:
-            interval = f"{show(name, record.latency_low)} to {show(name, record.latency_high)}, of the measurement"
+        timed = name in OBJECTIVES and OBJECTIVES[name].timed and not record.reference
+        low, high = (value_of(record, f"{name}_{end}") if timed else None for end in ("low", "high"))
+        if low is not None and high is not None:
+            interval = f"{show(name, low)} to {show(name, high)}, of the measurement"
         rows.append(Metric(meaning, show(name, value), interval))
     if verdict is not None and verdict.loss.num > 1:
         seeds = plural(verdict.loss.num, "fresh seed")

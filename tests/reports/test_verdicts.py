@@ -40,12 +40,25 @@ def test_latency_interval_decides_between_equal_losses() -> None:
         *seeded("quick", values, trial=0, latency=1.00, latency_low=0.98, latency_high=1.02),
         *seeded("slow", {key: loss + 1e-9 for key, loss in values.items()}, trial=1, latency=1.01, **_EXACT),
     ]
-    verdicts = verdicts_of(records, objectives=PAIR)
+    verdicts = verdicts_of(records, objectives=PAIR, tolerances=dict.fromkeys(PAIR, 0.0))
     # Losses fit without noise and `slow` has the higher one: it stands where the other's latency is above 1.01, which
     # is 1.96 / 2 standard deviations away.
     beyond = 1 - statistics.NormalDist().cdf(1.96 / 2)
     assert verdicts["slow"].front_probability == pytest.approx(beyond, abs=1e-3)
     assert verdicts["quick"].front_probability == pytest.approx(1.0, abs=1e-3)
+
+
+def test_twin_endangers_no_place() -> None:
+    """As `quick` and `slow` above: by the tolerances they are one finding, and both stand."""
+    values = dict(enumerate((1.30, 1.50, 1.40, 1.45, 1.35, 1.41)))
+    quick = seeded("quick", values, trial=0, latency=1.00, latency_low=0.999, latency_high=1.001)
+    slow = seeded("slow", {key: loss + 0.001 for key, loss in values.items()}, trial=1, latency=1.01, **_EXACT)
+    verdicts = verdicts_of([*quick, *slow], objectives=PAIR)
+    assert verdicts["quick"].settled
+    assert verdicts["slow"].settled
+    slower = seeded("slow", {key: loss + 0.001 for key, loss in values.items()}, trial=1, latency=1.05, **_EXACT)
+    assert verdicts_of([*quick, *slower], objectives=PAIR)["slow"].rival_id == "quick"
+    assert verdicts_of([*quick, *slower], objectives=PAIR)["slow"].front_probability < 0.01
 
 
 def test_verdicts_of_confirmed_records() -> None:

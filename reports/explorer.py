@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,16 +22,12 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.recommend import Limit, close_rivals, doubt, limits_of, said, sure
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged, searched
+from depthweave.reports.traces import page_curves, page_weights, short
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import STATE_WORDS, axis_of, full_name, pattern_of, plural, short_name, show, title_of
 
 MAX_FAINT = 2_500
 """Records that no front needs and that the page holds all the same."""
-MAX_CURVES = 6_000
-"""Learning curves on the page, those of the front first."""
-MAX_WEIGHTS = 150_000
-"""Connection weights on the page, those of the front first; a card without them says where they are."""
-_DIGITS = 9
 _MAX_EXPONENT = 50.0
 
 
@@ -130,8 +125,8 @@ def explorer_of(
         },
         "wirings": [json.loads(text) for text in wirings],
         "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
-        "curves": _curves(records, points=ranked, evaluations=evaluations),
-        "weights": _weights(ranked, read=weights),
+        "curves": page_curves(records, points=ranked, evaluations=evaluations),
+        "weights": page_weights(ranked, read=weights),
     }
     x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
     return Explorer(
@@ -197,7 +192,7 @@ def _point_columns(
         "colour": [colour_of(it.fusion) for it in points],
         "member": [int(it.trial in members) for it in points],
         "settled": [int(verdict is not None and verdict.settled) for verdict in known],
-        "values": {name: [_short(drawn_value(it, name)) for it in points] for name in names},
+        "values": {name: [short(drawn_value(it, name)) for it in points] for name in names},
         "texts": {name: [_text(it, name) for it in points] for name in names},
         "low": _ends(points, verdicts=known, names=names, end=0),
         "high": _ends(points, verdicts=known, names=names, end=1),
@@ -262,9 +257,9 @@ def _ends(
 ) -> dict[str, list[float | None]]:
     """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
     found: dict[str, list[float | None]] = {
-        "perplexity": [None if it is None else _short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        "perplexity": [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
         **{
-            name: [_short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            name: [short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
             for name in names
             if OBJECTIVES[name].timed
         },
@@ -304,54 +299,6 @@ def _close(
     return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
 
 
-def _curves(records: Sequence[Record], *, points: Sequence[Record], evaluations: pa.Table) -> dict[str, Any]:
-    """Architecture id to [seed, state, place of its token counts, losses] of each of its trainings."""
-    held = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
-    curves: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for trial, tokens, loss in zip(held["trial"], held["tokens"], held["loss"], strict=True):
-        if loss is not None and math.isfinite(loss):
-            curves[trial].append((tokens, loss))
-    trainings: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        trainings[record.architecture_id].append(record)
-    grids: dict[tuple[int, ...], int] = {}
-    found: dict[str, list[Any]] = {}
-    num = 0
-    for own in dict.fromkeys(it.architecture_id for it in points):
-        for record in trainings[own]:
-            if curves[record.trial] and num < MAX_CURVES:
-                tokens, losses = zip(*sorted(curves[record.trial]), strict=True)
-                grid = grids.setdefault(tokens, len(grids))
-                found.setdefault(own, []).append([record.seed, record.state, grid, [round(it, 4) for it in losses]])
-                num += 1
-    return {"tokens": [list(grid) for grid in grids], "of": found}
-
-
-def _weights(points: Sequence[Record], *, read: Callable[[set[int]], pa.Table]) -> dict[str, list[float | None]]:
-    """Trial to its last connection weights in the order of its wiring, for as many points as there is room for."""
-    wanted: dict[int, list[tuple[int, int]]] = {}
-    num = 0
-    for record in points:
-        pairs = [(block, source) for block, sources in json.loads(record.wiring) for source in sources]
-        if pairs and record.fusion != "none" and num + len(pairs) <= MAX_WEIGHTS:
-            wanted[record.trial] = pairs
-            num += len(pairs)
-    if not wanted:
-        return {}
-    table = read(set(wanted)).select(["trial", "tokens", "site", "source", "value"]).to_pydict()
-    last: dict[int, tuple[int, dict[tuple[int, int], float]]] = {}
-    for trial, tokens, site, source, value in zip(*table.values(), strict=True):
-        if trial not in last or tokens > last[trial][0]:
-            last[trial] = (tokens, {})
-        if tokens == last[trial][0] and math.isfinite(value):
-            last[trial][1][site, source] = value
-    return {
-        str(trial): [_short(last[trial][1].get(pair), digits=4) for pair in pairs]
-        for trial, pairs in wanted.items()
-        if trial in last
-    }
-
-
 def export_command(where: str, record: Record, *, num_seeds: int) -> str:
     """The command that exports this record's weights."""
     select = ["--select", f"id:{record.architecture_id}"]
@@ -372,10 +319,3 @@ def _period(record: Record) -> int | None:
 
 def _budget(record: Record) -> str:
     return "" if record.budget is None else str(record.budget)
-
-
-def _short(value: float | None, *, digits: int = _DIGITS) -> float | None:
-    """The value with as many digits as a page needs: exact enough to order by, short enough to travel."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) else float(f"{value:.{digits}g}")

@@ -102,8 +102,10 @@ class Record:
     latency_s: float | None = column("s", "median forward latency of one batch")
     reference_latency_s: float | None = column("s", "the reference's, measured in turn with it")
     step_latency: float | None = column("", "training-step latency relative to the reference")
-    step_latency_low: float | None = column("", "lower end of its 95 % interval", default=None)
-    step_latency_high: float | None = column("", "upper end of its 95 % interval", default=None)
+    step_latency_low: float | None = column(
+        "", "lower end of its interval: 95 %, or what fewer than 6 rounds have seen", default=None
+    )
+    step_latency_high: float | None = column("", "upper end of its interval, likewise", default=None)
     step_latency_s: float | None = column("s", "median training-step latency of one batch")
     reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it")
     decode_latency: float | None = column(

@@ -13,7 +13,7 @@ import moocore
 import pyarrow as pa
 import pytest
 
-from depthweave.reports import explorer
+from depthweave.reports import traces
 from depthweave.reports.explorer import Explorer, explorer_of
 from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.front import front, points_of, value_of
@@ -137,7 +137,7 @@ def test_curves_and_weights_are_those_of_the_store(full_store: RunStore) -> None
 
 def test_a_page_has_room_for_so_many_weights(full_store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _from_store(full_store)["weights"]
-    monkeypatch.setattr(explorer, "MAX_WEIGHTS", 100)
+    monkeypatch.setattr(traces, "MAX_WEIGHTS", 100)
     some = _from_store(full_store)["weights"]
     assert 0 < sum(map(len, some.values())) <= 100 < sum(map(len, whole.values()))
     members = {str(it.trial) for it in front(full_store.records(), objectives=RUN_OBJECTIVES)}

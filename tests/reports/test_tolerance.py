@@ -46,7 +46,7 @@ def test_each_member_is_covered_by_the_one_that_stands_for_it(values: list[tuple
     assert all(_covers(group.member, twin) for group in groups for twin in group.twins)
     places = [members.index(group.member) for group in groups]
     assert places == sorted(places)
-    # As many as needed and no more than one a member; no tolerance, no twins but equals.
+    # Without tolerance there are no twins but equals.
     none = grouped(members, objectives=NAMES, tolerances=dict.fromkeys(NAMES, 0.0))
     assert len(none) == len({(item.perplexity, item.latency, item.memory_bytes) for item in members})
 

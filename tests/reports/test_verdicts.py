@@ -48,6 +48,17 @@ def test_latency_interval_decides_between_equal_losses() -> None:
     assert verdicts["quick"].front_probability == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["latency", "step_latency", "decode_latency"])
+def test_interval_of_every_timed_objective_leaves_a_place_open(name: str) -> None:
+    values = dict(enumerate((1.30, 1.50, 1.40, 1.45, 1.35, 1.41)))
+    ends = {f"{name}_low": 0.9, f"{name}_high": 1.3}
+    quick = seeded("quick", values, trial=0, **{name: 1.0, **ends})
+    slow = seeded("slow", {key: loss + 0.1 for key, loss in values.items()}, trial=1, **{name: 0.98, **ends})
+    verdict = verdicts_of([*quick, *slow], objectives=("perplexity", name))["slow"]
+    assert 0.3 < verdict.front_probability < 0.7
+    assert not verdict.settled
+
+
 def test_twin_endangers_no_place() -> None:
     """As `quick` and `slow` above: by the tolerances they are one finding, and both stand."""
     values = dict(enumerate((1.30, 1.50, 1.40, 1.45, 1.35, 1.41)))

@@ -50,7 +50,7 @@ _PATIENCE = 2.0
 """Times the time limit, for which an unquiet machine is measured at most."""
 _NARROW_FRAC = 0.01
 """Rounds end early once every interval is this narrow, relative to its median."""
-_LOOK_FACTOR = 1.25
+_LOOK_FACTOR = 1.5
 """Rounds between two looks at that: an interval that is looked at after every round and taken when it happens to be
 narrow covers 92 %, not 95."""
 _COVERAGE = 0.95

@@ -19,6 +19,7 @@ freedom of a sum of variances.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,20 +48,30 @@ class Contrast(NamedTuple):
     num: int
     """Seeds that both have, or the smaller number of seeds where they are not paired."""
     mean: NDArray[np.float64]
-    error: NDArray[np.float64]
-    """Standard error of the mean, seeds and text."""
-    degrees: NDArray[np.float64]
-    """Of freedom."""
+    seeds: Variance
+    """Of the mean, by the seeds alone."""
+    whole: Variance
+    """The same with what the text adds."""
 
     @property
     def half_width(self) -> NDArray[np.float64]:
-        """Half of the 95 % interval."""
-        return student_point(TWO_SIDED, degrees=self.degrees) * self.error
+        """Half of the 95 % interval: the wider one of the two, for what the text adds takes nothing away.
+
+        By the degrees of freedom it sometimes would: a variance that few seeds show by chance too small seems known.
+        """
+        both = [student_point(TWO_SIDED, degrees=it.degrees) * np.sqrt(it.value) for it in (self.seeds, self.whole)]
+        return np.maximum(*both)
 
     @property
     def below(self) -> NDArray[np.float64]:
         """How sure it is that the difference is below zero: 0.975 where the interval of 95 % just ends there."""
-        return probability_below(self.mean, error=self.error, degrees=self.degrees)
+        return self.below_by(0.0)
+
+    def below_by(self, least: float) -> NDArray[np.float64]:
+        """How sure it is that the difference is below zero by more than `least`: the more doubtful of the two."""
+        mean = self.mean + least
+        both = [probability_below(mean, variance=it) for it in (self.seeds, self.whole)]
+        return np.where(mean < 0, np.minimum(*both), np.maximum(*both))
 
     @property
     def interval(self) -> Interval:
@@ -82,14 +93,27 @@ def unpaired_contrast(
     return _contrast(num, mean, _of_mean(first_NS), _of_mean(second_NS), text)
 
 
-def probability_below(
-    mean: NDArray[np.float64], *, error: NDArray[np.float64], degrees: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Student's probability that differences with these means and standard errors are below zero."""
+def stacked(contrasts: Sequence[Contrast]) -> Contrast:
+    """Single ones as one of arrays, its `num` the smallest."""
+
+    def together(variances: Sequence[Variance]) -> Variance:
+        return Variance(*(np.array([float(item[part]) for item in variances]) for part in (0, 1)))
+
+    return Contrast(
+        min(item.num for item in contrasts),
+        np.array([float(item.mean) for item in contrasts]),
+        together([item.seeds for item in contrasts]),
+        together([item.whole for item in contrasts]),
+    )
+
+
+def probability_below(mean: NDArray[np.float64], *, variance: Variance) -> NDArray[np.float64]:
+    """Student's probability that differences with these means are below zero, `variance` being that of the means."""
+    error = np.sqrt(variance.value)
     known = error > 0
     ratio = np.divide(-mean, error, out=np.zeros(np.shape(mean)), where=known)
     exact = np.where(mean < 0, 1.0, np.where(mean > 0, 0.0, 0.5))
-    return np.asarray(np.where(known, student_cdf(ratio, degrees=degrees), exact), dtype=np.float64)
+    return np.asarray(np.where(known, student_cdf(ratio, degrees=variance.degrees), exact), dtype=np.float64)
 
 
 def _of_mean(values_NS: NDArray[np.float64]) -> Variance:
@@ -98,9 +122,13 @@ def _of_mean(values_NS: NDArray[np.float64]) -> Variance:
 
 
 def _contrast(num: int, mean: NDArray[np.float64], *parts: Variance) -> Contrast:
+    """The last part is the text's."""
+    return Contrast(num, np.asarray(mean), _sum(*parts[:-1]), _sum(*parts))
+
+
+def _sum(*parts: Variance) -> Variance:
     total = np.asarray(sum(part.value for part in parts), dtype=np.float64)
     spread = np.asarray(sum(part.value**2 / part.degrees for part in parts), dtype=np.float64)
     # Without any noise the fewest degrees of freedom stand for the rest.
     fewest = np.full_like(total, min(float(np.min(part.degrees)) for part in parts))
-    degrees = np.divide(total**2, spread, out=fewest, where=spread > 0)
-    return Contrast(num, np.asarray(mean), np.sqrt(total), degrees)
+    return Variance(total, np.divide(total**2, spread, out=fewest, where=spread > 0))

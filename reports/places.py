@@ -30,7 +30,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.contrast import Contrast, probability_below
+from depthweave.reports.contrast import Contrast, Variance, probability_below, stacked
 from depthweave.reports.evidence import Evidence, contrast_of, text_variance
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.pairing import fit_blocks
@@ -157,17 +157,18 @@ def _loss_ahead(
     like_PR = size_P[:, None] == size_P[rivals]
     mean_PR = loss_P[rivals] - loss_P[:, None]
     variance_PR = np.where(like_PR, within.variance, across.variance) * (share_P[:, None] + share_P[rivals])
-    error_PR = np.sqrt(variance_PR + np.where(like_PR, within.text, across.text))
-    degrees_PR = np.where(like_PR, within.degrees, across.degrees)
+    variance_PR = variance_PR + np.where(like_PR, within.text, across.text)
+    noise = Variance(variance_PR, np.where(like_PR, within.degrees, across.degrees))
+    ahead_PR, clearly_PR = (probability_below(mean_PR + more, variance=noise) for more in (0.0, least))
     column = {int(number): place for place, number in enumerate(rivals)}
-    for (first, second), known in contrasts_of(ids, evidence=evidence).items():
-        for row, rival, sign in ((first, second, -1), (second, first, 1)):
-            at = (row, column[rival])
-            mean_PR[at], error_PR[at], degrees_PR[at] = sign * known.mean, known.error, known.degrees
-    return _Ahead(
-        probability_below(mean_PR, error=error_PR, degrees=degrees_PR),
-        probability_below(mean_PR + least, error=error_PR, degrees=degrees_PR),
-    )
+    known = contrasts_of(ids, evidence=evidence)
+    if known:
+        # All at once, both ways: one at a time a front of fifty takes seconds.
+        each = stacked(list(known.values()))
+        for (row, rival), found in (((1, 0), each), ((0, 1), each._replace(mean=-each.mean))):
+            at = ([pair[row] for pair in known], [column[pair[rival]] for pair in known])
+            ahead_PR[at], clearly_PR[at] = found.below, found.below_by(least)
+    return _Ahead(ahead_PR, clearly_PR)
 
 
 def _nats(points: Sequence[Record], name: str, *, tolerance: float) -> float:

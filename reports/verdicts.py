@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.contrast import TWO_SIDED
+from depthweave.reports.contrast import TWO_SIDED, stacked
 from depthweave.reports.evidence import Evidence, contrast_of, evidence_of
 from depthweave.reports.front import complete
 from depthweave.reports.intervals import Interval, mean_interval
@@ -147,8 +147,11 @@ def verdicts_of(
 def told_apart(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
     """Whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
     apart = np.zeros((len(ids), len(ids)), dtype=np.bool_)
-    for (first, second), known in contrasts_of(ids, evidence=evidence_of(records)).items():
-        apart[first, second] = apart[second, first] = not 1 - TWO_SIDED < float(known.below) < TWO_SIDED
+    known = contrasts_of(ids, evidence=evidence_of(records))
+    if known:
+        below = stacked(list(known.values())).below
+        first, second = [pair[0] for pair in known], [pair[1] for pair in known]
+        apart[first, second] = apart[second, first] = (below <= 1 - TWO_SIDED) | (below >= TWO_SIDED)
     return apart
 
 

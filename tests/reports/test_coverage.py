@@ -76,8 +76,7 @@ def test_unpaired_interval_covers_with_unequal_noise_and_seeds(
     first = 1.9 + bias_N[:, None] + mine * rng.standard_normal((NUM_DRAWS, num_mine))
     second = 1.8 + theirs * rng.standard_normal((NUM_DRAWS, num_theirs))
     found = unpaired_contrast(first, second, text=Variance(np.array(text**2), np.array(np.inf)))
-    # Three seeds, which settle nothing, leave the noisier sample's variance too little known for Welch.
-    assert (0.92 if num_theirs == 3 else 0.93) <= _covers(found, 0.1) <= 0.97
+    assert 0.93 <= _covers(found, 0.1) <= 0.975
 
 
 def test_interval_of_a_mean_covers() -> None:
@@ -212,7 +211,7 @@ def test_settled_places_truly_stand_on_the_front() -> None:
     """Of places called settled, at most one in forty is lost to somebody in truth."""
     rng = np.random.default_rng(9)
     sure, truly = [], []
-    for _ in range(2_000):
+    for _ in range(1_000):
         true_A = 1.9 + 0.006 * rng.standard_normal(5)
         noise_A = rng.choice([0.002, 0.006, 0.011], size=5)
         losses_AS = true_A[:, None] + 0.02 * rng.standard_normal(5) + noise_A[:, None] * rng.standard_normal((5, 5))
@@ -223,5 +222,5 @@ def test_settled_places_truly_stand_on_the_front() -> None:
             sure.append(places[number].probability)
             truly.append(all(true_A[other] > true_A[number] for other in quicker))
     settled = np.array(sure) >= MIN_PROBABILITY
-    assert settled.sum() > 2_000
+    assert settled.sum() > 1_000
     assert np.mean(np.array(truly)[settled]) >= 0.975

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from depthweave.reports.contrast import Variance, paired_contrast
 from depthweave.reports.evidence import contrast_of, evidence_of, text_variance, variance_by_parts
 from depthweave.reports.records import Record
 from tests.reports.confirmed import seeded
@@ -42,8 +43,8 @@ def test_contrast_is_paired_within_a_size_and_not_across() -> None:
     assert paired is not None
     assert across is not None
     assert [float(paired.mean), float(across.mean)] == pytest.approx([-0.1, -0.1])
-    assert float(paired.error) == pytest.approx(0.0, abs=1e-9)
-    assert float(across.error) == pytest.approx(math.sqrt(2 * np.var([1.0, 1.5, 1.2], ddof=1) / 3))
+    assert float(paired.whole.value) == pytest.approx(0.0, abs=1e-9)
+    assert float(across.whole.value) == pytest.approx(2 * np.var([1.0, 1.5, 1.2], ddof=1) / 3)
     assert contrast_of(found["a"], evidence_of(seeded("c", {1: 1.0}, trial=3))["c"]) is None
 
 
@@ -58,7 +59,16 @@ def test_text_that_favours_one_architecture_widens_its_interval() -> None:
     contrast = contrast_of(found["woven"], found["plain"])
     assert contrast is not None
     seeds = np.var([-0.05, -0.049], ddof=1) / 2
-    assert float(contrast.error) == pytest.approx(math.sqrt(seeds + variance.value))
+    assert float(contrast.whole.value) == pytest.approx(float(seeds + variance.value))
+
+
+def test_what_the_text_adds_never_makes_an_interval_narrower() -> None:
+    """The more degrees of freedom of the sum once did."""
+    differences = np.array([0.0056, -0.0150, 0.0055, -0.0309, -0.0160])
+    alone = paired_contrast(differences)
+    with_text = paired_contrast(differences, text=Variance(np.array(0.0025**2), np.array(np.inf)))
+    assert float(with_text.half_width) >= float(alone.half_width)
+    assert float(with_text.below) <= float(alone.below)
 
 
 def test_records_without_parts_take_the_largest_that_was_measured() -> None:

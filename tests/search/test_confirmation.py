@@ -82,6 +82,9 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     now = {item.architecture_id for item in front(result.records, objectives=OBJECTIVES)}
     assert _ids(further) >= _ids(members) | plain | now
     _check_seeds_are_used(further)
+    for item in further:
+        losses = json.loads(item.text_losses or "[]")
+        assert min(losses) <= (item.loss or 0.0) <= max(losses)
     assert _weights_kept(run_folder, further)
 
     # Everything that shows a front says the same.

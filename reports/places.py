@@ -36,6 +36,7 @@ from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.pairing import fit_blocks
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import Size, size_of
+from depthweave.reports.student import normal_cdf
 from depthweave.reports.tolerance import tolerances_of
 
 _NORMAL_95 = 1.96
@@ -207,5 +208,4 @@ def _normal_above(mean_PR: NDArray[np.float64], *, sd_PR: NDArray[np.float64]) -
     """The normal probability of no less than zero."""
     known_PR = sd_PR > _LEAST_SD
     z_PR = np.divide(mean_PR, sd_PR, out=np.zeros_like(mean_PR), where=known_PR)
-    erf = np.vectorize(math.erf, otypes=[np.float64])
-    return np.asarray(np.where(known_PR, 0.5 * (1 + erf(z_PR / math.sqrt(2))), mean_PR >= 0), dtype=np.float64)
+    return np.asarray(np.where(known_PR, normal_cdf(z_PR), mean_PR >= 0), dtype=np.float64)

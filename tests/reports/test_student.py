@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from depthweave.reports.intervals import student_t
-from depthweave.reports.student import student_cdf, student_point
+from depthweave.reports.student import normal_cdf, student_cdf, student_point
 
 
 def test_points_are_those_of_any_table() -> None:
@@ -25,6 +25,15 @@ def test_cdf_of_one_and_two_degrees_is_their_closed_form(value: float) -> None:
 def test_point_and_cdf_undo_each_other_between_whole_degrees() -> None:
     degrees = np.array([[1.3, 2.5], [4.7, 60.2]])
     assert student_cdf(student_point(0.9, degrees=degrees), degrees=degrees) == pytest.approx(np.full((2, 2), 0.9))
+
+
+def test_many_values_are_looked_up_to_six_digits() -> None:
+    values = np.concatenate([np.linspace(-9, 9, 30_001), [-1e9, 1e9, np.inf]])
+    for degrees in (1.0, 4.0, 33.3):
+        exact = np.concatenate([student_cdf(part, degrees=degrees) for part in np.array_split(values, 3)])
+        assert np.abs(student_cdf(values, degrees=degrees) - exact).max() < 2e-6
+    exact = np.concatenate([normal_cdf(part) for part in np.array_split(values, 3)])
+    assert np.abs(normal_cdf(values) - exact).max() < 2e-6
 
 
 def test_far_values_overflow_nothing() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from depthweave.reports.summary import mean_difference
+from depthweave.reports.intervals import mean_interval
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve, strided_wiring
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 
@@ -81,7 +81,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         if not seeds:
             continue
         pairs = [losses[name, seed] - losses["none", seed] for seed in seeds]
-        found = mean_difference(pairs)
+        found = mean_interval(pairs)
         low_high = "too few seeds"
         if found.half_width is not None:
             low_high = f"[{found.mean - found.half_width:+.4f}, {found.mean + found.half_width:+.4f}]"

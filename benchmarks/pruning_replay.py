@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from benchmarks.replay import Curves, Ended, OptunaStopper, replay
 from benchmarks.yardstick import Yardstick
 from depthweave.reports.front import hypervolume_frac, reference_point
-from depthweave.reports.summary import mean_difference
+from depthweave.reports.intervals import mean_interval
 from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.chooser import Standing
 from depthweave.search.pruners.pareto import ParetoChooser
@@ -189,7 +189,7 @@ def _outcome(curves: Curves, ends: list[Ended], *, before_audit: int | None) -> 
 
 
 def _cell(values: list[float], *, part: str) -> str:
-    found = mean_difference(values)
+    found = mean_interval(values)
     digits, factor, unit = (5, 1.0, "") if part in ("hypervolume", "near_front") else (1, 100.0, " %")
     width = "" if found.half_width is None else f" ± {factor * found.half_width:.{digits}f}"
     return f"{factor * found.mean:.{digits}f}{width}{unit}"

@@ -9,6 +9,7 @@ depthweave.card = (data) => {
     const tags = [];
     if (points.reference[place]) tags.push("reference");
     if (points.member[place]) tags.push("on the front");
+    if (points.twin[place]) tags.push(`within tolerance of ${points.twin[place]}`);
     return element("div", {},
       element("h3", { tabindex: -1 },
         svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
@@ -28,7 +29,7 @@ depthweave.card = (data) => {
       rows.push(element("tr", {}, element("th", { scope: "row" }, "loss against plain"),
         element("td", { class: "n" }, ...points.against[place].map((told, at) => (at ? interval(told) : told)))));
     }
-    const told = points.seeds[place] > 1 ? `Losses are means of ${points.seeds[place]} seeds.` : "Losses are of one seed.";
+    const told = points.seeds[place] > 1 ? `Losses are means of ${points.seeds[place]} fresh seeds${points.chosen[place] ? `; the search's own, not counted, had perplexity ${points.chosen[place]}` : ""}.` : "Losses are of one seed.";
     return element("table", { class: "metrics" },
       element("caption", { class: "quiet" }, `${told} Small: 95 % intervals.`), element("tbody", {}, ...rows));
   }

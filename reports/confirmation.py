@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import confirming
-from depthweave.reports.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict
+from depthweave.reports.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.words import duration_text, plural, show
 
 
@@ -30,13 +30,15 @@ def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdi
     if not verdicts or not members:
         return []
     num_settled = sum(verdicts[item.architecture_id].settled for item in members)
-    rule = f"probability at least {100 * MIN_PROBABILITY:.0f} %, over at least {MIN_SEEDS} seeds"
     are = "is" if num_settled == 1 else "are"
-    return [f"Of the {plural(len(members), 'member')} of the front, {num_settled} {are} settled there: {rule}."]
+    return [
+        f"Of the {plural(len(members), 'member')} of the front, {num_settled} {are} settled there: over at least "
+        f"{MIN_SEEDS} fresh seeds, told apart from every rival in some objective."
+    ]
 
 
 def interval_text(verdict: Verdict) -> str:
-    """The 95 % interval of a perplexity over seeds: "3.89 to 3.95"; empty with one seed."""
+    """The 95 % interval of a perplexity over fresh seeds: "3.89 to 3.95"; empty with fewer than two."""
     low, high = verdict.perplexity_low, verdict.perplexity_high
     return "" if low is None or high is None else f"{show('perplexity', low)} to {show('perplexity', high)}"
 
@@ -50,10 +52,13 @@ def difference_text(verdict: Verdict) -> tuple[str, str]:
 
 
 def probability_text(verdict: Verdict) -> str:
-    """The probability of standing on the front, rounded down and never to certainty: "94 %", "> 99 %"."""
+    """How sure its place on the front is, rounded down and never to certainty: "94 %", "97.5 %", "> 99 %"."""
     percent = 100 * verdict.front_probability
     if percent > 99:
         return "> 99 %"
+    if percent >= 95:
+        # Here it is decided whether a place is settled.
+        return f"{math.floor(10 * percent) / 10:.1f} %"
     return "< 1 %" if percent < 1 else f"{math.floor(percent)} %"
 
 
@@ -64,5 +69,5 @@ def why_not_settled(verdict: Verdict) -> str:
     if verdict.num_diverged:
         return f"diverged with {plural(verdict.num_diverged, 'seed')}"
     if verdict.loss.num < MIN_SEEDS:
-        return plural(verdict.loss.num, "seed")
-    return f"on the front with {probability_text(verdict)}"
+        return f"{plural(verdict.loss.num, 'fresh seed')} of the {MIN_SEEDS} needed"
+    return f"{verdict.rival_name} may dominate it ({math.ceil(100 * (1 - verdict.front_probability))} %)"

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.front import complete, end_of, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.verdicts import Verdict, verdicts_of
@@ -102,7 +102,4 @@ def _end(member: Record, verdict: Verdict | None, *, name: str, end: Literal["lo
         if loss is None or verdict is None:
             return None
         return math.exp(loss) if name == "perplexity" else value * loss / verdict.loss.mean
-    if name == "latency":
-        found = getattr(member, f"latency_{end}")
-        return value if found is None else float(found)
-    return value
+    return end_of(member, name, end)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,17 +21,13 @@ from depthweave.reports.front import front, value_of
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.recommend import Limit, close_rivals, doubt, limits_of, said, sure
 from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
+from depthweave.reports.seeds import averaged, searched
+from depthweave.reports.traces import page_curves, page_weights, short
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import STATE_WORDS, axis_of, full_name, pattern_of, plural, short_name, show, title_of
 
 MAX_FAINT = 2_500
 """Records that no front needs and that the page holds all the same."""
-MAX_CURVES = 6_000
-"""Learning curves on the page, those of the front first."""
-MAX_WEIGHTS = 150_000
-"""Connection weights on the page, those of the front first; a card without them says where they are."""
-_DIGITS = 9
 _MAX_EXPONENT = 50.0
 
 
@@ -86,10 +81,12 @@ def explorer_of(
     verdicts: Mapping[str, Verdict],
     evaluations: pa.Table,
     weights: Callable[[set[int]], pa.Table],
+    twins: Mapping[str, str] | None = None,
 ) -> Explorer | None:
     """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
 
-    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials. `twins`:
+    member of the front to the distinct one that stands for it (`tolerance`).
     """
     shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
     columns = _columns(shown)
@@ -108,10 +105,18 @@ def explorer_of(
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
-            **_point_columns(points, columns=columns, objectives=objectives, members=members, verdicts=verdicts),
+            "twin": _twins(points, twins=twins or {}),
+            **_point_columns(
+                points,
+                columns=columns,
+                objectives=objectives,
+                members=members,
+                verdicts=verdicts,
+                chosen={it.trial: it.perplexity for it in searched(records) if it.perplexity is not None},
+            ),
             "wiring": [wirings[it.wiring] for it in points],
             "command": [
-                export_command(run, it, num_seeds=_seeds(it, verdicts)) if it.state == "complete" else ""
+                export_command(run, it, num_seeds=1 + _seeds(it, verdicts)) if it.state == "complete" else ""
                 for it in points
             ],
         },
@@ -120,8 +125,8 @@ def explorer_of(
         },
         "wirings": [json.loads(text) for text in wirings],
         "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
-        "curves": _curves(records, points=ranked, evaluations=evaluations),
-        "weights": _weights(ranked, read=weights),
+        "curves": page_curves(records, points=ranked, evaluations=evaluations),
+        "weights": page_weights(ranked, read=weights),
     }
     x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
     return Explorer(
@@ -165,8 +170,9 @@ def _point_columns(
     objectives: Sequence[str],
     members: set[int],
     verdicts: Mapping[str, Verdict],
+    chosen: Mapping[int, float],
 ) -> dict[str, Any]:
-    """Equally long lists, an entry a point."""
+    """Equally long lists, an entry a point; `chosen` are the perplexities by which the search chose, by trial."""
     known = [verdicts.get(it.architecture_id) for it in points]
     names = [item.name for item in columns]
     return {
@@ -174,6 +180,7 @@ def _point_columns(
         "id": [it.architecture_id for it in points],
         "seed": [it.seed for it in points],
         "seeds": [_seeds(it, verdicts) for it in points],
+        "chosen": [show("perplexity", chosen[it.trial]) if it.trial in chosen else "" for it in points],
         "name": [short_name(it) for it in points],
         "full": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
@@ -185,13 +192,13 @@ def _point_columns(
         "colour": [colour_of(it.fusion) for it in points],
         "member": [int(it.trial in members) for it in points],
         "settled": [int(verdict is not None and verdict.settled) for verdict in known],
-        "values": {name: [_short(drawn_value(it, name)) for it in points] for name in names},
+        "values": {name: [short(drawn_value(it, name)) for it in points] for name in names},
         "texts": {name: [_text(it, name) for it in points] for name in names},
         "low": _ends(points, verdicts=known, names=names, end=0),
         "high": _ends(points, verdicts=known, names=names, end=1),
         "interval": {
             "perplexity": [interval_text(it) if it else "" for it in known],
-            "latency": [_latency_interval(it) for it in points],
+            **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
         "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
         "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
@@ -200,6 +207,13 @@ def _point_columns(
         "shape": [_shape(it) for it in points],
         "ended": [_ended(it) for it in points],
     }
+
+
+def _twins(points: Sequence[Record], *, twins: Mapping[str, str]) -> list[str]:
+    """The name of the distinct member that stands for a point; empty for all others."""
+    names = {it.architecture_id: full_name(it) for it in points}
+    own = [twins.get(it.architecture_id, it.architecture_id) for it in points]
+    return ["" if it.architecture_id == key else names.get(key, "") for it, key in zip(points, own, strict=True)]
 
 
 def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
@@ -243,16 +257,19 @@ def _ends(
 ) -> dict[str, list[float | None]]:
     """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
     found: dict[str, list[float | None]] = {
-        "perplexity": [None if it is None else _short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
-        "latency": [_short((it.latency_low, it.latency_high)[end]) for it in points],
+        "perplexity": [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        **{
+            name: [short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            for name in names
+            if OBJECTIVES[name].timed
+        },
     }
     return {name: ends for name, ends in found.items() if name in names and any(it is not None for it in ends)}
 
 
-def _latency_interval(record: Record) -> str:
-    if record.latency_low is None or record.latency_high is None:
-        return ""
-    return f"{show('latency_low', record.latency_low)} to {show('latency_high', record.latency_high)}"
+def _timed_interval(record: Record, name: str) -> str:
+    low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
+    return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
 
 
 def _filters(points: Sequence[Record]) -> list[Filter]:
@@ -282,54 +299,6 @@ def _close(
     return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
 
 
-def _curves(records: Sequence[Record], *, points: Sequence[Record], evaluations: pa.Table) -> dict[str, Any]:
-    """Architecture id to [seed, state, place of its token counts, losses] of each of its trainings."""
-    held = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
-    curves: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for trial, tokens, loss in zip(held["trial"], held["tokens"], held["loss"], strict=True):
-        if loss is not None and math.isfinite(loss):
-            curves[trial].append((tokens, loss))
-    trainings: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        trainings[record.architecture_id].append(record)
-    grids: dict[tuple[int, ...], int] = {}
-    found: dict[str, list[Any]] = {}
-    num = 0
-    for own in dict.fromkeys(it.architecture_id for it in points):
-        for record in trainings[own]:
-            if curves[record.trial] and num < MAX_CURVES:
-                tokens, losses = zip(*sorted(curves[record.trial]), strict=True)
-                grid = grids.setdefault(tokens, len(grids))
-                found.setdefault(own, []).append([record.seed, record.state, grid, [round(it, 4) for it in losses]])
-                num += 1
-    return {"tokens": [list(grid) for grid in grids], "of": found}
-
-
-def _weights(points: Sequence[Record], *, read: Callable[[set[int]], pa.Table]) -> dict[str, list[float | None]]:
-    """Trial to its last connection weights in the order of its wiring, for as many points as there is room for."""
-    wanted: dict[int, list[tuple[int, int]]] = {}
-    num = 0
-    for record in points:
-        pairs = [(block, source) for block, sources in json.loads(record.wiring) for source in sources]
-        if pairs and record.fusion != "none" and num + len(pairs) <= MAX_WEIGHTS:
-            wanted[record.trial] = pairs
-            num += len(pairs)
-    if not wanted:
-        return {}
-    table = read(set(wanted)).select(["trial", "tokens", "site", "source", "value"]).to_pydict()
-    last: dict[int, tuple[int, dict[tuple[int, int], float]]] = {}
-    for trial, tokens, site, source, value in zip(*table.values(), strict=True):
-        if trial not in last or tokens > last[trial][0]:
-            last[trial] = (tokens, {})
-        if tokens == last[trial][0] and math.isfinite(value):
-            last[trial][1][site, source] = value
-    return {
-        str(trial): [_short(last[trial][1].get(pair), digits=4) for pair in pairs]
-        for trial, pairs in wanted.items()
-        if trial in last
-    }
-
-
 def export_command(where: str, record: Record, *, num_seeds: int) -> str:
     """The command that exports this record's weights."""
     select = ["--select", f"id:{record.architecture_id}"]
@@ -339,8 +308,9 @@ def export_command(where: str, record: Record, *, num_seeds: int) -> str:
 
 
 def _seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
+    """Fresh ones."""
     verdict = verdicts.get(record.architecture_id)
-    return 1 if verdict is None else verdict.loss.num
+    return 0 if verdict is None else verdict.loss.num
 
 
 def _period(record: Record) -> int | None:
@@ -349,10 +319,3 @@ def _period(record: Record) -> int | None:
 
 def _budget(record: Record) -> str:
     return "" if record.budget is None else str(record.budget)
-
-
-def _short(value: float | None, *, digits: int = _DIGITS) -> float | None:
-    """The value with as many digits as a page needs: exact enough to order by, short enough to travel."""
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) else float(f"{value:.{digits}g}")

@@ -268,8 +268,8 @@ depthweave.explore = (data) => {
   function settled(best, met) {
     if (points.doubt[best]) return `Not settled: ${points.doubt[best]}.`;
     const close = new Set(data.close[best] ?? []), rivals = met.filter((place) => place !== best && points.seeds[place] > 1);
-    if (!rivals.length) return "Nothing else with several seeds is within these limits.";
-    const among = `the ${rivals.length} other${rivals.length === 1 ? "" : "s"} with several seeds within these limits`;
+    if (!rivals.length) return "Nothing else with several fresh seeds is within these limits.";
+    const among = `the ${rivals.length} other${rivals.length === 1 ? "" : "s"} with several fresh seeds within these limits`;
     const near = rivals.filter((place) => close.has(place)).map((place) => points.full[place]);
     if (!near.length) return `Settled: of ${among}, none has a loss as low.`;
     const more = near.length > 3 ? ` and ${near.length - 3} more` : "";

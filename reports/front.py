@@ -13,12 +13,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import moocore
 import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.kinds import comparable
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
 
@@ -30,6 +32,12 @@ def value_of(record: Record, name: str) -> float | None:
     """A record's numeric column, `None` where it is absent or not finite."""
     value = getattr(record, name)
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def end_of(record: Record, name: str, end: Literal["low", "high"]) -> float | None:
+    """That end of the 95 % interval of a timed objective, the value itself where it has none; `None` where absent."""
+    found = value_of(record, f"{name}_{end}") if OBJECTIVES[name].timed else None
+    return value_of(record, name) if found is None else found
 
 
 def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
@@ -61,18 +69,17 @@ def front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Recor
 
 
 def may_stand(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The front, and the complete records that would stand on it were their latency at the low end of its interval.
+    """The front, and the complete records that would stand on it were their times at the low ends of their intervals.
 
-    A latency that was measured beside other trials is noisy: these are the ones worth measuring again, alone.
+    A time that was measured beside other trials is noisy: these are the ones worth measuring again, alone.
     """
     candidates = complete(records, objectives=objectives)
     members = front(records, objectives=objectives)
     points_FO = points_of(members, objectives=objectives)
     found = []
     for record in candidates:
-        low = record.latency if record.latency_low is None else record.latency_low
-        hopeful = dataclasses.replace(record, latency=low)
-        (point_O,) = points_of([hopeful], objectives=objectives)
+        lows: dict[str, Any] = {name: end_of(record, name, "low") for name in objectives if OBJECTIVES[name].timed}
+        (point_O,) = points_of([dataclasses.replace(record, **lows)], objectives=objectives)
         beaten_F = (points_FO <= point_O).all(axis=1) & (points_FO < point_O).any(axis=1)
         if not beaten_F.any():
             found.append(record)

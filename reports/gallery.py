@@ -38,7 +38,7 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
     """
     records, objectives = store.records(), store.info.objectives
     search, members = searched(records), front(records, objectives=objectives)
-    verdicts = verdicts_of(records, objectives=objectives)
+    verdicts = verdicts_of(records, objectives=objectives, tolerances=store.info.tolerance_of)
     losses = [name for name in objectives if not OBJECTIVES[name].cost]
     quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
     figures: dict[str, go.Figure] = {}

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from depthweave.reports.records import Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.seeds import confirming
-from depthweave.reports.verdicts import MIN_PROBABILITY, MIN_SEEDS
+from depthweave.reports.tolerance import tolerance_text
+from depthweave.reports.verdicts import MIN_SEEDS
 from depthweave.reports.words import title_of
 
 _MAX_LISTED = 4
@@ -18,6 +19,12 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
     """Terms and what they mean in this run, in reading order; a run without records gives those known before."""
     notes = [
         ("Objectives", ", ".join(title_of(name) for name in info.objectives) + "; all are minimised."),
+        (
+            "Twins",
+            "A member of the front that another matches within tolerance in every objective stands under it, as its "
+            f"twin: {tolerance_text(info.objectives, info.tolerance_of)}. Of several that match each other a settled "
+            "one goes first, then the simplest.",
+        ),
         (
             "Front",
             "The complete trials that no other complete trial matches in every objective and beats in one. Trials "
@@ -73,17 +80,18 @@ def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:
     if not confirming(records):
         return []
     told = (
-        "The front's members and the plain architectures of their depths and budgets were trained again with further "
-        "seeds, the same for all, and measured once more alone and in turn. An architecture stands at its mean loss. "
-        "Intervals are Student's t over seeds. The probability of standing on the front is the share of draws from a "
-        "posterior in which no other architecture dominates: loss = architecture + seed + noise, one noise for all; a "
-        "latency is drawn from its own interval. The seed of the search counts as one, and its choice flatters a "
-        f"little. Settled: at least {100 * MIN_PROBABILITY:.0f} %, over at least {MIN_SEEDS} seeds, none diverged."
+        "The front's members and the plain architectures of their depths and budgets were trained again with fresh "
+        "seeds, the same for all, and measured once more alone and in turn. The search chose by its own seed, which "
+        "flatters what it chose: that seed is shown and counts for nothing. An architecture stands at its mean loss "
+        "over fresh seeds. Differences are taken seed by seed within a depth and budget, and between means (Welch) "
+        "across them, where seeds have no common effect; each pair has its own variance. What the choice of the "
+        "validation text adds is estimated from the losses on its parts. Intervals are Student's t, 95 %, two-sided."
     )
     apart = (
-        "The choice under limits is the lowest mean perplexity within them. It is settled where, by the same "
-        "posterior, its loss is below that of each other with several seeds within the limits with at least "
-        f"{100 * MIN_PROBABILITY:.0f} %, pair by pair. Against plain, differences are paired by seed, with Student's t."
+        f"Settled takes at least {MIN_SEEDS} fresh seeds, none diverged. A difference: its interval excludes zero. A "
+        "place on the front: every rival is told apart from it in some objective that it is ahead in; the percentage "
+        "is how sure that is of the rival most likely to dominate it. A choice under limits: its loss is told apart "
+        "from that of each other with several fresh seeds within them. A latency is as sure as its interval."
     )
     return [("Confirmation", told), ("Told apart", apart)]
 

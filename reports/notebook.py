@@ -55,7 +55,7 @@ class OpenRun:
 
         The columns are those of `depthweave show --json`; several seeds of an architecture are one row, at their mean.
         """
-        rows = front_rows(self.store.records(), objectives=self.store.info.objectives)
+        rows = self._rows()
         for row in rows:
             row["selected_by"] = ", ".join(row["selected_by"])
         return self._frame(pa.Table.from_pylist(rows))
@@ -75,7 +75,7 @@ class OpenRun:
         """In a notebook: the answer, and the front in a few columns."""
         objectives = self.store.info.objectives
         columns = ("fusion", "dilation", "period", "depth", *objectives)
-        rows = front_rows(self.store.records(), objectives=objectives)
+        rows = self._rows()
         heads = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(_cell(name, row[name]))}</td>" for name in columns) + "</tr>"
@@ -84,6 +84,10 @@ class OpenRun:
         told = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.answer())
         title = f"<h3>{html.escape(self.store.info.name)}</h3>"
         return f"{title}{told}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        info = self.store.info
+        return front_rows(self.store.records(), objectives=info.objectives, tolerances=info.tolerance_of)
 
     def _frame(self, table: pa.Table) -> Any:
         if self.frames == "arrow":

@@ -14,6 +14,7 @@ from depthweave.reports.confirmation import (
     settled_sentences,
     why_not_settled,
 )
+from depthweave.reports.distinct import Group, distinct_text, front_groups, twins_of
 from depthweave.reports.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.front import front
@@ -23,6 +24,7 @@ from depthweave.reports.recommend import recommendation
 from depthweave.reports.records import Record
 from depthweave.reports.regret import pruning_regret, regret_sentence
 from depthweave.reports.rendering import render_page
+from depthweave.reports.run import RunInfo
 from depthweave.reports.sections import (
     MAX_WEIGHT_MEMBERS,
     Section,
@@ -37,6 +39,7 @@ from depthweave.reports.seeds import searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.summary import answer, happened, summarise
 from depthweave.reports.table import selected_trials
+from depthweave.reports.tolerance import tolerance_text
 from depthweave.reports.verdicts import Verdict, verdicts_of
 from depthweave.reports.words import STATE_WORDS, full_name, plural, short_name, show, title_of
 
@@ -63,6 +66,8 @@ class FrontRow(NamedTuple):
     id: str
     trial: int
     name: str
+    twin: bool
+    """Whether it is one of the distinct member above it."""
     reference: bool
     depth: int
     parameters: str
@@ -101,6 +106,8 @@ class Page(NamedTuple):
     key: list[list[KeyEntry]]
     heads: list[str]
     rows: list[FrontRow]
+    distinct: str
+    """How many members are distinct, and by which tolerances; empty where all are."""
     failures: list[Failure]
     num_failures_left_out: int
     stops: list[tuple[str, int]]
@@ -122,7 +129,8 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     records = store.records()
     info = store.info
     search = searched(records)
-    verdicts = verdicts_of(records, objectives=info.objectives)
+    verdicts = verdicts_of(records, objectives=info.objectives, tolerances=info.tolerance_of)
+    groups = front_groups(records, objectives=info.objectives, tolerances=info.tolerance_of, verdicts=verdicts)
     members = front(records, objectives=info.objectives)
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
@@ -132,6 +140,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         run=store.where,
         objectives=info.objectives,
         verdicts=verdicts,
+        twins=twins_of(groups),
         evaluations=evaluations,
         weights=store.weights,
     )
@@ -163,7 +172,8 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         sections=[section for section in sections if section.figures or section.tables],
         key=key_of(records, verdicts=verdicts) if records else [],
         heads=[title_of(name) for name in _shown(info.objectives)],
-        rows=_rows(records, members=members, store=store, verdicts=verdicts),
+        rows=_rows(records, groups=groups, store=store, verdicts=verdicts),
+        distinct=_distinct(groups, info=info),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stops=_stops(records),
@@ -201,8 +211,9 @@ def _front_caption(explorer: Explorer) -> str:
         told += " Bars are 95 % intervals."
     if "perplexity" in points["low"]:
         told += (
-            " Those of perplexity are of the mean over seeds; seeds move all architectures together, so two may differ "
-            "for certain though their bars overlap. Hollow members are not settled on the front of all objectives."
+            " Those of perplexity are of the mean over fresh seeds; a seed moves all architectures of one size "
+            "together, so two may differ for certain though their bars overlap. Hollow members are not settled on the "
+            "front of all objectives."
         )
     if explorer.num_left_out:
         told += (
@@ -213,14 +224,17 @@ def _front_caption(explorer: Explorer) -> str:
 
 
 def _rows(
-    records: Sequence[Record], *, members: Sequence[Record], store: RunStore, verdicts: Mapping[str, Verdict]
+    records: Sequence[Record], *, groups: Sequence[Group], store: RunStore, verdicts: Mapping[str, Verdict]
 ) -> list[FrontRow]:
-    chosen = selected_trials(records, objectives=store.info.objectives, verdicts=verdicts)
+    """Each distinct member, its twins below it."""
+    info = store.info
+    chosen = selected_trials(records, objectives=info.objectives, verdicts=verdicts, tolerances=info.tolerance_of)
     seeds = Counter(it.architecture_id for it in records if it.state == "complete")
     rows = []
-    for member in members:
+    for member, twin in ((it, it is not group.member) for group in groups for it in (group.member, *group.twins)):
         rows.append(
             FrontRow(
+                twin=twin,
                 id=member.architecture_id,
                 trial=member.trial,
                 name=short_name(member),
@@ -235,6 +249,15 @@ def _rows(
             )
         )
     return rows
+
+
+def _distinct(groups: Sequence[Group], *, info: RunInfo) -> str:
+    if not any(group.twins for group in groups):
+        return ""
+    return (
+        f"{distinct_text(groups)}. A twin, marked ≈, stands under a member that matches it within tolerance in every "
+        f"objective: {tolerance_text(info.objectives, info.tolerance_of)}."
+    )
 
 
 def _verdict_cells(verdict: Verdict) -> VerdictCells:

@@ -1,9 +1,10 @@
 """Which architecture to take under limits, and how sure that is: the sentence beside the page's sliders.
 
 The choice is the lowest mean perplexity within the limits, settled or not: the sentence says which. (`--select best`
-of a confirmed run prefers settled members of the front, which may have a higher perplexity.) It is settled where the
-posterior of `verdicts` tells its loss apart, with 95 %, from that of every other architecture with several seeds
-within the limits. The page's script chooses and speaks by the same rules; a browser test holds the two together.
+prefers settled members of the front and of twins the simplest, which may have a higher perplexity.) It is settled
+where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within the
+limits. The test is two-sided, for the seeds that decide also chose which of two equals is ahead. The page's script
+chooses and speaks by the same rules; a browser test holds the two together.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 
 from depthweave.reports.confirmation import interval_text, probability_text, why_not_settled
 from depthweave.reports.front import complete, front, value_of
+from depthweave.reports.kinds import comparable
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
-from depthweave.reports.selection import Condition, select
+from depthweave.reports.selection import Condition
 from depthweave.reports.verdicts import MIN_SEEDS, Verdict, told_apart
 from depthweave.reports.words import axis_of, full_name, plural, show, title_of
 
@@ -57,12 +59,9 @@ def recommended(
 ) -> Record | None:
     """The lowest perplexity under these limits, at the mean of its seeds; `None` where nothing meets them."""
     where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    try:
-        found = select(records, how="best", objectives=objectives, where=where, verdicts={})
-    except ValueError:
-        return None
-    (mean,) = (it for it in averaged(records) if it.state == "complete" and it.architecture_id == found.architecture_id)
-    return mean
+    alike = averaged(comparable(records, objectives=objectives))
+    met = [it for it in alike if it.state == "complete" and all(item.holds(it) for item in where)]
+    return min(met, key=lambda it: (_perplexity(it), it.trial), default=None)
 
 
 def recommendation(
@@ -108,10 +107,10 @@ def sure(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
     """Whether its place on the front is settled."""
     verdict = verdicts.get(record.architecture_id)
     if verdict is None:
-        return "One seed: not settled."
+        return "One seed, which chose it: not settled."
     if not verdict.settled:
         return f"Its place on the front is not settled: {why_not_settled(verdict)}."
-    return f"Its place on the front is settled ({probability_text(verdict)}, {plural(verdict.loss.num, 'seed')})."
+    return f"Its place on the front is settled ({probability_text(verdict)}, {plural(verdict.loss.num, 'fresh seed')})."
 
 
 def doubt(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
@@ -119,14 +118,14 @@ def doubt(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
     verdict = verdicts.get(record.architecture_id)
     if verdict is not None and verdict.num_diverged:
         return f"it diverged with {plural(verdict.num_diverged, 'seed')}"
-    num = 1 if verdict is None else verdict.loss.num
-    return f"it has {plural(num, 'seed')}" if num < MIN_SEEDS else ""
+    num = 0 if verdict is None else verdict.loss.num
+    return f"it has {plural(num, 'fresh seed')} of the {MIN_SEEDS} needed" if num < MIN_SEEDS else ""
 
 
 def close_rivals(
     records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]
 ) -> dict[str, frozenset[str]]:
-    """For each member of the front with several seeds, the others with several seeds whose loss is not told apart."""
+    """For each member of the front with several fresh seeds, the others with such whose loss is not told apart."""
     if not verdicts:
         return {}
     held = [it for it in complete(records, objectives=objectives) if _has_seeds(it, verdicts)]
@@ -143,8 +142,8 @@ def close_rivals(
 def _settled_text(near: Sequence[str], *, total: int) -> str:
     """`near` are those that are not told apart, the lowest perplexity first."""
     if not total:
-        return "Nothing else with several seeds is within these limits."
-    among = f"the {plural(total, 'other')} with several seeds within these limits"
+        return "Nothing else with several fresh seeds is within these limits."
+    among = f"the {plural(total, 'other')} with several fresh seeds within these limits"
     if not near:
         return f"Settled: of {among}, none has a loss as low."
     named = "; ".join(near[:_MAX_NAMED])

@@ -20,11 +20,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised by one with every change of a schema; an older part is read with the missing columns null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
-4: `Record.state_norms`, `Record.input_cosines`.
+4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
+`Record.decode_latency`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -82,6 +83,9 @@ class Record:
     last_train_loss: float | None = column("nat/token", "training loss at the last evaluation")
     steps: int = column("steps", "optimiser steps taken")
     tokens: int = column("tokens", "tokens trained on")
+    text_losses: str | None = column(
+        "", "JSON list of `loss` by part of the validation text, of a complete training", default=None
+    )
 
     # What became of its states, of a complete training
     state_norms: str | None = column(
@@ -98,11 +102,17 @@ class Record:
     latency_s: float | None = column("s", "median forward latency of one batch")
     reference_latency_s: float | None = column("s", "the reference's, measured in turn with it")
     step_latency: float | None = column("", "training-step latency relative to the reference")
+    step_latency_low: float | None = column(
+        "", "lower end of its interval: 95 %, or what fewer than 6 rounds have seen", default=None
+    )
+    step_latency_high: float | None = column("", "upper end of its interval, likewise", default=None)
     step_latency_s: float | None = column("s", "median training-step latency of one batch")
     reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it")
     decode_latency: float | None = column(
         "", "latency of a token from a full cache, relative to the reference", default=None
     )
+    decode_latency_low: float | None = column("", "lower end of its 95 % interval", default=None)
+    decode_latency_high: float | None = column("", "upper end of its 95 % interval", default=None)
     decode_latency_s: float | None = column("s", "median latency of such a token, one a sequence", default=None)
     reference_decode_latency_s: float | None = column("s", "the reference's, measured in turn with it", default=None)
     latency_noise: float | None = column(

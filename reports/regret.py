@@ -6,12 +6,18 @@ it gave up runs to its end all the same, and the front with them is compared wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.records import Record
 from depthweave.reports.words import plural
+
+_RISK = 0.05
+_CONFIDENCE = "95 % confidence"
+_LITTLE_FRAC = 0.2
+"""A bound above this share of the trials says little."""
 
 
 class Regret(NamedTuple):
@@ -25,6 +31,11 @@ class Regret(NamedTuple):
     """Of these, on the front."""
     gained_frac: float
     """Share of the front's hypervolume that would be missing without the audited trials."""
+
+    @property
+    def most(self) -> int:
+        """At most so many of the trials given up would have reached the front, with 95 % confidence."""
+        return most_marked(self.num_given_up, drawn=self.num_audited, found=self.num_on_front)
 
 
 def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> Regret | None:
@@ -48,17 +59,46 @@ def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> R
     )
 
 
+def most_marked(total: int, *, drawn: int, found: int) -> int:
+    """The largest number of marked ones among `total` that `found` marked ones in `drawn` drawn leave possible, 95 %.
+
+    One-sided: with more of them so few would be found in less than one of twenty draws.
+    """
+    if not 0 <= found <= drawn <= total:
+        raise ValueError(f"most_marked: {found} found of {drawn} drawn of {total}: each is at most the next")
+    ways = math.comb(total, drawn)
+    for marked in range(total - (drawn - found), found, -1):
+        few = range(max(0, drawn - (total - marked)), found + 1)
+        if sum(math.comb(marked, item) * math.comb(total - marked, drawn - item) for item in few) > _RISK * ways:
+            return marked
+    return found
+
+
 def regret_sentence(regret: Regret | None) -> str:
-    """What a reader needs to know of it; empty where there was no audit."""
+    """What a reader needs to know of it, and how little it is; empty where there was no audit."""
     if regret is None:
         return ""
     told = (
         f" Audit of the pruner: of {plural(regret.num_given_up, 'trial')} that it gave up, "
-        f"{regret.num_audited:,} ran to the end all the same; "
+        f"{regret.num_audited:,}, drawn by chance, ran to the end all the same; "
     )
     if not regret.num_on_front:
-        return told + "none of them reached the front, so no regret was found."
-    return told + (
-        f"{regret.num_on_front:,} of them reached the front, which has {100 * regret.gained_frac:.2g} % of its "
-        "hypervolume from them: the pruner was wrong there."
-    )
+        told += "none of them reached the front."
+    else:
+        told += (
+            f"{regret.num_on_front:,} of them reached the front, which has {100 * regret.gained_frac:.2g} % of its "
+            "hypervolume from them: the pruner was wrong there."
+        )
+    return f"{told} {_bound_sentence(regret)}"
+
+
+def _bound_sentence(regret: Regret) -> str:
+    left = regret.num_given_up - regret.num_audited
+    if not left:
+        return "They were all, so that nothing is left unknown."
+    more = regret.most - regret.num_on_front
+    told = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
+    share = more / left
+    if share > _LITTLE_FRAC:
+        return f"{told}): {plural(regret.num_audited, 'audited trial')} can say little."
+    return f"{told}), {100 * share:.0f} %."

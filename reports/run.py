@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from depthweave.reports.objectives import objective
+from depthweave.reports.tolerance import check_tolerance, tolerances_of
 
 FORMAT = 1
 """Layout of a run folder; raised by one when an older reader could no longer follow it."""
@@ -26,6 +27,8 @@ class RunInfo:
     """With its time zone."""
     objectives: tuple[str, ...]
     """Record columns that the search minimises, in the spec's order."""
+    tolerances: tuple[float, ...] = ()
+    """Of these objectives (`tolerance`), in the same order; empty in runs of earlier versions: the defaults."""
     reference_id: str
     """Architecture id of the reference."""
     corpus: str
@@ -52,12 +55,21 @@ class RunInfo:
             raise ValueError(f"RunInfo.objectives {self.objectives}: at least one, and none of them twice")
         for name in self.objectives:
             objective(name)
+        if self.tolerances and len(self.tolerances) != len(self.objectives):
+            raise ValueError(f"RunInfo.tolerances {self.tolerances}: one for each of {self.objectives}, or none")
+        for name, value in self.tolerance_of.items():
+            check_tolerance(name, value)
+
+    @property
+    def tolerance_of(self) -> dict[str, float]:
+        """Objective to its tolerance."""
+        return tolerances_of(self.objectives, dict(zip(self.objectives, self.tolerances, strict=False)))
 
     def _check_kind(self, name: str) -> None:
         """What stands in a file may be anything, and is used as text, as numbers and as names of columns."""
         value = getattr(self, name)
-        kind = {"created_at": datetime, "combinations": int, "distinct": int}.get(name, str)
-        is_list = name in ("objectives", "infeasible")
+        kind = {"created_at": datetime, "combinations": int, "distinct": int, "tolerances": float}.get(name, str)
+        is_list = name in ("objectives", "infeasible", "tolerances")
         parts = value if is_list else (value,)
         if not isinstance(parts, tuple) or any(type(part) is not kind for part in parts):
             wanted = f"a list of {kind.__name__}" if is_list else kind.__name__
@@ -81,6 +93,7 @@ def from_json(text: str, *, where: str) -> RunInfo:
         kept["created_at"] = datetime.fromisoformat(kept["created_at"])
         kept["objectives"] = tuple(kept["objectives"])
         kept["infeasible"] = tuple(kept.get("infeasible", ()))
+        kept["tolerances"] = tuple(float(value) for value in kept.get("tolerances", ()))
         info = RunInfo(**kept)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{where}: not readable as a run ({error}): restore it or search anew") from None

@@ -104,8 +104,9 @@ def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts:
         told += " Small, at equal parameters: loss against plain, nat/token, with its 95 % interval."
     data = differences_data(records, verdicts=verdicts)
     caption = (
-        "Loss less that of the plain architecture of the same depth and budget, mean over shared seeds with its 95 % "
-        "interval (Student's t). Left of the line is better than plain; hollow is not settled."
+        "Loss less that of the plain architecture of the same depth and budget, mean over fresh seeds with its 95 % "
+        "interval (Student's t over seeds, and what the choice of the validation text adds). Left of the line is "
+        "better than plain; hollow is not settled."
     )
     figures = [figure_of("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
     several = len({it.fusion for it in records if it.state == "complete"}) > 1

@@ -1,9 +1,9 @@
 """Which record of a run is meant: by a rule (`best`, `knee`, `fastest`, `smallest`), by id, under conditions.
 
-Conditions are applied first; a rule then chooses from the front of what is left, so that "fastest of depth 12"
-has an answer even where a shallower architecture beats all of depth 12. Where a confirmation has settled members of
-that front, the rule chooses among them alone. An architecture with several seeds counts at their mean, and is given
-as the search's own training of it.
+Conditions are applied first; a rule then chooses from the distinct members of the front of what is left (`tolerance`),
+so that "fastest of depth 12" has an answer even where a shallower architecture beats all of depth 12. Where a
+confirmation has settled members of that front, the rule chooses among them alone. An architecture with fresh seeds
+counts at their mean, and is given as the search's own training of it.
 
 The knee is the front's point with the lowest sum of objectives, each scaled to 0 at the front's best and 1 at its
 worst. With two objectives this is the point farthest below the line through the front's two ends.
@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depthweave.reports.distinct import grouped
 from depthweave.reports.front import complete, front, points_of, value_of
 from depthweave.reports.kinds import comparable
 from depthweave.reports.records import Record
@@ -93,12 +94,14 @@ def select(
     objectives: Sequence[str],
     where: str | Sequence[Condition] | None = None,
     verdicts: Mapping[str, Verdict] | None = None,
+    tolerances: Mapping[str, float] | None = None,
 ) -> Record:
     """The one record that `how` names among the complete ones that meet `where`.
 
-    `best` has the lowest perplexity; `knee`, `fastest` (lowest latency) and `smallest` (least memory of a training
-    step, else fewest parameters) choose from the front; `id:ID` takes an architecture id or an unambiguous start of
-    one, and the seed with the lowest perplexity. Ties go to the lower perplexity, then to the earlier trial.
+    `best` has the lowest perplexity, or is the simplest that has no more within `tolerances`; `knee`, `fastest` (lowest
+    latency) and `smallest` (least memory of a training step, else fewest parameters) choose from the front; `id:ID`
+    takes an architecture id or an unambiguous start of one, and the seed with the lowest perplexity. Ties go to the
+    lower perplexity, then to the earlier trial.
     `verdicts` are those of the records where they are known already.
     Raises `ValueError`, one line, where nothing is meant or nothing meets it.
     """
@@ -119,10 +122,14 @@ def select(
         raise ValueError(_nearest_miss(finished, conditions))
     if how.startswith("id:"):
         return min(kept, key=_order)
-    known = verdicts_of(records, objectives=objectives) if verdicts is None else verdicts
-    settled = {key for key, verdict in known.items() if verdict.settled}
-    preferred = [item for item in front(kept, objectives=objectives) if item.architecture_id in settled] or kept
-    chosen = min(preferred, key=_order) if how == "best" else _on_front(preferred, how=how, objectives=objectives)
+    if verdicts is None:
+        verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
+    settled = {key for key, verdict in verdicts.items() if verdict.settled}
+    members = front(kept, objectives=objectives)
+    groups = grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
+    distinct = [group.member for group in groups]
+    preferred = [item for item in distinct if item.architecture_id in settled] or distinct
+    chosen = _best(kept, members=preferred) if how == "best" else _on_front(kept, preferred, how, objectives=objectives)
     # A mean over seeds has no weights; its first trial has.
     (record,) = (item for item in records if item.trial == chosen.trial)
     return record
@@ -139,8 +146,12 @@ def knee(members: Sequence[Record], *, objectives: Sequence[str]) -> Record:
     return min(ranked, key=lambda item: item[:3])[3]
 
 
-def _on_front(kept: Sequence[Record], *, how: str, objectives: Sequence[str]) -> Record:
-    members = front(kept, objectives=objectives)
+def _best(kept: Sequence[Record], *, members: Sequence[Record]) -> Record:
+    """Of the members; where there is no front, for an objective was not measured, of all."""
+    return min(members or kept, key=_order)
+
+
+def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, objectives: Sequence[str]) -> Record:
     if not members:
         lacking = [name for name in objectives if not complete(kept, objectives=[name])]
         raise ValueError(f"no complete record has {' and '.join(lacking) or 'every objective'}: select best or id:ID")

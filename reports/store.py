@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from depthweave.reports.distinct import front_groups, twins_of
 from depthweave.reports.front import front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.parts import PartFolder
@@ -159,16 +160,21 @@ class RunStore:
         """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.
 
         The columns are the record's, `VERDICT_COLUMNS` (null until the run is confirmed) and `objectives`,
-        "perplexity,latency" for example: one row a member and front.
+        "perplexity,latency" for example, and `twin_of`, the distinct member that stands for the row there: one row a
+        member and front.
         """
         schema = front_schema()
         tables = [schema.empty_table()]
-        verdicts = verdicts_of(records, objectives=self.info.objectives)
+        tolerances = self.info.tolerance_of
+        verdicts = verdicts_of(records, objectives=self.info.objectives, tolerances=tolerances)
         for names in front_objectives(self.info.objectives):
             members = front(records, objectives=names)
             told = [verdict_values(verdicts.get(item.architecture_id)) for item in members]
             added = {name: [row[name] for row in told] for name in VERDICT_COLUMNS}
             added["objectives"] = [",".join(names)] * len(members)
+            groups = front_groups(records, objectives=names, tolerances=tolerances, verdicts=verdicts)
+            twins = twins_of(groups)
+            added["twin_of"] = [twins[item.architecture_id] for item in members]
             columns = [pa.array(values, schema.field(name).type) for name, values in added.items()]
             table = to_table(members, row_class=Record)
             tables.append(pa.table([*table.columns, *columns], schema=schema))
@@ -247,4 +253,6 @@ def front_schema() -> pa.Schema:
         metadata = {"unit": item.unit, "meaning": item.meaning}
         schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
     metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
-    return schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
+    schema = schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
+    metadata = {"unit": "", "meaning": "id of the member that stands for it within tolerance; its own where distinct"}
+    return schema.append(pa.field("twin_of", pa.string(), metadata=metadata))

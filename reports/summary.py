@@ -1,7 +1,7 @@
 """What may be said of a run in words: counts, and an answer that claims nothing the records do not support.
 
-A difference is settled where at least five seeds that both architectures were trained with give a 95 % interval
-(Student's t over the same-seed differences) that excludes zero; methods.md of the project asks for no less.
+A difference is settled with at least five fresh seeds of both architectures, none of them the search's, where its 95 %
+interval excludes zero: `verdicts` has the rule, and `contrast` the interval.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from depthweave.reports.front import value_of
-from depthweave.reports.intervals import mean_interval
+from depthweave.reports.evidence import contrast_of, evidence_of
+from depthweave.reports.front import end_of, value_of
+from depthweave.reports.intervals import Interval
 from depthweave.reports.records import STATES, Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.seeds import averaged, confirming
+from depthweave.reports.verdicts import MIN_SEEDS
 from depthweave.reports.words import duration_text, full_name, plural, show
-
-MIN_PAIRED_SEEDS = 5
 
 
 class Summary(NamedTuple):
@@ -36,20 +36,6 @@ class Summary(NamedTuple):
     tokens: int
     spared_frac: float
     """Share of the tokens that all trials would have trained on, which stopping spared."""
-
-
-class PairedDifference(NamedTuple):
-    """Validation loss of one architecture less another's, nat/token, over the seeds that both have."""
-
-    num_seeds: int
-    mean: float
-    half_width: float | None
-    """Of the 95 % interval; `None` below five seeds."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether the interval exists and excludes zero."""
-        return self.half_width is not None and abs(self.mean) > self.half_width
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -112,7 +98,7 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
     rival = _best_plain(finished, reference)
-    level = _at_equal_latency(trained, finished, rival)
+    level = _at_equal_latency(records, finished, rival)
     if rival.architecture_id != reference.architecture_id:
         # What the fusions must beat; how sure that is comes next.
         named = f"The best plain architecture is {_named(rival)}: {show('perplexity', rival.perplexity)}"
@@ -120,27 +106,33 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     elif level:
         sentences.append(f"Against the reference: {level}.")
     against = reference if rival.architecture_id == best.architecture_id else rival
-    return [*sentences, _how_sure(trained, best, against)]
+    return [*sentences, _how_sure(records, best, against)]
 
 
-def paired_difference(records: Sequence[Record], *, first: str, second: str) -> PairedDifference | None:
-    """Loss of architecture `first` less that of `second`, seed by seed; `None` where they share no seed."""
-    losses: dict[str, dict[int, float]] = {first: {}, second: {}}
-    for record in records:
-        loss = value_of(record, "loss")
-        if record.state == "complete" and loss is not None and record.architecture_id in losses:
-            losses[record.architecture_id][record.seed] = loss
-    shared = sorted(losses[first].keys() & losses[second].keys())
-    if not shared:
+class Difference(NamedTuple):
+    """Loss of one architecture less another's, nat/token, over their fresh seeds."""
+
+    interval: Interval
+    num_diverged: int
+    """Seeds with which either diverged."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether there are seeds enough, and the interval excludes zero."""
+        low, high = self.interval.low, self.interval.high
+        if low is None or high is None or self.interval.num < MIN_SEEDS or self.num_diverged:
+            return False
+        return low > 0 or high < 0
+
+
+def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> Difference | None:
+    """Loss of architecture `first` less that of `second`; `None` where either has fewer than two fresh seeds."""
+    evidence = evidence_of(records)
+    if first not in evidence or second not in evidence:
         return None
-    return mean_difference([losses[first][seed] - losses[second][seed] for seed in shared])
-
-
-def mean_difference(differences: Sequence[float]) -> PairedDifference:
-    """The mean of same-seed differences, at least one, with its interval where there are five."""
-    found = mean_interval(differences)
-    half_width = found.half_width if found.num >= MIN_PAIRED_SEEDS else None
-    return PairedDifference(found.num, found.mean, half_width)
+    known = contrast_of(evidence[first], evidence[second])
+    diverged = sum(it.state == "diverged" and it.architecture_id in (first, second) for it in records)
+    return None if known is None else Difference(known.interval, diverged)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:
@@ -177,8 +169,7 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
     """The best of those whose latency, with the whole of its interval, is at most the reference's."""
 
     def upper(record: Record) -> float:
-        high = value_of(record, "latency_high")
-        return high if high is not None else value_of(record, "latency") or math.inf
+        return end_of(record, "latency", "high") or math.inf
 
     quick = [it for it in finished if it.architecture_id != reference.architecture_id and upper(it) <= 1.0]
     if not quick or upper(best) <= 1.0:
@@ -193,55 +184,52 @@ def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
     return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
 
 
-def _at_equal_latency(trained: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
-    """What a fusion gains on the plain one at a latency whose interval reaches down to the plain one's."""
-
-    def end(record: Record, name: str) -> float | None:
-        found = value_of(record, name)
-        return value_of(record, "latency") if found is None else found
-
-    bound = end(plain, "latency_high") or 0.0
-    near = [it for it in finished if it.fusion != "none" and (end(it, "latency_low") or math.inf) <= bound]
+def _at_equal_latency(records: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
+    """What a fusion gains on the plain one at a latency no higher, or higher by no more than the intervals tell."""
+    near = [it for it in finished if it.fusion != "none" and not _slower(it, plain)]
     chosen = min(near, key=lambda it: (it.perplexity or math.inf, it.trial), default=None)
     if chosen is None or chosen.perplexity is None or plain.perplexity is None:
         return ""
     if chosen.perplexity >= plain.perplexity:
-        return "of the fusions as fast, within the intervals of latency, none has a lower perplexity"
-    found = paired_difference(trained, first=chosen.architecture_id, second=plain.architecture_id)
+        return "of the fusions that are not slower, within the intervals of latency, none has a lower perplexity"
+    found = fresh_difference(records, first=chosen.architecture_id, second=plain.architecture_id)
     sure = "settled" if found and found.settled else "not settled"
-    seeds = plural(found.num_seeds if found else 0, "shared seed")
+    seeds = plural(found.interval.num if found else 0, "fresh seed")
+    latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not told apart from its"
     return (
-        f"at a latency not told apart from its ({show('latency', chosen.latency)} and "
+        f"at {latency} ({show('latency', chosen.latency)} and "
         f"{show('latency', plain.latency)}), {full_name(chosen)} has "
         f"{100 * (1 - chosen.perplexity / plain.perplexity):.1f} % less perplexity ({sure}, {seeds})"
     )
 
 
-def _how_sure(finished: Sequence[Record], best: Record, plain: Record) -> str:
-    difference = paired_difference(finished, first=best.architecture_id, second=plain.architecture_id)
-    if difference is None:
-        return "The two share no seed: not settled."
-    if difference.num_seeds == 1:
-        if confirming(finished):
-            return "The two share one seed: their difference is not settled."
-        return "One seed each: not settled."
-    told = f"Over {difference.num_seeds} shared seeds the loss differs by {difference.mean:+.3f} nat/token"
-    if difference.half_width is None:
-        return f"{told}; fewer than {MIN_PAIRED_SEEDS} seeds: not settled."
-    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
-    told += f" (95 % interval {low:+.3f} to {high:+.3f})"
-    if not difference.settled:
+def _slower(first: Record, second: Record) -> bool:
+    """Whether the whole interval of the first latency lies above that of the second; so it is where one is absent."""
+
+    low, high = end_of(first, "latency", "low"), end_of(second, "latency", "high")
+    return low is None or high is None or low > high
+
+
+def _how_sure(records: Sequence[Record], best: Record, plain: Record) -> str:
+    found = fresh_difference(records, first=best.architecture_id, second=plain.architecture_id)
+    if found is None:
+        if confirming(records):
+            return "The two have fewer than two fresh seeds each: their difference is not settled."
+        return "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
+    interval = found.interval
+    told = f"Over {interval.num} fresh seeds the loss differs by {interval.mean:+.3f} nat/token"
+    told += f" (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
+    if found.num_diverged:
+        return f"{told}; {plural(found.num_diverged, 'seed')} diverged: not settled."
+    if interval.num < MIN_SEEDS:
+        return f"{told}; fewer than {MIN_SEEDS} fresh seeds: not settled."
+    if not found.settled:
         return f"{told}, which includes zero: not settled."
-    if confirming(finished):
-        return f"{told}. The search chose it by the first of these seeds, which flatters it a little."
-    return f"{told}. It was chosen as the best by these same runs, which flatters it: confirm with new seeds."
+    return f"{told}: settled. The seed by which the search chose it does not count."
 
 
-def _seed_caveat(finished: Sequence[Record]) -> list[str]:
-    seeds = Counter(it.architecture_id for it in finished)
-    if max(seeds.values()) > 1:
-        return []
-    return ["One seed each: not settled."]
+def _seed_caveat(trained: Sequence[Record]) -> list[str]:
+    return [] if confirming(trained) else ["One seed each: not settled."]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ _PLOT_COLUMNS = (56, 96)
 """A plot is at least and at most so wide."""
 _PLOT_ROWS = 14
 
-_ASCII = str.maketrans("×±─│┐└┤┬○●▲■◆·≤…", "x~-|++++o*^#@.<.")
+_ASCII = str.maketrans("×±─│┐└┤┬○●▲■◆·≤…≈", "x~-|++++o*^#@.<.=")
 """What a terminal without Unicode gets instead."""
 
 
@@ -41,7 +41,13 @@ def for_terminal(console: Console, shown: RenderableType) -> RenderableType:
     )
 
 
-def front_view(records: Sequence[Record], *, objectives: Sequence[str], columns: int) -> RenderableType:
+def front_view(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    columns: int,
+    tolerances: Mapping[str, float] | None = None,
+) -> RenderableType:
     """The table of the front, and below it its plots against as many costs as fit beside each other."""
     costs = [name for name in objectives if OBJECTIVES[name].cost and complete(records, objectives=[name])]
     if not front(records, objectives=objectives):
@@ -49,7 +55,7 @@ def front_view(records: Sequence[Record], *, objectives: Sequence[str], columns:
     num = max(1, min(len(costs), columns // _PLOT_COLUMNS[0]))
     width = min(_PLOT_COLUMNS[1], columns // num - 2)
     plots = [front_plot(records, objectives=objectives, cost=cost, columns=width) for cost in costs[:num]]
-    shown: list[RenderableType] = [front_table(records, objectives=objectives)]
+    shown: list[RenderableType] = [front_table(records, objectives=objectives, tolerances=tolerances)]
     if plots:
         shown += ["", Columns(plots, padding=(0, 2)), key_line(records)]
     return Group(*shown)
@@ -99,10 +105,17 @@ def key_line(records: Sequence[Record]) -> Text:
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 
 
-def watched_view(records: Sequence[Record], *, objectives: Sequence[str], columns: int, name: str) -> RenderableType:
+def watched_view(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    columns: int,
+    name: str,
+    tolerances: Mapping[str, float] | None = None,
+) -> RenderableType:
     """The front with a line above it that says how far the run is."""
     head = Text.assemble((name, "bold"), f"  {_counts(records)}  ", ("Ctrl-C ends", "dim"))
-    return Group(head, "", front_view(records, objectives=objectives, columns=columns))
+    return Group(head, "", front_view(records, objectives=objectives, columns=columns, tolerances=tolerances))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,14 +1,11 @@
-"""How sure a run is of each architecture's place on the front, once some were trained with several seeds.
+"""How sure a run is of each architecture's loss and of its place on the front, once it was confirmed.
 
-Losses are taken apart into architecture, seed and noise (`pairing`), the noise normal with one variance for all. Under
-flat priors the posterior is sampled with a fixed generator, and a latency is drawn from the normal of its own 95 %
-interval; the probability of standing on the front is the share of draws in which no other architecture dominates. One
-variance for all is an assumption, and the price of saying anything with three seeds. An architecture that has one seed
-takes part with the whole noise of that.
+Only fresh seeds count: what the search chose by its own seed looks better by it than it is. A loss against the plain
+architecture of the same depth and budget is a `contrast`, and so is each loss against a rival's (`places`): what is
+said of a difference and what is said of a place follow from the same numbers and cannot disagree.
 
-A place is settled where that probability is at least 95 %, over at least three seeds of which none diverged.
-
-Source: the posterior of a linear model under flat priors (Gelman et al., "Bayesian Data Analysis", chapter 14).
+A place, a difference or a choice is settled with at least five fresh seeds, none diverged, where the interval of 95 %
+(two-sided) of each difference that it rests on excludes zero.
 """
 
 from __future__ import annotations
@@ -18,23 +15,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.front import complete, points_of
+from depthweave.reports.contrast import TWO_SIDED, stacked
+from depthweave.reports.evidence import Evidence, contrast_of, evidence_of
+from depthweave.reports.front import complete
 from depthweave.reports.intervals import Interval, mean_interval
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.pairing import fit_blocks
+from depthweave.reports.places import contrasts_of, places_of
 from depthweave.reports.records import Record
-from depthweave.reports.seeds import losses_by_seed
+from depthweave.reports.words import full_name
 
-MIN_SEEDS = 3
-"""Fewer seeds settle nothing."""
-MIN_PROBABILITY = 0.95
-_NUM_DRAWS = 2_000
-"""A probability of 0.95 is then known to 0.005."""
-_NORMAL_95 = 1.96
+MIN_SEEDS = 5
+"""Fewer fresh seeds settle nothing."""
+MIN_PROBABILITY = TWO_SIDED
 
 
 class VerdictColumn(NamedTuple):
@@ -46,15 +40,20 @@ class VerdictColumn(NamedTuple):
 
 
 VERDICT_COLUMNS = {
-    "num_seeds": VerdictColumn(int, "seeds", "seeds with which the architecture was trained to the end"),
+    "num_seeds": VerdictColumn(
+        int, "seeds", "fresh seeds with which the architecture was trained to the end, the search's own left out"
+    ),
     "mean_perplexity": VerdictColumn(float, "", "perplexity of the mean loss over these seeds"),
     "perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
     "plain_id": VerdictColumn(str, "", "the plain architecture of the same depth and budget"),
-    "plain_difference": VerdictColumn(float, "nat/token", "loss less the plain one's, mean over the seeds of both"),
-    "plain_difference_low": VerdictColumn(float, "nat/token", "lower end of its 95 % interval"),
-    "plain_difference_high": VerdictColumn(float, "nat/token", "upper end of its 95 % interval"),
-    "front_probability": VerdictColumn(float, "", "probability of standing on the front of all objectives"),
+    "plain_difference": VerdictColumn(
+        float, "nat/token", "loss less the plain one's, mean over the fresh seeds of both"
+    ),
+    "plain_difference_low": VerdictColumn(float, "nat/token", "lower end of its 95 % interval, seeds and text"),
+    "plain_difference_high": VerdictColumn(float, "nat/token", "upper end of its 95 % interval, seeds and text"),
+    "front_probability": VerdictColumn(float, "", "that the rival most likely to dominate it does not"),
+    "rival_id": VerdictColumn(str, "", "the architecture that is that rival"),
     "settled": VerdictColumn(bool, "", "whether its place on the front is settled"),
 }
 
@@ -63,15 +62,19 @@ class Verdict(NamedTuple):
     """What a run's seeds say of one architecture."""
 
     loss: Interval
-    """Validation loss over its seeds, nat/token; where it lacks some of the run's, as if it had them (`seeds`)."""
+    """Validation loss over its fresh seeds, nat/token, as if it had all of its depth and budget (`seeds.averaged`)."""
     num_diverged: int
     """Seeds with which its training diverged."""
     plain_id: str | None
     """The plain architecture of its depth and budget; `None` where that is itself, or not complete."""
     difference: Interval | None
-    """Loss less the plain one's over the seeds of both, nat/token; `None` without a plain one or a common seed."""
+    """Loss less the plain one's over the fresh seeds of both, nat/token; `None` without a plain one or such a seed."""
     front_probability: float
-    """Of standing on the front of all objectives."""
+    """That the rival most likely to dominate it in all objectives does not."""
+    rival_id: str | None
+    """The architecture that is that rival; `None` where there is no other."""
+    rival_name: str
+    """The same for a reader; empty where there is none."""
 
     @property
     def perplexity_low(self) -> float | None:
@@ -105,102 +108,66 @@ def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
         "plain_difference_low": None if difference is None else difference.low,
         "plain_difference_high": None if difference is None else difference.high,
         "front_probability": verdict.front_probability,
+        "rival_id": verdict.rival_id,
         "settled": verdict.settled,
     }
 
 
-def verdicts_of(records: Sequence[Record], *, objectives: Sequence[str]) -> dict[str, Verdict]:
-    """Architecture id to verdict, of all that can stand on a front; empty where none has several seeds."""
-    losses = losses_by_seed(records)
-    if max((len(item) for item in losses.values()), default=0) < 2:
+def verdicts_of(
+    records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
+) -> dict[str, Verdict]:
+    """Architecture id to verdict, of all that can stand on a front; empty where none has two fresh seeds."""
+    evidence = evidence_of(records)
+    if max((len(own.losses) for own in evidence.values()), default=0) < 2:
         return {}
-    points = [item for item in complete(records, objectives=objectives) if item.architecture_id in losses]
-    shares = _front_probabilities(points, losses=losses, objectives=objectives)
+    points = [item for item in complete(records, objectives=objectives) if item.loss is not None]
+    known = {
+        item.architecture_id: evidence[item.architecture_id] for item in points if item.architecture_id in evidence
+    }
+    if max((len(own.losses) for own in known.values()), default=0) < 2:
+        return {}
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
     verdicts = {}
-    for point, share in zip(points, shares, strict=True):
+    places = places_of(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    for point, place in zip(points, places, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
-            loss=_at(point, mean_interval(list(losses[own].values()))),
+            loss=_over_seeds(point, known.get(own)),
             num_diverged=diverged[own],
             plain_id=None if plain_id == own else plain_id,
-            difference=None if plain_id in (own, None) else _difference(losses[own], losses[plain_id]),
-            front_probability=share,
+            difference=None if plain_id in (own, None) else _difference(known.get(own), known.get(plain_id)),
+            front_probability=place.probability,
+            rival_id=None if place.rival is None else points[place.rival].architecture_id,
+            rival_name="" if place.rival is None else full_name(points[place.rival]),
         )
     return verdicts
 
 
 def told_apart(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether two architectures' losses differ with a probability of at least 95 %, `[ids, ids]`, by the posterior.
+    """Whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
+    apart = np.zeros((len(ids), len(ids)), dtype=np.bool_)
+    known = contrasts_of(ids, evidence=evidence_of(records))
+    if known:
+        below = stacked(list(known.values())).below
+        first, second = [pair[0] for pair in known], [pair[1] for pair in known]
+        apart[first, second] = apart[second, first] = (below <= 1 - TWO_SIDED) | (below >= TWO_SIDED)
+    return apart
 
-    The architectures are complete, and some has several seeds: else there is nothing to judge noise by.
-    """
-    losses = losses_by_seed(records)
-    loss_NP = _loss_draws([losses[own] for own in ids], rng=np.random.default_rng(0))
-    lower_PP = np.array([(loss_NP[:, [column]] < loss_NP).mean(axis=0) for column in range(len(ids))])
-    return np.asarray(np.maximum(lower_PP, lower_PP.T) >= MIN_PROBABILITY, dtype=np.bool_)
 
-
-def _at(point: Record, over_seeds: Interval) -> Interval:
+def _over_seeds(point: Record, own: Evidence | None) -> Interval:
     assert point.loss is not None
-    return over_seeds._replace(mean=point.loss)
+    losses = [] if own is None else list(own.losses.values())
+    half_width = mean_interval(losses).half_width if losses else None
+    return Interval(len(losses), point.loss, half_width)
 
 
-def _difference(mine: Mapping[int, float], plain: Mapping[int, float]) -> Interval | None:
-    shared = sorted(mine.keys() & plain.keys())
-    return mean_interval([mine[seed] - plain[seed] for seed in shared]) if shared else None
-
-
-def _front_probabilities(
-    points: Sequence[Record], *, losses: Mapping[str, Mapping[int, float]], objectives: Sequence[str]
-) -> list[float]:
-    """Axes: N draws, P points, O objectives."""
-    rng = np.random.default_rng(0)
-    loss_NP = _loss_draws([losses[item.architecture_id] for item in points], rng=rng)
-    values_NPO = np.broadcast_to(
-        points_of(points, objectives=objectives), (_NUM_DRAWS, len(points), len(objectives))
-    ).copy()
-    for column, name in enumerate(objectives):
-        if not OBJECTIVES[name].cost:
-            # Perplexity and bits per byte rise with the loss, and a front knows only what is above what.
-            values_NPO[:, :, column] = loss_NP
-        elif name == "latency":
-            sd_P = np.array([_latency_sd(item) for item in points])
-            values_NPO[:, :, column] += rng.standard_normal(loss_NP.shape) * sd_P
-    rivals = np.flatnonzero(_sometimes_on_front(values_NPO))
-    on_front_P = np.zeros(len(points))
-    for values_PO in values_NPO[:, rivals]:
-        on_front_P[rivals] += moocore.is_nondominated(values_PO, keep_weakly=True)
-    return [float(share) for share in on_front_P / _NUM_DRAWS]
-
-
-def _sometimes_on_front(values_NPO: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """False for points that some other dominates in every draw: they beat nobody whom that one does not beat."""
-    best_PO, worst_PO = values_NPO.min(axis=0), values_NPO.max(axis=0)
-    firm_PO = worst_PO[moocore.is_nondominated(worst_PO, keep_weakly=False)]
-    return np.array([not ((firm_PO < best_O).all(axis=1)).any() for best_O in best_PO], dtype=np.bool_)
-
-
-def _latency_sd(record: Record) -> float:
-    if record.latency_low is None or record.latency_high is None:
-        return 0.0
-    return max(0.0, record.latency_high - record.latency_low) / (2 * _NORMAL_95)
-
-
-def _loss_draws(losses: Sequence[Mapping[int, float]], *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws of the architectures' true losses `[draws, architectures]`, up to what is common to all of a draw."""
-    blocks = fit_blocks(losses)
-    assert blocks is not None
-    num = len(blocks.rows)
-    sd_N = np.sqrt(blocks.residual / rng.chisquare(blocks.degrees, size=_NUM_DRAWS))
-    noise_NP = rng.standard_normal((_NUM_DRAWS, len(blocks.fitted)))
-    drawn_NP = blocks.fitted + sd_N[:, None] * (noise_NP @ np.linalg.cholesky(blocks.covariance).T)
-    effect_of = {seed: drawn_NP[:, num + place] for place, seed in enumerate(blocks.seeds[1:])}
-    draws = np.empty((_NUM_DRAWS, len(losses)))
-    draws[:, blocks.rows] = drawn_NP[:, :num]
-    for row, own in enumerate(losses):
-        if len(own) == 1:
-            ((seed, loss),) = own.items()
-            draws[:, row] = loss - effect_of.get(seed, 0.0) + sd_N * rng.standard_normal(_NUM_DRAWS)
-    return draws
+def _difference(mine: Evidence | None, plain: Evidence | None) -> Interval | None:
+    """Over fresh seeds; a mean without an interval where the two share one alone."""
+    if mine is None or plain is None:
+        return None
+    known = contrast_of(mine, plain)
+    if known is not None:
+        return known.interval
+    shared = mine.losses.keys() & plain.losses.keys()
+    return mean_interval([mine.losses[seed] - plain.losses[seed] for seed in shared]) if shared else None

@@ -49,7 +49,7 @@ def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> N
     is kept beside it. That Ray fails costs no result: a resumed run measures what is left.
     """
     objectives = setting.spec.objectives
-    if not any(OBJECTIVES[name].cost and not OBJECTIVES[name].repeats for name in objectives):
+    if not any(OBJECTIVES[name].timed for name in objectives):
         return
     known = {item.trial: item for item in store.records()}
     while True:

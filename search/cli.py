@@ -130,7 +130,9 @@ def search(
 @app.command(epilog="Example: depthweave confirm runs/quick --seeds 5")
 def confirm(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or shared.", show_default=False)],
-    seeds: Annotated[int, typer.Option("--seeds", help="Seeds in all; the search's own counts as one.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Fresh seeds beside the search's own, which does not count.")
+    ] = 5,
     address: Address = None,
     ship: Ship = False,
 ) -> None:

@@ -1,9 +1,9 @@
 """Confirmation of a front: its members and their plain baselines trained again with further seeds, the same for all.
 
-Each has the wanted number of seeds in all, the search's own being one of them. A mean over seeds may let another
-architecture onto the front, which is then confirmed in its turn, until every member of the front has its seeds. What
-is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial number that
-`confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
+Each has the wanted number of fresh seeds; the search's own, by which it was chosen, does not count. A mean over seeds
+may let another architecture onto the front, which is then confirmed in its turn, until every member of the front has
+its seeds. What is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial
+number that `confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from depthweave.reports.front import complete, front
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION
 from depthweave.reports.store import RunStore
@@ -34,7 +35,7 @@ from depthweave.spaces.space import Candidate, SearchSpace
 
 PLAN_FILE = "confirmation.json"
 MIN_SEEDS = 2
-"""With fewer there is nothing to confirm by."""
+"""With fewer there is nothing to judge noise by."""
 
 
 class Training(NamedTuple):
@@ -61,7 +62,7 @@ class Means:
 def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
     """Raises `ValueError`, one line, where the run has no front or there are too few seeds to confirm it by."""
     if num_seeds < MIN_SEEDS:
-        raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed counts as one")
+        raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed does not count")
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
             f"{store.where} has no front to confirm: no trial is complete with every objective; go on with "
@@ -70,19 +71,19 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
 
 
 def confirm_front(setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress) -> Ending:
-    """On the connected cluster: every member of the front has `num_seeds` seeds, and was then measured alone."""
+    """On the connected cluster: every member of the front has `num_seeds` fresh seeds, and was then measured alone."""
     measured: set[str] = set()
     while True:
         records = store.records()
         targets = _targets(setting, records)
-        seeds = range(setting.spec.seed, setting.spec.seed + num_seeds)
+        seeds = range(setting.spec.seed + 1, setting.spec.seed + 1 + num_seeds)
         trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
         if trainings:
             ending = _train(setting, store, trainings, records=records, means=means, progress=progress)
             if ending != "done":
                 return ending
             continue
-        if "latency" not in setting.spec.objectives or measured.issuperset(targets):
+        if not any(OBJECTIVES[name].timed for name in setting.spec.objectives) or measured.issuperset(targets):
             return "done"
         points = complete(records, objectives=["perplexity"])
         numbers = {item.trial for item in points if item.architecture_id in targets}
@@ -107,11 +108,8 @@ def _targets(setting: Setting, records: Sequence[Record]) -> list[str]:
 
 
 def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range) -> list[tuple[str, int]]:
-    """Architectures and seeds without a record, seed by seed: an interrupted confirmation then is still paired.
-
-    A trial that the search stopped is no record of its seed: a baseline may be among them.
-    """
-    recorded = {(item.architecture_id, item.seed) for item in records if item.state != "pruned"}
+    """Architectures and seeds without a record, seed by seed: an interrupted confirmation then is still paired."""
+    recorded = {(item.architecture_id, item.seed) for item in records}
     return [(key, seed) for seed in seeds for key in targets if (key, seed) not in recorded]
 
 

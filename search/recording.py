@@ -24,9 +24,13 @@ TIMED = (
     "latency_s",
     "reference_latency_s",
     "step_latency",
+    "step_latency_low",
+    "step_latency_high",
     "step_latency_s",
     "reference_step_latency_s",
     "decode_latency",
+    "decode_latency_low",
+    "decode_latency_high",
     "decode_latency_s",
     "reference_decode_latency_s",
 )
@@ -139,6 +143,7 @@ class RecordMaker:
             tokens=0 if last is None else last.tokens,
             state_norms=None if states is None else _rounded(states.norms),
             input_cosines=None if states is None else _rounded(states.cosines),
+            text_losses=_rounded(final.text_losses, digits=7) if final is not None and final.text_losses else None,
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
             trial_latency=None,
             started_at=entry.started_at,
@@ -177,9 +182,9 @@ def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
     return json.dumps(dataclasses.asdict(recipe))
 
 
-def _rounded(values: Sequence[float]) -> str:
-    """JSON of the values with five digits: they are means over a thousand tokens."""
-    return json.dumps([float(f"{value:.5g}") for value in values])
+def _rounded(values: Sequence[float], *, digits: int = 5) -> str:
+    """JSON of the values; five digits are enough for means over a thousand tokens."""
+    return json.dumps([float(f"{value:.{digits}g}") for value in values])
 
 
 def _attempts(entry: Entry, outcome: Outcome) -> int:

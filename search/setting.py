@@ -73,6 +73,7 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         name=spec.name,
         created_at=datetime.now(UTC),
         objectives=spec.objectives,
+        tolerances=tuple(spec.tolerances[name] for name in spec.objectives),
         reference_id=setting.reference.architecture.id,
         corpus=setting.tokens.corpus,
         corpus_sha256=setting.tokens.corpus_sha256,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from depthweave.reports.objectives import objective
+from depthweave.reports.objectives import OBJECTIVES, objective
+from depthweave.reports.tolerance import check_tolerance, tolerances_of
 from depthweave.search.logger_names import check_logger
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
@@ -125,8 +126,8 @@ class SearchSettings(_Part):
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
     confirm: _Whole | None = Field(default=None, ge=2)
-    """Seeds, the search's own included, that the front's members and their plain baselines are trained with at the
-    end; absent, the one of the search alone. The time budget does not count it."""
+    """Fresh seeds that the front's members and their plain baselines are trained with at the end, the search's own left
+    out; absent, none. The time budget does not count it."""
     retries: _Whole = Field(default=1, ge=0)
     """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
 
@@ -196,6 +197,9 @@ class Spec(_Part):
     reference: ReferenceSpec = ReferenceSpec()
     recipe: Recipe = Recipe()
     objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
+    """In a file a name, or `{name: latency, tolerance: 0.02}`: less than that share apart, two values are as good."""
+    tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
+    """Of every objective, its own or the default; given beside the objective's name."""
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
     loggers: tuple[str, ...] = ()
@@ -223,6 +227,17 @@ class Spec(_Part):
         if all(objective(name).cost for name in names):
             raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
         return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerances_beside_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("objectives", ()), (list, tuple)):
+            return values
+        names, given = _split(values.get("objectives", cls.model_fields["objectives"].default))
+        if values.get("tolerances"):
+            raise ValueError("tolerances: give each beside its objective, such as {name: latency, tolerance: 0.02}")
+        known = [name for name in names if isinstance(name, str) and name in OBJECTIVES]
+        return {**values, "objectives": names, "tolerances": tolerances_of(known, given)}
 
     @field_validator("loggers")
     @classmethod
@@ -254,7 +269,33 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
     values = spec.model_dump(mode="json")
     del values["recipe"]["seed"]
+    # The defaults as plain names: so earlier versions wrote them.
+    values["objectives"] = [
+        name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}
+        for name, own in spec.tolerances.items()
+    ]
     return values
+
+
+def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
+    """Names, and the tolerances of those that have one beside; `ValueError` where something else stands there."""
+    names: list[Any] = []
+    given: dict[str, float] = {}
+    for item in objectives:
+        if not isinstance(item, dict):
+            names.append(item)
+            continue
+        if not isinstance(item.get("name"), str) or set(item) - {"name", "tolerance"}:
+            raise ValueError(
+                f"objectives: {item!r:.{SHOWN_CHARACTERS}}: write a name, or {{name: latency, tolerance: 0.02}}"
+            )
+        name, tolerance = item["name"], item.get("tolerance")
+        names.append(name)
+        if tolerance is not None:
+            if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
+                raise ValueError(f"objectives: tolerance of {name} is {tolerance!r:.{SHOWN_CHARACTERS}}, not a number")
+            given[name] = check_tolerance(name, tolerance)
+    return names, given
 
 
 def differences(ours: Spec, theirs: Spec) -> list[str]:

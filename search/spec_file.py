@@ -116,7 +116,7 @@ def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...],
 def _keys_of(part: Any) -> dict[str, Any]:
     """The keys of a section, each with the class of its own section or `None`."""
     if issubclass(part, BaseModel):
-        kinds = {name: item.annotation for name, item in part.model_fields.items()}
+        kinds = {name: item.annotation for name, item in part.model_fields.items() if not item.exclude}
     else:
         kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
     sections = (BaseModel, CorpusSpec, Recipe)

@@ -5,6 +5,7 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _ACCELERATOR_CHECK_STEPS = 50
 """Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
 _WEIGHT_TOKENS = 1024
 """Validation tokens over which dynamic connection weights are averaged."""
+_MAX_PARTS = 64
+"""Of the validation text, whose losses are kept one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +62,9 @@ class Evaluation:
     """Every connection weight, or its mean over validation tokens where it is dynamic; empty where diverged."""
     states: StateProfile | None = None
     """What the states look like by depth, at the last evaluation of a whole training."""
+    text_losses: tuple[float, ...] = ()
+    """The validation loss of each of at most 64 parts of the text, in its order, at the last evaluation of a whole
+    training: they tell how far a comparison hangs on the choice of the text."""
 
 
 def train(
@@ -122,6 +128,7 @@ def _train(
 class _Validation(NamedTuple):
     loss: float
     bits_per_byte: float
+    text_losses: tuple[float, ...] = ()
 
 
 def _evaluate(
@@ -130,8 +137,9 @@ def _evaluate(
     """Closes the interval: the state's sum of training losses starts anew, whatever the result."""
     started = time.perf_counter()
     found = _Validation(math.inf, math.inf)
+    whole = state.step == state.recipe.steps
     if not state.diverged:
-        found = _validate(take_step, validation, batch=state.recipe.batch, ranks=ranks)
+        found = _validate(take_step, validation, batch=state.recipe.batch, ranks=ranks, by_part=whole)
         state.diverged = not math.isfinite(found.loss)
     weights: tuple[ConnectionWeight, ...] = ()
     states = None
@@ -142,7 +150,7 @@ def _evaluate(
         with take_step.autocast():
             some_BT = validation.tokens_BT[::every][:sequences]
             weights = tuple(state.model.connection_weights(some_BT))
-            if state.step == state.recipe.steps:
+            if whole:
                 states = state_profile(state.model, some_BT)
     train_loss = state.loss_sum.item() / state.num_losses
     state.loss_sum.zero_()
@@ -162,19 +170,40 @@ def _evaluate(
         diverged=state.diverged,
         weights=weights,
         states=states,
+        text_losses=() if state.diverged else found.text_losses,
     )
 
 
 @torch.no_grad()
-def _validate(take_step: TrainingStep, validation: ValidationSet, *, batch: int, ranks: Ranks) -> _Validation:
+def _validate(
+    take_step: TrainingStep, validation: ValidationSet, *, batch: int, ranks: Ranks, by_part: bool
+) -> _Validation:
+    """`by_part`: the losses of the text's parts too, for which the processes of a shared training have to talk."""
     losses, sizes = [], []
     batches = list(zip(validation.tokens_BT.split(batch), validation.targets_BT.split(batch), strict=True))
     for tokens_BT, targets_BT in batches[ranks.rank :: ranks.count]:
         losses.append(take_step.loss(tokens_BT, targets_BT))
         sizes.append(targets_BT.numel())
     values = torch.stack(losses).tolist() if losses else []
-    nats = ranks.total(sum(loss * size for loss, size in zip(values, sizes, strict=True)))
-    return _Validation(nats / validation.targets_BT.numel(), nats / (max(1, validation.target_bytes) * math.log(2.0)))
+    nats = [loss * size for loss, size in zip(values, sizes, strict=True)]
+    total = ranks.total(sum(nats))
+    text_losses: tuple[float, ...] = ()
+    if by_part:
+        own = dict(zip(range(ranks.rank, len(batches), ranks.count), nats, strict=True))
+        whole = [targets_BT.numel() for _, targets_BT in batches]
+        text_losses = tuple(
+            ranks.total(sum(own.get(place, 0.0) for place in part)) / sum(whole[place] for place in part)
+            for part in _parts(len(batches))
+        )
+    bits = total / (max(1, validation.target_bytes) * math.log(2.0))
+    return _Validation(total / validation.targets_BT.numel(), bits, text_losses)
+
+
+def _parts(num_batches: int) -> list[range]:
+    """Neighbouring batches as at most `_MAX_PARTS` parts of about the same size."""
+    num = min(_MAX_PARTS, num_batches)
+    ends = [num_batches * place // num for place in range(num + 1)]
+    return [range(first, last) for first, last in itertools.pairwise(ends)]
 
 
 def _exp(loss: float) -> float:

@@ -24,6 +24,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 _ROOT = Path(__file__).parents[2]
+_ROOMS = ("spaces", "trainers", "reports", "search")
 _HAS = "torch,numpy,safetensors,tokenizers,pyyaml"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 _MORE_PLATFORMS = ("manylinux_2_12_x86_64", "manylinux2010_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")
@@ -71,12 +72,18 @@ def main() -> None:
 
 def pack_source(site: Path) -> None:
     """Our wheel unpacked, the benchmark, and the commit that they are of."""
+    pycache = shutil.ignore_patterns("__pycache__")
     with tempfile.TemporaryDirectory() as scratch:
-        _pip("wheel", "--no-deps", "--wheel-dir", scratch, str(_ROOT))
+        # Of a copy: what an earlier build left in the checkout would be packed as well.
+        source = Path(scratch) / "source"
+        for name in _ROOMS:
+            shutil.copytree(_ROOT / name, source / name, ignore=pycache)
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(_ROOT / name, source)
+        _pip("wheel", "--no-deps", "--wheel-dir", scratch, str(source))
         (wheel,) = Path(scratch).glob("*.whl")
         with zipfile.ZipFile(wheel) as file:
             file.extractall(site)
-    pycache = shutil.ignore_patterns("__pycache__")
     shutil.copytree(_ROOT / "benchmarks" / "gpu", site / "benchmarks" / "gpu", ignore=pycache)
     shutil.copy(_ROOT / "benchmarks" / "__init__.py", site / "benchmarks")
     (site / "examples").mkdir()

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from depthweave.reports.confirmation import difference_text, interval_text, why_not_settled
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
-from depthweave.reports.front import front
+from depthweave.reports.front import front, value_of
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import Verdict
@@ -100,7 +101,7 @@ def card_of_record(
     curve = store.evaluations([record.trial]).to_pylist()
     columns = tuple(dict.fromkeys(("perplexity", *store.info.objectives)))
     rivals = _rivals(store.records(), record, objectives=store.info.objectives, columns=columns)
-    several = "" if verdict is None or verdict.loss.num < 2 else " A perplexity is the mean over seeds."
+    several = "" if verdict is None or verdict.loss.num < 2 else " A perplexity is the mean over fresh seeds."
     return model_card(
         Card(
             title=full_name(record),
@@ -187,17 +188,19 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
             continue
         interval = ""
         # The reference's is 1 by definition.
-        if name == "latency" and None not in (record.latency_low, record.latency_high) and not record.reference:
-            interval = f"{show(name, record.latency_low)} to {show(name, record.latency_high)}, of the measurement"
+        timed = name in OBJECTIVES and OBJECTIVES[name].timed and not record.reference
+        low, high = (value_of(record, f"{name}_{end}") if timed else None for end in ("low", "high"))
+        if low is not None and high is not None:
+            interval = f"{show(name, low)} to {show(name, high)}, of the measurement"
         rows.append(Metric(meaning, show(name, value), interval))
     if verdict is not None and verdict.loss.num > 1:
-        seeds = plural(verdict.loss.num, "seed")
+        seeds = plural(verdict.loss.num, "fresh seed")
         mean = show("perplexity", math.exp(verdict.loss.mean))
         rows.insert(1, Metric(f"the same, mean of {seeds}", mean, f"{interval_text(verdict)}, over seeds"))
         if verdict.difference is not None:
             against, interval = difference_text(verdict)
             meaning = "loss less the plain one's of its depth and budget, nat/token"
-            rows.insert(2, Metric(meaning, against, f"{interval}, over seeds" if interval else ""))
+            rows.insert(2, Metric(meaning, against, f"{interval}, over seeds and text" if interval else ""))
     return rows
 
 
@@ -205,7 +208,7 @@ def _confirmed(verdict: Verdict) -> str:
     """What further seeds say of the architecture, as a sentence."""
     against, interval = difference_text(verdict)
     mean = show("perplexity", math.exp(verdict.loss.mean))
-    told = f"{verdict.loss.num} seeds of this architecture have a perplexity of {mean} on average "
+    told = f"{verdict.loss.num} fresh seeds of this architecture have a perplexity of {mean} on average "
     told += f"(95 % interval {interval_text(verdict)})"
     if verdict.difference is not None:
         told += f"; against the plain one of its depth and budget the loss differs by {against} nat/token"

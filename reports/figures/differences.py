@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
-from depthweave.reports.summary import MIN_PAIRED_SEEDS
-from depthweave.reports.verdicts import Verdict
+from depthweave.reports.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.words import full_name, plural
 
 MAX_ROWS = 40
@@ -28,7 +27,7 @@ class Difference(NamedTuple):
     high: float
     num_seeds: int
     settled: bool
-    """At least five seeds, and an interval that excludes zero."""
+    """At least five fresh seeds, and an interval that excludes zero."""
 
 
 def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
@@ -48,7 +47,7 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
                 low=difference.low,
                 high=difference.high,
                 num_seeds=difference.num,
-                settled=apart and difference.num >= MIN_PAIRED_SEEDS,
+                settled=apart and difference.num >= MIN_SEEDS,
             )
         )
     return sorted(found, key=lambda it: (it.mean, it.name))[:MAX_ROWS]
@@ -58,12 +57,12 @@ def differences_sentence(data: Sequence[Difference]) -> str:
     """What may be said of them together."""
     if not data:
         return (
-            "No difference to plain has an interval, for no two architectures share several seeds: not settled. "
+            "No difference to plain has an interval, for no two architectures share several fresh seeds: not settled. "
             "depthweave confirm trains the front with more."
         )
     settled = sum(it.settled for it in data)
     told = f"Of {plural(len(data), 'difference')} to plain, {settled} {'is' if settled == 1 else 'are'} settled: "
-    return f"{told}at least {MIN_PAIRED_SEEDS} shared seeds, and an interval without zero."
+    return f"{told}at least {MIN_SEEDS} fresh seeds, and an interval without zero."
 
 
 def draw_differences(data: Sequence[Difference]) -> go.Figure:
@@ -92,7 +91,7 @@ def draw_differences(data: Sequence[Difference]) -> go.Figure:
                     "symbol": ["circle" if it.settled else "circle-open" for _, it in rows],
                     "line": {"width": 1.6},
                 },
-                text=[f"{names[place]}<br>{plural(it.num_seeds, 'seed')}" for place, it in rows],
+                text=[f"{names[place]}<br>{plural(it.num_seeds, 'fresh seed')}" for place, it in rows],
                 hovertemplate="%{text}<br>%{x:+.4f} nat/token<extra></extra>",
                 name=html.escape(fusion),
             )

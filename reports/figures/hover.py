@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from depthweave.reports.confirmation import interval_text, probability_text
+from depthweave.reports.confirmation import interval_text, why_not_settled
 from depthweave.reports.records import Record
 from depthweave.reports.verdicts import Verdict
 from depthweave.reports.words import STATE_WORDS, full_name, plural, show
@@ -41,7 +41,8 @@ def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
         lines.insert(2, f"last validation loss {show('loss', record.last_loss)}")
     if verdict is not None:
         interval = interval_text(verdict)
-        lines.insert(2, f"mean of {plural(verdict.loss.num, 'seed')}" + (f", 95 % {interval}" if interval else ""))
-        place = "settled" if verdict.settled else "not settled"
-        lines.insert(3, f"on the front with {html.escape(probability_text(verdict))}, {place}")
+        told = f"mean of {plural(verdict.loss.num, 'fresh seed')}" if verdict.loss.num else "the search's seed alone"
+        lines.insert(2, told + (f", 95 % {interval}" if interval else ""))
+        place = "settled" if verdict.settled else f"not settled: {html.escape(why_not_settled(verdict))}"
+        lines.insert(3, f"its place on the front: {place}")
     return "<br>".join(lines)

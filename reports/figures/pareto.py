@@ -16,6 +16,7 @@ from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.front import front, value_of
 from depthweave.reports.kinds import comparable
+from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import averaged
 from depthweave.reports.verdicts import Verdict
@@ -95,7 +96,8 @@ def pareto_data(
         if x is None or y is None:
             num_without += 1
             continue
-        low, high = (record.latency_low, record.latency_high) if cost == "latency" else (None, None)
+        timed = OBJECTIVES[cost].timed
+        low, high = (value_of(record, f"{cost}_{end}") if timed else None for end in ("low", "high"))
         verdict = known.get(record.architecture_id)
         y_low, y_high = _ends(record, verdict, quality=quality)
         role: Role = "front" if record.trial in on_front else "dominated"

@@ -38,11 +38,12 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
 
 def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
     where, records = result.store.where, result.records
-    console.print(front_table(records, objectives=objectives))
+    tolerances = result.store.info.tolerance_of
+    console.print(front_table(records, objectives=objectives, tolerances=tolerances))
     members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",
-        *settled_sentences(members, verdicts=verdicts_of(records, objectives=objectives)),
+        *settled_sentences(members, verdicts=verdicts_of(records, objectives=objectives, tolerances=tolerances)),
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":

@@ -20,11 +20,15 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
     check_target(out)
     store = RunStore.open(run)
     records, objectives = store.records(), store.info.objectives
-    verdicts = verdicts_of(records, objectives=objectives)
+    tolerances = store.info.tolerance_of
+    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
     rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
     # All of them before the first is written.
     chosen = {
-        rule: select_record(records, how=rule, objectives=objectives, where=where, verdicts=verdicts) for rule in rules
+        rule: select_record(
+            records, how=rule, objectives=objectives, where=where, verdicts=verdicts, tolerances=tolerances
+        )
+        for rule in rules
     }
     for rule, record in chosen.items():
         name = record.architecture_id if rule.startswith("id:") else rule

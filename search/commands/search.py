@@ -89,7 +89,8 @@ def _resumed(
 
 def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
-    console.print(front_table(result.records, objectives=objectives))
+    tolerances = result.store.info.tolerance_of
+    console.print(front_table(result.records, objectives=objectives, tolerances=tolerances))
     num_trials = len(searched(result.records))
     ended = {
         "done": f"{num_trials} trials",
@@ -99,7 +100,7 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
     busy = ""
     if result.busy_frac is not None:
         busy = f", {result.busy_frac:.0%} of the workers' time measuring, training, evaluating"
-    verdicts = verdicts_of(result.records, objectives=objectives)
+    verdicts = verdicts_of(result.records, objectives=objectives, tolerances=tolerances)
     lines = [
         f"{ended}; {result.wall_s:.0f} s{busy}",
         *settled_sentences(front(result.records, objectives=objectives), verdicts=verdicts),

@@ -33,17 +33,18 @@ def form_of(*, as_json: bool, as_csv: bool, watch: bool) -> Form:
 def show_front(run: str, *, form: Form) -> None:
     """Print the front of a run; `watch` draws it anew whenever it changed, until Ctrl-C."""
     store, console = RunStore.open(run), Console()
-    objectives = store.info.objectives
+    objectives, tolerances = store.info.objectives, store.info.tolerance_of
     if form == "watch":
         _watch(store, console)
         return
     records = store.records()
     if form == "json":
-        print(json.dumps(front_rows(records, objectives=objectives), indent=2))
+        print(json.dumps(front_rows(records, objectives=objectives, tolerances=tolerances), indent=2))
     elif form == "csv":
-        print(csv_text(front_rows(records, objectives=objectives)), end="")
+        print(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)), end="")
     else:
-        console.print(for_terminal(console, front_view(records, objectives=objectives, columns=console.width)))
+        view = front_view(records, objectives=objectives, columns=console.width, tolerances=tolerances)
+        console.print(for_terminal(console, view))
         if left_out := kinds_sentence(records, objectives=objectives).strip():
             console.print(left_out, markup=False, highlight=False, soft_wrap=True)
     print_problems(store)
@@ -65,6 +66,7 @@ def _watch(store: RunStore, console: Console) -> None:
                         objectives=store.info.objectives,
                         columns=console.width,
                         name=store.info.name,
+                        tolerances=store.info.tolerance_of,
                     )
                     live.update(for_terminal(console, view), refresh=True)
                 time.sleep(_LOOK_S)

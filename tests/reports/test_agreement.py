@@ -100,3 +100,22 @@ def test_sizes_that_both_have_are_matched_one_by_one() -> None:
         first, make_run(budget=1) + make_run(depth=12, budget=1, first_trial=20), objective="latency"
     )
     assert other_budget.sameness == "a pattern at one depth"
+
+
+@pytest.mark.parametrize("num", [6, 10])
+def test_unrelated_orders_are_said_to_agree_or_to_be_opposed_within_nominal(num: int) -> None:
+    rng = np.random.default_rng(num)
+    draws = rng.standard_normal((2_000 if num == 6 else 600, num, 2))
+    found = [tau_interval(values[:, 0], values[:, 1]) for values in draws]
+    assert np.mean([ends is not None and (ends[0] > 0 or ends[1] < 0) for ends in found]) <= 0.05
+
+
+@pytest.mark.parametrize("correlation", [0.6, 0.9])
+def test_interval_of_tau_covers_where_ten_patterns_are_related(correlation: float) -> None:
+    """With six and a strong relation it covers 88 % alone: the bootstrap has too few of them to draw from."""
+    rng, truth = np.random.default_rng(1), 2 / math.pi * math.asin(correlation)
+    covered = 0
+    for first, other in rng.standard_normal((600, 2, 10)):
+        ends = tau_interval(first, correlation * first + math.sqrt(1 - correlation**2) * other)
+        covered += ends is not None and ends[0] <= truth <= ends[1]
+    assert covered / 600 >= 0.93

@@ -263,12 +263,12 @@ def test_more_of_them_are_thinned_and_the_page_says_so(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_significant_difference_says_so(tmp_path: Path) -> None:
-    """Five seeds of four architectures that differ by less than the noise between seeds."""
+    """Five fresh seeds of four architectures that differ by less than the noise between seeds."""
     store = RunStore.create(tmp_path / "run", info=make_info(), spec_yaml="")
     draw = random.Random(1)
     for number, fusion in enumerate(("none", "dwa", "dwatt", "concat")):
         pattern = {"dilation": None, "period": None} if fusion == "none" else {"dilation": 1, "period": 1}
-        losses = {seed: 1.4 + draw.gauss(0, 0.05) for seed in range(5)}
+        losses = {seed: 1.4 + draw.gauss(0, 0.05) for seed in range(6)}
         same = {"fusion": fusion, "reference": fusion == "none", "latency": 1.0 + 0.02 * number, **pattern}
         for record in seeded(f"id{number}", losses, trial=number, **same):
             trial = make_trial(record)
@@ -278,7 +278,7 @@ def test_a_run_without_a_significant_difference_says_so(tmp_path: Path) -> None:
         assert "which includes zero: not settled." in browser.run("document.querySelector('header').textContent")
         assert "Not settled: of the 3 others" in browser.run("document.querySelector('#recommendation').textContent")
         text = browser.run("document.body.textContent")
-        assert "0 are settled: at least 5 shared seeds" in text
+        assert "0 are settled: at least 5 fresh seeds" in text
         assert browser.complaints == []
 
 

@@ -13,7 +13,7 @@ import moocore
 import pyarrow as pa
 import pytest
 
-from depthweave.reports import explorer
+from depthweave.reports import traces
 from depthweave.reports.explorer import Explorer, explorer_of
 from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.front import front, points_of, value_of
@@ -137,7 +137,7 @@ def test_curves_and_weights_are_those_of_the_store(full_store: RunStore) -> None
 
 def test_a_page_has_room_for_so_many_weights(full_store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _from_store(full_store)["weights"]
-    monkeypatch.setattr(explorer, "MAX_WEIGHTS", 100)
+    monkeypatch.setattr(traces, "MAX_WEIGHTS", 100)
     some = _from_store(full_store)["weights"]
     assert 0 < sum(map(len, some.values())) <= 100 < sum(map(len, whole.values()))
     members = {str(it.trial) for it in front(full_store.records(), objectives=RUN_OBJECTIVES)}
@@ -149,11 +149,11 @@ def test_confirmed_architectures_are_one_point_with_bars_and_close_rivals() -> N
     found = _of(confirmed_records(), objectives=PAIR)
     points = found.data["points"]
     assert points["id"] == ["plain", "best", "close", "once"]
-    assert points["seeds"] == [3, 3, 3, 1]
+    assert points["seeds"] == [5, 5, 5, 0]
     assert [low is None for low in points["low"]["perplexity"]] == [False, False, False, True]
     assert "latency" not in points["low"]
     assert found.data["close"] == {"0": [], "1": [2], "2": [1]}
-    assert points["doubt"] == ["", "", "", "it has 1 seed"]
+    assert points["doubt"] == ["", "", "", "it has 0 fresh seeds of the 5 needed"]
     assert "--where seed==0" in points["command"][1]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from depthweave.reports.front import (
     complete,
+    end_of,
     front,
     hypervolume,
     hypervolume_frac,
@@ -130,6 +131,17 @@ def test_may_stand_adds_what_its_interval_would_lift_onto_the_front() -> None:
     records = [on_front, noisy, hopeless, stopped]
     assert [item.trial for item in front(records, objectives=names)] == [0]
     assert [item.trial for item in may_stand(records, objectives=names)] == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["step_latency", "decode_latency"])
+def test_may_stand_looks_at_the_interval_of_every_timed_objective(name: str) -> None:
+    """Only that of `latency` was kept once, and the other times were taken for exact."""
+    names = ("perplexity", name)
+    on_front = make_record(0, perplexity=8.0, **{name: 1.0})
+    noisy = make_record(1, perplexity=8.5, **{name: 1.3, f"{name}_low": 0.9, f"{name}_high": 1.9})
+    hopeless = make_record(2, perplexity=8.5, **{name: 1.3, f"{name}_low": 1.2, f"{name}_high": 1.4})
+    assert [item.trial for item in may_stand([on_front, noisy, hopeless], objectives=names)] == [0, 1]
+    assert (end_of(noisy, name, "low"), end_of(on_front, name, "low")) == (0.9, 1.0)
 
 
 def test_may_stand_of_nothing_complete_is_empty() -> None:

@@ -37,4 +37,4 @@ def test_method_notes_recipe_that_is_no_json() -> None:
 
 
 def test_method_notes_without_records() -> None:
-    assert [term for term, _ in method_notes([], info=make_info())] == ["Objectives", "Front"]
+    assert [term for term, _ in method_notes([], info=make_info())] == ["Objectives", "Twins", "Front"]

@@ -35,7 +35,7 @@ def test_nothing_meets_a_limit_below_all() -> None:
 def test_one_seed_settles_nothing() -> None:
     told = recommendation(RECORDS, objectives=OBJECTIVES, limits=_latency(1.1), verdicts={})
     assert told.startswith("Lowest perplexity with forward latency at most 1.10×: dwa ")
-    assert told.endswith("Not settled: it has 1 seed.")
+    assert told.endswith("Not settled: it has 0 fresh seeds of the 5 needed.")
 
 
 def test_confirmed_run_says_who_is_not_told_apart() -> None:
@@ -43,12 +43,12 @@ def test_confirmed_run_says_who_is_not_told_apart() -> None:
     verdicts = verdicts_of(records, objectives=PAIR)
     told = recommendation(records, objectives=PAIR, limits={}, verdicts=verdicts)
     # `close` is as good as `best` up to noise, `plain` is not, `once` has no seeds to compare with.
-    assert "Not settled: of the 2 others with several seeds within these limits, 1 is not told apart" in told
+    assert "Not settled: of the 2 others with several fresh seeds within these limits, 1 is not told apart" in told
     slower_out = recommendation(records, objectives=PAIR, limits=_latency(1.35), verdicts=verdicts)
-    assert "Settled: of the 1 other with several seeds within these limits, none has a loss as low." in slower_out
-    assert slower_out.startswith("Lowest perplexity with forward latency at most 1.35×: dwa 4×5, 12 blocks")
+    assert "Settled: of the 1 other with several fresh seeds within these limits, none has a loss as low." in slower_out
+    assert slower_out.startswith("Lowest perplexity with forward latency at most 1.35×: dwa 4×1, 12 blocks")
     alone = recommendation(records, objectives=PAIR, limits=_latency(1.0), verdicts=verdicts)
-    assert alone.endswith("Nothing else with several seeds is within these limits.")
+    assert alone.endswith("Nothing else with several fresh seeds is within these limits.")
 
 
 def test_rivals_are_close_both_ways_and_never_oneself() -> None:
@@ -60,9 +60,9 @@ def test_rivals_are_close_both_ways_and_never_oneself() -> None:
 
 
 def test_two_seeds_or_a_diverged_one_are_doubted() -> None:
-    pair = [*seeded("a", {0: 1.0, 1: 1.1}, trial=0), *seeded("b", {0: 2.0, 1: 2.1}, trial=1)]
+    pair = [*seeded("a", {0: 1.0, 1: 1.1, 2: 1.2}, trial=0), *seeded("b", {0: 2.0, 1: 2.1, 2: 2.2}, trial=1)]
     verdicts = verdicts_of(pair, objectives=PAIR)
-    assert doubt(pair[0], verdicts=verdicts) == "it has 2 seeds"
+    assert doubt(pair[0], verdicts=verdicts) == "it has 2 fresh seeds of the 5 needed"
     diverged = [
         *confirmed_records(),
         make_record(90, architecture_id="best", seed=9, state="diverged", perplexity=None),

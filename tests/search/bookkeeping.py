@@ -74,6 +74,7 @@ def make_evaluation(index: int, *, loss: float, weights: tuple[ConnectionWeight,
         diverged=not math.isfinite(loss),
         weights=weights,
         states=StateProfile((1.0, 2.123456789), (1.0,)) if step == RECIPE.steps else None,
+        text_losses=(1.23456789, 1.25) if step == RECIPE.steps else (),
     )
 
 

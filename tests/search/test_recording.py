@@ -93,6 +93,9 @@ def test_complete_record_has_every_column_that_is_known() -> None:
         "tokens": RECIPE.tokens,
         "latency": 1.5,
         "latency_s": 0.03,
+        "step_latency_low": 1.49,
+        "step_latency_high": 1.51,
+        "text_losses": "[1.234568, 1.25]",
         "reference_latency_s": 0.02,
         "memory_bytes": 2000,
         "trial_latency": None,
@@ -109,7 +112,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     assert (record.state_norms, record.input_cosines) == ("[1.0, 2.1235]", "[1.0]")
     assert record.finished_at >= record.started_at
     absent = [name for name in Record.__slots__ if getattr(record, name) is None]
-    decoding = ["decode_latency", "decode_latency_s", "reference_decode_latency_s"]
+    decoding = [f"decode_latency{end}" for end in ("", "_low", "_high", "_s")] + ["reference_decode_latency_s"]
     assert absent == ["reason", *decoding, "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from depthweave.search.spec import Spec, differences
+from depthweave.search.spec import Spec, differences, to_dict
 from depthweave.search.spec_file import SpecError, load_spec, make_spec, parse_spec, validated
 from depthweave.trainers import Recipe
 
@@ -273,3 +273,37 @@ def test_every_key_that_shapes_the_result_counts_as_a_difference() -> None:
         found = differences(make_spec(FULL, overrides=[f"{key}={value}"]), ours)
         assert found, key
         assert all(line.startswith(key) for line in found)
+
+
+def test_tolerances_stand_beside_their_objectives_and_default_else() -> None:
+    spec = make_spec(
+        {**FULL, "objectives": ["perplexity", {"name": "latency", "tolerance": 0.05}, {"name": "parameters"}]}
+    )
+    assert spec.objectives == ("perplexity", "latency", "parameters")
+    assert spec.tolerances == {"perplexity": 0.005, "latency": 0.05, "parameters": 0.01}
+    assert parse_spec(spec.to_yaml()) == spec
+    assert to_dict(spec)["objectives"] == ["perplexity", {"name": "latency", "tolerance": 0.05}, "parameters"]
+
+
+def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() -> None:
+    old = make_spec({**FULL, "objectives": ["perplexity", "latency"]})
+    spelt = make_spec({**FULL, "objectives": ["perplexity", {"name": "latency", "tolerance": 0.02}]})
+    assert differences(spelt, old) == []
+    other = make_spec({**FULL, "objectives": ["perplexity", {"name": "latency", "tolerance": 0.1}]})
+    (told,) = differences(other, old)
+    assert told.startswith("objectives is ['perplexity', {'name': 'latency', 'tolerance': 0.1}], was ")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"objectives": [{"name": "latency", "tolerance": 2}]}, "tolerance of latency is 2: give a share from 0"),
+        ({"objectives": [{"name": "latency", "tolerance": "a lot"}]}, "'a lot', not a number"),
+        ({"objectives": [{"name": "latency", "tolerance": True}]}, "True, not a number"),
+        ({"objectives": [{"name": "latncy", "tolerance": 0.1}]}, "did you mean 'latency'?"),
+        ({"objectives": [{"latency": 0.1}]}, "write a name, or {name: latency, tolerance: 0.02}"),
+        ({"tolerances": {"latency": 0.1}}, "tolerances: unknown key"),
+    ],
+)
+def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], told: str) -> None:
+    assert told in _fault(values)

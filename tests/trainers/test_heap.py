@@ -79,7 +79,7 @@ with kept_heap():
         run()
     print(len(set(places[10:])))
     places.clear()
-    measure._times_in_turn([run], device=torch.device("cpu"), limit_s=0.05, min_rounds=20)
+    measure.times_in_turn([run], device=torch.device("cpu"), limit_s=0.05, min_rounds=20)
 print(len(set(places)))
 """
 
@@ -94,13 +94,13 @@ def test_what_is_timed_lies_elsewhere_in_every_round() -> None:
 
 def test_measure_times_runs_within_a_kept_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    times_in_turn = measure_module._times_in_turn
+    times_in_turn = measure_module.times_in_turn
 
     def spy(*args: Any, **kwargs: Any) -> Any:
         taken.append(_settled_pages(48 * _MIB))
         return times_in_turn(*args, **kwargs)
 
-    monkeypatch.setattr(measure_module, "_times_in_turn", spy)
+    monkeypatch.setattr(measure_module, "times_in_turn", spy)
     plain = small_architecture("none")
     measure(plain, reference=plain, recipe=recipe, device=torch.device("cpu"), time_limit_s=0.0)
     assert len(taken) == 2, "forward passes and training steps"

@@ -141,9 +141,22 @@ def test_train_evaluations_agree_with_a_plain_pass_over_validation(tokens: Token
     assert last.loss == pytest.approx(nats / (num * 16), rel=1e-5)
     assert last.bits_per_byte == pytest.approx(nats / text_bytes / math.log(2), rel=1e-5)
     assert last.perplexity == pytest.approx(math.exp(last.loss))
+    # Parts of about as many batches of five sequences each.
+    assert len(last.text_losses) == min(64, math.ceil(num / 5))
+    assert np.mean(last.text_losses) == pytest.approx(last.loss, rel=0.02)
     assert (last.index, last.step, last.tokens) == (2, 12, 12 * 5 * 16)
     assert last.weights == tuple(state.model.connection_weights(window[:, :-1]))
     assert {(weight.site, weight.source) for weight in last.weights} >= {(1, 0), (1, 1), (3, 2)}
+
+
+def test_train_keeps_the_losses_by_part_of_the_text_at_the_end_alone(tokens: TokenSet, recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, evaluation_tokens=16 * 10, batch=5)
+    first, *_, last = train(_start(small_architecture("dwa"), recipe), tokens)
+    assert first.text_losses == ()
+    # Two batches of the same size: two parts.
+    assert len(last.text_losses) == 2
+    assert np.mean(last.text_losses) == pytest.approx(last.loss)
+    assert last.text_losses[0] != last.text_losses[1]
 
 
 def test_train_learns_the_text(tokens: TokenSet, architecture: Architecture) -> None:

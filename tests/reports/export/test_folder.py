@@ -226,8 +226,8 @@ def test_confirmed_export_says_what_the_seeds_say(store: RunStore) -> None:
         folder = Path("exports/close")
         return card_of_record(store, record, training=training, folder=folder, verdict=verdict, formats=())
 
-    assert "3 seeds of this architecture have a perplexity of 3.663 on average" in card(verdicts["close"])
-    assert "| the same, mean of 3 seeds | 3.663 | 2.8" in card(verdicts["close"])
+    assert "5 fresh seeds of this architecture have a perplexity of 3.702 on average" in card(verdicts["close"])
+    assert "| the same, mean of 5 fresh seeds | 3.702 | 3.3" in card(verdicts["close"])
     assert "the run's front is settled" in card(verdicts["close"])
-    assert "is not settled: on the front with" in card(verdicts["best"])
+    assert "is not settled: dwa 4×1, 12 blocks may dominate it (12 %)" in card(verdicts["best"])
     assert "confirm with new seeds" in card(None)

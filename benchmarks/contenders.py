@@ -71,15 +71,17 @@ class OptunaProposer:
             self._study.tell(trial, state=TrialState.FAIL)
             return self.ask()
         row = self._rows[found]
-        # A trial measures its costs before it trains.
-        costs = self._problem.points_NO[row, 1:].tolist()
-        trial.set_user_attr(COSTS, dict(zip(self._problem.objectives[1:], costs, strict=True)))
         self._num_asked += 1
         self._running.setdefault(row, []).append(trial)
         return row
 
     def hear(self, row: int, losses: Sequence[float]) -> None:
-        self.curves[self._running[row][0].number] = tuple(losses)
+        trial = self._running[row][0]
+        if trial.number not in self.curves:
+            # Before it trains a trial measures its costs.
+            costs = self._problem.points_NO[row, 1:].tolist()
+            trial.set_user_attr(COSTS, dict(zip(self._problem.objectives[1:], costs, strict=True)))
+        self.curves[trial.number] = tuple(losses)
 
     def tell(self, row: int, values: Sequence[float] | None) -> None:
         trial = self._running[row].pop(0)

@@ -26,15 +26,17 @@ from depthweave.search.alone import Found, kinds_of, measure_alone
 from depthweave.search.entry import Progress
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
-from depthweave.search.samplers.surrogate import cost_error
+from depthweave.search.samplers.cost_model import cost_error
 from depthweave.search.setting import Setting
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
-_SHARE_FRAC = 0.2
-"""Of the time that the trainings take if none is stopped, the most that a survey takes."""
-_STEPS = 10
+NUM_SURVEYED = 12
+"""Architectures from which the costs of the others are predicted."""
+MEASURING_STEPS = 10
 """Measuring takes about as long as so many training steps."""
+_SHARE_FRAC = 0.05
+"""Of the time that the trainings take if none is stopped, the most that a survey takes."""
 _LEAST = 16
 """Fewer are not worth the start of a process."""
 _IN_TURN = 8
@@ -116,7 +118,7 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
 def survey_size(setting: Setting, *, workers: int) -> int:
     """How many architectures are measured before training: all, or as many as take a fifth of the trainings' time."""
     most_steps = setting.spec.recipe.steps * min(setting.spec.search.trials, len(setting.space)) / workers
-    size = int(_SHARE_FRAC * most_steps / _STEPS)
+    size = int(_SHARE_FRAC * most_steps / MEASURING_STEPS)
     return min(len(setting.space), size) if size >= _LEAST else 0
 
 
@@ -152,7 +154,7 @@ def _time_limit_s(setting: Setting, reference: Measurement | None) -> float:
     if reference is None or reference.step_latency_s is None:
         return limit_s
     # Half of the steps go into counting the memory.
-    return min(limit_s, _STEPS / 2 * reference.step_latency_s)
+    return min(limit_s, MEASURING_STEPS / 2 * reference.step_latency_s)
 
 
 def _with(survey: Survey, ids: Sequence[str], found: Found) -> Survey:

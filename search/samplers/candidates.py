@@ -45,7 +45,7 @@ class Candidates:
     costs_NC: FloatArray
     """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
     hints_NH: FloatArray
-    """Positive quantities known in advance that such costs follow, such as floating-point operations."""
+    """Quantities known in advance, none negative, that such costs are sums of, such as floating-point operations."""
 
     def __post_init__(self) -> None:
         size = len(self.parameters)
@@ -96,7 +96,6 @@ def of_space(
         if name not in costs:
             told = [getattr(measured.get(item), name, None) for item in parameters.architecture_ids]
             costs[name] = np.array([np.nan if value is None else value for value in told], dtype=np.float64)
-    kept = [item.kept_states * candidate.architecture.width for item, candidate in zip(known, items, strict=True)]
     depths = [item.architecture.depth for item in items]
     connections = [1 + item.architecture.wiring.num_connections for item in items]
     groups = [
@@ -115,7 +114,7 @@ def of_space(
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
         costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
-        hints_NH=np.stack([costs["forward_flops"], np.array(kept), np.array(depths), np.array(connections)], axis=1),
+        hints_NH=_work(items),
     )
 
 
@@ -128,6 +127,21 @@ def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
 def _logarithm(values: Sequence[float]) -> FloatArray:
     logs = np.log(np.asarray(values, dtype=np.float64))
     return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
+
+
+def _work(items: Sequence[Candidate]) -> FloatArray:
+    """What time and memory are spent on: operations, blocks, states and, of each fusion, sites, connections, states."""
+    fusions = sorted({item.architecture.fusion for item in items} - {"none"})
+    rows = []
+    for item in items:
+        built, known = item.architecture, costs_of(item.architecture)
+        own = np.zeros((len(fusions), 3))
+        if built.fusion != "none":
+            counts = [len(built.wiring.sites), built.wiring.num_connections, known.kept_states]
+            own[fusions.index(built.fusion)] = np.array(counts) * built.width
+        blocks = built.depth * np.array([1, built.width, built.feed_forward])
+        rows.append([known.forward_flops, known.parameters, *blocks, *own.ravel()])
+    return np.array(rows, dtype=np.float64)
 
 
 def _wiring_grid(item: Candidate) -> FloatArray:

@@ -17,7 +17,7 @@ from depthweave.reports.store import RunStore
 from depthweave.search.alone import Found, kinds_of
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
-from depthweave.search.samplers.surrogate import cost_error
+from depthweave.search.samplers.cost_model import cost_error
 from depthweave.search.setting import Setting, create_run
 from depthweave.search.survey import SURVEY_FILE, has_survey, read_survey, survey_size, take_survey
 from tests.search.bookkeeping import make_measurement

@@ -8,8 +8,9 @@ Each seed of the table (train_connectivity.py) is a problem, with two sets of ob
 loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
 says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
 trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
-whole table's front, as shares of training everything; what is measured is charged as what is trained (replay.py), and
-tokens stand for the seconds that a worker measures or waits. Told are the median over the search's seeds and its 95 % interval.
+whole table's front, as shares of training everything: the median over the search's seeds and its 95 % interval. What a
+worker measures, and how long it waits for another's measurement, is charged in tokens that it could have trained on
+meanwhile (replay.py), to all arms by one rule.
 `known in hindsight` trains nothing but what the front needs: no search can spend much less.
 Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
 """

@@ -7,10 +7,11 @@ sampler (`Proposer`) goes with any pruner that stops (`Stopper`) or chooser that
 An evaluation is charged when a worker begins it. So at the end of a trial the trainings that run beside it are charged
 up to one evaluation too early: with one worker nothing is, with several it is never to anyone's advantage.
 
-Measuring is charged too, whoever searches. Of what is surveyed before the first training one row is measured by one worker
-(the reference, whose step says how long a measurement takes), the others by all at once; who has none left waits; any other trial measures itself before it trains, one at a
-time as on one machine, and whoever waits for another's measurement waits with a worker. A waiting worker is charged as
-one that measures. That the front is measured once more at the end is not: it is the same for all, and finds nothing.
+Measuring is charged too, by one rule for all. Of what is surveyed before the first training one worker measures the
+first row (the reference, whose step says how long a measurement takes), and then all workers the others at once. A
+trial that was not surveyed measures itself before it trains, one at a time as on one machine. A worker that waits for
+another's measurement is charged as one that measures. That the front is measured once more at the end is not charged:
+all searches do it, after their last training.
 """
 
 from __future__ import annotations
@@ -290,8 +291,9 @@ class _Replay:
         if measuring is None or index in self.measured:
             return self.time_s
         self.measured.add(index)
-        self.measuring_until_s = max(self.time_s, self.measuring_until_s) + measuring.seconds
-        self.evaluations += measuring.evaluations * (self.measuring_until_s - self.time_s) / measuring.seconds
+        begin_s = max(self.time_s, self.measuring_until_s)
+        self.evaluations += measuring.evaluations * (1.0 + (begin_s - self.time_s) / measuring.seconds)
+        self.measuring_until_s = begin_s + measuring.seconds
         return self.measuring_until_s
 
     def _end(self, number: int, state: Literal["complete", "stopped"]) -> Ended:

@@ -1,4 +1,4 @@
-"""Speed and memory measured with nothing else running: of candidates before they train, of the front at the end."""
+"""Speed and memory measured with nothing that trains: of a few candidates before, of the front at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 
 from depthweave.reports.front import may_stand
 from depthweave.reports.objectives import OBJECTIVES
@@ -95,22 +95,31 @@ def measure_alone(
     setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, kinds: Sequence[Kind]
 ) -> Found:
     """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
+    return measure_at_once(setting, [architecture_ids], time_limit_s=time_limit_s, kinds=kinds)[0]
+
+
+def measure_at_once(
+    setting: Setting, portions: Sequence[Sequence[str]], *, time_limit_s: float, kinds: Sequence[Kind]
+) -> list[Found]:
+    """Each portion measured in turn by a process of its own, all processes at once; raises `RayError`."""
     resources = setting.spec.resources
     task = ray.remote(**setting.placement.options(resources))(_measure)
-    work = task.remote(
-        [setting.space[item].architecture for item in architecture_ids],
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
-        device=resources.device,
-        threads=resources.cpus_per_trial,
-        time_limit_s=time_limit_s,
-        kinds=kinds,
-        placement=setting.placement,
-    )
+    shared = {
+        "reference": setting.reference.architecture,
+        "recipe": setting.spec.recipe,
+        "device": resources.device,
+        "threads": resources.cpus_per_trial,
+        "time_limit_s": time_limit_s,
+        "kinds": kinds,
+        "placement": setting.placement,
+    }
+    work = [task.remote([setting.space[item].architecture for item in portion], **shared) for portion in portions]
+    most = max(map(len, portions))
     try:
-        found: Found = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * len(architecture_ids))
-    except GetTimeoutError:
-        ray.cancel(work, force=True)
+        found: list[Found] = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * most)
+    except RayError:
+        for item in work:
+            ray.cancel(item, force=True)
         raise
     return found
 

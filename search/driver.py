@@ -37,7 +37,7 @@ from depthweave.search.recording import RecordMaker
 from depthweave.search.setting import Setting, software
 from depthweave.search.strategy import strategy_of
 from depthweave.search.studies import Studies
-from depthweave.search.survey import has_survey, read_survey, take_survey
+from depthweave.search.survey import has_survey, measuring_limit_s, read_survey, take_survey
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
 
@@ -262,8 +262,9 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         recipe=setting.spec.recipe,
         device=resources.device,
         threads=resources.cpus_per_trial,
-        measure_limit_s=resources.measure_limit_s,
-        kinds=kinds_of(setting.spec.objectives, step=True),
+        measure_limit_s=measuring_limit_s(setting, survey),
+        # As the survey did; the front is measured with its training steps at the end.
+        kinds=kinds_of(setting.spec.objectives, step=not survey.measurements),
         measured=survey.measurements,
         measured_on=survey.hardware,
         locks=_locks(store),

@@ -30,7 +30,6 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
-
 _REAL_FLOPS = 1e10
 """A step of fewer operations is done sooner than its fake tensors are made."""
 

@@ -1,7 +1,7 @@
-"""What a cost comes to that only measuring tells: a sum of what the machine does, each part at a price that is learned.
+"""What a cost comes to that only measuring tells: a sum of what the machine does, each part at a learned price.
 
-Latency and memory are sums: so much for a floating-point operation, a block, a connection of each fusion. The prices are
-not negative and are fitted to what was measured, in relative errors; a Gaussian process over the encoding, of fixed
+Latency and memory are sums: so much for a floating-point operation, a block, a connection of each fusion. The prices
+are not negative and are fitted to what was measured, in relative errors; a Gaussian process over the encoding, of fixed
 hyperparameters, learns what the sum leaves over. So a dozen measurements tell a space that a free form needs fifty for.
 
 Axes: N candidates, M measured ones, H hints.

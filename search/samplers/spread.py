@@ -14,7 +14,7 @@ from depthweave.search.samplers.candidates import Candidates, FloatArray
 
 
 def spread(candidates: Candidates, *, first: Sequence[int], count: int) -> list[int]:
-    """`count` rows: of the first ones at most a third as many, then one after the other the row farthest from all before.
+    """`count` rows: of `first` at most a third as many, then one after the other the row farthest from all before it.
 
     The distance is that of the encoding. Of several rows as far the first is taken.
     """

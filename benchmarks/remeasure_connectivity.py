@@ -5,9 +5,9 @@
     python -m benchmarks.remeasure_connectivity --write                      # into benchmarks/data/connectivity.parquet
 
 With nothing else running. Architectures are measured eight at a time, in turn with the reference, on one thread, until
-every interval is within 1 % or each has had 15 s (twice that where the machine is not quiet): 139 take 40 minutes to
-an hour and a half. A portion that is measured is kept at once under `runs/connectivity/`, so a kill loses one; `--write`
-refuses a part of the table, for old and new latencies do not belong beside each other. `--table` names a copy.
+every interval is within 1 % or each has had 15 s (twice that where the machine is not quiet): 139 take 35 minutes, at
+most 70. A portion is kept under `runs/connectivity/` as soon as it is measured, so a kill loses one. `--write` refuses
+a part of the table: old and new latencies do not belong beside each other. `--table` names a copy.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def read(kept: Path) -> dict[str, dict[str, Any]]:
 
 
 def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """Put the latencies into the table, all else as it was, and say what changed; `SystemExit` where some are missing."""
+    """Put the latencies into the table, all else as it was, and say what changed.
+
+    `SystemExit` where some are missing.
+    """
     old = pq.read_table(table)
     ids = old.column("architecture_id").to_pylist()
     missing = set(ids) - set(measured)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import Trial, TrialState
 
+from benchmarks.botorch_peer import BoTorchProposer
 from benchmarks.problems import Problem
 from benchmarks.replay import Proposer
 from depthweave.search.pruners.peers import COSTS
@@ -176,16 +177,18 @@ def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None 
     return Contender(name=name, make=make, needs=needs, max_evaluations=max_evaluations)
 
 
-def known_cost() -> Contender:
-    """Ours that knows the costs; it learns from curves where there are any."""
+def known_cost(name: str = "known-cost", *, told: bool = True) -> Contender:
+    """Ours; it learns from curves where there are any. `told`: whether it knows the costs in advance."""
 
     def make(problem: Problem, seed: int) -> Proposer:
-        found = KnownCostSampler(problem.candidates, seed=seed)
+        unknown_NC = np.full_like(problem.candidates.costs_NC, np.nan)
+        candidates = problem.candidates if told else replace(problem.candidates, costs_NC=unknown_NC)
+        found = KnownCostSampler(candidates, seed=seed)
         proposer = OptunaProposer(problem, found, repeats=False)
         found.curves = lambda: proposer.curves
         return proposer
 
-    return Contender(name="known-cost", make=make, max_evaluations=100)
+    return Contender(name=name, make=make, max_evaluations=100)
 
 
 def as_shipped(
@@ -216,6 +219,8 @@ CONTENDERS: dict[str, Contender] = {
     item.name: item
     for item in (
         known_cost(),
+        known_cost("known-cost, costs unknown", told=False),
+        Contender(name="botorch EHVI, costs told", make=BoTorchProposer, needs=("botorch",), max_evaluations=50),
         ours("random"),
         ours("tpe"),
         ours("nsga2"),

@@ -62,7 +62,10 @@ def categorical(
     distributions: Mapping[str, CategoricalDistribution],
     costs_NC: FloatArray,
 ) -> Candidates:
-    """Candidates of which nothing more is known than their parameters and their costs."""
+    """Candidates of which nothing more is known than their parameters and their costs.
+
+    A cost that is NaN is taken for a sum over the parameters of what each choice costs.
+    """
     columns = [_one_hot([item[name] for item in parameters], known.choices) for name, known in distributions.items()]
     groups = [group for group, known in enumerate(distributions.values()) for _ in known.choices]
     return Candidates(
@@ -71,7 +74,7 @@ def categorical(
         features_NF=np.concatenate(columns, axis=1),
         groups_F=np.array(groups, dtype=np.intp),
         costs_NC=np.asarray(costs_NC, dtype=np.float64),
-        hints_NH=np.ones((len(parameters), 0)),
+        hints_NH=np.column_stack([(np.concatenate(columns, axis=1) > 0.0), _counts(parameters, distributions)]),
     )
 
 
@@ -116,6 +119,16 @@ def of_space(
         costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
         hints_NH=_work(items),
     )
+
+
+def _counts(
+    parameters: Sequence[Mapping[str, Any]], distributions: Mapping[str, CategoricalDistribution]
+) -> FloatArray:
+    """How often each value occurs that several parameters share: the same operation in several places."""
+    choices = [set(known.choices) for known in distributions.values()]
+    shared = sorted((item for item in set().union(*choices) if sum(item in known for known in choices) > 1), key=repr)
+    rows = [[list(item.values()).count(value) for value in shared] for item in parameters]
+    return np.array(rows, dtype=np.float64).reshape(len(parameters), len(shared))
 
 
 def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:

@@ -24,6 +24,8 @@ _RIDGE = 1e-3
 """Of the prices, hints and cost having a mean of 1: what few measurements do not tell is shared out evenly."""
 _PRIOR_SD = 0.05
 """Relative error that counts as one measurement more: with few of them the fit's own error says little."""
+_PRICE_SD = 0.1
+"""Of a price before anything is measured, in the same units."""
 _LEAST_FRAC = 1e-3
 """Of the mean cost, the least that is predicted."""
 _REST_NOISE = 0.2
@@ -47,10 +49,11 @@ def predicted_cost(candidates: Candidates, cost_N: FloatArray) -> Posterior:
     prices_H = _prices(relative_MH)
     sums_N = np.maximum(hints_NH @ prices_H, _LEAST_FRAC)
     rest_M = np.log(costs_M) - np.log(sums_N[measured])
-    free = len(measured) - int((prices_H > 0.0).sum())
-    sd = float(np.sqrt((_PRIOR_SD**2 + np.square(rest_M).sum()) / (1 + max(1, free))))
     rest = _rest(candidates, measured[-_MAX_MEASURED:], rest_M[-_MAX_MEASURED:])
-    return Posterior(np.log(unit * sums_N) + rest.mean_N, np.hypot(rest.sd_N, sd))
+    free = len(measured) - int((prices_H > 0.0).sum())
+    noise = (_PRIOR_SD**2 + float(np.square(rest_M).sum())) / (1 + max(1, free))
+    sd_N = np.sqrt(noise + _doubt(hints_NH / sums_N[:, None], relative_MH, noise=noise))
+    return Posterior(np.log(unit * sums_N) + rest.mean_N, sd_N)
 
 
 def cost_error(candidates: Candidates, axis: int) -> float | None:
@@ -101,6 +104,12 @@ def _prices(relative_MH: FloatArray) -> FloatArray:
             active_H &= prices_H > 1e-15
         prices_H = wanted_H
     return prices_H
+
+
+def _doubt(relative_NH: FloatArray, relative_MH: FloatArray, *, noise: float) -> FloatArray:
+    """The variance `[N]` that comes of the prices: large where a row spends on what no measured one spends on."""
+    precision_HH = relative_MH.T @ relative_MH / noise + np.eye(relative_MH.shape[1]) / _PRICE_SD**2
+    return np.asarray(np.einsum("nh,nh->n", relative_NH, np.linalg.solve(precision_HH, relative_NH.T).T))
 
 
 def _rest(candidates: Candidates, rows_M: Indices, rest_M: FloatArray) -> Posterior:

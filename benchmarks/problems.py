@@ -115,7 +115,8 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
     missing = {item for item in costs for row in rows.values() if row.get(item) is None}
     if missing:
         raise ValueError(f"{table} lacks {', '.join(sorted(missing))}: run train_connectivity --measure, then --write")
-    parameters = _restricted(Parameters(space()), known=set(rows))
+    whole = space()
+    parameters = _restricted(Parameters(whole), known=set(rows))
     chosen = [rows[name] for name in parameters.architecture_ids]
     curves = Curves(
         ids=tuple(parameters.architecture_ids),
@@ -125,8 +126,8 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
         evaluation_s_N=np.array([row["train_s"] / len(row["loss"]) for row in chosen]),
         measuring=_measuring(chosen) if set(costs) & set(MEASURED) else None,
     )
-    reference_id = space().plain().architecture.id
-    plain = [row for row, item in enumerate(chosen) if item["fusion"] == "none"]
+    reference_id = whole.plain().architecture.id
+    plain = [row for row, name in enumerate(curves.ids) if whole[name].architecture.fusion == "none"]
     return CurveProblem(
         problem=Problem(
             name=f"connectivity, seed {seed}: loss, {', '.join(costs)}",

@@ -38,11 +38,10 @@ def predicted_cost(candidates: Candidates, cost_N: FloatArray) -> Posterior:
     """The logarithm of a cost of every candidate; `cost_N` is NaN where it was not measured."""
     measured = np.flatnonzero(np.isfinite(cost_N))
     hints_NH = _with_mean_of_one(candidates.hints_NH)
+    unit = (float(cost_N[measured].mean()) if len(measured) else 1.0) or 1.0
     if len(measured) < MIN_MEASURED:
         # In the order of the hints, until there is something to learn from.
-        level = np.log(cost_N[measured]).mean() if len(measured) else 0.0
-        return Posterior(level + np.log(hints_NH.mean(axis=1)), np.zeros(len(cost_N)))
-    unit = float(cost_N[measured].mean()) or 1.0
+        return Posterior(np.log(unit * hints_NH.mean(axis=1)), np.zeros(len(cost_N)))
     # A cost of nothing has no logarithm.
     costs_M = np.maximum(cost_N[measured] / unit, _LEAST_FRAC)
     relative_MH = hints_NH[measured] / costs_M[:, None]

@@ -133,6 +133,17 @@ def test_interrupted_survey_goes_on_where_it_was(
     assert not again & {item for portions in broken.asked for portion in portions for item in portion}
 
 
+def test_survey_of_a_run_that_measured_the_whole_space_is_taken_as_it_is(
+    setting: Setting, store: RunStore, gauge: Gauge
+) -> None:
+    ids = [item.architecture.id for item in setting.space]
+    measured = {item: dataclasses.asdict(make_measurement(latency=latency_of(setting, item))) for item in ids}
+    earlier = json.dumps({"hardware": "an abacus", "measurements": measured})
+    store.write_bytes(SURVEY_FILE, earlier.encode())
+    assert taken(setting, store) == {item: latency_of(setting, item) for item in ids}
+    assert gauge.asked == []
+
+
 def test_survey_takes_a_few_percent_of_the_trainings_and_does_not_grow_with_the_space(
     small_spec: dict[str, Any],
 ) -> None:

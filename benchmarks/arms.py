@@ -7,7 +7,7 @@ alone that cost no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
+from depthweave.search.samplers.spread import spread
+from depthweave.search.survey import NUM_SURVEYED
 
 REDUCTION_FACTOR = 3
 
@@ -30,6 +32,8 @@ class Arm:
     proposer: Callable[[CurveProblem, int], Proposer]
     stopper: Callable[[CurveProblem, int], Stopper] | None = None
     chooser: Callable[[CurveProblem, int], Chooser] | None = None
+    survey: Callable[[CurveProblem], Sequence[int]] | None = None
+    """Rows that are measured before the first training; nothing is where absent."""
     missing: str | None = None
     """What has to be there before it can run."""
 
@@ -55,13 +59,17 @@ def stopping(
     return Arm(name=name, proposer=sampler(sampler_name), stopper=make, missing=missing)
 
 
-def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
-    """A sampler with the chooser `pareto`, as it is by default; `surveyed`: all costs were measured before training."""
+def pausing(name: str, *, sampler_name: str, num_surveyed: int = 0) -> Arm:
+    """A sampler with the chooser `pareto`, as it is by default; `num_surveyed` rows are measured before training."""
+
+    def survey(problem: CurveProblem) -> Sequence[int]:
+        return spread(problem.problem.candidates, first=problem.plain, count=num_surveyed)
 
     def seen(problem: CurveProblem) -> CurveProblem:
-        if not surveyed:
-            return problem
-        candidates = replace(problem.problem.candidates, costs_NC=problem.curves.costs_NC)
+        rows = survey(problem)
+        costs_NC = problem.problem.candidates.costs_NC.copy()
+        costs_NC[rows] = problem.curves.costs_NC[rows]
+        candidates = replace(problem.problem.candidates, costs_NC=costs_NC)
         return replace(problem, problem=replace(problem.problem, candidates=candidates))
 
     def propose(problem: CurveProblem, seed: int) -> Proposer:
@@ -73,13 +81,13 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
         guide = SurrogateGuide(seen(problem).problem.candidates, rows=rows) if sampler_name == "known-cost" else None
         return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
 
-    return Arm(name=name, proposer=propose, chooser=choose)
+    return Arm(name=name, proposer=propose, chooser=choose, survey=survey if num_surveyed else None)
 
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        pausing("known-cost + pareto", sampler_name="known-cost", surveyed=True),
+        pausing("known-cost + pareto", sampler_name="known-cost", num_surveyed=NUM_SURVEYED),
         pausing("known-cost + pareto, no survey", sampler_name="known-cost"),
         Arm(name="known-cost", proposer=sampler("known-cost")),
         pausing("random + pareto", sampler_name="random"),

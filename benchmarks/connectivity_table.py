@@ -8,7 +8,9 @@ Each seed of the table (train_connectivity.py) is a problem, with two sets of ob
 loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
 says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
 trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
-whole table's front, as shares of training everything: the median over the search's seeds and its 95 % interval.
+whole table's front, as shares of training everything: the median over the search's seeds and its 95 % interval. What a
+worker measures, and how long it waits for another's measurement, is charged in tokens that it could have trained on
+meanwhile (replay.py), to all arms by one rule.
 `known in hindsight` trains nothing but what the front needs: no search can spend much less.
 Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
 """
@@ -103,22 +105,28 @@ def load() -> Iterator[CurveProblem]:
 
 
 def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
-    """One search; `growth` holds the evaluations charged when the front grew, and the row that ended there."""
+    """One search; `growth` holds the evaluations charged when the front grew, and the row that ended there.
+
+    `growth_s`: the clock of the replay then.
+    """
     yardstick = Yardstick(problem.problem.points_NO)
-    growth: list[tuple[int, int]] = []
+    growth: list[tuple[float, int]] = []
+    growth_s: list[float] = []
     complete: list[int] = []
-    evaluations = audit = 0
+    evaluations, audit = 0.0, 0
     for ended in replay(
         problem.curves,
         proposer=arm.proposer(problem, seed),
         num_workers=workers,
         stopper=None if arm.stopper is None else arm.stopper(problem, seed),
         chooser=None if arm.chooser is None else arm.chooser(problem, seed),
+        surveyed=() if arm.survey is None else arm.survey(problem),
     ):
         evaluations, audit = ended.evaluations, ended.audit_evaluations
         if ended.state != "stopped":
             if yardstick.improves(ended.row, on=complete):
                 growth.append((ended.evaluations, ended.row))
+                growth_s.append(round(ended.time_s, 2))
             complete.append(ended.row)
     return {
         "table": identity(problem),
@@ -130,6 +138,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
         "audit": audit,
         "complete": len(complete),
         "growth": growth,
+        "growth_s": growth_s,
     }
 
 
@@ -178,7 +187,7 @@ def table(cells: dict[str, Cell], *, problem: CurveProblem, workers: int) -> str
 def identity(problem: CurveProblem) -> str:
     """Short hash of everything that a search on the problem can see."""
     curves = problem.curves
-    told = hashlib.sha256(json.dumps([curves.ids, curves.cost_names]).encode())
+    told = hashlib.sha256(json.dumps([curves.ids, curves.cost_names, curves.measuring]).encode())
     for values in (curves.losses_NE, curves.costs_NC, curves.evaluation_s_N):
         told.update(values.tobytes())
     return told.hexdigest()[:12]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import Trial, TrialState
 
+from benchmarks.botorch_peer import BoTorchProposer
 from benchmarks.problems import Problem
 from benchmarks.replay import Proposer
 from depthweave.search.pruners.peers import COSTS
@@ -71,15 +72,17 @@ class OptunaProposer:
             self._study.tell(trial, state=TrialState.FAIL)
             return self.ask()
         row = self._rows[found]
-        # A trial measures its costs before it trains.
-        costs = self._problem.points_NO[row, 1:].tolist()
-        trial.set_user_attr(COSTS, dict(zip(self._problem.objectives[1:], costs, strict=True)))
         self._num_asked += 1
         self._running.setdefault(row, []).append(trial)
         return row
 
     def hear(self, row: int, losses: Sequence[float]) -> None:
-        self.curves[self._running[row][0].number] = tuple(losses)
+        trial = self._running[row][0]
+        if trial.number not in self.curves:
+            # Before it trains a trial measures its costs.
+            costs = self._problem.points_NO[row, 1:].tolist()
+            trial.set_user_attr(COSTS, dict(zip(self._problem.objectives[1:], costs, strict=True)))
+        self.curves[trial.number] = tuple(losses)
 
     def tell(self, row: int, values: Sequence[float] | None) -> None:
         trial = self._running[row].pop(0)
@@ -174,16 +177,18 @@ def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None 
     return Contender(name=name, make=make, needs=needs, max_evaluations=max_evaluations)
 
 
-def known_cost() -> Contender:
-    """Ours that knows the costs; it learns from curves where there are any."""
+def known_cost(name: str = "known-cost", *, told: bool = True) -> Contender:
+    """Ours; it learns from curves where there are any. `told`: whether it knows the costs in advance."""
 
     def make(problem: Problem, seed: int) -> Proposer:
-        found = KnownCostSampler(problem.candidates, seed=seed)
+        unknown_NC = np.full_like(problem.candidates.costs_NC, np.nan)
+        candidates = problem.candidates if told else replace(problem.candidates, costs_NC=unknown_NC)
+        found = KnownCostSampler(candidates, seed=seed)
         proposer = OptunaProposer(problem, found, repeats=False)
         found.curves = lambda: proposer.curves
         return proposer
 
-    return Contender(name="known-cost", make=make, max_evaluations=100)
+    return Contender(name=name, make=make, max_evaluations=100)
 
 
 def as_shipped(
@@ -214,6 +219,8 @@ CONTENDERS: dict[str, Contender] = {
     item.name: item
     for item in (
         known_cost(),
+        known_cost("known-cost, costs unknown", told=False),
+        Contender(name="botorch EHVI, costs told", make=BoTorchProposer, needs=("botorch",), max_evaluations=50),
         ours("random"),
         ours("tpe"),
         ours("nsga2"),

@@ -7,7 +7,7 @@ latency and model size as measured there. `connectivity` is our own table, one p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from optuna.distributions import CategoricalDistribution
 
-from benchmarks.replay import Array, Curves
-from benchmarks.train_connectivity import TABLE, space
+from benchmarks.replay import Array, Curves, Measuring
+from benchmarks.train_connectivity import RECIPE, TABLE, space
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.candidates import Candidates, categorical, of_space
+from depthweave.search.survey import MEASURING_STEPS
 
 NASBENCH201_COSTS = ("latency", "model_size")
 """Cost objectives that the table has, in seconds and in millions of parameters."""
@@ -75,6 +76,8 @@ class CurveProblem:
     curves: Curves
     tokens: int
     """Of one evaluation's training."""
+    plain: tuple[int, ...] = ()
+    """Rows of the architectures without fusions, the reference first where there is one."""
 
 
 def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
@@ -112,7 +115,8 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
     missing = {item for item in costs for row in rows.values() if row.get(item) is None}
     if missing:
         raise ValueError(f"{table} lacks {', '.join(sorted(missing))}: run train_connectivity --measure, then --write")
-    parameters = _restricted(Parameters(space()), known=set(rows))
+    whole = space()
+    parameters = _restricted(Parameters(whole), known=set(rows))
     chosen = [rows[name] for name in parameters.architecture_ids]
     curves = Curves(
         ids=tuple(parameters.architecture_ids),
@@ -120,7 +124,10 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
         cost_names=costs,
         costs_NC=np.array([[float(row[name]) for name in costs] for row in chosen]),
         evaluation_s_N=np.array([row["train_s"] / len(row["loss"]) for row in chosen]),
+        measuring=_measuring(chosen) if set(costs) & set(MEASURED) else None,
     )
+    reference_id = whole.plain().architecture.id
+    plain = [row for row, name in enumerate(curves.ids) if whole[name].architecture.fusion == "none"]
     return CurveProblem(
         problem=Problem(
             name=f"connectivity, seed {seed}: loss, {', '.join(costs)}",
@@ -131,7 +138,15 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
         ),
         curves=curves,
         tokens=chosen[0]["tokens"][0],
+        plain=tuple(sorted(plain, key=lambda row: curves.ids[row] != reference_id)),
     )
+
+
+def _measuring(rows: Sequence[Mapping[str, Any]]) -> Measuring:
+    """As a search reckons: so many training steps, here those of the table's median training."""
+    whole_frac = MEASURING_STEPS / RECIPE.steps
+    train_s = float(np.median([row["train_s"] for row in rows]))
+    return Measuring(evaluations=whole_frac * RECIPE.num_evaluations, seconds=whole_frac * train_s)
 
 
 def _known_before(curves: Curves) -> Candidates:

@@ -6,11 +6,18 @@ sampler (`Proposer`) goes with any pruner that stops (`Stopper`) or chooser that
 
 An evaluation is charged when a worker begins it. So at the end of a trial the trainings that run beside it are charged
 up to one evaluation too early: with one worker nothing is, with several it is never to anyone's advantage.
+
+Measuring is charged too, by one rule for all. Of what is surveyed before the first training one worker measures the
+first row (the reference, whose step says how long a measurement takes), and then all workers the others at once. A
+trial that was not surveyed measures itself before it trains, one at a time as on one machine. A worker that waits for
+another's measurement is charged as one that measures. That the front is measured once more at the end is not charged:
+all searches do it, after their last training.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -27,6 +34,15 @@ from depthweave.search.pruners.peers import COSTS, should_stop
 Array = NDArray[np.float64]
 
 
+class Measuring(NamedTuple):
+    """What one measurement takes: the same for every architecture, for it runs in turn with the reference."""
+
+    evaluations: float
+    """Of a training, in the unit of the spend."""
+    seconds: float
+    """Of the clock."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
     """N architectures with E evaluations each and C costs known before training."""
@@ -40,6 +56,8 @@ class Curves:
     """All minimised."""
     evaluation_s_N: Array
     """Seconds from one evaluation to the next: the clock of the replay."""
+    measuring: Measuring | None = None
+    """What it takes to measure one architecture's costs; absent where they follow from the architecture."""
 
     def __post_init__(self) -> None:
         shape = len(self.ids), len(self.cost_names)
@@ -99,8 +117,8 @@ class Ended(NamedTuple):
     """Of the table."""
     state: Literal["complete", "stopped", "audit"]
     """`audit`: complete, though the chooser would have stopped it."""
-    evaluations: int
-    """Charged by then, to all trials together."""
+    evaluations: float
+    """Charged by then, to all trials together, what was measured and waited included."""
     audit_evaluations: int
     """Of these, charged to the audit."""
     time_s: float
@@ -113,11 +131,16 @@ def replay(
     num_workers: int,
     stopper: Stopper | None = None,
     chooser: Chooser | None = None,
+    surveyed: Sequence[int] = (),
 ) -> Iterator[Ended]:
-    """Run until nothing is left to do, trial by trial; whoever has seen enough stops asking."""
+    """Run until nothing is left to do, trial by trial; whoever has seen enough stops asking.
+
+    `surveyed`: rows that are measured before the first training.
+    """
     if stopper is not None and chooser is not None:
         raise ValueError("replay: both a stopper and a chooser are given: one of them decides, leave the other out")
-    return _Replay(curves=curves, proposer=proposer, num_workers=num_workers, stopper=stopper, chooser=chooser).run()
+    whole = _Replay(curves=curves, proposer=proposer, num_workers=num_workers, stopper=stopper, chooser=chooser)
+    return whole.run(surveyed)
 
 
 class OptunaStopper:
@@ -168,12 +191,17 @@ class _Replay:
     """When which running trial reaches its next evaluation: time, order of beginning, trial number."""
     exhausted: bool = False
     audited: list[int] = field(default_factory=list)
-    evaluations: int = 0
+    measured: set[int] = field(default_factory=set)
+    """Rows."""
+    measuring_until_s: float = 0.0
+    """When the last measurement that was asked for ends."""
+    evaluations: float = 0.0
     audit_evaluations: int = 0
     time_s: float = 0.0
     num_begun: int = 0
 
-    def run(self) -> Iterator[Ended]:
+    def run(self, surveyed: Sequence[int]) -> Iterator[Ended]:
+        self._survey(surveyed)
         self._employ()
         while self.agenda:
             yield from self._advance()
@@ -194,7 +222,8 @@ class _Replay:
         self.time_s, _, number = heapq.heappop(self.agenda)
         standing = self.standings[number]
         losses = tuple(self.curves.losses_NE[self.indices[number], : len(standing.losses) + 1].tolist())
-        standing = self.standings[number] = standing._replace(losses=losses)
+        costs = self.curves.costs_of(self.indices[number])
+        standing = self.standings[number] = standing._replace(losses=losses, costs=costs)
         self.proposer.hear(self.indices[number], losses)
         if len(losses) == self.curves.num_evaluations:
             yield self._end(number, "complete")
@@ -233,7 +262,9 @@ class _Replay:
         if index is None:
             self.exhausted = True
             return None
-        costs: Mapping[str, float] = self.curves.costs_of(index)
+        # As in a search: what a trial measured of itself it tells with its first evaluation.
+        known = self.curves.measuring is None or index in self.measured
+        costs: Mapping[str, float] = self.curves.costs_of(index) if known else {}
         self.standings.append(Standing(len(self.standings), self.curves.ids[index], costs, (), "running"))
         self.indices.append(index)
         return len(self.standings) - 1
@@ -243,8 +274,27 @@ class _Replay:
         self.evaluations += 1
         self.audit_evaluations += number in self.audited
         self.num_begun += 1
-        end_s = self.time_s + float(self.curves.evaluation_s_N[self.indices[number]])
+        end_s = self._measured_s(self.indices[number]) + float(self.curves.evaluation_s_N[self.indices[number]])
         heapq.heappush(self.agenda, (end_s, self.num_begun, number))
+
+    def _survey(self, rows: Sequence[int]) -> None:
+        """One worker measures the first row, all of them the others; who has none left waits for the last."""
+        self.measured.update(rows)
+        if self.curves.measuring is not None:
+            in_turn = min(1, len(self.measured)) + math.ceil(max(0, len(self.measured) - 1) / self.num_workers)
+            self.evaluations += self.num_workers * in_turn * self.curves.measuring.evaluations
+            self.time_s += in_turn * self.curves.measuring.seconds
+
+    def _measured_s(self, index: int) -> float:
+        """When a worker that is free now has measured the row and begins to train it: at once where it is measured."""
+        measuring = self.curves.measuring
+        if measuring is None or index in self.measured:
+            return self.time_s
+        self.measured.add(index)
+        begin_s = max(self.time_s, self.measuring_until_s)
+        self.evaluations += measuring.evaluations * (1.0 + (begin_s - self.time_s) / measuring.seconds)
+        self.measuring_until_s = begin_s + measuring.seconds
+        return self.measuring_until_s
 
     def _end(self, number: int, state: Literal["complete", "stopped"]) -> Ended:
         standing = self.standings[number] = self.standings[number]._replace(state=state)

@@ -1,13 +1,16 @@
-"""Speed and memory measured with nothing else running: of candidates before they train, of the front at the end."""
+"""Speed and memory measured with nothing that trains: of a few candidates before, of the front at the end."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
+import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 
 from depthweave.reports.front import may_stand
 from depthweave.reports.objectives import OBJECTIVES
@@ -19,6 +22,7 @@ from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+from depthweave.trainers.device_lock import UNSHARED, DeviceLock
 
 _LEAST_S, _TIMES = 900.0, 20.0
 """A measurement that takes longer than the first, and so many times its limit for each architecture, hangs."""
@@ -67,9 +71,10 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
     """The records with latencies measured alone, in turn, and so revised in the store; empty where Ray failed."""
     progress.on_phase(f"measuring {len(records)} architectures once more, alone")
     try:
-        found = measure_alone(
+        (found,) = measure_at_once(
             setting,
-            [item.architecture_id for item in records],
+            store,
+            [[item.architecture_id for item in records]],
             time_limit_s=setting.spec.resources.measure_limit_s,
             kinds=kinds_of(setting.spec.objectives, step=True),
         )
@@ -91,26 +96,46 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
     return revised
 
 
-def measure_alone(
-    setting: Setting, architecture_ids: Sequence[str], *, time_limit_s: float, kinds: Sequence[Kind]
-) -> Found:
-    """These architectures measured in turn, in one process of the connected cluster; raises `RayError`."""
+def locks_of(store: RunStore) -> str:
+    """Folder where the processes of a machine find each other's locks of its devices."""
+    if store.storage.is_local:
+        return store.storage.root
+    # A file's name made of any text.
+    run = hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]
+    return os.path.join(tempfile.gettempdir(), f"depthweave-{run}")
+
+
+def measure_at_once(
+    setting: Setting,
+    store: RunStore,
+    portions: Sequence[Sequence[str]],
+    *,
+    time_limit_s: float,
+    kinds: Sequence[Kind],
+) -> list[Found]:
+    """Each portion measured in turn by a process of its own, all processes at once; raises `RayError`.
+
+    Processes that share a GPU time their portions one after another.
+    """
     resources = setting.spec.resources
     task = ray.remote(**setting.placement.options(resources))(_measure)
-    work = task.remote(
-        [setting.space[item].architecture for item in architecture_ids],
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
-        device=resources.device,
-        threads=resources.cpus_per_trial,
-        time_limit_s=time_limit_s,
-        kinds=kinds,
-        placement=setting.placement,
-    )
+    shared = {
+        "reference": setting.reference.architecture,
+        "recipe": setting.spec.recipe,
+        "device": resources.device,
+        "threads": resources.cpus_per_trial,
+        "time_limit_s": time_limit_s,
+        "kinds": kinds,
+        "placement": setting.placement,
+        "locks": locks_of(store),
+    }
+    work = [task.remote([setting.space[item].architecture for item in portion], **shared) for portion in portions]
+    most = max(map(len, portions))
     try:
-        found: Found = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * len(architecture_ids))
-    except GetTimeoutError:
-        ray.cancel(work, force=True)
+        found: list[Found] = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * most)
+    except RayError:
+        for item in work:
+            ray.cancel(item, force=True)
         raise
     return found
 
@@ -125,6 +150,7 @@ def _measure(
     time_limit_s: float,
     kinds: Sequence[Kind],
     placement: Placement,
+    locks: str,
 ) -> Found:
     import torch
 
@@ -138,5 +164,7 @@ def _measure(
         device=place,
         time_limit_s=time_limit_s,
         kinds=kinds,
+        # On a CPU each is timed by its own thread's clock.
+        lock=UNSHARED if place.type == "cpu" else DeviceLock(locks, device=place),
     )
     return Found(hardware(place), measurements)

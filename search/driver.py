@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import hashlib
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +14,7 @@ from depthweave.reports.front import front
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import CHECKPOINTS, RunStore
-from depthweave.search.alone import kinds_of, measure_front
+from depthweave.search.alone import kinds_of, locks_of, measure_front
 from depthweave.search.book import Book
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.cluster import cluster
@@ -37,7 +34,7 @@ from depthweave.search.recording import RecordMaker
 from depthweave.search.setting import Setting, software
 from depthweave.search.strategy import strategy_of
 from depthweave.search.studies import Studies
-from depthweave.search.survey import has_survey, read_survey, take_survey
+from depthweave.search.survey import has_survey, measuring_limit_s, read_survey, take_survey
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
 
@@ -262,11 +259,12 @@ def _plan(setting: Setting, store: RunStore) -> TrialPlan:
         recipe=setting.spec.recipe,
         device=resources.device,
         threads=resources.cpus_per_trial,
-        measure_limit_s=resources.measure_limit_s,
-        kinds=kinds_of(setting.spec.objectives, step=True),
+        measure_limit_s=measuring_limit_s(setting, survey),
+        # As the survey did; the front is measured with its training steps at the end.
+        kinds=kinds_of(setting.spec.objectives, step=not survey.measurements),
         measured=survey.measurements,
         measured_on=survey.hardware,
-        locks=_locks(store),
+        locks=locks_of(store),
         checkpoints=store.storage.address(CHECKPOINTS),
         placement=setting.placement,
         run_id=store.info.run_id,
@@ -287,12 +285,3 @@ def _conclude(store: RunStore, desk: _Desk, *, ending: Ending, progress: Progres
 
 def _deadline(time_budget_s: float | None) -> float:
     return math.inf if time_budget_s is None else time.monotonic() + time_budget_s
-
-
-def _locks(store: RunStore) -> str:
-    """Where the trials of a machine find each other's locks."""
-    if store.storage.is_local:
-        return store.storage.root
-    # A file's name made of any text.
-    run = hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]
-    return os.path.join(tempfile.gettempdir(), f"depthweave-{run}")

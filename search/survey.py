@@ -1,10 +1,10 @@
-"""Speed and memory of the candidates, measured before anything trains.
+"""Speed and memory of a few candidates, measured before anything trains; those of all others are predicted from them.
 
 A cost takes a second to measure and a loss minutes to train, so a sampler that weighs the two need not guess the first.
-One process measures a few architectures at a time, in turn with the reference, with the cluster otherwise idle; trials
-take over what stands here, and measure themselves what does not. Where that would take long beside the trainings, an
-even part of the space is measured, and the sampler predicts the rest. How many is not left to the clock: the same spec
-has the same costs before it.
+But seconds add up, and costs follow from few quantities (`samplers/cost_model.py`): a dozen architectures that lie far
+apart tell the others within 3 %. All workers measure at once, a few architectures each, in turn with the reference;
+trials take over what stands here, and measure themselves what does not, before they train. How many is not left to the
+clock: the same spec has the same costs before it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from ray.exceptions import RayError
 
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.store import RunStore
-from depthweave.search.alone import Found, kinds_of, measure_alone
+from depthweave.search.alone import Found, kinds_of, measure_at_once
 from depthweave.search.entry import Progress
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
-from depthweave.search.samplers.surrogate import cost_error
+from depthweave.search.samplers.cost_model import cost_error
+from depthweave.search.samplers.spread import spread
 from depthweave.search.setting import Setting
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
-_SHARE_FRAC = 0.2
-"""Of the time that the trainings take if none is stopped, the most that a survey takes."""
-_STEPS = 10
+NUM_SURVEYED = 12
+"""Architectures from which the costs of the others are predicted."""
+MEASURING_STEPS = 10
 """Measuring takes about as long as so many training steps."""
-_LEAST = 16
-"""Fewer are not worth the start of a process."""
+_SHARE_FRAC = 0.05
+"""Of the time that the trainings take if none is stopped, the most that a survey takes."""
+_LEAST = 8
+"""Fewer tell too little of the others, and trials measure themselves."""
 _IN_TURN = 8
 """Architectures in the same rounds."""
-_TELL_S = 10.0
-"""A line of progress at most as often."""
 
 
 class Survey(NamedTuple):
@@ -80,32 +81,32 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
     That Ray fails costs no result: trials then measure themselves.
     """
     survey, reference_id = read_survey(store), setting.reference.architecture.id
-    wanted = _order(setting)[: survey_size(setting, workers=workers)]
+    wanted = surveyed_ids(setting)
     left = [item for item in wanted if item not in survey.measurements]
-    settings, started, told_s = setting.spec.search, time.monotonic(), -math.inf
-    # The reference alone comes first: its training step says how long the others may take.
-    for chunk in _chunks(left):
+    settings, started = setting.spec.search, time.monotonic()
+    for portions in _waves(left, reference_id=reference_id, workers=workers):
         elapsed_s = time.monotonic() - started
         if settings.time_budget_s is not None and elapsed_s > _SHARE_FRAC * settings.time_budget_s:
             break
-        if elapsed_s > told_s + _TELL_S:
-            told_s = elapsed_s
-            progress.on_phase(f"measuring before training: {len(survey.measurements)} of {len(wanted)} architectures")
+        if not survey.measurements:
+            progress.on_phase(f"measuring {len(wanted)} architectures before training")
         try:
-            found = measure_alone(
+            found = measure_at_once(
                 setting,
-                chunk,
-                time_limit_s=_time_limit_s(setting, survey.measurements.get(reference_id)),
-                kinds=kinds_of(setting.spec.objectives, step=chunk == [reference_id]),
+                store,
+                portions,
+                time_limit_s=measuring_limit_s(setting, survey),
+                kinds=kinds_of(setting.spec.objectives, step=portions == [[reference_id]]),
             )
         except RayError as error:
             first = str(error).strip().splitlines()[0]
             progress.on_phase(f"measuring before training ended early ({first}): trials measure themselves")
             break
-        # Costs of another kind of device are no guide to those of this one.
-        if survey.hardware not in ("", found.hardware):
-            survey = Survey("", {})
-        survey = _with(survey, chunk, found)
+        for portion, item in zip(portions, found, strict=True):
+            # Costs of another kind of device are no guide to those of this one.
+            if survey.hardware not in ("", item.hardware):
+                survey = Survey("", {})
+            survey = _with(survey, portion, item)
         store.write_bytes(SURVEY_FILE, _to_json(survey))
     if len(survey.measurements) < len(setting.space):
         for line in _predictions(setting, survey):
@@ -113,11 +114,32 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
     return survey
 
 
-def survey_size(setting: Setting, *, workers: int) -> int:
-    """How many architectures are measured before training: all, or as many as take a fifth of the trainings' time."""
-    most_steps = setting.spec.recipe.steps * min(setting.spec.search.trials, len(setting.space)) / workers
-    size = int(_SHARE_FRAC * most_steps / _STEPS)
+def surveyed_ids(setting: Setting) -> list[str]:
+    """What is measured before training: the reference, plain architectures, and others far apart."""
+    parameters = Parameters(setting.space)
+    rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
+    candidates = of_space(parameters, objectives=())
+    plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
+    reference_id = setting.reference.architecture.id
+    first = [rows[item] for item in (reference_id, *plain)]
+    return [parameters.architecture_ids[row] for row in spread(candidates, first=first, count=survey_size(setting))]
+
+
+def survey_size(setting: Setting) -> int:
+    """How many architectures are measured before training; none where a few would take long beside the trainings."""
+    all_steps = setting.spec.recipe.steps * min(setting.spec.search.trials, len(setting.space))
+    size = min(NUM_SURVEYED, int(_SHARE_FRAC * all_steps / MEASURING_STEPS))
     return min(len(setting.space), size) if size >= _LEAST else 0
+
+
+def measuring_limit_s(setting: Setting, survey: Survey) -> float:
+    """How long one architecture is timed: the spec's limit, or less where the survey knows a training step's time."""
+    limit_s = setting.spec.resources.measure_limit_s
+    reference = survey.measurements.get(setting.reference.architecture.id)
+    if reference is None or reference.step_latency_s is None:
+        return limit_s
+    # Half of the steps go into counting the memory and into the first rounds.
+    return min(limit_s, MEASURING_STEPS / 2 * reference.step_latency_s)
 
 
 def _predictions(setting: Setting, survey: Survey) -> Iterator[str]:
@@ -130,29 +152,18 @@ def _predictions(setting: Setting, survey: Survey) -> Iterator[str]:
             yield f"{name} of the others is predicted with a median error of {error:.1%} (measured ones held out)"
 
 
-def _order(setting: Setting) -> list[str]:
-    """The reference, the other plain architectures, then the space by chance: a part of it is an even one."""
-    generator = np.random.default_rng([setting.spec.seed, 1])
-    ids = [item.architecture.id for item in setting.space]
-    shuffled = [ids[place] for place in generator.permutation(len(ids))]
-    reference_id = setting.reference.architecture.id
-    plain = {item.architecture.id for item in setting.space if item.architecture.fusion == "none"}
-    return sorted(shuffled, key=lambda item: (item != reference_id, item not in plain))
+def _waves(left: Sequence[str], *, reference_id: str, workers: int) -> Iterator[list[list[str]]]:
+    """What is measured at the same time: a portion for each worker.
 
-
-def _chunks(ids: Sequence[str]) -> Iterator[list[str]]:
-    if ids:
-        yield list(ids[:1])
-    for start in range(1, len(ids), _IN_TURN):
-        yield list(ids[start : start + _IN_TURN])
-
-
-def _time_limit_s(setting: Setting, reference: Measurement | None) -> float:
-    limit_s = setting.spec.resources.measure_limit_s
-    if reference is None or reference.step_latency_s is None:
-        return limit_s
-    # Half of the steps go into counting the memory.
-    return min(limit_s, _STEPS / 2 * reference.step_latency_s)
+    The reference alone comes first: its training step says how long the others may take.
+    """
+    others = [item for item in left if item != reference_id]
+    if len(others) < len(left):
+        yield [[reference_id]]
+    size = max(1, min(_IN_TURN, math.ceil(len(others) / workers)))
+    portions = [list(others[start : start + size]) for start in range(0, len(others), size)]
+    for start in range(0, len(portions), workers):
+        yield portions[start : start + workers]
 
 
 def _with(survey: Survey, ids: Sequence[str], found: Found) -> Survey:

@@ -2,11 +2,12 @@
 
 On CUDA it is the allocator's own peak. Elsewhere it is the bytes of all tensors alive at once, counted over a
 step of fake tensors: the operations are those of a real step, nothing is computed, and the number repeats
-exactly. In float32 a real step has the same number; under bfloat16 autocast fake norms guess the type of their
-statistics, and the two differ by less than 1 %. Buffers that a kernel takes and returns within itself are not
-seen.
+exactly. In float32 a real step has the same number, and of a small model it is counted over one; under bfloat16
+autocast fake norms guess the type of their statistics, and the two differ by less than 1 %. Buffers that a kernel takes
+and returns within itself are not seen.
 
-Cost: three to five training steps of a small model on one CPU core, whatever the batch.
+Cost: two training steps of a small model in float32. Over fake tensors a tenth of a millisecond an operation, 0.3 to
+1.1 s for 6 to 12 blocks, whatever the width and the batch.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.machine import free_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
+
+_REAL_FLOPS = 1e10
+"""A step of fewer operations is done sooner than its fake tensors are made."""
 
 
 class PeakMemory(NamedTuple):
@@ -46,7 +51,10 @@ def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.dev
     """
     if device.type == "cuda":
         return _allocated_peak(architecture, recipe=recipe, device=device)
-    return counted_peak(architecture, recipe=recipe)
+    # Forward and twice as much backward.
+    step_flops = 3.0 * costs_of(architecture).forward_flops * recipe.batch * recipe.context
+    is_small = recipe.precision == "float32" and step_flops < _REAL_FLOPS
+    return counted_peak(architecture, recipe=recipe, fake=not is_small)
 
 
 def counted_peak(architecture: Architecture, *, recipe: Recipe, fake: bool = True) -> PeakMemory:

@@ -45,7 +45,7 @@ class Candidates:
     costs_NC: FloatArray
     """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
     hints_NH: FloatArray
-    """Positive quantities known in advance that such costs follow, such as floating-point operations."""
+    """Quantities known in advance, none negative, that such costs are sums of, such as floating-point operations."""
 
     def __post_init__(self) -> None:
         size = len(self.parameters)
@@ -62,7 +62,10 @@ def categorical(
     distributions: Mapping[str, CategoricalDistribution],
     costs_NC: FloatArray,
 ) -> Candidates:
-    """Candidates of which nothing more is known than their parameters and their costs."""
+    """Candidates of which nothing more is known than their parameters and their costs.
+
+    A cost that is NaN is taken for a sum over the parameters of what each choice costs.
+    """
     columns = [_one_hot([item[name] for item in parameters], known.choices) for name, known in distributions.items()]
     groups = [group for group, known in enumerate(distributions.values()) for _ in known.choices]
     return Candidates(
@@ -71,7 +74,7 @@ def categorical(
         features_NF=np.concatenate(columns, axis=1),
         groups_F=np.array(groups, dtype=np.intp),
         costs_NC=np.asarray(costs_NC, dtype=np.float64),
-        hints_NH=np.ones((len(parameters), 0)),
+        hints_NH=np.column_stack([(np.concatenate(columns, axis=1) > 0.0), _counts(parameters, distributions)]),
     )
 
 
@@ -96,7 +99,6 @@ def of_space(
         if name not in costs:
             told = [getattr(measured.get(item), name, None) for item in parameters.architecture_ids]
             costs[name] = np.array([np.nan if value is None else value for value in told], dtype=np.float64)
-    kept = [item.kept_states * candidate.architecture.width for item, candidate in zip(known, items, strict=True)]
     depths = [item.architecture.depth for item in items]
     connections = [1 + item.architecture.wiring.num_connections for item in items]
     groups = [
@@ -115,8 +117,18 @@ def of_space(
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
         costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
-        hints_NH=np.stack([costs["forward_flops"], np.array(kept), np.array(depths), np.array(connections)], axis=1),
+        hints_NH=_work(items),
     )
+
+
+def _counts(
+    parameters: Sequence[Mapping[str, Any]], distributions: Mapping[str, CategoricalDistribution]
+) -> FloatArray:
+    """How often each value occurs that several parameters share: the same operation in several places."""
+    choices = [set(known.choices) for known in distributions.values()]
+    shared = sorted((item for item in set().union(*choices) if sum(item in known for known in choices) > 1), key=repr)
+    rows = [[list(item.values()).count(value) for value in shared] for item in parameters]
+    return np.array(rows, dtype=np.float64).reshape(len(parameters), len(shared))
 
 
 def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
@@ -128,6 +140,21 @@ def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
 def _logarithm(values: Sequence[float]) -> FloatArray:
     logs = np.log(np.asarray(values, dtype=np.float64))
     return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
+
+
+def _work(items: Sequence[Candidate]) -> FloatArray:
+    """What time and memory are spent on: operations, blocks, states and, of each fusion, sites, connections, states."""
+    fusions = sorted({item.architecture.fusion for item in items} - {"none"})
+    rows = []
+    for item in items:
+        built, known = item.architecture, costs_of(item.architecture)
+        own = np.zeros((len(fusions), 3))
+        if built.fusion != "none":
+            counts = [len(built.wiring.sites), built.wiring.num_connections, known.kept_states]
+            own[fusions.index(built.fusion)] = np.array(counts) * built.width
+        blocks = built.depth * np.array([1, built.width, built.feed_forward])
+        rows.append([known.forward_flops, known.parameters, *blocks, *own.ravel()])
+    return np.array(rows, dtype=np.float64)
 
 
 def _wiring_grid(item: Candidate) -> FloatArray:

@@ -57,14 +57,25 @@ class GaussianProcess:
     """Conditioned on records; predicts candidates. The values' mean and scale are taken out and put back."""
 
     def __init__(
-        self, features_MF: FloatArray, values_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+        self,
+        features_MF: FloatArray,
+        values_M: FloatArray,
+        *,
+        noise_M: FloatArray,
+        groups_F: NDArray[np.intp],
+        hyperparameters: Hyperparameters | None = None,
     ):
-        """`noise_M` is each record's own variance, in the values' squared unit, beyond what all share."""
+        """`noise_M` is each record's own variance, in the values' squared unit, beyond what all share.
+
+        `hyperparameters` are fitted where they are not given.
+        """
         self._mean = float(values_M.mean())
         self._scale = float(values_M.std()) or 1.0
         targets_M, own_M = (values_M - self._mean) / self._scale, noise_M / self._scale**2
-        few = _evenly(len(values_M), FIT_RECORDS)
-        self.hyperparameters = fit(features_MF[few], targets_M[few], noise_M=own_M[few], groups_F=groups_F)
+        if hyperparameters is None:
+            few = _evenly(len(values_M), FIT_RECORDS)
+            hyperparameters = fit(features_MF[few], targets_M[few], noise_M=own_M[few], groups_F=groups_F)
+        self.hyperparameters = hyperparameters
         self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
         self._condition(features_MF * self._weights_F, targets_M, own_M)
 

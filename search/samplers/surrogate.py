@@ -17,6 +17,7 @@ import numpy as np
 
 from depthweave.search.improvement import hypervolume_improvement, lognormal_improvement
 from depthweave.search.samplers.candidates import Candidates, FloatArray, Indices
+from depthweave.search.samplers.cost_model import predicted_cost
 from depthweave.search.samplers.gaussian_process import GaussianProcess, Posterior
 
 MIN_RECORDS = 3
@@ -27,13 +28,8 @@ _FLOOR_FRAC = 0.5
 """How far the floor lies below the least loss, as a share of the way from there to the median."""
 _MARGIN_FRAC = 0.1
 """How far the reference point lies beyond the worst, as a share of best to worst."""
-_LEAST_COST_FRAC = 1e-3
 _COST_NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
 """Gauss-Hermite nodes and weights: an expectation over a cost that is not known yet."""
-
-
-_FOLDS = 5
-"""Parts that known costs are held out in, one after the other."""
 
 
 class Evidence(NamedTuple):
@@ -109,29 +105,10 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
     for axis in range(costs_NC.shape[1]):
         missing_N = np.isnan(costs_NC[:, axis])
         if missing_N.any():
-            predicted = _predicted_cost(candidates, costs_NC[:, axis])
+            predicted = predicted_cost(candidates, costs_NC[:, axis])
             costs_NC[missing_N, axis] = np.exp(predicted.mean_N[missing_N])
             log_sd_NC[missing_N, axis] = predicted.sd_N[missing_N]
     return KnownCosts(costs_NC, log_sd_NC)
-
-
-def cost_error(candidates: Candidates, axis: int) -> float | None:
-    """Median relative error of a cost's prediction for known candidates that were held out, a fifth of them at a time.
-
-    `None` where too few are known to hold any out.
-    """
-    cost_N = candidates.costs_NC[:, axis]
-    known = np.flatnonzero(np.isfinite(cost_N))
-    if len(known) < 2 * MIN_RECORDS:
-        return None
-    errors = []
-    for fold in range(_FOLDS):
-        held = known[fold::_FOLDS]
-        rest_N = cost_N.copy()
-        rest_N[held] = np.nan
-        predicted = _predicted_cost(candidates, rest_N)
-        errors.append(np.abs(np.exp(predicted.mean_N[held]) / cost_N[held] - 1.0))
-    return float(np.median(np.concatenate(errors)))
 
 
 def _posterior(
@@ -175,30 +152,6 @@ def _scaled(costs: KnownCosts) -> KnownCosts:
     least_C, most_C = costs.costs_NC.min(axis=0), costs.costs_NC.max(axis=0)
     spread_C = np.where(most_C > least_C, most_C - least_C, 1.0)
     return KnownCosts((costs.costs_NC - least_C) / spread_C, costs.log_sd_NC * costs.costs_NC / spread_C)
-
-
-def _predicted_cost(candidates: Candidates, cost_N: FloatArray) -> Posterior:
-    """The logarithm of a cost of every candidate: linear in the logarithms of the hints, and a process of the rest."""
-    measured = np.flatnonzero(np.isfinite(cost_N))
-    # A cost of nothing has no logarithm.
-    cost_N = np.maximum(cost_N, _LEAST_COST_FRAC * cost_N[measured].max(initial=1e-12))
-    hints_NH = np.log(np.maximum(candidates.hints_NH, 1e-12))
-    hints_NH = (hints_NH - hints_NH.mean(axis=0)) / np.where(hints_NH.std(axis=0) > 0, hints_NH.std(axis=0), 1.0)
-    design_NH = np.column_stack([np.ones(len(cost_N)), hints_NH])
-    if len(measured) < MIN_RECORDS:
-        # In the order of the hints, until there is something to learn from.
-        level = np.log(cost_N[measured]).mean() if len(measured) else 0.0
-        return Posterior(level + hints_NH.mean(axis=1), np.zeros(len(cost_N)))
-    logs_M, design_MH = np.log(cost_N[measured]), design_NH[measured]
-    penalty_HH = 0.1 * np.diag(np.r_[0.0, np.ones(hints_NH.shape[1])])
-    trend_H = np.linalg.solve(design_MH.T @ design_MH + penalty_HH, design_MH.T @ logs_M)
-    kept = measured[-MAX_RECORDS:]
-    rest_M = np.log(cost_N[kept]) - design_NH[kept] @ trend_H
-    process = GaussianProcess(
-        candidates.features_NF[kept], rest_M, noise_M=np.zeros(len(kept)), groups_F=candidates.groups_F
-    )
-    rest = process.predict(candidates.features_NF)
-    return Posterior(design_NH @ trend_H + rest.mean_N, rest.sd_N)
 
 
 def _floor(losses: FloatArray) -> float:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from benchmarks.problems import CurveProblem, Problem, TableParameters
-from benchmarks.replay import Curves
+from benchmarks.replay import Curves, Measuring
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.candidates import categorical
 
@@ -33,7 +33,9 @@ def planted(*, num_parameters: int, num_choices: int) -> Problem:
     )
 
 
-def planted_curves(*, num_parameters: int, num_choices: int, num_evaluations: int) -> CurveProblem:
+def planted_curves(
+    *, num_parameters: int, num_choices: int, num_evaluations: int, measuring: Measuring | None = None
+) -> CurveProblem:
     """The same with curves: they fall alike to the row's loss, with a little noise of their own."""
     problem = planted(num_parameters=num_parameters, num_choices=num_choices)
     left_E = np.linspace(1.0, 0.0, num_evaluations)
@@ -44,5 +46,6 @@ def planted_curves(*, num_parameters: int, num_choices: int, num_evaluations: in
         cost_names=problem.objectives[1:],
         costs_NC=problem.points_NO[:, 1:],
         evaluation_s_N=1.0 + problem.points_NO[:, 1],
+        measuring=measuring,
     )
     return CurveProblem(problem=problem, curves=curves, tokens=100)

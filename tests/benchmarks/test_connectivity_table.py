@@ -11,6 +11,7 @@ import pytest
 from benchmarks.arms import ARMS, Arm
 from benchmarks.connectivity_table import hindsight, identity, run, spent_until
 from benchmarks.problems import CurveProblem
+from benchmarks.replay import Measuring
 from benchmarks.yardstick import Yardstick
 from tests.benchmarks.planted import planted_curves
 
@@ -38,6 +39,18 @@ def test_no_arm_spends_less_than_hindsight(arm: Arm, workers: int, problem: Curv
         assert spent[-1] <= 135
 
 
+@pytest.mark.parametrize("arm", ARMS.values(), ids=lambda item: item.name)
+def test_every_arm_pays_for_its_measurements_by_the_same_rule(arm: Arm) -> None:
+    charged = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.5, 0.1))
+    search = run(arm, problem=charged, workers=1, seed=0)
+    # With one worker nobody waits. All 27 rows are tried in the end, and each is measured once, surveyed or not.
+    assert search["evaluations"] % 1 == (27 * 0.5) % 1
+    assert search["evaluations"] >= 27 * 0.5 + 27 + 4 * search["complete"]
+    if arm.name in ALL_ARE_TRAINED:
+        assert search["evaluations"] == 27 * (0.5 + 5)
+    assert len(search["growth_s"]) == len(search["growth"])
+
+
 def test_same_seed_same_search(problem: CurveProblem) -> None:
     arm = ARMS["known-cost + pareto"]
     first, again = (run(arm, problem=problem, workers=4, seed=7) for _ in range(2))
@@ -63,3 +76,7 @@ def test_another_table_is_another_identity(problem: CurveProblem) -> None:
     assert identity(same) == identity(problem)
     same.curves.losses_NE[0, 0] += 1e-9
     assert identity(same) != identity(problem)
+    # What was run before measuring was charged is not shown beside what is charged.
+    charged = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.5, 0.1))
+    dearer = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.6, 0.1))
+    assert len({identity(problem), identity(charged), identity(dearer)}) == 3

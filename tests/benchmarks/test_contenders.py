@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from benchmarks.yardstick import Yardstick
 from depthweave.search.parameters import Parameters
 from tests.benchmarks.planted import planted
 
+UNTOLD = ("known-cost", "known-cost, costs unknown")
 OURS = ("known-cost", "random", "tpe", "nsga2", "local evolution")
 THERE = [item for item in CONTENDERS.values() if not item.missing]
 
@@ -59,6 +62,20 @@ def test_evolution_finds_a_planted_front_that_random_misses() -> None:
         for name in ("local evolution", "random")
     }
     assert found["local evolution"] > 0.95 > found["random"] + 0.05
+
+
+def test_known_cost_without_the_costs_sees_them_in_finished_trials_alone() -> None:
+    problem = planted(num_parameters=3, num_choices=4)
+    told, untold = (rows_of(CONTENDERS[name], problem, seed=0, count=8) for name in UNTOLD)
+    # The costs of the others change nothing before they are tried; being told them does.
+    other = replace(problem, candidates=replace(problem.candidates, costs_NC=problem.candidates.costs_NC[::-1]))
+    assert rows_of(CONTENDERS[UNTOLD[1]], other, seed=0, count=8) == untold
+    assert rows_of(CONTENDERS[UNTOLD[0]], other, seed=0, count=8) != told
+
+
+def test_absent_botorch_is_named() -> None:
+    wanted = [] if find_spec("botorch") else ["botorch"]
+    assert CONTENDERS["botorch EHVI, costs told"].missing == wanted
 
 
 def test_evolution_without_a_finished_row_still_proposes() -> None:

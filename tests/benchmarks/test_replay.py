@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
-from benchmarks.replay import Curves, Ended, OptunaStopper, replay
+from benchmarks.replay import Curves, Ended, Measuring, OptunaStopper, replay
 from depthweave.search.pruners.chooser import NEW, Standing
 
 LOSSES = [[3.0, 2.0, 1.0], [4.0, 3.5, 3.4], [3.5, 2.5, 0.5]]
@@ -122,6 +123,66 @@ def test_paused_trials_wait_for_the_choice_and_audits_come_last(curves: Curves) 
 def test_chooser_that_never_switches_is_as_none(curves: Curves) -> None:
     plain = list(replay(curves, proposer=InOrder(3), num_workers=1))
     assert list(replay(curves, proposer=InOrder(3), num_workers=1, chooser=OwnNumber())) == plain
+
+
+def test_one_worker_is_charged_for_what_each_trial_measures(curves: Curves) -> None:
+    measured = replace(curves, measuring=Measuring(evaluations=0.5, seconds=0.25))
+    ends = list(replay(measured, proposer=InOrder(3), num_workers=1))
+    assert ends == [
+        Ended(0, "complete", 3.5, 0, 3.25),
+        Ended(1, "complete", 7.0, 0, 9.5),
+        Ended(2, "complete", 10.5, 0, 12.75),
+    ]
+
+
+def test_worker_that_waits_for_another_to_measure_is_charged(curves: Curves) -> None:
+    measured = replace(curves, measuring=Measuring(evaluations=0.5, seconds=0.5))
+    ends = list(replay(measured, proposer=InOrder(3), num_workers=2))
+    # Row 1 waits half a second and measures half a second: one evaluation. At 3.5 s it has begun its second. Then row
+    # 2 measures at once.
+    assert ends == [
+        Ended(0, "complete", 0.5 + 1.0 + 3 + 2, 0, 3.5),
+        Ended(1, "complete", 2.0 + 9, 0, 7.0),
+        Ended(2, "complete", 2.0 + 9, 0, 7.0),
+    ]
+
+
+def test_survey_is_charged_to_all_workers_before_the_first_training(curves: Curves) -> None:
+    measured = replace(curves, measuring=Measuring(evaluations=0.5, seconds=0.5))
+    ends = list(replay(measured, proposer=InOrder(3), num_workers=2, surveyed=[0, 1, 2]))
+    # The first row by one worker while the other waits, then one row each: a second, two evaluations.
+    free = replay(curves, proposer=InOrder(3), num_workers=2)
+    assert ends == [end._replace(evaluations=end.evaluations + 2.0, time_s=end.time_s + 1.0) for end in free]
+
+
+@pytest.mark.parametrize(("workers", "surveyed", "points"), [(1, 139, 3.125), (4, 139, 3.237), (4, 12, 0.36)])
+def test_survey_costs_what_ten_training_steps_a_measurement_are(workers: int, surveyed: int, points: float) -> None:
+    whole = Curves(
+        ids=tuple(map(str, range(139))),
+        losses_NE=np.ones((139, 10)),
+        cost_names=("latency",),
+        costs_NC=np.ones((139, 1)),
+        evaluation_s_N=np.ones(139),
+        measuring=Measuring(evaluations=10 / 32, seconds=10 / 32),
+    )
+    first = next(replay(whole, proposer=InOrder(139), num_workers=workers, surveyed=range(surveyed)))
+    # When the first trial ends each worker has begun its tenth evaluation.
+    survey = first.evaluations - 10 * workers
+    assert 100 * survey / 1390 == pytest.approx(points, abs=1e-3)
+
+
+def test_trial_tells_its_costs_with_its_first_evaluation_and_a_surveyed_one_at_once(curves: Curves) -> None:
+    measured = replace(curves, measuring=Measuring(evaluations=0.5, seconds=0.5))
+    seen: list[tuple[int, int, bool]] = []
+
+    class Watching(BestFirst):
+        def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+            seen.extend((item.number, len(item.losses), bool(item.costs)) for item in standings)
+            return super().choose(standings, may_start=may_start)
+
+    list(replay(measured, proposer=InOrder(3), num_workers=2, chooser=Watching(), surveyed=[0]))
+    assert {has_costs for number, _, has_costs in seen if number == 0} == {True}
+    assert {(num_losses > 0) == has_costs for number, num_losses, has_costs in seen if number > 0} == {True}
 
 
 @pytest.mark.parametrize(

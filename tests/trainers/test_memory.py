@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.trainers import memory
 from depthweave.trainers.memory import TensorBytes, counted_peak, peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
@@ -54,6 +55,26 @@ def test_peak_memory_agrees_with_the_profiler(each_architecture: Architecture, r
     expected = most_bytes + 3 * weights_bytes + buffers_bytes + 2 * tokens_BT.nbytes
     found = peak_memory(each_architecture, recipe=recipe, device=torch.device("cpu"))
     assert found.training_step_bytes == pytest.approx(expected, rel=0.01)
+
+
+def test_small_model_is_counted_over_a_real_step_and_any_other_over_a_fake_one(
+    each_architecture: Architecture, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, faked = torch.device("cpu"), []
+    counted = memory.counted_peak
+
+    def noting(architecture: Architecture, *, recipe: Recipe, fake: bool = True) -> memory.PeakMemory:
+        faked.append(fake)
+        return counted(architecture, recipe=recipe, fake=fake)
+
+    monkeypatch.setattr(memory, "counted_peak", noting)
+    small = peak_memory(each_architecture, recipe=recipe, device=device)
+    monkeypatch.setattr(memory, "_REAL_FLOPS", 0.0)
+    assert peak_memory(each_architecture, recipe=recipe, device=device) == small
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "counted_peak", noting)
+    peak_memory(each_architecture, recipe=dataclasses.replace(recipe, precision="bfloat16"), device=device)
+    assert faked == [False, True, True]
 
 
 def test_peak_memory_grows_by_what_is_added(recipe: Recipe) -> None:

@@ -1,0 +1,105 @@
+"""BoTorch's expected hypervolume improvement, told the exact costs: a peer that starts with what known-cost is told.
+
+The loss is a `SingleTaskGP` over the choices, one column each, as BoTorch ships it; each cost is a deterministic model
+that looks the row up. `qLogExpectedHypervolumeImprovement` is maximised over all untried rows. Needs botorch (0.18 was
+run), which no dependency of the project brings.
+
+Source: S. Daulton, M. Balandat and E. Bakshy (2020), arXiv:2006.05078; S. Ament and others (2023), arXiv:2310.20708.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.problems import Problem
+
+START = 8
+"""Random rows before there is a model, as many as known-cost spreads."""
+_SAMPLES = 32
+"""Quasi-random draws of the loss, one dimension; the costs have none."""
+_BLOCK = 2048
+"""Rows whose improvement is computed at once."""
+
+
+class BoTorchProposer:
+    """Proposes the untried row with the largest expected hypervolume improvement, costs known."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._costs_NC = torch.from_numpy(problem.points_NO[:, 1:].copy())
+        columns_NF = torch.from_numpy((problem.candidates.features_NF > 0).astype(np.float64))
+        # The last column is the row itself: by it the costs are looked up, and the loss does not see it.
+        self._points_NX = torch.cat([columns_NF, torch.arange(len(columns_NF), dtype=torch.float64)[:, None]], dim=1)
+        self._order = np.random.default_rng(seed).permutation(len(columns_NF)).tolist()
+        self._seed = seed
+        self._tried: list[int] = []
+        self._losses: dict[int, float] = {}
+
+    def ask(self) -> int | None:
+        left = [row for row in self._order if row not in set(self._tried)]
+        if not left:
+            return None
+        row = left[0] if len(self._losses) < START else self._best(left)
+        self._tried.append(row)
+        return row
+
+    def hear(self, row: int, losses: Sequence[float]) -> None:
+        pass
+
+    def tell(self, row: int, values: Sequence[float] | None) -> None:
+        if values is not None:
+            self._losses[row] = values[0]
+
+    def _best(self, left: list[int]) -> int:
+        torch.manual_seed(self._seed)
+        known = list(self._losses)
+        losses_M1 = torch.tensor([[self._losses[row]] for row in known], dtype=torch.float64)
+        # BoTorch maximises.
+        outcomes_MO = -torch.cat([losses_M1, self._costs_NC[known]], dim=1)
+        discrete = import_module("botorch.optim").optimize_acqf_discrete
+        found, _ = discrete(
+            self._acquisition(self._points_NX[known], outcomes_MO),
+            q=1,
+            choices=self._points_NX[left],
+            max_batch_size=_BLOCK,
+            unique=True,
+        )
+        return int(found[0, -1].item())
+
+    def _acquisition(self, points_MX: Tensor, outcomes_MO: Tensor) -> Any:
+        multi_objective = import_module("botorch.utils.multi_objective")
+        partitioning = import_module(f"{multi_objective.__name__}.box_decompositions.non_dominated")
+        corner_O = import_module(f"{multi_objective.__name__}.hypervolume").infer_reference_point(
+            outcomes_MO[multi_objective.is_non_dominated(outcomes_MO)]
+        )
+        models = import_module("botorch.models")
+        costs = import_module("botorch.models.deterministic").GenericDeterministicModel(
+            lambda X: -self._costs_NC[X[..., -1].long()], num_outputs=self._costs_NC.shape[1]
+        )
+        model = models.ModelList(_fitted(points_MX, outcomes_MO[:, :1]), costs)
+        sampler = import_module("botorch.sampling.get_sampler").get_sampler(
+            model.posterior(points_MX[:1]), sample_shape=torch.Size([_SAMPLES]), seed=self._seed
+        )
+        acquisition = import_module("botorch.acquisition.multi_objective.logei").qLogExpectedHypervolumeImprovement
+        return acquisition(
+            model=model,
+            ref_point=corner_O,
+            sampler=sampler,
+            partitioning=partitioning.FastNondominatedPartitioning(ref_point=corner_O, Y=outcomes_MO),
+        )
+
+
+def _fitted(points_MX: Tensor, losses_M1: Tensor) -> Any:
+    transforms = import_module("botorch.models.transforms")
+    keep = torch.arange(points_MX.shape[1] - 1)
+    model = import_module("botorch.models").SingleTaskGP(
+        points_MX, losses_M1, input_transform=transforms.input.FilterFeatures(feature_indices=keep)
+    )
+    likelihood = import_module("gpytorch.mlls").ExactMarginalLogLikelihood(model.likelihood, model)
+    import_module("botorch.fit").fit_gpytorch_mll(likelihood)
+    return model

@@ -53,25 +53,44 @@ class Posterior(NamedTuple):
     sd_N: FloatArray
 
 
+class Population(NamedTuple):
+    """Values before anything is known of their features."""
+
+    mean: float
+    sd: float
+
+
 class GaussianProcess:
     """Conditioned on records; predicts candidates. The values' mean and scale are taken out and put back."""
 
     def __init__(
-        self, features_MF: FloatArray, values_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+        self,
+        features_MF: FloatArray,
+        values_M: FloatArray,
+        *,
+        noise_MM: FloatArray,
+        groups_F: NDArray[np.intp],
+        population: Population | None = None,
     ):
-        """`noise_M` is each record's own variance, in the values' squared unit, beyond what all share."""
-        self._mean = float(values_M.mean())
-        self._scale = float(values_M.std()) or 1.0
-        targets_M, own_M = (values_M - self._mean) / self._scale, noise_M / self._scale**2
-        few = _evenly(len(values_M), FIT_RECORDS)
-        self.hyperparameters = fit(features_MF[few], targets_M[few], noise_M=own_M[few], groups_F=groups_F)
-        self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
-        self._condition(features_MF * self._weights_F, targets_M, own_M)
+        """`noise_MM` is the covariance of the records' errors, in the values' squared unit, beyond what all share.
 
-    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_M: FloatArray) -> None:
-        self._scaled_MF, self._targets_M, self._noise_M = scaled_MF, targets_M, noise_M
-        kernel_MM = self.hyperparameters.amplitude * _matern(_squared_distances(scaled_MF, scaled_MF))
-        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(self.hyperparameters.noise + noise_M + _JITTER))
+        `population` is what values are taken to be like before the features are looked at; else as the records are.
+        """
+        self._mean = float(values_M.mean()) if population is None else population.mean
+        self._scale = (float(values_M.std()) if population is None else population.sd) or 1.0
+        targets_M, own_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
+        few = _evenly(len(values_M), FIT_RECORDS)
+        self.hyperparameters = fit(
+            features_MF[few], targets_M[few], noise_MM=own_MM[np.ix_(few, few)], groups_F=groups_F
+        )
+        self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
+        self._condition(features_MF * self._weights_F, targets_M, own_MM)
+
+    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_MM: FloatArray) -> None:
+        self._scaled_MF, self._targets_M, self._noise_MM = scaled_MF, targets_M, noise_MM
+        kernel_MM = self.hyperparameters.amplitude * matern(squared_distances(scaled_MF, scaled_MF))
+        shared_MM = (self.hyperparameters.noise + _JITTER) * np.eye(len(targets_M))
+        factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + shared_MM)
         self._inverse_MM = _inverse(factor_MM)
         self._weights_M = self._inverse_MM.T @ (self._inverse_MM @ targets_M)
 
@@ -81,9 +100,25 @@ class GaussianProcess:
         other._condition(
             np.concatenate([self._scaled_MF, features_PF * self._weights_F]),
             np.concatenate([self._targets_M, (values_P - self._mean) / self._scale]),
-            np.concatenate([self._noise_M, np.zeros(len(values_P))]),
+            np.pad(self._noise_MM, (0, len(values_P))),
         )
         return other
+
+    @property
+    def noise_sd(self) -> float:
+        """Of the noise that all records share, in the values' unit."""
+        return self._scale * float(np.sqrt(self.hyperparameters.noise))
+
+    def values(self) -> Posterior:
+        """The records' true values, `[M]`: the function and the noise that all share, without the records' errors.
+
+        A record's value is what its own trial comes to, not what another of the same features would.
+        """
+        kernel_MM = self.hyperparameters.amplitude * matern(squared_distances(self._scaled_MF, self._scaled_MF))
+        kernel_MM += (self.hyperparameters.noise + _JITTER) * np.eye(len(kernel_MM))
+        root_MM = self._inverse_MM @ kernel_MM
+        variance_M = np.maximum(np.diag(kernel_MM) - np.square(root_MM).sum(axis=0), 0.0)
+        return Posterior(kernel_MM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_M) * self._scale)
 
     def predict(self, features_NF: FloatArray) -> Posterior:
         """Mean and standard deviation of the function itself, without noise."""
@@ -98,7 +133,7 @@ class GaussianProcess:
         half = len(scaled_MF) // 2
         for start in range(0, len(scaled_NF), rows):
             block = slice(start, start + rows)
-            kernel_BM = _matern(_squared_distances(scaled_NF[block], scaled_MF))
+            kernel_BM = matern(squared_distances(scaled_NF[block], scaled_MF))
             mean_N[block] = kernel_BM @ weights_M
             # The inverse is lower triangular: the first half of its rows knows nothing of the second half's columns.
             for root_BH in (kernel_BM[:, :half] @ inverse_MM[:half, :half].T, kernel_BM @ inverse_MM[half:].T):
@@ -108,7 +143,7 @@ class GaussianProcess:
 
 
 def fit(
-    features_MF: FloatArray, targets_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+    features_MF: FloatArray, targets_M: FloatArray, *, noise_MM: FloatArray, groups_F: NDArray[np.intp]
 ) -> Hyperparameters:
     """The most probable hyperparameters of standardised targets, by a fixed number of Adam steps from the prior's mean.
 
@@ -117,7 +152,7 @@ def fit(
     num_groups = int(groups_F.max()) + 1
     distances_GMM = np.stack(
         [
-            _squared_distances(features_MF[:, groups_F == group], features_MF[:, groups_F == group])
+            squared_distances(features_MF[:, groups_F == group], features_MF[:, groups_F == group])
             for group in range(num_groups)
         ]
     )
@@ -127,7 +162,7 @@ def fit(
     best_logs, lowest = logs, np.inf
     first, second = np.zeros_like(logs), np.zeros_like(logs)
     for step in range(1, _STEPS + 1):
-        found = _objective(logs, distances_GMM, targets_M, noise_M)
+        found = _objective(logs, distances_GMM, targets_M, noise_MM)
         if found is None:
             break
         value = found.value + 0.5 * float(np.square((logs - mean) / spread).sum())
@@ -147,14 +182,14 @@ class _Objective(NamedTuple):
 
 
 def _objective(
-    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_M: FloatArray
+    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
     """Negative log marginal likelihood and its gradient by the logarithms; `None` where it cannot be factorised."""
     weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
-    kernel_MM = amplitude * _matern(squared_MM)
+    kernel_MM = amplitude * matern(squared_MM)
     try:
-        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(noise + noise_M + _JITTER))
+        factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + (noise + _JITTER) * np.eye(len(targets_M)))
     except np.linalg.LinAlgError:
         return None
     root_MM = _inverse(factor_MM)
@@ -179,7 +214,7 @@ def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
     return np.asarray(torch.linalg.solve_triangular(lower, identity, upper=False).numpy(), dtype=np.float64)
 
 
-def _matern(squared: NDArray[Precision]) -> NDArray[Precision]:
+def matern(squared: NDArray[Precision]) -> NDArray[Precision]:
     """Matern 5/2 of a squared distance."""
     # In place, for it is half of a prediction's time.
     root: NDArray[Precision] = np.sqrt(5.0 * squared)
@@ -198,7 +233,7 @@ def _matern_slope(squared: FloatArray) -> FloatArray:
     return np.asarray(-(5.0 / 6.0) * (1.0 + root) * np.exp(-root), dtype=np.float64)
 
 
-def _squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]) -> NDArray[Precision]:
+def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]) -> NDArray[Precision]:
     # One product: [-2 left, left squared, 1] by [right, 1, right squared].
     ones_A1, ones_B1 = np.ones_like(left_AF[:, :1]), np.ones_like(right_BF[:, :1])
     squares_A1 = np.square(left_AF).sum(axis=1, keepdims=True)

@@ -19,7 +19,8 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers import Candidates, KnownCostSampler, categorical, make_sampler, of_space
 from depthweave.search.samplers.known_cost import STARTUP
-from depthweave.search.samplers.surrogate import Evidence, known_costs, outlook
+from depthweave.search.samplers.losses import Evidence
+from depthweave.search.samplers.surrogate import known_costs, outlook
 from depthweave.spaces.space import Axes, enumerate_space
 
 FloatArray = NDArray[np.float64]

@@ -168,6 +168,8 @@ class _Replay:
     """When which running trial reaches its next evaluation: time, order of beginning, trial number."""
     exhausted: bool = False
     audited: list[int] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    """Audited ones that have not begun."""
     evaluations: int = 0
     audit_evaluations: int = 0
     time_s: float = 0.0
@@ -180,10 +182,10 @@ class _Replay:
         if self.chooser is None:
             return
         self.audited = list(self.chooser.audits(self.standings))
-        waiting = list(self.audited)
-        while waiting or self.agenda:
-            while waiting and len(self.agenda) < self.num_workers:
-                self._begin(waiting.pop(0))
+        self.waiting = list(self.audited)
+        # An audit that ends better than was forecast gives others hope again.
+        self._employ()
+        while self.agenda:
             yield from self._advance()
         for number, standing in enumerate(self.standings):
             if standing.state == "paused":
@@ -205,8 +207,7 @@ class _Replay:
             self.standings[number] = standing._replace(state="paused")
         else:
             self._begin(number)
-        if not self.audited:
-            self._employ()
+        self._employ()
 
     def _employ(self) -> None:
         """Give every free worker something to do, where there is something."""
@@ -218,6 +219,8 @@ class _Replay:
 
     def _next(self) -> int | None:
         """Number of the trial that a free worker takes up."""
+        if self.waiting:
+            return self.waiting.pop(0)
         if self.chooser is None:
             return self._start()
         may_start = not self.exhausted

@@ -39,10 +39,10 @@ def backcasts(losses_TR: Array, *, evaluations: Sequence[int]) -> list[Backcast]
         taught = np.ones(len(losses_TR), dtype=bool)
         taught[held] = False
         links = fit_links(losses_TR[taught], evaluations=evaluations)
-        for rung in range(int(last_T[held].max())):
-            mine = held[last_T[held] > rung]
-            known_TR = losses_TR[mine].copy()
-            known_TR[:, rung + 1 :] = np.nan
-            forecast = forecast_final(links, known_TR)
-            found += map(Backcast, mine.tolist(), [rung] * len(mine), forecast.mean_T.tolist(), forecast.sd_T.tolist())
+        trial_P = np.repeat(held, last_T[held])
+        rung_P = np.concatenate([np.arange(last_T[trial]) for trial in held])
+        known_PR = np.where(np.arange(len(evaluations)) > rung_P[:, None], np.nan, losses_TR[trial_P])
+        forecast = forecast_final(links, known_PR)
+        columns = (trial_P, rung_P, forecast.mean_T, forecast.sd_T)
+        found += map(Backcast, *(column.tolist() for column in columns))
     return sorted(found)

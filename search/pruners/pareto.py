@@ -117,7 +117,12 @@ class ParetoChooser:
         # unless somebody knows how its like fared.
         judged = (table.num_losses_T[table.paused] > self.grace) | (view is not None)
         best = np.argsort(-chances, kind="stable")
-        best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
+        import os
+        import moocore
+        lo, hi = float(os.environ.get("LO", "0")), float(os.environ.get("HI", "9"))
+        hv = moocore.hypervolume(np.column_stack([hopes.losses_F, hopes.costs_FC]), ref=hopes.reference_O)
+        pr = hopes.promises(forecast, table.costs_TC[table.paused]) / hv
+        best = best[((chances[best] >= self.level) & (pr[best] >= lo)) | (pr[best] >= hi) | ~judged[best]][:_MAX_WEIGHED]
         if not len(best):
             return None
         hopeful = table.paused[best]

@@ -23,15 +23,17 @@ import numpy as np
 from depthweave.search.samplers.candidates import FloatArray, Indices
 from depthweave.search.samplers.gaussian_process import matern, squared_distances
 
-SHARES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
+SHARES = (0.1, 0.4, 0.7, 0.95)
 """Of the error's variance that architectures have in common: the candidates for it."""
 _PRIOR_TESTS = 8.0
 """How many tests' worth of belief there is in the forecasts' own variances."""
 _CLOSER = 2.0
 """Inverse squared length scale of every group of features, over the number of groups."""
-MAX_TESTS = 160
+MAX_TESTS = 96
 """Differences of which the model is learned; of more, an even choice."""
 _JITTER = 1e-6
+import os
+LEAST=float(os.environ.get("LEAST","1.0"))
 
 
 class Errors(NamedTuple):
@@ -107,4 +109,4 @@ def _fitted(own_DD: FloatArray, common_DD: FloatArray, difference_D: FloatArray)
         value = -float(np.log(np.diag(factor_DD)).sum()) - 0.5 * freedom * np.log(_PRIOR_TESTS + squares)
         found.append((value, share, (_PRIOR_TESTS + squares) / freedom))
     _, share, factor = max(found)
-    return share, factor
+    return share, max(factor, LEAST)

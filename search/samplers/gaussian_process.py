@@ -25,6 +25,8 @@ Precision = TypeVar("Precision", np.float32, np.float64)
 FIT_RECORDS = 96
 """Hyperparameters are fitted to at most so many records: there are few of them, and a step costs M^3."""
 _STEPS = 40
+_PATIENCE = 6
+"""Steps without an improvement after which there are no more: the steps are long, and soon lead about the optimum."""
 _STEP_SIZE = 0.25
 _BLOCK = 100_000
 """Entries of a kernel matrix worked on at once: they stay in the processor's cache."""
@@ -159,7 +161,7 @@ def fit(
     mean = np.r_[np.full(num_groups, -np.log(num_groups)), 0.0, _NOISE_LOG_MEAN]
     spread = np.r_[np.full(num_groups, _SCALE_SD), _AMPLITUDE_SD, _NOISE_LOG_SD]
     logs = mean.copy()
-    best_logs, lowest = logs, np.inf
+    best_logs, lowest, best_step = logs, np.inf, 0
     first, second = np.zeros_like(logs), np.zeros_like(logs)
     for step in range(1, _STEPS + 1):
         found = _objective(logs, distances_GMM, targets_M, noise_MM)
@@ -167,7 +169,9 @@ def fit(
             break
         value = found.value + 0.5 * float(np.square((logs - mean) / spread).sum())
         if value < lowest:
-            best_logs, lowest = logs, value
+            best_logs, lowest, best_step = logs, value, step
+        elif step - best_step >= _PATIENCE:
+            break
         gradient = found.gradient + (logs - mean) / spread**2
         first = 0.9 * first + 0.1 * gradient
         second = 0.95 * second + 0.05 * gradient**2

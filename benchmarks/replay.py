@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
+from depthweave.search.pruners.audit import surprises
 from depthweave.search.pruners.chooser import NEW, Chooser, Standing
 from depthweave.search.pruners.peers import COSTS, should_stop
 
@@ -183,7 +184,6 @@ class _Replay:
             return
         self.audited = list(self.chooser.audits(self.standings))
         self.waiting = list(self.audited)
-        # An audit that ends better than was forecast gives others hope again.
         self._employ()
         while self.agenda:
             yield from self._advance()
@@ -223,6 +223,8 @@ class _Replay:
             return self.waiting.pop(0)
         if self.chooser is None:
             return self._start()
+        if self.audited and not surprises(self.standings, audits=self.audited):
+            return None
         may_start = not self.exhausted
         choice = self.chooser.choose(self.standings, may_start=may_start)
         if choice != NEW:

@@ -15,7 +15,7 @@ import numpy as np
 
 from depthweave.search.pruners.forecast import Array, fit_links, forecast_final
 
-_FOLDS = 5
+_FOLDS = 3
 
 
 class Backcast(NamedTuple):

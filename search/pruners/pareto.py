@@ -47,6 +47,8 @@ _STARTUP_STOP_ETA = 2
 """Gentler than where a trial is only paused."""
 _QUANTILES = np.array([NormalDist().inv_cdf((place + 0.5) / 32) for place in range(32)])
 """Of a standard normal distribution: equally likely outcomes."""
+_LEAST_GAIN_FRAC = 1e-4
+"""Of the hypervolume there is: who promises less, where a surrogate says what to expect, is not worth a training."""
 _MAX_WEIGHED = 128
 """Of so many paused trials at most is the promise computed: those with the best chances."""
 
@@ -117,16 +119,17 @@ class ParetoChooser:
         # unless somebody knows how its like fared.
         judged = (table.num_losses_T[table.paused] > self.grace) | (view is not None)
         best = np.argsort(-chances, kind="stable")
-        import os
-        import moocore
-        lo, hi = float(os.environ.get("LO", "0")), float(os.environ.get("HI", "9"))
-        hv = moocore.hypervolume(np.column_stack([hopes.losses_F, hopes.costs_FC]), ref=hopes.reference_O)
-        pr = hopes.promises(forecast, table.costs_TC[table.paused]) / hv
-        best = best[((chances[best] >= self.level) & (pr[best] >= lo)) | (pr[best] >= hi) | ~judged[best]][:_MAX_WEIGHED]
+        best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
+        if not len(best):
+            return None
+        weighed = Forecast(forecast.mean_T[best], forecast.sd_T[best])
+        promises = hopes.promises(weighed, table.costs_TC[table.paused[best]])
+        if view is not None:
+            worth = promises >= _LEAST_GAIN_FRAC * hopes.volume
+            best, promises = best[worth], promises[worth]
         if not len(best):
             return None
         hopeful = table.paused[best]
-        promises = hopes.promises(Forecast(forecast.mean_T[best], forecast.sd_T[best]), table.costs_TC[hopeful])
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
         first = int(np.argmax(rates))
         if may_start:

@@ -7,7 +7,9 @@ Axes: T trials, R rungs and the last evaluation.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,24 +38,40 @@ def evidence_of(trials: Sequence[Told]) -> list[Evidence]:
 
     Curves are forecast once one is whole; before that a trial that is not complete has no loss that counts.
     """
-    num_evaluations = max((len(item.losses) for item in trials if item.state == "complete"), default=0)
-    begun = [place for place, item in enumerate(trials) if item.losses and item.state != "failed"]
-    last: dict[int, Estimate] = {}
-    earlier: dict[int, list[Estimate]] = {}
-    if num_evaluations > 1:
-        evaluations = _levels([len(trials[place].losses) for place in begun], num_evaluations=num_evaluations)
-        losses_TR = np.full((len(begun), len(evaluations)), np.nan)
-        for row, place in enumerate(begun):
-            losses = trials[place].losses
-            for rung, evaluation in enumerate(evaluations):
-                if evaluation <= len(losses):
-                    losses_TR[row, rung] = losses[evaluation - 1]
-        found = forecast_final(fit_links(losses_TR, evaluations=evaluations), losses_TR)
-        for row, place in enumerate(begun):
-            last[place] = Estimate(float(found.mean_T[row]), float(found.sd_T[row]))
-        for test in backcasts(losses_TR, evaluations=evaluations):
-            earlier.setdefault(begun[test.trial], []).append(Estimate(test.mean, test.sd))
-    return [_weighed(item, last.get(place), earlier.get(place, ())) for place, item in enumerate(trials)]
+    found = _forecasts(tuple((item.losses, item.state) for item in trials))
+    return [_weighed(item, *forecast) for item, forecast in zip(trials, found, strict=True)]
+
+
+class _Forecasts(NamedTuple):
+    """Of one trial."""
+
+    last: Estimate | None = None
+    earlier: tuple[Estimate, ...] = ()
+
+
+# A chooser that wants a new trial has just asked what the sampler asks next.
+@lru_cache(maxsize=1)
+def _forecasts(curves: tuple[tuple[tuple[float, ...], str], ...]) -> list[_Forecasts]:
+    """By losses and state of each trial."""
+    num_evaluations = max((len(losses) for losses, state in curves if state == "complete"), default=0)
+    begun = [place for place, (losses, state) in enumerate(curves) if losses and state != "failed"]
+    if num_evaluations < 2:
+        return [_Forecasts()] * len(curves)
+    evaluations = _levels([len(curves[place][0]) for place in begun], num_evaluations=num_evaluations)
+    losses_TR = np.full((len(begun), len(evaluations)), np.nan)
+    for row, place in enumerate(begun):
+        losses = curves[place][0]
+        reached = [losses[evaluation - 1] for evaluation in evaluations if evaluation <= len(losses)]
+        losses_TR[row, : len(reached)] = reached
+    found = forecast_final(fit_links(losses_TR, evaluations=evaluations), losses_TR)
+    earlier: dict[int, list[Estimate]] = defaultdict(list)
+    for test in backcasts(losses_TR, evaluations=evaluations):
+        earlier[test.trial].append(Estimate(test.mean, test.sd))
+    forecasts = [_Forecasts()] * len(curves)
+    for row, place in enumerate(begun):
+        last = Estimate(float(found.mean_T[row]), float(found.sd_T[row]))
+        forecasts[place] = _Forecasts(last, tuple(earlier[row]))
+    return forecasts
 
 
 def _levels(lengths: Sequence[int], *, num_evaluations: int) -> tuple[int, ...]:
@@ -63,9 +81,9 @@ def _levels(lengths: Sequence[int], *, num_evaluations: int) -> tuple[int, ...]:
     return (*sorted({*rungs, *common}), num_evaluations)
 
 
-def _weighed(item: Told, forecast: Estimate | None, earlier: Sequence[Estimate]) -> Evidence:
+def _weighed(item: Told, last: Estimate | None, earlier: tuple[Estimate, ...]) -> Evidence:
     if item.state == "complete":
-        return Evidence(item.row, item.losses[-1], finished=True, costs_C=item.costs_C, earlier=tuple(earlier))
-    if item.state == "failed" or forecast is None:
+        return Evidence(item.row, item.losses[-1], finished=True, costs_C=item.costs_C, earlier=earlier)
+    if item.state == "failed" or last is None:
         return Evidence(item.row, None, failed=item.state == "failed", costs_C=item.costs_C)
-    return Evidence(item.row, forecast.mean, forecast.sd, costs_C=item.costs_C, earlier=tuple(earlier))
+    return Evidence(item.row, last.mean, last.sd, costs_C=item.costs_C, earlier=earlier)

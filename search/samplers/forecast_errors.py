@@ -32,8 +32,6 @@ _CLOSER = 2.0
 MAX_TESTS = 96
 """Differences of which the model is learned; of more, an even choice."""
 _JITTER = 1e-6
-import os
-LEAST=float(os.environ.get("LEAST","1.0"))
 
 
 class Errors(NamedTuple):
@@ -41,6 +39,10 @@ class Errors(NamedTuple):
 
     mean_M: FloatArray
     covariance_MM: FloatArray
+    record_D: Indices
+    """Of the tests that were looked at."""
+    left_out_D: FloatArray
+    """How far each of them lies from what the others expect of it, in standard deviations."""
 
 
 class Tests(NamedTuple):
@@ -69,13 +71,17 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: Tests, *, 
     covariance_PP = factor * ((1.0 - share) * own_PP + share * common_PP)
     prior_MM = covariance_PP[:num_records, :num_records]
     if not num_tests:
-        return Errors(np.zeros(num_records), prior_MM)
+        return Errors(np.zeros(num_records), prior_MM, tests.record_D, np.zeros(0))
     cross_MD = covariance_PP[:num_records, earlier] - covariance_PP[:num_records, tests.record_D]
     tested_DD = factor * ((1.0 - share) * own_DD + share * common_DD)
     tested_DD += _JITTER * max(float(np.diag(tested_DD).mean()), 1e-12) * np.eye(num_tests)
-    gain_MD = np.linalg.solve(tested_DD, cross_MD.T).T
+    inverse_DD = np.linalg.inv(tested_DD)
+    gain_MD = cross_MD @ inverse_DD
     covariance_MM = prior_MM - gain_MD @ cross_MD.T
-    return Errors(gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T))
+    left_out_D = inverse_DD @ tests.difference_D / np.sqrt(np.diag(inverse_DD))
+    return Errors(
+        gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T), tests.record_D, left_out_D
+    )
 
 
 def _covariances(
@@ -84,9 +90,15 @@ def _covariances(
     """Of the points' errors: were all of it the trial's own, and were all of it common."""
     variance_P = np.concatenate([variance_M, tests.variance_D])
     least_PP = np.minimum(variance_P[:, None], variance_P[None, :])
-    scaled_PF = features_MF[record_P] * np.sqrt(_CLOSER / (int(groups_F.max()) + 1))
+    features_PF = features_MF[record_P]
     same_PP = record_P[:, None] == record_P[None, :]
-    return np.where(same_PP, least_PP, 0.0), least_PP * matern(squared_distances(scaled_PF, scaled_PF))
+    return np.where(same_PP, least_PP, 0.0), least_PP * alike(features_PF, features_PF, groups_F=groups_F)
+
+
+def alike(left_AF: FloatArray, right_BF: FloatArray, *, groups_F: Indices) -> FloatArray:
+    """How alike architectures are taken to be, `[A, B]`, 1 for the same: before any losses are looked at."""
+    scale = np.sqrt(_CLOSER / (int(groups_F.max()) + 1))
+    return matern(squared_distances(left_AF * scale, right_BF * scale))
 
 
 def _differences(covariance_PP: FloatArray, earlier: Indices, record_D: Indices) -> FloatArray:
@@ -109,4 +121,5 @@ def _fitted(own_DD: FloatArray, common_DD: FloatArray, difference_D: FloatArray)
         value = -float(np.log(np.diag(factor_DD)).sum()) - 0.5 * freedom * np.log(_PRIOR_TESTS + squares)
         found.append((value, share, (_PRIOR_TESTS + squares) / freedom))
     _, share, factor = max(found)
-    return share, max(factor, LEAST)
+    # Narrower they do not become: early rungs are many, and would speak for the late ones.
+    return share, max(factor, 1.0)

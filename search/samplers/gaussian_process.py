@@ -106,6 +106,10 @@ class GaussianProcess:
         )
         return other
 
+    def left_out(self) -> FloatArray:
+        """How far each record lies from what the others expect of it, `[M]`, in standard deviations of that."""
+        return np.asarray(self._weights_M / np.sqrt(np.square(self._inverse_MM).sum(axis=0)))
+
     @property
     def noise_sd(self) -> float:
         """Of the noise that all records share, in the values' unit."""

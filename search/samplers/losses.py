@@ -12,12 +12,13 @@ Axes: N candidates, M records, F feature columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from depthweave.search.samplers.candidates import Candidates, FloatArray, Indices
-from depthweave.search.samplers.forecast_errors import Tests, errors_of
+from depthweave.search.samplers.forecast_errors import Tests, alike, errors_of
 from depthweave.search.samplers.gaussian_process import GaussianProcess, Population, Posterior
 
 MIN_RECORDS = 3
@@ -30,6 +31,8 @@ _LEAST_ABOVE_FRAC = 0.1
 """How near the floor a forecast may come, as a share of how near the least loss is."""
 _LEAST_OWN_FRAC = 0.1
 """The least share of a forecast's precision that is its curve's."""
+_PRIOR_TESTS = 3.0
+"""How many tests' worth of belief there is in a forecast's own width."""
 
 
 class Estimate(NamedTuple):
@@ -70,54 +73,94 @@ class Losses(NamedTuple):
 
 def losses_of(candidates: Candidates, trials: Sequence[Evidence]) -> Losses | None:
     """What the trials say; `None` while that is too little. Those that run without a word come out as expected."""
+    # Their costs say nothing of their losses.
+    return _losses(_Space(candidates), tuple(item._replace(costs_C=None) for item in trials))
+
+
+class _Space:
+    """Candidates' features, the same where the arrays are."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self.features_NF, self.groups_F = candidates.features_NF, candidates.groups_F
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Space) and self.features_NF is other.features_NF
+
+    def __hash__(self) -> int:
+        return id(self.features_NF)
+
+
+# A chooser that wants a new trial has just asked what the sampler asks next.
+@lru_cache(maxsize=1)
+def _losses(space: _Space, trials: tuple[Evidence, ...]) -> Losses | None:
     known = [item for item in trials if item.loss is not None or item.failed]
     losses = np.array([item.loss for item in known if item.loss is not None])
     if len(losses) < MIN_RECORDS or not any(item.finished for item in known):
         return None
-    floor = _floor(losses)
-    worst = float(losses.max())
-    logs_M, sd_M = _logarithms(
-        [Estimate(worst if item.loss is None else item.loss, item.sd) for item in known],
-        floor=floor,
-        least=float(losses.min()) - floor,
-    )
+    floor, worst = _floor(losses), float(losses.max())
+    scale = _Scale(floor, float(losses.min()) - floor)
+    logs_M, sd_M = scale.logarithms([Estimate(worst if item.loss is None else item.loss, item.sd) for item in known])
     kept = _most_telling(logs_M)
     known, logs_M, sd_M = [known[place] for place in kept], logs_M[kept], sd_M[kept]
-    population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
-    said_M, variance_M = _own(logs_M, sd_M, population=population)
-    earlier = [(place, item) for place, record in enumerate(known) for item in record.earlier]
-    record_D = np.array([place for place, _ in earlier], dtype=np.intp)
-    before_D, before_sd_D = _logarithms([item for _, item in earlier], floor=floor, least=float(losses.min()) - floor)
-    before_D, variance_D = _own(before_D, before_sd_D, population=population)
     rows = np.array([item.row for item in known], dtype=np.intp)
-    features_NF, groups_F = candidates.features_NF, candidates.groups_F
-    tests = Tests(record_D, variance_D, before_D - said_M[record_D])
-    errors = errors_of(features_NF[rows], variance_M, tests, groups_F=groups_F)
-    process = GaussianProcess(
-        features_NF[rows],
-        said_M - errors.mean_M,
-        noise_MM=errors.covariance_MM,
-        groups_F=groups_F,
-        population=population,
-    )
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
+    process, widening_N = _process(space, known, logs_M, sd_M, scale=scale)
     if len(pending):
-        process = process.conditioned(features_NF[pending], process.predict(features_NF[pending]).mean_N)
-    function, values = process.predict(features_NF), process.values()
+        expected = process.predict(space.features_NF[pending]).mean_N
+        process = process.conditioned(space.features_NF[pending], expected)
+    function, values = process.predict(space.features_NF), process.values()
     outcome = Posterior(function.mean_N.copy(), np.hypot(function.sd_N, process.noise_sd))
     outcome.mean_N[rows], outcome.sd_N[rows] = values.mean_N[: len(rows)], values.sd_N[: len(rows)]
-    return Losses(floor, function, outcome)
+    return Losses(floor, function, Posterior(outcome.mean_N, outcome.sd_N * widening_N))
+
+
+def _process(
+    space: _Space, known: Sequence[Evidence], logs_M: FloatArray, sd_M: FloatArray, *, scale: _Scale
+) -> tuple[GaussianProcess, FloatArray]:
+    """Conditioned on the records, forecasts without the population and with the errors that they share."""
+    population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
+    said_M, variance_M = _own(logs_M, sd_M, population=population)
+    record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
+    earlier_D = _own(*scale.logarithms([test for item in known for test in item.earlier]), population=population)
+    features_MF = space.features_NF[[item.row for item in known]]
+    tests = Tests(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
+    errors = errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
+    process = GaussianProcess(
+        features_MF,
+        said_M - errors.mean_M,
+        noise_MM=errors.covariance_MM,
+        groups_F=space.groups_F,
+        population=population,
+    )
+    finished = np.array([place for place, item in enumerate(known) if item.finished], dtype=np.intp)
+    tested = features_MF[np.concatenate([finished, errors.record_D])]
+    off = np.concatenate([process.left_out()[finished], errors.left_out_D])
+    return process, _widening(space, tested, off)
+
+
+def _widening(space: _Space, tested_KF: FloatArray, off_K: FloatArray) -> FloatArray:
+    """By what factor the forecasts of each candidate are too narrow, judged by how its like were tested; at least 1."""
+    alike_NK = alike(space.features_NF, tested_KF, groups_F=space.groups_F)
+    squares_N = (_PRIOR_TESTS + alike_NK @ np.square(off_K)) / (_PRIOR_TESTS + alike_NK.sum(axis=1))
+    return np.sqrt(np.maximum(squares_N, 1.0))
+
+
+class _Scale(NamedTuple):
+    """The logarithmic scale above a floor."""
+
+    floor: float
+    least: float
+    """How far above it the least loss is."""
+
+    def logarithms(self, estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
+        """Means and standard deviations, to first order."""
+        above = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _LEAST_ABOVE_FRAC * self.least)
+        return np.log(above), np.array([item.sd for item in estimates]) / above
 
 
 def _floor(losses: FloatArray) -> float:
     least, middle = float(losses.min()), float(np.median(losses))
     return least - max(_FLOOR_FRAC * (middle - least), 1e-6 * max(abs(least), 1e-6))
-
-
-def _logarithms(estimates: Sequence[Estimate], *, floor: float, least: float) -> tuple[FloatArray, FloatArray]:
-    """Means and standard deviations above the floor, on the logarithmic scale, to first order."""
-    above = np.maximum(np.array([item.mean for item in estimates]) - floor, _LEAST_ABOVE_FRAC * least)
-    return np.log(above), np.array([item.sd for item in estimates]) / above
 
 
 def _own(mean: FloatArray, sd: FloatArray, *, population: Population) -> tuple[FloatArray, FloatArray]:

@@ -45,8 +45,8 @@ class Errors(NamedTuple):
     """How far each of them lies from what the others expect of it, in standard deviations."""
 
 
-class Tests(NamedTuple):
-    """Forecasts that were put to the test: of a trial that went on, at an earlier rung."""
+class PutToTest(NamedTuple):
+    """Forecasts that were put to the test, each of a trial that went on, at an earlier rung."""
 
     record_D: Indices
     """The trial's record."""
@@ -56,11 +56,11 @@ class Tests(NamedTuple):
     """The earlier forecast less the later one, or less the final loss."""
 
 
-def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: Tests, *, groups_F: Indices) -> Errors:
+def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest, *, groups_F: Indices) -> Errors:
     """How far the records' forecasts are off; variance 0 for a trial that trained to its end."""
     if len(tests.record_D) > MAX_TESTS:
         few = np.linspace(0, len(tests.record_D) - 1, MAX_TESTS).round().astype(np.intp)
-        tests = Tests(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
+        tests = PutToTest(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
     num_records, num_tests = len(variance_M), len(tests.record_D)
     record_P = np.concatenate([np.arange(num_records), tests.record_D])
     own_PP, common_PP = _covariances(features_MF, variance_M, tests, record_P, groups_F=groups_F)
@@ -85,7 +85,7 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: Tests, *, 
 
 
 def _covariances(
-    features_MF: FloatArray, variance_M: FloatArray, tests: Tests, record_P: Indices, *, groups_F: Indices
+    features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest, record_P: Indices, *, groups_F: Indices
 ) -> tuple[FloatArray, FloatArray]:
     """Of the points' errors: were all of it the trial's own, and were all of it common."""
     variance_P = np.concatenate([variance_M, tests.variance_D])

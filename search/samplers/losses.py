@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.search.samplers.candidates import Candidates, FloatArray, Indices
-from depthweave.search.samplers.forecast_errors import Tests, alike, errors_of
+from depthweave.search.samplers.forecast_errors import PutToTest, alike, errors_of
 from depthweave.search.samplers.gaussian_process import GaussianProcess, Population, Posterior
 
 MIN_RECORDS = 3
@@ -31,7 +31,7 @@ _LEAST_ABOVE_FRAC = 0.1
 """How near the floor a forecast may come, as a share of how near the least loss is."""
 _LEAST_OWN_FRAC = 0.1
 """The least share of a forecast's precision that is its curve's."""
-_PRIOR_TESTS = 3.0
+_PRIOR_TESTS = 1.0
 """How many tests' worth of belief there is in a forecast's own width."""
 
 
@@ -123,7 +123,7 @@ def _process(
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
     earlier_D = _own(*scale.logarithms([test for item in known for test in item.earlier]), population=population)
     features_MF = space.features_NF[[item.row for item in known]]
-    tests = Tests(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
+    tests = PutToTest(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
     errors = errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
     process = GaussianProcess(
         features_MF,
@@ -153,9 +153,10 @@ class _Scale(NamedTuple):
     """How far above it the least loss is."""
 
     def logarithms(self, estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
-        """Means and standard deviations, to first order."""
+        """Means and standard deviations of the lognormal distributions that have these."""
         above = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _LEAST_ABOVE_FRAC * self.least)
-        return np.log(above), np.array([item.sd for item in estimates]) / above
+        variance = np.log1p(np.square(np.array([item.sd for item in estimates]) / above))
+        return np.log(above) - 0.5 * variance, np.sqrt(variance)
 
 
 def _floor(losses: FloatArray) -> float:

@@ -147,7 +147,8 @@ def _predicted_cost(candidates: Candidates, cost_N: FloatArray) -> Posterior:
     if len(measured) < MIN_RECORDS:
         # In the order of the hints, until there is something to learn from.
         level = np.log(cost_N[measured]).mean() if len(measured) else 0.0
-        return Posterior(level + hints_NH.mean(axis=1), np.zeros(len(cost_N)))
+        order_N = hints_NH.mean(axis=1) if hints_NH.shape[1] else np.zeros(len(cost_N))
+        return Posterior(level + order_N, np.zeros(len(cost_N)))
     logs_M, design_MH = np.log(cost_N[measured]), design_NH[measured]
     penalty_HH = 0.1 * np.diag(np.r_[0.0, np.ones(hints_NH.shape[1])])
     trend_H = np.linalg.solve(design_MH.T @ design_MH + penalty_HH, design_MH.T @ logs_M)

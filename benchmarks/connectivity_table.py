@@ -8,8 +8,8 @@ Each seed of the table (train_connectivity.py) is a problem, with two sets of ob
 loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
 says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
 trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
-whole table's front, as shares of training everything: the median over the search's seeds, its 95 % interval, how many never
-arrive, and the lowest hypervolume that a search ends with: a median hides these.
+whole table's front, as shares of training everything: the median over the search's seeds, its 95 % interval, how many
+never arrive, and the lowest hypervolume that a search ends with: a median hides these.
 `known in hindsight` trains nothing but what the front needs: no search can spend much less.
 Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
 """

@@ -79,9 +79,7 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest,
     gain_MD = cross_MD @ inverse_DD
     covariance_MM = prior_MM - gain_MD @ cross_MD.T
     left_out_D = inverse_DD @ tests.difference_D / np.sqrt(np.diag(inverse_DD))
-    return Errors(
-        gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T), tests.record_D, left_out_D
-    )
+    return Errors(gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T), tests.record_D, left_out_D)
 
 
 def _covariances(

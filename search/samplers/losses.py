@@ -142,7 +142,7 @@ def _widening(space: _Space, tested_KF: FloatArray, off_K: FloatArray) -> FloatA
     """By what factor the forecasts of each candidate are too narrow, judged by how its like were tested; at least 1."""
     alike_NK = alike(space.features_NF, tested_KF, groups_F=space.groups_F)
     squares_N = (_PRIOR_TESTS + alike_NK @ np.square(off_K)) / (_PRIOR_TESTS + alike_NK.sum(axis=1))
-    return np.sqrt(np.maximum(squares_N, 1.0))
+    return np.asarray(np.sqrt(np.maximum(squares_N, 1.0)))
 
 
 class _Scale(NamedTuple):

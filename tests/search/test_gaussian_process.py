@@ -114,9 +114,7 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
     features_MF, values_M = some_records(8)
     population = gaussian_process.Population(5.5, 1.2)
     noise_MM = correlated(8)
-    process = GaussianProcess(
-        features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population
-    )
+    process = GaussianProcess(features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population)
     weights_G, amplitude, noise = process.hyperparameters
     prior_MM = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
     prior_MM += (noise + 1e-6) * np.eye(8)
@@ -139,9 +137,7 @@ def test_record_without_error_has_its_own_value_and_no_doubt() -> None:
 def test_left_out_records_equal_processes_without_them() -> None:
     features_MF, values_M = some_records(7)
     population, noise_MM = gaussian_process.Population(5.0, 1.0), correlated(7)
-    process = GaussianProcess(
-        features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population
-    )
+    process = GaussianProcess(features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population)
     weights_G, amplitude, noise = process.hyperparameters
     K = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
     K += noise_MM + (noise + 1e-6) * np.eye(7)

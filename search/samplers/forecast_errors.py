@@ -62,6 +62,8 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest,
         few = np.linspace(0, len(tests.record_D) - 1, MAX_TESTS).round().astype(np.intp)
         tests = PutToTest(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
     num_records, num_tests = len(variance_M), len(tests.record_D)
+    if not num_tests and not variance_M.any():
+        return Errors(np.zeros(num_records), np.zeros((num_records, num_records)), tests.record_D, np.zeros(0))
     record_P = np.concatenate([np.arange(num_records), tests.record_D])
     own_PP, common_PP = _covariances(features_MF, variance_M, tests, record_P, groups_F=groups_F)
     # A difference is one point less another: that of the earlier rung less the record itself.

@@ -115,16 +115,19 @@ class GaussianProcess:
         """Of the noise that all records share, in the values' unit."""
         return self._scale * float(np.sqrt(self.hyperparameters.noise))
 
-    def values(self) -> Posterior:
-        """The records' true values, `[M]`: the function and the noise that all share, without the records' errors.
+    def values(self, places_K: NDArray[np.intp]) -> Posterior:
+        """Some records' true values, `[K]`: the function and the noise that all share, without the records' errors.
 
         A record's value is what its own trial comes to, not what another of the same features would.
         """
-        kernel_MM = self.hyperparameters.amplitude * matern(squared_distances(self._scaled_MF, self._scaled_MF))
-        kernel_MM += (self.hyperparameters.noise + _JITTER) * np.eye(len(kernel_MM))
-        root_MM = self._inverse_MM @ kernel_MM
-        variance_M = np.maximum(np.diag(kernel_MM) - np.square(root_MM).sum(axis=0), 0.0)
-        return Posterior(kernel_MM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_M) * self._scale)
+        kernel_KM = self.hyperparameters.amplitude * matern(
+            squared_distances(self._scaled_MF[places_K], self._scaled_MF)
+        )
+        own = self.hyperparameters.noise + _JITTER
+        kernel_KM[np.arange(len(places_K)), places_K] += own
+        root_KM = kernel_KM @ self._inverse_MM.T
+        variance_K = np.maximum(self.hyperparameters.amplitude + own - np.square(root_KM).sum(axis=1), 0.0)
+        return Posterior(kernel_KM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_K) * self._scale)
 
     def predict(self, features_NF: FloatArray) -> Posterior:
         """Mean and standard deviation of the function itself, without noise."""

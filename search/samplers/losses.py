@@ -11,8 +11,8 @@ Axes: N candidates, M records, F feature columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +69,8 @@ class Losses(NamedTuple):
     """Of an architecture like it, without what is a single training's."""
     outcome: Posterior
     """Of a training of it; of its own trial where there is one."""
+    widening: Callable[[Indices], FloatArray]
+    """By what factor the standard deviations of some candidates are too narrow, at least 1."""
 
 
 def losses_of(candidates: Candidates, trials: Sequence[Evidence]) -> Losses | None:
@@ -104,19 +106,23 @@ def _losses(space: _Space, trials: tuple[Evidence, ...]) -> Losses | None:
     known, logs_M, sd_M = [known[place] for place in kept], logs_M[kept], sd_M[kept]
     rows = np.array([item.row for item in known], dtype=np.intp)
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
-    process, widening_N = _process(space, known, logs_M, sd_M, scale=scale)
+    process, widening = _process(space, known, logs_M, sd_M, scale=scale)
     if len(pending):
         expected = process.predict(space.features_NF[pending]).mean_N
         process = process.conditioned(space.features_NF[pending], expected)
-    function, values = process.predict(space.features_NF), process.values()
+    function = process.predict(space.features_NF)
     outcome = Posterior(function.mean_N.copy(), np.hypot(function.sd_N, process.noise_sd))
-    outcome.mean_N[rows], outcome.sd_N[rows] = values.mean_N[: len(rows)], values.sd_N[: len(rows)]
-    return Losses(floor, function, Posterior(outcome.mean_N, outcome.sd_N * widening_N))
+    # What has ended is as it is; of the others their own curves say more than those of their like.
+    outcome.mean_N[rows], outcome.sd_N[rows] = logs_M, 0.0
+    unfinished = np.flatnonzero(sd_M)
+    if len(unfinished):
+        outcome.mean_N[rows[unfinished]], outcome.sd_N[rows[unfinished]] = process.values(unfinished)
+    return Losses(floor, function, outcome, widening)
 
 
 def _process(
     space: _Space, known: Sequence[Evidence], logs_M: FloatArray, sd_M: FloatArray, *, scale: _Scale
-) -> tuple[GaussianProcess, FloatArray]:
+) -> tuple[GaussianProcess, Callable[[Indices], FloatArray]]:
     """Conditioned on the records, forecasts without the population and with the errors that they share."""
     population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
     said_M, variance_M = _own(logs_M, sd_M, population=population)
@@ -135,12 +141,12 @@ def _process(
     finished = np.array([place for place, item in enumerate(known) if item.finished], dtype=np.intp)
     tested = features_MF[np.concatenate([finished, errors.record_D])]
     off = np.concatenate([process.left_out()[finished], errors.left_out_D])
-    return process, _widening(space, tested, off)
+    return process, partial(_widening, space, tested, off)
 
 
-def _widening(space: _Space, tested_KF: FloatArray, off_K: FloatArray) -> FloatArray:
-    """By what factor the forecasts of each candidate are too narrow, judged by how its like were tested; at least 1."""
-    alike_NK = alike(space.features_NF, tested_KF, groups_F=space.groups_F)
+def _widening(space: _Space, tested_KF: FloatArray, off_K: FloatArray, rows_N: Indices) -> FloatArray:
+    """The factor of each candidate, judged by how forecasts of its like have fared."""
+    alike_NK = alike(space.features_NF[rows_N], tested_KF, groups_F=space.groups_F)
     squares_N = (_PRIOR_TESTS + alike_NK @ np.square(off_K)) / (_PRIOR_TESTS + alike_NK.sum(axis=1))
     return np.asarray(np.sqrt(np.maximum(squares_N, 1.0)))
 

@@ -7,7 +7,7 @@ Axes: N candidates, T trials, M records, C costs, H hints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import moocore
@@ -37,6 +37,8 @@ class Outlook(NamedTuple):
     sd_N: FloatArray
     gains_N: FloatArray
     """Expected hypervolume improvement, costs scaled to the range that they span."""
+    widening: Callable[[Indices], FloatArray]
+    """By what factor the standard deviations of some candidates are too narrow, at least 1."""
 
 
 class KnownCosts(NamedTuple):
@@ -68,7 +70,7 @@ def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownC
     )
     mean_N, sd_N = found.outcome
     middle_N = np.exp(mean_N + 0.5 * sd_N**2)
-    return Outlook(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N)
+    return Outlook(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N, found.widening)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:

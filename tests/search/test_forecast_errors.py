@@ -61,7 +61,8 @@ def scores(seeds: range) -> FloatArray:
         seen = outlook(space(), trials, costs=known_costs(space(), trials))
         assert seen is not None
         rows = [item.row for item in trials if not item.finished]
-        found.append((final_N[rows] - seen.mean_N[rows]) / seen.sd_N[rows])
+        sd = seen.sd_N[rows] * seen.widening(np.array(rows))
+        found.append((final_N[rows] - seen.mean_N[rows]) / sd)
     return np.concatenate(found)
 
 

@@ -120,7 +120,8 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
     prior_MM += (noise + 1e-6) * np.eye(8)
     told_MM = prior_MM + noise_MM / population.sd**2
     targets_M = (values_M - population.mean) / population.sd
-    found = process.values()
+    found = process.values(np.arange(8))
+    np.testing.assert_allclose(process.values(np.array([5, 2])).sd_N, found.sd_N[[5, 2]])
     expected_M = population.mean + population.sd * prior_MM @ np.linalg.solve(told_MM, targets_M)
     np.testing.assert_allclose(found.mean_N, expected_M, rtol=1e-6)
     variance_M = np.diag(prior_MM - prior_MM @ np.linalg.solve(told_MM, prior_MM))
@@ -129,7 +130,7 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
 
 def test_record_without_error_has_its_own_value_and_no_doubt() -> None:
     features_MF, values_M = some_records(8)
-    found = GaussianProcess(features_MF, values_M, noise_MM=np.zeros((8, 8)), groups_F=GROUPS_F).values()
+    found = GaussianProcess(features_MF, values_M, noise_MM=np.zeros((8, 8)), groups_F=GROUPS_F).values(np.arange(8))
     np.testing.assert_allclose(found.mean_N, values_M, rtol=1e-6)
     np.testing.assert_allclose(found.sd_N, 0.0, atol=1e-4)
 

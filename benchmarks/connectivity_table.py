@@ -8,9 +8,10 @@ Each seed of the table (train_connectivity.py) is a problem, with two sets of ob
 loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
 says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
 trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
-whole table's front, as shares of training everything: the median over the search's seeds and its 95 % interval. What a
-worker measures, and how long it waits for another's measurement, is charged in tokens that it could have trained on
-meanwhile (replay.py), to all arms by one rule.
+whole table's front, as shares of training everything: the median over the search's seeds, its 95 % interval, how many
+never arrive, and the lowest hypervolume that a search ends with: a median hides these. What a worker measures, and how
+long it waits for another's measurement, is charged to all arms by one rule: in tokens that it could have trained on
+meanwhile (replay.py).
 `known in hindsight` trains nothing but what the front needs: no search can spend much less.
 Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
 """
@@ -23,13 +24,15 @@ import json
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
 
 import optuna
 import pyarrow.parquet as pq
 
 from benchmarks.arms import ARMS, Arm
 from benchmarks.cache import Cache, Run, rounded, seed_range
+from benchmarks.forecast_scores import watch
 from benchmarks.problems import CurveProblem, connectivity
 from benchmarks.replay import replay
 from benchmarks.train_connectivity import SEEDS, TABLE
@@ -54,8 +57,12 @@ class Cell:
     """Mean share when the search ended, audit included."""
     audit: float
     """Mean share that the audit took."""
+    never: tuple[int, ...]
+    """Searches that never got to each of `SHARES`."""
     ratio: float
     """Mean hypervolume ratio then."""
+    lowest: float
+    """Of the ratios."""
     kept: float
     """Mean share of the true front that was trained to its end."""
 
@@ -73,12 +80,10 @@ def main() -> None:
             if arm.missing:
                 print(f"skipped: {arm.name} needs {arm.missing}")
                 continue
-            for item in problems:
-                known = {_key(kept) for kept in CACHE.runs()}
-                for workers in WORKERS:
-                    for seed in wanted.seeds:
-                        if (identity(item), arm.name, workers, seed) not in known:
-                            CACHE.keep(run(arm, problem=item, workers=workers, seed=seed))
+            known = {_key(kept) for kept in CACHE.runs()}
+            for seed, item, workers in product(wanted.seeds, problems, WORKERS):
+                if (identity(item), arm.name, workers, seed) not in known:
+                    CACHE.keep(run(arm, problem=item, workers=workers, seed=seed))
     found = {}
     for item in problems:
         for workers in WORKERS:
@@ -110,6 +115,9 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
     `growth_s`: the clock of the replay then.
     """
     yardstick = Yardstick(problem.problem.points_NO)
+    chooser, scores = None, None
+    if arm.chooser is not None:
+        chooser, scores = watch(arm.chooser(problem, seed), curves=problem.curves)
     growth: list[tuple[float, int]] = []
     growth_s: list[float] = []
     complete: list[int] = []
@@ -119,7 +127,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
         proposer=arm.proposer(problem, seed),
         num_workers=workers,
         stopper=None if arm.stopper is None else arm.stopper(problem, seed),
-        chooser=None if arm.chooser is None else arm.chooser(problem, seed),
+        chooser=chooser,
         surveyed=() if arm.survey is None else arm.survey(problem),
     ):
         evaluations, audit = ended.evaluations, ended.audit_evaluations
@@ -139,6 +147,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
         "complete": len(complete),
         "growth": growth,
         "growth_s": growth_s,
+        "scores": None if scores is None else asdict(scores),
     }
 
 
@@ -170,16 +179,16 @@ def table(cells: dict[str, Cell], *, problem: CurveProblem, workers: int) -> str
         f"{len(Yardstick(problem.problem.points_NO).front)} on the front\n",
         "| tokens spent until | searches | "
         + " | ".join(f"{share:.0%} of the hypervolume" for share in SHARES)
-        + " | in all (audit) | hypervolume then | front kept |",
+        + " | in all (audit) | hypervolume then (lowest) | front kept |",
         "|---" * (5 + len(SHARES)) + "|",
     ]
     least = [f"{hindsight(share, problem=problem) / size:.1%}" for share in SHARES]
     rows.append(f"| known in hindsight | | {' | '.join(least)} | | | |")
     for name, cell in cells.items():
-        told = " | ".join(_told(item) for item in cell.spent)
+        told = " | ".join(_told(*item) for item in zip(cell.spent, cell.never, strict=True))
         rows.append(
             f"| {name} | {cell.searches} | {told} | {cell.spent_in_all:.1%} ({cell.audit:.1%}) | {cell.ratio:.4f} "
-            f"| {cell.kept:.0%} |"
+            f"({cell.lowest:.4f}) | {cell.kept:.0%} |"
         )
     return "\n".join(rows)
 
@@ -204,7 +213,7 @@ def _cells(
         if not mine:
             continue
         spent = [[spent_until(share, search=item, yardstick=yardstick) / size for item in mine] for share in SHARES]
-        found = [[row for _, row in item["growth"]] for item in mine]
+        ratios = [yardstick.ratio([row for _, row in item["growth"]]) for item in mine]
         yield (
             name,
             Cell(
@@ -212,8 +221,10 @@ def _cells(
                 spent=tuple(median_interval(item) for item in spent),
                 spent_in_all=statistics.fmean(item["evaluations"] for item in mine) / size,
                 audit=statistics.fmean(item["audit"] for item in mine) / size,
-                ratio=statistics.fmean(yardstick.ratio(rows) for rows in found),
-                kept=statistics.fmean(yardstick.kept_frac(rows) for rows in found),
+                never=tuple(sum(map(math.isinf, item)) for item in spent),
+                ratio=statistics.fmean(ratios),
+                lowest=min(ratios),
+                kept=statistics.fmean(yardstick.kept_frac([row for _, row in item["growth"]]) for item in mine),
             ),
         )
 
@@ -222,12 +233,14 @@ def _key(run: Run) -> tuple[str, str, int, int]:
     return run["table"], run["arm"], run["workers"], run["seed"]
 
 
-def _told(found: MedianInterval) -> str:
+def _told(found: MedianInterval, never: int) -> str:
+    """The median, its interval, and how many searches it hides that never arrive."""
+    lost = f", {never} never" if never else ""
     if math.isinf(found.median):
-        return "never"
+        return f"never ({never})"
     if found.low is None or found.high is None:
-        return f"{found.median:.1%}"
-    return f"{found.median:.1%} [{found.low:.1%}, {'never' if math.isinf(found.high) else f'{found.high:.1%}'}]"
+        return f"{found.median:.1%}{lost}"
+    return f"{found.median:.1%} [{found.low:.1%}, {'never' if math.isinf(found.high) else f'{found.high:.1%}'}]{lost}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -36,7 +36,6 @@ from benchmarks.yardstick import Yardstick
 from depthweave.reports.front import hypervolume_frac, reference_point
 from depthweave.reports.intervals import mean_interval
 from depthweave.search.pruners import make_pruner
-from depthweave.search.pruners.chooser import Standing
 from depthweave.search.pruners.pareto import ParetoChooser
 
 PLACE = "DEPTHWEAVE_CURVES"
@@ -124,14 +123,14 @@ def read_curves(path: Path) -> Curves:
 def run(curves: Curves, contender: Contender, *, seed: int, workers: int) -> Outcome:
     """One order of arrival, from the first graph until nothing is left to do."""
     order = _Order(np.random.default_rng(seed).permutation(len(curves.ids)).tolist())
-    witness = _Witness(ParetoChooser(num_evaluations=curves.num_evaluations, seed=seed))
     if contender.pruner is None:
-        ends = list(replay(curves, proposer=order, num_workers=workers, chooser=witness))
+        chooser = ParetoChooser(num_evaluations=curves.num_evaluations, seed=seed)
+        ends = list(replay(curves, proposer=order, num_workers=workers, chooser=chooser))
     else:
         pruner = make_pruner(contender.pruner, options=contender.options)
         stopper = OptunaStopper(pruner, fair=contender.fair)
         ends = list(replay(curves, proposer=order, num_workers=workers, stopper=stopper))
-    return _outcome(curves, ends, before_audit=witness.evaluations)
+    return _outcome(curves, ends)
 
 
 def row(name: str, outcomes: Sequence[Outcome], *, workers: int) -> str:
@@ -154,34 +153,15 @@ class _Order:
     def tell(self, index: int, values: Sequence[float] | None) -> None: ...
 
 
-class _Witness:
-    """A chooser that notes what was spent before its audit."""
-
-    def __init__(self, chooser: ParetoChooser) -> None:
-        self._chooser = chooser
-        self.evaluations: int | None = None
-
-    def is_rung(self, evaluation: int) -> bool:
-        return self._chooser.is_rung(evaluation)
-
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-        return self._chooser.choose(standings, may_start=may_start)
-
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
-        self.evaluations = sum(len(item.losses) for item in standings)
-        return self._chooser.audits(standings)
-
-
-def _outcome(curves: Curves, ends: list[Ended], *, before_audit: int | None) -> Outcome:
-    total, every = ends[-1].evaluations, curves.losses_NE.size
-    spent = total if before_audit is None else before_audit
+def _outcome(curves: Curves, ends: list[Ended]) -> Outcome:
+    audit, every = ends[-1].audit_evaluations, curves.losses_NE.size
     complete = [item.row for item in ends if item.state == "complete"]
     points_NO, yardstick = curves.points_NO, Yardstick(curves.points_NO)
     front_FO = points_NO[sorted(yardstick.front)]
     box = {"ideal": front_FO.min(axis=0), "reference": reference_point(front_FO)}
     return Outcome(
-        compute=spent / every,
-        audit=(total - spent) / every,
+        compute=(ends[-1].evaluations - audit) / every,
+        audit=audit / every,
         hypervolume=yardstick.ratio(complete),
         near_front=hypervolume_frac(points_NO[complete], **box) / hypervolume_frac(front_FO, **box),
         kept=yardstick.kept_frac(complete),

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
+from depthweave.search.pruners.audit import surprises
 from depthweave.search.pruners.chooser import NEW, Chooser, Standing
 from depthweave.search.pruners.peers import COSTS, should_stop
 
@@ -191,6 +192,8 @@ class _Replay:
     """When which running trial reaches its next evaluation: time, order of beginning, trial number."""
     exhausted: bool = False
     audited: list[int] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    """Audited ones that have not begun."""
     measured: set[int] = field(default_factory=set)
     """Rows."""
     measuring_until_s: float = 0.0
@@ -208,10 +211,9 @@ class _Replay:
         if self.chooser is None:
             return
         self.audited = list(self.chooser.audits(self.standings))
-        waiting = list(self.audited)
-        while waiting or self.agenda:
-            while waiting and len(self.agenda) < self.num_workers:
-                self._begin(waiting.pop(0))
+        self.waiting = list(self.audited)
+        self._employ()
+        while self.agenda:
             yield from self._advance()
         for number, standing in enumerate(self.standings):
             if standing.state == "paused":
@@ -234,8 +236,7 @@ class _Replay:
             self.standings[number] = standing._replace(state="paused")
         else:
             self._begin(number)
-        if not self.audited:
-            self._employ()
+        self._employ()
 
     def _employ(self) -> None:
         """Give every free worker something to do, where there is something."""
@@ -247,8 +248,12 @@ class _Replay:
 
     def _next(self) -> int | None:
         """Number of the trial that a free worker takes up."""
+        if self.waiting:
+            return self.waiting.pop(0)
         if self.chooser is None:
             return self._start()
+        if self.audited and not surprises(self.standings, audits=self.audited):
+            return None
         may_start = not self.exhausted
         choice = self.chooser.choose(self.standings, may_start=may_start)
         if choice != NEW:

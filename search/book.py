@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict, deque
-from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -22,7 +21,7 @@ from depthweave.reports.store import RunStore
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry, Listener
 from depthweave.search.keeping import Keeper
-from depthweave.search.pool import Pool, costs_among
+from depthweave.search.pool import Pool, Work, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
 from depthweave.search.rebuilding import tell
 from depthweave.search.recording import RecordMaker, outcome_of
@@ -62,6 +61,9 @@ class Book:
         # Crashed, and to be tried again before anything else.
         self._again: deque[Entry] = deque() if self._pool is None else self._pool.first
         self._space_exhausted = False
+        self._audited = False
+        """Whether the audits have been drawn: after them pauses have an end."""
+        self._audits: tuple[int, ...] = ()
         self._concluded = False
         self.closed = False
         """True once the search ends: what the executor says while it is taken down is not heard."""
@@ -210,7 +212,7 @@ class Book:
     def _picked(self, pool: Pool) -> Entry | None:
         """What the chooser gives a free worker. When it has nothing, and nothing runs, pauses have an end."""
         while not self._nothing_left:
-            work = pool.pick(self._entries.values(), may_start=self._may_start)
+            work = self._work(pool)
             if work == NEW:
                 work = self._new()
             elif work is None and not self._entries:
@@ -221,25 +223,38 @@ class Book:
                 return work
         return None
 
+    def _work(self, pool: Pool) -> Work:
+        """What the chooser wants done; once the audits are drawn it is asked only where one of them is a surprise."""
+        if self._audited and not pool.first and not pool.surprised_by(self._audits):
+            return None
+        return pool.pick(self._entries.values(), may_start=self._may_start)
+
     def _conclude(self, pool: Pool) -> None:
-        """Pauses have an end, for the chooser has no use for any paused trial."""
+        """The chooser has no use for any paused trial: first the audits go on, and where they change nothing, all ends.
+
+        An audit that ends on the front gives others hope again, so these wait until the audits have ended.
+        """
+        if self._audited:
+            self._end_pauses(pool)
+            return
         before, audits = self._studies.conclusion, pool.audits()
         known = () if before is None else before.audits
-        self._studies.conclude(Conclusion(self._max_trials, tuple(sorted({*known, *audits}))))
-        self._end_pauses(pool, audits=audits)
+        self._audits = tuple(sorted({*known, *audits}))
+        self._studies.conclude(Conclusion(self._max_trials, self._audits))
+        self._audited = True
+        for number in sorted(audits):
+            entry = pool.paused.pop(number)
+            entry.audit = True
+            pool.first.append(entry)
 
-    def _end_pauses(self, pool: Pool, *, audits: Collection[int]) -> None:
-        """The audits go on; all other paused trials were stopped for good."""
+    def _end_pauses(self, pool: Pool) -> None:
+        """All paused trials were stopped for good."""
         for number in sorted(pool.paused):
             entry = pool.paused.pop(number)
-            if number in audits:
-                entry.audit = True
-                pool.first.append(entry)
-            else:
-                num_evaluations = len(entry.evaluations)
-                entry.stop_reason = f"paused by the pruner after evaluation {num_evaluations} and not taken up again"
-                self._hear_again(entry, num_evaluations=num_evaluations)
-                self._record(entry, crashed=False)
+            num_evaluations = len(entry.evaluations)
+            entry.stop_reason = f"paused by the pruner after evaluation {num_evaluations} and not taken up again"
+            self._hear_again(entry, num_evaluations=num_evaluations)
+            self._record(entry, crashed=False)
         self._concluded = True
 
     def _adopt(self, pool: Pool) -> None:
@@ -260,9 +275,9 @@ class Book:
                 pool.first.append(entry)
             self._studies.go_on(entry.number)
         self._space_exhausted = self._studies.exhausted
-        if conclusion is not None and conclusion.max_trials >= self._max_trials:
-            # A kill may have come between the conclusion and the last record of a trial that it stopped.
-            self._end_pauses(pool, audits=())
+        self._audited = conclusion is not None and conclusion.max_trials >= self._max_trials
+        self._audits = () if conclusion is None else conclusion.audits
+        self._concluded = self._audited and not pool.waiting
 
     def _hear_again(self, entry: Entry, *, num_evaluations: int) -> None:
         """Enter what a trial had reported, from its checkpoint; without one, or without a report, it begins anew."""

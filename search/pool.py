@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.search.entry import Entry
+from depthweave.search.pruners.audit import surprises
 from depthweave.search.pruners.chooser import NEW, Chooser, Standing
 
 Work = Entry | Literal["new"] | None
@@ -94,6 +95,10 @@ class Pool:
             if number not in self.paused:
                 raise ValueError(f"chooser.audits answered trial {number}: name paused ones ({_names(self.paused)})")
         return numbers
+
+    def surprised_by(self, audits: Collection[int]) -> bool:
+        """Whether one of the audited trials has ended on the front."""
+        return surprises(list(self._known.values()), audits=audits)
 
     def _ask(
         self, running: Iterable[Entry], *, may_start: bool, at_rung: Entry | None = None

@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import Decoder
-from depthweave.trainers.machine import free_memory
+from depthweave.trainers.machine import free_memory, with_precision
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
@@ -53,7 +53,8 @@ def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.dev
         return _allocated_peak(architecture, recipe=recipe, device=device)
     # Forward and twice as much backward.
     step_flops = 3.0 * costs_of(architecture).forward_flops * recipe.batch * recipe.context
-    is_small = recipe.precision == "float32" and step_flops < _REAL_FLOPS
+    is_float32 = with_precision(recipe, device=device).precision == "float32"
+    is_small = is_float32 and step_flops < _REAL_FLOPS
     return counted_peak(architecture, recipe=recipe, fake=not is_small)
 
 

@@ -29,6 +29,12 @@ class Hopes(NamedTuple):
     costs_FC: Array
     reference_O: Array
 
+    @property
+    def volume(self) -> float:
+        """Hypervolume of the front, up to the reference."""
+        points_FO = np.column_stack([self.losses_F, self.costs_FC])
+        return float(moocore.hypervolume(points_FO, ref=self.reference_O))
+
     def chances(self, forecast: Forecast, costs_TC: Array) -> Array:
         """Probability, `[T]`, that the final loss is below every finished one that costs no more in any cost."""
         rival_TF = (self.costs_FC[None] <= costs_TC[:, None]).all(axis=2)

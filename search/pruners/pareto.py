@@ -2,7 +2,8 @@
 
 A trial's costs are known before it trains, and its final loss is forecast from its curve (`forecast.py`). It is
 hopeless where the probability is under `level` that it ends below every finished trial that costs no more; at the
-first rung, where it has one loss and no curve, nobody is.
+first rung, where it has one loss and no curve, nobody is. Where a guide forecasts, which knows the architectures, the
+first rung is judged too, and who promises next to nothing is hopeless as well.
 `ParetoChooser` pauses trials at rungs and gives a free worker to the hopeful one that promises most hypervolume for
 the evaluations that it still needs, or to a new one where that promises more. `ParetoPruner` stops the hopeless in any
 Optuna study with one objective, where a stop is for ever. Until three trials have finished, both halve successively
@@ -34,7 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.search.pruners.chooser import NEW, Guide, Prospect, Standing, View
 from depthweave.search.pruners.forecast import Array, Forecast, fit_links, forecast_final, geometric_rungs
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
-from depthweave.search.pruners.hopes import hopes_of, opens_new
+from depthweave.search.pruners.hopes import Hopes, hopes_of, opens_new
 from depthweave.search.pruners.peers import COSTS
 
 MIN_FINISHED = 3
@@ -47,6 +48,8 @@ _STARTUP_STOP_ETA = 2
 """Gentler than where a trial is only paused."""
 _QUANTILES = np.array([NormalDist().inv_cdf((place + 0.5) / 32) for place in range(32)])
 """Of a standard normal distribution: equally likely outcomes."""
+_LEAST_GAIN_FRAC = 1e-4
+"""Of the hypervolume there is: who promises less, where a surrogate says what to expect, is not worth a training."""
 _MAX_WEIGHED = 128
 """Of so many paused trials at most is the promise computed: those with the best chances."""
 
@@ -112,16 +115,9 @@ class ParetoChooser:
         if view is not None:
             told = np.array([view.forecasts[int(number)] for number in table.number_T[table.paused]])
             forecast = Forecast(told[:, 0], told[:, 1])
-        chances = hopes.chances(forecast, table.costs_TC[table.paused])
-        # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it,
-        # unless somebody knows how its like fared.
-        judged = (table.num_losses_T[table.paused] > self.grace) | (view is not None)
-        best = np.argsort(-chances, kind="stable")
-        best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
-        if not len(best):
+        hopeful, promises = self._hopeful(table, hopes=hopes, forecast=forecast, guided=view is not None)
+        if not len(hopeful):
             return None
-        hopeful = table.paused[best]
-        promises = hopes.promises(Forecast(forecast.mean_T[best], forecast.sd_T[best]), table.costs_TC[hopeful])
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
         first = int(np.argmax(rates))
         if may_start:
@@ -137,6 +133,23 @@ class ParetoChooser:
             if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
                 return None
         return int(hopeful[first])
+
+    def _hopeful(
+        self, table: _Table, *, hopes: Hopes, forecast: Forecast, guided: bool
+    ) -> tuple[NDArray[np.intp], Array]:
+        """Indices of the hopeful paused trials, and what each promises; `forecast` is of all paused ones."""
+        chances = hopes.chances(forecast, table.costs_TC[table.paused])
+        # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it,
+        # unless somebody knows how its like fared.
+        judged = (table.num_losses_T[table.paused] > self.grace) | guided
+        best = np.argsort(-chances, kind="stable")
+        best = best[(chances[best] >= self.level) | ~judged[best]][:_MAX_WEIGHED]
+        if not len(best):
+            return best, np.zeros(0)
+        weighed = Forecast(forecast.mean_T[best], forecast.sd_T[best])
+        promises = hopes.promises(weighed, table.costs_TC[table.paused[best]])
+        worth = promises >= (_LEAST_GAIN_FRAC * hopes.volume if guided else 0.0)
+        return table.paused[best[worth]], promises[worth]
 
 
 class ParetoPruner(BasePruner):

@@ -116,7 +116,7 @@ def _rest(candidates: Candidates, rows_M: Indices, rest_M: FloatArray) -> Poster
     process = GaussianProcess(
         candidates.features_NF[rows_M],
         rest_M,
-        noise_M=np.zeros(len(rows_M)),
+        noise_MM=np.zeros((len(rows_M), len(rows_M))),
         groups_F=candidates.groups_F,
         hyperparameters=Hyperparameters(np.full(num_groups, 1.0 / num_groups), amplitude=1.0, noise=_REST_NOISE),
     )

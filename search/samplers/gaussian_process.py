@@ -25,6 +25,8 @@ Precision = TypeVar("Precision", np.float32, np.float64)
 FIT_RECORDS = 96
 """Hyperparameters are fitted to at most so many records: there are few of them, and a step costs M^3."""
 _STEPS = 40
+_PATIENCE = 6
+"""Steps without an improvement after which there are no more: the steps are long, and soon lead about the optimum."""
 _STEP_SIZE = 0.25
 _BLOCK = 100_000
 """Entries of a kernel matrix worked on at once: they stay in the processor's cache."""
@@ -53,6 +55,13 @@ class Posterior(NamedTuple):
     sd_N: FloatArray
 
 
+class Population(NamedTuple):
+    """Values before anything is known of their features."""
+
+    mean: float
+    sd: float
+
+
 class GaussianProcess:
     """Conditioned on records; predicts candidates. The values' mean and scale are taken out and put back."""
 
@@ -61,28 +70,33 @@ class GaussianProcess:
         features_MF: FloatArray,
         values_M: FloatArray,
         *,
-        noise_M: FloatArray,
+        noise_MM: FloatArray,
         groups_F: NDArray[np.intp],
+        population: Population | None = None,
         hyperparameters: Hyperparameters | None = None,
     ):
-        """`noise_M` is each record's own variance, in the values' squared unit, beyond what all share.
+        """`noise_MM` is the covariance of the records' errors, in the values' squared unit, beyond what all share.
 
+        `population` is what values are taken to be like before the features are looked at; else as the records are.
         `hyperparameters` are fitted where they are not given.
         """
-        self._mean = float(values_M.mean())
-        self._scale = float(values_M.std()) or 1.0
-        targets_M, own_M = (values_M - self._mean) / self._scale, noise_M / self._scale**2
+        self._mean = float(values_M.mean()) if population is None else population.mean
+        self._scale = (float(values_M.std()) if population is None else population.sd) or 1.0
+        targets_M, own_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
         if hyperparameters is None:
             few = _evenly(len(values_M), FIT_RECORDS)
-            hyperparameters = fit(features_MF[few], targets_M[few], noise_M=own_M[few], groups_F=groups_F)
+            hyperparameters = fit(
+                features_MF[few], targets_M[few], noise_MM=own_MM[np.ix_(few, few)], groups_F=groups_F
+            )
         self.hyperparameters = hyperparameters
         self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
-        self._condition(features_MF * self._weights_F, targets_M, own_M)
+        self._condition(features_MF * self._weights_F, targets_M, own_MM)
 
-    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_M: FloatArray) -> None:
-        self._scaled_MF, self._targets_M, self._noise_M = scaled_MF, targets_M, noise_M
-        kernel_MM = self.hyperparameters.amplitude * _matern(_squared_distances(scaled_MF, scaled_MF))
-        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(self.hyperparameters.noise + noise_M + _JITTER))
+    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_MM: FloatArray) -> None:
+        self._scaled_MF, self._targets_M, self._noise_MM = scaled_MF, targets_M, noise_MM
+        kernel_MM = self.hyperparameters.amplitude * matern(squared_distances(scaled_MF, scaled_MF))
+        shared_MM = (self.hyperparameters.noise + _JITTER) * np.eye(len(targets_M))
+        factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + shared_MM)
         self._inverse_MM = _inverse(factor_MM)
         self._weights_M = self._inverse_MM.T @ (self._inverse_MM @ targets_M)
 
@@ -92,9 +106,32 @@ class GaussianProcess:
         other._condition(
             np.concatenate([self._scaled_MF, features_PF * self._weights_F]),
             np.concatenate([self._targets_M, (values_P - self._mean) / self._scale]),
-            np.concatenate([self._noise_M, np.zeros(len(values_P))]),
+            np.pad(self._noise_MM, (0, len(values_P))),
         )
         return other
+
+    def left_out(self) -> FloatArray:
+        """How far each record lies from what the others expect of it, `[M]`, in standard deviations of that."""
+        return np.asarray(self._weights_M / np.sqrt(np.square(self._inverse_MM).sum(axis=0)))
+
+    @property
+    def noise_sd(self) -> float:
+        """Of the noise that all records share, in the values' unit."""
+        return self._scale * float(np.sqrt(self.hyperparameters.noise))
+
+    def values(self, places_K: NDArray[np.intp]) -> Posterior:
+        """Some records' true values, `[K]`: the function and the noise that all share, without the records' errors.
+
+        A record's value is what its own trial comes to, not what another of the same features would.
+        """
+        kernel_KM = self.hyperparameters.amplitude * matern(
+            squared_distances(self._scaled_MF[places_K], self._scaled_MF)
+        )
+        own = self.hyperparameters.noise + _JITTER
+        kernel_KM[np.arange(len(places_K)), places_K] += own
+        root_KM = kernel_KM @ self._inverse_MM.T
+        variance_K = np.maximum(self.hyperparameters.amplitude + own - np.square(root_KM).sum(axis=1), 0.0)
+        return Posterior(kernel_KM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_K) * self._scale)
 
     def predict(self, features_NF: FloatArray) -> Posterior:
         """Mean and standard deviation of the function itself, without noise."""
@@ -109,7 +146,7 @@ class GaussianProcess:
         half = len(scaled_MF) // 2
         for start in range(0, len(scaled_NF), rows):
             block = slice(start, start + rows)
-            kernel_BM = _matern(_squared_distances(scaled_NF[block], scaled_MF))
+            kernel_BM = matern(squared_distances(scaled_NF[block], scaled_MF))
             mean_N[block] = kernel_BM @ weights_M
             # The inverse is lower triangular: the first half of its rows knows nothing of the second half's columns.
             for root_BH in (kernel_BM[:, :half] @ inverse_MM[:half, :half].T, kernel_BM @ inverse_MM[half:].T):
@@ -119,7 +156,7 @@ class GaussianProcess:
 
 
 def fit(
-    features_MF: FloatArray, targets_M: FloatArray, *, noise_M: FloatArray, groups_F: NDArray[np.intp]
+    features_MF: FloatArray, targets_M: FloatArray, *, noise_MM: FloatArray, groups_F: NDArray[np.intp]
 ) -> Hyperparameters:
     """The most probable hyperparameters of standardised targets, by a fixed number of Adam steps from the prior's mean.
 
@@ -128,22 +165,24 @@ def fit(
     num_groups = int(groups_F.max()) + 1
     distances_GMM = np.stack(
         [
-            _squared_distances(features_MF[:, groups_F == group], features_MF[:, groups_F == group])
+            squared_distances(features_MF[:, groups_F == group], features_MF[:, groups_F == group])
             for group in range(num_groups)
         ]
     )
     mean = np.r_[np.full(num_groups, -np.log(num_groups)), 0.0, _NOISE_LOG_MEAN]
     spread = np.r_[np.full(num_groups, _SCALE_SD), _AMPLITUDE_SD, _NOISE_LOG_SD]
     logs = mean.copy()
-    best_logs, lowest = logs, np.inf
+    best_logs, lowest, best_step = logs, np.inf, 0
     first, second = np.zeros_like(logs), np.zeros_like(logs)
     for step in range(1, _STEPS + 1):
-        found = _objective(logs, distances_GMM, targets_M, noise_M)
+        found = _objective(logs, distances_GMM, targets_M, noise_MM)
         if found is None:
             break
         value = found.value + 0.5 * float(np.square((logs - mean) / spread).sum())
         if value < lowest:
-            best_logs, lowest = logs, value
+            best_logs, lowest, best_step = logs, value, step
+        elif step - best_step >= _PATIENCE:
+            break
         gradient = found.gradient + (logs - mean) / spread**2
         first = 0.9 * first + 0.1 * gradient
         second = 0.95 * second + 0.05 * gradient**2
@@ -158,14 +197,14 @@ class _Objective(NamedTuple):
 
 
 def _objective(
-    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_M: FloatArray
+    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
     """Negative log marginal likelihood and its gradient by the logarithms; `None` where it cannot be factorised."""
     weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
-    kernel_MM = amplitude * _matern(squared_MM)
+    kernel_MM = amplitude * matern(squared_MM)
     try:
-        factor_MM = np.linalg.cholesky(kernel_MM + np.diag(noise + noise_M + _JITTER))
+        factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + (noise + _JITTER) * np.eye(len(targets_M)))
     except np.linalg.LinAlgError:
         return None
     root_MM = _inverse(factor_MM)
@@ -190,7 +229,7 @@ def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
     return np.asarray(torch.linalg.solve_triangular(lower, identity, upper=False).numpy(), dtype=np.float64)
 
 
-def _matern(squared: NDArray[Precision]) -> NDArray[Precision]:
+def matern(squared: NDArray[Precision]) -> NDArray[Precision]:
     """Matern 5/2 of a squared distance."""
     # In place, for it is half of a prediction's time.
     root: NDArray[Precision] = np.sqrt(5.0 * squared)
@@ -209,7 +248,7 @@ def _matern_slope(squared: FloatArray) -> FloatArray:
     return np.asarray(-(5.0 / 6.0) * (1.0 + root) * np.exp(-root), dtype=np.float64)
 
 
-def _squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]) -> NDArray[Precision]:
+def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]) -> NDArray[Precision]:
     # One product: [-2 left, left squared, 1] by [right, 1, right squared].
     ones_A1, ones_B1 = np.ones_like(left_AF[:, :1]), np.ones_like(right_BF[:, :1])
     squares_A1 = np.square(left_AF).sum(axis=1, keepdims=True)

@@ -43,17 +43,17 @@ class SurrogateGuide:
         seen = outlook(self._candidates, evidence, costs=costs)
         if seen is None:
             return None
-        forecasts = {
-            item.number: (float(seen.mean_N[trial.row]), float(seen.sd_N[trial.row]))
-            for item, trial in zip(standings, told, strict=True)
-        }
         gains_N = seen.gains_N.copy()
         gains_N[[item.row for item in told]] = -1.0
         best = int(np.argmax(gains_N))
+        rows = np.array([*(item.row for item in told), best], dtype=np.intp)
+        sd_N = seen.sd_N[rows] * seen.widening(rows)
+        pairs = zip(seen.mean_N[rows].tolist(), sd_N.tolist(), strict=True)
+        forecasts = {item.number: pair for item, pair in zip(standings, pairs, strict=False)}
         if gains_N[best] < 0.0:
             return View(forecasts, None)
         new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
-        return View(forecasts, Prospect(float(seen.mean_N[best]), float(seen.sd_N[best]), new_costs))
+        return View(forecasts, Prospect(float(seen.mean_N[best]), float(sd_N[-1]), new_costs))
 
 
 def guide_of(sampler: BaseSampler, *, ids: Sequence[str]) -> SurrogateGuide | None:

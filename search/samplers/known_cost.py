@@ -23,7 +23,8 @@ from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers.candidates import Candidates, Indices
 from depthweave.search.samplers.distinct import fixed_params_of
 from depthweave.search.samplers.evidence import Told, evidence_of
-from depthweave.search.samplers.surrogate import Evidence, KnownCosts, known_costs, outlook
+from depthweave.search.samplers.losses import Evidence
+from depthweave.search.samplers.surrogate import KnownCosts, known_costs, outlook
 
 STARTUP = 8
 """Trials that are spread over the costs before the surrogate is asked."""

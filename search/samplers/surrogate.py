@@ -1,15 +1,13 @@
-"""What the trials so far say of every candidate: a distribution of its final loss, and its costs.
+"""What the trials so far say of every candidate: what its final loss may be, its costs, and what it promises.
 
-The loss is modelled on a logarithmic scale above a floor, which takes the long tail of bad candidates out of the way
-of the good ones. A trial that was stopped or still trains is a record too, with the uncertainty of its forecast; one
-that failed counts as the worst. Costs that only a trial can tell are learned from those that were measured.
+The loss is learned by `losses.py`; costs that only a trial can tell are learned here from those that were measured.
 
 Axes: N candidates, T trials, M records, C costs, H hints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import moocore
@@ -18,35 +16,13 @@ import numpy as np
 from depthweave.search.improvement import hypervolume_improvement, lognormal_improvement
 from depthweave.search.samplers.candidates import Candidates, FloatArray, Indices
 from depthweave.search.samplers.cost_model import predicted_cost
-from depthweave.search.samplers.gaussian_process import GaussianProcess, Posterior
+from depthweave.search.samplers.gaussian_process import Posterior
+from depthweave.search.samplers.losses import Evidence, losses_of
 
-MIN_RECORDS = 3
-"""Finished or forecast losses from which on there is a surrogate."""
-MAX_RECORDS = 512
-"""The records of a surrogate; of more, the lowest losses and an even choice of the others: time grows with the cube."""
-_FLOOR_FRAC = 0.5
-"""How far the floor lies below the least loss, as a share of the way from there to the median."""
 _MARGIN_FRAC = 0.1
 """How far the reference point lies beyond the worst, as a share of best to worst."""
 _COST_NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
 """Gauss-Hermite nodes and weights: an expectation over a cost that is not known yet."""
-
-
-class Evidence(NamedTuple):
-    """A trial as the surrogate sees it."""
-
-    row: int
-    """Of the candidates."""
-    loss: float | None
-    """Its final loss, or the forecast of it; `None` while nothing is known."""
-    sd: float = 0.0
-    """Standard deviation of the forecast; 0 for a trial that trained to its end."""
-    finished: bool = False
-    """Whether the loss is a final one: only such stand on the front."""
-    failed: bool = False
-    """Crashed or diverged."""
-    costs_C: tuple[float, ...] | None = None
-    """Its costs as measured, NaN where one is not; `None` before it measured."""
 
 
 class Outlook(NamedTuple):
@@ -57,6 +33,8 @@ class Outlook(NamedTuple):
     sd_N: FloatArray
     gains_N: FloatArray
     """Expected hypervolume improvement, costs scaled to the range that they span."""
+    widening: Callable[[Indices], FloatArray]
+    """By what factor the standard deviations of some candidates are too narrow, at least 1."""
 
 
 class KnownCosts(NamedTuple):
@@ -73,25 +51,22 @@ def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownC
     A trial whose loss is not known yet stands on the front with the loss that is expected of it: nobody proposes its
     neighbour.
     """
-    known = [item for item in trials if item.loss is not None or item.failed]
-    values = np.array([item.loss for item in known if item.loss is not None])
-    if len(values) < MIN_RECORDS or not any(item.finished for item in known):
+    found = losses_of(candidates, trials)
+    if found is None:
         return None
-    floor = _floor(values)
-    rows = np.array([item.row for item in known], dtype=np.intp)
-    losses_M = np.array([values.max() if item.loss is None else item.loss for item in known])
-    above_M = np.maximum(losses_M - floor, 1e-9)
-    # The forecast's error on the logarithmic scale, to first order.
-    noise_M = np.square(np.array([item.sd for item in known]) / above_M)
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
-    logs_M = np.log(above_M)
-    posterior = _posterior(candidates, rows, logs_M, noise_M, pending)
-    scaled = _scaled(costs)
-    believed = [np.array([item.row for item in known if item.finished], dtype=np.intp), pending]
-    losses_F = np.concatenate([losses_M[[item.finished for item in known]], floor + np.exp(posterior.mean_N[pending])])
-    gains_N = _gains(posterior, scaled, np.concatenate(believed), losses_F, floor=floor)
-    middle_N = np.exp(posterior.mean_N + 0.5 * posterior.sd_N**2)
-    return Outlook(floor + middle_N, middle_N * np.sqrt(np.expm1(posterior.sd_N**2)), gains_N)
+    finished = [item for item in trials if item.finished]
+    losses_F = np.array([item.loss for item in finished], dtype=np.float64)
+    gains_N = _gains(
+        found.function,
+        _scaled(costs),
+        np.concatenate([np.array([item.row for item in finished], dtype=np.intp), pending]),
+        np.concatenate([losses_F, found.floor + np.exp(found.function.mean_N[pending])]),
+        floor=found.floor,
+    )
+    mean_N, sd_N = found.outcome
+    middle_N = np.exp(mean_N + 0.5 * sd_N**2)
+    return Outlook(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N, found.widening)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:
@@ -109,20 +84,6 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
             costs_NC[missing_N, axis] = np.exp(predicted.mean_N[missing_N])
             log_sd_NC[missing_N, axis] = predicted.sd_N[missing_N]
     return KnownCosts(costs_NC, log_sd_NC)
-
-
-def _posterior(
-    candidates: Candidates, rows: Indices, logs_M: FloatArray, noise_M: FloatArray, pending: Indices
-) -> Posterior:
-    """The final losses' logarithms, `[N]`, as if the pending trials had come out as expected."""
-    features_NF, groups_F = candidates.features_NF, candidates.groups_F
-    kept = _most_telling(logs_M)
-    rows, logs_M, noise_M = rows[kept], logs_M[kept], noise_M[kept]
-    process = GaussianProcess(features_NF[rows], logs_M, noise_M=noise_M, groups_F=groups_F)
-    if len(pending):
-        expected = process.predict(features_NF[pending]).mean_N
-        process = process.conditioned(features_NF[pending], expected)
-    return process.predict(features_NF)
 
 
 def _gains(
@@ -152,18 +113,3 @@ def _scaled(costs: KnownCosts) -> KnownCosts:
     least_C, most_C = costs.costs_NC.min(axis=0), costs.costs_NC.max(axis=0)
     spread_C = np.where(most_C > least_C, most_C - least_C, 1.0)
     return KnownCosts((costs.costs_NC - least_C) / spread_C, costs.log_sd_NC * costs.costs_NC / spread_C)
-
-
-def _floor(losses: FloatArray) -> float:
-    least, middle = float(losses.min()), float(np.median(losses))
-    return least - max(_FLOOR_FRAC * (middle - least), 1e-6 * max(abs(least), 1e-6))
-
-
-def _most_telling(logs_M: FloatArray) -> Indices:
-    """At most `MAX_RECORDS` records in their order: the lower half of them by loss, and evenly of the rest."""
-    if len(logs_M) <= MAX_RECORDS:
-        return np.arange(len(logs_M), dtype=np.intp)
-    order = np.argsort(logs_M, kind="stable")
-    half = MAX_RECORDS // 2
-    others = order[half:][np.linspace(0, len(order) - half - 1, half).round().astype(int)]
-    return np.unique(np.concatenate([order[:half], others]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 
 from benchmarks.arms import ARMS, Arm
-from benchmarks.connectivity_table import hindsight, identity, run, spent_until
+from benchmarks.connectivity_table import _cells, hindsight, identity, run, spent_until, table
 from benchmarks.problems import CurveProblem
 from benchmarks.replay import Measuring
 from benchmarks.yardstick import Yardstick
@@ -80,3 +81,19 @@ def test_another_table_is_another_identity(problem: CurveProblem) -> None:
     charged = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.5, 0.1))
     dearer = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.6, 0.1))
     assert len({identity(problem), identity(charged), identity(dearer)}) == 3
+
+
+def test_table_tells_beside_the_median_who_never_arrived_and_the_lowest_end(problem: CurveProblem) -> None:
+    front = sorted(Yardstick(problem.problem.points_NO).front)
+    runs: list[dict[str, Any]] = [
+        {"table": identity(problem), "arm": "random", "workers": 1, "seed": seed, "evaluations": 100, "audit": 0}
+        | {"growth": [(5 * place, row) for place, row in enumerate(front[: 1 if seed == 3 else None], 1)]}
+        for seed in range(5)
+    ]
+    cells = dict(_cells(runs, problem=problem, workers=1, seeds=range(5)))
+    assert cells["random"].never == (1, 1)
+    lowest = Yardstick(problem.problem.points_NO).ratio(front[:1])
+    assert cells["random"].lowest == lowest < 0.99
+    *_, last = table(cells, problem=problem, workers=1).splitlines()
+    assert f"{15 / 135:.1%}, 1 never" in last
+    assert f"({lowest:.4f})" in last

@@ -120,6 +120,31 @@ def test_paused_trials_wait_for_the_choice_and_audits_come_last(curves: Curves) 
     assert ends == [Ended(0, "complete", 5, 0, 6.0), Ended(1, "audit", 7, 2, 10.0), Ended(2, "stopped", 7, 2, 10.0)]
 
 
+class Regains(BestFirst):
+    """Gives up all but the first; with two complete it would go on with the others."""
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        found = super().choose(standings, may_start=may_start)
+        paused = [item.number for item in standings if item.state == "paused"]
+        if found is None and paused and sum(item.state == "complete" for item in standings) == 2:
+            return paused[0]
+        return found
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"), [(0.5, ["complete", "audit", "complete"]), (3.0, ["complete", "audit", "stopped"])]
+)
+def test_audit_that_ends_on_the_front_re_opens_the_others_and_one_that_is_beaten_does_not(
+    cost: float, expected: list[str], curves: Curves
+) -> None:
+    # Row 1 is audited: at less cost than row 0 it stands on the front, at more it is beaten.
+    costs = replace(curves, costs_NC=np.array([[1.0], [cost], [4.0]]), losses_NE=curves.losses_NE)
+    ends = list(replay(costs, proposer=InOrder(3), num_workers=1, chooser=Regains()))
+    assert [item.state for item in ends] == expected
+    assert ends[-1].audit_evaluations == 2
+    assert ends[-1].evaluations == 7 + 2 * (expected[-1] == "complete")
+
+
 def test_chooser_that_never_switches_is_as_none(curves: Curves) -> None:
     plain = list(replay(curves, proposer=InOrder(3), num_workers=1))
     assert list(replay(curves, proposer=InOrder(3), num_workers=1, chooser=OwnNumber())) == plain

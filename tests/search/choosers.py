@@ -46,3 +46,20 @@ class Halving:
     def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
         paused = [item for item in standings if item.state == "paused"]
         return [max(paused, key=lambda item: item.losses[-1]).number] if paused else []
+
+
+class GivesUp:
+    """Gives all up after one evaluation, audits the first of them, and takes hope again where that one has ended."""
+
+    def is_rung(self, evaluation: int) -> bool:
+        return evaluation == 1
+
+    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        if may_start:
+            return NEW
+        paused = [item.number for item in standings if item.state == "paused"]
+        audited = [item for item in standings if item.number == 1 and item.state == "complete"]
+        return paused[0] if audited and paused else None
+
+    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        return [1] if any(item.number == 1 and item.state == "paused" for item in standings) else []

@@ -44,8 +44,12 @@ def test_view_forecasts_what_finished_exactly_and_what_is_paused_nearly() -> Non
     assert view is not None
     for item in standings:
         mean, sd = view.forecasts[item.number]
-        assert mean == pytest.approx(final_loss(ROWS[item.architecture_id]), abs=0.12)
-        assert 0 < sd < 0.2
+        final = final_loss(ROWS[item.architecture_id])
+        if item.state == "complete":
+            assert (mean, sd) == (pytest.approx(final), pytest.approx(0.0, abs=1e-3))
+        else:
+            assert mean == pytest.approx(final, abs=0.12)
+            assert 0 < sd < 0.2
 
 
 def test_the_prospect_is_what_the_sampler_would_propose() -> None:
@@ -117,3 +121,10 @@ def test_choice_follows_what_the_guide_expects_of_the_paused_trial_and_of_a_new_
     # Sure to end above what costs less: hopeless.
     assert choose(View({**others, 12: (2.3, 0.01)}, dull)) == NEW
     assert choose(View({**others, 12: (2.3, 0.01)}, None), may_start=False) is None
+
+
+def test_who_is_sure_to_improve_next_to_nothing_is_not_worth_a_training() -> None:
+    others = dict.fromkeys(range(12), (2.0, 0.01))
+    # At a cost of 1.5 the best so far is 2: both would stand on the front.
+    assert choose(View({**others, 12: (1.99, 1e-5)}, None), may_start=False) == 12
+    assert choose(View({**others, 12: (1.9999, 1e-5)}, None), may_start=False) is None

@@ -19,7 +19,8 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers import Candidates, KnownCostSampler, categorical, make_sampler, of_space
 from depthweave.search.samplers.known_cost import STARTUP
-from depthweave.search.samplers.surrogate import Evidence, known_costs, outlook
+from depthweave.search.samplers.losses import Evidence
+from depthweave.search.samplers.surrogate import known_costs, outlook
 from depthweave.spaces.space import Axes, enumerate_space
 
 FloatArray = NDArray[np.float64]
@@ -113,7 +114,7 @@ def test_gains_equal_a_plain_sum_over_outcomes() -> None:
     losses = np.array([item.loss for item in trials], dtype=np.float64)
     floor = losses.min() - 0.5 * (np.median(losses) - losses.min())
     process = GaussianProcess(
-        candidates.features_NF[rows], np.log(losses - floor), noise_M=np.zeros(20), groups_F=candidates.groups_F
+        candidates.features_NF[rows], np.log(losses - floor), noise_MM=np.zeros((20, 20)), groups_F=candidates.groups_F
     )
     costs = (candidates.costs_NC - candidates.costs_NC.min()) / np.ptp(candidates.costs_NC)
     points = np.column_stack([losses, costs[rows]])
@@ -254,3 +255,14 @@ def _inverse_erf(value: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if math.erf(middle) < value else (low, middle)
     return low
+
+
+@pytest.mark.parametrize("num_measured", [0, 1, 5])
+def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
+    candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.full((len(POINTS), 1), math.nan))
+    assert candidates.hints_NH.shape == (len(POINTS), 0)
+    trials = [Evidence(row, 1.0, finished=True, costs_C=(2.0 + row,)) for row in range(num_measured)]
+    found = known_costs(candidates, trials)
+    assert np.isfinite(found.costs_NC).all()
+    assert (found.costs_NC > 0.0).all()
+    assert np.isfinite(found.log_sd_NC).all()

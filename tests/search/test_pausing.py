@@ -18,7 +18,7 @@ from depthweave.search.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report
-from tests.search.choosers import Halving, Turns
+from tests.search.choosers import GivesUp, Halving, Turns
 
 _IDS = sorted((item.architecture.id for item in SPACE), key=lambda item: item != REFERENCE.architecture.id)
 """As they are started: the reference, then the space in its order."""
@@ -327,6 +327,7 @@ def fuse(monkeypatch: pytest.MonkeyPatch) -> _Fuse:
     [
         pytest.param(Turns(), 3, 13, id="turns"),
         pytest.param(Halving(), 4, 13, id="halving"),
+        pytest.param(GivesUp(), 4, 13, id="audit that gives hope"),
         pytest.param(Turns(), 4, 1, id="turns, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
         pytest.param(Halving(), 5, 1, id="halving, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],

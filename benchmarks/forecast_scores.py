@@ -1,0 +1,82 @@
+"""How the forecasts that a search decides by compare with what came of them: standard scores, summed up.
+
+A score is the difference between a trial's final loss and its forecast, in standard deviations of the forecast. Of a
+calibrated search the scores have a standard deviation of 1. Counted are the forecasts of all paused trials at every
+decision: a trial that waits for long counts often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from benchmarks.replay import Curves
+from depthweave.search.pruners.chooser import Chooser, Guide, Standing, View
+from depthweave.search.pruners.pareto import MIN_FINISHED, ParetoChooser
+
+
+@dataclass(kw_only=True, slots=True)
+class Scores:
+    """Sums over forecasts."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    beyond_2: int = 0
+    beyond_3: int = 0
+
+    def add(self, score: float) -> None:
+        """One more forecast."""
+        self.count += 1
+        self.total += score
+        self.squares += score * score
+        self.beyond_2 += abs(score) > 2.0
+        self.beyond_3 += abs(score) > 3.0
+
+    def __add__(self, other: Scores) -> Scores:
+        return Scores(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            beyond_2=self.beyond_2 + other.beyond_2,
+            beyond_3=self.beyond_3 + other.beyond_3,
+        )
+
+    @property
+    def mean(self) -> float:
+        """Above 0 where trials end worse than forecast."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation; 1 is calibrated, more is overconfident."""
+        return math.sqrt(max(self.squares / self.count - self.mean**2, 0.0)) if self.count else math.nan
+
+
+@dataclass(kw_only=True, slots=True)
+class Watched:
+    """A guide whose forecasts of paused trials are scored as they are asked for."""
+
+    guide: Guide
+    final: Mapping[str, float]
+    """Final loss by architecture id."""
+    scores: Scores = field(default_factory=Scores)
+
+    def look(self, standings: Sequence[Standing]) -> View | None:
+        view = self.guide.look(standings)
+        if view is not None and sum(item.state == "complete" for item in standings) >= MIN_FINISHED:
+            for item in standings:
+                if item.state == "paused":
+                    mean, sd = view.forecasts[item.number]
+                    self.scores.add((self.final[item.architecture_id] - mean) / max(sd, 1e-9))
+        return view
+
+
+def watch(chooser: Chooser, *, curves: Curves) -> tuple[Chooser, Scores | None]:
+    """The chooser with its forecasts scored; `None` of one that has no guide."""
+    if not isinstance(chooser, ParetoChooser) or chooser.guide is None:
+        return chooser, None
+    final = dict(zip(curves.ids, curves.losses_NE[:, -1].tolist(), strict=True))
+    watched = Watched(guide=chooser.guide, final=final)
+    return replace(chooser, guide=watched), watched.scores

@@ -1,0 +1,58 @@
+"""What an audit shows: by hand, and in a search that goes on for it or ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from depthweave.search.pruners.audit import surprises
+from depthweave.search.pruners.chooser import NEW, Standing
+from tests.search.bookkeeping import Run
+from tests.search.choosers import GivesUp
+from tests.search.test_pausing import worked_off
+
+
+def complete(number: int, loss: float, cost: float) -> Standing:
+    return Standing(number, f"id{number}", {"latency": cost}, (loss + 1.0, loss), "complete")
+
+
+def test_an_audit_is_a_surprise_where_it_ends_on_the_front() -> None:
+    others = [complete(0, 2.0, 1.0), complete(1, 1.0, 2.0)]
+    beaten, better = complete(2, 2.5, 1.5), complete(2, 1.5, 1.5)
+    assert not surprises([*others, beaten], audits=[2])
+    assert surprises([*others, better], audits=[2])
+    assert not surprises([*others, better], audits=[]), "it was no audit"
+    assert not surprises([*others, better._replace(state="paused")], audits=[2]), "it has not ended"
+    assert not surprises([], audits=[2])
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_search_goes_on_with_others_where_the_audit_is_a_surprise(num_workers: int, tmp_path: Path) -> None:
+    # All cost the same, and the losses of ranks 0 to 3 end at 4.2, 1.55, 2.9 and 4.25: the audited one is the best.
+    run = Run(tmp_path, chooser=GivesUp(), max_trials=4, max_concurrent=num_workers)
+    worked_off(run, num_workers=num_workers)
+    records = sorted(run.store.records(), key=lambda item: item.trial)
+    assert [item.state for item in records] == ["complete"] * 4
+    assert [item.audit for item in records] == [False, True, False, False]
+
+
+def test_search_ends_where_the_audit_is_beaten(tmp_path: Path) -> None:
+    class GivesUpOnTheWorst(GivesUp):
+        def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+            if not may_start and standings[1].state == "paused":
+                return 1
+            audited = [item for item in standings if item.number == 3 and item.state == "complete"]
+            return NEW if may_start else (2 if audited else None)
+
+        def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+            return [3]
+
+    run = Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4)
+    worked_off(run)
+    records = sorted(run.store.records(), key=lambda item: item.trial)
+    assert [item.state for item in records] == ["complete", "complete", "pruned", "complete"]
+    assert [item.audit for item in records] == [False, False, False, True]
+    assert Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4).book.ended

@@ -14,12 +14,13 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS
 from benchmarks.problems import CurveProblem
 from benchmarks.replay import OptunaStopper, Proposer, Stopper
+from benchmarks.train_connectivity import RECIPE
 from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.samplers.spread import spread
-from depthweave.search.survey import NUM_SURVEYED
+from depthweave.search.survey import survey_size
 
 REDUCTION_FACTOR = 3
 
@@ -59,11 +60,13 @@ def stopping(
     return Arm(name=name, proposer=sampler(sampler_name), stopper=make, missing=missing)
 
 
-def pausing(name: str, *, sampler_name: str, num_surveyed: int = 0) -> Arm:
-    """A sampler with the chooser `pareto`, as it is by default; `num_surveyed` rows are measured before training."""
+def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
+    """A sampler with the chooser `pareto`, as it is by default; `surveyed`: a search's part is measured first."""
 
     def survey(problem: CurveProblem) -> Sequence[int]:
-        return spread(problem.problem.candidates, first=problem.plain, count=num_surveyed)
+        size = len(problem.curves.ids)
+        count = survey_size(size, trials=size, steps=RECIPE.steps) if surveyed else 0
+        return spread(problem.problem.candidates, first=problem.plain, count=count)
 
     def seen(problem: CurveProblem) -> CurveProblem:
         rows = survey(problem)
@@ -81,13 +84,13 @@ def pausing(name: str, *, sampler_name: str, num_surveyed: int = 0) -> Arm:
         guide = SurrogateGuide(seen(problem).problem.candidates, rows=rows) if sampler_name == "known-cost" else None
         return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
 
-    return Arm(name=name, proposer=propose, chooser=choose, survey=survey if num_surveyed else None)
+    return Arm(name=name, proposer=propose, chooser=choose, survey=survey if surveyed else None)
 
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        pausing("known-cost + pareto", sampler_name="known-cost", num_surveyed=NUM_SURVEYED),
+        pausing("known-cost + pareto", sampler_name="known-cost", surveyed=True),
         pausing("known-cost + pareto, no survey", sampler_name="known-cost"),
         Arm(name="known-cost", proposer=sampler("known-cost")),
         pausing("random + pareto", sampler_name="random"),

@@ -1,10 +1,10 @@
-"""Speed and memory of a few candidates, measured before anything trains; those of all others are predicted from them.
+"""Speed and memory of candidates, measured before anything trains; those of all others are predicted from them.
 
 A cost takes a second to measure and a loss minutes to train, so a sampler that weighs the two need not guess the first.
-But seconds add up, and costs follow from few quantities (`samplers/cost_model.py`): a dozen architectures that lie far
-apart tell the others within 3 %. All workers measure at once, a few architectures each, in turn with the reference;
-trials take over what stands here, and measure themselves what does not, before they train. How many is not left to the
-clock: the same spec has the same costs before it.
+But seconds add up: measured is what takes a twentieth of the trainings' time, the architectures that lie far apart
+first, from a dozen of which the others are told within 3 % (`samplers/cost_model.py`). All workers measure at once, a
+few architectures each, in turn with the reference; trials take over what is known, and measure themselves what is not,
+before they train. How many is not left to the clock: the same spec has the same costs before it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from depthweave.search.setting import Setting
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
-NUM_SURVEYED = 12
-"""Architectures from which the costs of the others are predicted."""
 MEASURING_STEPS = 10
 """Measuring takes about as long as so many training steps."""
 _SHARE_FRAC = 0.05
@@ -122,14 +120,17 @@ def surveyed_ids(setting: Setting) -> list[str]:
     plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
     reference_id = setting.reference.architecture.id
     first = [rows[item] for item in (reference_id, *plain)]
-    return [parameters.architecture_ids[row] for row in spread(candidates, first=first, count=survey_size(setting))]
+    size = survey_size(len(setting.space), trials=setting.spec.search.trials, steps=setting.spec.recipe.steps)
+    return [parameters.architecture_ids[row] for row in spread(candidates, first=first, count=size)]
 
 
-def survey_size(setting: Setting) -> int:
-    """How many architectures are measured before training; none where a few would take long beside the trainings."""
-    all_steps = setting.spec.recipe.steps * min(setting.spec.search.trials, len(setting.space))
-    size = min(NUM_SURVEYED, int(_SHARE_FRAC * all_steps / MEASURING_STEPS))
-    return min(len(setting.space), size) if size >= _LEAST else 0
+def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
+    """How many of a space are measured before training: all, or as many as take `_SHARE_FRAC` of the trainings' time.
+
+    None where only a few would fit into that. `steps` are those of a training.
+    """
+    size = int(_SHARE_FRAC * steps * min(trials, num_architectures) / MEASURING_STEPS)
+    return min(num_architectures, size) if size >= _LEAST else 0
 
 
 def measuring_limit_s(setting: Setting, survey: Survey) -> float:

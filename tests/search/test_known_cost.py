@@ -260,7 +260,6 @@ def _inverse_erf(value: float) -> float:
 @pytest.mark.parametrize("num_measured", [0, 1, 5])
 def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
     candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.full((len(POINTS), 1), math.nan))
-    assert candidates.hints_NH.shape == (len(POINTS), 0)
     trials = [Evidence(row, 1.0, finished=True, costs_C=(2.0 + row,)) for row in range(num_measured)]
     found = known_costs(candidates, trials)
     assert np.isfinite(found.costs_NC).all()

@@ -20,7 +20,6 @@ from depthweave.search.samplers import of_space
 from depthweave.search.samplers.cost_model import cost_error, predicted_cost
 from depthweave.search.setting import Setting, create_run
 from depthweave.search.survey import (
-    NUM_SURVEYED,
     SURVEY_FILE,
     has_survey,
     measuring_limit_s,
@@ -33,7 +32,9 @@ from tests.search.bookkeeping import make_measurement
 from tests.search.searching import Listening, search, setting_of
 
 _LARGER = ("space.depths=[2, 3, 4, 5, 6]", "space.dilations=[1, 2, 3]")
-_LONG = ("recipe.steps=100000", "recipe.num_evaluations=3")
+_LONG = ("recipe.steps=175", "recipe.num_evaluations=3")
+_SURVEYED = 12
+"""Of 14 architectures of so many steps: 2,450 steps, of which a twentieth are 12 measurements of 10."""
 
 
 class Gauge:
@@ -98,7 +99,7 @@ def test_few_are_measured_once_the_reference_first(setting: Setting, store: RunS
     found = taken(setting, store)
     assert found == {item: latency_of(setting, item) for item in found}
     assert list(found) == surveyed_ids(setting)
-    assert len(found) == NUM_SURVEYED < len(setting.space)
+    assert len(found) == _SURVEYED < len(setting.space)
     assert gauge.asked[0] == [[setting.reference.architecture.id]]
     # One worker: eight in turn, then the rest.
     assert [len(portion) for portions in gauge.asked for portion in portions] == [1, 8, 3]
@@ -117,7 +118,7 @@ def test_all_workers_measure_at_once(setting: Setting, store: RunStore, gauge: G
 def test_surveyed_lie_far_apart_and_some_are_plain(setting: Setting) -> None:
     chosen = surveyed_ids(setting)
     assert chosen[0] == setting.reference.architecture.id
-    assert 1 <= len(plain_ids(setting) & set(chosen)) <= NUM_SURVEYED // 3 + 1
+    assert 1 <= len(plain_ids(setting) & set(chosen)) <= _SURVEYED // 3 + 1
     fusions = {item.architecture.fusion for item in setting.space}
     assert {setting.space[item].architecture.fusion for item in chosen} == fusions
 
@@ -131,7 +132,7 @@ def test_interrupted_survey_goes_on_where_it_was(
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
     assert len(take_survey(setting, store, workers=1, progress=listening).measurements) == 9
-    assert heard[0] == f"measuring {NUM_SURVEYED} architectures before training"
+    assert heard[0] == f"measuring {_SURVEYED} architectures before training"
     assert heard[1] == "measuring before training ended early (the node is gone): trials measure themselves"
     monkeypatch.setattr("depthweave.search.survey.measure_at_once", gauge)
     assert list(taken(setting, store)) == surveyed_ids(setting)
@@ -150,17 +151,15 @@ def test_survey_of_a_run_that_measured_the_whole_space_is_taken_as_it_is(
     assert gauge.asked == []
 
 
-def test_survey_takes_a_few_percent_of_the_trainings_and_does_not_grow_with_the_space(
-    small_spec: dict[str, Any],
-) -> None:
-    # 14 architectures of 6 steps are 84 steps: a twentieth of them, at 10 a measurement, is none.
-    assert survey_size(setting_of(small_spec)) == 0
+def test_survey_takes_a_twentieth_of_the_trainings() -> None:
+    # 14 trainings of 6 steps are 84 steps: a twentieth of them, at 10 a measurement, is none.
+    assert survey_size(14, trials=20, steps=6) == 0
     # 14 x 114 steps are 1,596: 7 measurements, which tell too little. 14 x 115 are 8.
-    assert survey_size(setting_of(small_spec, "recipe.steps=114")) == 0
-    assert survey_size(setting_of(small_spec, "recipe.steps=115")) == 8
-    assert survey_size(setting_of(small_spec, "recipe.steps=115", "search.trials=13")) == 0
-    for overrides in (_LONG, (*_LONG, *_LARGER)):
-        assert survey_size(setting_of(small_spec, *overrides)) == NUM_SURVEYED
+    assert survey_size(14, trials=14, steps=114) == 0
+    assert survey_size(14, trials=14, steps=115) == 8
+    assert survey_size(14, trials=13, steps=115) == 0
+    assert survey_size(14, trials=24, steps=100_000) == 14, "there are no more"
+    assert survey_size(10_000, trials=24, steps=200) == 24, "the trials count, not the space"
 
 
 def test_trial_is_timed_no_longer_than_the_survey_timed(setting: Setting, store: RunStore, gauge: Gauge) -> None:
@@ -177,8 +176,11 @@ def test_trial_is_timed_no_longer_than_the_survey_timed(setting: Setting, store:
     assert measuring_limit_s(patient, read_survey(store)) == pytest.approx(expected)
 
 
-def test_costs_of_a_whole_space_follow_from_the_surveyed(small_spec: dict[str, Any]) -> None:
+def test_costs_of_a_whole_space_follow_from_a_dozen(
+    small_spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Chance would need several times as many: the prices of a fusion are told by its extremes."""
+    monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 12)
     setting = setting_of(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
     parameters = Parameters(setting.space)
     candidates = of_space(parameters, objectives=("perplexity", "latency"))
@@ -237,7 +239,7 @@ def test_candidates_know_what_was_measured_and_nothing_else(setting: Setting, st
 def test_part_of_the_space_tells_how_well_the_rest_is_predicted(
     small_spec: dict[str, Any], tmp_path: Path, gauge: Gauge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = setting_of(small_spec, *_LARGER, "recipe.steps=400", "objectives=[perplexity, latency]")
+    setting = setting_of(small_spec, *_LARGER, "recipe.steps=100", "objectives=[perplexity, latency]")
     heard: list[str] = []
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
@@ -276,7 +278,7 @@ def test_search_measures_first_and_its_trials_take_that_over(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = setting_of(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
-    monkeypatch.setattr("depthweave.search.survey.survey_size", lambda setting: 9)
+    monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 9)
     records = search(setting, out=tmp_path / "run", address=ray_address).records
     values = json.loads((tmp_path / "run" / SURVEY_FILE).read_text())["measurements"]
     assert len(values) == 9

@@ -47,7 +47,7 @@ class _LoopReader:
 
 
 class _Official(nn.Module):
-    """The DenseFormer authors' module, which numbers blocks from 0 and is told the embedding first."""
+    """The DenseFormer authors' module, which numbers blocks from 0 and takes the embedding apart from them."""
 
     def __init__(self, model: Decoder, *, dilation: int, period: int) -> None:
         super().__init__()

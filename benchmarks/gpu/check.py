@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.gpu.ledger import Ledger, Values
 from benchmarks.gpu.sizes import Shape, Sizes
 from benchmarks.gpu.triton_panels import agrees, has_triton
+from benchmarks.gpu.work import random_tokens
 from depthweave.spaces import Architecture, strided_wiring
 from depthweave.spaces.decoder import Decoder, DecodingCache
 from depthweave.spaces.fusions import FUSIONS
-from depthweave.trainers import Recipe, TokenSet, TrainingState, measure_in_turn, train
+from depthweave.trainers import Recipe, TrainingState, measure_in_turn, train
 from depthweave.trainers.batches import draw_batch
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import free_memory, synchronize, with_precision
@@ -112,7 +112,10 @@ def cached_decoding(shape: Shape, device: torch.device) -> Values:
 
 def resumed_training(shape: Shape, device: torch.device) -> Values:
     """A training that was saved and loaded comes to the loss of one that was not."""
-    recipe, tokens = dataclasses.replace(_recipe(shape), steps=8, num_evaluations=2), _token_set(shape)
+    recipe, tokens = (
+        dataclasses.replace(_recipe(shape), steps=8, num_evaluations=2),
+        random_tokens(shape, count=200_000),
+    )
     architecture = _architecture("dwa", shape)
     whole = list(train(TrainingState.start(architecture, recipe=recipe, device=device), tokens))
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +132,7 @@ def resumed_training(shape: Shape, device: torch.device) -> Values:
 
 def steps_wait_for_nothing(shape: Shape, device: torch.device) -> Values:
     """A training step never waits for the device: the next one is prepared while it computes."""
-    recipe, tokens = _recipe(shape), _token_set(shape)
+    recipe, tokens = _recipe(shape), random_tokens(shape, count=200_000)
     model = Decoder(_architecture("dwa", shape)).to(device)
     step = TrainingStep(model, optimizer=make_optimizer(model, recipe=recipe), recipe=recipe)
     step(*draw_batch(tokens.train, recipe=recipe, step=0, device=device), learning_rate=1e-3)
@@ -157,7 +160,7 @@ def out_of_memory(shape: Shape, device: torch.device) -> Values:
     state = TrainingState.start(_architecture("dwa", shape), recipe=recipe, device=device)
     cause = ""
     try:
-        list(train(state, _token_set(shape)))
+        list(train(state, random_tokens(shape, count=200_000)))
     except torch.OutOfMemoryError as error:
         cause = str(error).splitlines()[0]
     del state
@@ -272,20 +275,6 @@ def _recipe(shape: Shape) -> Recipe:
 
 def _tokens(shape: Shape) -> Tensor:
     return torch.randint(shape.vocabulary, (shape.batch, shape.context + 1), generator=torch.Generator().manual_seed(0))
-
-
-def _token_set(shape: Shape) -> TokenSet:
-    values = np.random.default_rng(0).integers(0, shape.vocabulary, 200_000).astype(np.uint16)
-    return TokenSet(
-        train=values[20_000:],
-        valid=values[:20_000],
-        token_bytes=np.ones(shape.vocabulary, dtype=np.uint16),
-        vocabulary=shape.vocabulary,
-        tokenizer="random",
-        tokenizer_json=None,
-        corpus="random tokens",
-        corpus_sha256="",
-    )
 
 
 def _away_from_start(model: Decoder) -> Decoder:

@@ -43,7 +43,7 @@ _LEFT_OUT_NAMES = (
 
 
 def main() -> None:
-    """Make the folder anew."""
+    """Makes the folder from scratch."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.pack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to make; one that is there is replaced")
     parser.add_argument("--search", action="store_true", help="with the packages that the part `search` needs")

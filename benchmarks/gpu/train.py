@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from benchmarks.gpu import rivals
 from benchmarks.gpu.ledger import Ledger, Values
 from benchmarks.gpu.sizes import Shape, Sizes
-from benchmarks.gpu.work import compile_by_block
+from benchmarks.gpu.work import compile_by_block, random_tokens
 from depthweave.spaces import costs_of
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers import Recipe, TokenSet, TrainingState, train
@@ -45,7 +45,7 @@ def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> Non
     for shape in sizes.train:
         torch.compiler.reset()
         name = f"{shape.depth} blocks, D {shape.width}"
-        ours = _Ours(shape, device=device, tokens=_token_set(shape))
+        ours = _Ours(shape, device=device, tokens=random_tokens(shape, count=40 * shape.tokens))
         for other in ("nanoGPT", "GPT-2"):
             if not rivals.is_there(other):
                 print(f"{name}, {other}: skipped, it is not there", flush=True)
@@ -103,7 +103,7 @@ def _whole_training(shape: Shape, *, device: torch.device, rate: Values | None) 
     steps = _WHOLE_STEPS if device.type == "cuda" else 4
     recipe = dataclasses.replace(_recipe(shape, compiled=True), steps=steps, num_evaluations=2)
     state = TrainingState.start(shape.architecture(), recipe=recipe, device=device)
-    first, last = train(state, _token_set(shape))
+    first, last = train(state, random_tokens(shape, count=40 * shape.tokens))
     step_s = (last.train_s - first.train_s) / (last.step - first.step)
     return _pace(shape, step_s, rate)
 
@@ -194,18 +194,4 @@ _VARIANTS: dict[str, Callable[[Shape, torch.device], Take]] = {
 def _recipe(shape: Shape, *, compiled: bool) -> Recipe:
     return Recipe(
         batch=shape.batch, context=shape.context, compile=compiled, evaluation_tokens=shape.tokens, learning_rate=1e-4
-    )
-
-
-def _token_set(shape: Shape) -> TokenSet:
-    values = np.random.default_rng(0).integers(0, shape.vocabulary, 40 * shape.tokens).astype(np.uint16)
-    return TokenSet(
-        train=values[shape.tokens * 2 :],
-        valid=values[: shape.tokens * 2],
-        token_bytes=np.ones(shape.vocabulary, dtype=np.uint16),
-        vocabulary=shape.vocabulary,
-        tokenizer="random",
-        tokenizer_json=None,
-        corpus="random tokens",
-        corpus_sha256="",
     )

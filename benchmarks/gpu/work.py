@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from benchmarks.gpu.sizes import Shape
 from depthweave.spaces import Architecture
 from depthweave.spaces.decoder import Decoder
-from depthweave.trainers import Recipe
+from depthweave.trainers import Recipe, TokenSet
 from depthweave.trainers.compiler import make_room_for_graphs
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
@@ -110,3 +111,18 @@ def _loss(hidden_BTD: Tensor, head_VD: Tensor, targets_BT: Tensor) -> Tensor:
 
 def _allocated(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def random_tokens(shape: Shape, *, count: int) -> TokenSet:
+    """A text of so many tokens by chance, a tenth of it for validation."""
+    values = np.random.default_rng(0).integers(0, shape.vocabulary, count).astype(np.uint16)
+    return TokenSet(
+        train=values[count // 10 :],
+        valid=values[: count // 10],
+        token_bytes=np.ones(shape.vocabulary, dtype=np.uint16),
+        vocabulary=shape.vocabulary,
+        tokenizer="random",
+        tokenizer_json=None,
+        corpus="random tokens",
+        corpus_sha256="",
+    )

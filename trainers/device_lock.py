@@ -75,21 +75,23 @@ class DeviceLock:
         return nullcontext() if self._device.type == "cpu" else self._shared()
 
     def give_way(self) -> float:
-        """Leaves the device to a measurement that waits for it; returns the seconds that this took.
+        """Leaves the device to a measurement that waits for it; returns the seconds for which it was left.
 
         To be called within `shared`. Looks a few times a second; the device has finished all its work when it leaves.
         """
-        started_s = time.perf_counter()
-        if self._device.type == "cpu" or started_s - self._looked_s < _SLICE_S:
+        now_s = time.perf_counter()
+        if self._device.type == "cpu" or now_s - self._looked_s < _SLICE_S:
             return 0.0
-        self._looked_s = started_s
+        self._looked_s = now_s
         if self._turnstile.try_shared():
             return 0.0
+        # The work that was queued is the training's own time.
         synchronize(self._device)
+        left_s = time.perf_counter()
         self._room.release()
         self._enter()
         self._looked_s = time.perf_counter()
-        return self._looked_s - started_s
+        return self._looked_s - left_s
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
@@ -98,8 +100,11 @@ class DeviceLock:
         try:
             yield
         finally:
-            synchronize(self._device)
-            self._room.release()
+            try:
+                synchronize(self._device)
+            finally:
+                # After an illegal access the device answers nothing but errors; others go on all the same.
+                self._room.release()
 
     def _enter(self) -> None:
         """Waits for the measurements that came before, and enters the room in the same turn."""

@@ -7,6 +7,7 @@ import gc
 import os
 import platform
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -64,7 +65,10 @@ def allow_tf32(device: torch.device) -> None:
     Holds for the whole process, as torch has it. Nothing changes elsewhere.
     """
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+        with warnings.catch_warnings():
+            # Torch 2.9 to 2.12 name another way, beside which their compiler refuses to ask for the precision.
+            warnings.filterwarnings("ignore", message="Please use the new API settings to control TF32")
+            torch.set_float32_matmul_precision("high")
 
 
 def device_key(device: torch.device) -> str:

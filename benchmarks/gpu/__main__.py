@@ -24,7 +24,7 @@ from benchmarks.gpu.ledger import Facts, Ledger
 from benchmarks.gpu.sizes import DRY, FULL
 from depthweave.trainers import pick_device
 
-MINUTES = {"check": 1.5, "fusions": 4.0, "train": 2.5, "compare": 7.0, "search": 5.0}
+MINUTES = {"check": 3.0, "fusions": 4.0, "train": 4.0, "compare": 8.0, "search": 5.0}
 """Of each part, in their order, where `--minutes` says nothing."""
 
 
@@ -46,7 +46,7 @@ def main() -> int:
         return 0
     if asked.minutes is not None and asked.minutes <= 0:
         parser.error(f"--minutes {asked.minutes:g}: give more than 0")
-    sizes, failures = DRY if asked.dry else FULL, []
+    sizes, failures, left_out = DRY if asked.dry else FULL, [], []
     if asked.dry:
         _make_quick()
     try:
@@ -64,6 +64,9 @@ def main() -> int:
         )
         importlib.import_module(f"benchmarks.gpu.{part}").run(ledger, sizes=sizes, device=device, out=asked.out)
         failures += [f"{part}: {key}" for key in ledger.failures]
+        left_out += [f"{part}: {key}" for key in ledger.left_out]
+    if left_out:
+        print(f"left out for lack of time; call again: {', '.join(left_out)}")
     for text in failures:
         print(f"failed: {text}", file=sys.stderr)
     return 1 if failures else 0

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -39,13 +40,16 @@ MAX_BFLOAT16_ERROR = 0.03
 MAX_TF32_ERROR = 3e-3
 """TF32 has 11."""
 
+_COMPILED_S, _COMPILED_DEPTH = 15.0, 4
+
 Check = Callable[[Shape, torch.device], Values]
 
 
 def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
     """All checks, one after the other."""
     for name, check in CHECKS.items():
-        ledger.measure(name, partial(check, sizes.check, device))
+        needs_s = _COMPILED_S if name.endswith(", compiled") else 0.0
+        ledger.measure(name, partial(check, sizes.check, device), needs_s=needs_s)
 
 
 def _agrees(fusion: str, *, compiled: bool) -> Check:
@@ -53,6 +57,9 @@ def _agrees(fusion: str, *, compiled: bool) -> Check:
 
     def check(shape: Shape, device: torch.device) -> Values:
         recipe = with_precision(_recipe(shape), device=device)
+        if compiled:
+            # Each block takes the compiler seconds.
+            shape = dataclasses.replace(shape, depth=min(shape.depth, _COMPILED_DEPTH))
         logits, gradients = {}, {}
         for name, place in (("expected", torch.device("cpu")), ("found", device)):
             model = _away_from_start(Decoder(_architecture(fusion, shape), seed=1)).to(place)
@@ -75,6 +82,12 @@ def _agrees(fusion: str, *, compiled: bool) -> Check:
         return {**found, "precision": recipe.precision}
 
     return check
+
+
+def traced_panels(shape: Shape, device: torch.device) -> Values:
+    """The panels that the compiler gets from 400 connections on, at few blocks, against sums by hand on the CPU."""
+    with patch("depthweave.spaces.fusions.dwa.MIN_CONNECTIONS", 0), patch(f"{__name__}._COMPILED_DEPTH", shape.depth):
+        return _agrees("dwa", compiled=True)(shape, device)
 
 
 def fresh_models_are_plain(shape: Shape, device: torch.device) -> Values:
@@ -152,15 +165,15 @@ def out_of_memory(shape: Shape, device: torch.device) -> Values:
     """A model that does not fit fails with its cause in one line, and what it took is free for the next."""
     if device.type != "cuda":
         return {"skipped": "a CPU has no memory of its own to run out of"}
+    # Before the count: the first products of a process leave their workspaces behind.
+    resumed_training(shape, device)
     free_memory(device)
     before_bytes, room_bytes = torch.cuda.memory_allocated(device), torch.cuda.mem_get_info(device)[0]
-    # Its logits alone are four times what is free.
-    batch = 4 * room_bytes // (4 * shape.vocabulary * shape.context)
-    recipe = dataclasses.replace(_recipe(shape), batch=batch)
+    recipe = dataclasses.replace(_recipe(shape), batch=_too_many_sequences(shape, room_bytes=room_bytes))
     state = TrainingState.start(_architecture("dwa", shape), recipe=recipe, device=device)
     cause = ""
     try:
-        list(train(state, random_tokens(shape, count=200_000)))
+        list(train(state, random_tokens(shape, count=2 * recipe.tokens_per_step)))
     except torch.OutOfMemoryError as error:
         cause = str(error).splitlines()[0]
     del state
@@ -170,6 +183,12 @@ def out_of_memory(shape: Shape, device: torch.device) -> Values:
     assert left_bytes <= 0, f"{left_bytes} bytes stay"
     resumed_training(shape, device)
     return {"cause": cause}
+
+
+def _too_many_sequences(shape: Shape, *, room_bytes: int) -> int:
+    """One state of so many takes a quarter of the room, and the first block makes more than three before it attends:
+    attention over so many sequences has other limits."""
+    return room_bytes // (4 * 4 * shape.width * shape.context)
 
 
 def measured_alone(shape: Shape, device: torch.device) -> Values:
@@ -185,7 +204,7 @@ def measured_alone(shape: Shape, device: torch.device) -> Values:
         reader = threading.Thread(target=lambda: steps.extend(float(line) for line in other.stdout or ()))
         try:
             # The first line says that it trains.
-            other.stdout.readline()
+            assert other.stdout.readline(), "the neighbour ended before its first step"
             reader.start()
             lock = _NotedLock(folder, device=device)
             (found,) = measure_in_turn(
@@ -200,7 +219,8 @@ def measured_alone(shape: Shape, device: torch.device) -> Values:
         finally:
             other.terminate()
             other.wait()
-            reader.join()
+            if reader.ident is not None:
+                reader.join()
     ((begin_s, end_s),) = lock.alone_from_to
     during = sum(begin_s < step < end_s for step in steps)
     after = sum(step > end_s for step in steps)
@@ -258,6 +278,7 @@ CHECKS: dict[str, Check] = {
     "memory": memory_is_the_processes_own,
     "measured alone": measured_alone,
     **{f"{name}, compiled": _agrees(name, compiled=True) for name in FUSIONS},
+    "dwa in panels, compiled": traced_panels,
 }
 """By name, the quick ones first."""
 

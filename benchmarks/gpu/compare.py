@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from depthweave.spaces import Architecture, costs_of, resolve, strided_wiring
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 
 NAMES = ("plain", "dwa 1x1", "dwa 4x5")
-_LEARNING_RATE = 1.5e-3
+_LEARNING_RATE = 1e-3
 _EVALUATIONS = 20
 _NEEDS_S = 60.0
 
@@ -45,7 +45,7 @@ class _Text:
     def tokens(self) -> TokenSet:
         """Of Python packages in the order of their names, up to the bytes that are wanted."""
         if self._tokens is None:
-            paths = list(_packages(self._sizes.corpus_bytes))
+            paths = python_files(_packages(), wanted_bytes=self._sizes.corpus_bytes)
             merges = self._sizes.compare.vocabulary
             corpus = load_corpus(CorpusSpec(kind="files", paths=tuple(paths), validation_frac=0.02))
             self._tokens = tokenise(corpus, tokenizer=f"bpe:{merges}", cache=self._out / "cache")
@@ -62,17 +62,38 @@ class _Text:
         }
 
 
-def _packages(wanted_bytes: int) -> Iterator[str]:
-    root = Path(sysconfig.get_paths()["purelib"])
+def _packages() -> list[Path]:
+    """Where packages lie; torch's own folder may be another than the one for new ones."""
+    return sorted({Path(sysconfig.get_paths()["purelib"]), Path(torch.__file__).parents[1]})
+
+
+def python_files(roots: Sequence[Path], *, wanted_bytes: int) -> list[str]:
+    """Sources of packages in the order of their names, whole packages up to the bytes that are wanted.
+
+    A corpus refuses what is not text in UTF-8, and some packages test that others read such sources: they are left out.
+    """
+    found: list[str] = []
     total = 0
-    for folder in sorted(root.iterdir()):
-        num_bytes = sum(file.stat().st_size for file in folder.rglob("*.py")) if folder.is_dir() else 0
-        if num_bytes:
-            yield f"{folder}/**/*.py"
-        total += num_bytes
+    for folder in (item for root in roots for item in sorted(root.iterdir()) if item.is_dir()):
+        for file in sorted(folder.rglob("*.py")):
+            num_bytes = _text_bytes(file)
+            if num_bytes:
+                found.append(str(file))
+                total += num_bytes
         if total >= wanted_bytes:
-            return
-    print(f"{root} holds {total:,} bytes of Python, {wanted_bytes:,} were wanted", flush=True)
+            return found
+    print(f"{total:,} bytes of Python in {', '.join(map(str, roots))}, {wanted_bytes:,} were wanted", flush=True)
+    return found
+
+
+def _text_bytes(file: Path) -> int:
+    """Size of a file of text; 0 where it is none."""
+    try:
+        content = file.read_bytes()
+        content.decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return 0 if b"\0" in content else len(content)
 
 
 def _train(name: str, shape: Shape, *, seed: int, text: _Text, sizes: Sizes, device: torch.device) -> Values:

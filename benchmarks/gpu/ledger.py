@@ -27,6 +27,8 @@ Values = dict[str, Any]
 _ROOT = Path(__file__).parents[2]
 _LEAST_S = 2.0
 """Nothing is begun with less time left."""
+_AGAIN_S = 40.0
+"""Python drops what is raised while it collects an object. Longer than the search's own ending takes."""
 _CAUSE_CHARACTERS = 300
 
 
@@ -69,6 +71,8 @@ class Ledger:
         self._known = {line["key"]: line for line in read_lines(file) if self._is_ours(line)}
         self.failures: list[str] = []
         """Keys of what failed in this call."""
+        self.left_out: list[str] = []
+        """Keys of what there was no time for."""
 
     def measure(self, key: str, work: Callable[[], Values], *, needs_s: float = 0.0) -> Values | None:
         """What `work` finds, kept; what was kept before; `None` where it failed or there is no time for it.
@@ -81,6 +85,7 @@ class Ledger:
         left_s = self._deadline_s - time.monotonic()
         if left_s < (_LEAST_S if self._facts["sizes"] == "dry" else max(needs_s, _LEAST_S)):
             print(f"{key}: left out, {max(left_s, 0.0):.0f} s left", flush=True)
+            self.left_out.append(key)
             return None
         started = time.monotonic()
         try:
@@ -126,13 +131,13 @@ def read_lines(file: Path) -> list[Values]:
 
 @contextmanager
 def _limited(limit_s: float) -> Iterator[None]:
-    """Raises `OutOfTime` in the main thread when the time is over."""
+    """Raises `OutOfTime` in the main thread when the time is over, and again where it was lost."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    signal.setitimer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
     try:
         yield
     finally:

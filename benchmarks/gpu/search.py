@@ -26,6 +26,8 @@ from benchmarks.gpu.sizes import Sizes
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "gpu.yaml"
 _NEEDS_S = 150.0
+_ENDING_S = 20.0
+"""For a search that is told to end; then it is killed, which it survives as well."""
 _PROGRAM = "from depthweave.search.cli import main; main()"
 
 
@@ -78,7 +80,11 @@ def _search(*, sizes: Sizes, device: torch.device, out: Path) -> Values:
         except BaseException:
             # It keeps what it has and says how to go on.
             done.terminate()
-            done.wait()
+            try:
+                done.wait(_ENDING_S)
+            except subprocess.TimeoutExpired:
+                done.kill()
+                done.wait()
             raise
     if code:
         raise RuntimeError(f"the search ended with code {code}: {_last_line(out / 'search.txt')}")
@@ -121,7 +127,10 @@ def _watched(device: torch.device) -> Iterator[list[float]]:
         return
     query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "500"]
     watch = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
-    reader = threading.Thread(target=lambda: seen.extend(float(line) for line in watch.stdout or ()))
+    # "[N/A]" where the driver does not tell, as with MIG.
+    reader = threading.Thread(
+        target=lambda: seen.extend(float(line) for line in watch.stdout or () if line.strip().isdecimal())
+    )
     reader.start()
     try:
         yield seen

@@ -48,6 +48,7 @@ class Sizes:
 
     name: str
     check: Shape
+    """Deep enough for depth averages in panels: of fewer than 11 blocks each site sums alone."""
     fusions: Shape
     """The DenseFormer paper's on a GPU."""
     train: tuple[Shape, ...]
@@ -66,7 +67,7 @@ class Sizes:
 
 FULL = Sizes(
     name="full",
-    check=Shape(depth=4, width=256, context=128, batch=8, vocabulary=1024),
+    check=Shape(depth=12, width=256, context=128, batch=8, vocabulary=1024),
     fusions=Shape(depth=48, width=768, context=256, batch=64),
     train=(
         Shape(depth=12, width=768, context=1024, batch=32),

@@ -26,7 +26,7 @@ from benchmarks.gpu.sizes import Shape, Sizes
 from benchmarks.gpu.work import compile_by_block, random_tokens
 from depthweave.spaces import costs_of
 from depthweave.spaces.decoder import Decoder
-from depthweave.trainers import Recipe, TokenSet, TrainingState, train
+from depthweave.trainers import Recipe, TrainingState, train
 from depthweave.trainers.batches import draw_batch
 from depthweave.trainers.measure import median_interval, times_in_turn
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
@@ -39,34 +39,31 @@ _NEEDS_S = 45.0
 
 
 def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
-    """The device's rate, then every size: ours beside each rival, and ours in other ways."""
+    """The device's rate; ours beside the first rival at every size; then the others, and ours in other ways."""
     side = 8192 if device.type == "cuda" else 256
     rate = ledger.measure("matrix product", partial(_matrix_rate, side, device))
     for shape in sizes.train:
-        torch.compiler.reset()
-        name = f"{shape.depth} blocks, D {shape.width}"
-        ours = _Ours(shape, device=device, tokens=random_tokens(shape, count=40 * shape.tokens))
-        for other in ("nanoGPT", "GPT-2"):
-            if not rivals.is_there(other):
-                print(f"{name}, {other}: skipped, it is not there", flush=True)
-                continue
-            make = partial(rivals.make, other, shape, device=device)
-            ledger.measure(f"{name}, {other}", partial(_beside, ours, make, sizes=sizes, rate=rate), needs_s=_NEEDS_S)
+        _beside_rival(ledger, "nanoGPT", _Ours(shape, device=device), sizes=sizes, rate=rate)
+    for shape in sizes.train:
+        name, ours = _name(shape), _Ours(shape, device=device)
+        work = partial(_whole_training, shape, device=device, rate=rate)
+        ledger.measure(f"{name}, ours, whole training", work, needs_s=_NEEDS_S)
+        _beside_rival(ledger, "GPT-2", ours, sizes=sizes, rate=rate)
         for other, make in _VARIANTS.items():
             if other == "fused loss" and not hasattr(F, "linear_cross_entropy"):
                 print(f"{name}, {other}: skipped, this torch has none", flush=True)
                 continue
             work = partial(_beside, ours, partial(make, shape, device), sizes=sizes, rate=rate)
             ledger.measure(f"{name}, ours, {other}", work, needs_s=_NEEDS_S)
-        work = partial(_whole_training, shape, device=device, rate=rate)
-        ledger.measure(f"{name}, ours, whole training", work, needs_s=_NEEDS_S)
 
 
 class _Ours:
     """Our step as a recipe with `compile` takes it, made when it is first wanted."""
 
-    def __init__(self, shape: Shape, *, device: torch.device, tokens: TokenSet) -> None:
-        self.shape, self.device, self.tokens = shape, device, tokens
+    def __init__(self, shape: Shape, *, device: torch.device) -> None:
+        # Of two shapes the compiler would make one graph for any, which is slower.
+        torch.compiler.reset()
+        self.shape, self.device, self.tokens = shape, device, random_tokens(shape, count=40 * shape.tokens)
         self._take: Take | None = None
         self._numbers = count()
 
@@ -82,6 +79,19 @@ class _Ours:
         recipe = _recipe(self.shape, compiled=True)
         drawn = draw_batch(self.tokens.train, recipe=recipe, step=next(self._numbers), device=self.device)
         return drawn.tokens_BT, drawn.targets_BT
+
+
+def _name(shape: Shape) -> str:
+    return f"{shape.depth} blocks, D {shape.width}"
+
+
+def _beside_rival(ledger: Ledger, other: str, ours: _Ours, *, sizes: Sizes, rate: Values | None) -> None:
+    key = f"{_name(ours.shape)}, {other}"
+    if not rivals.is_there(other):
+        print(f"{key}: skipped, it is not there", flush=True)
+        return
+    make = partial(rivals.make, other, ours.shape, device=ours.device)
+    ledger.measure(key, partial(_beside, ours, make, sizes=sizes, rate=rate), needs_s=_NEEDS_S)
 
 
 def _beside(ours: _Ours, make: Callable[[], Take], *, sizes: Sizes, rate: Values | None) -> Values:

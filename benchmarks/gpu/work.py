@@ -115,7 +115,7 @@ def _allocated(device: torch.device) -> int:
 
 def random_tokens(shape: Shape, *, count: int) -> TokenSet:
     """A text of so many tokens by chance, a tenth of it for validation."""
-    values = np.random.default_rng(0).integers(0, shape.vocabulary, count).astype(np.uint16)
+    values = np.random.default_rng(0).integers(0, shape.vocabulary, count, dtype=np.uint16)
     return TokenSet(
         train=values[count // 10 :],
         valid=values[: count // 10],

@@ -219,7 +219,7 @@ def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
         raise ValueError(f"--out {out}: holds a training of another architecture, recipe or text; name another folder")
     if (out / STATE_FILE).exists():
         state = TrainingState.load(out / STATE_FILE, device=device)
-        if (state.architecture, state.recipe) != (plan.architecture, plan.recipe):
+        if (state.architecture, state.recipe) != (plan.architecture, _as_begun(plan.recipe, state.recipe)):
             raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
         return state
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -233,14 +233,17 @@ def _is_done(out: Path, plan: _Plan) -> bool:
     done = read_training(out) if (out / MODEL_FILE).exists() else None
     if done is None:
         return False
-    recipe, wanted = recorded_recipe(done), plan.recipe
-    if wanted.precision == "auto":
-        wanted = dataclasses.replace(wanted, precision=recipe.precision)
+    recipe = recorded_recipe(done)
     return (done.architecture_id, recipe, done.corpus_sha256) == (
         plan.architecture.id,
-        wanted,
+        _as_begun(plan.recipe, recipe),
         plan.tokens.corpus_sha256,
     )
+
+
+def _as_begun(wanted: Recipe, begun: Recipe) -> Recipe:
+    """A training whose recipe named a precision has it, as all had that earlier versions began."""
+    return dataclasses.replace(wanted, precision=begun.precision) if wanted.precision == "auto" else wanted
 
 
 def _ended(out: Path) -> str:
@@ -294,7 +297,7 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
 
 def _training(plan: _Plan, state: TrainingState, last: Evaluation) -> Training:
     recorded, spec = plan.recorded, plan.corpus_spec
-    recipe = with_precision(plan.recipe, device=state.device)
+    recipe = with_precision(state.recipe, device=state.device)
     return Training(
         architecture_id=plan.architecture.id,
         origin="depthweave train",

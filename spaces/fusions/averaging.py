@@ -82,10 +82,10 @@ class Store:
 
 
 @contextmanager
-def _in_float32(device: torch.device) -> Iterator[None]:
+def in_float32(device: torch.device) -> Iterator[None]:
     """Within it products of float32 are not done in TF32 on CUDA, whose 10 bits would round the states themselves."""
-    before = torch.get_float32_matmul_precision()
-    if device.type != "cuda" or before == "highest":
+    before = torch.get_float32_matmul_precision() if device.type == "cuda" else "highest"
+    if before == "highest":
         yield
         return
     torch.set_float32_matmul_precision("highest")
@@ -159,7 +159,7 @@ class FamilyPass:
         if torch.is_grad_enabled():
             mixed_BTD, self._chain = _SiteSum.apply(self, place, len(new), self._chain, *new, state_BTD, *weights)
         else:
-            with _in_float32(state_BTD.device):
+            with in_float32(state_BTD.device):
                 mixed_BTD = self.sum(place, state_BTD, weights)
         self._place += 1
         if self._place == len(self.family.sites):
@@ -236,7 +236,7 @@ class _SiteSum(torch.autograd.Function):
         ctx: Any, family_pass: FamilyPass, place: int, num_kept: int, chain: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         state_BTD, weights = tensors[num_kept], tensors[num_kept + 1 :]
-        with _in_float32(state_BTD.device):
+        with in_float32(state_BTD.device):
             mixed_BTD = family_pass.sum(place, state_BTD, weights)
         ctx.family_pass, ctx.place, ctx.num_new = family_pass, place, num_kept + 1
         ctx.shape, ctx.weight_types = state_BTD.shape, [item.dtype for item in weights]

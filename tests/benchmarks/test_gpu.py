@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,8 +17,10 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.gpu import ledger as ledger_module
 from benchmarks.gpu.averages import loop
 from benchmarks.gpu.check import CHECKS
+from benchmarks.gpu.compare import python_files
 from benchmarks.gpu.ledger import Facts, Ledger, OutOfTime, read_lines
 from benchmarks.gpu.search import spec_of
 from benchmarks.gpu.sizes import DRY, FULL, architecture_of
@@ -25,6 +28,7 @@ from benchmarks.gpu.table import tables
 from benchmarks.gpu.triton_panels import has_triton
 from depthweave.search.spec_file import parse_spec
 from depthweave.spaces.decoder import Decoder
+from depthweave.trainers import CorpusSpec, load_corpus
 
 _ROOT = Path(__file__).parents[2]
 _FACTS = Facts(device="a GPU", driver="580", torch="2.11", commit="abc", sizes="full")
@@ -83,10 +87,27 @@ def test_measurement_ends_when_the_parts_time_is_over(tmp_path: Path) -> None:
     assert "not done in the 2 s" in read_lines(tmp_path / "part.jsonl")[0]["failed"]
 
 
+def test_measurement_that_loses_the_end_of_its_time_is_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_AGAIN_S", 0.2)
+
+    def loses() -> dict[str, Any]:
+        # As Python itself does with what is raised while an object is collected.
+        with contextlib.suppress(OutOfTime):
+            time.sleep(30.0)
+        time.sleep(30.0)
+        return {"value": 1}
+
+    started = time.monotonic()
+    assert _ledger(tmp_path, seconds=2.5).measure("a", loses) is None
+    assert time.monotonic() - started < 20.0
+
+
 def test_measurement_that_usually_takes_longer_than_what_is_left_is_not_begun(tmp_path: Path) -> None:
     ledger = _ledger(tmp_path, seconds=30.0)
     assert ledger.measure("a", lambda: {"value": 1}, needs_s=90.0) is None
-    assert ledger.failures == []
+    assert (ledger.failures, ledger.left_out) == ([], ["a"])
     assert read_lines(tmp_path / "part.jsonl") == []
 
 
@@ -136,6 +157,22 @@ def test_triton_kernel_in_its_interpreter_gives_the_products_of_the_panels() -> 
         check=True,
     )
     assert float(answer.stdout) <= 1e-5
+
+
+def test_sources_that_are_no_text_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    for name, content in {
+        "a[b]/__init__.py": b"x = 1\n",
+        "a[b]/latin.py": b"# \xe9\n",
+        "a[b]/zero.py": b"\0",
+        "c/only/.hidden.py": b"y = 2\n",
+        "d/__init__.py": b"z = 3\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = python_files([tmp_path], wanted_bytes=10)
+    assert [str(Path(item).relative_to(tmp_path)) for item in found] == ["a[b]/__init__.py", "c/only/.hidden.py"]
+    corpus = load_corpus(CorpusSpec(kind="files", paths=tuple(found)))
+    assert {*corpus.train, *corpus.validation} == {"x = 1\n", "y = 2\n"}
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
@@ -209,6 +246,8 @@ def test_every_part_runs_at_its_smallest_and_a_second_call_only_says_what_is_kno
 
 @pytest.mark.gpu
 @pytest.mark.timeout(600)
+# Torch warns that its watch for waits is a prototype, and its compiler of much else.
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", CHECKS)
 def test_on_a_gpu(name: str) -> None:
     if not torch.cuda.is_available():

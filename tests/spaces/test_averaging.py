@@ -230,9 +230,9 @@ def test_states_are_not_rounded_to_tf32_on_a_gpu(monkeypatch: pytest.MonkeyPatch
     told = ["high"]
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: told[-1])
     monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
-    with averaging._in_float32(torch.device("cpu")):
+    with averaging.in_float32(torch.device("cpu")):
         assert told == ["high"]
-    with averaging._in_float32(torch.device("cuda")):
+    with averaging.in_float32(torch.device("cuda")):
         assert told == ["high", "highest"]
     assert told == ["high", "highest", "high"]
 

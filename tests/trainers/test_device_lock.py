@@ -94,6 +94,39 @@ def test_device_has_finished_its_work_before_it_is_left(synchronized: list[str],
             assert measured.result(_LIMIT_S)[0] == "cuda"
 
 
+def test_work_that_was_queued_is_no_time_of_waiting(
+    synchronized: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = DeviceLock(tmp_path, device=_GPU)
+    measuring, done = threading.Event(), threading.Event()
+
+    def measure() -> None:
+        measuring.set()
+        with DeviceLock(tmp_path, device=_GPU).alone():
+            done.set()
+
+    with lock.shared(), ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(device_lock, "synchronize", lambda device: time.sleep(0.5))
+        measured = pool.submit(measure)
+        assert measuring.wait(_LIMIT_S)
+        waited_s = 0.0
+        while not done.is_set():
+            waited_s = lock.give_way()
+        measured.result(_LIMIT_S)
+    assert 0.0 < waited_s < 0.4
+
+
+@pytest.mark.usefixtures("synchronized")
+def test_device_that_answers_with_an_error_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(device: torch.device) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"), DeviceLock(tmp_path, device=_GPU).shared():
+        monkeypatch.setattr(device_lock, "synchronize", fails)
+    with DeviceLock(tmp_path, device=_GPU).alone() as waited_s:
+        assert waited_s < _LIMIT_S
+
+
 @pytest.mark.usefixtures("synchronized")
 def test_training_that_begins_waits_for_the_measurement_that_runs(tmp_path: Path) -> None:
     with DeviceLock(tmp_path, device=_GPU).alone():

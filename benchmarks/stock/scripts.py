@@ -35,6 +35,7 @@ from depthweave.search.setting import Setting
 from depthweave.search.spec import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
 from depthweave.trainers import TrainingState, train
+from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.measure import measure
 
 OBJECTIVES = ("perplexity", "latency", "memory_bytes")
@@ -73,8 +74,8 @@ def architecture_of(config: Mapping[str, Any], setting: Setting) -> Architecture
     )
 
 
-def evaluations(config: Mapping[str, Any], setting: Setting, *, lock: Path) -> Iterator[Result]:
-    """Build, measure, train; a result at every evaluation."""
+def evaluations(config: Mapping[str, Any], setting: Setting, *, locks: Path) -> Iterator[Result]:
+    """Build, measure, train; a result at every evaluation. `locks` is the folder of the processor's lock."""
     torch.set_num_threads(1)
     recipe, device = setting.spec.recipe, torch.device("cpu")
     architecture = architecture_of(config, setting)
@@ -84,7 +85,7 @@ def evaluations(config: Mapping[str, Any], setting: Setting, *, lock: Path) -> I
         recipe=recipe,
         device=device,
         time_limit_s=setting.spec.resources.measure_limit_s,
-        lock=lock,
+        lock=DeviceLock(locks, device=device),
         kinds=("forward",),
     )
     state = TrainingState.start(architecture, recipe=recipe, device="cpu")
@@ -111,10 +112,10 @@ def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    spec, lock = setting.spec, folder / "measure.lock"
+    spec, locks = setting.spec, folder / "locks"
 
     def trainable(config: dict[str, Any], setting: Setting) -> None:
-        for result in evaluations(config, setting, lock=lock):
+        for result in evaluations(config, setting, locks=locks):
             tune.report(result)
 
     scheduler = None
@@ -188,7 +189,7 @@ def _optimise(setting: Setting, folder: Path, number: int, trials: int) -> None:
     def objective(trial: optuna.Trial) -> float:
         suggest(trial, setting.spec.space)
         result: Result = {}
-        for step, result in enumerate(evaluations(trial.params, setting, lock=folder / "measure.lock")):
+        for step, result in enumerate(evaluations(trial.params, setting, locks=folder / "locks")):
             for name, value in result.items():
                 trial.set_user_attr(name, value)
             trial.report(result["loss"], step)

@@ -1,4 +1,4 @@
-"""BoTorch's expected hypervolume improvement, told the exact costs: a peer that starts with what known-cost is told.
+"""BoTorch's expected hypervolume improvement, with exact costs: a peer that starts with what known-cost knows.
 
 The loss is a `SingleTaskGP` over the choices, one column each, as BoTorch ships it; each cost is a deterministic model
 that looks the row up. `qLogExpectedHypervolumeImprovement` is maximised over all untried rows. Needs botorch (0.18 was

@@ -1,4 +1,4 @@
-"""Latencies of the connectivity table measured anew by today's way: only those columns change.
+"""Measures the latencies of the connectivity table again, as a search does today: only those columns change.
 
     OMP_NUM_THREADS=1 python -m benchmarks.remeasure_connectivity            # what is missing; goes on where it was
     OMP_NUM_THREADS=1 python -m benchmarks.remeasure_connectivity --only 3   # some more, for a look
@@ -90,7 +90,7 @@ def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
         new = new.set_column(place, old.schema.field(place), values)
     here = {key: sorted({item[key] for item in measured.values()}) for key in ("hardware", "torch")}
     new = new.replace_schema_metadata({**(old.schema.metadata or {}), b"latencies": json.dumps(here).encode()})
-    # Whole under another name first: whoever reads the table meanwhile sees the old or the new one.
+    # Whole under another name first: a reader sees the old table or the new one.
     partial = table.with_suffix(".partial")
     pq.write_table(new, partial, compression="zstd")
     partial.replace(table)

@@ -134,7 +134,7 @@ def replay(
     chooser: Chooser | None = None,
     surveyed: Sequence[int] = (),
 ) -> Iterator[Ended]:
-    """Run until nothing is left to do, trial by trial; whoever has seen enough stops asking.
+    """Run until nothing is left to do, trial by trial; the caller may stop early.
 
     `surveyed`: rows that are measured before the first training.
     """

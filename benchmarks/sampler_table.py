@@ -10,7 +10,7 @@ on other seeds and datasets. A run is one line in `benchmarks/results/sampler_ta
 not run again: after a change to a sampler give `--again` with its name. Kept of a run are the evaluations at which its
 front grew, which is enough for any hypervolume at any number of evaluations.
 
-`known-cost, costs unknown` is told no cost in advance; `botorch EHVI, costs told` is told them all, as known-cost is.
+`known-cost, costs unknown` knows no cost in advance; `botorch EHVI, costs told` knows them all, as known-cost does.
 
 Contenders that are not installed are skipped and named. BoTorch (0.18.1 was run) changes none of the packages here, and
 was run from an environment of its own. Optuna's GP needs scipy; Syne Tune (0.16) was run from a

@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quick
 
-.PHONY: help setup search test slow lint types bench bench-search bench-fusions bench-stock clean
+.PHONY: help setup search test slow release lint types bench bench-search bench-fusions bench-stock clean
 
 help:
 	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
 	@echo "make test     the test suite"
-	@echo "make slow     the long tests too"
+	@echo "make slow     the long tests too;  make release: the longest, before a change of what they guard"
 	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
 	@echo "make bench-fusions  what the fusions cost beside the plain transformer"
 	@echo "make bench-stock  beside stock Ray Tune and Optuna, on a quiet machine: runs what is missing (hours)"
@@ -35,7 +35,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 1800
+	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 15
+
+release: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m release --timeout 1800 --durations 0
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

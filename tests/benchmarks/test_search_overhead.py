@@ -90,7 +90,7 @@ def growth(ended_s: Sequence[float], *, count: int) -> float:
     return float(np.median(taken_s[-count:]) / np.median(taken_s[:count]))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(600)
 def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +105,7 @@ def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
     assert growth(ended_s, count=100) < _MAX_GROWTH
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(600)
 def test_search_on_ray_spends_no_more_on_late_trials_than_on_early_ones(tmp_path: Path) -> None:
     setting = instant_setting(tmp_path, trials=150, workers=1, sampler="random", pruner="median")
@@ -114,7 +114,7 @@ def test_search_on_ray_spends_no_more_on_late_trials_than_on_early_ones(tmp_path
     assert growth(course.processor_s, count=60) < _MAX_GROWTH_ON_RAY
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(600)
 def test_each_worker_is_started_once_though_trials_end_while_others_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

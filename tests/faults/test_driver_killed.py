@@ -20,7 +20,7 @@ from tests.search.processes import PATIENCE_S, processes, run_command, started
 from tests.search.searching import search, setting_of
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds Ray's processes in /proc"),
 ]

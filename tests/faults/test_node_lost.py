@@ -18,7 +18,7 @@ from tests.faults.wholeness import check_whole
 from tests.search.searching import Listening, setting_of
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.timeout(1200),
     # Of Ray's own: it leaves files and sockets of nodes that were killed.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),

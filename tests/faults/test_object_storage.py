@@ -24,7 +24,7 @@ from tests.search.commandline import Cli
 from tests.search.processes import PATIENCE_S, kill_all, run_command, started, wait
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.timeout(1200),
     needs_server,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds Ray's processes in /proc"),

@@ -68,7 +68,7 @@ def test_script_of_slurm_is_one() -> None:
     assert subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=True).stderr == ""
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(900)
 def test_commands_by_hand_work_word_by_word(tmp_path: Path) -> None:
     (block,) = re.findall(r"## By hand.*?```bash\n(.*?)```", _PAGE, flags=re.DOTALL)

@@ -322,14 +322,17 @@ def fuse(monkeypatch: pytest.MonkeyPatch) -> _Fuse:
     return found
 
 
+_EVERY_MOMENT = [pytest.mark.release, pytest.mark.timeout(600)]
+
+
 @pytest.mark.parametrize(
     ("chooser", "max_trials", "every"),
     [
         pytest.param(Turns(), 3, 13, id="turns"),
         pytest.param(Halving(), 4, 13, id="halving"),
         pytest.param(GivesUp(), 4, 13, id="audit that gives hope"),
-        pytest.param(Turns(), 4, 1, id="turns, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
-        pytest.param(Halving(), 5, 1, id="halving, every moment", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(Turns(), 4, 1, id="turns, every moment", marks=_EVERY_MOMENT),
+        pytest.param(Halving(), 5, 1, id="halving, every moment", marks=_EVERY_MOMENT),
     ],
 )
 def test_killed_search_decides_as_the_uninterrupted_one(

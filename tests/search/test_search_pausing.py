@@ -48,12 +48,14 @@ def _ending(record: Record) -> tuple[object, ...]:
 def test_trials_that_took_turns_trained_as_those_that_ran_through(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    setting = setting_of(small_spec, *_SETTINGS, "search.trials=4")
+    # One worker: with two, how often a trial pauses depends on which of them comes to its rung first.
+    setting = setting_of(small_spec, *_SETTINGS, "search.trials=4", "resources.max_concurrent=1")
     heard = Listening()
     store = create_run(setting, out=tmp_path / "turns")
     turns = run_search(setting, store, address=ray_address, progress=heard, chooser=Turns())
-    through = search(setting, out=tmp_path / "through", address=ray_address)
-    assert len(heard.paused) >= 4
+    two_workers = setting_of(small_spec, *_SETTINGS, "search.trials=4")
+    through = search(two_workers, out=tmp_path / "through", address=ray_address)
+    assert len(heard.paused) >= 6, "every trial but the last pauses after its first and its second evaluation"
     assert turns.ending == "done"
     assert turns.busy_frac is not None, "a pause is no new attempt"
     assert {_ending(item) for item in turns.records} == {_ending(item) for item in through.records}

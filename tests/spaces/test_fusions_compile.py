@@ -80,9 +80,14 @@ def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
     _assert_compiled_equals_eager(_model("dwa", strided_wiring(16, dilation=dilation, period=period)), "aot_eager")
 
 
-@pytest.mark.slow
 @_generates_code
-@pytest.mark.parametrize(("fusion", "depth"), [*((name, 12) for name in FUSIONS), ("dwa", 24), ("dwa", 48)])
+@pytest.mark.parametrize(
+    ("fusion", "depth"),
+    [
+        *(pytest.param(name, 12, marks=pytest.mark.slow) for name in FUSIONS),
+        *(pytest.param("dwa", depth, marks=pytest.mark.release) for depth in (24, 48)),
+    ],
+)
 def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) -> None:
     # dwatt at every site is a graph no one would train: its period is the depth here. The long sums are dwa's.
     period = depth if fusion == "dwatt" else 1

@@ -208,11 +208,13 @@ def median_interval(values: Sequence[float] | FloatArray) -> Interval:
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     count = len(ordered)
-    # The chance that the true median lies below the smallest `rank + 1` values is a binomial tail.
-    rank, below = 0, 2.0**-count
+    # The chance that the true median lies below the smallest `rank + 1` values is a binomial tail. It is counted in
+    # whole numbers: from 1,030 values on, ways are too many for a float.
+    rank, ways, below = 0, 1, 1
     while rank + 1 <= (count - 1) // 2:
-        below += math.comb(count, rank + 1) * 2.0**-count
-        if 2.0 * below > 1.0 - _COVERAGE:
+        ways = ways * (count - rank) // (rank + 1)
+        below += ways
+        if 2 * below / 2**count > 1.0 - _COVERAGE:
             break
         rank += 1
     return Interval(float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank]))

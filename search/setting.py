@@ -19,9 +19,8 @@ from depthweave.reports.store import RunStore
 from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
-from depthweave.search.spec_file import SpecError, load_spec, parse_spec
+from depthweave.search.spec_file import Sections, SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.spaces.widths import Sizing
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
@@ -88,9 +87,13 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
     return store
 
 
+_FIRST_RULES: Sections = {"space": {"sizing": "nearest"}, "corpus": {"division": "documents"}}
+"""Of runs whose spec names none: how architectures are sized and text is divided."""
+
+
 def spec_of(store: RunStore) -> Spec:
-    """The spec of a run; one from before `space.sizing` keeps the rule by which its architectures were sized."""
-    return _sized(parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml"), otherwise="nearest")
+    """The spec of a run; one of an earlier version keeps the rules by which it was begun."""
+    return parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml", otherwise=_FIRST_RULES)
 
 
 def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[str]) -> Spec:
@@ -99,26 +102,19 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
     Raises `SpecError` where the given spec differs in anything else, and says where.
     """
     own, where = spec_of(store), f"{store.where}/spec.yaml"
+    rules: Sections = {"space": {"sizing": own.space.sizing}, "corpus": {"division": own.corpus.division}}
     if given is None:
-        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where)
+        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where, otherwise=rules)
     else:
-        wanted = load_spec(given, overrides=overrides)
+        wanted = load_spec(given, overrides=overrides, otherwise=rules)
     if wanted.recipe.precision == "auto":
         # A run whose spec names one goes on with it: earlier versions wrote float32 where nothing was given.
         recipe = dataclasses.replace(wanted.recipe, precision=own.recipe.precision)
         wanted = wanted.model_copy(update={"recipe": recipe})
-    wanted = _sized(wanted, otherwise=own.space.sizing)
     if different := differences(wanted, own):
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise SpecError(f"--resume: the spec differs from the one of {store.where}: {different[0]}{more}")
     return wanted
-
-
-def _sized(spec: Spec, *, otherwise: Sizing) -> Spec:
-    """The spec, with that rule for sizes where it names none."""
-    if "sizing" in spec.space.model_fields_set:
-        return spec
-    return spec.model_copy(update={"space": spec.space.model_copy(update={"sizing": otherwise})})
 
 
 def check_same_space(store: RunStore, setting: Setting) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
     from depthweave.trainers.corpora import SOURCES, Corpus, CorpusSpec, load_corpus
-    from depthweave.trainers.language_model import Evaluation, train
+    from depthweave.trainers.language_model import Evaluation, HeldOutLoss, held_out_loss, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "checkpoint": ("TrainingState",),
     "corpora": ("SOURCES", "Corpus", "CorpusSpec", "load_corpus"),
-    "language_model": ("Evaluation", "train"),
+    "language_model": ("Evaluation", "HeldOutLoss", "held_out_loss", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
@@ -40,6 +40,7 @@ __all__ = [
     "Corpus",
     "CorpusSpec",
     "Evaluation",
+    "HeldOutLoss",
     "Kind",
     "Measurement",
     "PeakMemory",
@@ -54,6 +55,7 @@ __all__ = [
     "check_shares",
     "default_cache",
     "hardware",
+    "held_out_loss",
     "load_corpus",
     "make_tokenizer",
     "measure_in_turn",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from depthweave.spaces.decoder import ConnectionWeight
-from depthweave.trainers.batches import ValidationSet, draw_batch, validation_set
+from depthweave.trainers.batches import ValidationSet, draw_batch, held_out_set, validation_set
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.device_lock import UNSHARED, GiveWay
 from depthweave.trainers.machine import synchronize
@@ -24,7 +24,7 @@ from depthweave.trainers.ranks import ALONE, Ranks, check_shares
 from depthweave.trainers.states import StateProfile, state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
-__all__ = ["Evaluation", "TrainingState", "train"]
+__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "train"]
 
 _ACCELERATOR_CHECK_STEPS = 50
 """Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
@@ -67,6 +67,14 @@ class Evaluation:
     training: they tell how far a comparison hangs on the choice of the text."""
 
 
+class HeldOutLoss(NamedTuple):
+    """A model's loss on the test part."""
+
+    loss: float
+    """nat/token."""
+    bits_per_byte: float
+
+
 def train(
     state: TrainingState,
     tokens: TokenSet,
@@ -94,6 +102,19 @@ def train(
         )
     last_step = recipe.steps if until_step is None else min(until_step, recipe.steps)
     return _train(state, tokens, last_step=last_step, ranks=ranks, give_way=give_way)
+
+
+def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
+    """The loss on the test part, evaluated as the validation loss is; `None` where there is no test part.
+
+    It is for a model that was chosen already: no search may ask.
+    """
+    held = held_out_set(tokens, recipe=state.recipe, device=state.device)
+    if held is None:
+        return None
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=state.recipe, ranks=ALONE)
+    found = _validate(take_step, held, batch=state.recipe.batch, ranks=ALONE, by_part=False)
+    return HeldOutLoss(found.loss, found.bits_per_byte)
 
 
 def _train(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
+from depthweave.reports.words import parts_text
 from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
@@ -23,6 +24,7 @@ from depthweave.search.spec_file import Sections, SpecError, load_spec, parse_sp
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
+TOKENIZER_FILE = "tokenizer.json"
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
 
@@ -34,23 +36,40 @@ class Setting:
     tokens: TokenSet
     space: SearchSpace
     reference: Candidate
+    corpus_bytes: tuple[int, ...] = ()
+    """Of the text: training, validation and test part."""
     placement: Placement = ANYWHERE
     """Where trials may run; known once Ray is up."""
 
 
-def prepare(spec: Spec, *, local: bool = True) -> Setting:
+def prepare(
+    spec: Spec, *, local: bool = True, tokenizer_json: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Setting:
     """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
+    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, and a line before what takes
+    long.
     """
     check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
-    tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
+    corpus = load_corpus(spec.corpus)
+    num_bytes = corpus.num_bytes
+    for line in (f"text of {corpus.name}: {parts_text(num_bytes)}", *corpus.notes):
+        say(line)
+    known = None if spec.tokenizer == "bytes" else tokenizer_json
+    tokens = tokenise(corpus, tokenizer=spec.tokenizer, tokenizer_json=known, say=say)
+    del corpus
     check_fits(tokens, recipe=spec.recipe)
+    if 0 < len(tokens.test) <= spec.recipe.context:
+        say(
+            f"the test part has {len(tokens.test)} tokens, and a context of {spec.recipe.context} needs "
+            f"{spec.recipe.context + 1}: there will be no test perplexity; give more text, or a larger corpus.test_frac"
+        )
     space = space_of(spec, vocabulary=tokens.vocabulary)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
-    return Setting(spec=spec, tokens=tokens, space=space, reference=reference)
+    return Setting(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
 def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
@@ -76,6 +95,7 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         reference_id=setting.reference.architecture.id,
         corpus=setting.tokens.corpus,
         corpus_sha256=setting.tokens.corpus_sha256,
+        corpus_bytes=setting.corpus_bytes,
         combinations=space.num_combinations,
         distinct=len(space),
         infeasible=tuple(item.reason for item in space.infeasible),
@@ -83,7 +103,7 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
     )
     store = RunStore.create(out, info=info, spec_yaml=spec.to_yaml())
     if setting.tokens.tokenizer_json is not None:
-        store.write_bytes("tokenizer.json", setting.tokens.tokenizer_json.encode())
+        store.write_bytes(TOKENIZER_FILE, setting.tokens.tokenizer_json.encode())
     return store
 
 
@@ -94,6 +114,11 @@ _FIRST_RULES: Sections = {"space": {"sizing": "nearest"}, "corpus": {"division":
 def spec_of(store: RunStore) -> Spec:
     """The spec of a run; one of an earlier version keeps the rules by which it was begun."""
     return parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml", otherwise=_FIRST_RULES)
+
+
+def tokenizer_of(store: RunStore) -> str | None:
+    """The content of a run's `tokenizer.json`; `None` where it has none."""
+    return store.read_bytes(TOKENIZER_FILE).decode("utf-8") if store.has_file(TOKENIZER_FILE) else None
 
 
 def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[str]) -> Spec:

@@ -24,7 +24,7 @@ from depthweave.trainers.ranks import ALONE, Ranks, check_shares
 from depthweave.trainers.states import StateProfile, state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
-__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "train"]
+__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "perplexity_of", "train"]
 
 _ACCELERATOR_CHECK_STEPS = 50
 """Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
@@ -117,6 +117,14 @@ def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
     return HeldOutLoss(found.loss, found.bits_per_byte)
 
 
+def perplexity_of(loss: float) -> float:
+    """exp of a loss in nats; infinite where that is too large a number."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
 def _train(
     state: TrainingState, tokens: TokenSet, *, last_step: int, ranks: Ranks, give_way: GiveWay
 ) -> Iterator[Evaluation]:
@@ -184,7 +192,7 @@ def _evaluate(
         tokens=state.step * state.recipe.tokens_per_step,
         loss=loss,
         train_loss=train_loss,
-        perplexity=_exp(loss),
+        perplexity=perplexity_of(loss),
         bits_per_byte=math.inf if state.diverged else found.bits_per_byte,
         train_s=state.train_s,
         evaluation_s=state.evaluation_s,
@@ -225,10 +233,3 @@ def _parts(num_batches: int) -> list[range]:
     num = min(_MAX_PARTS, num_batches)
     ends = [num_batches * place // num for place in range(num + 1)]
     return [range(first, last) for first, last in itertools.pairwise(ends)]
-
-
-def _exp(loss: float) -> float:
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf

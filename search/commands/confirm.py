@@ -11,7 +11,7 @@ from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
 from depthweave.reports.seeds import confirming
 from depthweave.reports.store import RunStore
-from depthweave.reports.table import front_table
+from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
 from depthweave.search.commands.working import working
@@ -44,6 +44,9 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
     where, records = result.store.where, result.records
     tolerances = result.store.info.tolerance_of
     console.print(front_table(records, objectives=objectives, tolerances=tolerances))
+    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        console.print("", test)
     members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",

@@ -14,7 +14,7 @@ from depthweave.reports.front import front
 from depthweave.reports.seeds import searched
 from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, check_free
-from depthweave.reports.table import front_table
+from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
 from depthweave.search.commands.working import working
@@ -94,6 +94,9 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
     where = result.store.where
     tolerances = result.store.info.tolerance_of
     console.print(front_table(result.records, objectives=objectives, tolerances=tolerances))
+    test = held_out_table(result.records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        console.print("", test)
     num_trials = len(searched(result.records))
     ended = {
         "done": f"{num_trials} trials",

@@ -132,7 +132,7 @@ def lopsided_note(corpus: Corpus, *, validation_frac: float) -> str:
     """What to do about a validation part that is far from its share of the text; empty where it is not."""
     sizes = corpus.num_bytes
     share = sizes[1] / sum(sizes)
-    if validation_frac / 3 <= share <= 3 * validation_frac and share < 0.5:
+    if validation_frac / 3 <= share <= 3 * validation_frac and share <= 0.5:
         return ""
     return (
         f"the validation part is {100 * share:.3g} % of the text where {100 * validation_frac:.3g} % were asked for, "

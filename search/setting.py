@@ -22,7 +22,7 @@ from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
 from depthweave.search.spec_file import Sections, SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+from depthweave.trainers import FIRST_RECIPE, TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
 TOKENIZER_FILE = "tokenizer.json"
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
@@ -107,8 +107,12 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
     return store
 
 
-_FIRST_RULES: Sections = {"space": {"sizing": "nearest"}, "corpus": {"division": "documents"}}
-"""Of runs whose spec names none: how architectures are sized and text is divided."""
+_FIRST_RULES: Sections = {
+    "space": {"sizing": "nearest"},
+    "corpus": {"division": "documents"},
+    "recipe": FIRST_RECIPE,
+}
+"""Of runs whose spec names none: how architectures are sized, text is divided and first weights are drawn."""
 
 
 def spec_of(store: RunStore) -> Spec:
@@ -127,7 +131,11 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
     Raises `SpecError` where the given spec differs in anything else, and says where.
     """
     own, where = spec_of(store), f"{store.where}/spec.yaml"
-    rules: Sections = {"space": {"sizing": own.space.sizing}, "corpus": {"division": own.corpus.division}}
+    rules: Sections = {
+        "space": {"sizing": own.space.sizing},
+        "corpus": {"division": own.corpus.division},
+        "recipe": {"initialisation": own.recipe.initialisation},
+    }
     if given is None:
         wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where, otherwise=rules)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
     from depthweave.trainers.ranks import ALONE, Ranks, check_shares
-    from depthweave.trainers.recipe import Recipe
+    from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
     from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise, tokenise_with
 
@@ -29,13 +29,14 @@ _HOMES = {
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
     "ranks": ("ALONE", "Ranks", "check_shares"),
-    "recipe": ("Recipe",),
+    "recipe": ("FIRST_RECIPE", "Recipe"),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
     "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise", "tokenise_with"),
 }
 
 __all__ = [
     "ALONE",
+    "FIRST_RECIPE",
     "SOURCES",
     "Corpus",
     "CorpusSpec",

@@ -25,9 +25,11 @@ depthweave.card = (data) => {
     const rows = data.columns.filter((column) => points.texts[column.name][place]).map((column) =>
       element("tr", {}, element("th", { scope: "row" }, column.short),
         element("td", { class: "n" }, points.texts[column.name][place], interval(points.interval[column.name]?.[place]))));
-    if (points.against[place].length) {
-      rows.push(element("tr", {}, element("th", { scope: "row" }, "loss against plain"),
-        element("td", { class: "n" }, ...points.against[place].map((told, at) => (at ? interval(told) : told)))));
+    for (const [title, lines] of [["test perplexity", points.test[place]], ["loss against plain", points.against[place]]]) {
+      if (lines.length) {
+        rows.push(element("tr", {}, element("th", { scope: "row" }, title),
+          element("td", { class: "n" }, ...lines.map((told, at) => (at ? interval(told) : told)))));
+      }
     }
     const told = points.seeds[place] > 1 ? `Losses are means of ${points.seeds[place]} fresh seeds${points.chosen[place] ? `; the search's own, not counted, had perplexity ${points.chosen[place]}` : ""}.` : "Losses are of one seed.";
     return element("table", { class: "metrics" },

@@ -18,6 +18,7 @@ from depthweave.reports.figures.key import outline_of
 from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.front import front, value_of
+from depthweave.reports.held_out import held_out_text
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.recommend import Limit, close_rivals, doubt, limits_of, said, sure
 from depthweave.reports.records import Record
@@ -203,6 +204,7 @@ def _point_columns(
         "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
         "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
         "doubt": [doubt(it, verdicts=verdicts) for it in points],
+        "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
         "against": [_against(it) for it in known],
         "shape": [_shape(it) for it in points],
         "ended": [_ended(it) for it in points],

@@ -18,6 +18,7 @@ from depthweave.reports.distinct import Group, distinct_text, front_groups, twin
 from depthweave.reports.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.front import front
+from depthweave.reports.held_out import HeldOutText, held_out_text
 from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.methods import method_notes
 from depthweave.reports.recommend import recommendation
@@ -53,6 +54,8 @@ class VerdictCells(NamedTuple):
 
     num_seeds: int
     interval: str
+    test: HeldOutText
+    """On the test part."""
     difference: tuple[str, str]
     """Against the plain architecture: the mean, and its interval or nothing."""
     probability: str
@@ -264,6 +267,7 @@ def _verdict_cells(verdict: Verdict) -> VerdictCells:
     return VerdictCells(
         num_seeds=verdict.loss.num,
         interval=interval_text(verdict),
+        test=held_out_text(verdict.test),
         difference=difference_text(verdict),
         probability=probability_text(verdict),
         why_not_settled=why_not_settled(verdict),

@@ -20,12 +20,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised by one with every change of a schema; an older part is read with the missing columns null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
-`Record.decode_latency`.
+`Record.decode_latency`. 6: `Record.test_loss` and what follows from it.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -86,6 +86,11 @@ class Record:
     text_losses: str | None = column(
         "", "JSON list of `loss` by part of the validation text, of a complete training", default=None
     )
+    test_loss: float | None = column(
+        "nat/token", "loss on the test part, of a confirmation's complete training", default=None
+    )
+    test_perplexity: float | None = column("", "perplexity on the test part, likewise", default=None)
+    test_bits_per_byte: float | None = column("bit/byte", "bits per byte of the test part, likewise", default=None)
 
     # What became of its states, of a complete training
     state_norms: str | None = column(

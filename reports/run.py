@@ -41,6 +41,8 @@ class RunInfo:
     """Why each infeasible entry is, one line each."""
     corpus_sha256: str = ""
     """Hash of the corpus's documents."""
+    corpus_bytes: tuple[int, ...] = ()
+    """Of its text: training, validation and test part; empty in runs of earlier versions."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
 
@@ -57,6 +59,8 @@ class RunInfo:
             objective(name)
         if self.tolerances and len(self.tolerances) != len(self.objectives):
             raise ValueError(f"RunInfo.tolerances {self.tolerances}: one for each of {self.objectives}, or none")
+        if len(self.corpus_bytes) not in (0, 3) or min(self.corpus_bytes, default=0) < 0:
+            raise ValueError(f"RunInfo.corpus_bytes is {self.corpus_bytes}: three sizes, none below 0, or nothing")
         for name, value in self.tolerance_of.items():
             check_tolerance(name, value)
 
@@ -68,8 +72,14 @@ class RunInfo:
     def _check_kind(self, name: str) -> None:
         """What stands in a file may be anything, and is used as text, as numbers and as names of columns."""
         value = getattr(self, name)
-        kind = {"created_at": datetime, "combinations": int, "distinct": int, "tolerances": float}.get(name, str)
-        is_list = name in ("objectives", "infeasible", "tolerances")
+        kind = {
+            "created_at": datetime,
+            "combinations": int,
+            "distinct": int,
+            "tolerances": float,
+            "corpus_bytes": int,
+        }.get(name, str)
+        is_list = name in ("objectives", "infeasible", "tolerances", "corpus_bytes")
         parts = value if is_list else (value,)
         if not isinstance(parts, tuple) or any(type(part) is not kind for part in parts):
             wanted = f"a list of {kind.__name__}" if is_list else kind.__name__
@@ -94,6 +104,7 @@ def from_json(text: str, *, where: str) -> RunInfo:
         kept["objectives"] = tuple(kept["objectives"])
         kept["infeasible"] = tuple(kept.get("infeasible", ()))
         kept["tolerances"] = tuple(float(value) for value in kept.get("tolerances", ()))
+        kept["corpus_bytes"] = tuple(kept.get("corpus_bytes", ()))
         info = RunInfo(**kept)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{where}: not readable as a run ({error}): restore it or search anew") from None

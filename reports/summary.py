@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from depthweave.reports.evidence import contrast_of, evidence_of
 from depthweave.reports.front import end_of, value_of
+from depthweave.reports.held_out import held_out_sentence
 from depthweave.reports.intervals import Interval
 from depthweave.reports.records import STATES, Record
 from depthweave.reports.run import RunInfo
 from depthweave.reports.seeds import averaged, confirming
 from depthweave.reports.verdicts import MIN_SEEDS
-from depthweave.reports.words import duration_text, full_name, plural, show
+from depthweave.reports.words import duration_text, full_name, parts_text, plural, show
 
 
 class Summary(NamedTuple):
@@ -64,6 +65,8 @@ def happened(summary: Summary, *, info: RunInfo) -> str:
         f"{plural(finished, 'trial')} of {plural(summary.num_architectures, 'architecture')}, from a space of "
         f"{info.distinct:,} distinct ones ({info.combinations:,} combinations), on the corpus {info.corpus}"
     )
+    if info.corpus_bytes:
+        told += f" of {parts_text(info.corpus_bytes)}"
     if summary.begin is None or summary.end is None:
         return f"No trial has finished yet, from a space of {info.distinct:,} distinct architectures."
     elapsed = (summary.end - summary.begin).total_seconds()
@@ -106,6 +109,7 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     elif level:
         sentences.append(f"Against the reference: {level}.")
     against = reference if rival.architecture_id == best.architecture_id else rival
+    sentences += held_out_sentence(records, best=best, other=against)
     return [*sentences, _how_sure(records, best, against)]
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from depthweave.reports.confirmation import probability_text
 from depthweave.reports.distinct import distinct_text, front_groups, twins_of
 from depthweave.reports.front import front
+from depthweave.reports.held_out import held_out_text
 from depthweave.reports.records import Record
 from depthweave.reports.selection import RULES, select
 from depthweave.reports.tolerance import tolerance_text
@@ -157,6 +158,38 @@ def front_table(
             *([_place(verdicts[member.architecture_id])] if verdicts else []),
             ", ".join(rules),
             style="dim" if member.trial in twins else None,
+        )
+    return table
+
+
+def held_out_table(
+    records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
+) -> Table | None:
+    """What the test part says of the front's members; `None` before a confirmation has evaluated any of them there."""
+    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
+    members = [
+        (item, verdicts[item.architecture_id])
+        for item in front(records, objectives=objectives)
+        if item.architecture_id in verdicts
+    ]
+    if all(verdict.test is None for _, verdict in members):
+        return None
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("id", no_wrap=True, min_width=12)
+    table.add_column("fusion k×p", no_wrap=True)
+    for name in ("depth", "validation", "test", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.caption = "perplexity over fresh seeds; test: on text that the search did not read"
+    table.caption_justify = "left"
+    for member, verdict in members:
+        found = held_out_text(verdict.test)
+        table.add_row(
+            member.architecture_id,
+            short_name(member),
+            str(member.depth),
+            show("perplexity", math.exp(verdict.loss.mean)),
+            found.value or "-",
+            found.interval or "-",
         )
     return table
 

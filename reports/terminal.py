@@ -16,7 +16,7 @@ from depthweave.reports.front import complete, front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.scatter import Mark, scatter
-from depthweave.reports.table import front_table
+from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.words import axis_of, plural, short_name
 
 _SIGNS = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
@@ -56,6 +56,9 @@ def front_view(
     width = min(_PLOT_COLUMNS[1], columns // num - 2)
     plots = [front_plot(records, objectives=objectives, cost=cost, columns=width) for cost in costs[:num]]
     shown: list[RenderableType] = [front_table(records, objectives=objectives, tolerances=tolerances)]
+    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        shown += ["", test]
     if plots:
         shown += ["", Columns(plots, padding=(0, 2)), key_line(records)]
     return Group(*shown)

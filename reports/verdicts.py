@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from depthweave.reports.contrast import TWO_SIDED, stacked
 from depthweave.reports.evidence import Evidence, contrast_of, evidence_of
 from depthweave.reports.front import complete
+from depthweave.reports.held_out import held_out_of, perplexity_of
 from depthweave.reports.intervals import Interval, mean_interval
 from depthweave.reports.places import contrasts_of, places_of
 from depthweave.reports.records import Record
@@ -46,6 +47,9 @@ VERDICT_COLUMNS = {
     "mean_perplexity": VerdictColumn(float, "", "perplexity of the mean loss over these seeds"),
     "perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
+    "mean_test_perplexity": VerdictColumn(float, "", "perplexity on the test part, of the mean loss over these seeds"),
+    "test_perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
+    "test_perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
     "plain_id": VerdictColumn(str, "", "the plain architecture of the same depth and budget"),
     "plain_difference": VerdictColumn(
         float, "nat/token", "loss less the plain one's, mean over the fresh seeds of both"
@@ -75,6 +79,8 @@ class Verdict(NamedTuple):
     """The architecture that is that rival; `None` where there is no other."""
     rival_name: str
     """The same for a reader; empty where there is none."""
+    test: Interval | None = None
+    """Loss on the test part over its fresh seeds, nat/token; `None` where it was not evaluated there."""
 
     @property
     def perplexity_low(self) -> float | None:
@@ -97,12 +103,15 @@ def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
     """The values of `VERDICT_COLUMNS`; all `None` in a run that has one seed."""
     if verdict is None:
         return dict.fromkeys(VERDICT_COLUMNS)
-    difference = verdict.difference
+    difference, test = verdict.difference, verdict.test
     return {
         "num_seeds": verdict.loss.num,
         "mean_perplexity": math.exp(verdict.loss.mean),
         "perplexity_low": verdict.perplexity_low,
         "perplexity_high": verdict.perplexity_high,
+        "mean_test_perplexity": None if test is None else perplexity_of(test.mean),
+        "test_perplexity_low": None if test is None or test.low is None else perplexity_of(test.low),
+        "test_perplexity_high": None if test is None or test.high is None else perplexity_of(test.high),
         "plain_id": verdict.plain_id,
         "plain_difference": None if difference is None else difference.mean,
         "plain_difference_low": None if difference is None else difference.low,
@@ -128,6 +137,7 @@ def verdicts_of(
         return {}
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
+    held_out = held_out_of(records)
     verdicts = {}
     places = places_of(points, evidence=known, objectives=objectives, tolerances=tolerances)
     for point, place in zip(points, places, strict=True):
@@ -140,6 +150,7 @@ def verdicts_of(
             front_probability=place.probability,
             rival_id=None if place.rival is None else points[place.rival].architecture_id,
             rival_name="" if place.rival is None else full_name(points[place.rival]),
+            test=held_out.get(own),
         )
     return verdicts
 

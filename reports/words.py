@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from depthweave.reports.records import Record
@@ -85,6 +85,18 @@ def bytes_text(value: float) -> str:
     """Bytes in the binary unit that suits them."""
     divisor, prefix = _binary(abs(value))
     return f"{_digits(value / divisor)} {prefix}B"
+
+
+def parts_text(num_bytes: Sequence[int]) -> str:
+    """The parts of a text with their shares: "8.8 MiB to train on (93 %), 383 KiB to validate on (4 %), ..."."""
+    whole = max(1, sum(num_bytes))
+    uses = ("to train on", "to validate on", "to test on")
+    told = [
+        f"{bytes_text(size)} {use} ({100 * size / whole:.2g} %)"
+        for size, use in zip(num_bytes, uses, strict=True)
+        if size
+    ]
+    return ", ".join(told)
 
 
 def count_text(value: float) -> str:

@@ -99,7 +99,8 @@ def run_search(
                 book,
                 spec=spec,
                 plan=_plan(setting, store),
-                tokens=setting.tokens,
+                # No worker of a search can read what it does not get.
+                tokens=setting.tokens.without_test(),
                 deadline=deadline,
                 on_tick=progress.on_tick,
             )
@@ -194,7 +195,7 @@ def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending
 
 def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress) -> Ending:
     means = Means(
-        plan=_plan(setting, store),
+        plan=dataclasses.replace(_plan(setting, store), tests=True),
         checkpoints=desk.checkpoints,
         maker=_maker(setting, store),
         workers=_workers(setting),

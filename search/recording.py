@@ -15,6 +15,7 @@ from depthweave.reports.records import EvaluationRow, Record, State, WeightRow
 from depthweave.search.entry import Entry
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import Recipe, TokenSet
+from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.recipe import Precision
 
 TIMED = (
@@ -110,6 +111,7 @@ class RecordMaker:
         last = entry.evaluations[-1] if entry.evaluations else None
         final = last if outcome.state == "complete" else None
         states = None if final is None else final.states
+        test = None if final is None or entry.last_report is None else entry.last_report.test
         return Record(
             run_id=self.run_id,
             trial=entry.number,
@@ -144,6 +146,9 @@ class RecordMaker:
             state_norms=None if states is None else _rounded(states.norms),
             input_cosines=None if states is None else _rounded(states.cosines),
             text_losses=_rounded(final.text_losses, digits=7) if final is not None and final.text_losses else None,
+            test_loss=None if test is None else test.loss,
+            test_perplexity=None if test is None else perplexity_of(test.loss),
+            test_bits_per_byte=None if test is None else test.bits_per_byte,
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
             trial_latency=None,
             started_at=entry.started_at,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,14 +16,15 @@ from pathlib import Path
 
 from depthweave.reports.run import RunInfo
 from depthweave.reports.store import RunStore
+from depthweave.reports.words import parts_text
 from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec, differences
-from depthweave.search.spec_file import SpecError, load_spec, parse_spec
+from depthweave.search.spec_file import Sections, SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.spaces.widths import Sizing
-from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+from depthweave.trainers import FIRST_RECIPE, TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
+TOKENIZER_FILE = "tokenizer.json"
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
 
@@ -35,23 +36,40 @@ class Setting:
     tokens: TokenSet
     space: SearchSpace
     reference: Candidate
+    corpus_bytes: tuple[int, ...] = ()
+    """Of the text: training, validation and test part."""
     placement: Placement = ANYWHERE
     """Where trials may run; known once Ray is up."""
 
 
-def prepare(spec: Spec, *, local: bool = True) -> Setting:
+def prepare(
+    spec: Spec, *, local: bool = True, tokenizer_json: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Setting:
     """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
+    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, and a line before what takes
+    long.
     """
     check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
-    tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
+    corpus = load_corpus(spec.corpus)
+    num_bytes = corpus.num_bytes
+    for line in (f"text of {corpus.name}: {parts_text(num_bytes)}", *corpus.notes):
+        say(line)
+    known = None if spec.tokenizer == "bytes" else tokenizer_json
+    tokens = tokenise(corpus, tokenizer=spec.tokenizer, tokenizer_json=known, say=say)
+    del corpus
     check_fits(tokens, recipe=spec.recipe)
+    if 0 < len(tokens.test) <= spec.recipe.context:
+        say(
+            f"the test part has {len(tokens.test)} tokens, and a context of {spec.recipe.context} needs "
+            f"{spec.recipe.context + 1}: there will be no test perplexity; give more text, or a larger corpus.test_frac"
+        )
     space = space_of(spec, vocabulary=tokens.vocabulary)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
-    return Setting(spec=spec, tokens=tokens, space=space, reference=reference)
+    return Setting(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
 def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
@@ -77,6 +95,7 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         reference_id=setting.reference.architecture.id,
         corpus=setting.tokens.corpus,
         corpus_sha256=setting.tokens.corpus_sha256,
+        corpus_bytes=setting.corpus_bytes,
         combinations=space.num_combinations,
         distinct=len(space),
         infeasible=tuple(item.reason for item in space.infeasible),
@@ -84,13 +103,26 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
     )
     store = RunStore.create(out, info=info, spec_yaml=spec.to_yaml())
     if setting.tokens.tokenizer_json is not None:
-        store.write_bytes("tokenizer.json", setting.tokens.tokenizer_json.encode())
+        store.write_bytes(TOKENIZER_FILE, setting.tokens.tokenizer_json.encode())
     return store
 
 
+_FIRST_RULES: Sections = {
+    "space": {"sizing": "nearest"},
+    "corpus": {"division": "documents"},
+    "recipe": FIRST_RECIPE,
+}
+"""Of runs whose spec names none: how architectures are sized, text is divided and first weights are drawn."""
+
+
 def spec_of(store: RunStore) -> Spec:
-    """The spec of a run; one from before `space.sizing` keeps the rule by which its architectures were sized."""
-    return _sized(parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml"), otherwise="nearest")
+    """The spec of a run; one of an earlier version keeps the rules by which it was begun."""
+    return parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml", otherwise=_FIRST_RULES)
+
+
+def tokenizer_of(store: RunStore) -> str | None:
+    """The content of a run's `tokenizer.json`; `None` where it has none."""
+    return store.read_bytes(TOKENIZER_FILE).decode("utf-8") if store.has_file(TOKENIZER_FILE) else None
 
 
 def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[str]) -> Spec:
@@ -99,26 +131,23 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
     Raises `SpecError` where the given spec differs in anything else, and says where.
     """
     own, where = spec_of(store), f"{store.where}/spec.yaml"
+    rules: Sections = {
+        "space": {"sizing": own.space.sizing},
+        "corpus": {"division": own.corpus.division},
+        "recipe": {"initialisation": own.recipe.initialisation},
+    }
     if given is None:
-        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where)
+        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where, otherwise=rules)
     else:
-        wanted = load_spec(given, overrides=overrides)
+        wanted = load_spec(given, overrides=overrides, otherwise=rules)
     if wanted.recipe.precision == "auto":
         # A run whose spec names one goes on with it: earlier versions wrote float32 where nothing was given.
         recipe = dataclasses.replace(wanted.recipe, precision=own.recipe.precision)
         wanted = wanted.model_copy(update={"recipe": recipe})
-    wanted = _sized(wanted, otherwise=own.space.sizing)
     if different := differences(wanted, own):
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise SpecError(f"--resume: the spec differs from the one of {store.where}: {different[0]}{more}")
     return wanted
-
-
-def _sized(spec: Spec, *, otherwise: Sizing) -> Spec:
-    """The spec, with that rule for sizes where it names none."""
-    if "sizing" in spec.space.model_fields_set:
-        return spec
-    return spec.model_copy(update={"space": spec.space.model_copy(update={"sizing": otherwise})})
 
 
 def check_same_space(store: RunStore, setting: Setting) -> None:

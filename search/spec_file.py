@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -17,6 +17,8 @@ from depthweave.search.spec import SHOWN_CHARACTERS, Spec
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
 
+Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Values of a spec by section and key."""
 _Kind = TypeVar("_Kind")
 _MAX_MESSAGE = 2000
 
@@ -29,8 +31,11 @@ class SpecError(ValueError):
         super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ...")
 
 
-def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise."""
+def load_spec(path: str | Path, *, overrides: Sequence[str] = (), otherwise: Sections | None = None) -> Spec:
+    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise.
+
+    `otherwise`: values of keys that neither names, where they are not the defaults of today.
+    """
     path = Path(path)
     try:
         with path.open(encoding="utf-8") as file:
@@ -39,24 +44,32 @@ def load_spec(path: str | Path, *, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read ({error}); give a YAML file such as examples/quick.yaml") from None
-    return parse_spec(text, overrides=overrides, where=str(path))
+    return parse_spec(text, overrides=overrides, where=str(path), otherwise=otherwise)
 
 
-def parse_spec(text: str, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
+def parse_spec(
+    text: str, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
+) -> Spec:
     """The spec in YAML text; `SpecError` in one line otherwise."""
     try:
         values = read_yaml(text)
     except ValueError as error:
         raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
-    return make_spec({} if values is None else values, overrides=overrides, where=where)
+    return make_spec({} if values is None else values, overrides=overrides, where=where, otherwise=otherwise)
 
 
-def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:
+def make_spec(
+    values: Any, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
+) -> Spec:
     """The spec of plain values, checked; `SpecError` names the key, what was given and what is allowed."""
     if not isinstance(values, dict):
         raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
     for text in overrides:
         values = _overridden(values, text)
+    for name, keys in (otherwise or {}).items():
+        own = values.get(name, {})
+        # What is no section is refused below.
+        values = {**values, name: {**keys, **own}} if isinstance(own, dict) else values
     _check_keys(values, Spec, path=(), where=where)
     return validated(values, kind=Spec, where=where)
 

@@ -24,7 +24,18 @@ from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
-from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
+from depthweave.trainers import (
+    Evaluation,
+    HeldOutLoss,
+    Kind,
+    Measurement,
+    Recipe,
+    TokenSet,
+    TrainingState,
+    hardware,
+    held_out_loss,
+    train,
+)
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import free_memory, with_precision
 from depthweave.trainers.measure import measure
@@ -59,6 +70,8 @@ class TrialPlan:
     """Where they may run."""
     run_id: str = ""
     """Of the run, as loggers name it."""
+    tests: bool = False
+    """Whether a training that ends is evaluated on the test part: those of a confirmation are, of a search never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +89,8 @@ class TrialReport:
     hardware: str
     threads: int
     host: str
+    test: HeldOutLoss | None = None
+    """On the test part, of a training that has ended and was asked for it."""
     precision: Precision | None = None
     """Of the training, where the recipe says `auto`; reports of earlier versions have none, for theirs named it."""
 
@@ -164,6 +179,7 @@ class ArchitectureTrial(Trainable):
             hardware=hardware(self._state.device),
             threads=torch.get_num_threads(),
             host=platform.node(),
+            test=held_out_loss(self._state, self._tokens) if done and self._is_tested() else None,
             precision=with_precision(self._state.recipe, device=self._state.device).precision,
         )
         self._save(report, final=done)
@@ -205,6 +221,9 @@ class ArchitectureTrial(Trainable):
             device = state.device
             del state
             free_memory(device)
+
+    def _is_tested(self) -> bool:
+        return self._plan.tests and self._state.step == self._plan.recipe.steps and not self._state.diverged
 
     def _measure(self) -> Measurement:
         here = hardware(self._state.device)

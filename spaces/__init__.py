@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from depthweave.spaces.architecture import Architecture
     from depthweave.spaces.budget import BudgetError, resolve
     from depthweave.spaces.costs import Costs, costs_of
-    from depthweave.spaces.decoder import ConnectionWeight, Decoder, DecodingCache, ParameterGroups
+    from depthweave.spaces.decoder import ConnectionWeight, Decoder, DecodingCache, Initialisation, ParameterGroups
     from depthweave.spaces.files import load, read_architecture, read_pattern, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
@@ -24,7 +24,7 @@ _HOMES = {
     "architecture": ("Architecture",),
     "budget": ("BudgetError", "resolve"),
     "costs": ("Costs", "costs_of"),
-    "decoder": ("ConnectionWeight", "Decoder", "DecodingCache", "ParameterGroups"),
+    "decoder": ("ConnectionWeight", "Decoder", "DecodingCache", "Initialisation", "ParameterGroups"),
     "files": ("load", "read_architecture", "read_pattern", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),
@@ -44,6 +44,7 @@ __all__ = [
     "Decoder",
     "DecodingCache",
     "Fusion",
+    "Initialisation",
     "ParameterGroups",
     "Pattern",
     "Resized",

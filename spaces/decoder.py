@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,11 @@ from torch.nn import functional as F
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.fusions import Observe, fusion_class
 from depthweave.spaces.rotary import rotary_table, rotate
+
+Initialisation = Literal["nested", "by_shape"]
+"""How first weights are drawn. `nested`: the hidden units of a narrower feed-forward layer start as the first ones of a
+wider layer, so that models of one seed differ less by chance. `by_shape`: the rule of earlier versions, by which the
+feed-forward output weights of two widths have nothing in common."""
 
 _INIT_GAIN = 0.02 * math.sqrt(768)
 _LEAST_ROOM = 32
@@ -97,7 +102,7 @@ class Decoder(nn.Module):
     parameters they share, and the global random state is neither read nor changed.
     """
 
-    def __init__(self, architecture: Architecture, *, seed: int = 0) -> None:
+    def __init__(self, architecture: Architecture, *, seed: int = 0, initialisation: Initialisation = "nested") -> None:
         super().__init__()
         self.architecture = architecture
         a = architecture
@@ -111,11 +116,11 @@ class Decoder(nn.Module):
         cos_TK, sin_TK = rotary_table(a.context, a.width // a.heads)
         self.register_buffer("_cos_TK", cos_TK, persistent=False)
         self.register_buffer("_sin_TK", sin_TK, persistent=False)
-        self.reset_parameters(seed)
+        self.reset_parameters(seed, initialisation=initialisation)
 
     @torch.no_grad()
-    def reset_parameters(self, seed: int) -> None:
-        """Draw all weights anew: the fusion's last, so that nothing erases its identity start."""
+    def reset_parameters(self, seed: int, *, initialisation: Initialisation = "nested") -> None:
+        """Draws all weights: the fusion's last, so that nothing erases its identity start."""
         a = self.architecture
         for name, parameter in self.named_parameters():
             if name.startswith("fusion."):
@@ -126,7 +131,11 @@ class Decoder(nn.Module):
             std = _INIT_GAIN / math.sqrt(a.width)
             if name.endswith(("attention.out.weight", "feed_forward.out.weight")):
                 std /= math.sqrt(2 * a.depth)
-            parameter.normal_(std=std, generator=_generator(seed, name))
+            # A draw fills rows, so the columns of `out`, one for each hidden unit, are drawn as rows.
+            by_unit = initialisation == "nested" and name.endswith("feed_forward.out.weight")
+            drawn = torch.empty(parameter.shape[::-1] if by_unit else parameter.shape)
+            drawn.normal_(std=std, generator=_generator(seed, name))
+            parameter.copy_(drawn.t() if by_unit else drawn)
         self.fusion.reset_parameters(_generator(seed, "fusion"))
 
     def forward(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:

@@ -12,34 +12,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
     from depthweave.trainers.corpora import SOURCES, Corpus, CorpusSpec, load_corpus
-    from depthweave.trainers.language_model import Evaluation, train
+    from depthweave.trainers.language_model import Evaluation, HeldOutLoss, held_out_loss, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
     from depthweave.trainers.ranks import ALONE, Ranks, check_shares
-    from depthweave.trainers.recipe import Recipe
+    from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
     from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise, tokenise_with
 
 _HOMES = {
     "checkpoint": ("TrainingState",),
     "corpora": ("SOURCES", "Corpus", "CorpusSpec", "load_corpus"),
-    "language_model": ("Evaluation", "train"),
+    "language_model": ("Evaluation", "HeldOutLoss", "held_out_loss", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
     "ranks": ("ALONE", "Ranks", "check_shares"),
-    "recipe": ("Recipe",),
+    "recipe": ("FIRST_RECIPE", "Recipe"),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
     "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise", "tokenise_with"),
 }
 
 __all__ = [
     "ALONE",
+    "FIRST_RECIPE",
     "SOURCES",
     "Corpus",
     "CorpusSpec",
     "Evaluation",
+    "HeldOutLoss",
     "Kind",
     "Measurement",
     "PeakMemory",
@@ -54,6 +56,7 @@ __all__ = [
     "check_shares",
     "default_cache",
     "hardware",
+    "held_out_loss",
     "load_corpus",
     "make_tokenizer",
     "measure_in_turn",

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
 
 
 class ValidationSet(NamedTuple):
-    """The sequences of every evaluation, and the bytes of text that their targets stand for."""
+    """The sequences of an evaluation, and the bytes of text that their targets stand for."""
 
     tokens_BT: Tensor
     targets_BT: Tensor
@@ -52,11 +52,22 @@ def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.devi
 
 def validation_set(tokens: TokenSet, *, recipe: Recipe, device: torch.device) -> ValidationSet:
     """`evaluation_tokens` in evenly spaced sequences that do not overlap; fewer where the part is smaller."""
-    fitting = (len(tokens.valid) - 1) // recipe.context
+    return _evaluation_set(tokens.valid, token_bytes=tokens.token_bytes, recipe=recipe, device=device)
+
+
+def held_out_set(tokens: TokenSet, *, recipe: Recipe, device: torch.device) -> ValidationSet | None:
+    """The same of the test part; `None` where that holds no sequence."""
+    if len(tokens.test) < recipe.context + 1:
+        return None
+    return _evaluation_set(tokens.test, token_bytes=tokens.token_bytes, recipe=recipe, device=device)
+
+
+def _evaluation_set(part: UIntArray, *, token_bytes: UIntArray, recipe: Recipe, device: torch.device) -> ValidationSet:
+    fitting = (len(part) - 1) // recipe.context
     num_sequences = min(recipe.evaluation_tokens // recipe.context, fitting)
-    starts = np.linspace(0, len(tokens.valid) - 1 - recipe.context, num_sequences).astype(np.int64)
-    windows_BW = _windows(tokens.valid, starts=starts, context=recipe.context)
-    target_bytes = int(tokens.token_bytes[windows_BW[:, 1:].numpy()].sum(dtype=np.int64))
+    starts = np.linspace(0, len(part) - 1 - recipe.context, num_sequences).astype(np.int64)
+    windows_BW = _windows(part, starts=starts, context=recipe.context)
+    target_bytes = int(token_bytes[windows_BW[:, 1:].numpy()].sum(dtype=np.int64))
     windows_BW = windows_BW.to(device)
     return ValidationSet(windows_BW[:, :-1], windows_BW[:, 1:], target_bytes)
 

@@ -21,7 +21,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.machine import check_can, pick_device
 from depthweave.trainers.optimisation import make_optimizer
-from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
 
 _FORMAT = 1
 """Raised with every change of what a checkpoint holds."""
@@ -68,7 +68,8 @@ class TrainingState:
             )
         device = pick_device(device) if isinstance(device, str) else device
         check_can(device, recipe=recipe)
-        model = Decoder(architecture, seed=recipe.seed) if model is None else model
+        if model is None:
+            model = Decoder(architecture, seed=recipe.seed, initialisation=recipe.initialisation)
         if model.architecture != architecture:
             raise ValueError(f"model has architecture {model.architecture.id}, not {architecture.id}; give one alike")
         model.to(device)
@@ -111,9 +112,8 @@ class TrainingState:
         """The state in a checkpoint. Raises a one-line `ValueError` that names a file which holds none."""
         values = _read(Path(path))
         try:
-            state = cls.start(
-                Architecture.from_dict(values["architecture"]), recipe=Recipe(**values["recipe"]), device=device
-            )
+            recipe = Recipe(**{**FIRST_RECIPE, **values["recipe"]})
+            state = cls.start(Architecture.from_dict(values["architecture"]), recipe=recipe, device=device)
             state.model.load_state_dict(values["model"])
             state.optimizer.load_state_dict(values["optimizer"])
             for name, kind in _PLAIN_FIELDS.items():

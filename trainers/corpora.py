@@ -1,21 +1,18 @@
-"""Text to train on: whole documents, each in the training or in the validation part, never in both.
-
-The part is chosen by the hash of a document's content alone. It does not move when documents are added,
-renamed or reordered, and two copies of a document always share a part. Documents are kept in the order of
-those hashes, so that the same documents make the same corpus wherever they lie.
-"""
+"""Text to train on: documents of the standard library, of files or of a dataset; `splitting` divides them."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
+import json
 import os
 import platform
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
+
+from depthweave.trainers.splitting import Corpus, Division, lopsided_note, split_documents, split_text
 
 CorpusKind = Literal["stdlib", "files", "hub"]
 
@@ -51,7 +48,13 @@ class CorpusSpec:
     column: str = "text"
     """`hub`: the column that holds the text; a row is one document."""
     validation_frac: float = 0.05
-    """Share of the documents that go to validation, in (0, 1)."""
+    """Share of the text that goes to validation, in (0, 1)."""
+    test_frac: float | None = None
+    """Share of the text that only a confirmation and an export read, in [0, 1); where absent half of
+    `validation_frac`, and at most half of what that leaves. 0: no test part."""
+    division: Division = "text"
+    """How text is divided: `text`, by shares of text, or `documents`, the rule of runs whose spec has no such key:
+    shares of documents, and no test part."""
 
     def __post_init__(self) -> None:
         # YAML has no tuples.
@@ -60,6 +63,7 @@ class CorpusSpec:
             raise ValueError(f"corpus.kind is {self.kind!r}; it can be {', '.join(get_args(CorpusKind))}")
         if not 0.0 < self.validation_frac < 1.0:
             raise ValueError(f"corpus.validation_frac is {self.validation_frac}; it must lie between 0 and 1")
+        self._check_division()
         if self.kind != "files" and self.paths:
             raise ValueError(f"corpus.paths is given, but corpus.kind is {self.kind}; use kind files, or no paths")
         if self.kind == "files" and not self.paths:
@@ -69,52 +73,49 @@ class CorpusSpec:
         if self.separator == "":
             raise ValueError("corpus.separator is empty; give the text between documents, or leave it out")
 
+    @property
+    def test_share(self) -> float:
+        """`test_frac`, or what it is where absent."""
+        if self.division == "documents":
+            return 0.0
+        if self.test_frac is None:
+            return min(self.validation_frac, 1.0 - self.validation_frac) / 2
+        return self.test_frac
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Corpus:
-    """Documents in two parts. `sha256` identifies the documents and the part that each is in."""
-
-    name: str
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    sha256: str
+    def _check_division(self) -> None:
+        if self.division not in get_args(Division):
+            raise ValueError(f"corpus.division is {self.division!r}; it can be {', '.join(get_args(Division))}")
+        if self.test_frac is None:
+            return
+        if self.division == "documents" and self.test_frac:
+            raise ValueError(
+                f"corpus.test_frac is {self.test_frac}, but corpus.division documents has no test part; use division "
+                "text, or leave test_frac out"
+            )
+        if not self.test_frac >= 0.0 or not self.test_frac + self.validation_frac < 1.0:
+            raise ValueError(
+                f"corpus.test_frac is {self.test_frac} and validation_frac {self.validation_frac}; both together must "
+                "leave text to train on: below 1, and test_frac at least 0"
+            )
 
 
 def load_corpus(spec: CorpusSpec) -> Corpus:
     """The corpus that `spec` names, read and split. Raises a one-line `ValueError` where it cannot be had."""
     source = SOURCES[spec.kind](spec)
-    return split_documents(source.documents, name=source.name, validation_frac=spec.validation_frac)
-
-
-def split_documents(documents: Iterable[str], *, name: str, validation_frac: float) -> Corpus:
-    """The documents as a corpus: those whose hash, read as a fraction, lies below `validation_frac` validate.
-
-    Empty documents are dropped. The smallest hash always validates and the largest always trains: only in a
-    corpus so small that this decides can an added document move another one.
-    """
-    keyed = sorted((hashlib.sha256(text.encode("utf-8")).digest(), text) for text in documents if text)
-    if not keyed:
-        raise ValueError(f"corpus {name} is empty; give documents that hold text")
-    smallest, largest = keyed[0][0], keyed[-1][0]
-    if smallest == largest:
-        raise ValueError(
-            f"corpus {name} has one document, which cannot both train and validate; give more documents, "
-            "or for files a corpus.separator that stands between documents"
-        )
-    parts: dict[bool, list[tuple[bytes, str]]] = {True: [], False: []}
-    for digest, text in keyed:
-        below = _as_fraction(digest) < validation_frac
-        parts[digest == smallest or (below and digest != largest)].append((digest, text))
-    whole = hashlib.sha256()
-    for validates, label in ((False, b"train"), (True, b"validation")):
-        whole.update(label + b"".join(digest for digest, _ in parts[validates]))
-    train, validation = (tuple(text for _, text in parts[validates]) for validates in (False, True))
-    return Corpus(name=name, train=train, validation=validation, sha256=whole.hexdigest())
+    if spec.division == "documents":
+        corpus = split_documents(source.documents, name=source.name, validation_frac=spec.validation_frac)
+        notes = tuple(filter(None, [lopsided_note(corpus, validation_frac=spec.validation_frac)]))
+        return replace(corpus, notes=notes)
+    corpus = split_text(
+        source.documents, name=source.name, validation_frac=spec.validation_frac, test_frac=spec.test_share
+    )
+    return replace(corpus, notes=(*source.notes, *corpus.notes))
 
 
 class _Source(NamedTuple):
     name: str
     documents: Sequence[str]
+    notes: tuple[str, ...] = ()
 
 
 def _read_stdlib(spec: CorpusSpec) -> _Source:
@@ -133,9 +134,43 @@ def _read_files(spec: CorpusSpec) -> _Source:
     texts = [_read_text(path) for path in paths]
     if not any(texts):
         raise ValueError(f"corpus.paths {list(spec.paths)}: every file is empty; give files that hold text")
-    if spec.separator is not None:
-        texts = [part for text in texts for part in text.split(spec.separator)]
-    return _Source(name="files", documents=texts)
+    if spec.separator is None:
+        return _Source(name="files", documents=texts)
+    if spec.division == "documents":
+        return _Source(name="files", documents=[part for text in texts for part in text.split(spec.separator)])
+    parts, found = _separated(texts, separator=spec.separator)
+    if found:
+        return _Source(name="files", documents=parts)
+    note = _never_occurs(spec.separator, num_files=len(paths))
+    if len(texts) == 1:
+        raise ValueError(note)
+    return _Source(name="files", documents=parts, notes=(note,))
+
+
+def _separated(texts: Sequence[str], *, separator: str) -> tuple[list[str], bool]:
+    """The documents of all files, and whether the separator occurs. A file's own ends of lines count as the
+    separator's: `\\n` stands for `\\r\\n` in a file that has those, and the other way round."""
+    plain = separator.replace("\r\n", "\n")
+    spellings = dict.fromkeys([separator, plain.replace("\n", "\r\n"), plain])
+    parts: list[str] = []
+    found = False
+    for text in texts:
+        own = next((spelling for spelling in spellings if spelling in text), None)
+        found = found or own is not None
+        parts += [text] if own is None else text.split(own)
+    return parts, found
+
+
+def _never_occurs(separator: str, *, num_files: int) -> str:
+    where = "the file" if num_files == 1 else f"any of the {num_files:,} files"
+    shown = f"{separator!r:.60}"
+    meant = separator.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t")
+    if meant != separator:
+        shown, quoted = f"the {len(separator)} characters {separator:.60}", json.dumps(meant)
+        what = f"to mean ends of lines, write it in double quotes that reach the YAML: {quoted}"
+    else:
+        what = "give text that stands between documents, or leave it out"
+    return f"corpus.separator is {shown}, which does not occur in {where}; {what}"
 
 
 def _read_hub(spec: CorpusSpec) -> _Source:
@@ -233,7 +268,3 @@ def _read_text(path: Path) -> str:
     if "\0" in text:
         raise ValueError(f"corpus: {path} is not text (it holds a zero byte); give a glob without it")
     return text
-
-
-def _as_fraction(digest: bytes) -> float:
-    return int.from_bytes(digest[:6], "big") / 2**48

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from depthweave.spaces.decoder import ConnectionWeight
-from depthweave.trainers.batches import ValidationSet, draw_batch, validation_set
+from depthweave.trainers.batches import ValidationSet, draw_batch, held_out_set, validation_set
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.device_lock import UNSHARED, GiveWay
 from depthweave.trainers.machine import synchronize
@@ -24,7 +24,7 @@ from depthweave.trainers.ranks import ALONE, Ranks, check_shares
 from depthweave.trainers.states import StateProfile, state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
-__all__ = ["Evaluation", "TrainingState", "train"]
+__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "perplexity_of", "train"]
 
 _ACCELERATOR_CHECK_STEPS = 50
 """Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
@@ -67,6 +67,14 @@ class Evaluation:
     training: they tell how far a comparison hangs on the choice of the text."""
 
 
+class HeldOutLoss(NamedTuple):
+    """A model's loss on the test part."""
+
+    loss: float
+    """nat/token."""
+    bits_per_byte: float
+
+
 def train(
     state: TrainingState,
     tokens: TokenSet,
@@ -94,6 +102,27 @@ def train(
         )
     last_step = recipe.steps if until_step is None else min(until_step, recipe.steps)
     return _train(state, tokens, last_step=last_step, ranks=ranks, give_way=give_way)
+
+
+def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
+    """The loss on the test part, evaluated as the validation loss is; `None` where there is no test part.
+
+    It is for a model that was chosen already: no search may ask.
+    """
+    held = held_out_set(tokens, recipe=state.recipe, device=state.device)
+    if held is None:
+        return None
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=state.recipe, ranks=ALONE)
+    found = _validate(take_step, held, batch=state.recipe.batch, ranks=ALONE, by_part=False)
+    return HeldOutLoss(found.loss, found.bits_per_byte)
+
+
+def perplexity_of(loss: float) -> float:
+    """exp of a loss in nats; infinite where that is too large a number."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def _train(
@@ -163,7 +192,7 @@ def _evaluate(
         tokens=state.step * state.recipe.tokens_per_step,
         loss=loss,
         train_loss=train_loss,
-        perplexity=_exp(loss),
+        perplexity=perplexity_of(loss),
         bits_per_byte=math.inf if state.diverged else found.bits_per_byte,
         train_s=state.train_s,
         evaluation_s=state.evaluation_s,
@@ -204,10 +233,3 @@ def _parts(num_batches: int) -> list[range]:
     num = min(_MAX_PARTS, num_batches)
     ends = [num_batches * place // num for place in range(num + 1)]
     return [range(first, last) for first, last in itertools.pairwise(ends)]
-
-
-def _exp(loss: float) -> float:
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf

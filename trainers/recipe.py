@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from depthweave.spaces import Initialisation
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
+FIRST_RECIPE = {"initialisation": "by_shape"}
+"""Values of keys that a recipe written by an earlier version lacks, where today's defaults are others."""
 _MAX_WHOLE = 10**12
 """More of anything is a slip of the pen."""
 
@@ -18,6 +22,9 @@ class Recipe:
 
     seed: int = 0
     """Of the data order, and by habit of the model's first weights."""
+    initialisation: Initialisation = "nested"
+    """`nested`: a narrower feed-forward layer starts as a part of a wider one. `by_shape` is the rule of runs and
+    exports whose recipe has no such key."""
     steps: int = 500
     """Optimiser steps."""
     batch: int = 16
@@ -67,9 +74,10 @@ class Recipe:
                 f"recipe.evaluation_tokens is {self.evaluation_tokens}; it must be at least recipe.context, "
                 f"{self.context}"
             )
-        if self.precision not in get_args(Precision):
-            known = " or ".join(get_args(Precision))
-            raise ValueError(f"recipe.precision is {self.precision!r}; it can be {known}")
+        for name, kind in (("precision", Precision), ("initialisation", Initialisation)):
+            if getattr(self, name) not in get_args(kind):
+                known = " or ".join(get_args(kind))
+                raise ValueError(f"recipe.{name} is {getattr(self, name)!r}; it can be {known}")
         _check_range("learning_rate", self.learning_rate, low=0.0, high=math.inf, open_low=True)
         _check_range("min_lr_frac", self.min_lr_frac, low=0.0, high=1.0)
         _check_range("warmup_frac", self.warmup_frac, low=0.0, high=1.0)

@@ -7,15 +7,25 @@ the training part. Either way `decode(encode(text)) == text`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import tokenizers
 
-END_OF_DOCUMENT = "<|endofdocument|>"
-"""How the end of a document is written in a `tokenizer.json`."""
+from depthweave.trainers.bpe_learning import END_OF_DOCUMENT, MAX_LEARNT_CHARACTERS, learn_bpe
+
+__all__ = [
+    "END_OF_DOCUMENT",
+    "BpeTokenizer",
+    "ByteTokenizer",
+    "Tokenizer",
+    "TokenizerSpec",
+    "make_tokenizer",
+    "train_tokenizer",
+]
 
 _BYTES_END = 255
 _MIN_BPE_VOCABULARY = 257
@@ -23,6 +33,8 @@ _MIN_BPE_VOCABULARY = 257
 _MAX_BPE_VOCABULARY = 2**24
 _MAX_DIGITS = 9
 _MAX_SHOWN = 60
+_BATCH_CHARACTERS = 2**22
+_CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +117,7 @@ class ByteTokenizer:
     def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
         end = bytes([_BYTES_END])
         joined = b"".join(part for text in documents for part in (text.encode("utf-8"), end))
-        return np.frombuffer(joined, dtype=np.uint8).astype(np.uint16)
+        return np.frombuffer(joined, dtype=np.uint8).astype(np.uint16) if joined else np.zeros(0, dtype=np.uint16)
 
     def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
         sizes = np.ones(256, dtype=np.uint16)
@@ -131,19 +143,9 @@ class BpeTokenizer:
         self.end_of_document: int = end
 
     @classmethod
-    def train(cls, documents: Iterable[str], *, vocabulary: int) -> BpeTokenizer:
+    def train(cls, documents: Sequence[str], *, vocabulary: int) -> BpeTokenizer:
         """At most `vocabulary` tokens, learnt from the documents; the same documents give the same tokenizer."""
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = tokenizers.decoders.ByteLevel()
-        trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=[END_OF_DOCUMENT],
-            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(documents, trainer=trainer)
-        return cls(tokenizer.to_str())
+        return cls(learn_bpe(documents, vocabulary=vocabulary))
 
     def encode(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text).ids
@@ -157,9 +159,13 @@ class BpeTokenizer:
     def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
         dtype = np.uint16 if self.vocabulary <= 2**16 else np.uint32
         end = np.array([self.end_of_document], dtype=dtype)
-        parts = []
-        for encoding in self._tokenizer.encode_batch_fast(list(documents)):
-            parts += [np.array(encoding.ids, dtype=dtype), end]
+        parts = [np.zeros(0, dtype=dtype)]
+        for batch in _batches(documents):
+            # Between two calls Ctrl-C is heard.
+            for encoding, ends in zip(
+                self._tokenizer.encode_batch_fast([text for text, _ in batch]), [it for _, it in batch], strict=True
+            ):
+                parts += [np.array(encoding.ids, dtype=dtype), *([end] if ends else [])]
         return np.concatenate(parts)
 
     def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
@@ -175,8 +181,36 @@ def make_tokenizer(json: str | None) -> Tokenizer:
     return ByteTokenizer() if json is None else BpeTokenizer(json)
 
 
-def train_tokenizer(spec: TokenizerSpec, documents: Iterable[str]) -> Tokenizer:
-    """The tokenizer that `spec` names, learnt from the documents where it learns."""
+def train_tokenizer(
+    spec: TokenizerSpec, documents: Sequence[str], *, say: Callable[[str], None] = lambda line: None
+) -> Tokenizer:
+    """The tokenizer that `spec` names, learnt from the documents where it learns; `say` hears a line before."""
     if spec.kind == "bytes":
         return ByteTokenizer()
+    characters = sum(map(len, documents))
+    of = f"a sample of {MAX_LEARNT_CHARACTERS:,} of " if characters > MAX_LEARNT_CHARACTERS else ""
+    say(f"learning a vocabulary of {spec.vocabulary:,} tokens from {of}{characters:,} characters")
     return BpeTokenizer.train(documents, vocabulary=spec.vocabulary)
+
+
+def _batches(documents: Sequence[str]) -> Iterator[list[tuple[str, bool]]]:
+    """Pieces of documents in their order, each with whether its document ends there, about as many characters at once
+    as are encoded within a second or two.
+
+    A document is cut behind a line's end between two other characters alone: the tokens there are the same.
+    """
+    batch: list[tuple[str, bool]] = []
+    size = 0
+    for text in documents:
+        start = 0
+        while start < len(text) or not start:
+            cut = _CUT.search(text, start + _BATCH_CHARACTERS)
+            end = len(text) if cut is None else cut.end()
+            batch.append((text[start:end], end == len(text)))
+            size += end - start
+            start = max(end, 1)
+            if size >= _BATCH_CHARACTERS:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch

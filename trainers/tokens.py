@@ -1,4 +1,4 @@
-"""A corpus as numbers: two read-only arrays that many processes share without copying.
+"""A corpus as numbers: read-only arrays that many processes share without copying.
 
 Arrays are cached by content in the user's cache folder and memory-mapped on load. A cache entry is a folder
 that appears whole, by a rename; processes that want the same one at once wait for the first.
@@ -14,7 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +26,7 @@ from depthweave.trainers.corpora import Corpus
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer, train_tokenizer
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 """Raised with every change of what a cache entry holds; older entries are then simply not found."""
 
 UIntArray: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
@@ -51,6 +52,12 @@ class TokenSet:
     """Name of the corpus."""
     corpus_sha256: str
     """Hash of its documents and of the part each is in."""
+    test: UIntArray = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
+    """[N] test tokens, likewise; empty where there is no test part, and in every search."""
+
+    def without_test(self) -> TokenSet:
+        """The same less its test part: what a search trains and evaluates on."""
+        return replace(self, test=self.valid[:0])
 
     def make_tokenizer(self) -> Tokenizer:
         """What encodes and decodes these tokens."""
@@ -69,20 +76,28 @@ def default_cache() -> Path:
     return Path.home() / ".cache" / "depthweave"
 
 
-def tokenise(corpus: Corpus, *, tokenizer: TokenizerSpec | str = "bytes", cache: Path | None = None) -> TokenSet:
+def tokenise(
+    corpus: Corpus,
+    *,
+    tokenizer: TokenizerSpec | str = "bytes",
+    tokenizer_json: str | None = None,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> TokenSet:
     """The corpus as tokens, from the cache where it is there, else made and cached.
 
-    `cache` is the folder to keep entries in; None is the user's own. A cache that cannot be written is a
-    one-line `ValueError`.
+    `tokenizer_json` is a BPE tokenizer that is there already, a run's own: then none is learnt. `cache` is the folder
+    to keep entries in; None is the user's own. `say` hears a line before what takes long. A cache that cannot be
+    written is a one-line `ValueError`.
     """
     spec = TokenizerSpec.parse(tokenizer) if isinstance(tokenizer, str) else tokenizer
-    folder = (default_cache() if cache is None else cache) / "tokens" / _cache_key(corpus, spec)
+    folder = (default_cache() if cache is None else cache) / "tokens" / _cache_key(corpus, spec, tokenizer_json)
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):
                 if not folder.is_dir():  # Another process may have made it while this one waited.
-                    _write_entry(_tokenise_now(corpus, spec), folder=folder)
+                    _write_entry(_tokenise_now(corpus, spec, tokenizer_json, say=say), folder=folder)
         except OSError as error:
             raise ValueError(
                 f"cache folder {folder.parent} cannot be written ({error.strerror}); "
@@ -113,19 +128,26 @@ def check_fits(tokens: TokenSet, *, recipe: Recipe) -> None:
         )
 
 
-def _cache_key(corpus: Corpus, spec: TokenizerSpec) -> str:
+def _cache_key(corpus: Corpus, spec: TokenizerSpec, tokenizer_json: str | None) -> str:
     identity = f"{_CACHE_VERSION} {corpus.sha256} {spec.name}"
+    if tokenizer_json is not None:
+        identity += f" {hashlib.sha256(tokenizer_json.encode()).hexdigest()}"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def _tokenise_now(corpus: Corpus, spec: TokenizerSpec) -> TokenSet:
-    return _encoded(corpus, train_tokenizer(spec, corpus.train), name=spec.name)
+def _tokenise_now(
+    corpus: Corpus, spec: TokenizerSpec, tokenizer_json: str | None, *, say: Callable[[str], None]
+) -> TokenSet:
+    if tokenizer_json is not None:
+        return _encoded(corpus, make_tokenizer(tokenizer_json), name=spec.name)
+    return _encoded(corpus, train_tokenizer(spec, corpus.train, say=say), name=spec.name)
 
 
 def _encoded(corpus: Corpus, tokenizer: Tokenizer, *, name: str) -> TokenSet:
     return TokenSet(
         train=tokenizer.encode_documents(corpus.train),
         valid=tokenizer.encode_documents(corpus.validation),
+        test=tokenizer.encode_documents(corpus.test),
         token_bytes=tokenizer.token_bytes(),
         vocabulary=tokenizer.vocabulary,
         tokenizer=name,
@@ -135,7 +157,7 @@ def _encoded(corpus: Corpus, tokenizer: Tokenizer, *, name: str) -> TokenSet:
     )
 
 
-_ARRAYS = ("train", "valid", "token_bytes")
+_ARRAYS = ("train", "valid", "test", "token_bytes")
 _FACTS = ("vocabulary", "tokenizer", "tokenizer_json", "corpus", "corpus_sha256")
 
 

@@ -47,7 +47,8 @@ class _Text:
         if self._tokens is None:
             paths = python_files(_packages(), wanted_bytes=self._sizes.corpus_bytes)
             merges = self._sizes.compare.vocabulary
-            corpus = load_corpus(CorpusSpec(kind="files", paths=tuple(paths), validation_frac=0.02))
+            spec = CorpusSpec(kind="files", paths=tuple(paths), validation_frac=0.02, division="documents")
+            corpus = load_corpus(spec)
             self._tokens = tokenise(corpus, tokenizer=f"bpe:{merges}", cache=self._out / "cache")
         return self._tokens
 

@@ -40,8 +40,9 @@ class Finished:
 
 
 def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
-    """The quick search with two workers and that seed."""
-    return load_spec(QUICK, overrides=[*overrides, f"resources.max_concurrent={WORKERS}", f"seed={seed}"])
+    """The quick search with two workers and that seed, its text divided by the rule of the trainings that are there."""
+    own = ["corpus.division=documents", f"resources.max_concurrent={WORKERS}", f"seed={seed}"]
+    return load_spec(QUICK, overrides=[*overrides, *own])
 
 
 def setting_of(overrides: Sequence[str], *, seed: int) -> Setting:
@@ -51,15 +52,22 @@ def setting_of(overrides: Sequence[str], *, seed: int) -> Setting:
 
 def search_key(setting: Setting) -> str:
     """What two runs of methods have in common that may stand in one table, whatever their seeds."""
-    values = {name: value for name, value in to_dict(setting.spec).items() if name not in ("seed", "name")}
+    values = {name: value for name, value in _values(setting).items() if name not in ("seed", "name")}
     return _key({**values, "training": training_key(setting)})
 
 
 def training_key(setting: Setting) -> str:
     """What two trainings have in common that are of one truth, whatever their seeds: text, space, recipe and start."""
-    values = to_dict(setting.spec)
+    values = _values(setting)
     spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
     return _key({**spec, "text": setting.tokens.corpus_sha256, "start": _start(setting)})
+
+
+def _values(setting: Setting) -> dict[str, Any]:
+    """The spec's, less keys that it did not have when the first trainings were kept."""
+    values = to_dict(setting.spec)
+    new = ("division", "test_frac")
+    return {**values, "corpus": {name: value for name, value in values["corpus"].items() if name not in new}}
 
 
 def _start(setting: Setting) -> list[str]:

@@ -16,6 +16,7 @@ from depthweave.reports.confirmation import difference_text, interval_text, why_
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
 from depthweave.reports.front import front, value_of
+from depthweave.reports.held_out import held_out_text
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
@@ -27,6 +28,8 @@ CARD_FILE = "README.md"
 _METRICS = (
     ("perplexity", "validation perplexity, per token"),
     ("bits_per_byte", "validation bits per byte of text"),
+    ("test_perplexity", "perplexity on the test part, which no search read, per token"),
+    ("test_bits_per_byte", "bits per byte of the test part"),
     ("latency", "forward latency, relative to the run's reference"),
     ("step_latency", "training-step latency, relative to the run's reference"),
     ("decode_latency", "latency of a decoded token, relative to the run's reference"),
@@ -197,6 +200,10 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
         seeds = plural(verdict.loss.num, "fresh seed")
         mean = show("perplexity", math.exp(verdict.loss.mean))
         rows.insert(1, Metric(f"the same, mean of {seeds}", mean, f"{interval_text(verdict)}, over seeds"))
+        test = held_out_text(verdict.test)
+        if test.value:
+            interval = f"{test.interval}, over seeds" if test.interval else ""
+            rows.append(Metric(f"test perplexity, mean of {seeds}", test.value, interval))
         if verdict.difference is not None:
             against, interval = difference_text(verdict)
             meaning = "loss less the plain one's of its depth and budget, nat/token"

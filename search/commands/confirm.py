@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import optuna
 from rich.console import Console
 
@@ -9,14 +11,14 @@ from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
 from depthweave.reports.seeds import confirming
 from depthweave.reports.store import RunStore
-from depthweave.reports.table import front_table
+from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
 from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.interrupts import INTERRUPTED
-from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume
+from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume, tokenizer_of
 
 
 def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
@@ -27,7 +29,9 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     store = RunStore.open(run)
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)
-    setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    spec = spec_to_resume(store, given=None, overrides=[])
+    setting = prepare(spec, local=address is None, tokenizer_json=tokenizer_of(store), say=say)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
     with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
@@ -40,6 +44,9 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
     where, records = result.store.where, result.records
     tolerances = result.store.info.tolerance_of
     console.print(front_table(records, objectives=objectives, tolerances=tolerances))
+    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        console.print("", test)
     members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",

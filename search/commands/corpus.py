@@ -6,10 +6,12 @@ Where text lies is never taken from an export: one from elsewhere would make its
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from depthweave.reports.export import Training
+from depthweave.reports.words import parts_text
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tokenise_with
@@ -33,14 +35,29 @@ def corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
     elif given not in (None, "stdlib"):
         values = {"kind": "files", "paths": tuple(item.strip() for item in str(given).split(","))}
     # Only how text of the same kind is read: what it is comes from the command line.
-    names = ("validation_frac", "separator", "config", "split", "column")
+    names = ("validation_frac", "test_frac", "division", "separator", "config", "split", "column")
     read_as = {name: options[name] for name in names if name in options and values["kind"] == kind}
+    if recorded is not None and values["kind"] == kind:
+        # An export of an earlier version names no rule, and had this one.
+        read_as.setdefault("division", "documents")
     return validated({**read_as, **values}, kind=CorpusSpec, where="--corpus")
 
 
-def tokens_for(spec: CorpusSpec, *, architecture: Architecture, folder: Path, recorded: Training | None) -> TokenSet:
-    """The text as tokens of the export's tokenizer; `ValueError` where they are not the architecture's."""
+def tokens_for(
+    spec: CorpusSpec,
+    *,
+    architecture: Architecture,
+    folder: Path,
+    recorded: Training | None,
+    say: Callable[[str], None] = lambda line: None,
+) -> TokenSet:
+    """The text as tokens of the export's tokenizer; `ValueError` where they are not the architecture's.
+
+    `say` hears how the text is divided.
+    """
     text, file = load_corpus(spec), folder / TOKENIZER_FILE
+    for line in (f"text of {text.name}: {parts_text(text.num_bytes)}", *text.notes):
+        say(line)
     is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
     found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
     if recorded is not None and not is_bytes:

@@ -12,7 +12,7 @@ from depthweave.reports.export import Training
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.yaml_text import read_yaml
-from depthweave.trainers import Recipe
+from depthweave.trainers import FIRST_RECIPE, Recipe
 
 DEFAULT_TOKENS = 1_000_000
 """Of an architecture that no training is recorded of."""
@@ -32,7 +32,7 @@ class Asked:
 
 def recorded_recipe(recorded: Training) -> Recipe:
     """The recipe in a `training.yaml`; `ValueError` in one line where it is none."""
-    return validated(recorded.recipe, kind=Recipe, where="training.yaml: recipe")
+    return validated({**FIRST_RECIPE, **recorded.recipe}, kind=Recipe, where="training.yaml: recipe")
 
 
 def recipe_for(architecture: Architecture, *, asked: Asked, recorded: Training | None, recorded_width: int) -> Recipe:

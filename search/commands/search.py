@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from depthweave.reports.front import front
 from depthweave.reports.seeds import searched
 from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, check_free
-from depthweave.reports.table import front_table
+from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
 from depthweave.search.commands.working import working
@@ -27,6 +28,7 @@ from depthweave.search.setting import (
     create_run,
     prepare,
     spec_to_resume,
+    tokenizer_of,
 )
 from depthweave.search.spec_file import load_spec
 from depthweave.spaces.balance import unbalanced_sentences
@@ -47,7 +49,8 @@ def run(
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address, ship=ship)
     start = _resumed if resume else _begun
-    setting, store = start(spec_file, out, overrides, local=address is None)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    setting, store = start(spec_file, out, overrides, local=address is None, say=say)
     for line in unbalanced_sentences(setting.space):
         console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
@@ -60,7 +63,7 @@ def run(
 
 
 def _begun(
-    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool
+    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
 ) -> tuple[Setting, RunStore]:
     if spec_file is None:
         raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
@@ -69,19 +72,19 @@ def _begun(
     storage = Storage(out)
     check_place(spec.loggers, storage=storage)
     check_free(storage)
-    setting = prepare(spec, local=local)
+    setting = prepare(spec, local=local, say=say)
     return setting, create_run(setting, out=out)
 
 
 def _resumed(
-    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool
+    spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
 ) -> tuple[Setting, RunStore]:
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
     store = RunStore.open(out)
     spec = spec_to_resume(store, given=spec_file, overrides=overrides)
     check_place(spec.loggers, storage=store.storage)
-    setting = prepare(spec, local=local)
+    setting = prepare(spec, local=local, tokenizer_json=tokenizer_of(store), say=say)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
     return setting, store
@@ -91,6 +94,9 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
     where = result.store.where
     tolerances = result.store.info.tolerance_of
     console.print(front_table(result.records, objectives=objectives, tolerances=tolerances))
+    test = held_out_table(result.records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        console.print("", test)
     num_trials = len(searched(result.records))
     ended = {
         "done": f"{num_trials} trials",

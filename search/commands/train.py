@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,10 @@ from depthweave.trainers import (
     TrainingState,
     check_shares,
     hardware,
+    held_out_loss,
     train,
 )
+from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.machine import with_precision
 
 STATE_FILE = "state.pt"
@@ -87,7 +89,17 @@ def train_architecture(
     console = Console()
     check_address(address, ship=ship)
     file = path / ARCHITECTURE_FILE if path.is_dir() else path
-    plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
+    on_text: list[str] = []
+    plan = _plan(
+        file,
+        corpus=corpus,
+        tokens=tokens,
+        further=further,
+        width=width,
+        depth=depth,
+        overrides=overrides,
+        say=on_text.append,
+    )
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
     if threads is not None:
@@ -100,7 +112,7 @@ def train_architecture(
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)
-    for line in _announced(plan, state):
+    for line in [*on_text, *_announced(plan, state)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     if alone:
@@ -126,6 +138,7 @@ def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE)
             )
         curve.append(CurvePoint(item.tokens, item.loss))
         ended = item.step == plan.recipe.steps
+        test = held_out_loss(state, plan.tokens) if ended and ranks.rank == 0 else None
         if ranks.rank == 0:
             if ended:
                 # Before the state that says it has ended: an interruption in the midst of it is then made good.
@@ -134,6 +147,7 @@ def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE)
                     state,
                     curve,
                     last=item,
+                    test=test,
                     training=_training(plan, state, item),
                     pattern=plan.pattern,
                     tokenizer_json=plan.tokens.tokenizer_json,
@@ -143,7 +157,8 @@ def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE)
             state.save(out / STATE_FILE)
         yield _line(item)
         if ended:
-            yield f"{out}: perplexity {item.perplexity:.3f}{_compared(plan, item)}"
+            on_test = "" if test is None else f" ({perplexity_of(test.loss):.3f} on the test part)"
+            yield f"{out}: perplexity {item.perplexity:.3f}{on_test}{_compared(plan, item)}"
 
 
 def _shared(
@@ -160,7 +175,9 @@ def _shared(
     state.save(out / STATE_FILE)
     # The text goes its own way, to each node once.
     nothing = plan.tokens.train[:0]
-    sent = dataclasses.replace(plan, tokens=dataclasses.replace(plan.tokens, train=nothing, valid=nothing))
+    sent = dataclasses.replace(
+        plan, tokens=dataclasses.replace(plan.tokens, train=nothing, valid=nothing, test=nothing)
+    )
     with cluster(address, ship=ship):
         if address is not None:
             look_around(Resources(), storage=Storage(out) if len(alive()) > 1 else None)
@@ -182,6 +199,7 @@ def _plan(
     width: int | None,
     depth: int | None,
     overrides: Sequence[str],
+    say: Callable[[str], None],
 ) -> _Plan:
     original, pattern = read_architecture(file), read_pattern(file)
     resized = resize(original, pattern=pattern, width=width, depth=depth)
@@ -192,7 +210,7 @@ def _plan(
     asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
     recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
     spec = corpus_spec(corpus, recorded=recorded)
-    token_set = tokens_for(spec, architecture=architecture, folder=file.parent, recorded=recorded)
+    token_set = tokens_for(spec, architecture=architecture, folder=file.parent, recorded=recorded, say=say)
     again = (
         recorded is not None
         and not (further or recorded.from_weights)

@@ -12,7 +12,8 @@ from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, gen
 from depthweave.reports.words import plural, show
 from depthweave.spaces import Pattern, costs_of, save_model
 from depthweave.spaces.files import MODEL_FILE
-from depthweave.trainers import Evaluation, TrainingState
+from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
+from depthweave.trainers.language_model import perplexity_of
 
 
 def write_trained(
@@ -21,6 +22,7 @@ def write_trained(
     curve: Sequence[CurvePoint],
     *,
     last: Evaluation,
+    test: HeldOutLoss | None,
     training: Training,
     pattern: Pattern | None,
     tokenizer_json: str | None,
@@ -41,6 +43,9 @@ def write_trained(
         "kept_states": costs.kept_states,
         **{name: getattr(last, name) for name in ("perplexity", "loss", "bits_per_byte")},
         "last_loss": last.loss,
+        "test_loss": None if test is None else test.loss,
+        "test_perplexity": None if test is None else perplexity_of(test.loss),
+        "test_bits_per_byte": None if test is None else test.bits_per_byte,
         "last_train_loss": last.train_loss,
         "steps": last.step,
         "tokens": last.tokens,
@@ -65,9 +70,11 @@ def write_trained(
 def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training) -> str:
     fusion, dilation, period, depth = (values[name] for name in ("fusion", "dilation", "period", "depth"))
     rule = f" {dilation}×{period}" if dilation and fusion != "none" else ""
+    test = values["test_perplexity"]
     metrics = [
         Metric("validation perplexity, per token", show("perplexity", values["perplexity"])),
         Metric("validation bits per byte of text", show("bits_per_byte", values["bits_per_byte"])),
+        *([] if test is None else [Metric("perplexity on the test part, per token", show("perplexity", test))]),
         Metric("parameters without the token embedding", show("parameters", values["parameters"])),
         Metric("operations of a forward pass", show("forward_flops", values["forward_flops"])),
     ]

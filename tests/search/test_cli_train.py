@@ -57,7 +57,10 @@ def test_train_writes_a_model_that_loads_with_its_metrics(training: list[object]
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["steps"]["value"], metrics["tokens"]["value"]) == (8, 1024)
     assert metrics["loss"]["unit"] == "nat/token"
-    assert f"perplexity {metrics['perplexity']['value']:.3f}" in printed
+    perplexities = (metrics["perplexity"]["value"], metrics["test_perplexity"]["value"])
+    assert "perplexity {:.3f} ({:.3f} on the test part)".format(*perplexities) in printed
+    assert re.search(r"text of files: .* to train on \(.* %\), .* to validate on \(.* %\), .* to test on", printed)
+    assert "perplexity on the test part, per token" in (out / "README.md").read_text(encoding="utf-8")
     recorded = read_training(out)
     assert recorded is not None
     assert (recorded.recipe["learning_rate"], recorded.recipe["steps"], recorded.parent) == (0.001, 8, None)
@@ -262,7 +265,14 @@ def test_train_takes_the_tokenizer_and_the_recipe_of_the_export(
     training = read_training(out)
     assert training is not None
     assert (training.recipe["steps"], training.recipe["batch"], training.recipe["learning_rate"]) == (4, 2, 0.0011)
-    assert training.corpus_options == {"kind": "files", "validation_frac": 0.3, "split": "train", "column": "text"}
+    # Read as for the export of an earlier version, which knew no other rule.
+    assert training.corpus_options == {
+        "kind": "files",
+        "validation_frac": 0.3,
+        "division": "documents",
+        "split": "train",
+        "column": "text",
+    }
     assert training.tokenizer == "bpe:300"
     assert (out / "tokenizer.json").read_text(encoding="utf-8") == tokens.tokenizer_json
     (folder / "tokenizer.json").unlink()
@@ -288,7 +298,8 @@ def test_trained_export_trains_again_to_the_same_bits(
 def test_another_loss_than_the_recorded_one_is_told(
     architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
 ) -> None:
-    sha256 = load_corpus(CorpusSpec(kind="files", paths=(str(corpus_folder),), validation_frac=0.3)).sha256
+    spec = CorpusSpec(kind="files", paths=(str(corpus_folder),), validation_frac=0.3, division="documents")
+    sha256 = load_corpus(spec).sha256
     _recorded(architecture_file.parent, corpus_sha256=sha256)
     code, printed, _ = run("train", architecture_file.parent, "--corpus", corpus_folder, "--out", tmp_path / "again")
     assert code == 0

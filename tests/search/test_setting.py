@@ -51,6 +51,18 @@ def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
         spec_to_resume(store, given=given, overrides=["recipe.precision=bfloat16"])
 
 
+def test_run_of_an_earlier_version_draws_first_weights_as_it_did(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    store = create_run(setting_of(small_spec), out=out)
+    assert "initialisation: nested" in store.spec_yaml
+    (out / "spec.yaml").write_text(re.sub(r"(, |\n  )initialisation: nested", "", store.spec_yaml), encoding="utf-8")
+    given = tmp_path / "spec.yaml"
+    given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    for path in (None, given):
+        resumed = spec_to_resume(RunStore.open(out), given=path, overrides=[])
+        assert resumed.recipe.initialisation == "by_shape"
+
+
 def _unsized(spec: dict[str, Any]) -> dict[str, Any]:
     """A spec whose space depends on the rule for sizes: 2 blocks have width 24 by `nearest` and 32 by `ratio`."""
     return {**spec, "space": {**spec["space"], "depths": [2, 4], "budgets": [18_000]}}

@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D width, K head width, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import random
 from dataclasses import replace
@@ -182,6 +183,25 @@ def test_shared_parameters_start_alike_whatever_the_fusion(architecture: Archite
     other = dict(Decoder(architecture, seed=5).named_parameters())
     assert set(plain) == {name for name in other if not name.startswith("fusion.")}
     assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+def test_narrower_feed_forward_layers_start_as_parts_of_wider_ones() -> None:
+    narrow, wide = (Decoder(_plain(feed_forward=units), seed=3).state_dict() for units in (24, 40))
+    for name, weight in narrow.items():
+        rows, *columns = weight.shape
+        part = wide[name][:rows] if not columns else wide[name][:rows, : columns[0]]
+        assert torch.equal(weight, part), name
+
+
+def test_earlier_versions_drew_output_weights_row_by_row() -> None:
+    name = "blocks.1.feed_forward.out.weight"
+    weight = Decoder(_plain(), seed=3, initialisation="by_shape").get_parameter(name)
+    seed = int.from_bytes(hashlib.sha256(f"3/{name}".encode()).digest()[:7], "big")
+    drawn = torch.empty(16, 24).normal_(generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(weight.detach(), drawn * (0.02 * math.sqrt(768 / 16) / math.sqrt(2 * 3)))
+    other = Decoder(_plain(), seed=3).get_parameter(name)
+    assert not torch.equal(weight, other)
+    assert float(weight.detach().std()) == pytest.approx(float(other.detach().std()), rel=0.2)
 
 
 def test_blocks_of_one_model_start_differently() -> None:

@@ -29,6 +29,14 @@ def test_save_then_load_keeps_architecture_recipe_and_counts(state: TrainingStat
     assert [group["weight_decay"] for group in again.optimizer.param_groups] == [0.1, 0.0, 0.0]
 
 
+def test_state_of_an_earlier_version_says_how_its_weights_were_drawn(state: TrainingState, tmp_path: Path) -> None:
+    state.save(tmp_path / "state.pt")
+    values = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert values["recipe"].pop("initialisation") == "nested"
+    torch.save(values, tmp_path / "state.pt")
+    assert TrainingState.load(tmp_path / "state.pt", device="cpu").recipe.initialisation == "by_shape"
+
+
 def test_save_holds_nothing_that_only_pickle_can_read(state: TrainingState, tmp_path: Path) -> None:
     state.save(tmp_path / "state.pt")
     assert isinstance(torch.load(tmp_path / "state.pt", weights_only=True), dict)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Literal
 
 import datasets
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from depthweave.trainers.corpora import Corpus, CorpusSpec, load_corpus, split_documents
-
-_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+from depthweave.trainers.corpora import Corpus, CorpusSpec, load_corpus
 
 
-def _files(*paths: Path | str, separator: str | None = None, validation_frac: float = 0.5) -> CorpusSpec:
+def _files(
+    *paths: Path | str,
+    separator: str | None = None,
+    validation_frac: float = 0.5,
+    division: Literal["text", "documents"] = "documents",
+) -> CorpusSpec:
     return CorpusSpec(
         kind="files",
         paths=tuple(str(path) for path in paths),
         separator=separator,
         validation_frac=validation_frac,
+        # Whole documents, however few.
+        division=division,
     )
 
 
@@ -33,46 +36,9 @@ def _error(spec: CorpusSpec) -> str:
     return str(caught.value)
 
 
-@given(st.lists(_TEXT, min_size=30, unique=True), st.lists(_TEXT), st.randoms())
-def test_split_documents_added_or_reordered_leaves_each_in_its_part(
-    documents: list[str], added: list[str], random: object
-) -> None:
-    before = split_documents(documents, name="x", validation_frac=0.3)
-    after = split_documents([*added, *reversed(documents)], name="x", validation_frac=0.3)
-    rule = {text for text in documents if int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) < 0.3 * 2**48}
-    if 0 < len(rule) < len(documents):  # Otherwise the smallest or largest hash stands in, and may be replaced.
-        assert set(before.validation) == rule
-        assert rule <= set(after.validation)
-        assert set(before.train) <= set(after.train)
-
-
-@given(st.lists(_TEXT, min_size=2, max_size=20))
-def test_split_documents_with_copies_shares_nothing_between_parts(documents: list[str]) -> None:
-    if len(set(documents)) == 1:
-        return
-    corpus = split_documents(documents * 2, name="x", validation_frac=0.3)
-    assert not set(corpus.train) & set(corpus.validation)
-    assert sorted(corpus.train + corpus.validation) == sorted(documents * 2)
-    assert corpus.train
-    assert corpus.validation
-
-
-def test_split_documents_in_any_order_has_the_same_sha256_and_another_split_another() -> None:
-    documents = [str(number) for number in range(50)]
-    first = split_documents(documents, name="x", validation_frac=0.2)
-    assert split_documents(documents[::-1], name="y", validation_frac=0.2).sha256 == first.sha256
-    assert split_documents(documents, name="x", validation_frac=0.6).sha256 != first.sha256
-    assert split_documents([*documents[:-1], "!"], name="x", validation_frac=0.2).sha256 != first.sha256
-
-
-def test_split_documents_one_document_names_the_separator() -> None:
-    with pytest.raises(ValueError, match=r"one document.*corpus\.separator"):
-        split_documents(["only", "", "only"], name="x", validation_frac=0.1)
-
-
 def test_load_corpus_stdlib_reads_megabytes_of_the_library_and_no_tests() -> None:
     corpus = load_corpus(CorpusSpec())
-    everything = corpus.train + corpus.validation
+    everything = _all(corpus)
     root = Path(sysconfig.get_path("stdlib"))
     assert (root / "argparse.py").read_bytes().decode() in everything
     assert (root / "asyncio" / "locks.py").read_bytes().decode() in everything
@@ -94,9 +60,7 @@ def test_load_corpus_files_takes_files_folders_and_globs_once_each(tmp_path: Pat
     for name in ("a.txt", "b.txt", "sub/c.txt", "sub/d.md"):
         (tmp_path / name).write_text(f"text of {name}\r\n", newline="")
     corpus = load_corpus(_files(tmp_path, tmp_path / "a.txt", tmp_path / "**" / "*.txt"))
-    assert sorted(corpus.train + corpus.validation) == [
-        f"text of {name}\r\n" for name in ("a.txt", "b.txt", "sub/c.txt", "sub/d.md")
-    ]
+    assert sorted(_all(corpus)) == [f"text of {name}\r\n" for name in ("a.txt", "b.txt", "sub/c.txt", "sub/d.md")]
     assert sorted(_all(load_corpus(_files(tmp_path / "**" / "*.md", tmp_path / "a.txt")))) == [
         "text of a.txt\r\n",
         "text of sub/d.md\r\n",
@@ -106,6 +70,51 @@ def test_load_corpus_files_takes_files_folders_and_globs_once_each(tmp_path: Pat
 def test_load_corpus_files_with_a_separator_makes_a_document_of_each_part(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\n---\ntwo\n---\nthree\n---\n")
     assert sorted(_all(load_corpus(_files(tmp_path / "a.txt", separator="\n---\n")))) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "separator"),
+    [("one\r\n\r\ntwo\r\n\r\nthree", "\n\n"), ("one\n\ntwo\n\nthree", "\r\n\r\n")],
+)
+def test_load_corpus_files_separator_takes_the_line_ends_of_the_file(
+    tmp_path: Path, content: str, separator: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(content.encode())
+    corpus = load_corpus(_files(tmp_path / "a.txt", separator=separator, division="text"))
+    assert not {"\r", "\n"} & set("".join(_all(corpus)))
+    assert len("".join(_all(corpus))) == len("onetwothree")
+
+
+def test_load_corpus_files_separator_that_never_occurs_is_named(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(f"line of {name}\nand another\n\n" * 9)
+    assert "corpus.separator is '---', which does not occur in the file; give text" in _error(
+        _files(tmp_path / "a", separator="---", division="text")
+    )
+    literal = _error(_files(tmp_path / "a", separator=r"\n\n", division="text"))
+    assert r"is the 4 characters \n\n, which does not occur in the file" in literal
+    assert literal.endswith(r'write it in double quotes that reach the YAML: "\n\n"')
+    # Two files are two documents all the same.
+    note = load_corpus(_files(tmp_path, separator="---", division="text")).notes[0]
+    assert "does not occur in any of the 2 files" in note
+
+
+def test_load_corpus_of_a_book_and_a_note_gives_validation_its_share_of_the_text(tmp_path: Path) -> None:
+    # The smaller of two hashes validated: here the book, fifty times as long as what was trained on.
+    (tmp_path / "book").write_text("".join(f"line {number} of the book\n" for number in range(7000)))
+    (tmp_path / "note").write_text("a line of the note, another one\n" * 90)
+    for division in ("text", "documents"):
+        spec = CorpusSpec(kind="files", paths=(str(tmp_path),), division=division)
+        train, validation, test = load_corpus(spec).num_bytes
+        (note,) = load_corpus(spec).notes
+        if division == "text":
+            assert validation / (train + validation + test) == pytest.approx(0.05, rel=0.05)
+            assert test / (train + validation + test) == pytest.approx(0.025, rel=0.05)
+            assert note.startswith("1 document is cut, of 2")
+        else:
+            assert validation > train
+            assert "of the text where 5 % were asked for" in note
+            assert "corpus.separator gives more documents" in note
 
 
 def test_load_corpus_files_elsewhere_or_renamed_is_the_same_corpus(tmp_path: Path) -> None:
@@ -146,6 +155,11 @@ def test_load_corpus_files_that_are_missing_are_named(tmp_path: Path) -> None:
         ({"kind": "files"}, "corpus.paths is empty"),
         ({"kind": "hub"}, "corpus.dataset is missing"),
         ({"separator": ""}, "corpus.separator is empty"),
+        ({"division": "bytes"}, "corpus.division is 'bytes'; it can be text, documents"),
+        ({"test_frac": -0.1}, "corpus.test_frac is -0.1"),
+        ({"test_frac": 0.5, "validation_frac": 0.5}, "both together must leave text to train on"),
+        ({"test_frac": float("nan")}, "corpus.test_frac is nan"),
+        ({"test_frac": 0.1, "division": "documents"}, "corpus.division documents has no test part"),
     ],
 )
 def test_corpus_spec_with_a_bad_field_names_it(fields: dict[str, object], fault: str) -> None:
@@ -157,7 +171,9 @@ def test_load_corpus_hub_reads_a_saved_dataset_and_its_split(tmp_path: Path) -> 
     rows = {"content": [f"row {number}" for number in range(20)] + [""]}
     whole = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)})
     whole.save_to_disk(str(tmp_path / "saved"), max_shard_size="1MB")
-    spec = CorpusSpec(kind="hub", dataset=str(tmp_path / "saved"), column="content", validation_frac=0.3)
+    spec = CorpusSpec(
+        kind="hub", dataset=str(tmp_path / "saved"), column="content", validation_frac=0.3, division="documents"
+    )
     corpus = load_corpus(spec)
     assert corpus.name == "hub-saved"
     assert sorted(_all(corpus)) == sorted(text for text in rows["content"] if text)
@@ -168,7 +184,9 @@ def test_load_corpus_hub_reads_a_folder_of_json(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "data").mkdir()
     lines = [json.dumps({"text": f"line {number}"}) for number in range(10)]
     (tmp_path / "data" / "train.jsonl").write_text("\n".join(lines))
-    corpus = load_corpus(CorpusSpec(kind="hub", dataset=str(tmp_path / "data"), validation_frac=0.3))
+    corpus = load_corpus(
+        CorpusSpec(kind="hub", dataset=str(tmp_path / "data"), validation_frac=0.3, division="documents")
+    )
     assert sorted(_all(corpus)) == sorted(f"line {number}" for number in range(10))
 
 
@@ -193,4 +211,4 @@ def test_load_corpus_hub_without_the_extra_names_it(monkeypatch: pytest.MonkeyPa
 
 
 def _all(corpus: Corpus) -> tuple[str, ...]:
-    return corpus.train + corpus.validation
+    return corpus.train + corpus.validation + corpus.test

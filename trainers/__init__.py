@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
-    from depthweave.trainers.corpora import SOURCES, Corpus, CorpusSpec, load_corpus
+    from depthweave.trainers.corpora import SOURCES, CorpusSpec, load_corpus
     from depthweave.trainers.language_model import Evaluation, HeldOutLoss, held_out_loss, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
     from depthweave.trainers.ranks import ALONE, Ranks, check_shares
     from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
+    from depthweave.trainers.splitting import Corpus
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
     from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise, tokenise_with
 
 _HOMES = {
     "checkpoint": ("TrainingState",),
-    "corpora": ("SOURCES", "Corpus", "CorpusSpec", "load_corpus"),
+    "corpora": ("SOURCES", "CorpusSpec", "load_corpus"),
     "language_model": ("Evaluation", "HeldOutLoss", "held_out_loss", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
     "ranks": ("ALONE", "Ranks", "check_shares"),
     "recipe": ("FIRST_RECIPE", "Recipe"),
+    "splitting": ("Corpus",),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
     "tokens": ("TokenSet", "check_fits", "default_cache", "tokenise", "tokenise_with"),
 }

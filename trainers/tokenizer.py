@@ -33,7 +33,8 @@ _MIN_BPE_VOCABULARY = 257
 _MAX_BPE_VOCABULARY = 2**24
 _MAX_DIGITS = 9
 _MAX_SHOWN = 60
-_BATCH_CHARACTERS = 2**22
+_PIECE_CHARACTERS, _BATCH_CHARACTERS = 2**16, 2**20
+"""Of a long document at once on one thread, and of all that is encoded in one call, which hears no signal."""
 _CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
@@ -194,8 +195,7 @@ def train_tokenizer(
 
 
 def _batches(documents: Sequence[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Pieces of documents in their order, each with whether its document ends there, about as many characters at once
-    as are encoded within a second or two.
+    """Pieces of documents in their order, each with whether its document ends there.
 
     A document is cut behind a line's end between two other characters alone: the tokens there are the same.
     """
@@ -204,7 +204,7 @@ def _batches(documents: Sequence[str]) -> Iterator[list[tuple[str, bool]]]:
     for text in documents:
         start = 0
         while start < len(text) or not start:
-            cut = _CUT.search(text, start + _BATCH_CHARACTERS)
+            cut = _CUT.search(text, start + _PIECE_CHARACTERS)
             end = len(text) if cut is None else cut.end()
             batch.append((text[start:end], end == len(text)))
             size += end - start

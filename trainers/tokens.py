@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from filelock import FileLock
 
-from depthweave.trainers.corpora import Corpus
 from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.splitting import Corpus
 from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer, train_tokenizer
 
 _CACHE_VERSION = 2

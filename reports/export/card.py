@@ -159,7 +159,7 @@ def general_limits(training: Training) -> list[str]:
     """What holds for the numbers of every training."""
     text = (
         f"Trained on {training.tokens:,} tokens of the corpus `{_plain(training.corpus)}` with the tokenizer "
-        f"`{_plain(training.tokenizer)}`, and evaluated on other documents of it (sha256 "
+        f"`{_plain(training.tokenizer)}`, and evaluated on other text of it (sha256 "
         f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
         "tokenizer."
     )
@@ -203,7 +203,7 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
         test = held_out_text(verdict.test)
         if test.value:
             interval = f"{test.interval}, over seeds" if test.interval else ""
-            rows.append(Metric(f"test perplexity, mean of {seeds}", test.value, interval))
+            rows.insert(2, Metric(f"test perplexity, mean of {seeds}", test.value, interval))
         if verdict.difference is not None:
             against, interval = difference_text(verdict)
             meaning = "loss less the plain one's of its depth and budget, nat/token"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from depthweave.reports.confirmation import why_not_settled
 from depthweave.reports.export import MODEL_FILE, check_formats, check_target, export
+from depthweave.reports.held_out import held_out_text
 from depthweave.reports.records import Record
 from depthweave.reports.selection import select as select_record
 from depthweave.reports.store import RunStore, checkpoint_name
-from depthweave.reports.verdicts import verdicts_of
+from depthweave.reports.verdicts import Verdict, verdicts_of
+from depthweave.reports.words import plural
 from depthweave.search.commands.problems import print_problems
 
 
@@ -36,11 +38,20 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         verdict = verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
-        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}")
+        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}")
         if verdict is not None and not verdict.settled:
             none = "" if rule.startswith("id:") else "no settled member fits: "
             print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
     print_problems(store)
+
+
+def _on_test(verdict: Verdict | None) -> str:
+    """The test perplexity of an architecture that was confirmed; nothing where there is none."""
+    if verdict is None or verdict.test is None:
+        return ""
+    value, interval = held_out_text(verdict.test)
+    over = plural(verdict.test.num, "fresh seed")
+    return f", test perplexity {value} over {over}" + (f" ({interval})" if interval else "")
 
 
 def _with_weights(store: RunStore, records: Sequence[Record], *, chosen: Record) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -25,6 +26,25 @@ def seeded(key: str, losses: dict[int, float], *, trial: int, **changes: Any) ->
             **changes,
         )
         for seed, loss in losses.items()
+    ]
+
+
+TEST_GAP = 0.04
+"""nat/token by which the test part of `held_out_records` is harder than the validation part."""
+
+
+def held_out_records() -> list[Record]:
+    """`confirmed_records` where the confirmation evaluated its trainings on the test part."""
+    return [
+        item
+        if item.trial < FIRST_CONFIRMATION or item.loss is None
+        else dataclasses.replace(
+            item,
+            test_loss=item.loss + TEST_GAP,
+            test_perplexity=math.exp(item.loss + TEST_GAP),
+            test_bits_per_byte=(item.loss + TEST_GAP) / math.log(2),
+        )
+        for item in confirmed_records()
     ]
 
 

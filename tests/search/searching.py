@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,28 @@ from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.entry import Entry
 from depthweave.search.setting import Setting, create_run, prepare
 from depthweave.search.spec_file import make_spec
+
+
+class Unreadable:
+    """A test part that fails the test as soon as anything reads it or sends it to a worker."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"the test part is read: {name}")
+
+    def __len__(self) -> int:
+        raise AssertionError("the test part is read: its length")
+
+    def __getitem__(self, key: object) -> Any:
+        raise AssertionError(f"the test part is read: {key}")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise AssertionError("the test part is sent to a worker")
+
+
+def untested(setting: Setting) -> Setting:
+    """The setting with a test part that is not to be read."""
+    test: Any = Unreadable()
+    return dataclasses.replace(setting, tokens=dataclasses.replace(setting.tokens, test=test))
 
 
 class Listening:

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import signal
+import statistics
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from depthweave.search.entry import Entry
 from depthweave.search.setting import Setting
 from depthweave.spaces.files import MODEL_FILE
 from tests.search.faulty import faulty_trial
-from tests.search.searching import Listening, resume, search, setting_of
+from tests.search.searching import Listening, resume, search, setting_of, untested
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(600)
@@ -74,6 +75,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
 
     assert result.ending == "done"
     assert searched(result.records) == before
+    assert {item.test_loss for item in before} == {None}
     further = confirming(result.records)
     assert {item.state for item in further} == {"complete"}
     seeds = {key: sorted(it.seed for it in further if it.architecture_id == key) for key in _ids(further)}
@@ -83,6 +85,10 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     assert _ids(further) >= _ids(members) | plain | now
     _check_seeds_are_used(further)
     for item in further:
+        assert item.test_loss is not None
+        assert item.loss is not None
+        assert item.test_loss == pytest.approx(item.loss, rel=0.1)
+        assert item.test_loss != item.loss
         losses = json.loads(item.text_losses or "[]")
         assert min(losses) <= (item.loss or 0.0) <= max(losses)
     assert _weights_kept(run_folder, further)
@@ -95,6 +101,9 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     for key, row in rows.items():
         assert row["num_seeds"] == 3
         assert row["front_probability"] == verdicts[key].front_probability
+        test = [item.test_loss for item in further if item.architecture_id == key and item.test_loss is not None]
+        assert row["mean_test_perplexity"] == pytest.approx(math.exp(statistics.fmean(test)))
+        assert row["test_perplexity_low"] < row["mean_test_perplexity"] < row["test_perplexity_high"]
         assert row["perplexity"] == pytest.approx(row["mean_perplexity"]) == math.exp(verdicts[key].loss.mean)
     assert "further trainings" in (run_folder / "report.html").read_text(encoding="utf-8")
 
@@ -102,6 +111,20 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     again = Listening()
     assert _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=again).ending == "done"
     assert again.started == []
+
+
+@pytest.mark.slow
+def test_search_never_reads_the_test_part_and_a_confirmation_does(
+    small_spec: dict[str, Any], ray_address: str, tmp_path: Path
+) -> None:
+    values = {**small_spec, "objectives": list(OBJECTIVES)}
+    for pruner in ("pareto", "median"):
+        setting = untested(setting_of(values, f"search.pruner={pruner}", "search.trials=5"))
+        out = tmp_path / pruner
+        assert len(search(setting, out=out, address=ray_address).records) == 5
+        assert len(resume(setting, out=out, address=ray_address).records) == 5
+    with pytest.raises(AssertionError, match="the test part is"):
+        run_confirmation(setting, RunStore.open(out), num_seeds=2, address=ray_address, progress=Listening())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from depthweave.search.entry import Entry
 from depthweave.search.recording import Outcome, outcome_of
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import ConnectionWeight
-from depthweave.trainers import Evaluation
+from depthweave.trainers import Evaluation, HeldOutLoss
 from depthweave.trainers.recipe import Precision
 from tests.search.bookkeeping import (
     MAKER,
@@ -116,6 +116,17 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     decoding = [f"decode_latency{end}" for end in ("", "_low", "_high", "_s")] + ["reference_decode_latency_s"]
     assert absent == ["reason", *held_out, *decoding, "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
+
+
+def test_test_loss_is_recorded_of_a_complete_training_alone() -> None:
+    entry = make_entry(3.0, 1.25)
+    assert entry.last_report is not None
+    entry.last_report = dataclasses.replace(entry.last_report, test=HeldOutLoss(1.5, 2.25))
+    record = MAKER.rows(entry, outcome=Outcome("complete", None)).record
+    assert (record.test_loss, record.test_bits_per_byte) == (1.5, 2.25)
+    assert record.test_perplexity == pytest.approx(math.exp(1.5))
+    stopped = MAKER.rows(entry, outcome=Outcome("pruned", "hopeless")).record
+    assert (stopped.test_loss, stopped.test_perplexity, stopped.test_bits_per_byte) == (None, None, None)
 
 
 def test_reference_is_marked_and_has_no_pattern() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +12,15 @@ import pytest
 import yaml
 
 from depthweave.reports.store import RunStore
-from depthweave.search.setting import check_same_space, check_same_text, create_run, prepare, spec_to_resume
-from depthweave.search.spec_file import SpecError
+from depthweave.search.setting import (
+    check_same_space,
+    check_same_text,
+    create_run,
+    prepare,
+    spec_to_resume,
+    tokenizer_of,
+)
+from depthweave.search.spec_file import SpecError, make_spec
 from tests.search.searching import setting_of
 
 
@@ -90,6 +98,70 @@ def test_run_from_before_the_rule_for_sizes_resumes_with_the_architectures_it_be
     assert list(resumed.space) == list(setting_of(spec, "space.sizing=nearest").space)
     # A new run of the same spec is another space: the test would hold for nothing otherwise.
     assert list(resumed.space) != list(setting_of(spec).space)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_run_from_before_the_test_part_resumes_with_its_text_and_another_rule_is_refused(
+    small_spec: dict[str, Any], tmp_path: Path, is_given: bool
+) -> None:
+    begun = setting_of(small_spec, "corpus.division=documents")
+    create_run(begun, out=tmp_path / "run")
+    spec, run = tmp_path / "run" / "spec.yaml", tmp_path / "run" / "run.json"
+    text = re.sub(r",?\s*(test_frac: null|division: documents)", "", spec.read_text(encoding="utf-8"))
+    spec.write_text(text, encoding="utf-8")
+    values = json.loads(run.read_text(encoding="utf-8"))
+    assert len(values.pop("corpus_bytes")) == 3
+    run.write_text(json.dumps(values), encoding="utf-8")
+    store = RunStore.open(tmp_path / "run")
+    assert not {"division", "test_frac"} & yaml.safe_load(store.spec_yaml)["corpus"].keys()
+    given = tmp_path / "spec.yaml" if is_given else None
+    if given is not None:
+        given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    resumed = prepare(spec_to_resume(store, given=given, overrides=[]))
+    check_same_text(store, resumed.tokens)
+    assert resumed.tokens.valid.tolist() == begun.tokens.valid.tolist()
+    assert len(resumed.tokens.test) == 0
+    with pytest.raises(ValueError, match="give the same text"):
+        check_same_text(store, setting_of(small_spec).tokens)
+    with pytest.raises(SpecError, match=r"corpus\.division is 'text', was 'documents'$"):
+        spec_to_resume(store, given=given, overrides=["corpus.division=text"])
+
+
+def test_run_goes_on_with_its_own_tokenizer(
+    small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**small_spec, "tokenizer": "bpe:280"}
+    begun = setting_of(values)
+    store = create_run(begun, out=tmp_path / "run")
+    # Another version of the tokenizers library may learn another one.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.delattr("depthweave.trainers.tokens.train_tokenizer")
+    resumed = prepare(spec_to_resume(store, given=None, overrides=[]), tokenizer_json=tokenizer_of(store))
+    assert resumed.tokens.tokenizer_json == begun.tokens.tokenizer_json
+    assert (resumed.tokens.train == begun.tokens.train).all()
+    with pytest.raises(NameError):
+        setting_of(values)
+
+
+def test_prepare_says_how_the_text_is_divided_and_what_takes_long(
+    small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    setting = prepare(make_spec({**small_spec, "tokenizer": "bpe:280"}), say=said.append)
+    shares = r"text of files: .* to train on \((\d+) %\), .* validate on \((\d+) %\), .* test on \((\d+) %\)"
+    found = re.fullmatch(shares, said[0])
+    assert found is not None
+    assert sum(map(int, found.groups())) in (99, 100, 101)
+    assert said[-1].startswith("learning a vocabulary of 280 tokens from ")
+    assert create_run(setting, out=tmp_path / "run").info.corpus_bytes == setting.corpus_bytes
+
+
+def test_prepare_with_a_test_part_of_less_than_a_sequence_says_so(small_spec: dict[str, Any]) -> None:
+    said: list[str] = []
+    setting = prepare(make_spec(small_spec, overrides=["corpus.test_frac=0.001"]), say=said.append)
+    assert 0 < len(setting.tokens.test) <= 32
+    assert "there will be no test perplexity" in said[-1]
 
 
 def test_run_whose_rule_for_sizes_is_changed_is_refused(small_spec: dict[str, Any], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
 from depthweave.trainers.device_lock import DeviceLock
 from tests.search.bookkeeping import make_evaluation, make_measurement, make_report
-from tests.search.searching import setting_of
+from tests.search.searching import setting_of, untested
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ class Worker:
         *,
         measured: dict[str, Measurement] | None = None,
         measured_on: str = "",
+        tests: bool = False,
     ) -> None:
         self._tokens, self.folder = setting.tokens, folder
         self._architecture = dwa_of(setting)
@@ -53,6 +54,7 @@ class Worker:
             measured_on=measured_on,
             locks=str(folder),
             checkpoints=str(folder),
+            tests=tests,
         )
 
     def begin(self, **config: Any) -> ArchitectureTrial:
@@ -114,6 +116,28 @@ def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
     assert (folder / MODEL_FILE).exists()
     report, done = told(worker.begin(heard=3))
     assert (len(report.evaluations), done) == (3, True)
+
+
+def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_one_of_a_search_never(
+    setting: Setting, tmp_path: Path
+) -> None:
+    (tmp_path / "search").mkdir()
+    reports = {}
+    for tests, some in ((True, setting), (False, untested(setting))):
+        trial = Worker(some, tmp_path / ("." if tests else "search"), tests=tests).begin()
+        reports[tests] = [told(trial)[0] for _ in range(3)]
+    assert [report.test is not None for report in reports[True]] == [False, False, True]
+    assert [report.test for report in reports[False]] == [None] * 3
+    assert losses(reports[True][-1]) == losses(reports[False][-1])
+    # As the validation loss is: a whole evaluation of the same size, on other text.
+    last = reports[True][-1]
+    assert last.test is not None
+    assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
+    assert last.test.loss != losses(last)[-1]
+    # It is made again where the driver did not hear of it, and nothing else is.
+    assert told(Worker(setting, tmp_path, tests=True).begin(heard=2))[0].test == last.test
+    with pytest.raises(AssertionError, match="the test part is read"):
+        told(Worker(untested(setting), tmp_path, tests=True).begin(heard=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.wiring import strided_wiring
-from depthweave.trainers.corpora import Corpus, split_documents
 from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.splitting import Corpus, split_documents
 from depthweave.trainers.tokens import TokenSet, tokenise
 
 _WORDS = ("the", "weave", "of", "depth", "ünder", "blocks", "reads", "every", "state", "😀", "again", "\r\n")

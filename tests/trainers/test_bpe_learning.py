@@ -120,7 +120,8 @@ def test_encode_documents_in_pieces_gives_the_same_tokens(monkeypatch: pytest.Mo
     coder = BpeTokenizer(learn_bpe([_TEXT], vocabulary=320))
     documents = [_TEXT, "a\n\nb \n c\n" * 30, "", "x", "one\ntwo\r\nthree\n" * 30]
     whole = coder.encode_documents(documents)
-    monkeypatch.setattr(tokenizer, "_BATCH_CHARACTERS", 7)
+    monkeypatch.setattr(tokenizer, "_PIECE_CHARACTERS", 7)
+    monkeypatch.setattr(tokenizer, "_BATCH_CHARACTERS", 40)
     pieces = coder.encode_documents(documents)
     assert np.array_equal(pieces, whole)
     assert (whole == coder.end_of_document).sum() == len(documents)

@@ -11,7 +11,8 @@ from typing import Literal
 import datasets
 import pytest
 
-from depthweave.trainers.corpora import Corpus, CorpusSpec, load_corpus
+from depthweave.trainers.corpora import CorpusSpec, load_corpus
+from depthweave.trainers.splitting import Corpus
 
 
 def _files(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from depthweave.trainers import tokens as tokens_module
-from depthweave.trainers.corpora import Corpus
 from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.splitting import Corpus
 from depthweave.trainers.tokens import TokenSet, check_fits, default_cache, tokenise
 
 

@@ -20,20 +20,19 @@ from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.cluster import cluster
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
-from depthweave.search.guarding import clear_about_storage
+from depthweave.search.guarding import clear_about_faults
 from depthweave.search.holding import held
 from depthweave.search.journal import Journal, journal_of
 from depthweave.search.keeping import keep_front_only
 from depthweave.search.kinds import kind_of_run, placement_of
 from depthweave.search.nodes import alive, look_around, this_node
+from depthweave.search.opening import open_studies
 from depthweave.search.parameters import Parameters
 from depthweave.search.placement import check_room, room
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.rebuilding import rebuild, set_aside_damaged
 from depthweave.search.recording import RecordMaker
 from depthweave.search.setting import Setting, software
 from depthweave.search.strategy import strategy_of
-from depthweave.search.studies import Studies
 from depthweave.search.survey import has_survey, measuring_limit_s, read_survey, take_survey
 from depthweave.search.trial import TrialPlan
 from depthweave.search.tuning import Ending, run_trials
@@ -71,25 +70,35 @@ def run_search(
     progress: Progress,
     chooser: Chooser | None = None,
     ship: bool = False,
+    retry_failed: bool = False,
 ) -> SearchResult:
     """Run or continue the search of a run folder; at the end front and report stand.
 
     With a chooser trials pause and go on as it says: the one given, or the spec's pruner where it is one that pauses.
-    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package.
+    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package. `retry_failed`: what
+    failed is trained again.
     Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
-    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
             workers = _workers(setting)
             deadline = _deadline(spec.search.time_budget_s)
-            # Once: whoever resumes has the same costs before him as whoever began.
-            if has_survey(setting) and not desk.journal.path.exists():
+            # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
+            if has_survey(setting) and not desk.journal.path.exists() and not store.records():
                 take_survey(setting, store, workers=workers, progress=progress)
-            book = _open_book(setting, store, desk, workers=workers, progress=progress, chooser=chooser)
+            book = _open_book(
+                setting,
+                store,
+                desk,
+                workers=workers,
+                progress=progress,
+                chooser=chooser,
+                retry_failed=retry_failed,
+            )
             before, paused, started = len(book.records), book.paused, time.perf_counter()
             most = min(spec.search.trials, len(setting.space))
             progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
@@ -130,7 +139,7 @@ def run_confirmation(
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
     again = f"depthweave confirm {store.where} --seeds {num_seeds}"
-    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
@@ -218,23 +227,27 @@ def _maker(setting: Setting, store: RunStore) -> RecordMaker:
 
 
 def _open_book(
-    setting: Setting, store: RunStore, desk: _Desk, *, workers: int, progress: Progress, chooser: Chooser | None
+    setting: Setting,
+    store: RunStore,
+    desk: _Desk,
+    *,
+    workers: int,
+    progress: Progress,
+    chooser: Chooser | None,
+    retry_failed: bool,
 ) -> Book:
-    spec = setting.spec
-    parameters = Parameters(setting.space)
+    spec, parameters = setting.spec, Parameters(setting.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
-    damaged = set_aside_damaged(desk.journal.path)
-    studies = Studies(
-        desk.journal.path,
-        objectives=spec.objectives,
-        sampler=strategy.sampler,
-        pruner=strategy.pruner,
+    studies = open_studies(
+        setting,
+        store,
+        strategy=strategy,
         parameters=parameters,
-        keep=desk.journal.keep,
+        journal=desk.journal,
+        checkpoints=desk.checkpoints,
+        retry_failed=retry_failed,
+        note=progress.on_note,
     )
-    if damaged is not None:
-        num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=desk.checkpoints)
-        progress.on_phase(f"{damaged}: {num_known} trials")
     # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
     plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
     studies.enqueue(sorted(plain, key=lambda item: item != setting.reference.architecture.id))

@@ -43,6 +43,8 @@ class RunInfo:
     """Hash of the corpus's documents."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
+    spec: str = ""
+    """The resolved spec that the run began with, YAML; empty in runs of earlier versions."""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):

@@ -14,7 +14,7 @@ from depthweave.reports.front import front
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import CHECKPOINTS, RunStore
-from depthweave.search.alone import kinds_of, locks_of, measure_front
+from depthweave.search.alone import measure_front
 from depthweave.search.book import Book
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.cluster import cluster
@@ -29,12 +29,12 @@ from depthweave.search.nodes import alive, look_around, this_node
 from depthweave.search.opening import open_studies
 from depthweave.search.parameters import Parameters
 from depthweave.search.placement import check_room, room
+from depthweave.search.plans import maker_of, plan_of
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.recording import RecordMaker
-from depthweave.search.setting import Setting, software
+from depthweave.search.resuming import keep_spec
+from depthweave.search.setting import Setting
 from depthweave.search.strategy import strategy_of
-from depthweave.search.survey import has_survey, measuring_limit_s, read_survey, take_survey
-from depthweave.search.trial import TrialPlan
+from depthweave.search.survey import has_survey, read_survey, take_survey
 from depthweave.search.tuning import Ending, run_trials
 
 
@@ -82,6 +82,7 @@ def run_search(
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
     with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
+        keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
@@ -107,7 +108,7 @@ def run_search(
             ending = run_trials(
                 book,
                 spec=spec,
-                plan=_plan(setting, store),
+                plan=plan_of(setting, store),
                 tokens=setting.tokens,
                 deadline=deadline,
                 on_tick=progress.on_tick,
@@ -132,7 +133,14 @@ def run_search(
 
 
 def run_confirmation(
-    setting: Setting, store: RunStore, *, num_seeds: int, address: str | None, progress: Progress, ship: bool = False
+    setting: Setting,
+    store: RunStore,
+    *,
+    num_seeds: int,
+    address: str | None,
+    progress: Progress,
+    ship: bool = False,
+    retry_failed: bool = False,
 ) -> ConfirmationResult:
     """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
 
@@ -141,10 +149,11 @@ def run_confirmation(
     again = f"depthweave confirm {store.where} --seeds {num_seeds}"
     with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
+        keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
-            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
+            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress, retry_failed=retry_failed)
         return ConfirmationResult(
             store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
         )
@@ -201,29 +210,27 @@ def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending
     return ending if confirmed == "done" else confirmed
 
 
-def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress) -> Ending:
+def _confirmed(
+    setting: Setting,
+    store: RunStore,
+    desk: _Desk,
+    *,
+    num_seeds: int,
+    progress: Progress,
+    retry_failed: bool = False,
+) -> Ending:
     means = Means(
-        plan=_plan(setting, store),
+        plan=plan_of(setting, store),
         checkpoints=desk.checkpoints,
-        maker=_maker(setting, store),
+        maker=maker_of(setting, store),
         workers=_workers(setting),
         retries=setting.spec.search.retries,
+        retry_failed=retry_failed,
     )
     try:
         return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress)
     except KeyboardInterrupt:
         return "interrupted"
-
-
-def _maker(setting: Setting, store: RunStore) -> RecordMaker:
-    return RecordMaker(
-        run_id=store.info.run_id,
-        reference_id=store.info.reference_id,
-        recipe=setting.spec.recipe,
-        tokens=setting.tokens,
-        software=software(),
-        device=setting.spec.resources.device,
-    )
 
 
 def _open_book(
@@ -255,32 +262,13 @@ def _open_book(
         store=store,
         studies=studies,
         space=setting.space,
-        maker=_maker(setting, store),
+        maker=maker_of(setting, store),
         checkpoints=desk.checkpoints,
         max_trials=spec.search.trials,
         max_concurrent=workers,
         retries=spec.search.retries,
         listener=progress,
         chooser=chooser or strategy.chooser,
-    )
-
-
-def _plan(setting: Setting, store: RunStore) -> TrialPlan:
-    resources, survey = setting.spec.resources, read_survey(store)
-    return TrialPlan(
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
-        device=resources.device,
-        threads=resources.cpus_per_trial,
-        measure_limit_s=measuring_limit_s(setting, survey),
-        # As the survey did; the front is measured with its training steps at the end.
-        kinds=kinds_of(setting.spec.objectives, step=not survey.measurements),
-        measured=survey.measurements,
-        measured_on=survey.hardware,
-        locks=locks_of(store),
-        checkpoints=store.storage.address(CHECKPOINTS),
-        placement=setting.placement,
-        run_id=store.info.run_id,
     )
 
 

@@ -40,6 +40,11 @@ class Again(NamedTuple):
     superseded: str | None = None
     """When the trial of the record ended whose place the new one takes; `None` where there is no record."""
 
+    @classmethod
+    def of(cls, record: Record) -> Again:
+        """Of a record that says it failed."""
+        return cls("failed", reason=record.reason, superseded=record.finished_at.isoformat())
+
 
 def lost(studies: Studies, records: Iterable[Record]) -> dict[int, Again]:
     """The trials that ended as the journal says, and have no record; by number."""
@@ -62,7 +67,7 @@ def failed(studies: Studies, records: Iterable[Record], *, reference_alone: bool
     """
     known = {item.number: item for item in studies.trials}
     return {
-        item.trial: Again("failed", reason=item.reason, superseded=_when(item))
+        item.trial: Again.of(item)
         for item in records
         if item.state == "failed" and (item.reference or not reference_alone) and item.trial in known
         if known[item.trial].state.is_finished()
@@ -80,7 +85,11 @@ def trained_again(studies: Studies) -> dict[int, Again]:
 
 def in_force(records: Iterable[Record], again: Mapping[int, Again]) -> list[Record]:
     """The records less those whose place another one will take."""
-    return [item for item in records if item.trial not in again or again[item.trial].superseded != _when(item)]
+    return [
+        item
+        for item in records
+        if item.trial not in again or again[item.trial].superseded != item.finished_at.isoformat()
+    ]
 
 
 def reopen(journal: Path, studies: Studies, trials: Mapping[int, Again]) -> None:
@@ -120,7 +129,3 @@ def _kept(line: bytes, *, trials: Mapping[int, Again], curves: set[int]) -> Iter
 def _line(entry: Mapping[str, object], operation: JournalOperation, **values: object) -> bytes:
     told = {"op_code": int(operation), "worker_id": entry["worker_id"], "trial_id": entry["trial_id"], **values}
     return json.dumps(told, separators=(",", ":")).encode() + b"\n"
-
-
-def _when(record: Record) -> str:
-    return record.finished_at.isoformat()

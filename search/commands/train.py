@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
 from depthweave.search.setting import software
+from depthweave.search.sources import text_sentence
 from depthweave.search.spec import Resources
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
@@ -87,7 +88,16 @@ def train_architecture(
     console = Console()
     check_address(address, ship=ship)
     file = path / ARCHITECTURE_FILE if path.is_dir() else path
-    plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
+    plan = _plan(
+        file,
+        corpus=corpus,
+        tokens=tokens,
+        further=further,
+        width=width,
+        depth=depth,
+        overrides=overrides,
+        say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
+    )
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
     if threads is not None:
@@ -182,7 +192,9 @@ def _plan(
     width: int | None,
     depth: int | None,
     overrides: Sequence[str],
+    say: Callable[[str], None],
 ) -> _Plan:
+    """`say` hears whose text is read before it is."""
     original, pattern = read_architecture(file), read_pattern(file)
     resized = resize(original, pattern=pattern, width=width, depth=depth)
     architecture = resized.architecture
@@ -192,6 +204,7 @@ def _plan(
     asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
     recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
     spec = corpus_spec(corpus, recorded=recorded)
+    say(text_sentence(spec, named_by="--corpus"))
     token_set = tokens_for(spec, architecture=architecture, folder=file.parent, recorded=recorded)
     again = (
         recorded is not None

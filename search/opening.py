@@ -6,7 +6,7 @@ again, the same architecture under the same number: no other one takes its place
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from depthweave.reports.records import Record
@@ -16,7 +16,14 @@ from depthweave.reports.words import plural
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.journal import Journal
 from depthweave.search.parameters import Parameters
-from depthweave.search.rebuilding import asked_before, first_unknown, rebuild, set_aside, set_aside_damaged
+from depthweave.search.rebuilding import (
+    asked_before,
+    damaged_line,
+    first_unknown,
+    rebuild,
+    set_aside,
+    set_aside_damaged,
+)
 from depthweave.search.reopening import Again, failed, in_force, lost, reopen, trained_again
 from depthweave.search.setting import Setting
 from depthweave.search.strategy import Strategy
@@ -49,7 +56,7 @@ def open_studies(
             keep=journal.keep,
         )
 
-    return opened(
+    studies = opened(
         make,
         journal=journal.path,
         store=store,
@@ -58,6 +65,9 @@ def open_studies(
         retry_failed=retry_failed,
         note=note,
     )
+    # One that was written again has nothing in common with the pieces that are kept of it.
+    journal.keep_whole()
+    return studies
 
 
 def opened(
@@ -75,8 +85,11 @@ def opened(
     Trials without a record are to be trained again, and so is a reference that failed; with `retry_failed` every trial
     that failed is.
     """
-    studies = _whole(make, journal=journal, store=store, parameters=parameters, checkpoints=checkpoints, note=note)
-    records = in_force(searched(store.records()), trained_again(studies))
+    records = searched(store.records())
+    studies = _whole(
+        make, records, journal=journal, store=store, parameters=parameters, checkpoints=checkpoints, note=note
+    )
+    records = in_force(records, trained_again(studies))
     gone = lost(studies, records)
     retried = failed(studies, records, reference_alone=not retry_failed)
     again = {**gone, **retried}
@@ -93,6 +106,7 @@ def opened(
 
 def _whole(
     make: Callable[[], Studies],
+    records: Sequence[Record],
     *,
     journal: Path,
     store: RunStore,
@@ -101,19 +115,21 @@ def _whole(
     note: Callable[[str], None],
 ) -> Studies:
     """The studies; made again of the records where the journal is damaged, gone, empty or behind them."""
-    known = asked_before(journal, parameters=parameters)
-    told = set_aside_damaged(journal)
-    was_there = journal.exists() and journal.stat().st_size > 0
-    studies, conclusion = make(), None
-    if told is None:
-        unknown = first_unknown(studies, searched(store.records()))
+    conclusion = None
+    if damaged_line(journal) is not None:
+        known, told = asked_before(journal, parameters=parameters), set_aside_damaged(journal)
+        studies = make()
+    else:
+        was_there = journal.exists() and journal.stat().st_size > 0
+        studies = make()
+        unknown = first_unknown(studies, records)
         if unknown is None:
             return studies
+        known, conclusion = asked_before(journal, parameters=parameters), studies.conclusion
+        what = "is gone or empty"
         if was_there:
-            conclusion = studies.conclusion
             what = f"lacks trial {unknown.trial} of the records; it is set aside as {set_aside(journal).name}"
         else:
-            what = "is gone or empty"
             journal.unlink()
         told = f"{journal}: {what} and made again of the records"
         studies = make()
@@ -134,7 +150,7 @@ def _named(studies: Studies, trials: Mapping[int, Again], *, told: str) -> list[
     return lines[:_MAX_NAMED] + more
 
 
-def _note_lost_curves(store: RunStore, records: list[Record], *, note: Callable[[str], None]) -> None:
+def _note_lost_curves(store: RunStore, records: Sequence[Record], *, note: Callable[[str], None]) -> None:
     """A record with steps was written after its evaluations: where they are not there, they were lost."""
     there = set(store.evaluations()["trial"].to_pylist())
     bare = [str(item.trial) for item in records if item.steps and item.trial not in there]

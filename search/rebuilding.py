@@ -45,9 +45,7 @@ def set_aside_damaged(journal: Path) -> str | None:
 
     The last line may lack its end: that one was never heard of, and is dropped where the journal is opened.
     """
-    if not journal.exists():
-        return None
-    place = _damaged_line(journal)
+    place = damaged_line(journal)
     if place is None:
         return None
     aside = set_aside(journal)
@@ -77,9 +75,7 @@ def first_unknown(studies: Studies, records: Iterable[Record]) -> Record | None:
 
 def asked_before(journal: Path, *, parameters: Parameters) -> dict[int, str]:
     """Trial to architecture, of those that the journal's lines before the first damaged one say were begun."""
-    place = _damaged_line(journal) if journal.exists() else 1
-    if place == 1:
-        return {}
+    place = damaged_line(journal)
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder, journal.open("rb") as file:
         copy = Path(folder) / journal.name
         with copy.open("wb") as readable:
@@ -158,7 +154,10 @@ def _in_flight(checkpoints: Checkpoints, *, without: dict[int, Record], paramete
     return found
 
 
-def _damaged_line(journal: Path) -> int | None:
+def damaged_line(journal: Path) -> int | None:
+    """The first line of the journal that is none, from 1; `None` where all but the last are whole, or without a file."""
+    if not journal.exists():
+        return None
     with journal.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -76,11 +77,13 @@ def failed(studies: Studies, records: Iterable[Record], *, reference_alone: bool
 
 def trained_again(studies: Studies) -> dict[int, Again]:
     """The trials that ended before and have not ended again, by number."""
-    return {
-        item.number: Again(**item.user_attrs[AGAIN])
-        for item in studies.trials
-        if not item.state.is_finished() and AGAIN in item.user_attrs
-    }
+    found = {}
+    for item in studies.trials:
+        if not item.state.is_finished() and AGAIN in item.user_attrs:
+            # Whatever else stands under that name was not written here.
+            with suppress(TypeError):
+                found[item.number] = Again(**item.user_attrs[AGAIN])
+    return found
 
 
 def in_force(records: Iterable[Record], again: Mapping[int, Again]) -> list[Record]:

@@ -101,7 +101,8 @@ def keep_spec(store: RunStore, spec: Spec) -> None:
 
 def _own_text(store: RunStore) -> str:
     """The run's `spec.yaml`; where that is gone, the spec that the run began with."""
-    return store.spec_yaml if store.has_file("spec.yaml") or not store.info.spec else store.info.spec
+    has_file = store.has_file("spec.yaml") or not store.info.spec
+    return store.read_bytes("spec.yaml").decode() if has_file else store.info.spec
 
 
 def _began_with(store: RunStore) -> Spec | None:

@@ -111,10 +111,10 @@ def rebuild(
     recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}
     in_flight = _in_flight(checkpoints, without=recorded, parameters=parameters)
     taken = {*in_flight.values(), *(item.architecture_id for item in recorded.values())}
-    for number, architecture_id in (asked or {}).items():
-        if number not in recorded and number not in in_flight and architecture_id not in taken:
-            in_flight[number] = architecture_id
-            taken.add(architecture_id)
+    for number, asked_id in (asked or {}).items():
+        if number not in recorded and number not in in_flight and asked_id not in taken:
+            in_flight[number] = asked_id
+            taken.add(asked_id)
     losses = defaultdict(list)
     for row in store.evaluations().select(["trial", "loss"]).to_pylist():
         losses[row["trial"]].append(row["loss"])
@@ -155,7 +155,7 @@ def _in_flight(checkpoints: Checkpoints, *, without: dict[int, Record], paramete
 
 
 def damaged_line(journal: Path) -> int | None:
-    """The first line of the journal that is none, from 1; `None` where all but the last are whole, or without a file."""
+    """The first damaged line of the journal, from 1; `None` where all but the last are whole, or without a file."""
     if not journal.exists():
         return None
     with journal.open("rb") as file:

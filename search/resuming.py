@@ -93,10 +93,16 @@ def accepted_changes(store: RunStore) -> list[str]:
 
 
 def keep_spec(store: RunStore, spec: Spec) -> None:
-    """The run says which spec it goes on with, where an earlier version that began it did not; once it is held."""
+    """Once the run is held: `run.json` has the spec that it goes on with, where an earlier version began it.
+
+    And `spec.yaml` says where the text lies now, so that the next part of the run finds it.
+    """
     if not store.info.spec:
         store.info = dataclasses.replace(store.info, spec=spec.to_yaml())
         store.write_bytes("run.json", to_json(store.info).encode())
+    own = spec_of(store)
+    if own.corpus != spec.corpus:
+        store.write_bytes("spec.yaml", own.model_copy(update={"corpus": spec.corpus}).to_yaml().encode())
 
 
 def _own_text(store: RunStore) -> str:

@@ -137,8 +137,12 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(setting: Setting, text:
     found = resumed(store, given=None, overrides=overrides, local=True, say=said.append)
     assert found.tokens.corpus_sha256 == setting.tokens.corpus_sha256
     assert said == [f"reading the text: {moved}, named by the command line"]
-    _edit(run_folder, str(text), str(moved))
-    assert resumed(store, given=None, overrides=[], local=True, say=said.append).space == setting.space
+    # It need not be said a second time.
+    keep_spec(store, found.spec)
+    assert (
+        resumed(RunStore.open(run_folder), given=None, overrides=[], local=True, say=said.append).space == setting.space
+    )
+    assert said[1] == f"{run_folder}/spec.yaml: corpus.paths is {[str(moved)]}, was {[str(text)]} when the run began"
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 _KILLED = "a SIGKILL looks like that, of the kernel's where memory ran out"
 _MAX_REASON = 500
@@ -35,8 +35,11 @@ def reason_of(error: Exception) -> str:
         # What is seen of a process that had no last word.
         hint = f" ({_KILLED})" if "connection error code 2" in told else ""
         return _one_line(f"the worker died: {told}{hint}")
-    # A traceback: its last line names the exception.
-    return _one_line(lines[-1] if lines else type(error).__name__)
+    if not lines:
+        return type(error).__name__
+    # Of a traceback the last line names the exception; what Ray says itself begins with what happened, then explains.
+    told_by_ray = isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError)
+    return _one_line(lines[0] if told_by_ray else lines[-1])
 
 
 def is_node_lost(error: Exception) -> bool:

@@ -100,6 +100,9 @@ class Course:
     def on_phase(self, text: str) -> None:
         self.shown.on_phase(text)
 
+    def on_note(self, text: str) -> None:
+        self.shown.on_note(text)
+
 
 def per_trial_s(times_s: list[float], *, mark: int) -> float:
     """Mean seconds of the last `WINDOW` trials before the mark; of fewer where there are fewer."""

@@ -183,7 +183,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         methods=method_notes(records, info=info),
         infeasible=info.infeasible,
         problems=store.problems,
-        spec=store.spec_yaml if store.has_file("spec.yaml") else "",
+        spec=store.spec_yaml if store.info.spec or store.has_file("spec.yaml") else "",
     )
 
 

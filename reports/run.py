@@ -45,6 +45,8 @@ class RunInfo:
     """Of its text: training, validation and test part; empty in runs of earlier versions."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
+    spec: str = ""
+    """The resolved spec that the run began with, YAML; empty in runs of earlier versions."""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):

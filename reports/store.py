@@ -95,8 +95,8 @@ class RunStore:
 
     @property
     def spec_yaml(self) -> str:
-        """The resolved spec as it was when the run began."""
-        return self.read_bytes("spec.yaml").decode()
+        """The resolved spec as it was when the run began; in a run of an earlier version, as `spec.yaml` is now."""
+        return self.info.spec or self.read_bytes("spec.yaml").decode()
 
     @property
     def problems(self) -> list[str]:

@@ -16,6 +16,7 @@ from depthweave.reports.front import may_stand
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.search.causes import reason_of
 from depthweave.search.entry import Progress
 from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
@@ -79,8 +80,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
             kinds=kinds_of(setting.spec.objectives, step=True),
         )
     except RayError as error:
-        first = str(error).strip().splitlines()[0]
-        progress.on_phase(f"measuring alone failed ({first}): latencies are those that the trials saw")
+        progress.on_phase(f"measuring alone failed ({reason_of(error)}): latencies are those that the trials saw")
         return []
     revised = [
         dataclasses.replace(

@@ -23,8 +23,10 @@ from depthweave.search.entry import Entry, Listener
 from depthweave.search.keeping import Keeper
 from depthweave.search.pool import Pool, Work, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
-from depthweave.search.rebuilding import tell
+from depthweave.search.rebuilding import first_unknown, tell
 from depthweave.search.recording import RecordMaker, outcome_of
+from depthweave.search.reopening import in_force, trained_again
+from depthweave.search.streak import Streak
 from depthweave.search.studies import Conclusion, Studies
 from depthweave.search.trial import TrialReport, read_progress
 from depthweave.spaces.costs import costs_of
@@ -67,8 +69,10 @@ class Book:
         self._concluded = False
         self.closed = False
         """True once the search ends: what the executor says while it is taken down is not heard."""
+        self._trained_again = trained_again(studies)
+        self._streak = Streak()
         # A confirmation's trials, with other seeds, stand in no study.
-        self.records: list[Record] = searched(store.records())
+        self.records: list[Record] = in_force(searched(store.records()), self._trained_again)
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
         self._keeper = Keeper(self._objectives)
         self._check_same_trials()
@@ -126,6 +130,8 @@ class Book:
         entry = self._entries.get(name)
         if entry is None or self.closed or not entry.evaluations or entry.evaluations[-1].diverged:
             return False
+        if entry.end_is_known:
+            return entry.stops_as_before()
         if self._pool is not None:
             if not self._may_pause(entry, self._pool):
                 return False
@@ -145,15 +151,20 @@ class Book:
             self._entries[name].crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """The trial ended: record it, then tell Optuna. One that crashed and may be tried again goes on first."""
+        """The trial ended: record it, then tell Optuna. One that crashed and may be tried again goes on first.
+
+        Raises `OneCauseError` after too many failures of one cause in a row.
+        """
         entry = self._entries.get(name)
         if entry is None or self.closed:
             return
         if crashed and entry.may_retry(self._retries):
             self._again.append(entry)
-        else:
-            self._record(entry, crashed=crashed)
+            del self._entries[name]
+            return
+        record = self._record(entry, crashed=crashed)
         del self._entries[name]
+        self._streak.hear(record)
 
     def hush(self) -> None:
         """Nothing more is heard: workers that are taken down crash through no fault of theirs."""
@@ -186,7 +197,8 @@ class Book:
     def _may_pause(self, entry: Entry, pool: Pool) -> bool:
         """Whether the trial stands at a rung that counts for it."""
         is_last = bool(entry.evaluations) and entry.evaluations[-1].step == self._maker.recipe.steps
-        return not is_last and not entry.audit and not self._is_reference(entry) and pool.is_rung(entry)
+        may = not is_last and not entry.audit and not entry.end_is_known and not self._is_reference(entry)
+        return may and pool.is_rung(entry)
 
     def _new(self) -> Entry | None:
         """Another architecture; `None` where all have been tried."""
@@ -207,7 +219,8 @@ class Book:
         return self._entered(asked.number, asked.architecture_id)
 
     def _entered(self, number: int, architecture_id: str) -> Entry:
-        return Entry(number=number, candidate=self._space[architecture_id], started_at=datetime.now(UTC))
+        again = self._trained_again.get(number)
+        return Entry(number=number, candidate=self._space[architecture_id], started_at=datetime.now(UTC), again=again)
 
     def _picked(self, pool: Pool) -> Entry | None:
         """What the chooser gives a free worker. When it has nothing, and nothing runs, pauses have an end."""
@@ -262,8 +275,10 @@ class Book:
         losses = defaultdict(list)
         for row in self._store.evaluations().select(["trial", "loss"]).to_pylist():
             losses[row["trial"]].append(row["loss"])
+        heard = self._studies.losses()
         for record in self.records:
-            pool.settle(record, losses[record.trial])
+            # Where its evaluations are gone, what Optuna heard of them is all that is known.
+            pool.settle(record, losses[record.trial] or heard.get(record.trial, ()))
         conclusion = self._studies.conclusion
         for begun in self._studies.begun():
             entry = self._entered(begun.number, begun.architecture_id)
@@ -286,7 +301,7 @@ class Book:
             entry.costs = self._costs(entry.candidate, progress)
             entry.hear(dataclasses.replace(progress, evaluations=progress.evaluations[:num_evaluations]))
 
-    def _record(self, entry: Entry, *, crashed: bool) -> None:
+    def _record(self, entry: Entry, *, crashed: bool) -> Record:
         rows = self._maker.rows(entry, outcome=outcome_of(entry, crashed=crashed, steps=self._maker.recipe.steps))
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         tell(self._studies, rows.record, number=entry.number, objectives=self._objectives)
@@ -296,10 +311,14 @@ class Book:
         if self._pool is not None:
             self._pool.settle(rows.record, [item.loss for item in rows.evaluations])
         self._listener.on_finish(rows.record)
+        return rows.record
 
     def _mend(self) -> None:
         """After a kill: tell Optuna of trials that were recorded just before it, and let the others wait."""
         recorded = {item.trial: item for item in self.records}
+        for begun in self._studies.begun():
+            if begun.number in recorded:
+                self._studies.go_on(begun.number)
         for number in self._studies.running():
             if number in recorded:
                 tell(self._studies, recorded[number], number=number, objectives=self._objectives)
@@ -310,14 +329,12 @@ class Book:
 
     def _check_same_trials(self) -> None:
         """Raises `ValueError` where the journal lacks trials of the records: new ones would take their numbers."""
-        trials = self._studies.trials
-        for record in self.records:
-            known = record.trial < len(trials) and self._studies.architecture_id(trials[record.trial])
-            if known != record.architecture_id:
-                raise ValueError(
-                    f"{self._store.where}/study.journal does not know trial {record.trial} of the records "
-                    f"({record.architecture_id}): restore the journal, or start a new run"
-                )
+        record = first_unknown(self._studies, self.records)
+        if record is not None:
+            raise ValueError(
+                f"{self._store.where}/study.journal does not know trial {record.trial} of the records "
+                f"({record.architecture_id}): restore the journal, or start a new run"
+            )
 
     def _drop_checkpoint(self, record: Record, *, there: bool = True) -> None:
         """Less is kept of a trial that ended, and of others that it beats; `there`: whether anything is kept of it."""

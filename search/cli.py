@@ -37,6 +37,7 @@ Overrides = Annotated[
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or s3://, gs://.")]
 Address = Annotated[str | None, typer.Option("--address", help="Running Ray cluster: HOST:PORT or auto.")]
 Ship = Annotated[bool, typer.Option("--ship", help="Send this version of the package to the cluster's workers.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train again what failed in an earlier part.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -105,6 +106,7 @@ def search(
         str | None, typer.Option("--out", help="Folder of the run, local or s3://, gs://.", show_default="runs/NAME")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    retry_failed: RetryFailed = False,
     address: Address = None,
     ship: Ship = False,
     trials: Annotated[int | None, typer.Option("--trials", help="Architectures to try.")] = None,
@@ -124,7 +126,8 @@ def search(
         sets.append(f"search.time_budget_s={_seconds(time_budget)}")
     if seed is not None:
         sets.append(f"seed={seed}")
-    raise typer.Exit(run(spec, out=out, resume=resume, address=address, overrides=sets, ship=ship))
+    code = run(spec, out=out, resume=resume, address=address, overrides=sets, ship=ship, retry_failed=retry_failed)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: depthweave confirm runs/quick --seeds 5")
@@ -133,13 +136,18 @@ def confirm(
     seeds: Annotated[
         int, typer.Option("--seeds", help="Fresh seeds beside the search's own, which does not count.")
     ] = 5,
+    retry_failed: RetryFailed = False,
     address: Address = None,
     ship: Ship = False,
+    overrides: Overrides = None,
 ) -> None:
     """Train the front and its plain baselines again with more seeds, and restate it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
-    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address, ship=ship))
+    code = confirm_run(
+        run, num_seeds=seeds, address=address, overrides=overrides or [], ship=ship, retry_failed=retry_failed
+    )
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from depthweave.search.importing import outside_user_folder
 from depthweave.search.interrupts import TERMINATED
 from depthweave.search.shipping import packed
 
@@ -72,14 +73,15 @@ def _local() -> Iterator[None]:
 
     with _loopback():
         _set_token()
-        ray.init(
-            # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down here.
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            configure_logging=False,
-        )
+        with outside_user_folder():
+            ray.init(
+                # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down.
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                configure_logging=False,
+            )
         yield
 
 
@@ -176,13 +178,14 @@ def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
 
     check_address(address)
     try:
-        ray.init(
-            address=_found(address),
-            runtime_env=runtime_env,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            configure_logging=False,
-        )
+        with outside_user_folder():
+            ray.init(
+                address=_found(address),
+                runtime_env=runtime_env,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                configure_logging=False,
+            )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with suppress(Exception):
             ray.shutdown()

@@ -21,14 +21,16 @@ from pydantic import TypeAdapter
 from depthweave.reports.front import complete, front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
-from depthweave.reports.seeds import FIRST_CONFIRMATION
+from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming
 from depthweave.reports.store import RunStore
 from depthweave.reports.words import plural
 from depthweave.search.alone import measure_again
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry, Listener, Progress
 from depthweave.search.recording import RecordMaker, outcome_of
+from depthweave.search.reopening import Again, in_force
 from depthweave.search.setting import Setting
+from depthweave.search.streak import Streak
 from depthweave.search.trial import TrialPlan, TrialReport
 from depthweave.search.tuning import Ending, run_trials
 from depthweave.spaces.space import Candidate, SearchSpace
@@ -57,6 +59,8 @@ class Means:
     """Trainings at once."""
     retries: int
     """Times that one is tried again after a crash."""
+    retry_failed: bool = False
+    """Whether trainings that failed in an earlier part of the confirmation are made again."""
 
 
 def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
@@ -73,8 +77,11 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
 def confirm_front(setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress) -> Ending:
     """On the connected cluster: every member of the front has `num_seeds` fresh seeds, and was then measured alone."""
     measured: set[str] = set()
+    again = {
+        it.trial: Again.of(it) for it in confirming(store.records()) if means.retry_failed and it.state == "failed"
+    }
     while True:
-        records = store.records()
+        records = in_force(store.records(), again)
         targets = _targets(setting, records)
         seeds = range(setting.spec.seed + 1, setting.spec.seed + 1 + num_seeds)
         trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
@@ -181,6 +188,7 @@ class ConfirmationBook:
         self._entries: dict[str, Entry] = {}
         self._again: list[Entry] = []
         self._closed = False
+        self._streak = Streak()
 
     @property
     def ended(self) -> bool:
@@ -232,6 +240,7 @@ class ConfirmationBook:
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._means.checkpoints.drop(entry.number, keep_weights=rows.record.state == "complete")
         self._listener.on_finish(rows.record)
+        self._streak.hear(rows.record)
 
     def hush(self) -> None:
         """Nothing more is heard."""

@@ -14,28 +14,27 @@ from depthweave.reports.front import front
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import CHECKPOINTS, RunStore
-from depthweave.search.alone import kinds_of, locks_of, measure_front
+from depthweave.search.alone import measure_front
 from depthweave.search.book import Book
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.cluster import cluster
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
 from depthweave.search.entry import Progress
-from depthweave.search.guarding import clear_about_storage
+from depthweave.search.guarding import clear_about_faults
 from depthweave.search.holding import held
 from depthweave.search.journal import Journal, journal_of
 from depthweave.search.keeping import keep_front_only
 from depthweave.search.kinds import kind_of_run, placement_of
 from depthweave.search.nodes import alive, look_around, this_node
+from depthweave.search.opening import open_studies
 from depthweave.search.parameters import Parameters
 from depthweave.search.placement import check_room, room
+from depthweave.search.plans import maker_of, plan_of
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.rebuilding import rebuild, set_aside_damaged
-from depthweave.search.recording import RecordMaker
-from depthweave.search.setting import Setting, software
+from depthweave.search.resuming import keep_spec
+from depthweave.search.setting import Setting
 from depthweave.search.strategy import strategy_of
-from depthweave.search.studies import Studies
-from depthweave.search.survey import has_survey, measuring_limit_s, read_survey, take_survey
-from depthweave.search.trial import TrialPlan
+from depthweave.search.survey import has_survey, read_survey, take_survey
 from depthweave.search.tuning import Ending, run_trials
 
 
@@ -71,25 +70,36 @@ def run_search(
     progress: Progress,
     chooser: Chooser | None = None,
     ship: bool = False,
+    retry_failed: bool = False,
 ) -> SearchResult:
     """Run or continue the search of a run folder; at the end front and report stand.
 
     With a chooser trials pause and go on as it says: the one given, or the spec's pruner where it is one that pauses.
-    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package.
+    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package. `retry_failed`: what
+    failed is trained again.
     Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
-    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
+        keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
             workers = _workers(setting)
             deadline = _deadline(spec.search.time_budget_s)
-            # Once: whoever resumes has the same costs before him as whoever began.
-            if has_survey(setting) and not desk.journal.path.exists():
+            # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
+            if has_survey(setting) and not desk.journal.path.exists() and not store.records():
                 take_survey(setting, store, workers=workers, progress=progress)
-            book = _open_book(setting, store, desk, workers=workers, progress=progress, chooser=chooser)
+            book = _open_book(
+                setting,
+                store,
+                desk,
+                workers=workers,
+                progress=progress,
+                chooser=chooser,
+                retry_failed=retry_failed,
+            )
             before, paused, started = len(book.records), book.paused, time.perf_counter()
             most = min(spec.search.trials, len(setting.space))
             progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
@@ -98,7 +108,7 @@ def run_search(
             ending = run_trials(
                 book,
                 spec=spec,
-                plan=_plan(setting, store),
+                plan=plan_of(setting, store),
                 # No worker of a search can read what it does not get.
                 tokens=setting.tokens.without_test(),
                 deadline=deadline,
@@ -124,19 +134,27 @@ def run_search(
 
 
 def run_confirmation(
-    setting: Setting, store: RunStore, *, num_seeds: int, address: str | None, progress: Progress, ship: bool = False
+    setting: Setting,
+    store: RunStore,
+    *,
+    num_seeds: int,
+    address: str | None,
+    progress: Progress,
+    ship: bool = False,
+    retry_failed: bool = False,
 ) -> ConfirmationResult:
     """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
 
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
     again = f"depthweave confirm {store.where} --seeds {num_seeds}"
-    with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
+        keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
-            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
+            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress, retry_failed=retry_failed)
         return ConfirmationResult(
             store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
         )
@@ -193,13 +211,22 @@ def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending
     return ending if confirmed == "done" else confirmed
 
 
-def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress) -> Ending:
+def _confirmed(
+    setting: Setting,
+    store: RunStore,
+    desk: _Desk,
+    *,
+    num_seeds: int,
+    progress: Progress,
+    retry_failed: bool = False,
+) -> Ending:
     means = Means(
-        plan=dataclasses.replace(_plan(setting, store), tests=True),
+        plan=dataclasses.replace(plan_of(setting, store), tests=True),
         checkpoints=desk.checkpoints,
-        maker=_maker(setting, store),
+        maker=maker_of(setting, store),
         workers=_workers(setting),
         retries=setting.spec.search.retries,
+        retry_failed=retry_failed,
     )
     try:
         return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress)
@@ -207,35 +234,28 @@ def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int
         return "interrupted"
 
 
-def _maker(setting: Setting, store: RunStore) -> RecordMaker:
-    return RecordMaker(
-        run_id=store.info.run_id,
-        reference_id=store.info.reference_id,
-        recipe=setting.spec.recipe,
-        tokens=setting.tokens,
-        software=software(),
-        device=setting.spec.resources.device,
-    )
-
-
 def _open_book(
-    setting: Setting, store: RunStore, desk: _Desk, *, workers: int, progress: Progress, chooser: Chooser | None
+    setting: Setting,
+    store: RunStore,
+    desk: _Desk,
+    *,
+    workers: int,
+    progress: Progress,
+    chooser: Chooser | None,
+    retry_failed: bool,
 ) -> Book:
-    spec = setting.spec
-    parameters = Parameters(setting.space)
+    spec, parameters = setting.spec, Parameters(setting.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
-    damaged = set_aside_damaged(desk.journal.path)
-    studies = Studies(
-        desk.journal.path,
-        objectives=spec.objectives,
-        sampler=strategy.sampler,
-        pruner=strategy.pruner,
+    studies = open_studies(
+        setting,
+        store,
+        strategy=strategy,
         parameters=parameters,
-        keep=desk.journal.keep,
+        journal=desk.journal,
+        checkpoints=desk.checkpoints,
+        retry_failed=retry_failed,
+        note=progress.on_note,
     )
-    if damaged is not None:
-        num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=desk.checkpoints)
-        progress.on_phase(f"{damaged}: {num_known} trials")
     # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
     plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
     studies.enqueue(sorted(plain, key=lambda item: item != setting.reference.architecture.id))
@@ -243,32 +263,13 @@ def _open_book(
         store=store,
         studies=studies,
         space=setting.space,
-        maker=_maker(setting, store),
+        maker=maker_of(setting, store),
         checkpoints=desk.checkpoints,
         max_trials=spec.search.trials,
         max_concurrent=workers,
         retries=spec.search.retries,
         listener=progress,
         chooser=chooser or strategy.chooser,
-    )
-
-
-def _plan(setting: Setting, store: RunStore) -> TrialPlan:
-    resources, survey = setting.spec.resources, read_survey(store)
-    return TrialPlan(
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
-        device=resources.device,
-        threads=resources.cpus_per_trial,
-        measure_limit_s=measuring_limit_s(setting, survey),
-        # As the survey did; the front is measured with its training steps at the end.
-        kinds=kinds_of(setting.spec.objectives, step=not survey.measurements),
-        measured=survey.measurements,
-        measured_on=survey.hardware,
-        locks=locks_of(store),
-        checkpoints=store.storage.address(CHECKPOINTS),
-        placement=setting.placement,
-        run_id=store.info.run_id,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from depthweave.reports.records import Record
+from depthweave.search.reopening import Again
 from depthweave.search.trial import TrialReport
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import Evaluation
@@ -35,6 +36,8 @@ class Entry:
     """Whether it waits at a rung, or went on from one: that is no new attempt."""
     audit: bool = False
     """Whether it runs to its end only to show what its stop would have lost."""
+    again: Again | None = None
+    """How it had ended before, where it is trained once more."""
     stop_reason: str | None = None
     error: str | None = None
     crashes: int = 0
@@ -66,6 +69,19 @@ class Entry:
         """Whether it is tried again after a crash; a retry is a new attempt, also after a pause."""
         self.paused = False
         return self.crashes - self.excused <= retries
+
+    @property
+    def end_is_known(self) -> bool:
+        """Whether it is only to come where it had come before its record was lost: nobody asks the pruner."""
+        return self.again is not None and self.again.state != "failed"
+
+    def stops_as_before(self) -> bool:
+        """Whether it was stopped here before its record was lost."""
+        again = self.again
+        if again is None or again.state != "pruned" or len(self.evaluations) < again.num_evaluations:
+            return False
+        self.stop_reason = again.reason or f"stopped by the pruner after evaluation {again.num_evaluations}"
+        return True
 
     def lay_aside(self) -> None:
         """Free the memory of the connection weights while the trial is paused: they are in its checkpoint."""
@@ -99,6 +115,9 @@ class Progress(Listener, Protocol):
 
     def on_phase(self, text: str) -> None:
         """Something else than trials begins."""
+
+    def on_note(self, text: str) -> None:
+        """A line that the user should find at the end still."""
 
 
 class Ledger(Protocol):

@@ -11,8 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from depthweave.reports.storage import DISK_FULL, UnreachableError
+from depthweave.search.causes import is_of_surroundings
 from depthweave.search.entry import Entry, Ledger
+from depthweave.search.streak import OneCauseError
 from depthweave.search.trial import TrialReport
+
+_MAX_IN_TURN = 3
+"""Crashes in a row that are the surroundings' fault, after which no further one is waited for."""
+
+
+class SurroundingsError(Exception):
+    """What every trial needs is not there."""
 
 
 class LedgerFault(BaseException):
@@ -28,6 +37,7 @@ class GuardedLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._num_in_turn = 0
 
     @property
     def ended(self) -> bool:
@@ -40,6 +50,7 @@ class GuardedLedger:
 
     def report(self, name: str, report: TrialReport) -> None:
         with _guarded():
+            self._num_in_turn = 0
             self._ledger.report(name, report)
 
     def stops(self, name: str) -> bool:
@@ -56,7 +67,12 @@ class GuardedLedger:
             _, is_away, reason = error.partition(f"{UnreachableError.__name__}: ")
             if is_away:
                 raise UnreachableError(reason)
-            self._ledger.fail(name, error, node_lost=node_lost)
+            excused = is_of_surroundings(error)
+            self._num_in_turn = self._num_in_turn + 1 if excused else 0
+            if self._num_in_turn >= _MAX_IN_TURN:
+                raise SurroundingsError(error)
+            # Counted as a lost node is: no crash of the trial's own.
+            self._ledger.fail(name, error, node_lost=node_lost or excused)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         with _guarded():
@@ -70,10 +86,23 @@ class GuardedLedger:
 
 
 @contextmanager
-def clear_about_storage(where: str, *, command: str) -> Iterator[None]:
-    """A full disk, and storage that does not answer, become a `ValueError` in one line that says how to go on."""
+def clear_about_faults(where: str, *, command: str) -> Iterator[None]:
+    """A full disk, storage that does not answer, and workers that all fail of one cause become a `ValueError`.
+
+    It is one line that says how to go on.
+    """
     try:
         yield
+    except SurroundingsError as error:
+        raise ValueError(
+            f"the workers cannot work ({error}); that is no trial's fault, and none is recorded as failed for it: "
+            f"mend it, then `{command}`"
+        ) from None
+    except OneCauseError as error:
+        raise ValueError(
+            f"{error.count} trials in a row failed of one cause ({error.reason}); the search stops here: mend it, then "
+            f"`{command} --retry-failed`, or without --retry-failed go on with other trials"
+        ) from None
     except UnreachableError as error:
         raise ValueError(f"{error}; every finished trial is kept: once it answers, `{command}`") from None
     except OSError as error:

@@ -155,6 +155,9 @@ class PlainProgress:
     def on_phase(self, text: str) -> None:
         self._print(text)
 
+    def on_note(self, text: str) -> None:
+        self._print(text)
+
     def _print(self, text: str) -> None:
         # No markup and no wrapping: a line an event, whatever a name holds.
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -205,6 +208,10 @@ class LiveProgress:
         if text != "training":
             self._tally.running.clear()
         self._draw()
+
+    def on_note(self, text: str) -> None:
+        # Above the table, where it stays.
+        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()

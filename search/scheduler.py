@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
-from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from depthweave.search.causes import is_node_lost, reason_of
 from depthweave.search.entry import Ledger
 from depthweave.search.trial import REPORT
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
-
-_KILLED = "a SIGKILL looks like that, of the kernel's where memory ran out"
-_MAX_REASON = 500
-"""Characters of a reason that are kept."""
 
 
 class BookScheduler(FIFOScheduler):
@@ -62,25 +58,7 @@ class BookScheduler(FIFOScheduler):
         """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""
         name, error = trial.trial_id, _error(trial)
         cause = "the worker ended without a word" if error is None else reason_of(error)
-        self._book.fail(name, self._hung.get(name, cause), node_lost=error is not None and _is_node_lost(error))
-
-
-def reason_of(error: Exception) -> str:
-    """One line that says why a worker failed, of the exception that Ray made of it."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, Exception):
-        return _one_line(f"{type(cause).__name__}: {cause}")
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, RayActorError) and not error.actor_init_failed:
-        # The process is gone. Lines with a tab say which, and advice follows what happened.
-        told = " ".join(line for line in lines if not line.startswith("\t"))
-        told = told.partition("Worker exit detail: ")[2] or told
-        told = told.partition(" Some common causes")[0]
-        # What is seen of a process that had no last word.
-        hint = f" ({_KILLED})" if "connection error code 2" in told else ""
-        return _one_line(f"the worker died: {told}{hint}")
-    # A traceback: its last line names the exception.
-    return _one_line(lines[-1] if lines else type(error).__name__)
+        self._book.fail(name, self._hung.get(name, cause), node_lost=error is not None and is_node_lost(error))
 
 
 def _error(trial: Trial) -> Exception | None:
@@ -89,15 +67,3 @@ def _error(trial: Trial) -> Exception | None:
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return error if isinstance(error, Exception) else None
     return None
-
-
-def _is_node_lost(error: Exception) -> bool:
-    """Whether the worker went with its machine, taken back by its owner or broken, or cannot be reached there."""
-    if isinstance(error, ActorUnavailableError):
-        # The first that is seen of a node that was killed: its sockets close before Ray knows why.
-        return True
-    return isinstance(error, RayActorError) and (error.preempted or "node has died" in str(error))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MAX_REASON]

@@ -5,10 +5,9 @@ Everything that can be wrong with a spec is found here, before any training.
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,10 +18,9 @@ from depthweave.reports.store import RunStore
 from depthweave.reports.words import parts_text
 from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
-from depthweave.search.spec import Spec, differences
-from depthweave.search.spec_file import Sections, SpecError, load_spec, parse_spec
+from depthweave.search.spec import Spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.trainers import FIRST_RECIPE, TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
 TOKENIZER_FILE = "tokenizer.json"
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
@@ -100,75 +98,17 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         distinct=len(space),
         infeasible=tuple(item.reason for item in space.infeasible),
         software=software(),
+        spec=spec.to_yaml(),
     )
-    store = RunStore.create(out, info=info, spec_yaml=spec.to_yaml())
+    store = RunStore.create(out, info=info, spec_yaml=info.spec)
     if setting.tokens.tokenizer_json is not None:
         store.write_bytes(TOKENIZER_FILE, setting.tokens.tokenizer_json.encode())
     return store
 
 
-_FIRST_RULES: Sections = {
-    "space": {"sizing": "nearest"},
-    "corpus": {"division": "documents"},
-    "recipe": FIRST_RECIPE,
-}
-"""Of runs whose spec names none: how architectures are sized, text is divided and first weights are drawn."""
-
-
-def spec_of(store: RunStore) -> Spec:
-    """The spec of a run; one of an earlier version keeps the rules by which it was begun."""
-    return parse_spec(store.spec_yaml, where=f"{store.where}/spec.yaml", otherwise=_FIRST_RULES)
-
-
 def tokenizer_of(store: RunStore) -> str | None:
     """The content of a run's `tokenizer.json`; `None` where it has none."""
     return store.read_bytes(TOKENIZER_FILE).decode("utf-8") if store.has_file(TOKENIZER_FILE) else None
-
-
-def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[str]) -> Spec:
-    """The spec a run goes on with: its own, with what may change taken from the given one.
-
-    Raises `SpecError` where the given spec differs in anything else, and says where.
-    """
-    own, where = spec_of(store), f"{store.where}/spec.yaml"
-    rules: Sections = {
-        "space": {"sizing": own.space.sizing},
-        "corpus": {"division": own.corpus.division},
-        "recipe": {"initialisation": own.recipe.initialisation},
-    }
-    if given is None:
-        wanted = parse_spec(store.spec_yaml, overrides=overrides, where=where, otherwise=rules)
-    else:
-        wanted = load_spec(given, overrides=overrides, otherwise=rules)
-    if wanted.recipe.precision == "auto":
-        # A run whose spec names one goes on with it: earlier versions wrote float32 where nothing was given.
-        recipe = dataclasses.replace(wanted.recipe, precision=own.recipe.precision)
-        wanted = wanted.model_copy(update={"recipe": recipe})
-    if different := differences(wanted, own):
-        more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
-        raise SpecError(f"--resume: the spec differs from the one of {store.where}: {different[0]}{more}")
-    return wanted
-
-
-def check_same_space(store: RunStore, setting: Setting) -> None:
-    """Raises `ValueError` where the spec no longer spans the architectures that the run began with."""
-    info, ours = store.info, (len(setting.space), setting.reference.architecture.id)
-    if ours != (info.distinct, info.reference_id):
-        raise ValueError(
-            f"{store.where}: its spec spans {ours[0]} architectures with the reference {ours[1]} here, and "
-            f"{info.distinct} with {info.reference_id} where it began: go on with the Depthweave that began it, "
-            f"or start a new run"
-        )
-
-
-def check_same_text(store: RunStore, tokens: TokenSet) -> None:
-    """Raises `ValueError` where the corpus is no longer the one that the run began with."""
-    info = store.info
-    if info.corpus_sha256 not in ("", tokens.corpus_sha256):
-        raise ValueError(
-            f"{store.where}: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
-            f"{info.corpus_sha256[:12]}: give the same text, or start a new run"
-        )
 
 
 def software() -> str:

@@ -32,6 +32,16 @@ from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
 SHOWN_CHARACTERS = 60
 """Of a value in an error's line."""
+FREE = (
+    *("name", "loggers", "search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
+    *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
+    *("corpus.kind", "corpus.paths", "corpus.dataset"),
+)
+"""Keys that a resumed search may change: when it ends, who is told, how many trials run at once, how long they measure.
+
+Where the text lies is among them, for it is known by its hash. Another device or number of threads is not: it would mix
+measurements of two kinds on one front.
+"""
 MAX_WHOLE = 2**53
 """Above it a number read as a float is another one."""
 
@@ -298,22 +308,13 @@ def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
     return names, given
 
 
-def differences(ours: Spec, theirs: Spec) -> list[str]:
-    """The keys in which two specs differ, with both values, leaving out what a resumed search may change.
-
-    That is when it ends (`search.trials`, `search.time_budget_s`, `search.retries`), whether it is confirmed
-    (`search.confirm`), how many trials run at once, how long they measure, and who is told;
-    another device or number of threads would mix measurements of two kinds on one front.
-    """
-    free = (
-        *("search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
-        *("resources.max_concurrent", "resources.measure_limit_s", "name", "loggers"),
-    )
+def differences(ours: Spec, theirs: Spec, *, free: Sequence[str] = FREE) -> list[str]:
+    """The keys in which two specs differ, with both values, leaving out the free ones."""
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
     return [
         f"{key} is {left.get(key)!r}, was {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key) and not key.startswith(free)
+        if left.get(key) != right.get(key) and key not in free
     ]
 
 

@@ -23,6 +23,7 @@ from ray.exceptions import RayError
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.store import RunStore
 from depthweave.search.alone import Found, kinds_of, measure_at_once
+from depthweave.search.causes import reason_of
 from depthweave.search.entry import Progress
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import of_space
@@ -97,8 +98,8 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
                 kinds=kinds_of(setting.spec.objectives, step=portions == [[reference_id]]),
             )
         except RayError as error:
-            first = str(error).strip().splitlines()[0]
-            progress.on_phase(f"measuring before training ended early ({first}): trials measure themselves")
+            reason = reason_of(error)
+            progress.on_phase(f"measuring before training ended early ({reason}): trials measure themselves")
             break
         for portion, item in zip(portions, found, strict=True):
             # Costs of another kind of device are no guide to those of this one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import optuna
@@ -14,14 +15,23 @@ from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
+from depthweave.search.commands.fruitless import FRUITLESS, fruitless_sentence, is_fruitless
 from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.interrupts import INTERRUPTED
-from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume, tokenizer_of
+from depthweave.search.resuming import resumed
 
 
-def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
+def confirm_run(
+    run: str,
+    *,
+    num_seeds: int,
+    address: str | None,
+    overrides: Sequence[str] = (),
+    ship: bool = False,
+    retry_failed: bool = False,
+) -> int:
     """Confirm, print the restated front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -29,15 +39,23 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     store = RunStore.open(run)
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)
+
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    spec = spec_to_resume(store, given=None, overrides=[])
-    setting = prepare(spec, local=address is None, tokenizer_json=tokenizer_of(store), say=say)
-    check_same_text(store, setting.tokens)
-    check_same_space(store, setting)
+    setting = resumed(store, given=None, overrides=overrides, local=address is None, say=say)
     with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
-        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship)
+        result = run_confirmation(
+            setting,
+            store,
+            num_seeds=num_seeds,
+            address=address,
+            progress=progress,
+            ship=ship,
+            retry_failed=retry_failed,
+        )
     _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)
-    return INTERRUPTED if result.ending == "interrupted" else 0
+    if result.ending == "interrupted":
+        return INTERRUPTED
+    return FRUITLESS if is_fruitless(confirming(result.records)) else 0
 
 
 def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
@@ -55,5 +73,8 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
     ]
     if result.ending == "interrupted":
         lines[0] += f" so far; go on with `depthweave confirm {where} --seeds {num_seeds}`"
+    if is_fruitless(confirming(records)):
+        again = f"depthweave confirm {where} --seeds {num_seeds} --retry-failed"
+        lines.append(f"{fruitless_sentence(confirming(records))}: mend it, then `{again}`")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

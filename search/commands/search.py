@@ -17,19 +17,13 @@ from depthweave.reports.store import RunStore, check_free
 from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.cluster import check_address
+from depthweave.search.commands.fruitless import FRUITLESS, fruitless_sentence, is_fruitless
 from depthweave.search.commands.working import working
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.logger_names import check_place
-from depthweave.search.setting import (
-    Setting,
-    check_same_space,
-    check_same_text,
-    create_run,
-    prepare,
-    spec_to_resume,
-    tokenizer_of,
-)
+from depthweave.search.resuming import resumed
+from depthweave.search.setting import Setting, create_run, prepare
 from depthweave.search.spec_file import load_spec
 from depthweave.spaces.balance import unbalanced_sentences
 
@@ -42,12 +36,15 @@ def run(
     address: str | None,
     overrides: Sequence[str],
     ship: bool = False,
+    retry_failed: bool = False,
 ) -> int:
     """Search, print the front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address, ship=ship)
+    if retry_failed and not resume:
+        raise ValueError("--retry-failed: is of a run that goes on: give --resume with --out RUN too")
     start = _resumed if resume else _begun
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     setting, store = start(spec_file, out, overrides, local=address is None, say=say)
@@ -57,9 +54,11 @@ def run(
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
     with working(console, setting, go_on=f"depthweave search --resume --out {store.where}") as progress:
-        result = run_search(setting, store, address=address, progress=progress, ship=ship)
+        result = run_search(setting, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed)
     _print_result(console, result, objectives=setting.spec.objectives)
-    return INTERRUPTED if result.ending == "interrupted" else 0
+    if result.ending == "interrupted":
+        return INTERRUPTED
+    return FRUITLESS if is_fruitless(searched(result.records)) else 0
 
 
 def _begun(
@@ -82,12 +81,7 @@ def _resumed(
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
     store = RunStore.open(out)
-    spec = spec_to_resume(store, given=spec_file, overrides=overrides)
-    check_place(spec.loggers, storage=store.storage)
-    setting = prepare(spec, local=local, tokenizer_json=tokenizer_of(store), say=say)
-    check_same_text(store, setting.tokens)
-    check_same_space(store, setting)
-    return setting, store
+    return resumed(store, given=spec_file, overrides=overrides, local=local, say=say), store
 
 
 def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
@@ -111,7 +105,11 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
         f"{ended}; {result.wall_s:.0f} s{busy}",
         *settled_sentences(front(result.records, objectives=objectives), verdicts=verdicts),
         f"report: {result.store.report_path}",
-        f"export: depthweave export {where} --select knee --out exports/knee",
     ]
+    if front(result.records, objectives=objectives):
+        lines.append(f"export: depthweave export {where} --select knee --out exports/knee")
+    if is_fruitless(searched(result.records)):
+        again = f"depthweave search --resume --retry-failed --out {where}"
+        lines.append(f"{fruitless_sentence(searched(result.records))}: mend it, then `{again}`")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -25,6 +25,7 @@ from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
 from depthweave.search.setting import software
+from depthweave.search.sources import text_sentence
 from depthweave.search.spec import Resources
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
@@ -89,7 +90,6 @@ def train_architecture(
     console = Console()
     check_address(address, ship=ship)
     file = path / ARCHITECTURE_FILE if path.is_dir() else path
-    on_text: list[str] = []
     plan = _plan(
         file,
         corpus=corpus,
@@ -98,7 +98,7 @@ def train_architecture(
         width=width,
         depth=depth,
         overrides=overrides,
-        say=on_text.append,
+        say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
@@ -112,7 +112,7 @@ def train_architecture(
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)
-    for line in [*on_text, *_announced(plan, state)]:
+    for line in _announced(plan, state):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     if alone:
@@ -201,6 +201,7 @@ def _plan(
     overrides: Sequence[str],
     say: Callable[[str], None],
 ) -> _Plan:
+    """`say` hears whose text is read before it is."""
     original, pattern = read_architecture(file), read_pattern(file)
     resized = resize(original, pattern=pattern, width=width, depth=depth)
     architecture = resized.architecture
@@ -210,6 +211,7 @@ def _plan(
     asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
     recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
     spec = corpus_spec(corpus, recorded=recorded)
+    say(text_sentence(spec, named_by="--corpus"))
     token_set = tokens_for(spec, architecture=architecture, folder=file.parent, recorded=recorded, say=say)
     again = (
         recorded is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,6 +206,14 @@ class Run:
             loss = last_loss + (RECIPE.num_evaluations - 1 - index) / 10
             self.book.report(name, make_report(make_evaluation(index, loss=loss), measurement=measurement))
         self.book.finish(name, crashed=False)
+
+
+def as_earlier(folder: Path, *, without: Sequence[str] = ("spec",)) -> None:
+    """The run is one of an earlier version, whose `run.json` lacks these."""
+    values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    for name in without:
+        del values[name]
+    (folder / "run.json").write_text(json.dumps(values), encoding="utf-8")
 
 
 def _info() -> RunInfo:

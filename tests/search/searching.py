@@ -43,6 +43,7 @@ class Listening:
         self.started: list[int] = []
         self.paused: list[int] = []
         self.finished: list[Record] = []
+        self.notes: list[str] = []
         self.num_evaluations = 0
 
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
@@ -65,6 +66,9 @@ class Listening:
 
     def on_phase(self, text: str) -> None:
         pass
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def setting_of(values: dict[str, Any], *overrides: str) -> Setting:

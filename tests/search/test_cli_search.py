@@ -12,6 +12,7 @@ import pytest
 from depthweave.search import cluster
 from depthweave.search.setting import create_run, prepare
 from depthweave.search.spec_file import load_spec
+from tests.search.bookkeeping import as_earlier
 from tests.search.commandline import Cli
 
 
@@ -72,6 +73,9 @@ def test_resume_of_a_run_whose_spec_spans_other_architectures_now_is_refused(
     _begin(spec_file, folder)
     spec = folder / "spec.yaml"
     spec.write_text(spec.read_text(encoding="utf-8").replace("dilations: [1, 2]", "dilations: [1]"), encoding="utf-8")
+    line = fault("search", "--resume", "--out", folder)
+    assert f"{folder}/spec.yaml was changed since the run began: space.dilations is [1], was [1, 2]" in line
+    as_earlier(folder)
     line = fault("search", "--resume", "--out", folder)
     assert f"{folder}: its spec spans 10 architectures" in line
     assert "or start a new run" in line

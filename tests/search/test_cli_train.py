@@ -140,7 +140,8 @@ def test_training_killed_after_its_model_was_written_has_ended_and_says_so(
     assert code == 2
     assert "holds a training of another architecture, recipe or text" in error
     code, printed, _ = run(*training, "--out", out)
-    assert (code, printed) == (0, f"{out}: is already trained to its end\n")
+    assert code == 0
+    assert printed.endswith(f"\n{out}: is already trained to its end\n")
     assert (out / MODEL_FILE).read_bytes() == weights
     assert not {"state.pt", "curve.json"} & {item.name for item in out.iterdir()}
 

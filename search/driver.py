@@ -152,6 +152,8 @@ class _Desk:
 @contextmanager
 def _at_work(store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
     """One search or confirmation a run folder."""
+    # Before anything is written or deleted there.
+    store.check_links()
     with held(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
         yield _Desk(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
 

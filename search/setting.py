@@ -82,10 +82,8 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         infeasible=tuple(item.reason for item in space.infeasible),
         software=software(),
     )
-    store = RunStore.create(out, info=info, spec_yaml=spec.to_yaml())
-    if setting.tokens.tokenizer_json is not None:
-        store.write_bytes("tokenizer.json", setting.tokens.tokenizer_json.encode())
-    return store
+    tokenizer_json = setting.tokens.tokenizer_json
+    return RunStore.create(out, info=info, spec_yaml=spec.to_yaml(), tokenizer_json=tokenizer_json)
 
 
 def spec_of(store: RunStore) -> Spec:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from depthweave.reports.export import Training
+from depthweave.reports.export.tokenizer import read_tokenizer
+from depthweave.reports.store import TOKENIZER_FILE
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tokenise_with
-
-TOKENIZER_FILE = "tokenizer.json"
 
 
 def corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
@@ -40,9 +40,10 @@ def corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
 
 def tokens_for(spec: CorpusSpec, *, architecture: Architecture, folder: Path, recorded: Training | None) -> TokenSet:
     """The text as tokens of the export's tokenizer; `ValueError` where they are not the architecture's."""
-    text, file = load_corpus(spec), folder / TOKENIZER_FILE
-    is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
-    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
+    # Before the text, which may take long to read.
+    tokenizer_json, file = read_tokenizer(folder, recorded=recorded), folder / TOKENIZER_FILE
+    text, is_bytes = load_corpus(spec), tokenizer_json is None
+    found = tokenise(text) if tokenizer_json is None else tokenise_with(text, tokenizer_json=tokenizer_json)
     if recorded is not None and not is_bytes:
         found = dataclasses.replace(found, tokenizer=recorded.tokenizer)
     if found.vocabulary != architecture.vocabulary:

@@ -17,12 +17,12 @@ import os
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from depthweave.reports.distinct import front_groups, twins_of
 from depthweave.reports.front import front
 from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.part import part_bytes
 from depthweave.reports.parts import PartFolder
 from depthweave.reports.records import (
     ARROW_TYPES,
@@ -193,9 +193,7 @@ class RunStore:
             table = to_table(members, row_class=Record)
             tables.append(pa.table([*table.columns, *columns], schema=schema))
         merged = pa.concat_tables(tables)
-        sink = pa.BufferOutputStream()
-        pq.write_table(merged, sink)
-        self.write_bytes("front.parquet", sink.getvalue().to_pybytes())
+        self.write_bytes("front.parquet", part_bytes(merged))
         return merged
 
     def compact(self) -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +114,14 @@ def check_sum(path: Path, *, name: str | None = None) -> bool:
     return True
 
 
-def write_sums(folder: Path) -> None:
-    """`SHA256SUMS` lists every file of the folder; those whose names begin with a dot are left out."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names if name != SUMS_FILE]
+def write_sums(folder: Path, *, coming: Mapping[str, Path] | None = None, without: Collection[str] = ()) -> None:
+    """`SHA256SUMS` lists every file of the folder, but for those in `without` and those that begin with a dot.
+
+    `coming`: names that files of other names are about to take.
+    """
+    names = {path.name: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+    names |= coming or {}
+    lines = [f"{sha256_of(names[name])}  {name}\n" for name in sorted({*names} - {*without, SUMS_FILE})]
     scratch = folder / f".{SUMS_FILE}.new"
     scratch.write_text("".join(lines), encoding="ascii")
     scratch.replace(folder / SUMS_FILE)

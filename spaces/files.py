@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import check_listed, replace_with_sum
+from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_regular, replace_with_sum
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
@@ -42,8 +42,19 @@ def write_architecture(
     Path(path).write_text(text, encoding="utf-8")
 
 
+def architecture_file(path: Path) -> Path:
+    """The architecture's file of an exported folder, or the file itself; `ValueError` where the folder's is a link."""
+    if not path.is_dir():
+        return path
+    check_regular(path / ARCHITECTURE_FILE)
+    return path / ARCHITECTURE_FILE
+
+
 def read_architecture(path: str | Path) -> Architecture:
-    """The architecture in a file; `ValueError` names the file and the fault."""
+    """The architecture in a file; `ValueError` names the file and the fault, which may be that it was changed."""
+    path = Path(path)
+    if path.name == ARCHITECTURE_FILE and (path.parent / SUMS_FILE).exists():
+        check_listed(path.parent, path.name)
     values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
     if not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")

@@ -43,7 +43,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_regular(path: Path) -> None:
+def check_plain(path: Path) -> None:
     """Raises `ValueError` where something else than a regular file is there; a link is never followed."""
     try:
         mode = path.lstat().st_mode
@@ -64,7 +64,7 @@ def check_no_links(folder: Path) -> None:
         for name in sorted([*folders, *files]):
             path = Path(place, name)
             if path.is_symlink():
-                check_regular(path)
+                check_plain(path)
 
 
 def sum_path(path: Path) -> Path:
@@ -75,8 +75,8 @@ def sum_path(path: Path) -> Path:
 def replace_with_sum(scratch: Path, path: Path) -> None:
     """The scratch file takes the place of `path`, and its sum is beside it: after a crash, that of what is there."""
     beside = sum_path(path)
-    check_regular(path)
-    check_regular(beside)
+    check_plain(path)
+    check_plain(beside)
     former = [item for item in sums_in(beside.read_bytes())[:_FORMER_SUMS] if item] if beside.exists() else []
     lines = [f"{item}  {path.name}\n" for item in dict.fromkeys([sha256_of(scratch), *former])]
     # The sum first: it names the old content too.
@@ -104,9 +104,9 @@ def check_sum(path: Path, *, name: str | None = None) -> bool:
 
     `name` is what the message calls the file, where this is a copy of it.
     """
-    check_regular(path)
+    check_plain(path)
     beside = sum_path(path)
-    check_regular(beside)
+    check_plain(beside)
     if not beside.exists():
         return False
     if sha256_of(path) not in sums_in(beside.read_bytes()):
@@ -133,8 +133,8 @@ def check_listed(folder: Path, name: str) -> bool:
     An export of an earlier version has no sums: that is said once.
     """
     path, sums = folder / name, folder / SUMS_FILE
-    check_regular(path)
-    check_regular(sums)
+    check_plain(path)
+    check_plain(sums)
     if not sums.exists():
         if path.exists() and folder not in _told:
             _told.add(folder)

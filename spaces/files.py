@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_regular, replace_with_sum
+from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
@@ -46,7 +46,7 @@ def architecture_file(path: Path) -> Path:
     """The architecture's file of an exported folder, or the file itself; `ValueError` where the folder's is a link."""
     if not path.is_dir():
         return path
-    check_regular(path / ARCHITECTURE_FILE)
+    check_plain(path / ARCHITECTURE_FILE)
     return path / ARCHITECTURE_FILE
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from depthweave.reports.run import to_json
 from depthweave.reports.store import RunStore
 from depthweave.search.run_files import check_files
+from depthweave.search.setting import create_run
 from depthweave.spaces.checksums import check_seal
 from depthweave.trainers import TokenSet
 from tests.reports.synthetic import make_info
 from tests.search.bookkeeping import TOKENS
+from tests.search.searching import setting_of
 
 
 @pytest.fixture
@@ -32,6 +36,21 @@ def _as_of_an_earlier_version(store: RunStore) -> RunStore:
     del values["tokenizer_sha256"]
     store.write_bytes("run.json", json.dumps(values).encode())
     return RunStore.open(store.where)
+
+
+def test_resume_deletes_nothing_behind_a_link(
+    small_spec: dict[str, Any], fault: Callable[..., str], tmp_path: Path
+) -> None:
+    store = create_run(setting_of(small_spec), out=tmp_path / "real")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "state.pt").write_text("mine")
+    (tmp_path / "real" / "checkpoints").mkdir()
+    link = Path(store.checkpoint_dir(2))
+    link.symlink_to(mine, target_is_directory=True)
+    told = fault("search", "--resume", "--out", store.where)
+    assert told.startswith(f"{link}: is a link, and none is followed inside a run or an export")
+    assert (mine / "state.pt").read_text() == "mine"
 
 
 def test_whole_run_has_nothing_to_say(store: RunStore, tokens: TokenSet) -> None:

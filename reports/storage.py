@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 from pyarrow import fs
 
-from depthweave.spaces.checksums import check_no_links, check_plain
+from depthweave.spaces.checksums import check_no_link, check_no_links
 
 TEMPORARY_SUFFIX = ".tmp"
 """Names that end so, or start with a dot, are never read as data."""
@@ -84,8 +84,7 @@ class Storage:
             place = Path(self.root)
             for part in filter(None, name.split("/")):
                 place /= part
-                if place.is_symlink():
-                    check_plain(place)
+                check_no_link(place)
         return f"{self.root}/{name}"
 
     def address(self, name: str) -> str:
@@ -285,7 +284,7 @@ def _check_listed(folder: Path, *, recursive: bool) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     for path in sorted(links):
-        check_plain(Path(path))
+        check_no_link(Path(path))
 
 
 def _rename_durably(temporary: str, path: str) -> None:

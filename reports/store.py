@@ -149,7 +149,7 @@ class RunStore:
         """Raises `ValueError`, one line, where the run folder is on a disk and holds a link; nothing is changed."""
         if self.storage.is_local:
             self.storage.files("")
-            for folder in ("records", "evaluations", "weights", CHECKPOINTS):
+            for folder in ("records", "evaluations", "weights", "tensorboard", CHECKPOINTS):
                 self.storage.check_no_links(folder)
 
     def records(self) -> list[Record]:

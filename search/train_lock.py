@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from depthweave.spaces.checksums import check_no_links
+from depthweave.spaces.checksums import check_no_link
 
 LOCK_FILE = ".train.lock"
 
@@ -21,9 +21,11 @@ def held_folder(out: Path) -> Iterator[None]:
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: is not a folder; name a new one")
-    check_no_links(out)
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
+    # Not deeper: Ray's own folder in it may hold links of Ray's, and is removed without following them.
+    for path in sorted(out.iterdir()):
+        check_no_link(path)
     lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)

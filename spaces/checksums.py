@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -43,18 +42,19 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_plain(path: Path) -> None:
-    """Raises `ValueError` where something else than a regular file is there; a link is never followed."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(mode):
+def check_no_link(path: Path) -> None:
+    """Raises `ValueError` where the path itself is a link."""
+    if path.is_symlink():
         raise ValueError(
             f"{path}: is a link, and none is followed inside a run or an export: put the file itself there "
             f"(`cp -rL` copies a folder so)"
         )
-    if not stat.S_ISREG(mode):
+
+
+def check_plain(path: Path) -> None:
+    """Raises `ValueError` where something else than a regular file is there; a link is never followed."""
+    check_no_link(path)
+    if path.exists() and not path.is_file():
         raise ValueError(f"{path}: is not a regular file: restore it, or remove it")
 
 
@@ -62,9 +62,7 @@ def check_no_links(folder: Path) -> None:
     """Raises `ValueError` where anything in the folder, at any depth, is a link."""
     for place, folders, files in os.walk(folder):
         for name in sorted([*folders, *files]):
-            path = Path(place, name)
-            if path.is_symlink():
-                check_plain(path)
+            check_no_link(Path(place, name))
 
 
 def sum_path(path: Path) -> Path:

@@ -28,7 +28,7 @@ class _Sizes(NamedTuple):
     """The embedding's included."""
 
 
-def check_weights(path: Path, architecture: Architecture) -> None:
+def check_weights(path: Path, architecture: Architecture, *, said_by: str = "architecture.yaml beside it") -> None:
     """Raises `ValueError` where the file holds the weights of another architecture, or of one with other sizes.
 
     Reads its header alone. Raises `SafetensorError` or `OSError` where it is no file of weights.
@@ -39,8 +39,7 @@ def check_weights(path: Path, architecture: Architecture) -> None:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
     if written_for != architecture.id:
         raise ValueError(
-            f"{path}: holds the weights of architecture {written_for}, while architecture.yaml beside it "
-            f"describes {architecture.id}"
+            f"{path}: holds the weights of architecture {written_for}, while {said_by} describes {architecture.id}"
         )
     held = _sizes_of(shapes)
     for name, theirs in held._asdict().items():
@@ -54,7 +53,7 @@ def check_weights(path: Path, architecture: Architecture) -> None:
         if not fits:
             raise ValueError(
                 f"{path}: does not hold the weights of architecture {architecture.id}: {name} is {theirs:,} in it, and "
-                f"{ours:,} in architecture.yaml beside it"
+                f"{ours:,} in {said_by}"
             )
 
 

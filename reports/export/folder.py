@@ -199,6 +199,7 @@ def _mark_weights(path: Path, *, record: Record) -> None:
     from safetensors.torch import load_file
 
     from depthweave.spaces.files import save_weights
+    from depthweave.spaces.weights_file import check_weights
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -212,6 +213,12 @@ def _mark_weights(path: Path, *, record: Record) -> None:
             f"weights of trial {record.trial} are of architecture {held}, the record is of "
             f"{record.architecture_id}: nothing exported"
         )
+    try:
+        check_weights(path, architecture_of(record), said_by="its record")
+    except ValueError as error:
+        # The path is that of a copy.
+        told = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"weights of trial {record.trial}: the file {told}: nothing exported") from None
     save_weights(path, weights, architecture_id=record.architecture_id)
 
 

@@ -105,7 +105,7 @@ def _front(run: Path) -> str:
         table.validate(full=True)
         return _text(table.to_pylist())
     except (pa.ArrowException, OSError, LookupError) as error:
-        raise ValueError(f"front.parquet: {error}") from None
+        raise ValueError(f"front.parquet: {' '.join(str(error).split())}") from None
 
 
 def _journal(run: Path, scratch: Path) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import fs
+from safetensors.torch import load_file, save_file
 
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
@@ -55,6 +57,18 @@ def test_flipped_bit_of_kept_weights_is_named_and_nothing_is_exported(summed: Ru
     assert not (tmp_path / "out").exists()
     _flip(path, bit=8 * (path.stat().st_size - 2) + 6)
     assert export(summed, record_of(), out=tmp_path / "out").is_dir()
+
+
+def test_sums_are_checked_in_object_storage_too(memory: fs.FileSystem, model: Decoder, tmp_path: Path) -> None:
+    store = RunStore.create("/bucket/run", info=make_info(), spec_yaml="", filesystem=memory)
+    save_model(tmp_path / "model.safetensors", model, with_sum=True)
+    for name in ("model.safetensors.sha256", "model.safetensors"):
+        store.storage.copy_in(tmp_path / name, f"checkpoints/trial-00012/{name}")
+    assert export(store, record_of(), out=tmp_path / "out").is_dir()
+    _flip(tmp_path / "model.safetensors", bit=9000)
+    store.storage.copy_in(tmp_path / "model.safetensors", "checkpoints/trial-00012/model.safetensors")
+    with pytest.raises(ValueError, match=r"^/bucket/run/checkpoints/trial-00012/model\.safetensors: is damaged"):
+        export(store, record_of(), out=tmp_path / "again")
 
 
 def test_weights_of_an_earlier_version_are_exported_and_said_to_be_unchecked(
@@ -164,6 +178,16 @@ def test_run_json_with_a_flipped_bit_is_one_line_or_the_same_run(store: RunStore
             told.append(str(error))
     assert all(line.startswith(f"{path}: ") and len(line.splitlines()) == 1 for line in told)
     assert len(told) > 8 * len(whole) // 62
+
+
+def test_weights_of_other_sizes_than_the_record_s_are_not_exported(trained: RunStore, tmp_path: Path) -> None:
+    path = Path(trained.checkpoint_dir(12)) / "model.safetensors"
+    weights = load_file(path)
+    # No note of an architecture in it.
+    save_file({**weights, "embedding.weight": torch.zeros(256, 8)}, path)
+    with pytest.raises(ValueError, match=r"weights of trial 12: the file .* width is 8 in it, and 16 in its record"):
+        export(trained, record_of(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_out_that_is_a_link_is_refused(summed: RunStore, tmp_path: Path) -> None:

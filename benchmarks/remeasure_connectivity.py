@@ -92,7 +92,7 @@ def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
     new = new.replace_schema_metadata({**(old.schema.metadata or {}), b"latencies": json.dumps(here).encode()})
     # Whole under another name first: a reader sees the old table or the new one.
     partial = table.with_suffix(".partial")
-    pq.write_table(new, partial, compression="zstd")
+    pq.write_table(new, partial, compression="zstd", write_page_checksum=True)
     partial.replace(table)
     return _changes(old, new)
 

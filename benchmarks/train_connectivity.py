@@ -143,7 +143,7 @@ def write() -> None:
     )
     # Whole under another name first: workers read the table while it is written.
     partial = TABLE.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd")
+    pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     partial.replace(TABLE)
     print(f"{TABLE}: {len(rows)} trainings of {len(by_id)} architectures, {TABLE.stat().st_size:,} bytes")
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from depthweave.reports.part_limits import TooLargeError, check_footer, check_texts
 from depthweave.reports.records import SCHEMA_VERSION, STATES, Row, schema_of
 
 _NAMING = ("run_id", "trial", "architecture_id", "seed", "state")
@@ -41,11 +42,20 @@ def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | No
     such part, and `LaterSchemaError` where this code is too old for it.
     """
     schema = schema_of(row_class)
-    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    footer = pq.read_metadata(io.BytesIO(data))
+    texts = [item.name for item in schema if pa.types.is_string(item.type) and item.name in footer.schema.names]
+    file = pq.ParquetFile(io.BytesIO(data), metadata=footer, page_checksum_verification=True, read_dictionary=texts)
     version = _version(file.schema_arrow.metadata or {}, row_class=row_class)
     if version > SCHEMA_VERSION:
         raise LaterSchemaError(f"schema version {version}, this Depthweave reads up to {SCHEMA_VERSION}: upgrade it")
-    table = _in_columns(file.read(use_threads=False), schema, version=version)
+    try:
+        check_footer(file, row_class=row_class.__name__, num_bytes=len(data))
+        known = [item.name for item in schema if item.name in file.schema_arrow.names]
+        read = file.read(columns=known, use_threads=False)
+        check_texts(read, num_bytes=len(data))
+    except TooLargeError as error:
+        raise UnusableError(str(error)) from None
+    table = _in_columns(read, schema, version=version)
     # Text that is no UTF-8, say.
     table.validate(full=True)
     whole = trial is not None and version == SCHEMA_VERSION

@@ -10,6 +10,7 @@ from typing import Any
 
 from depthweave.reports.objectives import objective
 from depthweave.reports.tolerance import check_tolerance, tolerances_of
+from depthweave.spaces.checksums import check_seal, seal
 
 FORMAT = 1
 """Layout of a run folder; raised by one when an older reader could no longer follow it."""
@@ -43,6 +44,8 @@ class RunInfo:
     """Hash of the corpus's documents."""
     corpus_bytes: tuple[int, ...] = ()
     """Of its text: training, validation and test part; empty in runs of earlier versions."""
+    tokenizer_sha256: str = ""
+    """Sum of `tokenizer.json`; empty where a token is a byte, and in runs of earlier versions."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
     spec: str = ""
@@ -92,13 +95,13 @@ def to_json(info: RunInfo) -> str:
     """The text of `run.json`."""
     values: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(info)}
     values["created_at"] = info.created_at.isoformat()
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, *, where: str) -> RunInfo:
     """The run that `run.json` describes; `ValueError` in one line where it is damaged or from a later format."""
     try:
-        values = json.loads(text)
+        values = check_seal(json.loads(text))
         version = int(values.pop("format"))
         known = {item.name for item in dataclasses.fields(RunInfo)}
         kept = {name: value for name, value in values.items() if name in known}

@@ -2,6 +2,7 @@
 
 Its files are either whole or absent: written under another name, then renamed, so that a reader, and a crash at any
 moment, see the old file or the new one and never half of one. Object storage that is away for a while is waited for.
+On a disk a name below the folder that is a link is refused: another's files may be behind it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pyarrow as pa
 from pyarrow import fs
+
+from depthweave.spaces.checksums import check_no_link, check_no_links
 
 TEMPORARY_SUFFIX = ".tmp"
 """Names that end so, or start with a dot, are never read as data."""
@@ -75,13 +79,24 @@ class Storage:
         return other
 
     def path(self, name: str) -> str:
-        """The path of a file on the filesystem."""
+        """The path of a file on the filesystem; `ValueError` where the name, or a folder on the way, is a link."""
+        if self.is_local:
+            place = Path(self.root)
+            for part in filter(None, name.split("/")):
+                place /= part
+                check_no_link(place)
         return f"{self.root}/{name}"
 
     def address(self, name: str) -> str:
         """What names a folder in it as `where` names this one."""
         address, mark, query = self.where.partition("?")
-        return f"{self.root}/{name}" if self.is_local else f"{address.rstrip('/')}/{name}{mark}{query}"
+        return self.path(name) if self.is_local else f"{address.rstrip('/')}/{name}{mark}{query}"
+
+    def check_no_links(self, name: str) -> None:
+        """Raises `ValueError` where on a disk the name, or anything below it, is a link."""
+        path = self.path(name)
+        if self.is_local:
+            check_no_links(Path(path))
 
     def exists(self, name: str) -> bool:
         """Whether a file (not a folder) stands under that name."""
@@ -92,8 +107,11 @@ class Storage:
         return self._ask(lambda: self.filesystem.get_file_info(self.path(name)))
 
     def files(self, name: str, *, recursive: bool = False) -> list[fs.FileInfo]:
-        """The files in a folder; none where there is no such folder."""
+        """The files in a folder; none where there is no such folder. `ValueError` where one of them is a link."""
         selector = fs.FileSelector(self.path(name), allow_not_found=True, recursive=recursive)
+        if self.is_local:
+            # The selector would follow links, and list what is behind them.
+            _check_listed(Path(self.path(name)), recursive=recursive)
         found = self._ask(lambda: self.filesystem.get_file_info(selector))
         return [info for info in found if info.type == fs.FileType.File]
 
@@ -253,6 +271,20 @@ def _with_endpoint(uri: str) -> str:
     scheme, _, host = endpoint.rpartition("://")
     query = urlencode({"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"})
     return f"{uri}{'&' if '?' in uri else '?'}{query}"
+
+
+def _check_listed(folder: Path, *, recursive: bool) -> None:
+    """Raises `ValueError` where an entry of the folder is a link; one that is removed meanwhile is none."""
+    if recursive:
+        check_no_links(folder)
+        return
+    try:
+        with os.scandir(folder) as entries:
+            links = [entry.path for entry in entries if entry.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for path in sorted(links):
+        check_no_link(Path(path))
 
 
 def _rename_durably(temporary: str, path: str) -> None:

@@ -11,17 +11,18 @@ corrected by writing a later revision of it (`revise`); `parts.py` states which 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from depthweave.reports.distinct import front_groups, twins_of
 from depthweave.reports.front import front
 from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.part import part_bytes
 from depthweave.reports.parts import PartFolder
 from depthweave.reports.records import (
     ARROW_TYPES,
@@ -36,6 +37,8 @@ from depthweave.reports.records import (
 from depthweave.reports.run import RunInfo, from_json, to_json
 from depthweave.reports.storage import Storage
 from depthweave.reports.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
+
+TOKENIZER_FILE = "tokenizer.json"
 
 _LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
@@ -68,9 +71,10 @@ class RunStore:
         *,
         info: RunInfo,
         spec_yaml: str,
+        tokenizer_json: str | None = None,
         filesystem: fs.FileSystem | None = None,
     ) -> RunStore:
-        """A new run whose spec is saved; `ValueError` where the folder already holds one.
+        """A new run whose spec and tokenizer are saved; `ValueError` where the folder already holds one.
 
         `filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
         """
@@ -81,6 +85,9 @@ class RunStore:
                 raise ValueError(f"{storage.where} holds {rows} of a run without run.json: name another folder")
         # run.json last: its presence says that the run can be resumed.
         storage.write("spec.yaml", spec_yaml.encode())
+        if tokenizer_json is not None:
+            storage.write(TOKENIZER_FILE, tokenizer_json.encode())
+            info = dataclasses.replace(info, tokenizer_sha256=hashlib.sha256(tokenizer_json.encode()).hexdigest())
         storage.write("run.json", to_json(info).encode())
         return cls(storage, info=info)
 
@@ -138,6 +145,13 @@ class RunStore:
         self._check(record)
         self._records.write([record], trial=record.trial, revision=self._records.next_revision(record.trial))
 
+    def check_links(self) -> None:
+        """Raises `ValueError`, one line, where the run folder is on a disk and holds a link; nothing is changed."""
+        if self.storage.is_local:
+            self.storage.files("")
+            for folder in ("records", "evaluations", "weights", "tensorboard", CHECKPOINTS):
+                self.storage.check_no_links(folder)
+
     def records(self) -> list[Record]:
         """Every readable record, the latest revision of each, by trial number."""
         return from_table(self._records.read(), row_class=Record)
@@ -179,9 +193,7 @@ class RunStore:
             table = to_table(members, row_class=Record)
             tables.append(pa.table([*table.columns, *columns], schema=schema))
         merged = pa.concat_tables(tables)
-        sink = pa.BufferOutputStream()
-        pq.write_table(merged, sink)
-        self.write_bytes("front.parquet", sink.getvalue().to_pybytes())
+        self.write_bytes("front.parquet", part_bytes(merged))
         return merged
 
     def compact(self) -> None:

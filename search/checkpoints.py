@@ -20,6 +20,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from pyarrow import fs
 
 from depthweave.reports.storage import Storage
+from depthweave.spaces.checksums import SUM_SUFFIX
 from depthweave.spaces.files import MODEL_FILE
 
 STATE_FILE = "state.pt"
@@ -46,8 +47,12 @@ class Checkpoints:
         return trial_folder(self._storage.root if self._scratch is None else self._scratch, number)
 
     def fetch(self, number: int) -> Path:
-        """The trial's folder on this machine, with what is kept of it; other trials have no scratch any more."""
+        """The trial's folder on this machine, with what is kept of it; other trials have no scratch any more.
+
+        Raises `ValueError` where it is a link, or holds one.
+        """
         folder = self.folder(number)
+        self._storage.check_no_links(folder.name)
         if self._scratch is not None:
             for former in self._scratch.iterdir():
                 shutil.rmtree(former)
@@ -63,7 +68,10 @@ class Checkpoints:
         if self._scratch is not None:
             folder = self.folder(number)
             for name in names:
-                self._storage.copy_in(folder / name, f"{folder.name}/{name}")
+                # The sum first, as on a disk: it names the content before, too.
+                for part in (f"{name}{SUM_SUFFIX}", name):
+                    if part == name or (folder / part).exists():
+                        self._storage.copy_in(folder / part, f"{folder.name}/{part}")
 
     def read(self, number: int, name: str) -> bytes | None:
         """A kept file; `None` where there is none."""
@@ -88,7 +96,7 @@ class Checkpoints:
         folder, freed = self.folder(number), 0
         # A worker that was killed while it saved has left a part of a file under another name.
         for info in self._files(number):
-            if keep_weights and info.base_name == MODEL_FILE:
+            if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{SUM_SUFFIX}"):
                 continue
             with suppress(FileNotFoundError):
                 self._storage.delete(f"{folder.name}/{info.base_name}")

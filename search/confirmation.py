@@ -33,6 +33,7 @@ from depthweave.search.setting import Setting
 from depthweave.search.streak import Streak
 from depthweave.search.trial import TrialPlan, TrialReport
 from depthweave.search.tuning import Ending, run_trials
+from depthweave.spaces.checksums import check_seal, seal
 from depthweave.spaces.space import Candidate, SearchSpace
 
 PLAN_FILE = "confirmation.json"
@@ -132,8 +133,8 @@ def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means
             # Without a plan there is nobody whose checkpoint this could be.
             means.checkpoints.drop(number, keep_weights=False)
             known[architecture_id, seed] = Training(number, architecture_id, seed)
-        values = [item._asdict() for item in sorted(known.values())]
-        store.write_bytes(PLAN_FILE, json.dumps(values, indent=1).encode())
+        values = {"trainings": [item._asdict() for item in sorted(known.values())]}
+        store.write_bytes(PLAN_FILE, json.dumps(seal(values), indent=1).encode())
     return [known[key] for key in wanted]
 
 
@@ -142,12 +143,15 @@ def read_plan(store: RunStore) -> list[Training]:
     if not store.has_file(PLAN_FILE):
         return []
     try:
-        found = TypeAdapter(list[Training]).validate_json(store.read_bytes(PLAN_FILE), strict=True)
+        values = json.loads(store.read_bytes(PLAN_FILE))
+        # Earlier versions wrote the bare list.
+        plan = check_seal(values)["trainings"] if isinstance(values, dict) else values
+        found = TypeAdapter(list[Training]).validate_json(json.dumps(plan), strict=True)
         # They name folders.
         if any(item.trial < FIRST_CONFIRMATION for item in found):
             raise ValueError(f"a trial has a number below {FIRST_CONFIRMATION:,}")
         return found
-    except ValueError as error:
+    except (ValueError, KeyError, RecursionError) as error:
         told = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{store.where}/{PLAN_FILE}: cannot be read ({told}); delete it, and trainings in flight begin anew"

@@ -32,6 +32,7 @@ from depthweave.search.placement import check_room, room
 from depthweave.search.plans import maker_of, plan_of
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.resuming import keep_spec
+from depthweave.search.run_files import check_files
 from depthweave.search.setting import Setting
 from depthweave.search.strategy import strategy_of
 from depthweave.search.survey import has_survey, read_survey, take_survey
@@ -81,7 +82,7 @@ def run_search(
     """
     spec = setting.spec
     again = f"depthweave search --resume --out {store.where}"
-    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
         keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
@@ -148,7 +149,7 @@ def run_confirmation(
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
     again = f"depthweave confirm {store.where} --seeds {num_seeds}"
-    with clear_about_faults(store.where, command=again), _at_work(store, progress=progress) as desk:
+    with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
@@ -169,9 +170,13 @@ class _Desk:
 
 
 @contextmanager
-def _at_work(store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
+def _at_work(setting: Setting, store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
     """One search or confirmation a run folder."""
+    # Before anything is written or deleted there.
+    store.check_links()
     with held(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
+        for line in check_files(store, setting.tokens):
+            progress.on_phase(line)
         yield _Desk(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from depthweave.reports.front import may_stand, value_of
+from depthweave.reports.front import value_of
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
+from depthweave.reports.retention import retained_ids
 from depthweave.reports.store import RunStore
 from depthweave.search.checkpoints import Checkpoints
 
@@ -67,9 +68,7 @@ def keep_front_only(store: RunStore, *, checkpoints: Checkpoints) -> int:
     For a run whose front is measured. Trials in flight keep what they need.
     """
     records = store.records()
-    wanted = {item.architecture_id for item in records if item.fusion == "none"}
-    wanted |= {item.architecture_id for item in may_stand(records, objectives=store.info.objectives)}
-    wanted |= set(store.write_front(records)["architecture_id"].to_pylist())
+    wanted = retained_ids(records, objectives=store.info.objectives)
     unwanted = {item.trial for item in records if item.architecture_id not in wanted}
     gone = [item for item in checkpoints.numbers() if item in unwanted and not checkpoints.has_state(item)]
     return sum(checkpoints.drop(item, keep_weights=False) for item in gone)

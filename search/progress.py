@@ -143,7 +143,8 @@ class PlainProgress:
         self._print(f"trial {entry.number} pauses after evaluation {len(entry.evaluations)}")
 
     def on_evaluation(self, entry: Entry) -> None:
-        pass
+        if entry.last_report is not None and entry.last_report.note:
+            self._print(entry.last_report.note)
 
     def on_finish(self, record: Record) -> None:
         self._tally.finish(record)
@@ -193,6 +194,9 @@ class LiveProgress:
         self._draw()
 
     def on_evaluation(self, entry: Entry) -> None:
+        if entry.last_report is not None and entry.last_report.note:
+            # Above the table, where it stays.
+            self._live.console.print(entry.last_report.note, markup=False, highlight=False, soft_wrap=True)
         self.on_tick()
 
     def on_finish(self, record: Record) -> None:

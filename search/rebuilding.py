@@ -25,6 +25,7 @@ from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.parameters import Parameters
 from depthweave.search.pool import costs_among
 from depthweave.search.studies import OBJECTIVES_STUDY, Studies
+from depthweave.search.summed_journal import fits_its_sum
 from depthweave.search.trial import read_architecture_id, read_progress
 
 
@@ -166,6 +167,6 @@ def damaged_line(journal: Path) -> int | None:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
                 return number
-            if not isinstance(entry, dict) or not isinstance(entry.get("op_code"), int):
+            if not isinstance(entry, dict) or not isinstance(entry.get("op_code"), int) or not fits_its_sum(entry):
                 return number
     return None

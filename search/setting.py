@@ -5,6 +5,7 @@ Everything that can be wrong with a spec is found here, before any training.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import uuid
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from depthweave.reports.run import RunInfo
-from depthweave.reports.store import RunStore
+from depthweave.reports.store import TOKENIZER_FILE, RunStore
 from depthweave.reports.words import parts_text
 from depthweave.search.logger_names import check_installed
 from depthweave.search.placement import ANYWHERE, Placement
@@ -22,7 +23,6 @@ from depthweave.search.spec import Spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
-TOKENIZER_FILE = "tokenizer.json"
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
 
@@ -100,15 +100,15 @@ def create_run(setting: Setting, *, out: str | Path) -> RunStore:
         software=software(),
         spec=spec.to_yaml(),
     )
-    store = RunStore.create(out, info=info, spec_yaml=info.spec)
-    if setting.tokens.tokenizer_json is not None:
-        store.write_bytes(TOKENIZER_FILE, setting.tokens.tokenizer_json.encode())
-    return store
+    tokenizer_json = setting.tokens.tokenizer_json
+    return RunStore.create(out, info=info, spec_yaml=spec.to_yaml(), tokenizer_json=tokenizer_json)
 
 
 def tokenizer_of(store: RunStore) -> str | None:
-    """The content of a run's `tokenizer.json`; `None` where it has none."""
-    return store.read_bytes(TOKENIZER_FILE).decode("utf-8") if store.has_file(TOKENIZER_FILE) else None
+    """The content of a run's `tokenizer.json`; `None` where it has none, or one that is not its own."""
+    data = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else b""
+    is_own = store.info.tokenizer_sha256 in ("", hashlib.sha256(data).hexdigest())
+    return data.decode("utf-8") if data and is_own else None
 
 
 def software() -> str:

@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileOpenLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -25,6 +25,7 @@ from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers import KnownCostSampler
 from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
 from depthweave.search.study_storage import StudyStorage
+from depthweave.search.summed_journal import SummedJournal
 
 OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
@@ -80,7 +81,7 @@ class Studies:
         _drop_torn_line(journal)
         # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
         Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
-        storage = StudyStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+        storage = StudyStorage(SummedJournal(path, lock_obj=JournalFileOpenLock(path)))
         self._parameters, self._pruner = parameters, pruner
         self.objectives = optuna.create_study(
             study_name=OBJECTIVES_STUDY,

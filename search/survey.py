@@ -30,6 +30,7 @@ from depthweave.search.samplers import of_space
 from depthweave.search.samplers.cost_model import cost_error
 from depthweave.search.samplers.spread import spread
 from depthweave.search.setting import Setting
+from depthweave.spaces.checksums import check_seal, seal
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
@@ -64,10 +65,10 @@ def read_survey(store: RunStore) -> Survey:
     if not store.has_file(SURVEY_FILE):
         return Survey("", {})
     try:
-        values = json.loads(store.read_bytes(SURVEY_FILE))
+        values = check_seal(json.loads(store.read_bytes(SURVEY_FILE)))
         measurements = TypeAdapter(dict[str, Measurement]).validate_python(values["measurements"])
         return Survey(str(values["hardware"]), measurements)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         told = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{store.where}/{SURVEY_FILE}: cannot be read ({told}); delete it, and trials measure themselves"
@@ -176,4 +177,4 @@ def _with(survey: Survey, ids: Sequence[str], found: Found) -> Survey:
 
 def _to_json(survey: Survey) -> bytes:
     measurements = {key: dataclasses.asdict(item) for key, item in survey.measurements.items()}
-    return json.dumps({"hardware": survey.hardware, "measurements": measurements}, indent=1).encode()
+    return json.dumps(seal({"hardware": survey.hardware, "measurements": measurements}), indent=1).encode()

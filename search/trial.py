@@ -23,6 +23,7 @@ from ray.tune import Trainable
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.checksums import check_seal, seal
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import (
     Evaluation,
@@ -93,6 +94,8 @@ class TrialReport:
     """On the test part, of a training that has ended and was asked for it."""
     precision: Precision | None = None
     """Of the training, where the recipe says `auto`; reports of earlier versions have none, for theirs named it."""
+    note: str = ""
+    """What the user is to know, once: that what it had saved is damaged, and that it began again."""
 
 
 def write_progress(folder: Path, report: TrialReport) -> None:
@@ -100,7 +103,7 @@ def write_progress(folder: Path, report: TrialReport) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # A worker that was given up for lost may write still, beside the one that goes on.
     scratch = folder / f".{PROGRESS_FILE}.{os.getpid()}"
-    scratch.write_text(json.dumps(dataclasses.asdict(report)), encoding="utf-8")
+    scratch.write_text(json.dumps(seal(dataclasses.asdict(report))), encoding="utf-8")
     scratch.replace(folder / PROGRESS_FILE)
 
 
@@ -114,8 +117,9 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
     if data is None or not checkpoints.has_state(number):
         return None
     try:
-        return TypeAdapter(TrialReport).validate_json(data)
-    except ValueError:
+        # Less its sum it is read as JSON again: pydantic then takes numbers and lists as they are written there.
+        return TypeAdapter(TrialReport).validate_json(json.dumps(check_seal(json.loads(data))))
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 
@@ -144,6 +148,7 @@ class ArchitectureTrial(Trainable):
     _evaluations: Iterator[Evaluation]
     _earlier_s: float
     _attempts: int
+    _note: str
 
     def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
         self._tokens, self._plan = tokens, plan
@@ -181,9 +186,10 @@ class ArchitectureTrial(Trainable):
             host=platform.node(),
             test=held_out_loss(self._state, self._tokens) if done and self._is_tested() else None,
             precision=with_precision(self._state.recipe, device=self._state.device).precision,
+            note=self._note,
         )
-        self._save(report, final=done)
-        self._unseen = []
+        self._save(dataclasses.replace(report, note=""), final=done)
+        self._unseen, self._note = [], ""
         # Saving takes time, which is the trial's too.
         return {REPORT: dataclasses.replace(report, wall_s=self._wall_s()), "done": done}
 
@@ -201,8 +207,10 @@ class ArchitectureTrial(Trainable):
             torch.compiler.reset()
         self._measurement = None
         self._history = []
-        self._earlier_s, self._attempts = 0.0, 1
+        self._earlier_s, self._attempts, self._note = 0.0, 1, ""
         state, progress = self._saved(), read_progress(self._checkpoints, self._number)
+        if state is not None and progress is None:
+            self._note = f"trial {self._number}: {self._folder / PROGRESS_FILE} is damaged or gone; it begins again"
         if state is not None and progress is not None:
             self._state = state
             self._go_on(progress, heard=config.get("heard", 0), paused=config.get("paused", False))
@@ -248,7 +256,7 @@ class ArchitectureTrial(Trainable):
         self._state.save(self._folder / STATE_FILE)
         saved = [PROGRESS_FILE, STATE_FILE]
         if final and not self._state.diverged:
-            save_model(self._folder / MODEL_FILE, self._state.model)
+            save_model(self._folder / MODEL_FILE, self._state.model, with_sum=True)
             saved.append(MODEL_FILE)
         self._checkpoints.keep(self._number, saved)
 
@@ -258,10 +266,15 @@ class ArchitectureTrial(Trainable):
             return None
         try:
             state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
-        except ValueError:
+        except ValueError as error:
             # A disk that lost a part of it costs the trial its training, not its result: it begins anew.
+            self._note = f"trial {self._number}: {error}; it begins again"
             return None
-        return state if state.architecture == self._architecture else None
+        if state.architecture != self._architecture:
+            path = self._folder / STATE_FILE
+            self._note = f"trial {self._number}: {path} is of another architecture; it begins again"
+            return None
+        return state
 
     def _go_on(self, progress: TrialReport, *, heard: int, paused: bool) -> None:
         self._measurement = progress.measurement

@@ -7,17 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.space import Pattern
+from depthweave.spaces.weights_file import check_weights
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 
 ARCHITECTURE_FILE = "architecture.yaml"
 MODEL_FILE = "model.safetensors"
+
+_MOST: Mapping[str, int] = {
+    "depth": 10_000,
+    "width": 2**20,
+    "feed_forward": 2**22,
+    "vocabulary": 2**24,
+    "context": 2**20,
+}
+"""Of an architecture in a file: with more a model takes minutes to make, or no machine has room for it."""
 
 
 def write_architecture(
@@ -31,15 +42,30 @@ def write_architecture(
     Path(path).write_text(text, encoding="utf-8")
 
 
+def architecture_file(path: Path) -> Path:
+    """The architecture's file of an exported folder, or the file itself; `ValueError` where the folder's is a link."""
+    if not path.is_dir():
+        return path
+    check_plain(path / ARCHITECTURE_FILE)
+    return path / ARCHITECTURE_FILE
+
+
 def read_architecture(path: str | Path) -> Architecture:
-    """The architecture in a file; `ValueError` names the file and the fault."""
+    """The architecture in a file; `ValueError` names the file and the fault, which may be that it was changed."""
+    path = Path(path)
+    if path.name == ARCHITECTURE_FILE and (path.parent / SUMS_FILE).exists():
+        check_listed(path.parent, path.name)
     values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
     if not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")
     try:
-        return Architecture.from_dict(values["architecture"])
+        architecture = Architecture.from_dict(values["architecture"])
+        for name, most in _MOST.items():
+            if getattr(architecture, name) > most:
+                raise ValueError(f"architecture.{name} is {getattr(architecture, name):,}: at most {most:,} is read")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    return architecture
 
 
 def read_pattern(path: str | Path) -> Pattern | None:
@@ -67,13 +93,15 @@ def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def save_model(path: str | Path, model: Decoder) -> None:
-    """Write a model's weights."""
+def save_model(path: str | Path, model: Decoder, *, with_sum: bool = False) -> None:
+    """Write a model's weights; `with_sum`: their sum beside them, as a run keeps them."""
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    save_weights(path, weights, architecture_id=model.architecture.id)
+    save_weights(path, weights, architecture_id=model.architecture.id, with_sum=with_sum)
 
 
-def save_weights(path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str) -> None:
+def save_weights(
+    path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str, with_sum: bool = False
+) -> None:
     """Write weights that are contiguous and on the CPU: the file is whole or not there, also over one being read."""
     path = Path(path)
     scratch = path.with_name(f".{path.name}.new")
@@ -81,24 +109,22 @@ def save_weights(path: str | Path, weights: Mapping[str, Tensor], *, architectur
     save_file(dict(weights), str(scratch), metadata={"architecture_id": architecture_id, "format": "pt"})
     # It writes for the owner alone; weights are read as every other file.
     scratch.chmod(0o644)
-    scratch.replace(path)
+    if with_sum:
+        replace_with_sum(scratch, path)
+    else:
+        scratch.replace(path)
 
 
 def load(directory: str | Path) -> Decoder:
     """The model of an exported folder, in evaluation mode; `ValueError` names what is missing or does not fit."""
     directory = Path(directory)
+    for name in (ARCHITECTURE_FILE, MODEL_FILE):
+        check_listed(directory, name)
     architecture = read_architecture(directory / ARCHITECTURE_FILE)
     path = directory / MODEL_FILE
-    model = Decoder(architecture)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            # Weights of another architecture may have the same shapes: the number of heads leaves no trace in them.
-            written_for = (file.metadata() or {}).get("architecture_id", architecture.id)
-        if written_for != architecture.id:
-            raise ValueError(
-                f"{path}: holds the weights of architecture {written_for}, while {ARCHITECTURE_FILE} beside it "
-                f"describes {architecture.id}"
-            )
+        check_weights(path, architecture)
+        model = Decoder(architecture)
         model.load_state_dict(load_file(str(path)))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; an exported folder holds it") from None

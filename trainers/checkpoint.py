@@ -1,7 +1,7 @@
 """The state of a training, and its file: what is needed to go on as if nothing had happened.
 
 A checkpoint holds plain numbers, strings and tensors only, so that `torch.load(weights_only=True)` reads it.
-It appears whole, by a rename.
+It appears whole, by a rename, with its sum beside it, which is checked before anything of it is read.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.checksums import check_sum, replace_with_sum
 from depthweave.spaces.decoder import Decoder
-from depthweave.trainers.machine import check_can, pick_device
+from depthweave.trainers.machine import check_can, check_room_for, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
 
@@ -68,6 +69,7 @@ class TrainingState:
             )
         device = pick_device(device) if isinstance(device, str) else device
         check_can(device, recipe=recipe)
+        check_room_for(architecture)
         if model is None:
             model = Decoder(architecture, seed=recipe.seed, initialisation=recipe.initialisation)
         if model.architecture != architecture:
@@ -102,7 +104,7 @@ class TrainingState:
                 # A power cut after the rename would otherwise leave an empty file under the name.
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(scratch, path)
+            replace_with_sum(Path(scratch), path)
         except BaseException:
             Path(scratch).unlink(missing_ok=True)
             raise
@@ -138,6 +140,7 @@ _PLAIN_FIELDS: dict[str, type] = {
 
 
 def _read(path: Path) -> dict[str, Any]:
+    check_sum(path)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

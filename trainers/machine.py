@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.costs import num_parameters
 from depthweave.trainers.recipe import Recipe
 
 _COMPILERS = ("g++", "c++", "clang++", "cl")
@@ -49,6 +51,19 @@ def check_can(device: torch.device, *, recipe: Recipe) -> None:
     if recipe.compile and device.type == "cpu" and not _has_compiler():
         raise ValueError(
             "recipe.compile is true, which needs a C++ compiler on a CPU; install g++ or clang++, or use false"
+        )
+
+
+def check_room_for(architecture: Architecture) -> None:
+    """Raises a one-line `ValueError` where the weights alone, in float32, are more than the machine has memory."""
+    if not hasattr(os, "sysconf"):
+        return
+    there_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    wanted_bytes = 4 * (num_parameters(architecture) + architecture.vocabulary * architecture.width)
+    if there_bytes > 0 and wanted_bytes > there_bytes:
+        raise ValueError(
+            f"the weights of architecture {architecture.id} take {wanted_bytes / 1e9:,.0f} GB, this machine has "
+            f"{there_bytes / 1e9:,.0f} GB of memory: take a smaller width, depth or vocabulary"
         )
 
 

@@ -26,7 +26,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder, DecodingCache
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock, Unshared
 from depthweave.trainers.heap import elsewhere, kept_heap
-from depthweave.trainers.machine import check_can, synchronize
+from depthweave.trainers.machine import check_can, check_room_for, synchronize
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
@@ -157,6 +157,8 @@ def measure_in_turn(
     check_can(device, recipe=recipe)
     # The reference comes first, and an architecture that is there twice runs once.
     contenders = list(dict.fromkeys([reference, *architectures]))
+    for contender in contenders:
+        check_room_for(contender)
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
     with kept_heap():

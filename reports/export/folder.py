@@ -5,12 +5,14 @@ config.json  generation_config.json  tokenizer.json  tokenizer_config.json
 configuration_depthweave.py  modeling_depthweave.py      the same for Hugging Face's transformers
 training.yaml  metrics.json  README.md      how it was trained, what was measured, the model card
 model.pt2  model.onnx                       where asked for
+SHA256SUMS                                  of all of these, checked whenever Depthweave reads one of them
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -22,17 +24,22 @@ from typing import TYPE_CHECKING
 
 from depthweave.reports.export.card import CARD_FILE, card_of_record
 from depthweave.reports.export.graph import GraphFormat, write_graph
-from depthweave.reports.export.hub import TOKENIZER_FILE, write_hub_files
+from depthweave.reports.export.hub import write_hub_files
 from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
+from depthweave.reports.export.tokenizer import tokenizer_of_run
 from depthweave.reports.export.training import Training, training_of, write_training
 from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore, checkpoint_name
+from depthweave.reports.retention import why_absent
+from depthweave.reports.store import TOKENIZER_FILE, RunStore, checkpoint_name
 from depthweave.reports.verdicts import Verdict
+from depthweave.spaces.checksums import SUM_SUFFIX, check_sum, write_sums
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture, Pattern
 
 MODEL_FILE = "model.safetensors"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,8 @@ def write_contents(folder: Path, contents: Contents) -> None:
     """The folder holds everything but `model.safetensors`."""
     _write_training_alone(folder, contents)
     write_hub_files(folder, architecture=contents.architecture, tokenizer_json=contents.tokenizer_json)
+    # Again: the tokenizer is there now.
+    write_training(folder, contents.training)
     (folder / CARD_FILE).write_text(contents.card, encoding="utf-8")
 
 
@@ -85,12 +94,13 @@ def export(
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         if has_weights:
-            store.copy_out(name, building / MODEL_FILE)
+            _copy_weights(store, name, building / MODEL_FILE)
             _mark_weights(building / MODEL_FILE, record=record)
             write_contents(building, contents)
             _write_graphs(building, formats)
         else:
             _write_training_alone(building, contents)
+        write_sums(building)
         building.chmod(0o755)
         if target.exists():
             target.rmdir()
@@ -101,14 +111,16 @@ def export(
     if not has_weights:
         again = shlex.join(["depthweave", "train", str(target), "--out", f"{target}-trained"])
         raise ValueError(
-            f"the weights of architecture {record.architecture_id} (trial {record.trial}) were not kept, for it is not "
-            f"on the front; {target} holds its architecture and its training: `{again}` trains it again"
+            f"the weights of architecture {record.architecture_id} (trial {record.trial}) {why_absent(store, record)}; "
+            f"{target} holds its architecture and its training: `{again}` trains it again"
         )
     return target
 
 
 def check_target(target: Path) -> None:
     """`ValueError` where the folder holds anything, or is none."""
+    if target.is_symlink():
+        raise ValueError(f"{target} is a link: give --out the folder itself")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} is not an empty folder: give --out another one")
 
@@ -156,13 +168,12 @@ def _contents(
 
     architecture = architecture_of(record)
     training = training_of(record, spec_yaml=store.spec_yaml)
-    has_tokenizer = store.has_file(TOKENIZER_FILE)
     has_pattern = record.dilation is not None and record.period is not None
     return Contents(
         architecture=architecture,
         pattern=Pattern(int(record.dilation or 1), int(record.period or 1)) if has_pattern else None,
         budget=record.budget,
-        tokenizer_json=store.read_bytes(TOKENIZER_FILE).decode("utf-8") if has_tokenizer else None,
+        tokenizer_json=tokenizer_of_run(store, record),
         training=training,
         metrics=metrics_json(
             {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}, verdict=verdict
@@ -171,12 +182,24 @@ def _contents(
     )
 
 
+def _copy_weights(store: RunStore, name: str, path: Path) -> None:
+    """A copy of a run's weights; `ValueError` where they do not fit the sum that the run keeps of them."""
+    store.copy_out(name, path)
+    beside = path.with_name(path.name + SUM_SUFFIX)
+    if store.has_file(f"{name}{SUM_SUFFIX}"):
+        beside.write_bytes(store.read_bytes(f"{name}{SUM_SUFFIX}"))
+    if not check_sum(path, name=f"{store.where}/{name}"):
+        logger.warning("%s/%s has no sum, as earlier versions kept none: it is not checked", store.where, name)
+    beside.unlink(missing_ok=True)
+
+
 def _mark_weights(path: Path, *, record: Record) -> None:
     """The file says its format and its architecture; `ValueError` where it holds no weights, or another's."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     from depthweave.spaces.files import save_weights
+    from depthweave.spaces.weights_file import check_weights
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -190,6 +213,12 @@ def _mark_weights(path: Path, *, record: Record) -> None:
             f"weights of trial {record.trial} are of architecture {held}, the record is of "
             f"{record.architecture_id}: nothing exported"
         )
+    try:
+        check_weights(path, architecture_of(record), said_by="its record")
+    except ValueError as error:
+        # The path is that of a copy.
+        told = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"weights of trial {record.trial}: the file {told}: nothing exported") from None
     save_weights(path, weights, architecture_id=record.architecture_id)
 
 
@@ -197,6 +226,7 @@ def _write_graphs(folder: Path, formats: Sequence[GraphFormat]) -> None:
     if formats:
         from depthweave.spaces import load
 
+        write_sums(folder)
         model = load(folder)
         for item in formats:
             write_graph(folder, model, format=item)

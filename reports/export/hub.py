@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from depthweave.reports.export.bundle import bundle
 from depthweave.reports.export.byte_tokenizer import END_OF_DOCUMENT, byte_tokenizer_json
+from depthweave.reports.store import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture
-
-TOKENIZER_FILE = "tokenizer.json"
 
 _HERE = "depthweave.reports.export"
 _CONFIGURATION = "configuration_depthweave"

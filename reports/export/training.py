@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from depthweave.reports.records import Record
+from depthweave.spaces.checksums import check_listed, sha256_of
 from depthweave.spaces.yaml_text import read_yaml
 
 TRAINING_FILE = "training.yaml"
@@ -51,6 +52,8 @@ class Training:
     """Of torch, on a CPU."""
     hardware: str
     software: str
+    tokenizer_sha256: str = ""
+    """Sum of the `tokenizer.json` beside it; empty for bytes, and in exports of earlier versions."""
     from_weights: bool = False
     """Whether it went on from weights that were there: then this file alone does not repeat it."""
     parent: dict[str, Any] | None = None
@@ -82,7 +85,10 @@ def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """`training.yaml` is in the folder."""
+    """`training.yaml` is in the folder, with the sum of the tokenizer that stands there by then."""
+    tokenizer = folder / "tokenizer.json"
+    if training.tokenizer != "bytes" and tokenizer.exists():
+        training = dataclasses.replace(training, tokenizer_sha256=sha256_of(tokenizer))
     text = yaml.safe_dump(dataclasses.asdict(training), sort_keys=False, default_flow_style=None, width=110)
     (folder / TRAINING_FILE).write_text(text, encoding="utf-8")
 
@@ -92,9 +98,9 @@ def read_training(folder: Path) -> Training | None:
     from depthweave.spaces.files import read_yaml_file
 
     path = folder / TRAINING_FILE
-    if not path.exists():
+    if not check_listed(folder, TRAINING_FILE):
         return None
-    values = read_yaml_file(path, hint="an exported folder holds it")
+    values = {"tokenizer_sha256": "", **read_yaml_file(path, hint="an exported folder holds it")}
     hints = typing.get_type_hints(Training)
     for name, hint in hints.items():
         kind = typing.get_origin(hint) or hint

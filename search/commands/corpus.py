@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from depthweave.reports.export import Training
+from depthweave.reports.export.tokenizer import read_tokenizer
+from depthweave.reports.store import TOKENIZER_FILE
 from depthweave.reports.words import parts_text
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tokenise_with
-
-TOKENIZER_FILE = "tokenizer.json"
 
 
 def corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
@@ -55,11 +55,12 @@ def tokens_for(
 
     `say` hears how the text is divided.
     """
-    text, file = load_corpus(spec), folder / TOKENIZER_FILE
+    # Before the text, which may take long to read.
+    tokenizer_json, file = read_tokenizer(folder, recorded=recorded), folder / TOKENIZER_FILE
+    text, is_bytes = load_corpus(spec), tokenizer_json is None
     for line in (f"text of {text.name}: {parts_text(text.num_bytes)}", *text.notes):
         say(line)
-    is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
-    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
+    found = tokenise(text) if tokenizer_json is None else tokenise_with(text, tokenizer_json=tokenizer_json)
     if recorded is not None and not is_bytes:
         found = dataclasses.replace(found, tokenizer=recorded.tokenizer)
     if found.vocabulary != architecture.vocabulary:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from depthweave.reports.export import read_training
+from depthweave.reports.export.tokenizer import read_tokenizer
+from depthweave.reports.store import TOKENIZER_FILE
 from depthweave.spaces import load, stream
 from depthweave.trainers import Tokenizer, make_tokenizer
-
-TOKENIZER_FILE = "tokenizer.json"
 
 _TORN = "\ufffd"
 """What a character becomes of which bytes are missing."""
@@ -72,8 +73,10 @@ def write_text(
 
 
 def _tokenizer(folder: Path, *, vocabulary: int) -> Tokenizer:
-    path = folder / TOKENIZER_FILE
-    tokenizer = make_tokenizer(path.read_text(encoding="utf-8") if path.exists() else None)
+    tokenizer = make_tokenizer(read_tokenizer(folder, recorded=read_training(folder)))
     if tokenizer.vocabulary != vocabulary:
-        raise ValueError(f"{path}: has {tokenizer.vocabulary} tokens, the model {vocabulary}: restore the export's own")
+        raise ValueError(
+            f"{folder / TOKENIZER_FILE}: has {tokenizer.vocabulary} tokens, the model {vocabulary}: restore the "
+            f"export's own"
+        )
     return tokenizer

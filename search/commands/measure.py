@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
-from depthweave.spaces.files import ARCHITECTURE_FILE
+from depthweave.spaces.files import architecture_file
 from depthweave.spaces.fusions import fusion_class
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
 from depthweave.trainers.device_lock import DeviceLock
@@ -122,7 +122,7 @@ def _milliseconds(seconds: float | None) -> str:
 def _architecture(text: str, *, sizes: Sizes) -> Architecture:
     path = Path(text)
     if path.is_dir():
-        return read_architecture(path / ARCHITECTURE_FILE)
+        return read_architecture(architecture_file(path))
     if path.suffix in (".yaml", ".yml") or path.exists():
         return read_architecture(path)
     matched = _PATTERN.fullmatch(text)

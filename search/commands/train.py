@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -27,9 +28,11 @@ from depthweave.search.commands.trained import write_trained
 from depthweave.search.setting import software
 from depthweave.search.sources import text_sentence
 from depthweave.search.spec import Resources
+from depthweave.search.train_lock import LOCK_FILE, held_folder
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
+from depthweave.spaces.checksums import SUM_SUFFIX, ChangedError, check_listed, check_seal, seal
+from depthweave.spaces.files import MODEL_FILE, architecture_file
 from depthweave.trainers import (
     ALONE,
     CorpusSpec,
@@ -49,6 +52,8 @@ from depthweave.trainers.machine import with_precision
 STATE_FILE = "state.pt"
 CURVE_FILE = "curve.json"
 """Evaluations of a training that has not ended."""
+_PASSING = (STATE_FILE, f"{STATE_FILE}{SUM_SUFFIX}", CURVE_FILE)
+"""What only a training needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ def train_architecture(
     """
     console = Console()
     check_address(address, ship=ship)
-    file = path / ARCHITECTURE_FILE if path.is_dir() else path
+    file = architecture_file(path)
     plan = _plan(
         file,
         corpus=corpus,
@@ -104,24 +109,21 @@ def train_architecture(
         threads = plan.recorded.threads
     if threads is not None:
         torch.set_num_threads(threads)
-    if _is_done(out, plan):
-        _tidy(out)
-        console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)
-        return
-    state = _state(plan, out=out, source=file.parent if further else None)
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)
-    for line in _announced(plan, state):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    out.mkdir(parents=True, exist_ok=True)
-    if alone:
-        lines = _kept(plan, state, out=out)
-    else:
-        lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    _tidy(out)
+    with held_folder(out):
+        if _is_done(out, plan):
+            console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)
+        else:
+            state = _state(plan, out=out, source=file.parent if further else None)
+            if alone:
+                lines = _kept(plan, state, out=out)
+            else:
+                lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
+            for line in chain(_announced(plan, state), lines):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _tidy(out)
 
 
 def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
@@ -151,9 +153,10 @@ def _kept(plan: _Plan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE)
                     training=_training(plan, state, item),
                     pattern=plan.pattern,
                     tokenizer_json=plan.tokens.tokenizer_json,
+                    passing=_PASSING,
                 )
             else:
-                (out / CURVE_FILE).write_text(json.dumps(curve), encoding="utf-8")
+                (out / CURVE_FILE).write_text(json.dumps(seal({"curve": curve})), encoding="utf-8")
             state.save(out / STATE_FILE)
         yield _line(item)
         if ended:
@@ -238,11 +241,14 @@ def _state(plan: _Plan, *, out: Path, source: Path | None) -> TrainingState:
     if (out / TRAINING_FILE).exists() and (out / MODEL_FILE).exists():
         raise ValueError(f"--out {out}: holds a training of another architecture, recipe or text; name another folder")
     if (out / STATE_FILE).exists():
-        state = TrainingState.load(out / STATE_FILE, device=device)
+        try:
+            state = TrainingState.load(out / STATE_FILE, device=device)
+        except ChangedError as error:
+            raise ValueError(f"{error}; remove both, and the training begins again") from None
         if (state.architecture, state.recipe) != (plan.architecture, _as_begun(plan.recipe, state.recipe)):
             raise ValueError(f"--out {out}: holds a training of another architecture or recipe; name another folder")
         return state
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if any(path.name != LOCK_FILE for path in out.iterdir()):
         raise ValueError(f"--out {out}: the folder is not empty; name a new one")
     model = None if source is None else load(source).train()
     return TrainingState.start(plan.architecture, recipe=plan.recipe, model=model, device=device)
@@ -253,6 +259,7 @@ def _is_done(out: Path, plan: _Plan) -> bool:
     done = read_training(out) if (out / MODEL_FILE).exists() else None
     if done is None:
         return False
+    check_listed(out, MODEL_FILE)
     recipe = recorded_recipe(done)
     return (done.architecture_id, recipe, done.corpus_sha256) == (
         plan.architecture.id,
@@ -272,7 +279,7 @@ def _ended(out: Path) -> str:
 
 def _tidy(out: Path) -> None:
     """What only a training needs is gone: the model says that it has ended."""
-    for name in (STATE_FILE, CURVE_FILE):
+    for name in _PASSING:
         (out / name).unlink(missing_ok=True)
 
 
@@ -310,9 +317,11 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
     path = out / CURVE_FILE
     try:
         rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        # Earlier versions wrote the bare list.
+        rows = check_seal(rows)["curve"] if isinstance(rows, dict) else rows
         return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= upto]
-    except (ValueError, TypeError):
-        raise ValueError(f"{path}: cannot be read: remove it, or name another --out") from None
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{path}: is damaged: remove it (the card then lacks its points)") from None
 
 
 def _training(plan: _Plan, state: TrainingState, last: Evaluation) -> Training:

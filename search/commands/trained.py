@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from depthweave.reports.export import Card, Contents, Training, metrics_json, mo
 from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
 from depthweave.reports.words import plural, show
 from depthweave.spaces import Pattern, costs_of, save_model
+from depthweave.spaces.checksums import write_sums
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
 from depthweave.trainers.language_model import perplexity_of
@@ -26,8 +27,12 @@ def write_trained(
     training: Training,
     pattern: Pattern | None,
     tokenizer_json: str | None,
+    passing: Collection[str],
 ) -> None:
-    """The folder holds the model, and how it came about; the weights last: where they stand all stands."""
+    """The folder holds the model, and how it came about; the weights last: where they stand all stands.
+
+    `passing`: files of the training, which go at its end.
+    """
     architecture, costs = state.architecture, costs_of(state.architecture)
     values: dict[str, Any] = {
         "architecture_id": architecture.id,
@@ -64,7 +69,10 @@ def write_trained(
         card=_card(out, values, curve, training=training),
     )
     write_contents(out, contents)
-    save_model(out / MODEL_FILE, state.model)
+    scratch = out / f".{MODEL_FILE}.done"
+    save_model(scratch, state.model)
+    write_sums(out, coming={MODEL_FILE: scratch}, without=passing)
+    scratch.replace(out / MODEL_FILE)
 
 
 def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training) -> str:

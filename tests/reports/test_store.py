@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from depthweave.reports.parts import PartFolder
 from depthweave.reports.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
 from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, front_objectives, front_schema
+from depthweave.spaces.checksums import seal
 from tests.reports.synthetic import make_info, make_record, make_trial, synthetic_trials
 
 Append = Callable[[Record], None]
@@ -62,7 +64,8 @@ def test_open_damaged_run_json_is_one_line(store: RunStore, text: str) -> None:
 
 def test_open_later_run_format_names_both(store: RunStore) -> None:
     path = Path(store.where) / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    values = {**json.loads(path.read_text()), "format": 9}
+    path.write_text(json.dumps(seal(values)))
     with pytest.raises(ValueError, match="run format 9, this Depthweave reads up to 1"):
         RunStore.open(store.where)
 

@@ -12,6 +12,7 @@ import pytest
 
 from depthweave.reports.records import Record, to_table
 from depthweave.reports.store import RunStore
+from depthweave.spaces.checksums import check_seal
 from tests.reports.synthetic import make_info, make_record
 
 
@@ -33,7 +34,8 @@ def test_front_parquet_names_the_distinct_member_of_each_twin(tmp_path: Path) ->
 def test_run_json_with_wrong_tolerances_is_one_line(tmp_path: Path, tolerances: str) -> None:
     info = make_info(objectives=("perplexity", "latency"), tolerances=(0.5, 0.25))
     store = RunStore.create(tmp_path / "run", info=info, spec_yaml="")
-    text = store.read_bytes("run.json").decode()
+    # Earlier versions kept no sum.
+    text = json.dumps(check_seal(json.loads(store.read_bytes("run.json"))))
     spelt = re.sub(r"\[\s*0\.5,\s*0\.25\s*\]", tolerances, text)
     assert spelt != text
     store.write_bytes("run.json", spelt.encode())
@@ -43,7 +45,7 @@ def test_run_json_with_wrong_tolerances_is_one_line(tmp_path: Path, tolerances: 
 
 def test_run_of_an_earlier_version_has_the_default_tolerances(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run", info=make_info(), spec_yaml="")
-    values = json.loads(store.read_bytes("run.json"))
+    values = check_seal(json.loads(store.read_bytes("run.json")))
     del values["tolerances"]
     store.write_bytes("run.json", json.dumps(values).encode())
     found = RunStore.open(store.where).info.tolerance_of

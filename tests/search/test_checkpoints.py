@@ -13,6 +13,7 @@ import pytest
 from depthweave.reports.storage import Storage
 from depthweave.search import checkpoints as module
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
+from depthweave.spaces.checksums import check_sum, replace_with_sum
 from tests.buckets import in_memory
 
 _WORKER = """
@@ -46,6 +47,28 @@ def test_what_another_worker_still_writes_is_not_fetched_and_dropped_in_the_end(
     checkpoints.drop(3, keep_weights=False)
     assert storage.files("", recursive=True) == []
     assert not Path(folder).exists()
+
+
+def test_sum_of_a_checkpoint_goes_along_and_is_there_before_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, taken = Checkpoints("anywhere"), []
+    folder, copy_in = checkpoints.fetch(3), storage.copy_in
+
+    def seen(path: Path, name: str) -> None:
+        taken.append(name)
+        copy_in(path, name)
+
+    monkeypatch.setattr(storage, "copy_in", seen)
+    (tmp_path / "new").write_text("state")
+    replace_with_sum(tmp_path / "new", folder / STATE_FILE)
+    (folder / PROGRESS_FILE).write_text("{}")
+    checkpoints.keep(3, [PROGRESS_FILE, STATE_FILE])
+    assert taken == [f"trial-00003/{name}" for name in (PROGRESS_FILE, f"{STATE_FILE}.sha256", STATE_FILE)]
+    again = checkpoints.fetch(3)
+    assert check_sum(again / STATE_FILE)
+    checkpoints.drop(3, keep_weights=True)
+    assert storage.files("", recursive=True) == []
 
 
 def test_scratch_of_a_worker_that_was_killed_goes_with_the_next(storage: Storage, tmp_path: Path) -> None:

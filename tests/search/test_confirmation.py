@@ -181,7 +181,7 @@ def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     assert len(set(pairs)) == len(pairs)
     # What was in flight went on from its checkpoint, under its own number.
     assert max(item.attempts for item in confirming(second.records)) == 2
-    plan = json.loads((run_folder / PLAN_FILE).read_text(encoding="utf-8"))
+    plan = json.loads((run_folder / PLAN_FILE).read_text(encoding="utf-8"))["trainings"]
     assert {(item["trial"], item["architecture_id"], item["seed"]) for item in plan} == {
         (item.trial, item.architecture_id, item.seed) for item in confirming(second.records)
     }

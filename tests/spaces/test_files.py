@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from depthweave.spaces import files
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import (
@@ -232,7 +233,7 @@ def test_weights_cut_short_name_the_file(exported: Path) -> None:
 def test_folder_in_place_of_the_weights_names_it(exported: Path) -> None:
     (exported / MODEL_FILE).unlink()
     (exported / MODEL_FILE).mkdir()
-    with pytest.raises(ValueError, match="does not hold the weights of architecture") as error:
+    with pytest.raises(ValueError, match="is not a regular file") as error:
         load(exported)
     _one_line(error, naming=exported / MODEL_FILE)
 
@@ -256,3 +257,36 @@ def test_foreign_weights_are_refused_with_the_parameter_named(exported: Path, sm
     with pytest.raises(ValueError, match=r"norm\.weight") as error:
         load(exported)
     assert small.id in _one_line(error, naming=exported / MODEL_FILE)
+
+
+# Sizes that nothing has room for.
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("depth", 9_999), ("width", 2**16), ("feed_forward", 2**22), ("vocabulary", 2**24)]
+)
+def test_sizes_that_the_weights_do_not_have_are_found_in_their_header(
+    exported: Path, small: Architecture, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    weights = load_file(str(exported / MODEL_FILE))
+    # As a stranger would send it: no note of an architecture in it.
+    save_file(weights, str(exported / MODEL_FILE))
+    values = {**small.to_dict(), name: size}
+    (exported / ARCHITECTURE_FILE).write_text(yaml.safe_dump({"architecture": values}))
+
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("a model was made")
+
+    monkeypatch.setattr(files, "Decoder", made)
+    with pytest.raises(ValueError, match=f"{name} is {getattr(small, name):,} in it, and {size:,} in arch") as error:
+        load(exported)
+    _one_line(error, naming=exported / MODEL_FILE)
+
+
+@pytest.mark.parametrize("name", ["depth", "width", "feed_forward", "vocabulary", "context"])
+def test_sizes_without_bound_are_refused_where_they_are_read(tmp_path: Path, small: Architecture, name: str) -> None:
+    path = tmp_path / ARCHITECTURE_FILE
+    path.write_text(yaml.safe_dump({"architecture": {**small.to_dict(), name: 8 * 10**9}}))
+    with pytest.raises(ValueError, match=f"architecture.{name} is 8,000,000,000: at most") as error:
+        read_architecture(path)
+    _one_line(error, naming=path)

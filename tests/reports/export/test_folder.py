@@ -29,6 +29,7 @@ from tests.reports.export.conftest import ARCHITECTURE, record_of
 
 FILES = [
     "README.md",
+    "SHA256SUMS",
     "architecture.yaml",
     "config.json",
     "configuration_depthweave.py",

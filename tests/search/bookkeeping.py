@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from depthweave.reports.records import Record
 from depthweave.reports.run import RunInfo
@@ -25,6 +26,7 @@ from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import make_sampler
 from depthweave.search.studies import Studies
 from depthweave.search.trial import TrialReport
+from depthweave.spaces.checksums import SEAL
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
@@ -208,12 +210,17 @@ class Run:
         self.book.finish(name, crashed=False)
 
 
-def as_earlier(folder: Path, *, without: Sequence[str] = ("spec",)) -> None:
-    """The run is one of an earlier version, whose `run.json` lacks these."""
+def as_earlier(folder: Path, *, without: Sequence[str] = ("spec",), without_keys: Sequence[str] = ()) -> None:
+    """The run is one of an earlier version: `run.json` lacks these and its sum, `spec.yaml` these keys."""
     values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    for name in without:
+    for name in (*without, SEAL):
         del values[name]
     (folder / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
+    for path in without_keys:
+        section, key = path.split(".")
+        del spec[section][key]
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
 
 
 def _info() -> RunInfo:

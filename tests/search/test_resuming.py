@@ -142,7 +142,8 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(setting: Setting, text:
     assert (
         resumed(RunStore.open(run_folder), given=None, overrides=[], local=True, say=said.append).space == setting.space
     )
-    assert said[1] == f"{run_folder}/spec.yaml: corpus.paths is {[str(moved)]}, was {[str(text)]} when the run began"
+    moved_sentence = f"{run_folder}/spec.yaml: corpus.paths is {[str(moved)]}, was {[str(text)]} when the run began"
+    assert moved_sentence in said
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])

@@ -246,6 +246,8 @@ class _Attention(nn.Module):
             key_BHTK, value_BHTK = cache.extend(number, key_BHTK, value_BHTK)
             if mask is None and seen and tokens > 1:
                 mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(query_BHTK.dtype)
         # One token after others sees them all, and needs no mask.
         mixed_BHTK = F.scaled_dot_product_attention(
             query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None and not seen

@@ -16,6 +16,8 @@ import tokenizers
 
 END_OF_DOCUMENT = "<|endofdocument|>"
 """How the end of a document is written in a `tokenizer.json`."""
+PADDING = "<|padding|>"
+"""In that of an export, in place of a byte that no text has: fills up the sequences of a batch."""
 
 _BYTES_END = 255
 _MIN_BPE_VOCABULARY = 257
@@ -129,6 +131,7 @@ class BpeTokenizer:
         self.json: str | None = json
         self.vocabulary: int = self._tokenizer.get_vocab_size()
         self.end_of_document: int = end
+        self._silent = {end, self._tokenizer.token_to_id(PADDING)}
 
     @classmethod
     def train(cls, documents: Iterable[str], *, vocabulary: int) -> BpeTokenizer:
@@ -150,7 +153,7 @@ class BpeTokenizer:
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
-        kept = [token for token in tokens if token != self.end_of_document]
+        kept = [token for token in tokens if token not in self._silent]
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
         return text
 
@@ -166,7 +169,7 @@ class BpeTokenizer:
         # The byte-level alphabet writes every byte as one character.
         sizes = np.zeros(self.vocabulary, dtype=np.uint16)
         for token, number in self._tokenizer.get_vocab().items():
-            sizes[number] = 0 if number == self.end_of_document else len(token)
+            sizes[number] = 0 if number in self._silent else len(token)
         return sizes
 
 

@@ -63,8 +63,6 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
         "clean_up_tokenization_spaces": False,
         # Without it transformers 4 gives kinds of tokens too, which the model does not have.
         "model_input_names": ["input_ids", "attention_mask"],
-        # Texts of several lengths are gone on with together.
-        "padding_side": "left",
         **named,
         **({} if padding is None else {"pad_token": PADDING}),
     }

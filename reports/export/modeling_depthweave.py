@@ -102,7 +102,6 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         token_type_ids: Tensor | None = None,
-        cache_position: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **others: Any,
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
@@ -114,16 +113,17 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
-        self._refuse(others, output_attentions=output_attentions, positions=position_ids is not None)
         _check_one_kind(token_type_ids)
         keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
         if labels is not None and not keeps_all:
             raise ValueError("labels need the logits of all tokens: leave out logits_to_keep")
         given = inputs_embeds if input_ids is None else input_ids
         assert given is not None
-        cache = self._cache(past_key_values, use_cache)
+        cache = self._open_past(past_key_values, use_cache)
         seen = 0 if cache is None else cache.num_tokens
-        _check_follows(cache_position, start=seen, num_tokens=given.shape[1])
+        # Not named above: later versions warn of a model that names it.
+        _check_follows(others.pop("cache_position", None), start=seen, num_tokens=given.shape[1])
+        self._refuse(others, output_attentions=output_attentions, positions=position_ids is not None)
         tokens = TokenLayout(
             shape=(given.shape[0], given.shape[1]),
             seen=seen,
@@ -169,7 +169,7 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
             hint = ": say documents by position_ids" if unheeded[0] in _AS_POSITIONS else ""
             raise ValueError(f"this model does not heed {', '.join(unheeded)}{hint or ': leave it out'}")
 
-    def _cache(self, past: Cache | None, use_cache: bool | None) -> _Past | None:
+    def _open_past(self, past: Cache | None, use_cache: bool | None) -> _Past | None:
         """What the pass reads and extends."""
         recomputes = self.gradient_checkpointing and self.training
         if recomputes and (past is not None or use_cache):
@@ -187,10 +187,10 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _head(self, hidden_BTD: Tensor) -> Tensor:
         embedding: Any = self.decoder.embedding
-        if hasattr(embedding, "base_layer"):
+        if not hasattr(embedding, "head"):
             raise ValueError(
-                'an adapter is on the embedding, which is the head too: leave "embedding" out of target_modules; '
-                'modules_to_save=["embedding"] trains it'
+                f"a {type(embedding).__name__} is in the place of the embedding, which is the head too: adapt other "
+                'modules; modules_to_save=["embedding"] trains it'
             )
         logits_BTV: Tensor = embedding.head(hidden_BTD)
         return logits_BTV

@@ -195,6 +195,11 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         logits_BTV: Tensor = embedding.head(hidden_BTD)
         return logits_BTV
 
+    @staticmethod
+    def create_masks_for_generate(*, attention_mask: Tensor | None = None, **_: Any) -> Tensor | None:
+        """The mask as it is: whether a cache is of fixed size, which transformers makes its own mask for, is all one."""
+        return attention_mask
+
     def _prepare_generated_length(
         self,
         generation_config: Any,

@@ -72,10 +72,9 @@ class TokenLayout:
 
     def _positions(self, position_ids: Tensor | None, shown_BS: Tensor | None) -> Tensor | None:
         batch, tokens = self._shape
+        counted_BT = None if shown_BS is None else (shown_BS.long().cumsum(-1) - 1).clamp(min=0)[:, self._seen :]
         if position_ids is None:
-            if shown_BS is None:
-                return None
-            return (shown_BS.long().cumsum(-1) - 1).clamp(min=0)[:, self._seen :]
+            return counted_BT
         if position_ids.ndim != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != tokens:
             raise ValueError(f"position_ids has the shape {tuple(position_ids.shape)}: it must be {self._shape}")
         if self._looks and position_ids.numel():
@@ -84,6 +83,11 @@ class TokenLayout:
                 raise ValueError(
                     f"position {high if low >= 0 else low} is not in the context of {self._context} tokens"
                 )
+        if self._looks and shown_BS is not None:
+            # transformers 4 counts hidden tokens in some passes over a text and not in others.
+            places_T = torch.arange(self._seen, self._seen + tokens, device=position_ids.device)
+            if bool(((position_ids == places_T) | ~shown_BS[:, self._seen :]).all()):
+                return counted_BT
         return position_ids.expand(batch, tokens)
 
     def _documents(self, positions_BT: Tensor | None, shown_BS: Tensor | None) -> Tensor | None:

@@ -197,7 +197,7 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
 
     @staticmethod
     def create_masks_for_generate(*, attention_mask: Tensor | None = None, **_: Any) -> Tensor | None:
-        """The mask as it is: whether a cache is of fixed size, which transformers makes its own mask for, is all one."""
+        """The mask as it is: transformers would make one of four dimensions for a cache of fixed size."""
         return attention_mask
 
     def _prepare_generated_length(

@@ -67,7 +67,8 @@ def test_export_metrics_have_value_unit_meaning(trained: RunStore, tmp_path: Pat
 def test_export_card_code_for_our_python_runs(trained: RunStore, tmp_path: Path) -> None:
     out = export(trained, record_of(), out=tmp_path / "a folder")
     card = (out / "README.md").read_text()
-    ours, theirs = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    ours, theirs, tuned = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "eos_token" in tuned
     code = ours + "import torch\nprint(tuple(model(torch.tensor([[1, 2, 3]])).shape))"
     ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

@@ -80,9 +80,7 @@ class TokenLayout:
         if self._looks and position_ids.numel():
             low, high = int(position_ids.min()), int(position_ids.max())
             if low < 0 or high >= self._context:
-                raise ValueError(
-                    f"position {high if low >= 0 else low} is not in the context of {self._context} tokens"
-                )
+                raise ValueError(f"position_ids go from {low} to {high}: the context has 0 to {self._context - 1}")
         if self._looks and shown_BS is not None:
             # transformers 4 counts hidden tokens in some passes over a text and not in others.
             places_T = torch.arange(self._seen, self._seen + tokens, device=position_ids.device)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from depthweave.spaces.architecture import Architecture
     from depthweave.spaces.budget import BudgetError, resolve
     from depthweave.spaces.costs import Costs, costs_of
-    from depthweave.spaces.decoder import ConnectionWeight, Decoder, DecodingCache, Initialisation, ParameterGroups
+    from depthweave.spaces.decoder import ConnectionWeight, Decoder, Initialisation, ParameterGroups
+    from depthweave.spaces.decoding_cache import DecodingCache
     from depthweave.spaces.files import load, read_architecture, read_pattern, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
@@ -24,7 +25,8 @@ _HOMES = {
     "architecture": ("Architecture",),
     "budget": ("BudgetError", "resolve"),
     "costs": ("Costs", "costs_of"),
-    "decoder": ("ConnectionWeight", "Decoder", "DecodingCache", "Initialisation", "ParameterGroups"),
+    "decoder": ("ConnectionWeight", "Decoder", "Initialisation", "ParameterGroups"),
+    "decoding_cache": ("DecodingCache",),
     "files": ("load", "read_architecture", "read_pattern", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),

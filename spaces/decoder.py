@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.decoding_cache import TokenCache
 from depthweave.spaces.fusions import Observe, fusion_class
-from depthweave.spaces.rotary import rotary_table, rotate
+from depthweave.spaces.rotary import RotaryTable, rotate
 
 Initialisation = Literal["nested", "by_shape"]
 """How first weights are drawn. `nested`: the hidden units of a narrower feed-forward layer start as the first ones of a
@@ -28,8 +30,6 @@ wider layer, so that models of one seed differ less by chance. `by_shape`: the r
 feed-forward output weights of two widths have nothing in common."""
 
 _INIT_GAIN = 0.02 * math.sqrt(768)
-_LEAST_ROOM = 32
-"""Tokens that a decoding cache has room for at first."""
 
 
 class ConnectionWeight(NamedTuple):
@@ -51,48 +51,45 @@ class ParameterGroups(NamedTuple):
     """Weights of whole states: without decay and with their own learning-rate factor."""
 
 
-class TokenCache(Protocol):
-    """What a pass reads and extends: `DecodingCache`, or another library's behind the same two names."""
+class Layout(NamedTuple):
+    """Where the tokens of a pass stand and what they see, where that is not plain order."""
 
-    num_tokens: int
-    """Tokens seen so far."""
-
-    def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of a block, the new ones appended; of blocks 1 to depth, in order."""
-
-
-class DecodingCache:
-    """Keys and values of the tokens seen so far, [B, H, T, K] a block, in room that doubles as it fills.
-
-    For decoding without gradients. To forget tokens from the end, lower `num_tokens`.
-    """
-
-    def __init__(self) -> None:
-        self.num_tokens = 0
-        self._rooms: dict[int, tuple[_Room, _Room]] = {}
-
-    def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of a block, the new ones appended."""
-        keys, values = self._rooms.setdefault(block, (_Room(), _Room()))
-        return keys.put(key_BHTK, self.num_tokens), values.put(value_BHTK, self.num_tokens)
+    positions_BT: Tensor | None = None
+    """From 0 in each text."""
+    mask_BHTS: Tensor | None = None
+    """True where a token sees another, or a number that is added to the score; in place of the causal mask."""
 
 
-class _Room:
-    def __init__(self) -> None:
-        self._whole: Tensor | None = None
+_PLAIN = Layout()
 
-    def put(self, new_BHTK: Tensor, start: int) -> Tensor:
-        """All up to the new ones, which stand from `start` on."""
-        end = start + new_BHTK.shape[2]
-        whole = self._whole
-        if whole is None or whole.shape[2] < end:
-            batch, heads, _, width = new_BHTK.shape
-            larger = new_BHTK.new_empty(batch, heads, max(_LEAST_ROOM, 2 * end), width)
-            if whole is not None:
-                larger[:, :, :start] = whole[:, :, :start]
-            self._whole = whole = larger
-        whole[:, :, start:end] = new_BHTK
-        return whole[:, :, :end]
+
+CallBlock = Callable[
+    [Callable[..., Tensor], Tensor, tuple[Tensor, Tensor], int, TokenCache | None, Tensor | None], Tensor
+]
+"""Calls a block with its arguments: as it is, or so that its activations are worked out again on the way back."""
+
+
+def _call(
+    block: Callable[..., Tensor],
+    x_BTD: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    number: int,
+    cache: TokenCache | None,
+    mask: Tensor | None,
+) -> Tensor:
+    return block(x_BTD, rotary, number, cache, mask)
+
+
+class TokenEmbedding(nn.Embedding):
+    """The embedding of tokens, and the head that shares its weights."""
+
+    def forward(self, input: Tensor, as_head: bool = False) -> Tensor:
+        """The embedded tokens [..., D]; as the head, the logits [..., V] of states [..., D]."""
+        return F.linear(input, self.weight) if as_head else super().forward(input)
+
+    def head(self, x_BTD: Tensor) -> Tensor:
+        """Logits. Through `forward`, which offloading wraps to bring the weights, but past hooks on the embedding."""
+        return self.forward(x_BTD, as_head=True)
 
 
 class Decoder(nn.Module):
@@ -108,14 +105,12 @@ class Decoder(nn.Module):
         a = architecture
         # Made without storage, so that torch's own initialisation costs nothing and draws nothing.
         with torch.device("meta"):
-            self.embedding = nn.Embedding(a.vocabulary, a.width)
+            self.embedding = TokenEmbedding(a.vocabulary, a.width)
             self.blocks = nn.ModuleList(_Block(a.width, a.heads, a.feed_forward) for _ in range(a.depth))
             self.fusion = fusion_class(a.fusion)(a.wiring, a.width)
             self.norm = nn.LayerNorm(a.width, bias=False)
         self.to_empty(device="cpu")
-        cos_TK, sin_TK = rotary_table(a.context, a.width // a.heads)
-        self.register_buffer("_cos_TK", cos_TK, persistent=False)
-        self.register_buffer("_sin_TK", sin_TK, persistent=False)
+        self.rotary = RotaryTable(a.context, a.width // a.heads)
         self.reset_parameters(seed, initialisation=initialisation)
 
     @torch.no_grad()
@@ -143,19 +138,40 @@ class Decoder(nn.Module):
 
         Raises `ValueError` where the tokens do not fit into the context.
         """
-        return F.linear(self.hidden(tokens_BT, cache=cache, observe=observe), self.embedding.weight)
+        return self.embedding.head(self.hidden(tokens_BT, cache=cache, observe=observe))
 
     def hidden(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
         """What the head reads: the final norm's output [B, T, D]."""
+        return self.hidden_of(self.embedding(tokens_BT), cache=cache, observe=observe)
+
+    def hidden_of(
+        self,
+        x_BTD: Tensor,
+        *,
+        cache: TokenCache | None = None,
+        observe: Observe | None = None,
+        layout: Layout = _PLAIN,
+        call: CallBlock = _call,
+        watch: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """The same of tokens that are embedded already.
+
+        `call` calls the blocks, `watch` sees the input of each. Tokens that have positions of their own may be more
+        than the context, which then holds each position.
+        """
         start = 0 if cache is None else cache.num_tokens
-        end = start + tokens_BT.shape[1]
-        if end > self.architecture.context:
+        end = start + x_BTD.shape[1]
+        if layout.positions_BT is None and end > self.architecture.context:
             raise ValueError(f"{end} tokens do not fit into the context of {self.architecture.context}")
-        rotary = (self.get_buffer("_cos_TK")[start:end], self.get_buffer("_sin_TK")[start:end])
+        positions = slice(start, end) if layout.positions_BT is None else layout.positions_BT
+        rotary = self.rotary(positions, x_BTD.device)
         reader = self.fusion.open(observe=observe)
-        x_BTD = reader.advance(0, self.embedding(tokens_BT))
+        x_BTD = reader.advance(0, x_BTD)
         for number, block in enumerate(self.blocks, start=1):
-            x_BTD = reader.advance(number, block(x_BTD, rotary, number, cache))
+            if watch is not None:
+                watch(x_BTD)
+            # No name holds a state longer than the next one needs it.
+            x_BTD = reader.advance(number, call(block, x_BTD, rotary, number, cache, layout.mask_BHTS))
         if cache is not None:
             cache.num_tokens = end
         normed_BTD: Tensor = self.norm(x_BTD)
@@ -199,8 +215,15 @@ class _Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, bias=False)
         self.feed_forward = _FeedForward(width, feed_forward)
 
-    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: TokenCache | None) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, number, cache)
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        number: int,
+        cache: TokenCache | None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, number, cache, mask)
         out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return out_BTD
 
@@ -212,22 +235,31 @@ class _Attention(nn.Module):
         self.into = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], number: int, cache: TokenCache | None) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        number: int,
+        cache: TokenCache | None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         batch, tokens, width = x_BTD.shape
         parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
         # Queries and keys turn together: one pass over both.
         turned = rotate(parts[:, : 2 * self.heads], rotary)
         query_BHTK, key_BHTK = turned.split(self.heads, dim=1)
         value_BHTK = parts[:, 2 * self.heads :]
-        mask, seen = None, 0
+        seen = 0
         if cache is not None:
             seen = cache.num_tokens
             key_BHTK, value_BHTK = cache.extend(number, key_BHTK, value_BHTK)
-            if seen and tokens > 1:
+            if mask is None and seen and tokens > 1:
                 mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(query_BHTK.dtype)
         # One token after others sees them all, and needs no mask.
         mixed_BHTK = F.scaled_dot_product_attention(
-            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=not seen
+            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None and not seen
         )
         out_BTD: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, tokens, width))
         return out_BTD

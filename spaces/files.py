@@ -14,6 +14,7 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
@@ -51,11 +52,16 @@ def architecture_file(path: Path) -> Path:
 
 
 def read_architecture(path: str | Path) -> Architecture:
-    """The architecture in a file; `ValueError` names the file and the fault, which may be that it was changed."""
+    """The architecture in a file, or of the model that transformers saved in its folder.
+
+    Raises `ValueError` that names the file and the fault, which may be that it was changed.
+    """
     path = Path(path)
     if path.name == ARCHITECTURE_FILE and (path.parent / SUMS_FILE).exists():
         check_listed(path.parent, path.name)
-    values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export")
+    saved = None if path.exists() else saved_architecture(path.parent)
+    hint = f"give the {ARCHITECTURE_FILE} of an export"
+    values = read_yaml_file(path, hint=hint) if saved is None else {"architecture": saved}
     if not isinstance(values.get("architecture"), dict):
         raise ValueError(f"{path}: has no `architecture` section; give the {ARCHITECTURE_FILE} of an export")
     try:
@@ -70,6 +76,8 @@ def read_architecture(path: str | Path) -> Architecture:
 
 def read_pattern(path: str | Path) -> Pattern | None:
     """The rule that made the wiring in a file; `None` where it names none. `ValueError` where it names no rule."""
+    if not Path(path).exists() and saved_architecture(Path(path).parent) is not None:
+        return None
     values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
     found = [values.get(name) for name in Pattern._fields] if isinstance(values, dict) else [None]
     if all(item is None for item in found):
@@ -116,8 +124,13 @@ def save_weights(
 
 
 def load(directory: str | Path) -> Decoder:
-    """The model of an exported folder, in evaluation mode; `ValueError` names what is missing or does not fit."""
+    """The model of an exported folder, or of one that transformers saved, in evaluation mode.
+
+    Raises `ValueError` that names what is missing or does not fit.
+    """
     directory = Path(directory)
+    if is_saved_model(directory):
+        return load_saved(directory)
     for name in (ARCHITECTURE_FILE, MODEL_FILE):
         check_listed(directory, name)
     architecture = read_architecture(directory / ARCHITECTURE_FILE)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoding_cache import DecodingCache
 
 
 def generate(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _BASE = 10_000.0
@@ -23,8 +23,26 @@ def rotary_table(context: int, head_width: int) -> tuple[Tensor, Tensor]:
     return angles_TK.cos().float(), angles_TK.sin().float()
 
 
+class RotaryTable(nn.Module):
+    """The table of a context; it is made again where weights are loaded, and not kept with them."""
+
+    cos_TK: Tensor
+    sin_TK: Tensor
+
+    def __init__(self, context: int, head_width: int) -> None:
+        super().__init__()
+        cos_TK, sin_TK = rotary_table(context, head_width)
+        self.register_buffer("cos_TK", cos_TK, persistent=False)
+        self.register_buffer("sin_TK", sin_TK, persistent=False)
+
+    def forward(self, positions: slice | Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The angles of a run of positions [T, K / 2], or of each sequence's own, `[B, T]`, as [B, 1, T, K / 2]."""
+        cos, sin = self.cos_TK[positions].to(device), self.sin_TK[positions].to(device)
+        return (cos, sin) if isinstance(positions, slice) else (cos[:, None], sin[:, None])
+
+
 def rotate(x_BHTK: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """Each position turned by its angles; reduced precision is turned in float32."""
+    """Each position turned by its angles [..., T, K / 2]; reduced precision is turned in float32."""
     cos_TK, sin_TK = rotary
     # The compiler fuses the plain formula by itself.
     if torch.compiler.is_compiling() or x_BHTK.dtype not in (torch.float32, torch.float64):

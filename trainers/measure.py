@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock, Unshared
 from depthweave.trainers.heap import elsewhere, kept_heap
 from depthweave.trainers.machine import check_can, check_room_for, synchronize

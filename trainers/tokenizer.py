@@ -19,6 +19,7 @@ from depthweave.trainers.bpe_learning import END_OF_DOCUMENT, MAX_LEARNT_CHARACT
 
 __all__ = [
     "END_OF_DOCUMENT",
+    "PADDING",
     "BpeTokenizer",
     "ByteTokenizer",
     "Tokenizer",
@@ -26,6 +27,9 @@ __all__ = [
     "make_tokenizer",
     "train_tokenizer",
 ]
+
+PADDING = "<|padding|>"
+"""In the `tokenizer.json` of an export, in place of a byte that no text has: fills up the sequences of a batch."""
 
 _BYTES_END = 255
 _MIN_BPE_VOCABULARY = 257
@@ -136,12 +140,16 @@ class BpeTokenizer:
             raise ValueError(f"tokenizer.json cannot be read ({error}); export it anew") from None
         # A document that writes the end of a document out gets its characters, not the token.
         self._tokenizer.encode_special_tokens = True
+        # transformers saves with the tokenizer how it last cut and filled up texts.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         end = self._tokenizer.token_to_id(END_OF_DOCUMENT)
         if end is None:
             raise ValueError(f"tokenizer.json has no token {END_OF_DOCUMENT}; use one that depthweave wrote")
         self.json: str | None = json
         self.vocabulary: int = self._tokenizer.get_vocab_size()
         self.end_of_document: int = end
+        self._silent = {end, self._tokenizer.token_to_id(PADDING)}
 
     @classmethod
     def train(cls, documents: Sequence[str], *, vocabulary: int) -> BpeTokenizer:
@@ -153,7 +161,7 @@ class BpeTokenizer:
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
-        kept = [token for token in tokens if token != self.end_of_document]
+        kept = [token for token in tokens if token not in self._silent]
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
         return text
 
@@ -173,7 +181,7 @@ class BpeTokenizer:
         # The byte-level alphabet writes every byte as one character.
         sizes = np.zeros(self.vocabulary, dtype=np.uint16)
         for token, number in self._tokenizer.get_vocab().items():
-            sizes[number] = 0 if number == self.end_of_document else len(token)
+            sizes[number] = 0 if number in self._silent else len(token)
         return sizes
 
 

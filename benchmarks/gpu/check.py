@@ -26,7 +26,8 @@ from benchmarks.gpu.sizes import Shape, Sizes
 from benchmarks.gpu.triton_panels import agrees, has_triton
 from benchmarks.gpu.work import random_tokens
 from depthweave.spaces import Architecture, strided_wiring
-from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.spaces.fusions import FUSIONS
 from depthweave.trainers import Recipe, TrainingState, measure_in_turn, train
 from depthweave.trainers.batches import draw_batch

@@ -143,6 +143,7 @@ def model_card(card: Card) -> str:
         quoted=shlex.quote(card.folder),
         resized=shlex.quote(f"{card.folder}-larger"),
         again=shlex.quote(f"{card.folder}-again"),
+        tuned=f"{card.folder}-tuned",
     )
 
 

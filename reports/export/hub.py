@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from depthweave.reports.export.bundle import bundle
 from depthweave.reports.export.byte_tokenizer import END_OF_DOCUMENT, byte_tokenizer_json
+from depthweave.reports.export.padding import PADDING, with_padding
 from depthweave.reports.store import TOKENIZER_FILE
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
     `tokenizer_json` is absent where a token is a byte: then that is written as a `tokenizer.json` too.
     """
     tokenizer_json = byte_tokenizer_json() if tokenizer_json is None else tokenizer_json
+    end = _token(tokenizer_json, END_OF_DOCUMENT)
+    tokenizer_json = with_padding(tokenizer_json)
+    padding = _token(tokenizer_json, PADDING)
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
-    end = _end_of_document(tokenizer_json)
+    ends = {"eos_token_id": end, "pad_token_id": end if padding is None else padding}
+    ends = {name: value for name, value in ends.items() if value is not None}
     a = architecture
     values = {
         "architectures": ["DepthweaveForCausalLM"],
@@ -45,20 +50,20 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
         "num_attention_heads": a.heads,
         "max_position_embeddings": a.context,
         "tie_word_embeddings": False,
-        "eos_token_id": end,
-        "pad_token_id": end,
+        **ends,
     }
-    _write_json(folder / "config.json", {name: value for name, value in values.items() if value is not None})
-    if end is not None:
-        _write_json(folder / "generation_config.json", {"eos_token_id": end, "pad_token_id": end})
-    ends = {} if end is None else {"eos_token": END_OF_DOCUMENT, "pad_token": END_OF_DOCUMENT}
+    _write_json(folder / "config.json", values)
+    if ends:
+        _write_json(folder / "generation_config.json", ends)
+    named = {} if end is None else {"eos_token": END_OF_DOCUMENT, "pad_token": END_OF_DOCUMENT}
     told = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": a.context,
         "clean_up_tokenization_spaces": False,
-        # A text that writes the end of a document out gets its characters, as in training.
-        "split_special_tokens": True,
-        **ends,
+        # Without it transformers 4 gives kinds of tokens too, which the model does not have.
+        "model_input_names": ["input_ids", "attention_mask"],
+        **named,
+        **({} if padding is None else {"pad_token": PADDING}),
     }
     _write_json(folder / "tokenizer_config.json", told)
     configuration = files(_HERE) / f"{_CONFIGURATION}.py"
@@ -67,11 +72,11 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
     (folder / f"{_MODELING}.py").write_text(modeling, encoding="utf-8")
 
 
-def _end_of_document(tokenizer_json: str) -> int | None:
-    """The token that ends a document; `None` in a tokenizer that has none."""
+def _token(tokenizer_json: str, content: str) -> int | None:
+    """The number of a special token; `None` in a tokenizer that has none."""
     try:
         added = json.loads(tokenizer_json)["added_tokens"]
-        return next((int(item["id"]) for item in added if item["content"] == END_OF_DOCUMENT), None)
+        return next((int(item["id"]) for item in added if item["content"] == content), None)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{TOKENIZER_FILE} of the run cannot be read: restore it") from None
 

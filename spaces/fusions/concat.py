@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.fusions.site_weights import CalledParameters
 from depthweave.spaces.wiring import Wiring
 
 
@@ -29,9 +30,7 @@ class Concat(Fusion):
 
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__(wiring, width)
-        self.maps = nn.ParameterDict(
-            {str(block): nn.Parameter(torch.empty(len(s), width, width)) for block, s in wiring}
-        )
+        self.maps = SiteMaps({str(block): nn.Parameter(torch.empty(len(s), width, width)) for block, s in wiring})
 
     def open(self, *, observe: Observe | None = None) -> Reader:
         return _LinearReader(self, KeptStates(self.wiring), observe)
@@ -53,6 +52,20 @@ class Concat(Fusion):
         return 2 * wiring.num_connections * width**2
 
 
+class SiteMaps(CalledParameters):
+    """The maps of all sites, by the number of their block; a call works out a site."""
+
+    def forward(self, block: int, states: list[Tensor], observe: Observe | None) -> Tensor:
+        """The state of the block itself, the last one, plus every state's map."""
+        maps_SDD = self[str(block)]
+        if observe is not None:
+            observe(block, _gains(maps_SDD))
+        mixed_BTD = states[-1]
+        for state, map_DD in zip(states, maps_SDD.unbind(), strict=True):
+            mixed_BTD = mixed_BTD + state @ map_DD
+        return mixed_BTD
+
+
 class _LinearReader:
     def __init__(self, fusion: Concat, states: KeptStates, observe: Observe | None) -> None:
         self._fusion, self._states, self._observe = fusion, states, observe
@@ -61,12 +74,7 @@ class _LinearReader:
         states = self._states.take(block, state_BTD)
         if not states:
             return state_BTD
-        maps_SDD = self._fusion.maps[str(block)]
-        if self._observe is not None:
-            self._observe(block, _gains(maps_SDD))
-        mixed_BTD = state_BTD
-        for state, map_DD in zip(states, maps_SDD.unbind(), strict=True):
-            mixed_BTD = mixed_BTD + state @ map_DD
+        mixed_BTD: Tensor = self._fusion.maps(block, states, self._observe)
         return mixed_BTD
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from depthweave.spaces.fusions.averaging import FamilyPass, WeightedSum, weighted_sum
 from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
 from depthweave.spaces.fusions.panels import families_of
+from depthweave.spaces.fusions.site_weights import SiteWeights
 from depthweave.spaces.fusions.traced import MIN_CONNECTIONS, TracedPass
 from depthweave.spaces.wiring import Wiring
 
@@ -34,7 +35,7 @@ class DepthWeightedAverage(Fusion):
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__(wiring, width)
         # Plain parameters, not nn.Linear: a model-wide initialisation of linear layers would erase the identity.
-        self.weights = nn.ParameterDict({str(block): nn.Parameter(torch.empty(len(s))) for block, s in wiring})
+        self.weights = SiteWeights({str(block): nn.Parameter(torch.empty(len(s))) for block, s in wiring})
         self._families = families_of(wiring)
         together = {site for family in self._families for site in family.sites}
         self._alone = Wiring(wiring.depth, tuple(site for site in wiring if site.block not in together))
@@ -84,8 +85,13 @@ class AveragingReader:
         self._passes = {source: item for item in passes for source in item.family.sources}
         self._together = {site for item in passes for site in item.family.sites}
         self._states = KeptStates(alone)
+        self._device: torch.device | None = None
+        """Of the first state: where all are summed, also of blocks on several devices."""
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
+        if self._device is None:
+            self._device = state_BTD.device
+        state_BTD = state_BTD.to(self._device)
         family_pass = self._passes.get(block)
         if family_pass is None:
             states = self._states.take(block, state_BTD)
@@ -93,12 +99,12 @@ class AveragingReader:
         if block not in self._together:
             return family_pass.keep(state_BTD)
         self._show(block)
-        given = [self._weights[str(site)] for site in family_pass.panel_sites] if family_pass.opens_panel else []
+        given = self._weights(family_pass.panel_sites, self._device) if family_pass.opens_panel else []
         return family_pass.advance(state_BTD, given)
 
     def _alone(self, block: int, states: list[Tensor]) -> Tensor:
         self._show(block)
-        weights_S = self._weights[str(block)]
+        (weights_S,) = self._weights((block,), self._device)
         if torch.compiler.is_compiling():
             return weighted_sum(weights_S, states)
         mixed_BTD: Tensor = WeightedSum.apply(weights_S, *states)
@@ -106,4 +112,4 @@ class AveragingReader:
 
     def _show(self, block: int) -> None:
         if self._observe is not None:
-            self._observe(block, self._weights[str(block)])
+            self._observe(block, *self._weights((block,), self._device))

@@ -132,12 +132,14 @@ class _AttentionSite(nn.Module):
         keys_DS = (self.positions_SK @ self.key_KD).T
         return torch.softmax(query_BTD @ keys_DS / math.sqrt(own_BTD.shape[-1]), dim=-1)
 
-    def forward(self, states: list[Tensor], weights_BTS: Tensor) -> Tensor:
+    def forward(self, states: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The site's output, given its sources, its own block the last; and the weights [B, T, S]."""
         mixed_BTD = states[-1]
+        weights_BTS = self.weights(mixed_BTD)
         shares = weights_BTS.split(1, dim=-1)
         for state, share_BT1, value, norm in zip(states, shares, self.values, self.value_norms, strict=True):
             mixed_BTD = torch.addcmul(mixed_BTD, share_BT1, norm(value(state)))
-        return mixed_BTD
+        return mixed_BTD, weights_BTS
 
 
 class _AttendingReader:
@@ -148,10 +150,8 @@ class _AttendingReader:
         states = self._states.take(block, state_BTD)
         if not states:
             return state_BTD
-        site = self._fusion.sites[str(block)]
-        assert isinstance(site, _AttentionSite)
-        weights_BTS = site.weights(state_BTD)
+        mixed_BTD: Tensor
+        mixed_BTD, weights_BTS = self._fusion.sites[str(block)](states)
         if self._observe is not None:
             self._observe(block, weights_BTS)
-        mixed_BTD: Tensor = site(states, weights_BTS)
         return mixed_BTD

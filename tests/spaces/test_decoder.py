@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 

@@ -8,7 +8,8 @@ import weakref
 import torch
 from torch import Tensor
 
-from depthweave.spaces.decoder import Decoder, DecodingCache
+from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.spaces.fusions import Fusion, KeptStates
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 

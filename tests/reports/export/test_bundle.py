@@ -29,7 +29,7 @@ def test_bundle_imports_nothing_of_ours_and_defines_each_name_once() -> None:
     defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     assert len(defined) == len(set(defined))
     assert {"Decoder", "Wiring", "DepthWeightedAverage", "Concat", "DepthWiseAttention"} <= set(defined)
-    assert defined[-3:] == ["DepthweaveForCausalLM", "_Past", "_check_mask"]
+    assert {"DepthweaveForCausalLM", "TokenLayout"} <= set(defined)
 
 
 def test_bundle_computes_what_its_modules_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

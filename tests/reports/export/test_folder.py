@@ -17,6 +17,7 @@ import torch
 from depthweave.reports.export import architecture_of, export, metrics_json, read_training
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.card import card_of_record
+from depthweave.reports.export.padding import with_padding
 from depthweave.reports.export.training import training_of
 from depthweave.reports.front import front
 from depthweave.reports.records import Record
@@ -68,7 +69,8 @@ def test_export_metrics_have_value_unit_meaning(trained: RunStore, tmp_path: Pat
 def test_export_card_code_for_our_python_runs(trained: RunStore, tmp_path: Path) -> None:
     out = export(trained, record_of(), out=tmp_path / "a folder")
     card = (out / "README.md").read_text()
-    ours, theirs = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    ours, theirs, tuned = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "eos_token" in tuned
     code = ours + "import torch\nprint(tuple(model(torch.tensor([[1, 2, 3]])).shape))"
     ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -118,7 +120,7 @@ def test_export_takes_the_tokenizer_along(trained: RunStore, tmp_path: Path) -> 
     content = byte_tokenizer_json().replace("255", "0").encode()
     trained.write_bytes("tokenizer.json", content)
     out = export(trained, record_of(tokenizer="bpe:4096"), out=tmp_path / "out")
-    assert (out / "tokenizer.json").read_bytes() == content
+    assert (out / "tokenizer.json").read_text(encoding="utf-8") == with_padding(content.decode())
     assert json.loads((out / "config.json").read_text())["eos_token_id"] == 0
 
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from depthweave.reports.export import export
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
+from depthweave.reports.export.padding import PADDING, with_padding
 from depthweave.reports.store import RunStore
-from depthweave.spaces import FUSIONS, Architecture, Decoder, generate, load, strided_wiring
+from depthweave.spaces import FUSIONS, Architecture, Decoder, generate, load, read_architecture, strided_wiring
 from depthweave.trainers import make_tokenizer
 from depthweave.trainers.tokenizer import BpeTokenizer, ByteTokenizer
 from tests.reports.export import without_us
@@ -117,8 +118,9 @@ def test_transformers_generates_what_we_do_with_its_cache_and_without(folder: Pa
 def test_transformers_tokenizes_as_we_do(folder: Path) -> None:
     tokenizer = make_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
     told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    # The end of a document, written out in a text, is its characters.
-    assert load_file(folder / "answers.safetensors")["text"].tolist() == tokenizer.encode(_TEXT)
+    before, after = _TEXT.split("<|endofdocument|>")
+    wanted = [*tokenizer.encode(before), tokenizer.end_of_document, *tokenizer.encode(after)]
+    assert load_file(folder / "answers.safetensors")["text"].tolist() == wanted
     assert told["decoded"] == _TEXT
     assert told["end"] == tokenizer.end_of_document
 
@@ -130,9 +132,80 @@ def test_card_code_for_transformers_runs_as_printed(folder: Path) -> None:
 
 
 @needs_transformers
-def test_filling_on_the_left_is_refused_and_not_read_as_text(folder: Path) -> None:
+def test_filled_up_packed_and_chunked_texts_are_as_they_are_alone(folder: Path) -> None:
+    answers = load_file(folder / "answers.safetensors")
+    for place in range(3):
+        for way in ("left", "right", "packed"):
+            expected, found = answers[f"alone {place}"], answers[f"with {way} {place}"]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5, msg=lambda text, way=way: f"{way}: {text}")
+        for way in ("dynamic", "static", "chunks", "static chunks"):
+            assert torch.equal(answers[f"with next {way} {place}"], answers[f"alone next {place}"]), way
+
+
+@needs_transformers
+def test_loss_in_parts_and_with_checkpoints_is_that_of_the_batch(folder: Path) -> None:
+    answers = load_file(folder / "answers.safetensors")
+    for way in ("parts", "checkpoints"):
+        for what in ("loss", "gradient"):
+            torch.testing.assert_close(answers[f"with {way} {what}"], answers[f"alone {what}"], rtol=1e-4, atol=1e-6)
+
+
+@needs_transformers
+def test_other_calls_for_the_same_have_the_same_answer(folder: Path) -> None:
+    model, tokens_BT, answers = _ours(folder)
+    for way in ("embeds", "booleans", "scores", "tuple", "kinds"):
+        torch.testing.assert_close(answers[f"with {way} logits"], answers["alone logits"], rtol=0, atol=1e-5)
+    a = model.architecture
+    assert answers["states"].shape == (a.depth + 1, *tokens_BT.shape, a.width)
+    # The first is the embedding, the last what the head reads.
+    with torch.no_grad():
+        torch.testing.assert_close(answers["states"][0], model.embedding(tokens_BT), rtol=0, atol=1e-6)
+        torch.testing.assert_close(answers["states"][-1], model.hidden(tokens_BT), rtol=0, atol=1e-5)
+
+
+@needs_transformers
+def test_text_that_reaches_the_end_of_the_context_stops_there(folder: Path) -> None:
+    model, tokens_BT, answers = _ours(folder)
+    # The last token is written and not read.
+    assert answers["to the end"].shape == (len(tokens_BT), model.architecture.context + 1)
     told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    assert told["refused"].startswith("attention_mask hides tokens before others: give prompts of one length")
+    assert [text[:2] for text in told["piped"]] == ["ab", "hi"]
+    assert told["refused"]["prompt"].startswith("the prompt has 32 tokens, the context of this model 16")
+
+
+@needs_transformers
+def test_what_would_be_left_unheeded_is_refused_in_one_line(folder: Path) -> None:
+    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))["refused"]
+    assert told.pop("nothing").startswith("give either input_ids or inputs_embeds")
+    assert "position_ids" in told["packed"]
+    assert "attention_mask" in told["shape"]
+    for name, line in told.items():
+        assert line, name
+        assert "\n" not in line
+        assert name in line or name in ("packed", "shape", "prompt"), line
+
+
+@needs_transformers
+def test_documents_keep_their_ends_in_training(folder: Path) -> None:
+    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    assert told["written end"] == told["end"] != told["padding"]
+    assert [sum(label == told["end"] for label in row) for row in told["labels"]] == [1, 1]
+    assert told["labels"][0][-2:] == [-100, -100]
+    # With kinds of tokens, which transformers 4 adds, the card's lines would fail there.
+    assert told["names"] == ["input_ids", "attention_mask"]
+
+
+@needs_transformers
+def test_model_that_transformers_saved_is_read_by_us(folder: Path) -> None:
+    model, tokens_BT, _ = _ours(folder)
+    again = load(folder / "again")
+    assert again.architecture == model.architecture == read_architecture(folder / "again" / "architecture.yaml")
+    with torch.no_grad():
+        assert torch.equal(again(tokens_BT), model(tokens_BT))
+    tokenizer = make_tokenizer((folder / "again" / "tokenizer.json").read_text(encoding="utf-8"))
+    ours = make_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer.encode(_TEXT) == ours.encode(_TEXT)
+    assert [len(row) for row in (tokenizer.encode("a"), tokenizer.encode("a" * 40))] == [1, len(ours.encode("a" * 40))]
 
 
 def test_byte_tokenizer_in_a_file_is_the_tokenizer_of_bytes() -> None:
@@ -144,6 +217,37 @@ def test_byte_tokenizer_in_a_file_is_the_tokenizer_of_bytes() -> None:
     assert written.decode([0xE6, 0x97]) == ours.decode([0xE6, 0x97])
     assert (written.vocabulary, written.end_of_document) == (ours.vocabulary, ours.end_of_document)
     assert (written.token_bytes() == ours.token_bytes()).all()
+
+
+def test_padding_takes_the_place_of_a_byte_that_no_text_has() -> None:
+    trained = BpeTokenizer.train([_TEXT * 3, "the end of the weave " * 40], vocabulary=300)
+    assert trained.json is not None
+    for plain in (byte_tokenizer_json(), trained.json):
+        ours, padded = BpeTokenizer(plain), BpeTokenizer(with_padding(plain))
+        every = "".join(map(chr, [*range(0x800), 0xFFFD, 0x10FFFF])) + _TEXT
+        assert padded.encode(every) == ours.encode(every)
+        assert (padded.vocabulary, padded.end_of_document) == (ours.vocabulary, ours.end_of_document)
+        added = {item["content"]: item["id"] for item in json.loads(with_padding(plain))["added_tokens"]}
+        assert padded.decode([added[PADDING], *ours.encode("þ")]) == "þ"
+        assert padded.token_bytes()[added[PADDING]] == 0
+        # Once is enough.
+        assert with_padding(with_padding(plain)) == with_padding(plain)
+
+
+def test_tokenizer_does_not_cut_and_fill_up_as_it_was_saved() -> None:
+    values = json.loads(byte_tokenizer_json())
+    values["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    values["padding"] = {
+        "strategy": {"Fixed": 9},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 254,
+        "pad_type_id": 0,
+        "pad_token": "x",
+    }
+    tokenizer = BpeTokenizer(json.dumps(values))
+    assert tokenizer.encode("abcdef") == list(b"abcdef")
+    assert tokenizer.encode_documents(["a", "bcdef"]).tolist() == [*b"a", 255, *b"bcdef", 255]
 
 
 def test_byte_tokenizer_is_what_the_library_itself_writes() -> None:

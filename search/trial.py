@@ -184,7 +184,7 @@ class ArchitectureTrial(Trainable):
             hardware=hardware(self._state.device),
             threads=torch.get_num_threads(),
             host=platform.node(),
-            test=held_out_loss(self._state, self._tokens) if done and self._is_tested() else None,
+            test=self._held_out_loss() if done else None,
             precision=with_precision(self._state.recipe, device=self._state.device).precision,
             note=self._note,
         )
@@ -230,8 +230,12 @@ class ArchitectureTrial(Trainable):
             del state
             free_memory(device)
 
-    def _is_tested(self) -> bool:
-        return self._plan.tests and self._state.step == self._plan.recipe.steps and not self._state.diverged
+    def _held_out_loss(self) -> HeldOutLoss | None:
+        if not self._plan.tests or self._state.diverged or self._state.step < self._plan.recipe.steps:
+            return None
+        # No measurement beside it.
+        with self._lock.shared():
+            return held_out_loss(self._state, self._tokens)
 
     def _measure(self) -> Measurement:
         here = hardware(self._state.device)

@@ -5,6 +5,7 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -112,7 +113,9 @@ def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
     held = held_out_set(tokens, recipe=state.recipe, device=state.device)
     if held is None:
         return None
-    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=state.recipe, ranks=ALONE)
+    # Once only: compiling would take longer.
+    recipe = dataclasses.replace(state.recipe, compile=False)
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=ALONE)
     found = _validate(take_step, held, batch=state.recipe.batch, ranks=ALONE, by_part=False)
     return HeldOutLoss(found.loss, found.bits_per_byte)
 

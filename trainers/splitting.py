@@ -110,6 +110,10 @@ def split_text(documents: Iterable[str], *, name: str, validation_frac: float, t
                 parts[part].append(piece)
         else:
             parts[places[item.digest]] += [item.text] * item.copies
+    if len(found) > 1 and not (parts["train"] and parts["validation"]):
+        # A few words in all: too short to be cut.
+        first, *others = ([item.text] * item.copies for item in found)
+        parts = {"train": [text for some in others for text in some], "validation": first, "test": []}
     if not parts["train"] or not parts["validation"]:
         raise ValueError(
             f"corpus {name} has {total} bytes of text, too few to train and to validate on: give more text, "

@@ -131,5 +131,6 @@ def test_split_text_another_share_is_another_corpus() -> None:
 def test_split_text_of_too_little_text_says_so() -> None:
     with pytest.raises(ValueError, match="corpus x has 1 bytes of text, too few to train and to validate on"):
         _split(["a"])
+    assert sorted(_split(["a", "b", "c"]).num_bytes) == [0, 1, 2]
     with pytest.raises(ValueError, match="corpus x is empty"):
         _split(["", ""])

@@ -48,7 +48,10 @@ def parse_spec(text: str, *, overrides: Sequence[str] = (), where: str = "spec")
         values = read_yaml(text)
     except ValueError as error:
         raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
-    return make_spec({} if values is None else values, overrides=overrides, where=where)
+    if values is None:
+        # A file that was cut off, or never written, would else search for hours by every default.
+        raise SpecError(f"{where}: it says nothing; start from examples/quick.yaml, or write {{}} for every default")
+    return make_spec(values, overrides=overrides, where=where)
 
 
 def make_spec(values: Any, *, overrides: Sequence[str] = (), where: str = "spec") -> Spec:

@@ -50,6 +50,10 @@ class Candidates:
     def __post_init__(self) -> None:
         size = len(self.parameters)
         for name in ("features_NF", "costs_NC", "hints_NH"):
+            if getattr(self, name).ndim != 2:
+                raise ValueError(
+                    f"Candidates.{name} has shape {getattr(self, name).shape}: it must be a row a candidate"
+                )
             if getattr(self, name).shape[0] != size:
                 raise ValueError(f"Candidates.{name} has {getattr(self, name).shape[0]} rows for {size} candidates")
         if len(self.groups_F) != self.features_NF.shape[1]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +24,9 @@ from depthweave.search.spec_file import SpecError, load_spec, parse_spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.spaces.widths import Sizing
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+
+_SAY_S = 2.0
+"""Between two lines about an enumeration."""
 
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
@@ -39,30 +43,38 @@ class Setting:
     """Where trials may run; known once Ray is up."""
 
 
-def prepare(spec: Spec, *, local: bool = True) -> Setting:
+def prepare(spec: Spec, *, local: bool = True, say: Callable[[str], None] = lambda line: None) -> Setting:
     """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
+    `say` hears a line now and then where the space is large.
     """
     check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
     tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
     check_fits(tokens, recipe=spec.recipe)
-    space = space_of(spec, vocabulary=tokens.vocabulary)
+    space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     return Setting(spec=spec, tokens=tokens, space=space, reference=reference)
 
 
-def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
-    """The spec's space for a vocabulary."""
-    return enumerate_space(
-        Axes(
-            **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
-            vocabulary=vocabulary,
-            context=spec.recipe.context,
-        )
+def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
+    """The spec's space for a vocabulary; `say` hears how far the enumeration is, every two seconds that it takes."""
+    axes = Axes(
+        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
+        vocabulary=vocabulary,
+        context=spec.recipe.context,
     )
+    said_s = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= _SAY_S:
+            said_s = time.monotonic()
+            say(f"enumerating the space: {done:,} of {of:,} combinations")
+
+    return enumerate_space(axes, on_progress=tell)
 
 
 def create_run(setting: Setting, *, out: str | Path) -> RunStore:

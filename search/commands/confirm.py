@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import optuna
 from rich.console import Console
 
@@ -27,7 +29,8 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     store = RunStore.open(run)
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)
-    setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None, say=say)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
     with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:

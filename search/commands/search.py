@@ -59,6 +59,10 @@ def run(
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 
+def _say(line: str) -> None:
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _begun(
     spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool
 ) -> tuple[Setting, RunStore]:
@@ -69,7 +73,7 @@ def _begun(
     storage = Storage(out)
     check_place(spec.loggers, storage=storage)
     check_free(storage)
-    setting = prepare(spec, local=local)
+    setting = prepare(spec, local=local, say=_say)
     return setting, create_run(setting, out=out)
 
 
@@ -81,7 +85,7 @@ def _resumed(
     store = RunStore.open(out)
     spec = spec_to_resume(store, given=spec_file, overrides=overrides)
     check_place(spec.loggers, storage=store.storage)
-    setting = prepare(spec, local=local)
+    setting = prepare(spec, local=local, say=_say)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
     return setting, store

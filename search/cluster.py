@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -16,9 +17,15 @@ from typing import Any
 
 from depthweave.search.interrupts import TERMINATED
 from depthweave.search.shipping import packed
+from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
 
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
+
+_STORE_FRAC = 0.3
+"""Of the memory, what Ray takes for objects that processes share, as by its own rule."""
+_LEAST_STORE_BYTES = 80 * 2**20
+"""Ray refuses less than 75 MiB."""
 
 _LOCAL_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -73,6 +80,7 @@ def _local() -> Iterator[None]:
     with _loopback():
         _set_token()
         ray.init(
+            **_room(),
             # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down here.
             address="local",
             include_dashboard=False,
@@ -81,6 +89,26 @@ def _local() -> Iterator[None]:
             configure_logging=False,
         )
         yield
+
+
+def _room() -> dict[str, int]:
+    """What of this machine a local Ray may use, by its own names: it looks neither at affinity nor at groups above.
+
+    Where memory is not limited further than Ray sees by itself, it says how much there is.
+    """
+    from ray._common.utils import get_system_memory
+
+    found = {"num_cpus": usable_cpus()}
+    memory = usable_memory_bytes()
+    if memory < get_system_memory():
+        found["_memory"] = int((1.0 - _STORE_FRAC) * memory)
+        found["object_store_memory"] = max(_LEAST_STORE_BYTES, int(_STORE_FRAC * memory))
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        # Every process maps the whole store, and its address space is limited.
+        store = found.get("object_store_memory", int(_STORE_FRAC * memory))
+        found["object_store_memory"] = max(_LEAST_STORE_BYTES, min(store, limit // 8))
+    return found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 
 from depthweave.spaces import load, stream
 from depthweave.trainers import Tokenizer, make_tokenizer
+from depthweave.trainers.allowance import usable_cpus
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -42,6 +43,8 @@ def write_text(
     except UnicodeEncodeError:
         raise ValueError(f"--prompt {prompt!r}: it is not UTF-8 text: check the terminal's encoding") from None
     tokens = tokenizer.encode(prompt)
+    # Torch looks at the affinity, and not at the quota of a control group.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     # A document begins after the end of another.
     first_BT = torch.tensor([tokens or [tokenizer.end_of_document]])
     drawn = stream(

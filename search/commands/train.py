@@ -41,6 +41,7 @@ from depthweave.trainers import (
     hardware,
     train,
 )
+from depthweave.trainers.allowance import usable_cpus
 from depthweave.trainers.machine import with_precision
 
 STATE_FILE = "state.pt"
@@ -90,8 +91,8 @@ def train_architecture(
     plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
-    if threads is not None:
-        torch.set_num_threads(threads)
+    # Torch looks at the affinity, and not at the quota of a control group.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()) if threads is None else threads)
     if _is_done(out, plan):
         _tidy(out)
         console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)

@@ -69,6 +69,11 @@ def _fault_of_input(error: Exception) -> str | None:
     """What is wrong with the input; `None` for an error that no input should cause."""
     if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__
+    # In containers a user may have neither HOME nor an entry; Ray, torch and the cache of texts look for both.
+    if (isinstance(error, RuntimeError) and "home directory" in str(error)) or (
+        isinstance(error, KeyError) and "getpwuid" in str(error)
+    ):
+        return f"this user, {os.getuid()}, has no home: set HOME to a folder that may be written, and USER to any name"
     # The errors of a command line's syntax have no class that all versions of typer share.
     message = getattr(error, "format_message", None)
     return None if message is None else f"{message().rstrip('.')}: see depthweave --help"

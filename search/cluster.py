@@ -17,7 +17,10 @@ from typing import Any
 
 from depthweave.search.interrupts import TERMINATED
 from depthweave.search.shipping import packed
+from depthweave.search.starting import starting
 from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
+
+logger = logging.getLogger(__name__)
 
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
@@ -50,7 +53,8 @@ _QUIET = {
 def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
     """Ray is up inside: a local one for this process alone, or the running one at `address`.
 
-    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s.
+    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s,
+    or Ray cannot start on this machine.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -58,18 +62,31 @@ def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    _end_on_sigterm()
     if address is None:
         joined: AbstractContextManager[None] = _local()
     else:
         joined = _joined(address, ship=ship)
-    with joined:
+    with joined, _silent():
         # Ray has set a handler of its own, which ends the process in the same way with another exit code.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
+        _end_on_sigterm()
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Ray prints no errors of its own inside: what matters of them comes as an exception, in words of ours."""
+    from ray._private import worker
+
+    former = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("Ray: %s", data)
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = former
 
 
 @contextmanager
@@ -79,16 +96,30 @@ def _local() -> Iterator[None]:
 
     with _loopback():
         _set_token()
-        ray.init(
-            **_room(),
-            # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down here.
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            configure_logging=False,
-        )
+        with starting(), _ended_if_half():
+            ray.init(
+                **_room(),
+                # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down.
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                configure_logging=False,
+            )
         yield
+
+
+@contextmanager
+def _ended_if_half() -> Iterator[None]:
+    """A Ray that could not start leaves no process behind."""
+    import ray
+
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            ray.shutdown()
+        raise
 
 
 def _room() -> dict[str, int]:
@@ -96,11 +127,16 @@ def _room() -> dict[str, int]:
 
     Where memory is not limited further than Ray sees by itself, it says how much there is.
     """
-    from ray._common.utils import get_system_memory
+    from ray._private import utils
+
+    system_memory = getattr(utils, "get_system_memory", None)
+    if system_memory is None:
+        # Where newer versions have it.
+        from ray._common.utils import get_system_memory as system_memory
 
     found = {"num_cpus": usable_cpus()}
     memory = usable_memory_bytes()
-    if memory < get_system_memory():
+    if memory < system_memory():
         found["_memory"] = int((1.0 - _STORE_FRAC) * memory)
         found["object_store_memory"] = max(_LEAST_STORE_BYTES, int(_STORE_FRAC * memory))
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -120,6 +156,11 @@ def _joined(address: str, *, ship: bool) -> Iterator[None]:
     else:
         _join(address, runtime_env=None)
     yield
+
+
+def _end_on_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from depthweave.reports.storage import DISK_FULL, UnreachableError
 from depthweave.search.entry import Entry, Ledger
+from depthweave.search.liveness import RayLostError, check_alive
 from depthweave.search.trial import TrialReport
 
 
@@ -48,6 +49,8 @@ class GuardedLedger:
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():
+            # All workers end with their Ray.
+            check_alive()
             # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
             for number in DISK_FULL:
                 if os.strerror(number) in error:
@@ -71,9 +74,11 @@ class GuardedLedger:
 
 @contextmanager
 def clear_about_storage(where: str, *, command: str) -> Iterator[None]:
-    """A full disk, and storage that does not answer, become a `ValueError` in one line that says how to go on."""
+    """A full disk, storage that does not answer and a dead Ray become a `ValueError`: one line with how to go on."""
     try:
         yield
+    except RayLostError as error:
+        raise ValueError(f"{error}; every finished trial is kept: go on with `{command}`") from None
     except UnreachableError as error:
         raise ValueError(f"{error}; every finished trial is kept: once it answers, `{command}`") from None
     except OSError as error:

@@ -138,13 +138,16 @@ def confirm(
     seeds: Annotated[
         int, typer.Option("--seeds", help="Fresh seeds beside the search's own, which does not count.")
     ] = 5,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every member of the front, its twins within tolerance too.")
+    ] = False,
     address: Address = None,
     ship: Ship = False,
 ) -> None:
-    """Train the front and its plain baselines again with more seeds, and restate it with intervals."""
+    """Train the front's distinct members and plain baselines with more seeds, and restate it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
-    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address, ship=ship))
+    raise typer.Exit(confirm_run(run, num_seeds=seeds, address=address, ship=ship, every=every))
 
 
 @app.command(epilog="Example: depthweave show runs/quick --json")

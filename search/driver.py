@@ -123,19 +123,28 @@ def run_search(
 
 
 def run_confirmation(
-    setting: Setting, store: RunStore, *, num_seeds: int, address: str | None, progress: Progress, ship: bool = False
+    setting: Setting,
+    store: RunStore,
+    *,
+    num_seeds: int,
+    address: str | None,
+    progress: Progress,
+    ship: bool = False,
+    every: bool = False,
 ) -> ConfirmationResult:
     """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
 
+    `every`: members within tolerance of another one are trained too.
+
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    again = f"depthweave confirm {store.where} --seeds {num_seeds}"
+    again = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
     with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
-            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
+            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress, every=every)
         return ConfirmationResult(
             store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
         )
@@ -192,7 +201,9 @@ def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending
     return ending if confirmed == "done" else confirmed
 
 
-def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress) -> Ending:
+def _confirmed(
+    setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int, progress: Progress, every: bool = False
+) -> Ending:
     means = Means(
         plan=_plan(setting, store),
         checkpoints=desk.checkpoints,
@@ -201,7 +212,7 @@ def _confirmed(setting: Setting, store: RunStore, desk: _Desk, *, num_seeds: int
         retries=setting.spec.search.retries,
     )
     try:
-        return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress)
+        return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress, every=every)
     except KeyboardInterrupt:
         return "interrupted"
 

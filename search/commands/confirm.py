@@ -21,7 +21,7 @@ from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume
 
 
-def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
+def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False, every: bool = False) -> int:
     """Confirm, print the restated front, and answer the exit code."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -33,14 +33,17 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None, say=say)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
-    with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
-        result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship)
-    _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)
+    go_on = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
+    with working(console, setting, go_on=go_on) as progress:
+        result = run_confirmation(
+            setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship, every=every
+        )
+    _print_result(console, result, go_on=go_on, objectives=setting.spec.objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 
-def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
-    where, records = result.store.where, result.records
+def _print_result(console: Console, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
+    records = result.records
     tolerances = result.store.info.tolerance_of
     console.print(front_table(records, objectives=objectives, tolerances=tolerances))
     members = front(records, objectives=objectives)
@@ -50,6 +53,6 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":
-        lines[0] += f" so far; go on with `depthweave confirm {where} --seeds {num_seeds}`"
+        lines[0] += f" so far; go on with `{go_on}`"
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

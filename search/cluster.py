@@ -127,16 +127,15 @@ def _room() -> dict[str, int]:
 
     Where memory is not limited further than Ray sees by itself, it says how much there is.
     """
-    from ray._private import utils
-
-    system_memory = getattr(utils, "get_system_memory", None)
-    if system_memory is None:
-        # Where newer versions have it.
-        from ray._common.utils import get_system_memory as system_memory
+    try:
+        from ray._common.utils import get_system_memory
+    except ImportError:
+        # Earlier versions.
+        from ray._private.utils import get_system_memory
 
     found = {"num_cpus": usable_cpus()}
     memory = usable_memory_bytes()
-    if memory < system_memory():
+    if memory < get_system_memory():
         found["_memory"] = int((1.0 - _STORE_FRAC) * memory)
         found["object_store_memory"] = max(_LEAST_STORE_BYTES, int(_STORE_FRAC * memory))
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.causes import reason_of
 from depthweave.search.entry import Progress
+from depthweave.search.liveness import check_alive
 from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
 from depthweave.search.setting import Setting
@@ -27,6 +29,8 @@ from depthweave.trainers.device_lock import UNSHARED, DeviceLock
 
 _LEAST_S, _TIMES = 900.0, 20.0
 """A measurement that takes longer than the first, and so many times its limit for each architecture, hangs."""
+
+_LOOK_S = 1.0
 
 
 class Found(NamedTuple):
@@ -130,10 +134,16 @@ def measure_at_once(
         "locks": locks_of(store),
     }
     work = [task.remote([setting.space[item].architecture for item in portion], **shared) for portion in portions]
-    most = max(map(len, portions))
+    deadline_s = time.monotonic() + _LEAST_S + _TIMES * time_limit_s * max(map(len, portions))
     try:
-        found: list[Found] = ray.get(work, timeout=_LEAST_S + _TIMES * time_limit_s * most)
+        # Of a Ray that died nobody else would tell.
+        while len(ray.wait(work, num_returns=len(work), timeout=_LOOK_S)[0]) < len(work):
+            check_alive()
+            if time.monotonic() > deadline_s:
+                break
+        found: list[Found] = ray.get(work, timeout=0)
     except RayError:
+        check_alive()
         for item in work:
             ray.cancel(item, force=True)
         raise

@@ -70,6 +70,11 @@ def _fault_of_input(error: Exception) -> str | None:
     """What is wrong with the input; `None` for an error that no input should cause."""
     if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__
+    # In containers a user may have neither HOME nor an entry; Ray, torch and the cache of texts look for both.
+    if (isinstance(error, RuntimeError) and "home directory" in str(error)) or (
+        isinstance(error, KeyError) and "getpwuid" in str(error)
+    ):
+        return f"this user, {os.getuid()}, has no home: set HOME to a folder that may be written, and USER to any name"
     # The errors of a command line's syntax have no class that all versions of typer share.
     message = getattr(error, "format_message", None)
     return None if message is None else f"{message().rstrip('.')}: see depthweave --help"
@@ -137,15 +142,24 @@ def confirm(
         int, typer.Option("--seeds", help="Fresh seeds beside the search's own, which does not count.")
     ] = 5,
     retry_failed: RetryFailed = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every member of the front, its twins within tolerance too.")
+    ] = False,
     address: Address = None,
     ship: Ship = False,
     overrides: Overrides = None,
 ) -> None:
-    """Train the front and its plain baselines again with more seeds, and restate it with intervals."""
+    """Train the front's distinct members and plain baselines with more seeds, and restate it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
     code = confirm_run(
-        run, num_seeds=seeds, address=address, overrides=overrides or [], ship=ship, retry_failed=retry_failed
+        run,
+        num_seeds=seeds,
+        address=address,
+        overrides=overrides or [],
+        ship=ship,
+        retry_failed=retry_failed,
+        every=every,
     )
     raise typer.Exit(code)
 

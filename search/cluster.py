@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -17,9 +18,18 @@ from typing import Any
 from depthweave.search.importing import outside_user_folder
 from depthweave.search.interrupts import TERMINATED
 from depthweave.search.shipping import packed
+from depthweave.search.starting import starting
+from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
+
+logger = logging.getLogger(__name__)
 
 _CONNECT_LIMIT_S = 20.0
 """An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
+
+_STORE_FRAC = 0.3
+"""Of the memory, what Ray takes for objects that processes share, as by its own rule."""
+_LEAST_STORE_BYTES = 80 * 2**20
+"""Ray refuses less than 75 MiB."""
 
 _LOCAL_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -44,7 +54,8 @@ _QUIET = {
 def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
     """Ray is up inside: a local one for this process alone, or the running one at `address`.
 
-    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s.
+    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s,
+    or Ray cannot start on this machine.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -52,18 +63,31 @@ def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
 
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    _end_on_sigterm()
     if address is None:
         joined: AbstractContextManager[None] = _local()
     else:
         joined = _joined(address, ship=ship)
-    with joined:
+    with joined, _silent():
         # Ray has set a handler of its own, which ends the process in the same way with another exit code.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
+        _end_on_sigterm()
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Ray prints no errors of its own inside: what matters of them comes as an exception, in words of ours."""
+    from ray._private import worker
+
+    former = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("Ray: %s", data)
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = former
 
 
 @contextmanager
@@ -73,8 +97,9 @@ def _local() -> Iterator[None]:
 
     with _loopback():
         _set_token()
-        with outside_user_folder():
+        with outside_user_folder(), starting(), _ended_if_half():
             ray.init(
+                **_room(),
                 # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down.
                 address="local",
                 include_dashboard=False,
@@ -86,6 +111,43 @@ def _local() -> Iterator[None]:
 
 
 @contextmanager
+def _ended_if_half() -> Iterator[None]:
+    """A Ray that could not start leaves no process behind."""
+    import ray
+
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            ray.shutdown()
+        raise
+
+
+def _room() -> dict[str, int]:
+    """What of this machine a local Ray may use, by its own names: it looks neither at affinity nor at groups above.
+
+    Where memory is not limited further than Ray sees by itself, it says how much there is.
+    """
+    try:
+        from ray._common.utils import get_system_memory
+    except ImportError:
+        # Earlier versions.
+        from ray._private.utils import get_system_memory
+
+    found = {"num_cpus": usable_cpus()}
+    memory = usable_memory_bytes()
+    if memory < get_system_memory():
+        found["_memory"] = int((1.0 - _STORE_FRAC) * memory)
+        found["object_store_memory"] = max(_LEAST_STORE_BYTES, int(_STORE_FRAC * memory))
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        # Every process maps the whole store, and its address space is limited.
+        store = found.get("object_store_memory", int(_STORE_FRAC * memory))
+        found["object_store_memory"] = max(_LEAST_STORE_BYTES, min(store, limit // 8))
+    return found
+
+
+@contextmanager
 def _joined(address: str, *, ship: bool) -> Iterator[None]:
     """The Ray that runs at an address; its workers get this package where it is shipped."""
     if ship:
@@ -94,6 +156,11 @@ def _joined(address: str, *, ship: bool) -> Iterator[None]:
     else:
         _join(address, runtime_env=None)
     yield
+
+
+def _end_on_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

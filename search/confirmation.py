@@ -1,5 +1,7 @@
 """Confirmation of a front: its members and their plain baselines trained again with further seeds, the same for all.
 
+Of members that are as good within tolerance one is trained for all its twins, unless every one is asked for.
+
 Each has the wanted number of fresh seeds; the search's own, by which it was chosen, does not count. A mean over seeds
 may let another architecture onto the front, which is then confirmed in its turn, until every member of the front has
 its seeds. What is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial
@@ -11,18 +13,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from depthweave.reports.distinct import front_groups
 from depthweave.reports.front import complete, front
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming
 from depthweave.reports.store import RunStore
+from depthweave.reports.verdicts import verdicts_of
 from depthweave.reports.words import plural
 from depthweave.search.alone import measure_again
 from depthweave.search.checkpoints import Checkpoints
@@ -75,15 +79,20 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
         )
 
 
-def confirm_front(setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress) -> Ending:
-    """On the connected cluster: every member of the front has `num_seeds` fresh seeds, and was then measured alone."""
+def confirm_front(
+    setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress, every: bool = False
+) -> Ending:
+    """On the connected cluster: each distinct member of the front has `num_seeds` fresh seeds, and was measured alone.
+
+    `every`: so has each of its twins.
+    """
     measured: set[str] = set()
     again = {
         it.trial: Again.of(it) for it in confirming(store.records()) if means.retry_failed and it.state == "failed"
     }
     while True:
         records = in_force(store.records(), again)
-        targets = _targets(setting, records)
+        targets = targets_of(setting, records, tolerances=store.info.tolerance_of, every=every)
         seeds = range(setting.spec.seed + 1, setting.spec.seed + 1 + num_seeds)
         trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
         if trainings:
@@ -101,10 +110,18 @@ def confirm_front(setting: Setting, store: RunStore, *, num_seeds: int, means: M
         measured.update(targets)
 
 
-def _targets(setting: Setting, records: Sequence[Record]) -> list[str]:
-    """Ids of the front's members and of the plain architectures of their depths and budgets."""
+def targets_of(
+    setting: Setting, records: Sequence[Record], *, tolerances: Mapping[str, float], every: bool
+) -> list[str]:
+    """Ids of the front's distinct members, or of every one, and of the plain architectures of their sizes."""
+    objectives = setting.spec.objectives
+    members = front(records, objectives=objectives)
+    if not every:
+        verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
+        groups = front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
+        members = [group.member for group in groups]
     targets: dict[str, None] = {}
-    for member in front(records, objectives=setting.spec.objectives):
+    for member in members:
         targets[member.architecture_id] = None
         candidate = setting.space[member.architecture_id]
         try:

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from depthweave.search.liveness import RayLostError, check_alive
 from depthweave.trainers import Ranks, TokenSet
 
 Work = Callable[[Ranks, TokenSet], Iterator[str]]
@@ -103,7 +105,13 @@ def _lines(queue: Queue) -> Iterator[str]:
     while True:
         try:
             word: _Word = queue.get(timeout=_LISTEN_S)
-        except Empty:
+        except (Empty, RayError) as error:
+            try:
+                check_alive()
+            except RayLostError as lost:
+                raise ValueError(f"{lost}; what was kept stays: give the same command again") from None
+            if isinstance(error, RayError):
+                raise
             continue
         if word.kind == "ended":
             return

@@ -143,19 +143,30 @@ def run_confirmation(
     progress: Progress,
     ship: bool = False,
     retry_failed: bool = False,
+    every: bool = False,
 ) -> ConfirmationResult:
     """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
 
+    `every`: members within tolerance of another one are trained too.
+
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    again = f"depthweave confirm {store.where} --seeds {num_seeds}"
+    again = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
     with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             setting = _placed(setting, store, address=address)
-            ending = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress, retry_failed=retry_failed)
+            ending = _confirmed(
+                setting,
+                store,
+                desk,
+                num_seeds=num_seeds,
+                progress=progress,
+                retry_failed=retry_failed,
+                every=every,
+            )
         return ConfirmationResult(
             store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
         )
@@ -224,6 +235,7 @@ def _confirmed(
     num_seeds: int,
     progress: Progress,
     retry_failed: bool = False,
+    every: bool = False,
 ) -> Ending:
     means = Means(
         plan=dataclasses.replace(plan_of(setting, store), tests=True),
@@ -234,7 +246,7 @@ def _confirmed(
         retry_failed=retry_failed,
     )
     try:
-        return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress)
+        return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress, every=every)
     except KeyboardInterrupt:
         return "interrupted"
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from depthweave.reports.storage import DISK_FULL, UnreachableError
 from depthweave.search.causes import is_of_surroundings
 from depthweave.search.entry import Entry, Ledger
+from depthweave.search.liveness import RayLostError, check_alive
 from depthweave.search.streak import OneCauseError
 from depthweave.search.trial import TrialReport
 
@@ -59,6 +60,8 @@ class GuardedLedger:
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():
+            # All workers end with their Ray.
+            check_alive()
             # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
             for number in DISK_FULL:
                 if os.strerror(number) in error:
@@ -87,12 +90,14 @@ class GuardedLedger:
 
 @contextmanager
 def clear_about_faults(where: str, *, command: str) -> Iterator[None]:
-    """A full disk, storage that does not answer, and workers that all fail of one cause become a `ValueError`.
+    """A `ValueError`, one line with how to go on, in place of what ends every trial.
 
-    It is one line that says how to go on.
+    That is a full disk, storage that does not answer, a dead Ray, and workers that all fail of one cause.
     """
     try:
         yield
+    except RayLostError as error:
+        raise ValueError(f"{error}; every finished trial is kept: go on with `{command}`") from None
     except SurroundingsError as error:
         raise ValueError(
             f"the workers cannot work ({error}); that is no trial's fault, and none is recorded as failed for it: "

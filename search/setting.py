@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.spec import Spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+
+_SAY_S = 2.0
+"""Between two lines about an enumeration."""
 
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
@@ -46,8 +50,8 @@ def prepare(
     """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
-    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, and a line before what takes
-    long.
+    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, a line before what takes long,
+    and one now and then where the space is large.
     """
     check_installed(spec.loggers)
     if local:
@@ -65,20 +69,27 @@ def prepare(
             f"the test part has {len(tokens.test)} tokens, and a context of {spec.recipe.context} needs "
             f"{spec.recipe.context + 1}: there will be no test perplexity; give more text, or a larger corpus.test_frac"
         )
-    space = space_of(spec, vocabulary=tokens.vocabulary)
+    space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     return Setting(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
-def space_of(spec: Spec, *, vocabulary: int) -> SearchSpace:
-    """The spec's space for a vocabulary."""
-    return enumerate_space(
-        Axes(
-            **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
-            vocabulary=vocabulary,
-            context=spec.recipe.context,
-        )
+def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
+    """The spec's space for a vocabulary; `say` hears how far the enumeration is, every two seconds that it takes."""
+    axes = Axes(
+        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
+        vocabulary=vocabulary,
+        context=spec.recipe.context,
     )
+    said_s = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= _SAY_S:
+            said_s = time.monotonic()
+            say(f"enumerating the space: {done:,} of {of:,} combinations")
+
+    return enumerate_space(axes, on_progress=tell)
 
 
 def create_run(setting: Setting, *, out: str | Path) -> RunStore:

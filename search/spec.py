@@ -136,8 +136,8 @@ class SearchSettings(_Part):
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
     confirm: _Whole | None = Field(default=None, ge=2)
-    """Fresh seeds that the front's members and their plain baselines are trained with at the end, the search's own left
-    out; absent, none. The time budget does not count it."""
+    """Fresh seeds that the front's distinct members and their plain baselines are trained with at the end, the search's
+    own left out; absent, none. The time budget does not count it."""
     retries: _Whole = Field(default=1, ge=0)
     """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
 

@@ -55,7 +55,10 @@ def parse_spec(
         values = read_yaml(text)
     except ValueError as error:
         raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
-    return make_spec({} if values is None else values, overrides=overrides, where=where, otherwise=otherwise)
+    if values is None:
+        # A file that was cut off, or never written, would else search for hours by every default.
+        raise SpecError(f"{where}: it says nothing; start from examples/quick.yaml, or write {{}} for every default")
+    return make_spec(values, overrides=overrides, where=where, otherwise=otherwise)
 
 
 def make_spec(

@@ -20,6 +20,7 @@ from ray.tune.experiment import Trial
 from depthweave.search.entry import Ledger
 from depthweave.search.guarding import GuardedLedger, LedgerFault
 from depthweave.search.interrupts import TERMINATED
+from depthweave.search.liveness import RayLostError, check_alive
 from depthweave.search.loggers import make_loggers
 from depthweave.search.patience import Patience
 from depthweave.search.placement import Placement, bundle
@@ -65,6 +66,9 @@ def run_trials(
         except _SearchEnd as end:
             return end.ending
         except LedgerFault as fault:
+            if isinstance(fault.error, RayLostError) and signals:
+                # It was sent to Ray's processes too.
+                return _ending_of(signals)
             raise fault.error from None
         finally:
             book.close()
@@ -115,12 +119,14 @@ class _Watch(tune.Callback):
         """Why the workers were killed, by the trial's name."""
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if signal.SIGTERM in self._signals:
-            sys.exit(TERMINATED)
         if self._signals:
-            raise _SearchEnd("interrupted")
+            raise _SearchEnd(_ending_of(self._signals))
         if time.monotonic() > self._deadline:
             raise _SearchEnd("time")
+        try:
+            check_alive()
+        except RayLostError as error:
+            raise LedgerFault(error) from None
         for name, reason in self._patience.hanging().items():
             actor = self._running[name].temporary_state.ray_actor
             if actor is not None:
@@ -149,6 +155,13 @@ class _Watch(tune.Callback):
         self.hung.pop(trial.trial_id, None)
         self._patience.end(trial.trial_id)
         forget(trial)
+
+
+def _ending_of(signals: list[int]) -> Ending:
+    """How a search ends that was sent these; SIGTERM raises `SystemExit`."""
+    if signal.SIGTERM in signals:
+        sys.exit(TERMINATED)
+    return "interrupted"
 
 
 @contextmanager

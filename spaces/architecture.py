@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,10 +58,12 @@ class Architecture:
     @cached_property
     def id(self) -> str:
         """Short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
-        values = {"fusion": self.fusion, "depth": self.depth, "sites": None, **self._sizes()}
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        # A space asks for the id of many architectures of one wiring, whose sites may be a thousand numbers.
-        text = text.replace('"sites":null', f'"sites":{self.wiring.sites_json}')
+        # JSON without blanks, its keys in order; spelled out, for a space asks for a hundred thousand.
+        text = (
+            f'{{"context":{self.context},"depth":{self.depth},"feed_forward":{self.feed_forward},'
+            f'"fusion":"{self.fusion}","heads":{self.heads},"sites":{self.wiring.sites_json},'
+            f'"vocabulary":{self.vocabulary},"width":{self.width}}}'
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,11 +6,14 @@ feed-forward width alone.
 
 from __future__ import annotations
 
+import math
+
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import parameters_of
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import (
     MIN_RATIO,
+    PLAIN_RATIO,
     TOLERANCE_FRAC,
     TOLERANCE_PARTS,
     Sizing,
@@ -112,7 +115,10 @@ def _smallest_derived_budget(fusion: str, wiring: Wiring, width: int, head_width
     A larger budget derives a larger width, which costs more again: the answer is the smallest fixed point, and `None`
     where the fusion grows as fast as the blocks do and there is none.
     """
+    hopeless = _hopeless_width(fusion, wiring, head_width, sizing)
     for _ in range(_MAX_WIDENINGS):
+        if hopeless < width <= _MAX_WIDTH:
+            return None
         enough = _enough(_smallest_parameters(fusion, wiring, width), sizing=sizing)
         wider = plain_width(depth=wiring.depth, budget=enough, head_width=head_width, sizing=sizing)
         if wider == width:
@@ -121,3 +127,16 @@ def _smallest_derived_budget(fusion: str, wiring: Wiring, width: int, head_width
         if width > _MAX_WIDTH:
             return None
     return None
+
+
+def _hopeless_width(fusion: str, wiring: Wiring, head_width: int, sizing: Sizing) -> float:
+    """A width above which no fixed point lies, none up to `_MAX_WIDTH`; infinite where that cannot be said.
+
+    Parameters over squared width do not rise with the width (a contract of fusions), so they are nowhere below their
+    value at `_MAX_WIDTH`. Where a budget of so many derives a width that is wider by a factor, the widths part for good
+    once that is more than rounding, which takes at most two and a half heads away.
+    """
+    enough = _enough(_smallest_parameters(fusion, wiring, _MAX_WIDTH), sizing=sizing)
+    ideal = math.sqrt(enough / (wiring.depth * (4 + 2 * PLAIN_RATIO)))
+    growth = ideal / _MAX_WIDTH - 1.0
+    return 3.0 * head_width / growth if growth > 0.0 else math.inf

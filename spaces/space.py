@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal, NamedTuple
@@ -19,6 +19,8 @@ Period = int | Literal["depth"]
 MAX_DEPTH = 256
 """A slip of the pen in an axis would otherwise be hours of enumeration; so would too many combinations."""
 MAX_COMBINATIONS = 100_000
+_PROGRESS_COMBINATIONS = 1000
+"""Enumerated between two calls of `on_progress`: some hundredths of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +149,20 @@ class SearchSpace:
         )
 
 
-def enumerate_space(axes: Axes) -> SearchSpace:
-    """All combinations of the axes, each resolved to an architecture that meets its budget, the same graph once."""
+def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | None = None) -> SearchSpace:
+    """All combinations of the axes, each resolved to an architecture that meets its budget, the same graph once.
+
+    `on_progress` is called now and then with the combinations enumerated so far and all there are.
+    """
     found: dict[str, Candidate] = {}
     by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
     combinations = list(_combinations(axes))
     # One object a wiring: what is worked out of it once serves all its fusions and budgets.
     wirings: dict[tuple[int, Pattern | None], Wiring] = {}
-    for combination in combinations:
+    for number, combination in enumerate(combinations):
+        if on_progress is not None and number and number % _PROGRESS_COMBINATIONS == 0:
+            on_progress(number, len(combinations))
         fusion, pattern, depth, budget = combination
         wiring = wirings.get((depth, pattern))
         if wiring is None:

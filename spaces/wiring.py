@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 
@@ -60,17 +60,27 @@ class Wiring:
     def last_reads(self) -> tuple[int, ...]:
         """For each state 0 to depth, the block of the last site that reads it; -1 where none does."""
         last = [-1] * (self.depth + 1)
-        for block, sources in self.sites:
+        missing = self.sites[-1].block + 1 if self.sites else 0
+        for block, sources in reversed(self.sites):
             for source in sources:
-                last[source] = block
+                if last[source] < 0:
+                    last[source] = block
+                    missing -= 1
+            if not missing:
+                # The last sites of a dense wiring read every state there is.
+                break
         return tuple(last)
 
     @cached_property
     def max_kept_states(self) -> int:
         """Most states a forward pass holds at once for later sites, the newest state included."""
-        most = 1
+        dropped = [0] * (self.depth + 2)
+        for last in self.last_reads:
+            dropped[last + 1] += 1
+        # A state counts from the block after it to its last read; one that is never read does not count.
+        most, kept = 1, 0
         for block in range(1, self.depth + 1):
-            kept = sum(1 for state in range(block) if self.last_reads[state] >= block)
+            kept += (self.last_reads[block - 1] >= 0) - dropped[block]
             most = max(most, kept + 1)
         return most
 
@@ -81,12 +91,12 @@ class Wiring:
     @cached_property
     def _without_lone_sites(self) -> Wiring:
         kept = tuple(site for site in self.sites if len(site.sources) > 1)
-        return self if len(kept) == len(self.sites) else Wiring(self.depth, kept)
+        return self if len(kept) == len(self.sites) else _checked(self.depth, kept)
 
     @cached_property
     def sites_json(self) -> str:
         """The sites as compact JSON, [[block, [sources]], ...]: made once for all architectures of a wiring."""
-        return json.dumps(self.sites, separators=(",", ":"))
+        return f"[{','.join(map(_site_json, self.sites))}]"
 
 
 def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
@@ -99,4 +109,24 @@ def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be a whole number of at least 1")
     blocks = range(period, depth + 1, period)
-    return Wiring(depth, tuple(Site(i, tuple(range(i % dilation, i + 1, dilation))) for i in blocks))
+    return _checked(depth, tuple([strided_site(i, dilation if dilation <= i else i + 1) for i in blocks]))
+
+
+def _checked(depth: int, sites: tuple[Site, ...]) -> Wiring:
+    """A wiring of sites that are known to be right: a space has a hundred thousand, of hundreds of sites each."""
+    wiring = object.__new__(Wiring)
+    object.__setattr__(wiring, "depth", depth)
+    object.__setattr__(wiring, "sites", sites)
+    return wiring
+
+
+# Wirings of all depths have most of their sites in common.
+@lru_cache(maxsize=2**16)
+def strided_site(block: int, dilation: int) -> Site:
+    """The site after a block that reads every `dilation`-th state back from it."""
+    return Site(block, tuple(range(block % dilation, block + 1, dilation)))
+
+
+@lru_cache(maxsize=2**16)
+def _site_json(site: Site) -> str:
+    return json.dumps(site, separators=(",", ":"))

@@ -31,6 +31,7 @@ def confirm_run(
     overrides: Sequence[str] = (),
     ship: bool = False,
     retry_failed: bool = False,
+    every: bool = False,
 ) -> int:
     """Confirm, print the restated front, and answer the exit code."""
     console = Console()
@@ -42,7 +43,8 @@ def confirm_run(
 
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     setting = resumed(store, given=None, overrides=overrides, local=address is None, say=say)
-    with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
+    go_on = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
+    with working(console, setting, go_on=go_on) as progress:
         result = run_confirmation(
             setting,
             store,
@@ -51,15 +53,16 @@ def confirm_run(
             progress=progress,
             ship=ship,
             retry_failed=retry_failed,
+            every=every,
         )
-    _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)
+    _print_result(console, result, go_on=go_on, objectives=setting.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
     return FRUITLESS if is_fruitless(confirming(result.records)) else 0
 
 
-def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
-    where, records = result.store.where, result.records
+def _print_result(console: Console, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
+    records = result.records
     tolerances = result.store.info.tolerance_of
     console.print(front_table(records, objectives=objectives, tolerances=tolerances))
     test = held_out_table(records, objectives=objectives, tolerances=tolerances)
@@ -72,9 +75,8 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":
-        lines[0] += f" so far; go on with `depthweave confirm {where} --seeds {num_seeds}`"
+        lines[0] += f" so far; go on with `{go_on}`"
     if is_fruitless(confirming(records)):
-        again = f"depthweave confirm {where} --seeds {num_seeds} --retry-failed"
-        lines.append(f"{fruitless_sentence(confirming(records))}: mend it, then `{again}`")
+        lines.append(f"{fruitless_sentence(confirming(records))}: mend it, then `{go_on} --retry-failed`")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from depthweave.reports.export.tokenizer import read_tokenizer
 from depthweave.reports.store import TOKENIZER_FILE
 from depthweave.spaces import load, stream
 from depthweave.trainers import Tokenizer, make_tokenizer
+from depthweave.trainers.allowance import usable_cpus
 
 _TORN = "\ufffd"
 """What a character becomes of which bytes are missing."""
@@ -43,6 +44,8 @@ def write_text(
     except UnicodeEncodeError:
         raise ValueError(f"--prompt {prompt!r}: it is not UTF-8 text: check the terminal's encoding") from None
     tokens = tokenizer.encode(prompt)
+    # Torch looks at the affinity, and not at the quota of a control group.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     # A document begins after the end of another.
     first_BT = torch.tensor([tokens or [tokenizer.end_of_document]])
     drawn = stream(

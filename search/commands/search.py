@@ -25,6 +25,8 @@ from depthweave.search.logger_names import check_place
 from depthweave.search.resuming import resumed
 from depthweave.search.setting import Setting, create_run, prepare
 from depthweave.search.spec_file import load_spec
+from depthweave.search.starting import RayStartError
+from depthweave.search.unbegun import clear_unbegun
 from depthweave.spaces.balance import unbalanced_sentences
 
 
@@ -54,7 +56,14 @@ def run(
     for line in store.problems:
         console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
     with working(console, setting, go_on=f"depthweave search --resume --out {store.where}") as progress:
-        result = run_search(setting, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed)
+        try:
+            result = run_search(
+                setting, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed
+            )
+        except RayStartError:
+            if not resume:
+                clear_unbegun(store.storage)
+            raise
     _print_result(console, result, objectives=setting.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
@@ -70,6 +79,8 @@ def _begun(
     out = f"runs/{spec.name}" if out is None else out
     storage = Storage(out)
     check_place(spec.loggers, storage=storage)
+    if clear_unbegun(storage):
+        say(f"{storage.where}: a search that never began was there; it makes room")
     check_free(storage)
     setting = prepare(spec, local=local, say=say)
     return setting, create_run(setting, out=out)

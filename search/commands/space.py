@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from depthweave.trainers import TokenizerSpec
 def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     """Print the space of a spec as a table, or as JSON."""
     spec = load_spec(path, overrides=overrides)
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
+    # Beside what is printed, which may be JSON.
+    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
         print(json.dumps(_as_dict(space, reference), indent=2))

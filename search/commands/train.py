@@ -46,6 +46,7 @@ from depthweave.trainers import (
     held_out_loss,
     train,
 )
+from depthweave.trainers.allowance import usable_cpus
 from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.machine import with_precision
 
@@ -107,8 +108,8 @@ def train_architecture(
     )
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
-    if threads is not None:
-        torch.set_num_threads(threads)
+    # Torch looks at the affinity, and not at the quota of a control group.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()) if threads is None else threads)
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +20,9 @@ from optuna.distributions import CategoricalDistribution
 
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.search.parameters import Parameters
-from depthweave.spaces.costs import costs_of
+from depthweave.spaces.costs import Costs, costs_of
 from depthweave.spaces.space import Candidate
+from depthweave.spaces.wiring import Wiring
 from depthweave.trainers import Measurement
 
 FloatArray = NDArray[np.float64]
@@ -50,6 +52,10 @@ class Candidates:
     def __post_init__(self) -> None:
         size = len(self.parameters)
         for name in ("features_NF", "costs_NC", "hints_NH"):
+            if getattr(self, name).ndim != 2:
+                raise ValueError(
+                    f"Candidates.{name} has shape {getattr(self, name).shape}: it must be a row a candidate"
+                )
             if getattr(self, name).shape[0] != size:
                 raise ValueError(f"Candidates.{name} has {getattr(self, name).shape[0]} rows for {size} candidates")
         if len(self.groups_F) != self.features_NF.shape[1]:
@@ -109,7 +115,7 @@ def of_space(
         _logarithm(connections),
         _logarithm([1 if item.pattern is None else item.pattern.dilation for item in items]),
         _logarithm([2 * item.architecture.depth if item.pattern is None else item.pattern.period for item in items]),
-        np.stack([_wiring_grid(item) for item in items]),
+        _wiring_grids([item.architecture.wiring for item in items]),
     ]
     return Candidates(
         distributions=parameters.distributions,
@@ -117,7 +123,7 @@ def of_space(
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
         costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
-        hints_NH=_work(items),
+        hints_NH=_work(items, known),
     )
 
 
@@ -142,12 +148,12 @@ def _logarithm(values: Sequence[float]) -> FloatArray:
     return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
 
 
-def _work(items: Sequence[Candidate]) -> FloatArray:
+def _work(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
     """What time and memory are spent on: operations, blocks, states and, of each fusion, sites, connections, states."""
     fusions = sorted({item.architecture.fusion for item in items} - {"none"})
     rows = []
-    for item in items:
-        built, known = item.architecture, costs_of(item.architecture)
+    for item, known in zip(items, costs, strict=True):
+        built = item.architecture
         own = np.zeros((len(fusions), 3))
         if built.fusion != "none":
             counts = [len(built.wiring.sites), built.wiring.num_connections, known.kept_states]
@@ -157,14 +163,27 @@ def _work(items: Sequence[Candidate]) -> FloatArray:
     return np.array(rows, dtype=np.float64)
 
 
-def _wiring_grid(item: Candidate) -> FloatArray:
+def _wiring_grids(wirings: Sequence[Wiring]) -> FloatArray:
     """Of the connections that each cell could hold, the share that is there; the root evens out small shares."""
-    depth = item.architecture.depth
-    there, possible = np.zeros((_GRID, _GRID)), np.zeros((_GRID, _GRID))
-    wired = {(site.block, source) for site in item.architecture.wiring for source in site.sources}
+    # One object for all architectures of a wiring: comparing two would take as long as looking at one.
+    known = {id(item): item for item in wirings}
+    grids = {key: _wiring_grid(item) for key, item in known.items()}
+    return np.stack([grids[id(item)] for item in wirings])
+
+
+def _wiring_grid(wiring: Wiring) -> FloatArray:
+    there = np.zeros((_GRID, _GRID))
+    for block, sources in wiring:
+        columns = np.array(sources) * _GRID // (wiring.depth + 1)
+        there[(block - 1) * _GRID // wiring.depth] += np.bincount(columns, minlength=_GRID)
+    return np.asarray(np.sqrt(there / np.maximum(_possible(wiring.depth), 1.0))).ravel()
+
+
+@lru_cache(maxsize=512)
+def _possible(depth: int) -> FloatArray:
+    """Connections that a cell could hold."""
+    possible = np.zeros((_GRID, _GRID))
     for block in range(1, depth + 1):
-        for source in range(block + 1):
-            cell = (block - 1) * _GRID // depth, source * _GRID // (depth + 1)
-            possible[cell] += 1
-            there[cell] += (block, source) in wired
-    return np.asarray(np.sqrt(there / np.maximum(possible, 1.0))).ravel()
+        columns = np.arange(block + 1) * _GRID // (depth + 1)
+        possible[(block - 1) * _GRID // depth] += np.bincount(columns, minlength=_GRID)
+    return possible

@@ -17,6 +17,7 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.peers import COSTS
@@ -39,16 +40,33 @@ class KnownCostSampler(BaseSampler):
     """Proposes the candidate with the largest expected hypervolume improvement; never one twice.
 
     For any Optuna study that minimises one loss and costs that are known for all candidates, or can be learned from
-    the trials that measured them. Raises `RuntimeError` where no candidate is left.
+    the trials that measured them. Raises `RuntimeError` where no candidate is left, and `ValueError` in a study that
+    maximises, or has other objectives than the loss and the candidates' costs.
     """
 
     def __init__(self, candidates: Candidates, *, seed: int, loss: int = 0) -> None:
         """`loss` is the place of the loss among the study's objectives; the others are the candidates' costs."""
+        num_objectives = 1 + candidates.costs_NC.shape[1]
+        if not 0 <= loss < num_objectives:
+            raise ValueError(
+                f"KnownCostSampler.loss is {loss}: it must be from 0 to {num_objectives - 1}, the last cost"
+            )
         self.candidates, self._seed, self._loss = candidates, seed, loss
         self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
         self._independent = RandomSampler(seed=seed)
         self.curves: Callable[[], Curves] | None = None
         """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Raises `ValueError` where the objectives are not one loss and the candidates' costs, all minimised."""
+        num_costs = self.candidates.costs_NC.shape[1]
+        if len(study.directions) != 1 + num_costs:
+            raise ValueError(
+                f"KnownCostSampler: the study has {len(study.directions)} objectives, the candidates have {num_costs} "
+                "costs: tell the study the loss and every cost, or give candidates the costs that it is told"
+            )
+        if any(item != StudyDirection.MINIMIZE for item in study.directions):
+            raise ValueError("KnownCostSampler: the study maximises an objective: minimise all, with its sign turned")
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self.candidates.distributions)

@@ -82,7 +82,8 @@ class DepthWiseAttention(Fusion):
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
         # The maps, the scores and the weighted sum; the keys are made once a pass and not once a token.
         a_map = 4 * _inner_width(width) * width
-        return sum((len(s) + 1) * a_map + 4 * len(s) * width for _, s in wiring)
+        sources, sites = wiring.num_connections, len(wiring.sites)
+        return (sources + sites) * a_map + 4 * sources * width
 
 
 class _Map(nn.Module):

@@ -40,6 +40,7 @@ def test_folder_that_holds_a_run_is_refused_and_resume_named(
     spec_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     _begin(spec_file, tmp_path / "run")
+    (tmp_path / "run" / "study.journal").touch()
     assert "already holds a run: continue it with --resume" in fault("search", spec_file, "--out", tmp_path / "run")
 
 

@@ -15,17 +15,19 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
+from depthweave.reports.distinct import front_groups
 from depthweave.reports.front import front
 from depthweave.reports.records import Record
 from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming, searched
 from depthweave.reports.store import RunStore
 from depthweave.reports.verdicts import verdicts_of
 from depthweave.search.checkpoints import trial_folder
-from depthweave.search.confirmation import PLAN_FILE
+from depthweave.search.confirmation import PLAN_FILE, targets_of
 from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
 from depthweave.search.entry import Entry
 from depthweave.search.setting import Setting
 from depthweave.spaces.files import MODEL_FILE
+from tests.reports.synthetic import make_record
 from tests.search.faulty import faulty_trial
 from tests.search.searching import Listening, resume, search, setting_of, untested
 
@@ -57,11 +59,40 @@ def run_folder(searched_run: _Search, tmp_path: Path) -> Path:
 
 
 def _confirm(
-    searched_run: _Search, folder: Path, address: str, *, num_seeds: int, progress: Listening | None = None
+    searched_run: _Search,
+    folder: Path,
+    address: str,
+    *,
+    num_seeds: int,
+    progress: Listening | None = None,
+    every: bool = False,
 ) -> ConfirmationResult:
     store = RunStore.open(folder)
     heard = progress or Listening()
-    return run_confirmation(searched_run.setting, store, num_seeds=num_seeds, address=address, progress=heard)
+    return run_confirmation(
+        searched_run.setting, store, num_seeds=num_seeds, address=address, progress=heard, every=every
+    )
+
+
+def _distinct(records: list[Record]) -> list[Record]:
+    verdicts = verdicts_of(records, objectives=OBJECTIVES)
+    groups = front_groups(records, objectives=OBJECTIVES, tolerances=None, verdicts=verdicts)
+    return [item.member for item in groups]
+
+
+def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_spec: dict[str, Any]) -> None:
+    setting = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+    first, second, third = [item.architecture.id for item in setting.space if item.pattern is not None][:3]
+    plain = setting.reference.architecture.id
+    values = {plain: (9.0, 1000), first: (8.0, 2000), second: (7.999, 2001), third: (6.0, 4000)}
+    records = [
+        make_record(number, run_id="run", architecture_id=key, perplexity=perplexity, memory_bytes=memory)
+        for number, (key, (perplexity, memory)) in enumerate(values.items())
+    ]
+    found = [set(targets_of(setting, records, tolerances={}, every=every)) for every in (False, True)]
+    assert found[0] - found[1] == set()
+    assert found[1] - found[0] in ({first}, {second})
+    assert {plain, third} <= found[0]
 
 
 @pytest.mark.slow
@@ -69,7 +100,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
     before = searched_run.result.records
-    members = front(before, objectives=OBJECTIVES)
+    members = _distinct(before)
     heard = Listening()
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=heard)
 
@@ -82,7 +113,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     assert set(map(tuple, seeds.values())) == {(1, 2, 3)}
     plain = {it.architecture_id for it in before if it.fusion == "none" and it.depth in {row.depth for row in members}}
     now = {item.architecture_id for item in front(result.records, objectives=OBJECTIVES)}
-    assert _ids(further) >= _ids(members) | plain | now
+    assert _ids(further) >= _ids(members) | plain | _ids(_distinct(result.records))
     _check_seeds_are_used(further)
     for item in further:
         assert item.test_loss is not None
@@ -99,6 +130,9 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     rows = {row["architecture_id"]: row for row in table if row["objectives"] == ",".join(OBJECTIVES)}
     assert rows.keys() == now
     for key, row in rows.items():
+        if key not in _ids(further):
+            assert row["twin_of"] in _ids(further)
+            continue
         assert row["num_seeds"] == 3
         assert row["front_probability"] == verdicts[key].front_probability
         test = [item.test_loss for item in further if item.architecture_id == key and item.test_loss is not None]
@@ -131,7 +165,7 @@ def test_search_never_reads_the_test_part_and_a_confirmation_does(
 def test_crash_is_tried_again_from_the_checkpoint(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unlucky = front(searched_run.result.records, objectives=OBJECTIVES)[0].architecture_id
+    unlucky = _distinct(searched_run.result.records)[0].architecture_id
     monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "raises once"}))
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=2)
     records = [item for item in confirming(result.records) if item.architecture_id == unlucky]
@@ -143,7 +177,7 @@ def test_crash_is_tried_again_from_the_checkpoint(
 def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unlucky = front(searched_run.result.records, objectives=OBJECTIVES)[0].architecture_id
+    unlucky = _distinct(searched_run.result.records)[0].architecture_id
     monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "diverges"}))
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=4)
     states = Counter(item.state for item in confirming(result.records) if item.architecture_id == unlucky)
@@ -213,7 +247,8 @@ def test_pruned_baseline_is_trained_with_fresh_seeds_alone(
     plain = next(item for item in store.records() if item.fusion == "none" and item.depth == member.depth)
     gone: dict[str, Any] = {"state": "pruned", "perplexity": None, "loss": None, "bits_per_byte": None}
     store.revise(dataclasses.replace(plain, **gone))
-    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2)
+    # Every member: of these runs' fronts the distinct ones may all be plain.
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2, every=True)
     trained = [item for item in result.records if item.architecture_id == plain.architecture_id]
     assert [(item.trial >= FIRST_CONFIRMATION, item.seed, item.state) for item in trained] == [
         (False, 0, "pruned"),

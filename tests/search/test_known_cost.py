@@ -265,3 +265,41 @@ def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
     assert np.isfinite(found.costs_NC).all()
     assert (found.costs_NC > 0.0).all()
     assert np.isfinite(found.log_sd_NC).all()
+
+
+# In studies of others.
+
+
+@pytest.mark.parametrize(
+    ("directions", "told"),
+    [
+        (["maximize", "minimize"], "the study maximises an objective: minimise all"),
+        (["minimize", "maximize"], "the study maximises an objective: minimise all"),
+        (["minimize"], "the study has 1 objectives, the candidates have 1 costs: tell the study the loss and every"),
+        (["minimize"] * 3, "the study has 3 objectives, the candidates have 1 costs"),
+    ],
+)
+def test_study_of_other_objectives_is_refused_at_its_first_trial(directions: list[str], told: str) -> None:
+    study = optuna.create_study(directions=directions, sampler=KnownCostSampler(some_candidates(), seed=0))
+    study.enqueue_trial(POINTS[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^KnownCostSampler: {told}"):
+            study.ask(dict(DISTRIBUTIONS))
+
+
+def test_loss_alone_is_minimised_over_candidates_without_costs() -> None:
+    candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.empty((len(POINTS), 0)))
+    study = optuna.create_study(sampler=KnownCostSampler(candidates, seed=0))
+    for _ in range(30):
+        trial = study.ask(dict(DISTRIBUTIONS))
+        study.tell(trial, loss_of(trial.params))
+    losses = sorted(map(loss_of, POINTS))
+    # By chance a draw of 30 in 256 has one of the best two with a probability of 0.22.
+    assert study.best_value <= losses[1]
+
+
+def test_what_is_no_table_of_costs_or_no_place_of_the_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^Candidates\.costs_NC has shape \(256,\): it must be a row a candidate"):
+        categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.ones(len(POINTS)))
+    with pytest.raises(ValueError, match=r"^KnownCostSampler\.loss is 2: it must be from 0 to 1"):
+        KnownCostSampler(some_candidates(), seed=0, loss=2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,19 @@ def test_run_whose_space_is_spanned_otherwise_here_is_refused_in_one_line(
     with pytest.raises(ValueError, match=r"spans 9 architectures .* and 14 with .* or start a new run$") as caught:
         check_same_space(store, setting_of(small_spec, "space.depths=[2, 4]"))
     assert "\n" not in str(caught.value)
+
+
+def test_large_space_is_talked_about_while_it_is_enumerated(
+    small_spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that goes on by a second whenever it is looked at.
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    said: list[str] = []
+    space = {"fusions": ["none"], "depths": [4], "budgets": list(range(10**6, 10**6 + 5000))}
+    prepare(make_spec({**small_spec, "space": space}), say=said.append)
+    told = [line for line in said if "enumerating" in line]
+    assert told == [
+        "enumerating the space: 2,000 of 5,000 combinations",
+        "enumerating the space: 4,000 of 5,000 combinations",
+    ]

@@ -72,9 +72,20 @@ def test_file_is_read_and_every_default_is_written_out(tmp_path: Path) -> None:
         assert word in spec.to_yaml()
 
 
-def test_empty_file_is_the_default_spec(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", " \n\n", "# nothing yet\n", "---\n...\n", "null\n"])
+def test_file_that_says_nothing_is_refused_with_where_to_start(text: str, tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
-    path.write_text("# nothing yet\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    for overrides in ([], ["seed=1"]):
+        with pytest.raises(
+            SpecError, match=f"^{re.escape(str(path))}: it says nothing; start from examples/quick.yaml"
+        ):
+            load_spec(path, overrides=overrides)
+
+
+def test_file_that_asks_for_every_default_is_the_default_spec(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("{}\n", encoding="utf-8")
     assert load_spec(path) == Spec()
 
 

@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D width, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion, fusion_class
-from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring import Wiring, strided_wiring
 
 
 def _drive(fusion: Fusion, states: list[Tensor]) -> list[Tensor]:
@@ -226,3 +227,13 @@ def test_connection_parameters_are_the_modules_own(fusion: Fusion) -> None:
     connections = [id(parameter) for parameter in fusion.connection_parameters()]
     assert set(connections) <= own
     assert len(set(connections)) == len(connections)
+
+
+@pytest.mark.parametrize("fusion_name", FUSIONS)
+def test_parameters_over_squared_width_do_not_rise_with_the_width(fusion_name: str) -> None:
+    # Budgets rest on it: which of them no width meets is known without trying all.
+    for dilation, period in ((1, 1), (2, 3), (4, 12)):
+        wiring = strided_wiring(12, dilation=dilation, period=period)
+        widths = [2, 4, 6, 16, 30, 64, 256, 1000, 2**14, 2**20]
+        shares = [Fraction(fusion_class(fusion_name).num_parameters(wiring, width), width**2) for width in widths]
+        assert shares == sorted(shares, reverse=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
 import time
-from typing import Any
+from types import FrameType
+from typing import Any, get_args
 
 import pytest
 
+import depthweave.spaces.budget as budget_module
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import resolve
 from depthweave.spaces.costs import num_parameters
 from depthweave.spaces.space import Axes, Combination, Pattern, SearchSpace, enumerate_space
-from depthweave.spaces.widths import TOLERANCE_FRAC, Sizing
-from depthweave.spaces.wiring import strided_wiring
+from depthweave.spaces.widths import TOLERANCE_FRAC, Sizing, plain_width
+from depthweave.spaces.wiring import strided_site, strided_wiring
 
 
 def _axes(**given: Any) -> Axes:
@@ -165,6 +169,66 @@ def test_dense_space_of_48_blocks_takes_at_most_0_2_ms_a_combination() -> None:
         taken_s.append(time.process_time() - began_s)
     assert space.num_combinations == 520
     assert min(taken_s) / space.num_combinations < 0.2e-3
+
+
+# A hundred thousand combinations are a matter of seconds. Counted are operations, which no other process slows down.
+
+
+@pytest.mark.parametrize(
+    ("given", "most_calls"),
+    [
+        # Hundreds of sites a wiring, and half of the combinations infeasible at any budget.
+        ({"dilations": (1, 2, 3, 5), "periods": (1, 2, 3, 5), "depths": (200, 201), "budgets": (10**9,)}, 700),
+        ({"dilations": (1, 2, 4), "periods": (1, 2, 4), "budgets": tuple(range(10**6, 8 * 10**6, 10**5))}, 70),
+    ],
+    ids=["deep", "many budgets"],
+)
+def test_enumeration_takes_few_operations_a_combination(given: dict[str, Any], most_calls: int) -> None:
+    plain_width.cache_clear()
+    strided_site.cache_clear()
+    axes = _axes(fusions=("dwa", "dwatt", "concat"), **given)
+    num_calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal num_calls
+        num_calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        space = enumerate_space(axes)
+    finally:
+        sys.setprofile(None)
+    assert num_calls / space.num_combinations < most_calls
+
+
+def test_infeasible_combinations_and_their_budgets_are_those_of_a_search_that_skips_no_width(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for sizing in get_args(Sizing):
+        axes = _axes(
+            fusions=("none", "dwa", "dwatt", "concat"),
+            dilations=(1, 2, 3, 7),
+            periods=(1, 2, 5, "depth"),
+            depths=(2, 5, 12, 40),
+            budgets=(1000, 60_000, 1_500_000),
+            head_width=16,
+            sizing=sizing,
+        )
+        quick = enumerate_space(axes)
+        with monkeypatch.context() as patched:
+            patched.setattr(budget_module, "_hopeless_width", lambda *given: math.inf)
+            slow = enumerate_space(axes)
+        assert quick.infeasible == slow.infeasible
+        assert sum(item.enough is None for item in quick.infeasible) > 5
+        assert sum(item.enough is not None for item in quick.infeasible) > 10
+
+
+def test_progress_is_told_every_thousand_combinations() -> None:
+    told: list[tuple[int, int]] = []
+    budgets = tuple(range(10**6, 2 * 10**6, 1000))
+    space = enumerate_space(_axes(depths=(4,), budgets=budgets), on_progress=lambda *given: told.append(given))
+    assert space.num_combinations == 2000
+    assert told == [(1000, 2000)]
 
 
 # The reference.

@@ -1,0 +1,136 @@
+"""Ray's start on this machine, from which every failure comes out as one line that says what to set.
+
+Where memory or processes are limited Ray's core aborts the process in which it starts, or waits for ever with the
+interpreter's lock held, so that no Python of this process runs. So a small process beside it waits for the word that
+Ray is up: it says the line that this one cannot say, and ends it after a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from depthweave.trainers.allowance import usable_memory_bytes
+
+START_LIMIT_S = 180.0
+"""A start takes ten seconds, and a minute on a machine that is busy."""
+_FEW_PROCESSES = 1000
+_FEW_FILES = 1024
+_LITTLE_BYTES = 2 * 10**9
+"""Limits below these are named where Ray cannot start."""
+
+_WATCHER = """
+import os, select, signal, sys
+pid, limit_s, ended, slow = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4]
+ready = select.select([0], [], [], limit_s)[0]
+if not ready:
+    os.write(2, (slow + "\\n").encode())
+    os.kill(pid, signal.SIGKILL)
+elif not os.read(0, 1):
+    os.write(2, (ended + "\\n").encode())
+"""
+
+
+class RayStartError(ValueError):
+    """Ray cannot start here; the message is one line."""
+
+
+@contextmanager
+def starting(*, limit_s: float = START_LIMIT_S) -> Iterator[None]:
+    """Ray starts inside. Raises `RayStartError`; where this process ends or hangs, the line comes from beside it."""
+    try:
+        with _quiet() as terminal, _watched(terminal, limit_s=limit_s):
+            yield
+    # Anything: of sockets, folders, users and limits, Ray's own and Python's.
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise RayStartError(f"Ray cannot start on this machine ({told}): {_advice()}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[int | None]:
+    """What is written to the standard error goes nowhere, stacks of Ray's core above all; yields where it would go."""
+    try:
+        terminal = os.dup(2)
+    except OSError:
+        # It was closed.
+        yield None
+        return
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stderr.flush()
+    with tempfile.TemporaryFile() as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            with suppress(AttributeError, OSError, ValueError):
+                sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+@contextmanager
+def _watched(terminal: int | None, *, limit_s: float) -> Iterator[None]:
+    if terminal is None:
+        yield
+        return
+    advice = _advice()
+    ended = f"error: this process was ended while Ray started: {advice}"
+    slow = f"error: Ray did not start within {limit_s:.0f} s: {advice}"
+    watcher = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WATCHER, str(os.getpid()), str(limit_s), ended, slow],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        # Ctrl-C is for the process that it watches.
+        start_new_session=True,
+    )
+    assert watcher.stdin is not None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            watcher.stdin.write(b"1")
+            watcher.stdin.flush()
+        watcher.stdin.close()
+        watcher.wait()
+
+
+def _advice() -> str:
+    """What to set, of what Ray is known to fail of; the limits that are in force here, where any are."""
+    found = [*_limits(), *_places()]
+    if not found:
+        found = ["set RAY_TMPDIR to a folder with room that may be written, and look at the limits of this shell"]
+    return "; ".join(found)
+
+
+def _limits() -> Iterator[str]:
+    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if memory != resource.RLIM_INFINITY:
+        yield f"memory is limited to {memory / 1e9:.1f} GB of addresses: lift that with `ulimit -v unlimited`"
+    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if processes != resource.RLIM_INFINITY and processes < _FEW_PROCESSES:
+        yield f"processes and threads are limited to {processes}: allow more with `ulimit -u 4096`"
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < _FEW_FILES:
+        yield f"open files are limited to {files}: allow more with `ulimit -n 4096`"
+    usable = usable_memory_bytes()
+    if usable < _LITTLE_BYTES:
+        yield f"memory is limited to {usable / 1e9:.1f} GB: ask for 2 GB or more"
+
+
+def _places() -> Iterator[str]:
+    if "HOME" not in os.environ:
+        with suppress(KeyError):
+            pwd.getpwuid(os.getuid())
+            return
+        yield f"this user, {os.getuid()}, has no home: set HOME to a folder that may be written"
+    port = os.environ.get("RAY_GCS_SERVER_PORT")
+    if port:
+        yield f"RAY_GCS_SERVER_PORT is {port}, which may be taken: unset it"

@@ -1,0 +1,56 @@
+"""The local Ray dies under a search: one line with the cause and how to go on, and no trial has failed for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from depthweave.reports.store import RunStore
+from tests.faults.wholeness import check_whole
+from tests.search.processes import PATIENCE_S, processes, run_command, started, wait
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds Ray's processes in /proc"),
+]
+
+
+def _named(name: str, ray_folder: Path) -> list[int]:
+    found = []
+    for number in map(int, processes(ray_folder)):
+        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        if words[0].endswith(f"/{name}".encode()):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_death_of_the_local_ray_is_one_line_and_no_trials_failure(
+    name: str, small_spec: dict[str, Any], ray_folder: Path, tmp_path: Path
+) -> None:
+    spec_file, out = tmp_path / "spec.yaml", tmp_path / "run"
+    recipe = {**small_spec["recipe"], "steps": 400, "num_evaluations": 40}
+    spec = {**small_spec, "recipe": recipe, "search": {"trials": 3, "pruner": "none", "retries": 0}}
+    spec_file.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    with started([str(spec_file), "--out", str(out)], ray_folder) as driver:
+        wait(lambda: any(out.glob("checkpoints/*/state.pt")), driver)
+        (victim,) = _named(name, ray_folder)
+        os.kill(victim, signal.SIGKILL)
+        told, _ = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 2, told
+    line = (
+        f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept: go on with"
+    )
+    assert told.splitlines()[-1] == f"{line} `depthweave search --resume --out {out}`"
+    assert "(raylet)" not in told, "no log of Ray's"
+    assert "Traceback" not in told
+    assert all(item.state == "complete" for item in RunStore.open(out).records())
+    last = run_command(["--resume", "--out", str(out)], ray_folder)
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert {item.state for item in check_whole(out, num_trials=3)} == {"complete"}

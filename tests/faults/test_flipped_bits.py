@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.tokenizer import read_tokenizer
+from depthweave.reports.seeds import FIRST_CONFIRMATION
 from depthweave.reports.selection import select
-from depthweave.reports.store import RunStore
+from depthweave.reports.store import RunStore, front_schema
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.commands.generate import write_text
 from depthweave.search.confirmation import PLAN_FILE, read_plan
@@ -52,13 +53,15 @@ class _Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Made:
+    return make(small_spec, folder=tmp_path_factory.mktemp("flipped"), address=ray_address)
+
+
+def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     """A run that has ended, with a checkpoint of a trial in flight beside it, and an export."""
-    folder = tmp_path_factory.mktemp("flipped")
-    setting = setting_of(
-        small_spec, "search.trials=8", "tokenizer=bpe:300", "recipe.steps=200", "recipe.num_evaluations=2"
-    )
+    overrides = ("search.trials=8", "tokenizer=bpe:300", "recipe.steps=200", "recipe.num_evaluations=2")
+    setting = setting_of(spec, *overrides)
     store = create_run(setting, out=folder / "run")
-    result = run_search(setting, store, address=ray_address, progress=Listening())
+    result = run_search(setting, store, address=address, progress=Listening())
     record = select(result.records, how="best", objectives=store.info.objectives)
     export(store, record, out=folder / "exported")
     place = trial_folder(folder / "run" / "checkpoints", _IN_FLIGHT)
@@ -66,9 +69,8 @@ def made(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.
     next(train(state, setting.tokens))
     write_progress(place, make_report(make_evaluation(0, loss=2.0)))
     state.save(place / STATE_FILE)
-    if not store.has_file(PLAN_FILE):
-        values = {"trainings": [{"trial": 1_000_000, "architecture_id": "a", "seed": 1}]}
-        store.write_bytes(PLAN_FILE, json.dumps(seal(values)).encode())
+    values = {"trainings": [{"trial": FIRST_CONFIRMATION, "architecture_id": "a", "seed": 1}]}
+    store.write_bytes(PLAN_FILE, json.dumps(seal(values)).encode())
     return _Made(folder / "run", folder / "exported")
 
 
@@ -99,12 +101,13 @@ def _weights(folder: Path) -> str:
 
 
 def _front(run: Path) -> str:
-    """As another program reads it that verifies pages; a column of another name is none of ours."""
+    """As another program reads it that verifies pages, by the names of its columns."""
     try:
         table = pq.ParquetFile(run / "front.parquet", page_checksum_verification=True).read()
         table.validate(full=True)
-        return _text(table.to_pylist())
-    except (pa.ArrowException, OSError, LookupError) as error:
+        return _text(table.select(front_schema().names).to_pylist())
+    # ValueError: a name that is no UTF-8.
+    except (pa.ArrowException, OSError, LookupError, ValueError) as error:
         raise ValueError(f"front.parquet: {' '.join(str(error).split())}") from None
 
 

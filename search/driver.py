@@ -26,6 +26,7 @@ from depthweave.search.journal import Journal, journal_of
 from depthweave.search.keeping import keep_front_only
 from depthweave.search.kinds import kind_of_run, placement_of
 from depthweave.search.nodes import alive, look_around, this_node
+from depthweave.search.output import command_line
 from depthweave.search.parameters import Parameters
 from depthweave.search.placement import check_room, room
 from depthweave.search.pruners.chooser import Chooser
@@ -79,7 +80,7 @@ def run_search(
     Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
     spec = setting.spec
-    again = f"depthweave search --resume --out {store.where}"
+    again = command_line("search", "--resume", "--out", store.where)
     with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
@@ -129,7 +130,7 @@ def run_confirmation(
 
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    again = f"depthweave confirm {store.where} --seeds {num_seeds}"
+    again = command_line("confirm", store.where, "--seeds", num_seeds)
     with clear_about_storage(store.where, command=again), _at_work(store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         progress.on_phase("starting Ray")

@@ -20,6 +20,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pool import costs_among
 from depthweave.search.studies import Studies
 from depthweave.search.trial import read_architecture_id, read_progress
+from depthweave.spaces.regular import check_regular
 
 
 def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
@@ -41,6 +42,7 @@ def set_aside_damaged(journal: Path) -> str | None:
     """
     if not journal.exists():
         return None
+    check_regular(journal)
     place = _damaged_line(journal)
     if place is None:
         return None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.regular import NotRegularError, check_named, check_regular, read_regular_text
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 
@@ -55,12 +56,12 @@ def read_pattern(path: str | Path) -> Pattern | None:
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
     """The mapping in a YAML file of plain values; `ValueError` in one line, ending with `hint` where there is none."""
-    path = Path(path)
     try:
-        with path.open(encoding="utf-8") as file:
-            values = read_yaml(file.read(MAX_CHARACTERS + 1))
+        values = read_yaml(read_regular_text(path, max_characters=MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; {hint}") from None
+    except NotRegularError as error:
+        raise ValueError(f"{error}; {hint}") from None
     # ValueError: no YAML, or text that is not UTF-8.
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
@@ -86,11 +87,13 @@ def save_weights(path: str | Path, weights: Mapping[str, Tensor], *, architectur
 
 def load(directory: str | Path) -> Decoder:
     """The model of an exported folder, in evaluation mode; `ValueError` names what is missing or does not fit."""
+    check_named(directory, what="folder")
     directory = Path(directory)
     architecture = read_architecture(directory / ARCHITECTURE_FILE)
     path = directory / MODEL_FILE
-    model = Decoder(architecture)
     try:
+        check_regular(path)
+        model = Decoder(architecture)
         with safe_open(str(path), framework="pt") as file:
             # Weights of another architecture may have the same shapes: the number of heads leaves no trace in them.
             written_for = (file.metadata() or {}).get("architecture_id", architecture.id)

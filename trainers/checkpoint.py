@@ -19,6 +19,7 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.regular import check_regular
 from depthweave.trainers.machine import check_can, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import Recipe
@@ -139,6 +140,7 @@ _PLAIN_FIELDS: dict[str, type] = {
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        check_regular(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"checkpoint {path} does not exist; check the path") from None

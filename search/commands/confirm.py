@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import optuna
-from rich.console import Console
 
 from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
@@ -16,12 +15,13 @@ from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.interrupts import INTERRUPTED
+from depthweave.search.output import Terminal, command_line
 from depthweave.search.setting import check_same_space, check_same_text, prepare, spec_to_resume
 
 
 def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = False) -> int:
     """Confirm, print the restated front, and answer the exit code."""
-    console = Console()
+    console = Terminal(outlasts=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
     store = RunStore.open(run)
@@ -30,16 +30,18 @@ def confirm_run(run: str, *, num_seeds: int, address: str | None, ship: bool = F
     setting = prepare(spec_to_resume(store, given=None, overrides=[]), local=address is None)
     check_same_text(store, setting.tokens)
     check_same_space(store, setting)
-    with working(console, setting, go_on=f"depthweave confirm {store.where} --seeds {num_seeds}") as progress:
+    with working(console, setting, go_on=command_line("confirm", store.where, "--seeds", num_seeds)) as progress:
         result = run_confirmation(setting, store, num_seeds=num_seeds, address=address, progress=progress, ship=ship)
     _print_result(console, result, num_seeds=num_seeds, objectives=setting.spec.objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
 
 
-def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]) -> None:
+def _print_result(
+    console: Terminal, result: ConfirmationResult, *, num_seeds: int, objectives: tuple[str, ...]
+) -> None:
     where, records = result.store.where, result.records
     tolerances = result.store.info.tolerance_of
-    console.print(front_table(records, objectives=objectives, tolerances=tolerances))
+    console.show(front_table(records, objectives=objectives, tolerances=tolerances))
     members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",
@@ -47,6 +49,6 @@ def _print_result(console: Console, result: ConfirmationResult, *, num_seeds: in
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":
-        lines[0] += f" so far; go on with `depthweave confirm {where} --seeds {num_seeds}`"
+        lines[0] += f" so far; go on with `{command_line('confirm', where, '--seeds', num_seeds)}`"
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)

@@ -12,6 +12,7 @@ from typing import Any
 from depthweave.reports.export import Training
 from depthweave.search.spec_file import validated
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tokenise_with
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -42,7 +43,7 @@ def tokens_for(spec: CorpusSpec, *, architecture: Architecture, folder: Path, re
     """The text as tokens of the export's tokenizer; `ValueError` where they are not the architecture's."""
     text, file = load_corpus(spec), folder / TOKENIZER_FILE
     is_bytes = not file.exists() or (recorded is not None and recorded.tokenizer == "bytes")
-    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=file.read_text(encoding="utf-8"))
+    found = tokenise(text) if is_bytes else tokenise_with(text, tokenizer_json=read_regular_text(file))
     if recorded is not None and not is_bytes:
         found = dataclasses.replace(found, tokenizer=recorded.tokenizer)
     if found.vocabulary != architecture.vocabulary:

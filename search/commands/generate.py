@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from depthweave.spaces import load, stream
+from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import Tokenizer, make_tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -73,7 +74,7 @@ def write_text(
 
 def _tokenizer(folder: Path, *, vocabulary: int) -> Tokenizer:
     path = folder / TOKENIZER_FILE
-    tokenizer = make_tokenizer(path.read_text(encoding="utf-8") if path.exists() else None)
+    tokenizer = make_tokenizer(read_regular_text(path) if path.exists() else None)
     if tokenizer.vocabulary != vocabulary:
         raise ValueError(f"{path}: has {tokenizer.vocabulary} tokens, the model {vocabulary}: restore the export's own")
     return tokenizer

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from depthweave.search.output import Terminal
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import ARCHITECTURE_FILE
 from depthweave.spaces.fusions import fusion_class
@@ -79,17 +79,14 @@ def measure_configurations(
         ]
         print(json.dumps({**facts, "configurations": rows}, indent=1))
         return
-    console = Console()
-    console.print(_table(configurations, architectures, found))
+    console = Terminal()
+    console.show(_table(configurations, architectures, found))
     first = found[0]
     times = ", ".join(map(_milliseconds, (first.latency_s, first.step_latency_s, first.decode_latency_s)))
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
-    console.print(
+    console.say(
         f"Times relative to {configurations[0]} ({times}), 95 % intervals, {first.rounds} rounds in turn; its own "
-        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}"
     )
 
 

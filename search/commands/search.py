@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from rich.console import Console
 
 from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
@@ -20,6 +19,7 @@ from depthweave.search.commands.working import working
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.logger_names import check_place
+from depthweave.search.output import Terminal, command_line
 from depthweave.search.setting import (
     Setting,
     check_same_space,
@@ -42,18 +42,18 @@ def run(
     ship: bool = False,
 ) -> int:
     """Search, print the front, and answer the exit code."""
-    console = Console()
+    console = Terminal(outlasts=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address, ship=ship)
     start = _resumed if resume else _begun
     setting, store = start(spec_file, out, overrides, local=address is None)
     for line in unbalanced_sentences(setting.space):
-        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
+        console.say(line, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
-        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
-    with working(console, setting, go_on=f"depthweave search --resume --out {store.where}") as progress:
+        console.say(f"left out: {line}", style="yellow")
+    with working(console, setting, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
         result = run_search(setting, store, address=address, progress=progress, ship=ship)
     _print_result(console, result, objectives=setting.spec.objectives)
     return INTERRUPTED if result.ending == "interrupted" else 0
@@ -87,15 +87,16 @@ def _resumed(
     return setting, store
 
 
-def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
+def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
+    go_on = command_line("search", "--resume", "--out", where)
     tolerances = result.store.info.tolerance_of
-    console.print(front_table(result.records, objectives=objectives, tolerances=tolerances))
+    console.show(front_table(result.records, objectives=objectives, tolerances=tolerances))
     num_trials = len(searched(result.records))
     ended = {
         "done": f"{num_trials} trials",
-        "time": f"{num_trials} trials; the time budget is spent: `depthweave search --resume --out {where}`",
-        "interrupted": f"{num_trials} trials kept; go on with `depthweave search --resume --out {where}`",
+        "time": f"{num_trials} trials; the time budget is spent: `{go_on}`",
+        "interrupted": f"{num_trials} trials kept; go on with `{go_on}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:
@@ -105,7 +106,7 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
         f"{ended}; {result.wall_s:.0f} s{busy}",
         *settled_sentences(front(result.records, objectives=objectives), verdicts=verdicts),
         f"report: {result.store.report_path}",
-        f"export: depthweave export {where} --select knee --out exports/knee",
+        f"export: {command_line('export', where, '--select', 'knee', '--out', 'exports/knee')}",
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from depthweave.reports.words import count_text
+from depthweave.search.output import Terminal
 from depthweave.search.setting import space_of
 from depthweave.search.spec import Spec
 from depthweave.search.spec_file import load_spec
@@ -28,11 +28,11 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(_as_dict(space, reference), indent=2))
         return
-    console = Console()
-    console.print(_counts(spec, space), markup=False, highlight=False, soft_wrap=True)
-    console.print(_table(space, reference))
+    console = Terminal()
+    console.say(_counts(spec, space))
+    console.show(_table(space, reference))
     for line in [*unbalanced_sentences(space), *_reasons(space)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
+        console.say(line, style="yellow")
 
 
 def _counts(spec: Spec, space: SearchSpace) -> str:

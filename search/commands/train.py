@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
@@ -24,11 +23,13 @@ from depthweave.search.cluster import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
+from depthweave.search.output import Terminal
 from depthweave.search.setting import software
 from depthweave.search.spec import Resources
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE
+from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import (
     ALONE,
     CorpusSpec,
@@ -84,7 +85,7 @@ def train_architecture(
 
     With several workers, or on a Ray cluster, the workers share every batch, and the result is the same.
     """
-    console = Console()
+    console = Terminal(outlasts=True)
     check_address(address, ship=ship)
     file = path / ARCHITECTURE_FILE if path.is_dir() else path
     plan = _plan(file, corpus=corpus, tokens=tokens, further=further, width=width, depth=depth, overrides=overrides)
@@ -94,21 +95,21 @@ def train_architecture(
         torch.set_num_threads(threads)
     if _is_done(out, plan):
         _tidy(out)
-        console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)
+        console.say(_ended(out))
         return
     state = _state(plan, out=out, source=file.parent if further else None)
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)
     for line in _announced(plan, state):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
     out.mkdir(parents=True, exist_ok=True)
     if alone:
         lines = _kept(plan, state, out=out)
     else:
         lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
     _tidy(out)
 
 
@@ -289,7 +290,7 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
     """The evaluations of an interrupted training that its saved state has behind it."""
     path = out / CURVE_FILE
     try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        rows = json.loads(read_regular_text(path)) if path.exists() else []
         return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= upto]
     except (ValueError, TypeError):
         raise ValueError(f"{path}: cannot be read: remove it, or name another --out") from None

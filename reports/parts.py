@@ -21,7 +21,6 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock
 
 from depthweave.reports.part import (
     LaterSchemaError,
@@ -33,6 +32,7 @@ from depthweave.reports.part import (
 )
 from depthweave.reports.records import Row, schema_of, to_table
 from depthweave.reports.storage import Storage, UnreachableError
+from depthweave.spaces.locks import acquire_soon, file_lock
 
 _TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
 _BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
@@ -40,6 +40,8 @@ _ASIDE = ".corrupt"
 _READERS = 8
 _RETRIES = 20
 _RETRY_S = 0.05
+_LOCK_LIMIT_S = 300.0
+"""Another process that gathers parts is waited for so long."""
 
 
 class _Listing(NamedTuple):
@@ -130,8 +132,12 @@ class PartFolder(Generic[Row]):
             yield
             return
         self._storage.make_folder("")
-        with FileLock(self._storage.path(f".{self._folder}.lock")):
+        lock = file_lock(self._storage.path(f".{self._folder}.lock"))
+        acquire_soon(lock, limit_s=_LOCK_LIMIT_S)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _compact(self) -> int:
         listing = self._list()

@@ -22,6 +22,7 @@ from ray.tune import Trainable
 
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
+from depthweave.search.scratch import lock_folder
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE, save_model
 from depthweave.trainers import Evaluation, Kind, Measurement, Recipe, TokenSet, TrainingState, hardware, train
@@ -52,7 +53,7 @@ class TrialPlan:
     measured_on: str
     """The hardware that this holds for."""
     locks: str
-    """Folder, of a disk, of the locks by which trials of a machine share its devices."""
+    """Where trials of a machine find the locks by which they share its devices, for `lock_folder`."""
     checkpoints: str
     """Address of all trials' checkpoints, which every worker reaches."""
     placement: Placement = ANYWHERE
@@ -194,7 +195,7 @@ class ArchitectureTrial(Trainable):
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._is_ahead = len(self._history) > config.get("heard", 0)
-        self._lock = DeviceLock(self._plan.locks, device=self._state.device)
+        self._lock = DeviceLock(lock_folder(self._plan.locks), device=self._state.device)
         self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
 
     def _forget(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from rich.table import Table
 
 from depthweave.search.output import Terminal
+from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import ARCHITECTURE_FILE
 from depthweave.spaces.fusions import fusion_class
@@ -22,6 +21,8 @@ from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import with_precision
 
 _PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
+_LOCK_LIMIT_S = 600.0
+"""Other measurements of the device are waited for so long."""
 _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
 
 
@@ -61,7 +62,7 @@ def measure_configurations(
         recipe=recipe,
         device=place,
         time_limit_s=time_limit_s,
-        lock=DeviceLock(Path(tempfile.gettempdir()) / f"depthweave-locks-{os.getuid()}", device=place),
+        lock=DeviceLock(private_folder() / "locks", device=place, limit_s=_LOCK_LIMIT_S),
         kinds=_KINDS,
     )
     facts = {

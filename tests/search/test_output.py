@@ -48,9 +48,16 @@ def _hostile_run(folder: Path, *, run_id: str) -> RunStore:
     store = RunStore.create(folder, info=make_info(name=HOSTILE, run_id=run_id), spec_yaml="name: x\n")
     texts = ("fusion", "hardware", "host", "corpus", "tokenizer", "software", "device")
     for trial in range(3):
-        changes = {"run_id": run_id, **dict.fromkeys(texts, HOSTILE), "architecture_id": f"{trial}{HOSTILE}", "latency": 1.0 + trial}
+        changes = {
+            "run_id": run_id,
+            **dict.fromkeys(texts, HOSTILE),
+            "architecture_id": f"{trial}{HOSTILE}",
+            "latency": 1.0 + trial,
+        }
         store.append(make_record(trial, perplexity=4.0 - trial, **changes), evaluations=[], weights=[])
-    failed = make_record(9, run_id=run_id, state="failed", reason=HOSTILE, perplexity=None, loss=None, bits_per_byte=None)
+    failed = make_record(
+        9, run_id=run_id, state="failed", reason=HOSTILE, perplexity=None, loss=None, bits_per_byte=None
+    )
     store.append(failed, evaluations=[], weights=[])
     (Path(store.where) / "records" / f"x{HOSTILE.replace('/', '')}.parquet").write_bytes(b"")
     return store
@@ -192,6 +199,4 @@ def test_printed_command_is_one_that_a_shell_reads_back() -> None:
     ],
 )
 def test_empty_path_is_refused(arguments: list[str], fault: Callable[..., str]) -> None:
-    assert fault(*arguments).endswith(
-        "is empty: give a value, or leave it out (is a variable of the shell unset?)"
-    )
+    assert fault(*arguments).endswith("is empty: give a value, or leave it out (is a variable of the shell unset?)")

@@ -125,7 +125,7 @@ def test_file_that_is_no_architecture_is_one_line_that_names_it(tmp_path: Path, 
 
 
 def test_folder_in_place_of_the_file_is_one_line_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read as YAML") as error:
+    with pytest.raises(ValueError, match="is a folder: give a regular file; give the architecture") as error:
         read_architecture(tmp_path)
     _one_line(error, naming=tmp_path)
 
@@ -232,7 +232,7 @@ def test_weights_cut_short_name_the_file(exported: Path) -> None:
 def test_folder_in_place_of_the_weights_names_it(exported: Path) -> None:
     (exported / MODEL_FILE).unlink()
     (exported / MODEL_FILE).mkdir()
-    with pytest.raises(ValueError, match="does not hold the weights of architecture") as error:
+    with pytest.raises(ValueError, match="is a folder: give a regular file") as error:
         load(exported)
     _one_line(error, naming=exported / MODEL_FILE)
 

@@ -63,7 +63,10 @@ def _run(arguments: list[str], *, debug: bool) -> NoReturn:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:
+    except BaseException as error:
+        # A panic of a library written in Rust is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if debug:
             traceback.print_exc()
         fault = _fault_of_input(error)
@@ -81,7 +84,7 @@ def _check_given(arguments: list[str]) -> None:
             raise ValueError(f"{named} is empty: give a value, or leave it out (is a variable of the shell unset?)")
 
 
-def _fault_of_input(error: Exception) -> str | None:
+def _fault_of_input(error: BaseException) -> str | None:
     """What is wrong with the input; `None` for an error that no input should cause."""
     if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__

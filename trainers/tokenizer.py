@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import tokenizers
 
+from depthweave.trainers.tokenizer_file import open_tokenizer
+
 END_OF_DOCUMENT = "<|endofdocument|>"
 """How the end of a document is written in a `tokenizer.json`."""
 
@@ -117,10 +119,7 @@ class BpeTokenizer:
     """Byte-level BPE, kept as the content of a `tokenizer.json` of the tokenizers library."""
 
     def __init__(self, json: str) -> None:
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # The library raises bare Exception.
-            raise ValueError(f"tokenizer.json cannot be read ({error}); export it anew") from None
+        self._tokenizer = open_tokenizer(json)
         # A document that writes the end of a document out gets its characters, not the token.
         self._tokenizer.encode_special_tokens = True
         end = self._tokenizer.token_to_id(END_OF_DOCUMENT)

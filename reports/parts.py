@@ -62,7 +62,7 @@ class PartFolder(Generic[Row]):
         self._run_id = run_id
         self._problems: dict[str, str] = {}
         self._damaged: set[str] = set()
-        """Parts that were read whole and are none, unlike those that could not be read just now."""
+        """Parts that were read whole and are none, or hold rows that are none, unlike those not readable just now."""
 
     @property
     def problems(self) -> list[str]:
@@ -113,14 +113,14 @@ class PartFolder(Generic[Row]):
             self._damaged.clear()
             self._compact()
             readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
-            for name in sorted(self._damaged):
-                self._storage.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
-            if len(readable) < 2:
+            for name in sorted(self._damaged - {_batch_name(number) for number in readable}):
+                self._set_aside(name)
+            if len(readable) < 2 and not self._damaged & {_batch_name(number) for number in readable}:
                 return
             # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
             self._write_table(_batch_name(max(readable) + 1), self._read(None))
             for number in readable:
-                self._storage.delete(f"{self._folder}/{_batch_name(number)}")
+                self._replace(_batch_name(number))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -154,8 +154,19 @@ class PartFolder(Generic[Row]):
             if revision <= top
         ]
         for revision, trial in sorted(replaced):
-            self._storage.delete(f"{self._folder}/{_trial_name(trial, revision)}")
+            self._replace(_trial_name(trial, revision))
         return len(replaced)
+
+    def _replace(self, name: str) -> None:
+        """The part goes, as its rows are in another; one that held further rows, which were left out, is set aside."""
+        if name in self._damaged:
+            self._set_aside(name)
+        else:
+            self._storage.delete(f"{self._folder}/{name}")
+
+    def _set_aside(self, name: str) -> None:
+        self._storage.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
+        self._damaged.discard(name)
 
     def _read(self, trials: set[int] | None) -> pa.Table:
         listing = self._list()
@@ -220,7 +231,7 @@ class PartFolder(Generic[Row]):
         data = None
         try:
             data = self._storage.read(f"{self._folder}/{name}")
-            table = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
+            table, left_out = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
         except (FileNotFoundError, UnreachableError):
             raise
         except LaterSchemaError as error:
@@ -231,8 +242,13 @@ class PartFolder(Generic[Row]):
             if data is not None:
                 self._damaged.add(name)
             return None
-        self._problems.pop(name, None)
-        return table
+        if not left_out:
+            self._problems.pop(name, None)
+            return table
+        self._problems[name] = f"{left_out}; left out"
+        self._damaged.add(name)
+        # Of a part without a sound row an earlier revision counts.
+        return table if table.num_rows else None
 
     def _write_table(self, name: str, table: pa.Table) -> None:
         self._storage.write(f"{self._folder}/{name}", part_bytes(table))

@@ -36,10 +36,10 @@ class Bounds:
 
 
 ANY, COUNT, POSITIVE = Bounds(), Bounds(least=0), Bounds(least=1)
-AMOUNT = Bounds(least=0.0)
+AMOUNT = Bounds(least=0.0, most=1e15)
 """Of seconds, bytes and ratios."""
 LOSS = Bounds(least=0.0, infinite=True, nan=True)
-LOSS_AT_END = Bounds(least=0.0)
+LOSS_AT_END = Bounds(least=0.0, most=1e15)
 NUMBER, KEY = (Bounds(least=0, most=10**9, key=key) for key in (False, True))
 BLOCKS = Bounds(least=1, most=10**5)
 

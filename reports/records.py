@@ -82,7 +82,7 @@ class Record:
     perplexity: float | None = column(
         "",
         "validation perplexity at the end of a complete training",
-        bounds=Bounds(least=1.0, infinite=True, complete_only=True),
+        bounds=Bounds(least=1.0, most=1e100, complete_only=True),
     )
     loss: float | None = column("nat/token", "validation loss at the end of a complete training", bounds=LOSS_AT_END)
     bits_per_byte: float | None = column(

@@ -101,6 +101,8 @@ class RecordMaker:
             WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
             for item in entry.evaluations
             for weight in item.weights
+            # Those of a training that diverged say nothing, and no reader takes them.
+            if math.isfinite(weight.value)
         ]
         return Rows(record, evaluations, weights)
 

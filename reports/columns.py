@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +31,16 @@ class Bounds:
     form: Form = "text"
     """Of a text: any, or JSON of numbers, of an object, of a wiring."""
 
+    def rule_against(self, value: float) -> str:
+        """What a number breaks of them; empty where it may be."""
+        if math.isnan(value) and not self.nan:
+            return "a number"
+        if math.isinf(value) and not self.infinite:
+            return "finite"
+        if self.least is not None and value < self.least:
+            return f"at least {self.least:g}"
+        return f"at most {self.most:g}" if self.most is not None and value > self.most else ""
+
     def metadata(self) -> dict[str, str]:
         """For the Arrow schema."""
         ends = {"least": self.least, "most": self.most}
@@ -50,3 +62,11 @@ def column(unit: str, meaning: str, *, default: Any = dataclasses.MISSING, bound
     A row of an older part gets the default; one whose value is out of bounds is never read (`bounds`).
     """
     return dataclasses.field(metadata={"unit": unit, "meaning": meaning, "bounds": bounds}, default=default)
+
+
+def check_numbers(values: Mapping[str, Any], *, row_class: type[Any]) -> None:
+    """Raises `ValueError`, one line, for a number out of the bounds of the column of its name."""
+    declared = {item.name: item.metadata["bounds"] for item in dataclasses.fields(row_class)}
+    for name, value in values.items():
+        if name in declared and isinstance(value, (int, float)) and (rule := declared[name].rule_against(value)):
+            raise ValueError(f"{name} is {value!r:.40}, it must be {rule}")

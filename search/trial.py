@@ -20,6 +20,8 @@ import torch
 from pydantic import TypeAdapter
 from ray.tune import Trainable
 
+from depthweave.reports.columns import check_numbers
+from depthweave.reports.records import Record
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
 from depthweave.search.scratch import lock_folder
@@ -100,7 +102,9 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
     if data is None or not checkpoints.has_state(number):
         return None
     try:
-        return TypeAdapter(TrialReport).validate_json(data)
+        found = TypeAdapter(TrialReport).validate_json(data)
+        check_numbers(dataclasses.asdict(found.measurement), row_class=Record)
+        return found
     except ValueError:
         return None
 

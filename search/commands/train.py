@@ -292,7 +292,7 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
     try:
         rows = json.loads(read_regular_text(path)) if path.exists() else []
         return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= upto]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise ValueError(f"{path}: cannot be read: remove it, or name another --out") from None
 
 

@@ -132,7 +132,7 @@ def _is_formed(text: str, form: Form, *, depth: int) -> bool:
         if form == "numbers":
             return isinstance(value, list) and all(type(item) in (int, float) for item in value)
         # Exactly as written: `Wiring` itself would take "5" for 5.
-        return json.loads(Wiring(depth, tuple(value)).sites_json) == value
+        return bool(json.loads(Wiring(depth, tuple(value)).sites_json) == value)
     except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True

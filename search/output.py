@@ -62,6 +62,10 @@ class Terminal(Console):
             else:
                 yield Segment(without_controls(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """A reader that has gone is no error (`cli`); rich would end the process with another exit code."""
+        raise BrokenPipeError
+
     def say(self, text: str, *, style: str | None = None) -> None:
         """Prints one line as it is, never wrapped."""
         self.print(" ".join(text.splitlines()), highlight=False, soft_wrap=True, style=style)
@@ -101,7 +105,7 @@ def guarded_streams() -> Iterator[None]:
     wrappers = [(item, item.errors) for item in former if isinstance(item, io.TextIOWrapper)]
     for wrapper, _ in wrappers:
         wrapper.reconfigure(errors=_REPLACING)
-    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ from depthweave.reports.export.training import Training, training_of, write_trai
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore, checkpoint_name
 from depthweave.reports.verdicts import Verdict
+from depthweave.spaces.regular import check_named
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture, Pattern
@@ -74,6 +75,7 @@ def export(
     `ValueError`, one line, where `out` holds anything, the weights do not fit, or the run did not keep them: then what
     trains them again is there.
     """
+    check_named(out, what="the folder of an export")
     target = Path(out)
     check_target(target)
     name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"

@@ -113,7 +113,7 @@ def read_training(folder: Path) -> Training | None:
 
 def _check_parent(path: Path, parent: Any) -> None:
     """Raises `ValueError` where what a training comes from is not what `Training.parent` says."""
-    kinds = {"architecture_id": str, "origin": str, "how": str, "loss": (int, float)}
+    kinds: dict[str, Any] = {"architecture_id": str, "origin": str, "how": str, "loss": (int, float)}
     if parent is not None and not all(isinstance(parent.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"{path}: parent is {parent!r:.60}: it needs {', '.join(kinds)}: restore the file")
 

@@ -148,6 +148,15 @@ def test_narrow_terminal_loses_no_column(
     assert "…" not in texts[20]
 
 
+def test_reader_that_has_gone_is_no_error(full_run: RunStore) -> None:
+    program = "from depthweave.search.cli import main; main()"
+    command = shlex.join([sys.executable, "-c", program, "show", full_run.where])
+    answer = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
 def test_search_goes_on_where_its_output_is_gone() -> None:
     reading, writing = os.pipe()
     os.close(reading)

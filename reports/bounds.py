@@ -73,7 +73,7 @@ def _faults(table: pa.Table, row_class: type[Any], required: Collection[str]) ->
     complete = np.array([state == "complete" for state in states], np.bool_)
     for name, bounds in fields.items():
         column = table[name]
-        given = column.is_valid().to_numpy() if column.null_count else np.True_
+        given: NDArray[np.bool_] = column.is_valid().to_numpy()
         if name in required and column.null_count:
             yield _Fault(~given, name, "empty")
         if pa.types.is_string(column.type):

@@ -9,9 +9,13 @@ from __future__ import annotations
 import html
 import json
 import logging
+import socket
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from depthweave.reports.page import page_of, render
 from depthweave.reports.store import RunStore
@@ -22,6 +26,12 @@ HOST = "127.0.0.1"
 """Never another: a report is its owner's, and asks nobody for a password."""
 PORT = 8765
 """Tried first, so that a tunnel to another machine can stay as it is."""
+MAX_CONNECTIONS = 32
+"""At once; a browser opens six."""
+QUESTION_LIMIT_S = 10.0
+"""From the connection to the end of the question."""
+_SEND_LIMIT_S = 120.0
+"""For one answer: some megabytes, through a tunnel."""
 
 
 class Follower:
@@ -55,7 +65,11 @@ class Follower:
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves one run on `HOST`; `serve_forever` until it is shut down."""
+    """Serves one run on `HOST`; `serve_forever` until it is shut down.
+
+    It has `MAX_CONNECTIONS` at most, each with a time limit: what is open longer without a whole question is closed,
+    and a further one is closed at once. A browser that follows a run asks again every other second.
+    """
 
     daemon_threads = True
     # A second server on the same port would answer half of the questions.
@@ -64,11 +78,48 @@ class ReportServer(ThreadingHTTPServer):
     def __init__(self, store: RunStore, *, port: int) -> None:
         super().__init__((HOST, port), _Handler)
         self.follower = Follower(store)
+        self._asking: dict[socket.socket, float] = {}
+        """Connections whose question is not yet known, each with its deadline."""
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     @property
     def url(self) -> str:
         """Where a browser finds it."""
         return f"http://{HOST}:{self.server_port}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answers in a thread of its own, where one is free."""
+        if not self._slots.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self._asking[request] = time.monotonic() + QUESTION_LIMIT_S
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """As the library's; the thread's place is free afterwards."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.has_asked(request)
+            self._slots.release()
+
+    def has_asked(self, request: Any) -> None:
+        """The question of this connection is known."""
+        self._asking.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Called twice a second: closes the connections that take too long to ask."""
+        now = time.monotonic()
+        for request, deadline in list(self._asking.items()):
+            if now > deadline:
+                self.has_asked(request)
+                with suppress(OSError):
+                    # Its thread, which reads, finds the end of the question.
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no fault; and a fault of one answer is none of the server's."""
+        logger.debug("%s: the connection broke off", client_address, exc_info=True)
 
 
 def open_server(store: RunStore, *, port: int | None = None) -> ReportServer:
@@ -89,8 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: ReportServer
     server_version, sys_version = "Depthweave", ""
+    timeout = _SEND_LIMIT_S
 
     def do_GET(self) -> None:
+        self.server.has_asked(self.connection)
         # A name that leads here from elsewhere (DNS rebinding) would let a foreign page read the run.
         if self.headers.get("Host", "") not in {f"{host}:{self.server.server_port}" for host in (HOST, "localhost")}:
             self.send_error(403, "only 127.0.0.1 and localhost")
@@ -105,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(json.dumps({"stamp": self.server.follower.stamp()}).encode(), kind="application/json")
             else:
                 self.send_error(404)
-        except (BrokenPipeError, ConnectionResetError):
+        except (ConnectionError, TimeoutError):
             # The reader has gone.
             return
         except Exception as error:

@@ -5,6 +5,7 @@ Pages carry checksums: a bit that rots on a disk makes a part that cannot be rea
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from depthweave.reports.bounds import Sound, sound_rows
 from depthweave.reports.part_limits import TooLargeError, check_footer, check_texts
-from depthweave.reports.records import SCHEMA_VERSION, STATES, Row, schema_of
-
-_NAMING = ("run_id", "trial", "architecture_id", "seed", "state")
-"""Columns of every version, without which a row says nothing."""
+from depthweave.reports.records import SCHEMA_VERSION, Row, schema_of
 
 
 class LaterSchemaError(ValueError):
@@ -35,9 +34,10 @@ def part_bytes(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> pa.Table:
+def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> Sound:
     """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
 
+    Rows that break the columns' bounds are left out.
     Raises `UnusableError`, an error of Arrow's, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
     such part, and `LaterSchemaError` where this code is too old for it.
     """
@@ -58,14 +58,18 @@ def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | No
     table = _in_columns(read, schema, version=version)
     # Text that is no UTF-8, say.
     table.validate(full=True)
-    whole = trial is not None and version == SCHEMA_VERSION
-    _check_values(table, [item.name for item in schema if whole and not item.nullable])
+    # A column that is absent here was not yet there when this was written; so it may be with one that has a default.
+    absent = set(schema.names) - set(file.schema_arrow.names)
+    optional = {item.name for item in dataclasses.fields(row_class) if item.default is not dataclasses.MISSING}
+    required = {item.name for item in schema if not item.nullable} - absent - optional
+    sound = sound_rows(table, row_class=row_class, required=required)
+    table = sound.table
     runs = pc.unique(table["run_id"]).to_pylist()
     if runs and runs != [run_id]:
         raise UnusableError(f"belongs to run {runs[0]!r}, not to {run_id!r}")
     if trial is not None and table.num_rows and pc.unique(table["trial"]).to_pylist() != [trial]:
         raise UnusableError(f"holds another trial than {trial}")
-    return table
+    return sound
 
 
 def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
@@ -89,20 +93,6 @@ def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table
         for item in schema
     ]
     return pa.table(columns, schema=nullable(schema))
-
-
-def _check_values(table: pa.Table, required: Sequence[str]) -> None:
-    """Raises where a required value is missing or a state is not known.
-
-    A batch holds nulls where trials of an older version lack a column: there only what names a row is required.
-    """
-    for name in {*required, *_NAMING} & set(table.column_names):
-        if table[name].null_count:
-            raise UnusableError(f"column {name!r} is empty in {table[name].null_count} rows")
-    if "state" in table.column_names and (unknown := set(pc.unique(table["state"]).to_pylist()) - set(STATES)):
-        raise UnusableError(f"state {min(map(str, unknown))!r:.40} is not one of {', '.join(STATES)}")
-    if table.num_rows and pc.min(table["trial"]).as_py() < 0:
-        raise UnusableError("a trial has a number below 0")
 
 
 def nullable(schema: pa.Schema) -> pa.Schema:

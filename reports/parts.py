@@ -21,7 +21,6 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock
 
 from depthweave.reports.part import (
     LaterSchemaError,
@@ -33,6 +32,7 @@ from depthweave.reports.part import (
 )
 from depthweave.reports.records import Row, schema_of, to_table
 from depthweave.reports.storage import Storage, UnreachableError
+from depthweave.spaces.locks import acquire_soon, file_lock
 
 _TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
 _BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
@@ -40,6 +40,8 @@ _ASIDE = ".corrupt"
 _READERS = 8
 _RETRIES = 20
 _RETRY_S = 0.05
+_LOCK_LIMIT_S = 300.0
+"""Another process that gathers parts is waited for so long."""
 
 
 class _Listing(NamedTuple):
@@ -60,7 +62,7 @@ class PartFolder(Generic[Row]):
         self._run_id = run_id
         self._problems: dict[str, str] = {}
         self._damaged: set[str] = set()
-        """Parts that were read whole and are none, unlike those that could not be read just now."""
+        """Parts that were read whole and are none, or hold rows that are none, unlike those not readable just now."""
 
     @property
     def problems(self) -> list[str]:
@@ -111,14 +113,14 @@ class PartFolder(Generic[Row]):
             self._damaged.clear()
             self._compact()
             readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
-            for name in sorted(self._damaged):
-                self._storage.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
-            if len(readable) < 2:
+            for name in sorted(self._damaged - {_batch_name(number) for number in readable}):
+                self._set_aside(name)
+            if len(readable) < 2 and not self._damaged & {_batch_name(number) for number in readable}:
                 return
             # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
             self._write_table(_batch_name(max(readable) + 1), self._read(None))
             for number in readable:
-                self._storage.delete(f"{self._folder}/{_batch_name(number)}")
+                self._replace(_batch_name(number))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -130,8 +132,12 @@ class PartFolder(Generic[Row]):
             yield
             return
         self._storage.make_folder("")
-        with FileLock(self._storage.path(f".{self._folder}.lock")):
+        lock = file_lock(self._storage.path(f".{self._folder}.lock"))
+        acquire_soon(lock, limit_s=_LOCK_LIMIT_S)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _compact(self) -> int:
         listing = self._list()
@@ -148,8 +154,19 @@ class PartFolder(Generic[Row]):
             if revision <= top
         ]
         for revision, trial in sorted(replaced):
-            self._storage.delete(f"{self._folder}/{_trial_name(trial, revision)}")
+            self._replace(_trial_name(trial, revision))
         return len(replaced)
+
+    def _replace(self, name: str) -> None:
+        """The part goes, as its rows are in another; one that held further rows, which were left out, is set aside."""
+        if name in self._damaged:
+            self._set_aside(name)
+        else:
+            self._storage.delete(f"{self._folder}/{name}")
+
+    def _set_aside(self, name: str) -> None:
+        self._storage.move(f"{self._folder}/{name}", f"{self._folder}/{name}{_ASIDE}")
+        self._damaged.discard(name)
 
     def _read(self, trials: set[int] | None) -> pa.Table:
         listing = self._list()
@@ -214,7 +231,7 @@ class PartFolder(Generic[Row]):
         data = None
         try:
             data = self._storage.read(f"{self._folder}/{name}")
-            table = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
+            table, left_out = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
         except (FileNotFoundError, UnreachableError):
             raise
         except LaterSchemaError as error:
@@ -225,8 +242,13 @@ class PartFolder(Generic[Row]):
             if data is not None:
                 self._damaged.add(name)
             return None
-        self._problems.pop(name, None)
-        return table
+        if not left_out:
+            self._problems.pop(name, None)
+            return table
+        self._problems[name] = f"{left_out}; left out"
+        self._damaged.add(name)
+        # Of a part without a sound row an earlier revision counts.
+        return table if table.num_rows else None
 
     def _write_table(self, name: str, table: pa.Table) -> None:
         self._storage.write(f"{self._folder}/{name}", part_bytes(table))

@@ -1,6 +1,6 @@
 """What is kept of a search: records, evaluations and connection weights, one versioned Arrow schema each.
 
-A row class is the single source of its schema: every field states its unit and its meaning, and both go
+A row class is the single source of its schema: every field states its unit, its meaning and its bounds, and they go
 into the Arrow field's metadata, so that a Parquet part explains itself without this package.
 """
 
@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
+
+from depthweave.reports.columns import AMOUNT, BLOCKS, COUNT, KEY, LOSS, LOSS_AT_END, NUMBER, POSITIVE, Bounds, column
 
 SCHEMA_VERSION = 6
 """Raised by one with every change of a schema; an older part is read with the missing columns null.
@@ -39,112 +41,140 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
 
 
-def column(unit: str, meaning: str, *, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field with its unit and meaning for the Arrow schema; a row of an older part gets the default."""
-    return dataclasses.field(metadata={"unit": unit, "meaning": meaning}, default=default)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """What is kept of one trial. Absent is `None`; `perplexity` is set only where `state` is `complete`."""
 
     # Who it was
     run_id: str = column("", "identifier of the run this record belongs to")
-    trial: int = column("", "number of the trial in its run; below 1,000,000, in its Optuna study too")
+    trial: int = column("", "number of the trial in its run; below 1,000,000, in its Optuna study too", bounds=KEY)
     architecture_id: str = column("", "stable hash of fusion, wiring and sizes")
-    seed: int = column("", "seed of the weights and of the data order")
-    state: str = column("", "how it ended: complete, pruned, diverged or failed")
+    seed: int = column("", "seed of the weights and of the data order", bounds=COUNT)
+    state: str = column("", "how it ended: complete, pruned, diverged or failed", bounds=Bounds(one_of=STATES))
     reason: str | None = column("", "why it was pruned, diverged or failed")
     reference: bool = column("", "true for the plain architecture that relative speeds are measured against")
     audit: bool = column("", "true where it ran on only to show what the pruner's stop would have lost", default=False)
 
     # What was built
     fusion: str = column("", "how a site combines its sources")
-    dilation: int | None = column("blocks", "dilation k of the rule that made the wiring")
-    period: int | None = column("blocks", "period p of the rule that made the wiring")
-    depth: int = column("blocks", "number of transformer blocks")
-    width: int = column("", "size of a state")
-    heads: int = column("", "attention heads of a block")
-    feed_forward: int = column("", "inner width of the feed-forward layers")
-    vocabulary: int = column("tokens", "size of the vocabulary")
-    context: int = column("tokens", "longest sequence")
-    wiring: str = column("", "JSON list of [block, [sources]], source 0 being the embedding")
-    budget: int | None = column("parameters", "wanted number of parameters without the token embedding")
-    parameters: int = column("parameters", "parameters without the token embedding")
-    embedding_parameters: int = column("parameters", "parameters of the embedding, shared with the head")
-    forward_flops: int = column("flop/token", "floating-point operations of a forward pass")
-    kept_states: int = column("states", "most states held at once for later sites, the current one included")
+    dilation: int | None = column("blocks", "dilation k of the rule that made the wiring", bounds=BLOCKS)
+    period: int | None = column("blocks", "period p of the rule that made the wiring", bounds=BLOCKS)
+    depth: int = column("blocks", "number of transformer blocks", bounds=BLOCKS)
+    width: int = column("", "size of a state", bounds=POSITIVE)
+    heads: int = column("", "attention heads of a block", bounds=POSITIVE)
+    feed_forward: int = column("", "inner width of the feed-forward layers", bounds=POSITIVE)
+    vocabulary: int = column("tokens", "size of the vocabulary", bounds=POSITIVE)
+    context: int = column("tokens", "longest sequence", bounds=POSITIVE)
+    wiring: str = column(
+        "", "JSON list of [block, [sources]], source 0 being the embedding", bounds=Bounds(form="wiring")
+    )
+    budget: int | None = column(
+        "parameters", "wanted number of parameters without the token embedding", bounds=POSITIVE
+    )
+    parameters: int = column("parameters", "parameters without the token embedding", bounds=COUNT)
+    embedding_parameters: int = column("parameters", "parameters of the embedding, shared with the head", bounds=COUNT)
+    forward_flops: int = column("flop/token", "floating-point operations of a forward pass", bounds=COUNT)
+    kept_states: int = column(
+        "states", "most states held at once for later sites, the current one included", bounds=COUNT
+    )
 
     # How well it predicts
-    perplexity: float | None = column("", "validation perplexity at the end of a complete training")
-    loss: float | None = column("nat/token", "validation loss at the end of a complete training")
-    bits_per_byte: float | None = column("bit/byte", "validation bits per byte, of a complete training")
-    last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state")
-    last_train_loss: float | None = column("nat/token", "training loss at the last evaluation")
-    steps: int = column("steps", "optimiser steps taken")
-    tokens: int = column("tokens", "tokens trained on")
+    perplexity: float | None = column(
+        "",
+        "validation perplexity at the end of a complete training",
+        bounds=Bounds(least=1.0, most=1e100, complete_only=True),
+    )
+    loss: float | None = column("nat/token", "validation loss at the end of a complete training", bounds=LOSS_AT_END)
+    bits_per_byte: float | None = column(
+        "bit/byte", "validation bits per byte, of a complete training", bounds=LOSS_AT_END
+    )
+    last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state", bounds=LOSS)
+    last_train_loss: float | None = column("nat/token", "training loss at the last evaluation", bounds=LOSS)
+    steps: int = column("steps", "optimiser steps taken", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
     text_losses: str | None = column(
-        "", "JSON list of `loss` by part of the validation text, of a complete training", default=None
+        "",
+        "JSON list of `loss` by part of the validation text, of a complete training",
+        default=None,
+        bounds=Bounds(form="numbers"),
     )
     test_loss: float | None = column(
-        "nat/token", "loss on the test part, of a confirmation's complete training", default=None
+        "nat/token", "loss on the test part, of a confirmation's complete training", default=None, bounds=LOSS_AT_END
     )
-    test_perplexity: float | None = column("", "perplexity on the test part, likewise", default=None)
-    test_bits_per_byte: float | None = column("bit/byte", "bits per byte of the test part, likewise", default=None)
+    test_perplexity: float | None = column(
+        "", "perplexity on the test part, likewise", default=None, bounds=Bounds(least=1.0, most=1e100)
+    )
+    test_bits_per_byte: float | None = column(
+        "bit/byte", "bits per byte of the test part, likewise", default=None, bounds=LOSS_AT_END
+    )
 
     # What became of its states, of a complete training
     state_norms: str | None = column(
-        "", "JSON list of each state's mean norm over validation tokens, the embedding first", default=None
+        "",
+        "JSON list of each state's mean norm over validation tokens, the embedding first",
+        default=None,
+        bounds=Bounds(form="numbers"),
     )
     input_cosines: str | None = column(
-        "", "JSON list of each block's input's mean cosine with the embedding", default=None
+        "",
+        "JSON list of each block's input's mean cosine with the embedding",
+        default=None,
+        bounds=Bounds(form="numbers"),
     )
 
     # What it costs
-    latency: float | None = column("", "forward latency relative to the reference, interleaved median ratio")
-    latency_low: float | None = column("", "lower end of the 95 % interval of `latency`")
-    latency_high: float | None = column("", "upper end of the 95 % interval of `latency`")
-    latency_s: float | None = column("s", "median forward latency of one batch")
-    reference_latency_s: float | None = column("s", "the reference's, measured in turn with it")
-    step_latency: float | None = column("", "training-step latency relative to the reference")
+    latency: float | None = column(
+        "", "forward latency relative to the reference, interleaved median ratio", bounds=AMOUNT
+    )
+    latency_low: float | None = column("", "lower end of the 95 % interval of `latency`", bounds=AMOUNT)
+    latency_high: float | None = column("", "upper end of the 95 % interval of `latency`", bounds=AMOUNT)
+    latency_s: float | None = column("s", "median forward latency of one batch", bounds=AMOUNT)
+    reference_latency_s: float | None = column("s", "the reference's, measured in turn with it", bounds=AMOUNT)
+    step_latency: float | None = column("", "training-step latency relative to the reference", bounds=AMOUNT)
     step_latency_low: float | None = column(
-        "", "lower end of its interval: 95 %, or what fewer than 6 rounds have seen", default=None
+        "", "lower end of its interval: 95 %, or what fewer than 6 rounds have seen", default=None, bounds=AMOUNT
     )
-    step_latency_high: float | None = column("", "upper end of its interval, likewise", default=None)
-    step_latency_s: float | None = column("s", "median training-step latency of one batch")
-    reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it")
+    step_latency_high: float | None = column("", "upper end of its interval, likewise", default=None, bounds=AMOUNT)
+    step_latency_s: float | None = column("s", "median training-step latency of one batch", bounds=AMOUNT)
+    reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it", bounds=AMOUNT)
     decode_latency: float | None = column(
-        "", "latency of a token from a full cache, relative to the reference", default=None
+        "", "latency of a token from a full cache, relative to the reference", default=None, bounds=AMOUNT
     )
-    decode_latency_low: float | None = column("", "lower end of its 95 % interval", default=None)
-    decode_latency_high: float | None = column("", "upper end of its 95 % interval", default=None)
-    decode_latency_s: float | None = column("s", "median latency of such a token, one a sequence", default=None)
-    reference_decode_latency_s: float | None = column("s", "the reference's, measured in turn with it", default=None)
+    decode_latency_low: float | None = column("", "lower end of its 95 % interval", default=None, bounds=AMOUNT)
+    decode_latency_high: float | None = column("", "upper end of its 95 % interval", default=None, bounds=AMOUNT)
+    decode_latency_s: float | None = column(
+        "s", "median latency of such a token, one a sequence", default=None, bounds=AMOUNT
+    )
+    reference_decode_latency_s: float | None = column(
+        "s", "the reference's, measured in turn with it", default=None, bounds=AMOUNT
+    )
     latency_noise: float | None = column(
-        "", "interquartile range of the reference's latencies over median", default=None
+        "", "interquartile range of the reference's latencies over median", default=None, bounds=AMOUNT
     )
-    memory_bytes: int | None = column("byte", "peak memory of a training step")
-    forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients")
-    tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it")
-    trial_latency: float | None = column("", "`latency` as the trial saw it, where it was measured again alone")
+    memory_bytes: int | None = column("byte", "peak memory of a training step", bounds=COUNT)
+    forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients", bounds=COUNT)
+    tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it", bounds=AMOUNT)
+    trial_latency: float | None = column(
+        "", "`latency` as the trial saw it, where it was measured again alone", bounds=AMOUNT
+    )
 
     # Where the time went
     started_at: datetime = column("UTC", "start of the trial")  # noqa: RUF009
     finished_at: datetime = column("UTC", "end of the trial")  # noqa: RUF009
-    measure_s: float = column("s", "time spent measuring")
-    train_s: float = column("s", "time spent in optimiser steps")
-    evaluation_s: float = column("s", "time spent evaluating")
-    wall_s: float = column("s", "whole time of the trial on its worker")
-    attempts: int = column("", "times the trial was started, retries included")
+    measure_s: float = column("s", "time spent measuring", bounds=AMOUNT)
+    train_s: float = column("s", "time spent in optimiser steps", bounds=AMOUNT)
+    evaluation_s: float = column("s", "time spent evaluating", bounds=AMOUNT)
+    wall_s: float = column("s", "whole time of the trial on its worker", bounds=AMOUNT)
+    attempts: int = column("", "times the trial was started, retries included", bounds=COUNT)
 
     # On what
-    recipe: str = column("", "JSON of the recipe")
+    recipe: str = column("", "JSON of the recipe", bounds=Bounds(form="object"))
     corpus: str = column("", "name of the corpus")
     corpus_sha256: str = column("", "hash of the corpus's documents")
     tokenizer: str = column("", "bytes, or bpe with its vocabulary size")
     device: str = column("", "device kind the trial ran on")
     hardware: str = column("", "processor or accelerator model")
-    threads: int = column("", "torch threads of the trial")
+    threads: int = column("", "torch threads of the trial", bounds=Bounds(least=0, least_complete=1))
     host: str = column("", "name of the machine")
     software: str = column("", "versions of depthweave, torch, ray, optuna and Python")
 
@@ -154,17 +184,17 @@ class EvaluationRow:
     """One evaluation of one trial."""
 
     run_id: str = column("", "identifier of the run")
-    trial: int = column("", "number of the trial")
+    trial: int = column("", "number of the trial", bounds=KEY)
     architecture_id: str = column("", "stable hash of the architecture")
-    seed: int = column("", "seed of the trial")
-    index: int = column("", "number of the evaluation in its trial, from 0")
-    step: int = column("steps", "optimiser steps taken")
-    tokens: int = column("tokens", "tokens trained on")
-    loss: float = column("nat/token", "validation loss; not finite where the training diverged")
-    train_loss: float | None = column("nat/token", "mean training loss since the last evaluation")
-    bits_per_byte: float = column("bit/byte", "validation loss in bits per byte of text")
-    train_s: float = column("s", "time spent in optimiser steps so far")
-    evaluation_s: float = column("s", "time spent evaluating so far")
+    seed: int = column("", "seed of the trial", bounds=COUNT)
+    index: int = column("", "number of the evaluation in its trial, from 0", bounds=KEY)
+    step: int = column("steps", "optimiser steps taken", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
+    loss: float = column("nat/token", "validation loss; not finite where the training diverged", bounds=LOSS)
+    train_loss: float | None = column("nat/token", "mean training loss since the last evaluation", bounds=LOSS)
+    bits_per_byte: float = column("bit/byte", "validation loss in bits per byte of text", bounds=LOSS)
+    train_s: float = column("s", "time spent in optimiser steps so far", bounds=AMOUNT)
+    evaluation_s: float = column("s", "time spent evaluating so far", bounds=AMOUNT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,12 +202,12 @@ class WeightRow:
     """One connection weight of one trial at one evaluation."""
 
     run_id: str = column("", "identifier of the run")
-    trial: int = column("", "number of the trial")
+    trial: int = column("", "number of the trial", bounds=NUMBER)
     architecture_id: str = column("", "stable hash of the architecture")
-    seed: int = column("", "seed of the trial")
-    tokens: int = column("tokens", "tokens trained on")
-    site: int = column("", "block after which the fusion stands")
-    source: int = column("", "block whose state is read, 0 for the embedding")
+    seed: int = column("", "seed of the trial", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
+    site: int = column("", "block after which the fusion stands", bounds=Bounds(least=0, most=10**5))
+    source: int = column("", "block whose state is read, 0 for the embedding", bounds=Bounds(least=0, most=10**5))
     value: float = column("", "the weight, or its mean over validation tokens where it is dynamic")
 
 
@@ -256,6 +286,7 @@ def _schema_of(row_class: Any) -> pa.Schema:
     for item in dataclasses.fields(row_class):
         kind, nullable = _without_none(hints[item.name])
         metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
+        metadata |= item.metadata["bounds"].metadata()
         fields.append(pa.field(item.name, ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
     metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
     return pa.schema(fields, metadata=metadata)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from depthweave.reports.bounds import json_value
 from depthweave.reports.objectives import objective
 from depthweave.reports.tolerance import check_tolerance, tolerances_of
 from depthweave.spaces.checksums import check_seal, seal
@@ -62,6 +63,8 @@ class RunInfo:
             raise ValueError(f"RunInfo.objectives {self.objectives}: at least one, and none of them twice")
         for name in self.objectives:
             objective(name)
+        if self.combinations < 0 or self.distinct < 0:
+            raise ValueError(f"RunInfo.combinations {self.combinations}, distinct {self.distinct}: at least 0 each")
         if self.tolerances and len(self.tolerances) != len(self.objectives):
             raise ValueError(f"RunInfo.tolerances {self.tolerances}: one for each of {self.objectives}, or none")
         if len(self.corpus_bytes) not in (0, 3) or min(self.corpus_bytes, default=0) < 0:
@@ -101,7 +104,7 @@ def to_json(info: RunInfo) -> str:
 def from_json(text: str, *, where: str) -> RunInfo:
     """The run that `run.json` describes; `ValueError` in one line where it is damaged or from a later format."""
     try:
-        values = check_seal(json.loads(text))
+        values = check_seal(json_value(text))
         version = int(values.pop("format"))
         known = {item.name for item in dataclasses.fields(RunInfo)}
         kept = {name: value for name, value in values.items() if name in known}
@@ -111,8 +114,9 @@ def from_json(text: str, *, where: str) -> RunInfo:
         kept["tolerances"] = tuple(float(value) for value in kept.get("tolerances", ()))
         kept["corpus_bytes"] = tuple(kept.get("corpus_bytes", ()))
         info = RunInfo(**kept)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{where}: not readable as a run ({error}): restore it or search anew") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise ValueError(f"{where}: not readable as a run ({told}): restore it or search anew") from None
     if version > FORMAT:
         raise ValueError(f"{where}: run format {version}, this Depthweave reads up to {FORMAT}: upgrade it")
     return info

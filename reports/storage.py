@@ -25,6 +25,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from depthweave.spaces.checksums import check_no_link, check_no_links
+from depthweave.spaces.regular import check_named, check_regular
 
 TEMPORARY_SUFFIX = ".tmp"
 """Names that end so, or start with a dot, are never read as data."""
@@ -59,6 +60,7 @@ class Storage:
         `patient`: somebody has reached it, so that it is worth waiting for from the first request on.
         Raises `ValueError`, one line, for an address that pyarrow does not open.
         """
+        check_named(where, what="the folder of a run")
         self.where = os.fspath(where).rstrip("/") or "/"
         """As the caller named it, for messages and commands."""
         self.is_local = filesystem is None and "://" not in self.where
@@ -119,6 +121,7 @@ class Storage:
         """The bytes of a file."""
 
         def whole() -> bytes:
+            self._check_regular(name)
             with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
                 data: bytes = stream.read()
             return data
@@ -153,6 +156,7 @@ class Storage:
         """A local copy of a file, made in pieces."""
 
         def fill() -> None:
+            self._check_regular(name)
             with (
                 self.filesystem.open_input_stream(self.path(name), compression=None) as source,
                 open(path, "wb") as target,
@@ -193,6 +197,11 @@ class Storage:
         if folder not in self._folders or self.is_local:
             self._ask(lambda: self.filesystem.create_dir(folder, recursive=True), kind="write")
             self._folders.add(folder)
+
+    def _check_regular(self, name: str) -> None:
+        """A pipe or a device under a name of the run would be read for ever."""
+        if self.is_local:
+            check_regular(self.path(name))
 
     def _replace(self, name: str, fill: Callable[[str], None]) -> None:
         """On an object store the rename is a copy and a delete; the copy itself is what appears at once."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from depthweave.reports.figures.palette import colour_of
@@ -25,20 +25,6 @@ _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
 """A plot is at least and at most so wide."""
 _PLOT_ROWS = 14
-
-_ASCII = str.maketrans("×±─│┐└┤┬○●▲■◆·≤…≈", "x~-|++++o*^#@.<.=")
-"""What a terminal without Unicode gets instead."""
-
-
-def for_terminal(console: Console, shown: RenderableType) -> RenderableType:
-    """The same as the terminal can print it: in ASCII where it has no Unicode."""
-    if not console.options.ascii_only:
-        return shown
-    with console.capture() as capture:
-        console.print(shown)
-    return Text.from_ansi(
-        capture.get().translate(_ASCII).encode("ascii", "replace").decode().rstrip("\n"), no_wrap=True
-    )
 
 
 def front_view(

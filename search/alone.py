@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,6 +20,7 @@ from depthweave.search.entry import Progress
 from depthweave.search.liveness import check_alive
 from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
+from depthweave.search.scratch import lock_folder
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
@@ -101,12 +100,11 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
 
 
 def locks_of(store: RunStore) -> str:
-    """Folder where the processes of a machine find each other's locks of its devices."""
+    """Where the processes of a machine find each other's locks of its devices, for `lock_folder`."""
     if store.storage.is_local:
         return store.storage.root
     # A file's name made of any text.
-    run = hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]
-    return os.path.join(tempfile.gettempdir(), f"depthweave-{run}")
+    return f"locks-{hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]}"
 
 
 def measure_at_once(
@@ -175,6 +173,6 @@ def _measure(
         time_limit_s=time_limit_s,
         kinds=kinds,
         # On a CPU each is timed by its own thread's clock.
-        lock=UNSHARED if place.type == "cpu" else DeviceLock(locks, device=place),
+        lock=UNSHARED if place.type == "cpu" else DeviceLock(lock_folder(locks), device=place),
     )
     return Found(hardware(place), measurements)

@@ -9,24 +9,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
-import uuid
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
 from pyarrow import fs
 
 from depthweave.reports.storage import Storage
+from depthweave.search.scratch import Scratch
 from depthweave.spaces.checksums import SUM_SUFFIX
 from depthweave.spaces.files import MODEL_FILE
 
 STATE_FILE = "state.pt"
 PROGRESS_FILE = "progress.json"
 _FOLDER = re.compile(r"trial-(\d{5,})")
-_SCRATCH = "depthweave-scratch-"
 
 
 class Checkpoints:
@@ -110,25 +107,10 @@ class Checkpoints:
 
 
 def _new_scratch(owner: object) -> Path:
-    """A folder that goes with its owner, or else with the next one that is made on this machine after the process."""
-    place = Path(tempfile.gettempdir())
-    for path in place.glob(f"{_SCRATCH}*.lock"):
-        # A process that was killed took nothing along; other users' folders are theirs.
-        with suppress(OSError, Timeout), FileLock(path, timeout=0):
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.unlink()
-    folder = place / f"{_SCRATCH}{uuid.uuid4().hex}"
-    lock = FileLock(f"{folder}.lock")
-    lock.acquire()
-    folder.mkdir(mode=0o700)
-    weakref.finalize(owner, _remove, folder, lock)
-    return folder
-
-
-def _remove(folder: Path, lock: BaseFileLock) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
+    """A folder that goes with its owner."""
+    made = Scratch("checkpoints")
+    weakref.finalize(owner, made.remove)
+    return made.path
 
 
 def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:

@@ -10,13 +10,14 @@ import os
 import sys
 import traceback
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from depthweave.search.interrupts import INTERRUPTED, heeded
+from depthweave.search.output import Terminal, discard, guarded_streams
 
 if TYPE_CHECKING:
     from depthweave.reports.images import Format
@@ -29,6 +30,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _DEBUG = "--debug"
+_MAY_BE_EMPTY = ("--prompt",)
+"""Options whose empty value means something."""
 
 SpecFile = Annotated[Path, typer.Argument(help="Spec of the search, YAML.", show_default=False)]
 Overrides = Annotated[
@@ -45,28 +48,45 @@ def main() -> NoReturn:
     """Entry point: run the command line; an error becomes one line, with exit code 2 where the input is at fault."""
     arguments = [item for item in sys.argv[1:] if item != _DEBUG]
     debug = len(arguments) < len(sys.argv) - 1
+    with guarded_streams():
+        _run(arguments, debug=debug)
+
+
+def _run(arguments: list[str], *, debug: bool) -> NoReturn:
     try:
+        _check_given(arguments)
         with heeded():
             code = app(arguments or ["--help"], prog_name="depthweave", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
         # The reader of a pipe has gone (`| head`): not an error. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:
+    except BaseException as error:
+        # A panic of a library written in Rust is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if debug:
             traceback.print_exc()
         fault = _fault_of_input(error)
         text = fault or f"{type(error).__name__}: {error}; this is a fault of Depthweave: --debug shows where"
-        line = " ".join(f"error: {text}".split())
-        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).say(" ".join(f"error: {text}".split()))
         sys.exit(2 if fault else 1)
 
 
-def _fault_of_input(error: Exception) -> str | None:
+def _check_given(arguments: list[str]) -> None:
+    """Raises `ValueError` where an argument is empty: as a path it would mean the root, or the working folder."""
+    for before, argument in pairwise(["", *arguments]):
+        option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        named = option if option.startswith("-") else "an argument"
+        if not value and (equals or not argument) and option not in _MAY_BE_EMPTY:
+            raise ValueError(f"{named} is empty: give a value, or leave it out (is a variable of the shell unset?)")
+
+
+def _fault_of_input(error: BaseException) -> str | None:
     """What is wrong with the input; `None` for an error that no input should cause."""
     if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__

@@ -9,14 +9,17 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from depthweave.search.importing import outside_user_folder
 from depthweave.search.interrupts import TERMINATED
+from depthweave.search.scratch import scratch
 from depthweave.search.shipping import packed
 from depthweave.search.starting import starting
 from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
@@ -32,6 +35,10 @@ _LEAST_STORE_BYTES = 80 * 2**20
 """Ray refuses less than 75 MiB."""
 
 _LOCAL_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+_LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes of a socket's path."""
 
 _QUIET = {
     # Nothing is sent anywhere, nothing is written beside the run folder, and the terminal stays ours.
@@ -95,11 +102,12 @@ def _local() -> Iterator[None]:
     """A Ray of this process alone."""
     import ray
 
-    with _loopback():
+    with ray_folder() as folder, _loopback():
         _set_token()
         with outside_user_folder(), starting(), _ended_if_half():
             ray.init(
                 **_room(),
+                _temp_dir=str(folder),
                 # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down.
                 address="local",
                 include_dashboard=False,
@@ -145,6 +153,25 @@ def _room() -> dict[str, int]:
         store = found.get("object_store_memory", int(_STORE_FRAC * memory))
         found["object_store_memory"] = max(_LEAST_STORE_BYTES, min(store, limit // 8))
     return found
+
+
+@contextmanager
+def ray_folder() -> Iterator[Path]:
+    """The folder of a local Ray's logs and sockets, of this user alone; it goes at the end.
+
+    It is in the temporary folder, or in the one that RAY_TMPDIR names; where that path is too long for a socket, in
+    /tmp. Raises `ValueError` where none will do.
+    """
+    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    longest = _LONGEST_SOCKET - len(_RAY_SOCKET)
+    for place in (given, "/tmp"):
+        if len(f"{os.path.abspath(place)}/depthweave-{os.getuid()}/ray-0123".encode()) <= longest:
+            with scratch("ray", place=os.path.abspath(place)) as folder:
+                yield folder
+            return
+    raise ValueError(
+        f"temporary folder {given}: its path is too long for Ray's sockets: set RAY_TMPDIR to a shorter one"
+    )
 
 
 @contextmanager

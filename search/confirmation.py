@@ -31,6 +31,7 @@ from depthweave.reports.words import plural
 from depthweave.search.alone import measure_again
 from depthweave.search.checkpoints import Checkpoints
 from depthweave.search.entry import Entry, Listener, Progress
+from depthweave.search.output import command_line
 from depthweave.search.recording import RecordMaker, outcome_of
 from depthweave.search.reopening import Again, in_force
 from depthweave.search.setting import Setting
@@ -75,7 +76,7 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
             f"{store.where} has no front to confirm: no trial is complete with every objective; go on with "
-            f"`depthweave search --resume --out {store.where}`"
+            f"`{command_line('search', '--resume', '--out', store.where)}`"
         )
 
 

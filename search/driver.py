@@ -27,6 +27,7 @@ from depthweave.search.keeping import keep_front_only
 from depthweave.search.kinds import kind_of_run, placement_of
 from depthweave.search.nodes import alive, look_around, this_node
 from depthweave.search.opening import open_studies
+from depthweave.search.output import command_line
 from depthweave.search.parameters import Parameters
 from depthweave.search.placement import check_room, room
 from depthweave.search.plans import maker_of, plan_of
@@ -81,7 +82,7 @@ def run_search(
     Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
     spec = setting.spec
-    again = f"depthweave search --resume --out {store.where}"
+    again = command_line("search", "--resume", "--out", store.where)
     with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
         keep_spec(store, setting.spec)
         progress.on_phase("starting Ray")
@@ -151,7 +152,7 @@ def run_confirmation(
 
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    again = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
+    again = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
     with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
         check_confirmable(store, num_seeds=num_seeds)
         keep_spec(store, setting.spec)

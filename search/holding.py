@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from depthweave.reports.storage import Storage
+from depthweave.spaces.locks import file_lock, holder
 
 LEASE = "search.lease"
 _RENEW_S = 10.0
@@ -37,11 +38,11 @@ def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
     Raises `ValueError`, one line, where another search works on it. `on_wait` is told why it takes long.
     """
     if storage.is_local:
-        lock = FileLock(storage.path("search.lock"))
+        lock = file_lock(storage.path("search.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(_taken(storage, "")) from None
+            raise ValueError(_taken(storage, f" ({holder(lock.lock_file)})")) from None
         try:
             yield
         finally:
@@ -153,7 +154,7 @@ class _Lease:
             return None
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -6,12 +6,12 @@ and then, and at the end, the whole journal takes the place of its pieces.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from depthweave.reports.storage import Storage, UnreachableError
+from depthweave.search.scratch import scratch
 
 JOURNAL = "study.journal"
 _PIECES = "journal"
@@ -79,8 +79,8 @@ def journal_of(storage: Storage) -> Iterator[Journal]:
     if storage.is_local:
         yield Journal(storage, Path(storage.path(JOURNAL)))
         return
-    with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
-        journal = Journal(storage, Path(folder) / JOURNAL)
+    with scratch("journal") as folder:
+        journal = Journal(storage, folder / JOURNAL)
         journal.fetch()
         try:
             yield journal

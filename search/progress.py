@@ -161,7 +161,7 @@ class PlainProgress:
 
     def _print(self, text: str) -> None:
         # No markup and no wrapping: a line an event, whatever a name holds.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(" ".join(text.splitlines()), markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveProgress:

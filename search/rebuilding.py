@@ -27,6 +27,7 @@ from depthweave.search.pool import costs_among
 from depthweave.search.studies import OBJECTIVES_STUDY, Studies
 from depthweave.search.summed_journal import fits_its_sum
 from depthweave.search.trial import read_architecture_id, read_progress
+from depthweave.spaces.regular import check_regular
 
 
 def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
@@ -46,6 +47,9 @@ def set_aside_damaged(journal: Path) -> str | None:
 
     The last line may lack its end: that one was never heard of, and is dropped where the journal is opened.
     """
+    if not journal.exists():
+        return None
+    check_regular(journal)
     place = damaged_line(journal)
     if place is None:
         return None

@@ -38,6 +38,10 @@ TIMED = (
 """Columns of a record that a clock fills, named as in a measurement."""
 
 
+_MAX_LOSS = 230.0
+"""Nats a token; the perplexity has a hundred digits there, and no column takes it."""
+
+
 class Rows(NamedTuple):
     """What is kept of one trial."""
 
@@ -63,6 +67,8 @@ def outcome_of(entry: Entry, *, crashed: bool, steps: int) -> Outcome:
         return Outcome("pruned", entry.stop_reason)
     if not entry.evaluations or not math.isfinite(entry.evaluations[-1].loss):
         return Outcome("failed", "the trial ended without an evaluation")
+    if entry.evaluations[-1].loss > _MAX_LOSS:
+        return Outcome("diverged", f"the loss was above {_MAX_LOSS:.0f} at step {entry.evaluations[-1].step}")
     if entry.evaluations[-1].step < steps:
         return Outcome("failed", f"the trial ended after step {entry.evaluations[-1].step} of {steps}")
     return Outcome("complete", None)
@@ -102,6 +108,8 @@ class RecordMaker:
             WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
             for item in entry.evaluations
             for weight in item.weights
+            # Those of a training that diverged say nothing, and no reader takes them.
+            if math.isfinite(weight.value)
         ]
         return Rows(record, evaluations, weights)
 
@@ -168,8 +176,8 @@ class RecordMaker:
         report = entry.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
         return {
-            **{name: measured.get(name) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
-            "latency_noise": measured.get("noise_frac"),
+            **{name: _finite(measured.get(name)) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
+            "latency_noise": _finite(measured.get("noise_frac")),
             "measure_s": measured.get("measure_s", 0.0),
             "wall_s": 0.0 if report is None else report.wall_s,
             "device": self.device if report is None else report.device,
@@ -177,6 +185,11 @@ class RecordMaker:
             "threads": 0 if report is None else report.threads,
             "host": "" if report is None else report.host,
         }
+
+
+def _finite(value: float | None) -> float | None:
+    """What was measured; absent where that is no number, which no reader takes."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 @cache

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
+
+from depthweave.search.scratch import scratch
 
 _ROOMS = ("spaces", "trainers", "reports", "search")
 _SHOWN = 8
@@ -50,10 +51,10 @@ def edition() -> Edition:
 @contextmanager
 def packed() -> Iterator[Path]:
     """A folder `depthweave` with this package's files, for Ray to send; it goes when the context ends."""
-    with tempfile.TemporaryDirectory(prefix="depthweave-ship-") as scratch:
-        whole = Path(scratch) / "depthweave"
-        for room, folder in _folders():
-            shutil.copytree(folder, whole / room, ignore=shutil.ignore_patterns("__pycache__"))
+    with scratch("ship") as folder:
+        whole = folder / "depthweave"
+        for room, source in _folders():
+            shutil.copytree(source, whole / room, ignore=shutil.ignore_patterns("__pycache__"))
         yield whole
 
 

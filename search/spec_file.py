@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec import SHOWN_CHARACTERS, Spec
+from depthweave.spaces.regular import NotRegularError, read_regular_text
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
 
@@ -36,10 +37,10 @@ def load_spec(path: str | Path, *, overrides: Sequence[str] = (), otherwise: Sec
 
     `otherwise`: values of keys that neither names, where they are not the defaults of today.
     """
-    path = Path(path)
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
+        text = read_regular_text(path, max_characters=MAX_CHARACTERS + 1)
+    except NotRegularError as error:
+        raise SpecError(f"{error}, a spec such as examples/quick.yaml") from None
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
     except (OSError, UnicodeDecodeError) as error:

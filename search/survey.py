@@ -20,7 +20,10 @@ import numpy as np
 from pydantic import TypeAdapter
 from ray.exceptions import RayError
 
+from depthweave.reports.bounds import json_value
+from depthweave.reports.columns import check_numbers
 from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
 from depthweave.search.alone import Found, kinds_of, measure_at_once
 from depthweave.search.causes import reason_of
@@ -65,8 +68,10 @@ def read_survey(store: RunStore) -> Survey:
     if not store.has_file(SURVEY_FILE):
         return Survey("", {})
     try:
-        values = check_seal(json.loads(store.read_bytes(SURVEY_FILE)))
+        values = check_seal(json_value(store.read_bytes(SURVEY_FILE).decode()))
         measurements = TypeAdapter(dict[str, Measurement]).validate_python(values["measurements"])
+        for item in measurements.values():
+            check_numbers(dataclasses.asdict(item), row_class=Record)
         return Survey(str(values["hardware"]), measurements)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         told = " ".join(str(error).split())[:200]

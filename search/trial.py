@@ -20,8 +20,11 @@ import torch
 from pydantic import TypeAdapter
 from ray.tune import Trainable
 
+from depthweave.reports.columns import check_numbers
+from depthweave.reports.records import Record
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
+from depthweave.search.scratch import lock_folder
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import check_seal, seal
 from depthweave.spaces.files import MODEL_FILE, save_model
@@ -64,7 +67,7 @@ class TrialPlan:
     measured_on: str
     """The hardware that this holds for."""
     locks: str
-    """Folder, of a disk, of the locks by which trials of a machine share its devices."""
+    """Where trials of a machine find the locks by which they share its devices, for `lock_folder`."""
     checkpoints: str
     """Address of all trials' checkpoints, which every worker reaches."""
     placement: Placement = ANYWHERE
@@ -118,7 +121,9 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
         return None
     try:
         # Less its sum it is read as JSON again: pydantic then takes numbers and lists as they are written there.
-        return TypeAdapter(TrialReport).validate_json(json.dumps(check_seal(json.loads(data))))
+        found = TypeAdapter(TrialReport).validate_json(json.dumps(check_seal(json.loads(data))))
+        check_numbers(dataclasses.asdict(found.measurement), row_class=Record)
+        return found
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
@@ -218,7 +223,7 @@ class ArchitectureTrial(Trainable):
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._is_ahead = len(self._history) > config.get("heard", 0)
-        self._lock = DeviceLock(self._plan.locks, device=self._state.device)
+        self._lock = DeviceLock(lock_folder(self._plan.locks), device=self._state.device)
         self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
 
     def _forget(self) -> None:

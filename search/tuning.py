@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -25,6 +23,7 @@ from depthweave.search.loggers import make_loggers
 from depthweave.search.patience import Patience
 from depthweave.search.placement import Placement, bundle
 from depthweave.search.scheduler import BookScheduler
+from depthweave.search.scratch import lock_folder, scratch
 from depthweave.search.searcher import BookSearcher
 from depthweave.search.spec import Spec
 from depthweave.search.trial import ArchitectureTrial, TrialPlan
@@ -43,7 +42,7 @@ def run_trials(
     `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
     raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
     """
-    with _stop_signals(book.hush) as signals, tempfile.TemporaryDirectory(prefix="depthweave-") as scratch:
+    with _stop_signals(book.hush) as signals, scratch("tune") as folder:
         watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
@@ -56,11 +55,11 @@ def run_trials(
                 reuse_actors=True,
                 max_failures=0,  # who is tried again is the book's to say
                 raise_on_failed_trial=False,
-                callbacks=[*make_loggers(spec.loggers, folder=Path(plan.locks), run_id=plan.run_id), watch],
+                callbacks=[*make_loggers(spec.loggers, folder=lock_folder(plan.locks), run_id=plan.run_id), watch],
                 verbose=0,
                 # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
                 name="tune",
-                storage_path=scratch,
+                storage_path=str(folder),
                 trial_dirname_creator=_directory_name,
             )
         except _SearchEnd as end:

@@ -14,6 +14,7 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.regular import NotRegularError, check_named, check_regular, read_regular_text
 from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
@@ -89,12 +90,12 @@ def read_pattern(path: str | Path) -> Pattern | None:
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
     """The mapping in a YAML file of plain values; `ValueError` in one line, ending with `hint` where there is none."""
-    path = Path(path)
     try:
-        with path.open(encoding="utf-8") as file:
-            values = read_yaml(file.read(MAX_CHARACTERS + 1))
+        values = read_yaml(read_regular_text(path, max_characters=MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; {hint}") from None
+    except NotRegularError as error:
+        raise ValueError(f"{error}; {hint}") from None
     # ValueError: no YAML, or text that is not UTF-8.
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
@@ -128,6 +129,7 @@ def load(directory: str | Path) -> Decoder:
 
     Raises `ValueError` that names what is missing or does not fit.
     """
+    check_named(directory, what="folder")
     directory = Path(directory)
     if is_saved_model(directory):
         return load_saved(directory)
@@ -136,6 +138,7 @@ def load(directory: str | Path) -> Decoder:
     architecture = read_architecture(directory / ARCHITECTURE_FILE)
     path = directory / MODEL_FILE
     try:
+        check_regular(path)
         check_weights(path, architecture)
         model = Decoder(architecture)
         model.load_state_dict(load_file(str(path)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from depthweave.spaces.regular import check_regular
 from depthweave.trainers.splitting import Corpus, Division, lopsided_note, split_documents, split_text
 
 CorpusKind = Literal["stdlib", "files", "hub"]
@@ -64,6 +65,8 @@ class CorpusSpec:
         if not 0.0 < self.validation_frac < 1.0:
             raise ValueError(f"corpus.validation_frac is {self.validation_frac}; it must lie between 0 and 1")
         self._check_division()
+        if not all(self.paths):
+            raise ValueError(f"corpus.paths {list(self.paths)}: an entry is empty; name a file, a folder or a glob")
         if self.kind != "files" and self.paths:
             raise ValueError(f"corpus.paths is given, but corpus.kind is {self.kind}; use kind files, or no paths")
         if self.kind == "files" and not self.paths:
@@ -243,6 +246,8 @@ def _expand(given: str) -> list[Path]:
         found = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
         what = "pattern matches no file"
     else:
+        if path.exists():
+            check_regular(path)
         raise ValueError(f"corpus.paths: {given} does not exist; give a text file, a folder or a glob")
     if not found:
         raise ValueError(f"corpus.paths: {given}: this {what}; give a text file, a folder or a glob")

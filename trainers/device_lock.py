@@ -18,11 +18,12 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
 
+from depthweave.spaces.locks import wait_for
 from depthweave.trainers.machine import device_key, synchronize
 
 GiveWay = Callable[[], float]
@@ -55,19 +56,23 @@ UNSHARED = Unshared()
 class DeviceLock:
     """The lock of one device of this machine, for the processes that name the same folder."""
 
-    def __init__(self, folder: str | Path, *, device: torch.device) -> None:
-        """`folder` lies on a disk of the machine, and is created by the first lock."""
+    def __init__(self, folder: str | Path, *, device: torch.device, limit_s: float | None = None) -> None:
+        """`folder` lies on a disk of the machine, and is created by the first lock.
+
+        With `limit_s` a wait in `alone` says after two seconds for whom it waits, and ends with `LockTimeoutError`.
+        """
         name = f"{platform.node()}-{device_key(device)}"
         self._device = device
         self._turnstile = _FileLock(Path(folder) / f"measure-{name}.lock")
         self._room = _FileLock(Path(folder) / f"train-{name}.lock")
+        self._limit_s = limit_s
         self._looked_s = 0.0
 
     @contextmanager
     def alone(self) -> Iterator[float]:
         """Within it nothing else that holds this lock uses the device. Yields the seconds that it waited."""
-        asked_s = time.perf_counter()
-        with self._turnstile.held(fcntl.LOCK_EX), self._room.held(fcntl.LOCK_EX):
+        asked_s, kind = time.perf_counter(), fcntl.LOCK_EX
+        with self._turnstile.held(kind, limit_s=self._limit_s), self._room.held(kind, limit_s=self._limit_s):
             yield time.perf_counter() - asked_s
 
     def shared(self) -> AbstractContextManager[None]:
@@ -119,13 +124,23 @@ class _FileLock:
         self._path = path
         self._descriptor: int | None = None
 
-    def acquire(self, kind: int) -> None:
+    def acquire(self, kind: int, *, limit_s: float | None = None) -> None:
         """Waits for the lock, `LOCK_SH` or `LOCK_EX`; signals are delivered meanwhile."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A link under the name is not followed.
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+        def try_now() -> bool:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                return True
+            return False
+
         try:
-            fcntl.flock(descriptor, kind)
+            if limit_s is None:
+                fcntl.flock(descriptor, kind)
+            else:
+                wait_for(try_now, self._path, limit_s=limit_s)
         except BaseException:
             os.close(descriptor)
             raise
@@ -139,9 +154,9 @@ class _FileLock:
             os.close(descriptor)
 
     @contextmanager
-    def held(self, kind: int) -> Iterator[None]:
+    def held(self, kind: int, *, limit_s: float | None = None) -> Iterator[None]:
         """The lock within it."""
-        self.acquire(kind)
+        self.acquire(kind, limit_s=limit_s)
         try:
             yield
         finally:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import tokenizers
 
 from depthweave.trainers.bpe_learning import END_OF_DOCUMENT, MAX_LEARNT_CHARACTERS, learn_bpe
+from depthweave.trainers.tokenizer_file import open_tokenizer
 
 __all__ = [
     "END_OF_DOCUMENT",
@@ -134,10 +134,7 @@ class BpeTokenizer:
     """Byte-level BPE, kept as the content of a `tokenizer.json` of the tokenizers library."""
 
     def __init__(self, json: str) -> None:
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # The library raises bare Exception.
-            raise ValueError(f"tokenizer.json cannot be read ({error}); export it anew") from None
+        self._tokenizer = open_tokenizer(json)
         # A document that writes the end of a document out gets its characters, not the token.
         self._tokenizer.encode_special_tokens = True
         # transformers saves with the tokenizer how it last cut and filled up texts.

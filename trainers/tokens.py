@@ -14,20 +14,25 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from filelock import FileLock
 
+from depthweave.spaces.locks import LockTimeoutError, acquire_soon, file_lock
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.splitting import Corpus
 from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer, train_tokenizer
 
 _CACHE_VERSION = 2
 """Raised with every change of what a cache entry holds; older entries are then simply not found."""
+
+_LOCK_LIMIT_S = 6 * 3600.0
+"""Another process that makes the same entry is waited for so long."""
+_SCRATCH = "new-"
 
 UIntArray: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 
@@ -95,15 +100,30 @@ def tokenise(
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):
+            with _alone(folder):
                 if not folder.is_dir():  # Another process may have made it while this one waited.
                     _write_entry(_tokenise_now(corpus, spec, tokenizer_json, say=say), folder=folder)
+        except LockTimeoutError:
+            raise
         except OSError as error:
             raise ValueError(
                 f"cache folder {folder.parent} cannot be written ({error.strerror}); "
                 "set XDG_CACHE_HOME to a folder that can"
             ) from error
     return _read_entry(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process makes this entry; what one that was killed left of it is gone."""
+    lock = file_lock(folder.with_suffix(".lock"))
+    acquire_soon(lock, limit_s=_LOCK_LIMIT_S)
+    try:
+        for left in folder.parent.glob(f"{folder.name}.{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 def tokenise_with(corpus: Corpus, *, tokenizer_json: str) -> TokenSet:
@@ -163,7 +183,7 @@ _FACTS = ("vocabulary", "tokenizer", "tokenizer_json", "corpus", "corpus_sha256"
 
 def _write_entry(tokens: TokenSet, *, folder: Path) -> None:
     """The entry at `folder`, whole or not at all."""
-    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.{_SCRATCH}", dir=folder.parent))
     try:
         for name in _ARRAYS:
             np.save(scratch / f"{name}.npy", getattr(tokens, name), allow_pickle=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ _METRICS = (
     ("parameters", "parameters without the token embedding"),
     ("forward_flops", "operations of a forward pass"),
 )
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MOST_ROWS = 20
 """Of the table of the front."""
 
@@ -250,9 +252,9 @@ def _rivals(
 
 
 def _plain(value: Any) -> Any:
-    """Text that opens no markup where it stands in Markdown."""
+    """Text that opens no markup where it stands in Markdown, and holds nothing that a terminal obeys."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     if not isinstance(value, str):
         return value
-    return value.replace("\n", " ").replace("`", "'").replace("<", "&lt;").replace("|", "\\|")
+    return _CONTROLS.sub(" ", value).replace("`", "'").replace("<", "&lt;").replace("|", "\\|")

@@ -33,6 +33,7 @@ from depthweave.reports.retention import why_absent
 from depthweave.reports.store import TOKENIZER_FILE, RunStore, checkpoint_name
 from depthweave.reports.verdicts import Verdict
 from depthweave.spaces.checksums import SUM_SUFFIX, check_sum, write_sums
+from depthweave.spaces.regular import check_named
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture, Pattern
@@ -83,6 +84,7 @@ def export(
     `ValueError`, one line, where `out` holds anything, the weights do not fit, or the run did not keep them: then what
     trains them again is there.
     """
+    check_named(out, what="the folder of an export")
     target = Path(out)
     check_target(target)
     name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"

@@ -10,12 +10,13 @@ import dataclasses
 import json
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from depthweave.reports.columns import LOSS, POSITIVE
 from depthweave.reports.records import Record
 from depthweave.spaces.checksums import check_listed, sha256_of
 from depthweave.spaces.yaml_text import read_yaml
@@ -35,9 +36,9 @@ class Training:
     """Who trained it: a run's id and trial, or the command."""
     recipe: dict[str, Any]
     """As `depthweave.trainers.Recipe` takes it, the seed included."""
-    tokens: int
+    tokens: int = field(metadata={"bounds": POSITIVE})
     """Tokens trained on."""
-    loss: float
+    loss: float = field(metadata={"bounds": LOSS})
     """Validation loss at the end, nat/token: every digit."""
     corpus: str
     """Name of the text."""
@@ -48,7 +49,7 @@ class Training:
     tokenizer: str
     """`bytes`, or `bpe:` and the wanted size of the vocabulary."""
     device: str
-    threads: int
+    threads: int = field(metadata={"bounds": POSITIVE})
     """Of torch, on a CPU."""
     hardware: str
     software: str
@@ -105,9 +106,22 @@ def read_training(folder: Path) -> Training | None:
     for name, hint in hints.items():
         kind = typing.get_origin(hint) or hint
         allowed = (int, float) if kind is float else (dict, type(None)) if name == "parent" else kind
-        if not isinstance(values.get(name), allowed):
-            raise ValueError(f"{path}: {name} is {values.get(name)!r:.60}: restore the file, or remove it")
+        value = values.get(name)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{path}: {name} is {value!r:.60}: restore the file, or remove it")
+    for item in dataclasses.fields(Training):
+        rule = item.metadata["bounds"].rule_against(values[item.name]) if item.metadata else ""
+        if rule:
+            raise ValueError(f"{path}: {item.name} is {values[item.name]!r:.60}, it must be {rule}: restore the file")
+    _check_parent(path, values["parent"])
     return Training(**{name: values[name] for name in hints})
+
+
+def _check_parent(path: Path, parent: Any) -> None:
+    """Raises `ValueError` where what a training comes from is not what `Training.parent` says."""
+    kinds: dict[str, Any] = {"architecture_id": str, "origin": str, "how": str, "loss": (int, float)}
+    if parent is not None and not all(isinstance(parent.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError(f"{path}: parent is {parent!r:.60}: it needs {', '.join(kinds)}: restore the file")
 
 
 def _options(spec_yaml: str) -> dict[str, Any]:

@@ -6,14 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from depthweave.reports.comparison import compare, comparison_values
 from depthweave.reports.comparison_page import comparison_page_of, render_comparison
 from depthweave.reports.comparison_table import comparison_view
 from depthweave.reports.store import RunStore
-from depthweave.reports.terminal import for_terminal
 from depthweave.search.commands.problems import print_problems
+from depthweave.search.output import Terminal
 
 
 def compare_runs(runs: Sequence[str], *, out: Path, as_json: bool) -> None:
@@ -25,8 +23,8 @@ def compare_runs(runs: Sequence[str], *, out: Path, as_json: bool) -> None:
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(render_comparison(comparison_page_of(comparison)), encoding="utf-8")
-        console = Console()
-        console.print(for_terminal(console, comparison_view(comparison)))
-        console.print(f"page: {out}", markup=False, highlight=False, soft_wrap=True)
+        console = Terminal()
+        console.show(comparison_view(comparison))
+        console.say(f"page: {out}")
     for store in stores:
         print_problems(store)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import optuna
-from rich.console import Console
 
 from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
@@ -20,6 +18,7 @@ from depthweave.search.commands.working import working
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.driver import ConfirmationResult, run_confirmation
 from depthweave.search.interrupts import INTERRUPTED
+from depthweave.search.output import Terminal, command_line
 from depthweave.search.resuming import resumed
 
 
@@ -34,16 +33,15 @@ def confirm_run(
     every: bool = False,
 ) -> int:
     """Confirm, print the restated front, and answer the exit code."""
-    console = Console()
+    console = Terminal(outlasts=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
     store = RunStore.open(run)
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)
 
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    setting = resumed(store, given=None, overrides=overrides, local=address is None, say=say)
-    go_on = f"depthweave confirm {store.where} --seeds {num_seeds}{' --all' if every else ''}"
+    setting = resumed(store, given=None, overrides=overrides, local=address is None, say=console.say)
+    go_on = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
     with working(console, setting, go_on=go_on) as progress:
         result = run_confirmation(
             setting,
@@ -61,13 +59,14 @@ def confirm_run(
     return FRUITLESS if is_fruitless(confirming(result.records)) else 0
 
 
-def _print_result(console: Console, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
+def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
     records = result.records
     tolerances = result.store.info.tolerance_of
-    console.print(front_table(records, objectives=objectives, tolerances=tolerances))
+    console.show(front_table(records, objectives=objectives, tolerances=tolerances))
     test = held_out_table(records, objectives=objectives, tolerances=tolerances)
     if test is not None:
-        console.print("", test)
+        console.say("")
+        console.show(test)
     members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",
@@ -79,4 +78,4 @@ def _print_result(console: Console, result: ConfirmationResult, *, go_on: str, o
     if is_fruitless(confirming(records)):
         lines.append(f"{fruitless_sentence(confirming(records))}: mend it, then `{go_on} --retry-failed`")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)

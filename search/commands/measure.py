@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from depthweave.search.output import Terminal
+from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import architecture_file
 from depthweave.spaces.fusions import fusion_class
@@ -22,6 +21,8 @@ from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import with_precision
 
 _PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
+_LOCK_LIMIT_S = 600.0
+"""Other measurements of the device are waited for so long."""
 _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
 
 
@@ -61,7 +62,7 @@ def measure_configurations(
         recipe=recipe,
         device=place,
         time_limit_s=time_limit_s,
-        lock=DeviceLock(Path(tempfile.gettempdir()) / f"depthweave-locks-{os.getuid()}", device=place),
+        lock=DeviceLock(private_folder() / "locks", device=place, limit_s=_LOCK_LIMIT_S),
         kinds=_KINDS,
     )
     facts = {
@@ -79,17 +80,14 @@ def measure_configurations(
         ]
         print(json.dumps({**facts, "configurations": rows}, indent=1))
         return
-    console = Console()
-    console.print(_table(configurations, architectures, found))
+    console = Terminal()
+    console.show(_table(configurations, architectures, found))
     first = found[0]
     times = ", ".join(map(_milliseconds, (first.latency_s, first.step_latency_s, first.decode_latency_s)))
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
-    console.print(
+    console.say(
         f"Times relative to {configurations[0]} ({times}), 95 % intervals, {first.rounds} rounds in turn; its own "
-        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}"
     )
 
 

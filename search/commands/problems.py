@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from depthweave.reports.store import RunStore
+from depthweave.search.output import Terminal
 
 
 def print_problems(store: RunStore) -> None:
     """One line on standard error for each file of the run that could not be read."""
     for line in store.problems:
-        Console(stderr=True).print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).say(f"left out: {line}")

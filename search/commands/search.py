@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import optuna
-from rich.console import Console
 
 from depthweave.reports.confirmation import settled_sentences
 from depthweave.reports.front import front
@@ -22,6 +20,7 @@ from depthweave.search.commands.working import working
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.interrupts import INTERRUPTED
 from depthweave.search.logger_names import check_place
+from depthweave.search.output import Terminal, command_line
 from depthweave.search.resuming import resumed
 from depthweave.search.setting import Setting, create_run, prepare
 from depthweave.search.spec_file import load_spec
@@ -41,21 +40,20 @@ def run(
     retry_failed: bool = False,
 ) -> int:
     """Search, print the front, and answer the exit code."""
-    console = Console()
+    console = Terminal(outlasts=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address, ship=ship)
     if retry_failed and not resume:
         raise ValueError("--retry-failed: is of a run that goes on: give --resume with --out RUN too")
     start = _resumed if resume else _begun
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    setting, store = start(spec_file, out, overrides, local=address is None, say=say)
+    setting, store = start(spec_file, out, overrides, local=address is None, say=console.say)
     for line in unbalanced_sentences(setting.space):
-        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
+        console.say(line, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
-        console.print(f"left out: {line}", markup=False, highlight=False, soft_wrap=True, style="yellow")
-    with working(console, setting, go_on=f"depthweave search --resume --out {store.where}") as progress:
+        console.say(f"left out: {line}", style="yellow")
+    with working(console, setting, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
         try:
             result = run_search(
                 setting, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed
@@ -95,18 +93,20 @@ def _resumed(
     return resumed(store, given=spec_file, overrides=overrides, local=local, say=say), store
 
 
-def _print_result(console: Console, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
+def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
+    go_on = command_line("search", "--resume", "--out", where)
     tolerances = result.store.info.tolerance_of
-    console.print(front_table(result.records, objectives=objectives, tolerances=tolerances))
+    console.show(front_table(result.records, objectives=objectives, tolerances=tolerances))
     test = held_out_table(result.records, objectives=objectives, tolerances=tolerances)
     if test is not None:
-        console.print("", test)
+        console.say("")
+        console.show(test)
     num_trials = len(searched(result.records))
     ended = {
         "done": f"{num_trials} trials",
-        "time": f"{num_trials} trials; the time budget is spent: `depthweave search --resume --out {where}`",
-        "interrupted": f"{num_trials} trials kept; go on with `depthweave search --resume --out {where}`",
+        "time": f"{num_trials} trials; the time budget is spent: `{go_on}`",
+        "interrupted": f"{num_trials} trials kept; go on with `{go_on}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:
@@ -118,9 +118,9 @@ def _print_result(console: Console, result: SearchResult, *, objectives: tuple[s
         f"report: {result.store.report_path}",
     ]
     if front(result.records, objectives=objectives):
-        lines.append(f"export: depthweave export {where} --select knee --out exports/knee")
+        lines.append(f"export: {command_line('export', where, '--select', 'knee', '--out', 'exports/knee')}")
     if is_fruitless(searched(result.records)):
-        again = f"depthweave search --resume --retry-failed --out {where}"
+        again = command_line("search", "--resume", "--retry-failed", "--out", where)
         lines.append(f"{fruitless_sentence(searched(result.records))}: mend it, then `{again}`")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)

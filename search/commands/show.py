@@ -6,14 +6,14 @@ import json
 import time
 from typing import Literal
 
-from rich.console import Console
 from rich.live import Live
 
 from depthweave.reports.kinds import kinds_sentence
 from depthweave.reports.store import RunStore
 from depthweave.reports.table import front_rows
-from depthweave.reports.terminal import csv_text, for_terminal, front_view, watched_view
+from depthweave.reports.terminal import csv_text, front_view, watched_view
 from depthweave.search.commands.problems import print_problems
+from depthweave.search.output import Terminal
 
 Form = Literal["table", "json", "csv", "watch"]
 
@@ -32,7 +32,7 @@ def form_of(*, as_json: bool, as_csv: bool, watch: bool) -> Form:
 
 def show_front(run: str, *, form: Form) -> None:
     """Print the front of a run; `watch` draws it anew whenever it changed, until Ctrl-C."""
-    store, console = RunStore.open(run), Console()
+    store, console = RunStore.open(run), Terminal()
     objectives, tolerances = store.info.objectives, store.info.tolerance_of
     if form == "watch":
         _watch(store, console)
@@ -44,13 +44,13 @@ def show_front(run: str, *, form: Form) -> None:
         print(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)), end="")
     else:
         view = front_view(records, objectives=objectives, columns=console.width, tolerances=tolerances)
-        console.print(for_terminal(console, view))
+        console.show(view)
         if left_out := kinds_sentence(records, objectives=objectives).strip():
-            console.print(left_out, markup=False, highlight=False, soft_wrap=True)
+            console.say(left_out)
     print_problems(store)
 
 
-def _watch(store: RunStore, console: Console) -> None:
+def _watch(store: RunStore, console: Terminal) -> None:
     if not console.is_terminal:
         raise ValueError("show --watch draws on a terminal, and this is none: leave --watch out, or use --json")
     seen = ""
@@ -68,7 +68,7 @@ def _watch(store: RunStore, console: Console) -> None:
                         name=store.info.name,
                         tolerances=store.info.tolerance_of,
                     )
-                    live.update(for_terminal(console, view), refresh=True)
+                    live.update(view, refresh=True)
                 time.sleep(_LOOK_S)
     except KeyboardInterrupt:
         # The way to end it: what was drawn last stays.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from depthweave.reports.words import count_text
+from depthweave.search.output import Terminal
 from depthweave.search.setting import space_of
 from depthweave.search.spec import Spec
 from depthweave.search.spec_file import load_spec
@@ -25,17 +24,17 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     """Print the space of a spec as a table, or as JSON."""
     spec = load_spec(path, overrides=overrides)
     # Beside what is printed, which may be JSON.
-    say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
+    say = Terminal(stderr=True).say
     space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
         print(json.dumps(_as_dict(space, reference), indent=2))
         return
-    console = Console()
-    console.print(_counts(spec, space), markup=False, highlight=False, soft_wrap=True)
-    console.print(_table(space, reference))
+    console = Terminal()
+    console.say(_counts(spec, space))
+    console.show(_table(space, reference))
     for line in [*unbalanced_sentences(space), *_reasons(space)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True, style="yellow")
+        console.say(line, style="yellow")
 
 
 def _counts(spec: Spec, space: SearchSpace) -> str:

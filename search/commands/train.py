@@ -15,7 +15,6 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
@@ -25,6 +24,7 @@ from depthweave.search.cluster import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
 from depthweave.search.commands.trained import write_trained
+from depthweave.search.output import Terminal
 from depthweave.search.setting import software
 from depthweave.search.sources import text_sentence
 from depthweave.search.spec import Resources
@@ -33,6 +33,7 @@ from depthweave.spaces import Pattern, load, read_architecture, read_pattern, re
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import SUM_SUFFIX, ChangedError, check_listed, check_seal, seal
 from depthweave.spaces.files import MODEL_FILE, architecture_file
+from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import (
     ALONE,
     CorpusSpec,
@@ -93,7 +94,7 @@ def train_architecture(
 
     With several workers, or on a Ray cluster, the workers share every batch, and the result is the same.
     """
-    console = Console()
+    console = Terminal(outlasts=True)
     check_address(address, ship=ship)
     file = architecture_file(path)
     plan = _plan(
@@ -104,7 +105,7 @@ def train_architecture(
         width=width,
         depth=depth,
         overrides=overrides,
-        say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
+        say=console.say,
     )
     if threads is None and plan.again and plan.recorded is not None:
         threads = plan.recorded.threads
@@ -115,7 +116,7 @@ def train_architecture(
         check_shares(plan.recipe, count=workers)
     with held_folder(out):
         if _is_done(out, plan):
-            console.print(_ended(out), markup=False, highlight=False, soft_wrap=True)
+            console.say(_ended(out))
         else:
             state = _state(plan, out=out, source=file.parent if further else None)
             if alone:
@@ -123,7 +124,7 @@ def train_architecture(
             else:
                 lines = _shared(plan, state, out=out, workers=workers, address=address, ship=ship)
             for line in chain(_announced(plan, state), lines):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                console.say(line)
         _tidy(out)
 
 
@@ -317,11 +318,11 @@ def _read_curve(out: Path, *, upto: int) -> list[CurvePoint]:
     """The evaluations of an interrupted training that its saved state has behind it."""
     path = out / CURVE_FILE
     try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        rows = json.loads(read_regular_text(path)) if path.exists() else []
         # Earlier versions wrote the bare list.
         rows = check_seal(rows)["curve"] if isinstance(rows, dict) else rows
         return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= upto]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise ValueError(f"{path}: is damaged: remove it (the card then lacks its points)") from None
 
 

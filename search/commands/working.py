@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 
 from depthweave.search.interrupts import INTERRUPTED, TERMINATED
+from depthweave.search.output import Terminal
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.setting import Setting
 
 
 @contextmanager
-def working(console: Console, setting: Setting, *, go_on: str) -> Iterator[LiveProgress | PlainProgress]:
+def working(console: Terminal, setting: Setting, *, go_on: str) -> Iterator[LiveProgress | PlainProgress]:
     """A display that fits the console. Raises `typer.Exit` after Ctrl-C or SIGTERM, with `go_on` said to the user."""
     objectives = setting.spec.objectives
     try:
@@ -27,5 +27,5 @@ def working(console: Console, setting: Setting, *, go_on: str) -> Iterator[LiveP
         # Before the first trial, a second Ctrl-C, or SIGTERM: no result is printed and no report written.
         terminated = isinstance(error, SystemExit)
         line = f"{'terminated' if terminated else 'interrupted'}; go on with `{go_on}`"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None

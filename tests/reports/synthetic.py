@@ -31,7 +31,7 @@ class Trial(NamedTuple):
 
 def make_record(trial: int = 0, **changes: Any) -> Record:
     """A complete record with plausible values; `changes` replace columns."""
-    wiring = strided_wiring(12, dilation=4, period=5)
+    wiring = strided_wiring(changes.get("depth", 12), dilation=4, period=5)
     values: dict[str, Any] = {
         "run_id": RUN_ID,
         "trial": trial,

@@ -8,11 +8,12 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +114,47 @@ def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, m
         monkeypatch.setattr(following, "PORT", port)
         with open_server(store) as server:
             assert server.server_port != port
+
+
+def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
+    store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    append(make_record(0))
+    monkeypatch.setattr(following, "QUESTION_LIMIT_S", 0.5)
+    before = threading.active_count()
+    with serving(store) as server, ExitStack() as opened:
+        address = ("127.0.0.1", server.server_port)
+        silent = [opened.enter_context(socket.create_connection(address)) for _ in range(100)]
+        for number, connection in enumerate(silent):
+            if number % 3 == 0:
+                # A reset, in the midst of a question.
+                connection.sendall(b"GET / HT")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+        assert threading.active_count() <= before + 2 + following.MAX_CONNECTIONS
+        for connection in silent[1::3]:
+            connection.settimeout(30)
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b"", "it is closed"
+        # The places are free again.
+        monkeypatch.setattr(following, "QUESTION_LIMIT_S", 60.0)
+        assert ask(server, "/report.html").status == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_reader_that_goes_away_in_the_midst_of_the_answer_is_no_fault(
+    store: RunStore, append: Append, capfd: pytest.CaptureFixture[str]
+) -> None:
+    append(make_record(0))
+    with serving(store) as server:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+                host = f"Host: 127.0.0.1:{server.server_port}"
+                connection.sendall(f"GET /report.html HTTP/1.1\r\n{host}\r\n\r\n".encode())
+                connection.recv(100)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert ask(server, "/stamp").status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_ctrl_c_ends_the_command_tidily(store: RunStore, append: Append) -> None:

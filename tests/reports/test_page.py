@@ -204,8 +204,9 @@ def test_report_of_one_objective(tmp_path: Path) -> None:
 def test_report_escapes_everything_from_outside(tmp_path: Path) -> None:
     info = make_info(name=EVIL, infeasible=(EVIL,), corpus=EVIL)
     store = RunStore.create(tmp_path / "run", info=info, spec_yaml=EVIL)
-    text_columns = ("fusion", "hardware", "device", "software", "corpus", "corpus_sha256", "tokenizer", "recipe")
+    text_columns = ("fusion", "hardware", "device", "software", "corpus", "corpus_sha256", "tokenizer")
     changes = dict.fromkeys((*text_columns, "architecture_id", "reason"), EVIL)
+    changes["recipe"] = json.dumps({"precision": EVIL})
     for number, state in enumerate(("complete", "failed", "pruned")):
         perplexity = 4.0 if state == "complete" else None
         trial = make_trial(make_record(number, state=state, perplexity=perplexity, **changes))

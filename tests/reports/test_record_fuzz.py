@@ -53,10 +53,10 @@ def test_bytes_that_changed_never_change_a_record(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"state": ["won"]}, "state 'won' is not one of"),
+        ({"state": ["won"]}, "state is 'won', it must be one of complete"),
         ({"fusion": [None]}, "column 'fusion' is empty in 1 rows"),
         ({"trial": [None]}, "column 'trial' is empty in 1 rows"),
-        ({"trial": [-7]}, "holds another trial|below 0"),
+        ({"trial": [-7]}, "holds another trial|trial is -7, it must be at least 0"),
         ({"depth": ["many"]}, "many"),
         ({"loss": ["../../x"]}, "../../x"),
     ],

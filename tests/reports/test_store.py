@@ -212,17 +212,17 @@ def test_reader_later_schema_names_both_versions(store: RunStore) -> None:
         store.records()
 
 
-def test_reader_older_schema_missing_columns_are_none(store: RunStore, append: Append) -> None:
+def test_reader_older_schema_missing_columns_have_their_default(store: RunStore, append: Append) -> None:
     append(make_record(1))
-    table = to_table([make_record(0)], row_class=Record).drop_columns(["attempts", "trial_latency"])
+    table = to_table([make_record(0, audit=True)], row_class=Record).drop_columns(["audit", "trial_latency"])
     older = {**table.schema.metadata, b"depthweave.schema_version": b"0"}
     path = Path(store.where) / "records" / "trial-00000-r000.parquet"
     pq.write_table(table.replace_schema_metadata(older), path)
     before = path.read_bytes()
-    assert [row.attempts for row in store.records()] == [None, 1]
+    assert [(row.audit, row.trial_latency) for row in store.records()] == [(False, None)] * 2
     assert path.read_bytes() == before
     store.compact()
-    assert [row.attempts for row in store.records()] == [None, 1]
+    assert [(row.audit, row.trial_latency) for row in store.records()] == [(False, None)] * 2
     assert store.problems == []
 
 

@@ -1,4 +1,4 @@
-"""The front in a terminal: table and plot, in Unicode or without."""
+"""The front in a terminal: table and plot."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from rich.console import Console
 
 from depthweave.reports.front import front
 from depthweave.reports.table import front_rows
-from depthweave.reports.terminal import csv_text, for_terminal, front_plot, front_view
+from depthweave.reports.terminal import csv_text, front_plot, front_view
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
 
 
-def printed(columns: int, *, encoding: str = "utf-8") -> str:
-    sink = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
-    console = Console(file=sink, width=columns, force_terminal=False)
-    console.print(for_terminal(console, front_view(RECORDS, objectives=OBJECTIVES, columns=columns)))
-    sink.seek(0)
-    return sink.read()
+def printed(columns: int) -> str:
+    sink = io.StringIO()
+    Console(file=sink, width=columns).print(front_view(RECORDS, objectives=OBJECTIVES, columns=columns))
+    return sink.getvalue()
 
 
 def test_view_fits_and_has_a_plot_a_cost_where_there_is_room() -> None:
@@ -29,15 +27,6 @@ def test_view_fits_and_has_a_plot_a_cost_where_there_is_room() -> None:
         assert max(map(len, text.splitlines())) <= columns
         assert text.count("validation perplexity") == plots
     assert "forward latency (× reference)" in printed(80)
-
-
-def test_without_unicode_every_character_is_ascii_and_the_plot_the_same() -> None:
-    plain, rich_text = printed(80, encoding="ascii"), printed(80)
-    assert plain.isascii()
-    assert "?" not in plain.replace("? not", "")
-    assert len(plain.splitlines()) == len(rich_text.splitlines())
-    assert "dwa 4x5" in plain
-    assert "dwa 4×5" in rich_text
 
 
 def test_every_member_of_the_joint_front_is_marked_in_the_colour_of_its_fusion() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from depthweave.reports.storage import Storage
 from depthweave.search import checkpoints as module
+from depthweave.search import scratch
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.spaces.checksums import check_sum, replace_with_sum
 from tests.buckets import in_memory
@@ -32,7 +33,7 @@ sys.stdin.read()
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Storage:
     """Not a disk, and empty; whoever opens any address opens this."""
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(tmp_path))
     opened = Storage("/bucket/run/checkpoints", filesystem=in_memory())
     monkeypatch.setattr(module, "Storage", lambda where, patient: opened)
     return opened
@@ -88,4 +89,4 @@ def test_scratch_of_a_worker_that_was_killed_goes_with_the_next(storage: Storage
         worker.wait()
     assert (folder / "state.pt").exists(), "nobody has removed it"
     assert not Checkpoints("anywhere").folder(1).exists()
-    assert list(tmp_path.iterdir()) == [], "of those that ended in good order nothing is left either"
+    assert list(scratch.private_folder().iterdir()) == [], "of those that ended in good order nothing is left either"

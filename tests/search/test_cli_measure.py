@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from depthweave.spaces import Architecture, strided_wiring, write_architecture
+from depthweave.search.commands import measure
+from depthweave.spaces import Architecture, locks, strided_wiring, write_architecture
 from depthweave.trainers import Recipe, peak_memory, pick_device
+from depthweave.trainers.device_lock import DeviceLock
 from tests.search.commandline import Cli
 
 _SMALL = ("--depth", 4, "--width", 16, "--heads", 2, "--context", 16, "--batch", 2, "--time-limit", 0.1)
@@ -76,3 +80,19 @@ def test_fault_is_one_line(fault: Callable[..., str], arguments: list[str], expe
 
 def test_contexts_must_agree(fault: Callable[..., str], exported: Path) -> None:
     assert "contexts are 16, 32" in fault("measure", exported, "none", "--context", 32)
+
+
+def test_measurement_that_waits_says_for_whom_and_gives_up(
+    fault: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(locks, "SILENT_S", 0.01)
+    monkeypatch.setattr(measure, "_LOCK_LIMIT_S", 0.2)
+    folder = tmp_path / f"depthweave-{os.getuid()}" / "locks"
+    with DeviceLock(folder, device=pick_device("cpu")).alone():
+        told = fault("measure", "none", *_SMALL, "--device", "cpu")
+    (lock,) = folder.glob("measure-*.lock")
+    assert told.startswith(f"{lock}: locked for 0 s by ")
+    assert told.endswith(": wait for it or end it, and try again")
+    assert [line.split(", ")[0] for line in caplog.messages] == [f"waiting for {lock}"]
+    assert (folder.parent.stat().st_mode & 0o777, lock.stat().st_mode & 0o777) == (0o700, 0o600)

@@ -45,7 +45,7 @@ def test_watch_draws_again_when_a_record_came_and_ends_with_ctrl_c(
 ) -> None:
     sink, readings, looks = io.StringIO(), [], []
     console = Console(file=sink, force_terminal=True, width=80, height=50)
-    monkeypatch.setattr(show, "Console", lambda **_: console)
+    monkeypatch.setattr(show, "Terminal", lambda **_: console)
     records = type(made.store).records
     monkeypatch.setattr(type(made.store), "records", lambda store: readings.append(1) or records(store))  # type: ignore[func-returns-value]
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from depthweave.reports.bounds import sound_rows
 from depthweave.reports.records import EvaluationRow, Record, WeightRow, to_table
 from depthweave.search.entry import Entry
 from depthweave.search.recording import Outcome, outcome_of
@@ -57,6 +58,7 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
         (make_entry(3.0, 2.0, 1.5, 1.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
         (make_entry(3.0, math.inf), False, Outcome("diverged", "the loss was not finite at step 20")),
         (make_entry(3.0, math.nan), False, Outcome("diverged", "the loss was not finite at step 20")),
+        (make_entry(3.0, 2.0, 1.5, 231.0), False, Outcome("diverged", "the loss was above 230 at step 40")),
         (make_entry(math.inf, stop_reason="x"), False, Outcome("diverged", "the loss was not finite at step 10")),
     ],
 )
@@ -195,3 +197,18 @@ def test_entry_answers_new_evaluations_only() -> None:
 
     assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
     assert entry.evaluations == [first, second]
+
+
+def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
+    weights = tuple(ConnectionWeight(site=1, source=0, value=value) for value in (0.5, math.nan, math.inf))
+    for losses, latency in (((3.0, 2.0, 1.5, 1.0), math.nan), ((3.0, math.nan), 1.0), ((), 1.0)):
+        entry = make_entry(*losses, weights=weights)
+        if losses:
+            report = make_report(*entry.evaluations, measurement=make_measurement(latency=latency))
+            entry.hear(report)
+        rows = MAKER.rows(entry, outcome=outcome_of(entry, crashed=False, steps=RECIPE.steps))
+        assert [row.value for row in rows.weights] == [0.5] * len(losses)
+        for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):
+            table = to_table(held, row_class=row_class)
+            required = {item.name for item in table.schema if not item.nullable}
+            assert sound_rows(table, row_class=row_class, required=required).left_out == ""

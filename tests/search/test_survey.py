@@ -291,3 +291,19 @@ def test_search_measures_first_and_its_trials_take_that_over(
     for record in records:
         if record.architecture_id not in values:
             assert record.measure_s > 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("-1.0", "latency is -1.0, it must be at least 0"), ("1e999", "ut of range"), ("NaN", "NaN is not finite")],
+)
+def test_survey_with_an_impossible_cost_is_refused_in_one_line(
+    value: str, told: str, setting: Setting, store: RunStore, gauge: Gauge
+) -> None:
+    taken(setting, store)
+    text = store.read_bytes("survey.json").decode()
+    start = text.index('"latency": ') + len('"latency": ')
+    store.write_bytes("survey.json", (text[:start] + value + text[text.index(",", start) :]).encode())
+    with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{told}.*\); delete it") as caught:
+        read_survey(store)
+    assert len(str(caught.value).splitlines()) == 1

@@ -126,7 +126,7 @@ def test_file_that_is_no_architecture_is_one_line_that_names_it(tmp_path: Path, 
 
 
 def test_folder_in_place_of_the_file_is_one_line_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read as YAML") as error:
+    with pytest.raises(ValueError, match="is a folder: give a regular file; give the architecture") as error:
         read_architecture(tmp_path)
     _one_line(error, naming=tmp_path)
 

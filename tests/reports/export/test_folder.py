@@ -125,9 +125,10 @@ def test_export_takes_the_tokenizer_along(trained: RunStore, tmp_path: Path) -> 
 
 
 def test_export_card_text_opens_no_markup(trained: RunStore, tmp_path: Path) -> None:
-    out = export(trained, record_of(corpus="<script>`|", hardware="<b>\nx"), out=tmp_path / "out")
+    out = export(trained, record_of(corpus="<script>`|\x1b[2J\x9b", hardware="<b>\nx"), out=tmp_path / "out")
     card = (out / "README.md").read_text()
     assert "<script>" not in card
+    assert not {"\x1b", "\x9b"} & set(card)
     assert "<b>" not in card
 
 

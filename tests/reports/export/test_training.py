@@ -44,6 +44,11 @@ def test_training_of_a_folder_without_one_is_none(tmp_path: Path) -> None:
         ({"loss": "low"}, "loss is 'low'"),
         ({"threads": None}, "threads is None"),
         ({"parent": ["run"]}, r"parent is \['run'\]"),
+        ({"parent": {"origin": "x"}}, "parent is .*: it needs architecture_id, origin, how, loss"),
+        ({"threads": 0}, "threads is 0, it must be at least 1"),
+        ({"threads": True}, "threads is True"),
+        ({"tokens": -1}, "tokens is -1, it must be at least 1"),
+        ({"loss": -1.0}, "loss is -1.0, it must be at least 0"),
     ],
 )
 def test_damaged_training_is_one_line_that_names_the_file(tmp_path: Path, change: dict[str, object], told: str) -> None:

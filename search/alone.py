@@ -20,7 +20,7 @@ from depthweave.search.entry import Progress
 from depthweave.search.liveness import check_alive
 from depthweave.search.placement import Placement
 from depthweave.search.recording import TIMED
-from depthweave.search.scratch import lock_folder
+from depthweave.search.scratch import device_locks
 from depthweave.search.setting import Setting
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
@@ -100,7 +100,7 @@ def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], 
 
 
 def locks_of(store: RunStore) -> str:
-    """Where the processes of a machine find each other's locks of its devices, for `lock_folder`."""
+    """Where the processes of a machine find each other's locks of its devices, for `device_locks`."""
     if store.storage.is_local:
         return store.storage.root
     # A file's name made of any text.
@@ -165,6 +165,7 @@ def _measure(
     torch.set_num_threads(threads)
     place = pick_device(device)
     placement.check(hardware(place))
+    folder = device_locks(locks, device_type=place.type)
     measurements = measure_in_turn(
         architectures,
         reference=reference,
@@ -173,6 +174,6 @@ def _measure(
         time_limit_s=time_limit_s,
         kinds=kinds,
         # On a CPU each is timed by its own thread's clock.
-        lock=UNSHARED if place.type == "cpu" else DeviceLock(lock_folder(locks), device=place),
+        lock=UNSHARED if place.type == "cpu" else DeviceLock(folder, device=place),
     )
     return Found(hardware(place), measurements)

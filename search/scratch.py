@@ -44,6 +44,14 @@ def lock_folder(locks: str) -> Path:
     return Path(locks) if os.path.isabs(locks) else private_folder() / locks
 
 
+def device_locks(locks: str, *, device_type: str) -> Path:
+    """Where the processes that use a device find its lock: of a GPU all of this user's, of a CPU those of `locks`.
+
+    What is timed on a GPU shares it with whatever runs there; on a CPU the processor's own clock is read.
+    """
+    return lock_folder(locks) if device_type == "cpu" else private_folder() / "locks"
+
+
 class Scratch:
     """A new folder below the private one, until it is removed or the process ends."""
 

@@ -24,7 +24,7 @@ from depthweave.reports.columns import check_numbers
 from depthweave.reports.records import Record
 from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.search.placement import ANYWHERE, Placement
-from depthweave.search.scratch import lock_folder
+from depthweave.search.scratch import device_locks
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import check_seal, seal
 from depthweave.spaces.files import MODEL_FILE, save_model
@@ -67,7 +67,7 @@ class TrialPlan:
     measured_on: str
     """The hardware that this holds for."""
     locks: str
-    """Where trials of a machine find the locks by which they share its devices, for `lock_folder`."""
+    """Where trials of a machine find the locks by which they share its devices, for `device_locks`."""
     checkpoints: str
     """Address of all trials' checkpoints, which every worker reaches."""
     placement: Placement = ANYWHERE
@@ -223,7 +223,8 @@ class ArchitectureTrial(Trainable):
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._is_ahead = len(self._history) > config.get("heard", 0)
-        self._lock = DeviceLock(lock_folder(self._plan.locks), device=self._state.device)
+        folder = device_locks(self._plan.locks, device_type=self._state.device.type)
+        self._lock = DeviceLock(folder, device=self._state.device)
         self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
 
     def _forget(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from depthweave.search import cluster
 from depthweave.search.cluster import ray_folder
-from depthweave.search.scratch import Scratch, lock_folder, private_folder, scratch
+from depthweave.search.scratch import Scratch, device_locks, lock_folder, private_folder, scratch
 
 _HOLDER = """
 import sys
@@ -132,3 +132,9 @@ def test_ray_gets_a_short_folder_where_the_temporary_one_is_deep(place: Path, mo
 def test_locks_of_a_run_in_object_storage_are_in_the_private_folder(place: Path) -> None:
     assert lock_folder("locks-0123") == private_folder() / "locks-0123"
     assert lock_folder("/a/run") == Path("/a/run")
+
+
+def test_searches_of_a_user_share_the_lock_of_a_gpu_and_not_of_a_processor(place: Path) -> None:
+    assert device_locks("/a/run", device_type="cuda") == device_locks("/b/run", device_type="cuda")
+    assert device_locks("/a/run", device_type="cuda").is_relative_to(private_folder())
+    assert device_locks("/a/run", device_type="cpu") == Path("/a/run")

@@ -17,6 +17,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from depthweave.spaces.regular import check_regular
+
 SUM_SUFFIX = ".sha256"
 SUMS_FILE = "SHA256SUMS"
 SEAL = "sha256"
@@ -54,8 +56,8 @@ def check_no_link(path: Path) -> None:
 def check_plain(path: Path) -> None:
     """Raises `ValueError` where something else than a regular file is there; a link is never followed."""
     check_no_link(path)
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is not a regular file: restore it, or remove it")
+    if path.exists():
+        check_regular(path)
 
 
 def check_no_links(folder: Path) -> None:

@@ -154,7 +154,7 @@ class BpeTokenizer:
         return cls(learn_bpe(documents, vocabulary=vocabulary))
 
     def encode(self, text: str) -> list[int]:
-        tokens: list[int] = self._tokenizer.encode(text).ids
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:

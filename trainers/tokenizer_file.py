@@ -21,7 +21,8 @@ _MAX_CHARACTERS = 2**28
 _ALLOWED: dict[str, tuple[str | None, ...]] = {
     "normalizer": (None,),
     "pre_tokenizer": (None, "ByteLevel"),
-    "post_processor": (None, "ByteLevel"),
+    # transformers saves an empty template.
+    "post_processor": (None, "ByteLevel", "TemplateProcessing"),
     "decoder": (None, "ByteLevel"),
     "model": ("BPE",),
 }

@@ -23,8 +23,8 @@ def follow_run(run: str, *, port: int | None) -> None:
     """Serve the report of a run on this machine, made anew whenever it changed, until Ctrl-C."""
     store = RunStore.open(run)
     with open_server(store, port=port) as server:
-        print(f"{server.url} follows {store.where}; Ctrl-C ends", flush=True)
         try:
+            print(f"{server.url} follows {store.where}; Ctrl-C ends", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             # The way to end it.

@@ -77,7 +77,7 @@ def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> Non
     assert waits == []
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 0, -1, "7", None])
+@pytest.mark.parametrize("pid", [pytest.param(os.getpid(), id="own"), 0, -1, "7", None])
 def test_process_of_this_machine_that_may_live_is_waited_for(pid: object, storage: Storage) -> None:
     _lease(storage, machine=holding._machine(), pid=pid)
     waits: list[str] = []

@@ -240,7 +240,7 @@ def test_file_that_is_no_spec_is_one_line_with_its_name(content: bytes, told: st
 def test_missing_file_and_folder_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"no such file; give a spec such as"):
         load_spec(tmp_path / "none.yaml")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="is a folder: give a regular file, a spec such as"):
         load_spec(tmp_path)
 
 

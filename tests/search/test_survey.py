@@ -28,6 +28,7 @@ from depthweave.search.survey import (
     surveyed_ids,
     take_survey,
 )
+from depthweave.spaces.checksums import seal
 from tests.search.bookkeeping import make_measurement
 from tests.search.searching import Listening, search, setting_of
 
@@ -303,7 +304,9 @@ def test_survey_with_an_impossible_cost_is_refused_in_one_line(
     taken(setting, store)
     text = store.read_bytes("survey.json").decode()
     start = text.index('"latency": ') + len('"latency": ')
-    store.write_bytes("survey.json", (text[:start] + value + text[text.index(",", start) :]).encode())
+    text = text[:start] + value + text[text.index(",", start) :]
+    # One who means harm makes the sum anew.
+    store.write_bytes("survey.json", json.dumps(seal(json.loads(text))).encode())
     with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{told}.*\); delete it") as caught:
         read_survey(store)
     assert len(str(caught.value).splitlines()) == 1

@@ -233,7 +233,7 @@ def test_weights_cut_short_name_the_file(exported: Path) -> None:
 def test_folder_in_place_of_the_weights_names_it(exported: Path) -> None:
     (exported / MODEL_FILE).unlink()
     (exported / MODEL_FILE).mkdir()
-    with pytest.raises(ValueError, match="is not a regular file") as error:
+    with pytest.raises(ValueError, match="is a folder: give a regular file") as error:
         load(exported)
     _one_line(error, naming=exported / MODEL_FILE)
 

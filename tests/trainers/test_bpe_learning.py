@@ -95,7 +95,7 @@ def test_learning_ends_with_the_process_that_asked(tmp_path: Path, number: signa
     )
     parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 100
         while not (found := _children(parent.pid)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -105,7 +105,7 @@ def test_learning_ends_with_the_process_that_asked(tmp_path: Path, number: signa
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(parent.pid, number)
-        parent.wait(timeout=20)
+        parent.wait(timeout=60)
         while _alive(child):
             assert time.monotonic() < deadline
             time.sleep(0.05)

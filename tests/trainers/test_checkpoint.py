@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.checksums import sum_path
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.recipe import Recipe
 
@@ -15,6 +17,12 @@ from depthweave.trainers.recipe import Recipe
 @pytest.fixture
 def state(architecture: Architecture, recipe: Recipe) -> TrainingState:
     return TrainingState.start(architecture, recipe=recipe, device="cpu")
+
+
+def _write(values: dict[str, Any], path: Path) -> None:
+    """A checkpoint of these values, without a sum, as earlier versions wrote it."""
+    torch.save(values, path)
+    sum_path(path).unlink(missing_ok=True)
 
 
 def test_save_then_load_keeps_architecture_recipe_and_counts(state: TrainingState, tmp_path: Path) -> None:
@@ -33,7 +41,7 @@ def test_state_of_an_earlier_version_says_how_its_weights_were_drawn(state: Trai
     state.save(tmp_path / "state.pt")
     values = torch.load(tmp_path / "state.pt", weights_only=True)
     assert values["recipe"].pop("initialisation") == "nested"
-    torch.save(values, tmp_path / "state.pt")
+    _write(values, tmp_path / "state.pt")
     assert TrainingState.load(tmp_path / "state.pt", device="cpu").recipe.initialisation == "by_shape"
 
 
@@ -66,12 +74,17 @@ def test_load_of_a_bad_file_names_it(state: TrainingState, tmp_path: Path) -> No
     whole = path.read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^[^\n]*state\.pt: is damaged[^\n]*$"):
+            TrainingState.load(path)
+    sum_path(path).unlink()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
         with pytest.raises(ValueError, match=r"^checkpoint [^\n]*state\.pt is damaged[^\n]*$"):
             TrainingState.load(path)
-    torch.save({"weights": torch.zeros(1)}, path)
+    _write({"weights": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="was not written by depthweave"):
         TrainingState.load(path)
-    torch.save({"format": 99}, path)
+    _write({"format": 99}, path)
     with pytest.raises(ValueError, match="has format 99"):
         TrainingState.load(path)
 
@@ -86,10 +99,10 @@ def test_load_of_a_checkpoint_with_other_values_is_one_line(
     path = tmp_path / "state.pt"
     state.save(path)
     values = torch.load(path, weights_only=True)
-    torch.save({**values, name: value}, path)
+    _write({**values, name: value}, path)
     with pytest.raises(ValueError, match=r"^checkpoint .*|^architecture.*") as error:
         TrainingState.load(path)
     assert len(str(error.value).splitlines()) == 1
-    torch.save({key: item for key, item in values.items() if key != name}, path)
+    _write({key: item for key, item in values.items() if key != name}, path)
     with pytest.raises(ValueError, match="train anew"):
         TrainingState.load(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -68,11 +68,21 @@ def write_text(
             yield text
             pending = []
         elif len(pending) == _LONGEST_CHARACTER:
-            # What begins here is torn for good; what follows may still be the begin of a character.
-            yield tokenizer.decode(pending[:1])
-            pending = pending[1:]
+            # All is torn for good, but for an end that may be the begin of a character.
+            torn = _num_torn(pending, tokenizer=tokenizer)
+            yield tokenizer.decode(pending[:torn])
+            pending = pending[torn:]
     if pending:
         yield tokenizer.decode(pending)
+
+
+def _num_torn(pending: Sequence[int], *, tokenizer: Tokenizer) -> int:
+    """How many of the tokens come before the last torn character; their text alone is as it is in the whole."""
+    text = tokenizer.decode(pending)
+    for count in range(len(pending) - 1, 0, -1):
+        if tokenizer.decode(pending[count:]) == _TORN and tokenizer.decode(pending[:count]) + _TORN == text:
+            return count
+    return 1
 
 
 def _tokenizer(folder: Path, *, vocabulary: int) -> Tokenizer:

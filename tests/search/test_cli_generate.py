@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from depthweave.search.commands import generate as generate_command
@@ -42,8 +44,7 @@ def test_greedy_text_is_what_generate_gives_and_goes_on_past_the_context(folder:
     model = generate_command.load(folder)
     tokens = generate(model, torch.tensor([list(b"def ")]), num_tokens=60)[0].tolist()
     tokens = tokens[: tokens.index(255)] if 255 in tokens else tokens
-    # Neither control characters are printed nor the byte that stands for padding.
-    tokens = [token for token in tokens if token != 254]
+    # Control characters are not printed.
     assert out == without_controls(bytes(tokens).decode("utf-8", errors="replace")) + "\n"
 
 
@@ -64,8 +65,8 @@ def _pieces(folder: Path, drawn: bytes, monkeypatch: pytest.MonkeyPatch) -> list
         yield from (torch.tensor([byte]) for byte in drawn)
 
     monkeypatch.setattr(generate_command, "stream", stream)
-    given: dict[str, Any] = {"num_tokens": 9, "temperature": 0.0, "top_k": None, "seed": 0}
-    return list(write_text(folder, prompt=">", **given))
+    options: dict[str, Any] = {"num_tokens": 9, "temperature": 0.0, "top_k": None, "seed": 0}
+    return list(write_text(folder, prompt=">", **options))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def _pieces(folder: Path, drawn: bytes, monkeypatch: pytest.MonkeyPatch) -> list
         (b"ab", ["a", "b"]),
         ("é日😀.".encode(), ["é", "日", "😀", "."]),
         (b"a\xffb", ["a"]),
-        (b"\x80\x80\x80\xe6\x97\xa5", ["\ufffd", "\ufffd", "\ufffd日"]),
+        (b"\x80\x80\x80\xe6\x97\xa5", ["\ufffd\ufffd\ufffd", "日"]),
         (b"a\xe6\x97", ["a", "\ufffd"]),
         ("\ufffd!".encode(), ["\ufffd!"]),
     ],
@@ -85,9 +86,16 @@ def test_characters_are_printed_whole_as_soon_as_they_are(
     assert _pieces(folder, drawn, monkeypatch) == [">", *pieces]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(drawn=st.lists(st.sampled_from([*b"a\x80\x90\xbf\xc3\xe6\xed\xf0\xf4\xfe"])).map(bytes))
+def test_torn_characters_are_printed_as_in_the_whole_text(folder: Path, drawn: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        assert "".join(_pieces(folder, drawn, patched)[1:]) == drawn.decode("utf-8", errors="replace")
+
+
 def test_text_comes_before_the_model_has_ended(folder: Path) -> None:
-    given: dict[str, Any] = {"num_tokens": 10**9, "temperature": 0.8, "top_k": None, "seed": 0}
-    pieces = write_text(folder, prompt="a", **given)
+    options: dict[str, Any] = {"num_tokens": 10**9, "temperature": 0.8, "top_k": None, "seed": 0}
+    pieces = write_text(folder, prompt="a", **options)
     assert next(pieces) == "a"
     assert next(pieces)
 

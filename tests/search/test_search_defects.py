@@ -171,7 +171,7 @@ def test_only_weights_of_the_front_and_of_plain_baselines_stay_in_the_run(faulty
     plain = {item.architecture_id for item in complete if item.fusion == "none"}
     kept = {item.architecture_id for item in complete if (folder / f"trial-{item.trial:05d}").exists()}
     assert wanted | plain <= kept <= may | plain
-    assert {path.name for path in folder.glob("*/*")} == {"model.safetensors"}
+    assert {path.name for path in folder.glob("*/*")} == {"model.safetensors", "model.safetensors.sha256"}
     assert {path.name for path in folder.iterdir()} <= {f"trial-{item.trial:05d}" for item in complete}
 
 

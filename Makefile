@@ -32,7 +32,7 @@ search: $(VENV)/.installed
 	$(BIN)/depthweave search examples/quick.yaml --out $(RUN) $(if $(wildcard $(RUN)/run.json),--resume)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 15

@@ -171,6 +171,7 @@ def test_finished_trials_are_read_as_they_were_written(tmp_path: Path) -> None:
 # The command.
 
 
+@pytest.mark.slow
 def test_truth_is_whole_once_all_are_trained_and_trains_nothing_twice(results: Path) -> None:
     cache, setting = Cache("stock_truth", folder=results), setting_of(TINY, seed=0)
     lines = cache.runs()
@@ -185,6 +186,7 @@ def test_truth_is_whole_once_all_are_trained_and_trains_nothing_twice(results: P
     assert truth_of(lines, setting=setting_of(TINY, seed=1)) is None
 
 
+@pytest.mark.slow
 def test_run_that_is_there_is_not_run_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, int]] = []
 

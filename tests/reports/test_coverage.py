@@ -192,6 +192,7 @@ def test_draws_by_arrays_decide_as_records_do() -> None:
     assert 0 < sum(said) < len(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 0.01])
 def test_dominated_architecture_is_called_settled_on_the_front_within_nominal(sd: float) -> None:
     """Two have the same loss and the first is slower: with exact costs by a tenth, else by just the tolerance."""
@@ -207,6 +208,7 @@ def test_dominated_architecture_is_called_settled_on_the_front_within_nominal(sd
     assert wrong / len(losses_NAS) <= (0.05 if sd else 0.025) + 0.012
 
 
+@pytest.mark.slow
 def test_settled_places_truly_stand_on_the_front() -> None:
     """Of places called settled, at most one in forty is lost to somebody in truth."""
     rng = np.random.default_rng(9)

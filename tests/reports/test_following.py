@@ -116,6 +116,7 @@ def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, m
             assert server.server_port != port
 
 
+@pytest.mark.slow
 def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ from tests.search.faulty import HOPELESS_LOSS, Fault, faulty_trial
 from tests.search.searching import search, setting_of
 
 # Ray's processes start slowly where the machine is busy.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 _FAULTS: tuple[Fault, ...] = ("raises", "raises once", "dies", "diverges", "hopeless", "hopeless", "hopeless")
 

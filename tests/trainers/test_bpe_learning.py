@@ -83,12 +83,15 @@ def test_train_tokenizer_says_so_before(monkeypatch: pytest.MonkeyPatch) -> None
     assert said == ["learning a vocabulary of 300 tokens from 1,000 characters", "learnt"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_learning_ends_with_the_process_that_asked(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "learns.py"
     script.write_text(
-        "import random\n"
+        "import random, signal\n"
+        # What runs in the background has it ignored, and that is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from depthweave.trainers.bpe_learning import learn_bpe\n"
         "words = [chr(random.randrange(0x4E00, 0x5E00)) for _ in range(6_000_000)]\n"
         "learn_bpe([''.join(words)], vocabulary=60_000)\n"

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import html
 import os
+import warnings
 from collections.abc import Collection
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import plotly.graph_objects as go
 import pyarrow as pa
@@ -27,28 +28,33 @@ from depthweave.reports.table import front_rows
 from depthweave.reports.words import show
 
 Frames = Literal["pandas", "polars", "arrow"]
+_Read = TypeVar("_Read")
 
 
 class OpenRun:
-    """A run to look at. Every call reads what the store holds at that moment: a running search can be followed."""
+    """A run to look at. Every call reads what the store holds at that moment: a running search can be followed.
+
+    A file of the run that cannot be read is left out, with a warning that names it.
+    """
 
     def __init__(self, store: RunStore, *, frames: Frames) -> None:
         self.store = store
         """For everything that no method here answers."""
         self.frames = frames
         """What tables are given as."""
+        self._warned: set[str] = set()
 
     def records(self) -> Any:
         """A row a trial, units and meanings as in `Record`: a data frame of `frames`, as all tables here."""
-        return self._frame(to_table(self.store.records(), row_class=Record))
+        return self._frame(to_table(self._records(), row_class=Record))
 
     def evaluations(self, trials: Collection[int] | None = None) -> Any:
         """A row an evaluation, of all trials or of these: the learning curves."""
-        return self._frame(self.store.evaluations(trials))
+        return self._frame(self._whole(self.store.evaluations(trials)))
 
     def weights(self, trials: Collection[int] | None = None) -> Any:
         """A row a connection weight and evaluation, of all trials or of these."""
-        return self._frame(self.store.weights(trials))
+        return self._frame(self._whole(self.store.weights(trials)))
 
     def front(self) -> Any:
         """A row a member of the front of all objectives, the first objective rising, with what a confirmation found.
@@ -62,11 +68,11 @@ class OpenRun:
 
     def figures(self) -> dict[str, go.Figure]:
         """Name to figure, each with its key, as `depthweave report --svg` writes them."""
-        return run_figures(self.store)
+        return self._whole(run_figures(self.store))
 
     def answer(self) -> list[str]:
         """What was found in sentences, the last one on how sure that is: those at the top of the report."""
-        return answer(self.store.records(), info=self.store.info)
+        return answer(self._records(), info=self.store.info)
 
     def __repr__(self) -> str:
         return f"OpenRun({self.store.where!r}, frames={self.frames!r})"
@@ -87,7 +93,18 @@ class OpenRun:
 
     def _rows(self) -> list[dict[str, Any]]:
         info = self.store.info
-        return front_rows(self.store.records(), objectives=info.objectives, tolerances=info.tolerance_of)
+        return front_rows(self._records(), objectives=info.objectives, tolerances=info.tolerance_of)
+
+    def _records(self) -> list[Record]:
+        return self._whole(self.store.records())
+
+    def _whole(self, read: _Read) -> _Read:
+        """What was read, with a warning for each file of the run that could not be: once each."""
+        for line in self.store.problems:
+            if line not in self._warned:
+                self._warned.add(line)
+                warnings.warn(f"{self.store.where}: {line}", stacklevel=4)
+        return read
 
     def _frame(self, table: pa.Table) -> Any:
         if self.frames == "arrow":

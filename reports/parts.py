@@ -238,7 +238,10 @@ class PartFolder(Generic[Row]):
             raise ValueError(f"{self._storage.path(self._folder)}/{name}: {error}") from None
         # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
         except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableError) as error:
-            self._problems[name] = f"{_first_line(error)}; left out"
+            told = _first_line(error)
+            # What Arrow says of damage is about its own insides.
+            is_foreign = not isinstance(error, UnusableError)
+            self._problems[name] = f"cannot be read ({told}); left out" if is_foreign else f"{told}; left out"
             if data is not None:
                 self._damaged.add(name)
             return None

@@ -9,4 +9,4 @@ from depthweave.search.output import Terminal
 def print_problems(store: RunStore) -> None:
     """One line on standard error for each file of the run that could not be read."""
     for line in store.problems:
-        Terminal(stderr=True).say(f"left out: {line}")
+        Terminal(stderr=True).say(line)

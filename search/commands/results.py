@@ -22,6 +22,8 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
     check_target(out)
     store = RunStore.open(run)
     records, objectives = store.records(), store.info.objectives
+    # Before the choice: what could not be read may be what was looked for.
+    print_problems(store)
     tolerances = store.info.tolerance_of
     verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
     rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
@@ -42,7 +44,6 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         if verdict is not None and not verdict.settled:
             none = "" if rule.startswith("id:") else "no settled member fits: "
             print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
-    print_problems(store)
 
 
 def _on_test(verdict: Verdict | None) -> str:

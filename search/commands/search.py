@@ -52,7 +52,7 @@ def run(
         console.say(line, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
-        console.say(f"left out: {line}", style="yellow")
+        console.say(line, style="yellow")
     with working(console, setting, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
         try:
             result = run_search(

@@ -80,6 +80,16 @@ def test_what_a_notebook_shows_says_the_answer_and_escapes_names(tmp_path: Path)
     assert run.answer()[0] in text.replace("&lt;", "<").replace("&gt;", ">")
 
 
+def test_part_that_cannot_be_read_is_warned_of_once(store: RunStore, append: Callable[[Record], None]) -> None:
+    append(make_record(0))
+    append(make_record(1))
+    next(Path(store.where).glob("records/trial-00001-*.parquet")).write_bytes(b"not Parquet")
+    run = reports.open(store.where, frames="arrow")
+    with pytest.warns(UserWarning, match=r"records/trial-00001-r000\.parquet: cannot be read .*; left out$"):
+        assert len(run.records()) == 1
+    assert len(run.answer()) > 0
+
+
 def test_run_is_read_anew_at_each_call(store: RunStore, append: Callable[[Record], None]) -> None:
     run = reports.open(store.where, frames="arrow")
     assert (len(run.records()), len(run.front()), run.figures()) == (0, 0, {})

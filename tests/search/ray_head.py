@@ -11,7 +11,8 @@ from pathlib import Path
 _BEGIN = """
 import logging, sys
 import ray
-node = ray.init(num_cpus={num_cpus}, object_store_memory={object_store_bytes}, include_dashboard=False,
+# Its own, whatever other tests have begun beside it.
+node = ray.init(address="local", num_cpus={num_cpus}, object_store_memory={object_store_bytes}, include_dashboard=False,
                 log_to_driver=False, logging_level=logging.ERROR)
 """
 _STAND = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +220,16 @@ def test_export_of_what_is_not_there_is_one_line(
     assert not (tmp_path / "model").exists()
 
 
+def test_export_names_what_cannot_be_read_before_it_chooses(finished: Path, run: Cli, tmp_path: Path) -> None:
+    damaged = shutil.copytree(finished, tmp_path / "run")
+    for path in (damaged / "records").glob("*.parquet"):
+        path.write_bytes(b"not Parquet")
+    code, _, err = run("export", damaged, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith("records/")
+    assert "cannot be read (" in err.splitlines()[0]
+
+
 def test_export_into_a_folder_that_is_not_empty_is_one_line(
     finished: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -241,5 +252,5 @@ def test_damaged_part_is_named_and_the_rest_read(run: Cli, tmp_path: Path) -> No
     code, out, err = run("show", tmp_path, "--json")
     assert code == 0
     assert len(json.loads(out)) == 1
-    assert err.startswith("left out: records/trial-00000-r000.parquet: ")
+    assert err.startswith("records/trial-00000-r000.parquet: cannot be read (")
     assert err.count("\n") == 1

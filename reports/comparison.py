@@ -69,7 +69,9 @@ def compare(stores: Sequence[RunStore]) -> Comparison:
         raise ValueError("compare: one run given: name at least two")
     for index, store in enumerate(stores):
         if store.info.run_id in ids[:index]:
-            raise ValueError(f"compare: {store.where} is given twice: name different runs")
+            first = stores[ids.index(store.info.run_id)].where
+            same = "is given twice" if first == store.where else f"is the same run as {first}"
+            raise ValueError(f"compare: {store.where} {same}: name different runs")
     runs = [_read(store, label=label) for store, label in zip(stores, _labels(stores), strict=True)]
     return Comparison(runs, [_pair(first, second) for first, second in itertools.combinations(runs, 2)])
 

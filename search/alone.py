@@ -15,6 +15,7 @@ from depthweave.reports.front import may_stand
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.reports.words import plural
 from depthweave.search.causes import reason_of
 from depthweave.search.entry import Progress
 from depthweave.search.liveness import check_alive
@@ -73,7 +74,7 @@ def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> N
 
 def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], *, progress: Progress) -> list[Record]:
     """The records with latencies measured alone, in turn, and so revised in the store; empty where Ray failed."""
-    progress.on_phase(f"measuring {len(records)} architectures once more, alone")
+    progress.on_phase(f"measuring {plural(len(records), 'architecture')} once more, alone")
     try:
         (found,) = measure_at_once(
             setting,

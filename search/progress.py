@@ -15,6 +15,7 @@ from rich.text import Text
 
 from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.records import Record
+from depthweave.reports.words import plural
 from depthweave.search.entry import Entry
 from depthweave.spaces.space import Candidate
 
@@ -131,7 +132,7 @@ class PlainProgress:
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
         self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
         known = f", {len(records)} known" if records else ""
-        self._print(f"search: up to {max_trials} trials{known}, {workers} at once")
+        self._print(f"search: up to {plural(max_trials, 'trial')}{known}, {workers} at once")
 
     def on_start(self, entry: Entry) -> None:
         self._tally.start(entry)

@@ -25,6 +25,7 @@ from depthweave.reports.columns import check_numbers
 from depthweave.reports.objectives import OBJECTIVES
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.reports.words import plural
 from depthweave.search.alone import Found, kinds_of, measure_at_once
 from depthweave.search.causes import reason_of
 from depthweave.search.entry import Progress
@@ -94,7 +95,7 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
         if settings.time_budget_s is not None and elapsed_s > _SHARE_FRAC * settings.time_budget_s:
             break
         if not survey.measurements:
-            progress.on_phase(f"measuring {len(wanted)} architectures before training")
+            progress.on_phase(f"measuring {plural(len(wanted), 'architecture')} before training")
         try:
             found = measure_at_once(
                 setting,

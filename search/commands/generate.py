@@ -35,6 +35,8 @@ def write_text(
     folder: Path, *, prompt: str, num_tokens: int, temperature: float, top_k: int | None, seed: int
 ) -> Iterator[str]:
     """The prompt, then the text in pieces of whole characters; `ValueError` in one line before the first."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is no folder: give one that depthweave export or train wrote")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder: give one that depthweave export or train wrote")
     model = load(folder)

@@ -14,6 +14,7 @@ from depthweave.reports.storage import Storage
 from depthweave.reports.store import RunStore, check_free
 from depthweave.reports.table import front_table, held_out_table
 from depthweave.reports.verdicts import verdicts_of
+from depthweave.reports.words import plural
 from depthweave.search.cluster import check_address
 from depthweave.search.commands.fruitless import FRUITLESS, fruitless_sentence, is_fruitless
 from depthweave.search.commands.working import working
@@ -102,11 +103,11 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     if test is not None:
         console.say("")
         console.show(test)
-    num_trials = len(searched(result.records))
+    trials = plural(len(searched(result.records)), "trial")
     ended = {
-        "done": f"{num_trials} trials",
-        "time": f"{num_trials} trials; the time budget is spent: `{go_on}`",
-        "interrupted": f"{num_trials} trials kept; go on with `{go_on}`",
+        "done": trials,
+        "time": f"{trials}; the time budget is spent: `{go_on}`",
+        "interrupted": f"{trials} kept; go on with `{go_on}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:

@@ -13,6 +13,7 @@ from depthweave.reports.front import front, may_stand
 from depthweave.reports.page import write_report
 from depthweave.reports.records import Record
 from depthweave.reports.store import RunStore
+from depthweave.spaces.checksums import SUM_SUFFIX
 from tests.search.processes import kept_records, study_states
 
 _STATES = {
@@ -78,7 +79,8 @@ def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], writ
 
 
 def _weights(records: Sequence[Record]) -> set[str]:
-    return {f"trial-{item.trial:05d}/model.safetensors" for item in records}
+    """The files of their weights, each with its sum."""
+    return {f"trial-{item.trial:05d}/model.safetensors{end}" for item in records for end in ("", SUM_SUFFIX)}
 
 
 def _hash(path: Path) -> str:

@@ -159,7 +159,7 @@ def _check_whole(
     assert {trial: now[trial] for trial in kept} == kept
     assert study_states(RunStore.open(out)) == {TrialState.COMPLETE: num_trials}
     # Checkpoints are gone; the weights of complete trials stay.
-    assert {path.name for path in out.glob("checkpoints/*/*")} == {"model.safetensors"}
+    assert {path.name for path in out.glob("checkpoints/*/*")} == {"model.safetensors", "model.safetensors.sha256"}
 
 
 def _in_flight(out: Path) -> set[int]:

@@ -143,7 +143,7 @@ def test_trial_whose_storage_is_away_has_not_failed() -> None:
     assert ledger.failed == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(900)
 def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
     small_spec: dict[str, Any], small_disk: Path, ray_address: str

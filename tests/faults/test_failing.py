@@ -18,7 +18,7 @@ from tests.search.faulty import faulty_trial
 from tests.search.processes import PATIENCE_S
 from tests.search.searching import setting_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(600)]
 
 
 def test_search_whose_trials_all_fail_says_why_and_is_retried(

@@ -39,7 +39,7 @@ from depthweave.trainers import TrainingState, train
 from tests.search.bookkeeping import make_evaluation, make_report
 from tests.search.searching import Listening, setting_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 _BITS = 20
 """Of each file."""

@@ -15,7 +15,7 @@ from tests.faults.wholeness import check_whole
 from tests.search.processes import PATIENCE_S, processes, run_command, started, wait
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds Ray's processes in /proc"),
 ]

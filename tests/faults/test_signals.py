@@ -23,7 +23,7 @@ from tests.faults.wholeness import Keepsake, check_readable, check_whole
 from tests.search.processes import PATIENCE_S, kept_records, processes, run_command, started, study_states, wait
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds Ray's processes in /proc"),
 ]

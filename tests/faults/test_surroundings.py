@@ -17,7 +17,7 @@ from tests.faults.wholeness import check_whole
 from tests.search.ray_head import ray_head
 from tests.search.searching import Listening, setting_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 _STORE_BYTES = 80 * 2**20
 _FILL = """

@@ -14,7 +14,7 @@ from tests.faults.wholeness import check_whole
 from tests.search.faulty import Fault, faulty_trial
 from tests.search.searching import search, setting_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 _FAULTS: tuple[Fault, ...] = (
     *("raises", "diverges", "no memory", "no memory of a device", "killed", "killed once", "hangs", "hangs once"),

@@ -95,7 +95,7 @@ def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_sp
     assert {plain, third} <= found[0]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
@@ -147,7 +147,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     assert again.started == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_search_never_reads_the_test_part_and_a_confirmation_does(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
@@ -161,7 +161,7 @@ def test_search_never_reads_the_test_part_and_a_confirmation_does(
         run_confirmation(setting, RunStore.open(out), num_seeds=2, address=ray_address, progress=Listening())
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_crash_is_tried_again_from_the_checkpoint(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +173,7 @@ def test_crash_is_tried_again_from_the_checkpoint(
     assert max(item.attempts for item in records) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +195,7 @@ class _Interrupting(Listening):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
@@ -221,7 +221,7 @@ def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     }
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_once(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
@@ -238,7 +238,7 @@ def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_
     assert confirming(second.records) == confirming(first.records)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_pruned_baseline_is_trained_with_fresh_seeds_alone(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:

@@ -69,7 +69,7 @@ def training(tmp_path: Path, corpus_folder: Path) -> list[object]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_workers_of_which_one_is_killed_come_to_what_one_comes_to(
     training: list[object], run: Cli, tmp_path: Path
 ) -> None:
@@ -89,7 +89,7 @@ def test_two_workers_of_which_one_is_killed_come_to_what_one_comes_to(
     assert not list((tmp_path / "two").glob(".ray-train*"))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_training_of_two_workers_whose_driver_is_killed_goes_on_with_one(
     training: list[object], run: Cli, tmp_path: Path
 ) -> None:

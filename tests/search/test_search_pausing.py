@@ -62,7 +62,10 @@ def test_trials_that_took_turns_trained_as_those_that_ran_through(
     assert _curves(store) == _curves(through.store)
     assert store.weights().num_rows == through.store.weights().num_rows
     # Checkpoints are gone; the weights of complete trials stay.
-    assert {path.name for path in tmp_path.glob("turns/checkpoints/*/*")} == {"model.safetensors", "model.safetensors.sha256"}
+    assert {path.name for path in tmp_path.glob("turns/checkpoints/*/*")} == {
+        "model.safetensors",
+        "model.safetensors.sha256",
+    }
 
 
 @pytest.mark.slow

@@ -106,14 +106,11 @@ def test_node_that_is_left_out_runs_neither_tasks_nor_trials() -> None:
         with cluster(several.address):
             first, second = (node["NodeID"] for node in alive())
             placement = Placement(excluded=(first,))
-            task = ray.remote(**placement.options(_resources()))(_node_of_this_process)
+            # By value: workers do not import the tests.
+            task = ray.remote(**placement.options(_resources()))(lambda: ray.get_runtime_context().get_node_id())
             assert set(ray.get([task.remote() for _ in range(4)])) == {second}
             group = tune_bundle(_spec(), placement=placement).to_placement_group()
             ray.get(group.ready(), timeout=120)
             assert set(placement_group_table(group)["bundles_to_node_id"].values()) == {second}
     finally:
         several.shutdown()
-
-
-def _node_of_this_process() -> str:
-    return str(ray.get_runtime_context().get_node_id())

@@ -116,7 +116,7 @@ def from_json(text: str, *, where: str) -> RunInfo:
         info = RunInfo(**kept)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         told = " ".join(str(error).split())[:200]
-        raise ValueError(f"{where}: not readable as a run ({told}): restore it or search anew") from None
+        raise ValueError(f"{where}: not readable as a run ({told}): restore it, or start a new search") from None
     if version > FORMAT:
         raise ValueError(f"{where}: run format {version}, this Depthweave reads up to {FORMAT}: upgrade it")
     return info

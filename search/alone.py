@@ -135,7 +135,7 @@ def measure_at_once(
     work = [task.remote([setting.space[item].architecture for item in portion], **shared) for portion in portions]
     deadline_s = time.monotonic() + _LEAST_S + _TIMES * time_limit_s * max(map(len, portions))
     try:
-        # Of a Ray that died nobody else would tell.
+        # Ray's own wait does not end when Ray has died.
         while len(ray.wait(work, num_returns=len(work), timeout=_LOOK_S)[0]) < len(work):
             check_alive()
             if time.monotonic() > deadline_s:

@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def end_is_known(self) -> bool:
-        """Whether it is only to come where it had come before its record was lost: nobody asks the pruner."""
+        """Whether it ends where it had ended before its record was lost. The pruner is not asked."""
         return self.again is not None and self.again.state != "failed"
 
     def stops_as_before(self) -> bool:

@@ -23,7 +23,7 @@ def maker_of(setting: Setting, store: RunStore) -> RecordMaker:
 
 
 def plan_of(setting: Setting, store: RunStore) -> TrialPlan:
-    """What every trial of the run is told."""
+    """Returns what every trial of the run gets."""
     resources, survey = setting.spec.resources, read_survey(store)
     return TrialPlan(
         reference=setting.reference.architecture,

@@ -96,7 +96,7 @@ def in_force(records: Iterable[Record], again: Mapping[int, Again]) -> list[Reco
 
 
 def reopen(journal: Path, studies: Studies, trials: Mapping[int, Again]) -> None:
-    """These trials run as if they had never ended; the studies are to be opened anew.
+    """Makes these trials run as if they had never ended. The caller opens the studies again.
 
     The file appears whole, by a rename.
     """

@@ -27,8 +27,8 @@ def text_sentence(spec: CorpusSpec, *, named_by: str) -> str:
 
 
 def hearing_sentences(loggers: Sequence[str]) -> list[str]:
-    """A line where programs are told of every evaluation."""
-    return [f"every evaluation is told to {', '.join(loggers)}, as the spec says"] if loggers else []
+    """Returns a line that names the programs which get every evaluation; none without loggers."""
+    return [f"every evaluation goes to {', '.join(loggers)}, as the spec says"] if loggers else []
 
 
 def _plain(text: str) -> str:

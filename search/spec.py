@@ -37,7 +37,7 @@ FREE = (
     *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
     *("corpus.kind", "corpus.paths", "corpus.dataset"),
 )
-"""Keys that a resumed search may change: when it ends, who is told, how many trials run at once, how long they measure.
+"""Keys that a resumed search may change: when it ends, its loggers, how many trials run at once, how long they measure.
 
 Where the text lies is among them, for it is known by its hash. Another device or number of threads is not: it would mix
 measurements of two kinds on one front.

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from depthweave.spaces.checksums import check_no_link
+from depthweave.spaces.locks import file_lock
 
 LOCK_FILE = ".train.lock"
 
@@ -26,7 +27,7 @@ def held_folder(out: Path) -> Iterator[None]:
     # Not deeper: Ray's own folder in it may hold links of Ray's, and is removed without following them.
     for path in sorted(out.iterdir()):
         check_no_link(path)
-    lock = FileLock(out / LOCK_FILE)
+    lock = file_lock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -34,7 +35,7 @@ def held_folder(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # No one waits for it: who finds it taken gives up.
+        # A training that finds it taken gives up, so none waits for it.
         (out / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
         if is_new:

@@ -14,7 +14,7 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.regular import NotRegularError, check_named, check_regular, read_regular_text
+from depthweave.spaces.regular import NotRegularError, check_named, read_regular_text
 from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
@@ -138,7 +138,6 @@ def load(directory: str | Path) -> Decoder:
     architecture = read_architecture(directory / ARCHITECTURE_FILE)
     path = directory / MODEL_FILE
     try:
-        check_regular(path)
         check_weights(path, architecture)
         model = Decoder(architecture)
         model.load_state_dict(load_file(str(path)))

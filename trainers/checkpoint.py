@@ -20,7 +20,6 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import check_sum, replace_with_sum
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.regular import check_regular
 from depthweave.trainers.machine import check_can, check_room_for, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
@@ -143,7 +142,6 @@ _PLAIN_FIELDS: dict[str, type] = {
 def _read(path: Path) -> dict[str, Any]:
     check_sum(path)
     try:
-        check_regular(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"checkpoint {path} does not exist; check the path") from None

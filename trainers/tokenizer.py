@@ -137,9 +137,6 @@ class BpeTokenizer:
         self._tokenizer = open_tokenizer(json)
         # A document that writes the end of a document out gets its characters, not the token.
         self._tokenizer.encode_special_tokens = True
-        # transformers saves with the tokenizer how it last cut and filled up texts.
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
         end = self._tokenizer.token_to_id(END_OF_DOCUMENT)
         if end is None:
             raise ValueError(f"tokenizer.json has no token {END_OF_DOCUMENT}; use one that depthweave wrote")

@@ -35,7 +35,7 @@ def open_tokenizer(text: str) -> tokenizers.Tokenizer:
         _check(text)
         with panics_as_errors():
             opened = tokenizers.Tokenizer.from_str(text)
-        # Other programs set them as they like; a text has its tokens and no others.
+        # transformers saves with the tokenizer how it last cut and filled up texts.
         opened.no_padding()
         opened.no_truncation()
         return opened

@@ -63,7 +63,7 @@ class KnownCostSampler(BaseSampler):
         if len(study.directions) != 1 + num_costs:
             raise ValueError(
                 f"KnownCostSampler: the study has {len(study.directions)} objectives, the candidates have {num_costs} "
-                "costs: tell the study the loss and every cost, or give candidates the costs that it is told"
+                "costs: tell the study the loss and every cost, or give the candidates the costs of its objectives"
             )
         if any(item != StudyDirection.MINIMIZE for item in study.directions):
             raise ValueError("KnownCostSampler: the study maximises an objective: minimise all, with its sign turned")

@@ -180,5 +180,5 @@ def test_what_is_read_and_who_hears_is_named_plainly(tmp_path: Path) -> None:
     )
     local = CorpusSpec(kind="hub", dataset=str(tmp_path))
     assert f"the dataset {tmp_path}, named by" in text_sentence(local, named_by="x")
-    assert hearing_sentences(["wandb"]) == ["every evaluation is told to wandb, as the spec says"]
+    assert hearing_sentences(["wandb"]) == ["every evaluation goes to wandb, as the spec says"]
     assert hearing_sentences([]) == []

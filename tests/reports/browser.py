@@ -132,7 +132,7 @@ class Browser:
         while not self.run(f"Boolean({condition})"):
             if time.monotonic() > until:
                 where = self.run("JSON.stringify([scrollY, innerHeight, document.visibilityState])")
-                raise AssertionError(f"never came true, at {where}: {condition}")
+                raise AssertionError(f"never came true, at {where}: {condition}; complaints: {self.complaints}")
             time.sleep(0.03)
 
     def see_figures(self) -> int:

@@ -19,7 +19,7 @@ from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
-from depthweave.search.samplers.spread import spread
+from depthweave.search.surrogate.space_filling import spread
 from depthweave.search.survey import survey_size
 
 REDUCTION_FACTOR = 3

@@ -21,8 +21,10 @@ from optuna.trial import TrialState
 from depthweave.search.pruners.chooser import Standing
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.samplers import KnownCostSampler, categorical, evidence, losses
+from depthweave.search.samplers import KnownCostSampler, categorical
 from depthweave.search.samplers.guide import guide_of
+from depthweave.search.surrogate import evidence
+from depthweave.search.surrogate import loss_model as losses
 
 ROUNDS = 9
 CHOICES = {f"edge{edge}": CategoricalDistribution(tuple(range(5))) for edge in range(6)}

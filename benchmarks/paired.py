@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from depthweave.reports.intervals import mean_interval
+from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve, strided_wiring
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 

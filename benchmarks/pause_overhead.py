@@ -25,10 +25,10 @@ from rich.console import Console
 
 from benchmarks.trial_overhead import small_setting
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
+from depthweave.search.preparation import create_run
 from depthweave.search.progress import PlainProgress
 from depthweave.search.pruners.chooser import NEW, Standing
-from depthweave.search.setting import create_run
+from depthweave.search.trials.live_trial import Entry
 
 TARGET_S = 0.2
 """A pause and its continuation add at most this."""

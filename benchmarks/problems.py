@@ -21,7 +21,7 @@ from optuna.distributions import CategoricalDistribution
 from benchmarks.replay import Array, Curves, Measuring
 from benchmarks.train_connectivity import RECIPE, TABLE, space
 from depthweave.search.parameters import Parameters
-from depthweave.search.samplers.candidates import Candidates, categorical, of_space
+from depthweave.search.surrogate.candidates import Candidates, categorical, of_space
 from depthweave.search.survey import MEASURING_STEPS
 
 NASBENCH201_COSTS = ("latency", "model_size")

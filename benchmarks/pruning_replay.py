@@ -33,8 +33,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.replay import Curves, Ended, OptunaStopper, replay
 from benchmarks.yardstick import Yardstick
-from depthweave.reports.front import hypervolume_frac, reference_point
-from depthweave.reports.intervals import mean_interval
+from depthweave.reports.analysis.front import hypervolume_frac, reference_point
+from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.pareto import ParetoChooser
 

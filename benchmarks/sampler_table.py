@@ -34,7 +34,7 @@ from benchmarks.cache import Cache, Run, rounded, seed_range
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.problems import NASBENCH201_COSTS, Dataset, Problem, nasbench201
 from benchmarks.yardstick import Yardstick
-from depthweave.reports.intervals import Interval, mean_interval
+from depthweave.reports.analysis.intervals import Interval, mean_interval
 
 CACHE = Cache("sampler_table")
 COUNTS = (25, 50, 100, 200, 300)

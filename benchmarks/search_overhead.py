@@ -31,19 +31,19 @@ import optuna
 from ray.tune import Trainable
 from rich.console import Console
 
-from depthweave.reports.page import write_report
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import SearchResult, run_search
-from depthweave.search.entry import Entry
 from depthweave.search.parameters import Parameters
+from depthweave.search.preparation import Setting, create_run, prepare, software
 from depthweave.search.progress import PlainProgress
 from depthweave.search.pruners import make_pruner
 from depthweave.search.samplers import DistinctSampler
-from depthweave.search.setting import Setting, create_run, prepare, software
-from depthweave.search.spec_file import make_spec
-from depthweave.search.studies import Studies
-from depthweave.search.trial import REPORT, TrialPlan, TrialReport
+from depthweave.search.spec.loading import make_spec
+from depthweave.search.study.studies import Studies
+from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.trial import REPORT, TrialPlan, TrialReport
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
@@ -205,7 +205,7 @@ def instant_search(setting: Setting, store: RunStore) -> tuple[Course, SearchRes
     """The whole search, with trials that answer at once."""
     console = Console(file=StringIO())
     course = Course(shown=PlainProgress(console, objectives=setting.spec.objectives))
-    with patch("depthweave.search.tuning.ArchitectureTrial", instant_trial()):
+    with patch("depthweave.search.tune.loop.ArchitectureTrial", instant_trial()):
         return course, run_search(setting, store, address=None, progress=course)
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from depthweave.reports.page import write_report
-from depthweave.reports.parts import PartFolder
-from depthweave.reports.records import EvaluationRow, Record, WeightRow, to_table
-from depthweave.reports.store import RunStore
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.parquet_folder import PartFolder
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import make_info, make_trial, synthetic_trials
 
 _WEIGHTS_AT_ONCE = 500_000

@@ -24,11 +24,11 @@ import numpy as np
 import optuna
 from rich.console import Console
 
-from depthweave.reports.records import Record
+from depthweave.reports.store.records import Record
 from depthweave.search.driver import run_search
+from depthweave.search.preparation import Setting, create_run, prepare
 from depthweave.search.progress import PlainProgress
-from depthweave.search.setting import Setting, create_run, prepare
-from depthweave.search.spec_file import make_spec
+from depthweave.search.spec.loading import make_spec
 
 TARGET_S = 0.3
 """A trial adds at most this beyond its own work."""

@@ -4,8 +4,8 @@
 
 Trains contenders of the quick search's space with one seed by its recipe, evaluates each on the recipe's windows one by
 one, and prints the standard error over windows of the difference to plain, in nats a token and times the square root of
-the tokens: the constant of `reports/contrast.py`. The same with neighbouring windows joined shows whether they hang
-together, and then more text would be needed than their number says.
+the tokens: the constant of `reports/analysis/contrast.py`. The same with neighbouring windows joined shows whether they
+hang together, and then more text would be needed than their number says.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from depthweave.search.setting import space_of
-from depthweave.search.spec_file import load_spec
+from depthweave.search.preparation import space_of
+from depthweave.search.spec.loading import load_spec
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import TokenSet, TrainingState, load_corpus, tokenise, train

@@ -18,7 +18,7 @@ import moocore
 import numpy as np
 
 from benchmarks.replay import Array
-from depthweave.reports.front import hypervolume_frac, reference_point
+from depthweave.reports.analysis.front import hypervolume_frac, reference_point
 
 
 class Yardstick:

@@ -10,26 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from depthweave.reports.front import hypervolume, hypervolume_frac, pareto_ranks, reference_point
+    from depthweave.reports.analysis.front import hypervolume, hypervolume_frac, pareto_ranks, reference_point
+    from depthweave.reports.analysis.selection import parse_where, select
     from depthweave.reports.notebook import OpenRun, open
-    from depthweave.reports.objectives import OBJECTIVES, Objective, objective
-    from depthweave.reports.page import write_report
-    from depthweave.reports.records import EvaluationRow, Record, WeightRow
-    from depthweave.reports.run import RunInfo
-    from depthweave.reports.selection import parse_where, select
-    from depthweave.reports.store import RunStore
-    from depthweave.reports.table import front_rows, front_table
+    from depthweave.reports.page.page import write_report
+    from depthweave.reports.store.objectives import OBJECTIVES, Objective, objective
+    from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
+    from depthweave.reports.store.run_info import RunInfo
+    from depthweave.reports.store.run_store import RunStore
+    from depthweave.reports.terminal.table import front_rows, front_table
 
 _HOMES = {
-    "front": ("hypervolume", "hypervolume_frac", "pareto_ranks", "reference_point"),
+    "analysis.front": ("hypervolume", "hypervolume_frac", "pareto_ranks", "reference_point"),
     "notebook": ("OpenRun", "open"),
-    "objectives": ("OBJECTIVES", "Objective", "objective"),
-    "page": ("write_report",),
-    "records": ("EvaluationRow", "Record", "WeightRow"),
-    "run": ("RunInfo",),
-    "selection": ("parse_where", "select"),
-    "store": ("RunStore",),
-    "table": ("front_rows", "front_table"),
+    "store.objectives": ("OBJECTIVES", "Objective", "objective"),
+    "page.page": ("write_report",),
+    "store.records": ("EvaluationRow", "Record", "WeightRow"),
+    "store.run_info": ("RunInfo",),
+    "analysis.selection": ("parse_where", "select"),
+    "store.run_store": ("RunStore",),
+    "terminal.table": ("front_rows", "front_table"),
 }
 
 __all__ = [

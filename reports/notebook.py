@@ -20,12 +20,12 @@ from typing import Any, Literal, TypeVar
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from depthweave.reports.gallery import run_figures
-from depthweave.reports.records import Record, to_table
-from depthweave.reports.store import RunStore
-from depthweave.reports.summary import answer
-from depthweave.reports.table import front_rows
-from depthweave.reports.words import show
+from depthweave.reports.analysis.summary import answer
+from depthweave.reports.figures.standalone import run_figures
+from depthweave.reports.formatting import show
+from depthweave.reports.store.records import Record, to_table
+from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.terminal.table import front_rows
 
 Frames = Literal["pandas", "polars", "arrow"]
 _Read = TypeVar("_Read")

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depthweave.search.driver import SearchResult, run_search
+    from depthweave.search.preparation import Setting, create_run, prepare
     from depthweave.search.pruners import PRUNERS
     from depthweave.search.samplers import SAMPLERS
-    from depthweave.search.setting import Setting, create_run, prepare
-    from depthweave.search.spec import Spec
-    from depthweave.search.spec_file import SpecError, load_spec, make_spec
+    from depthweave.search.spec.loading import SpecError, load_spec, make_spec
+    from depthweave.search.spec.schema import Spec
 
 _HOMES = {
     "driver": ("SearchResult", "run_search"),
     "pruners": ("PRUNERS",),
     "samplers": ("SAMPLERS",),
-    "setting": ("Setting", "create_run", "prepare"),
-    "spec": ("Spec",),
-    "spec_file": ("SpecError", "load_spec", "make_spec"),
+    "preparation": ("Setting", "create_run", "prepare"),
+    "spec.schema": ("Spec",),
+    "spec.loading": ("SpecError", "load_spec", "make_spec"),
 }
 
 __all__ = [

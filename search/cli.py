@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from depthweave.search.interrupts import INTERRUPTED, heeded
-from depthweave.search.output import Terminal, discard, guarded_streams
+from depthweave.search.console import Terminal, discard, guarded_streams
+from depthweave.search.signals import INTERRUPTED, heeded
 
 if TYPE_CHECKING:
-    from depthweave.reports.images import Format
+    from depthweave.reports.figures.images import Format
 
 app = typer.Typer(
     name="depthweave",
@@ -258,7 +258,7 @@ def export(
     ] = None,
 ) -> None:
     """Export architectures of a run: weights, tokenizer, metrics, recipe, model card; for transformers too."""
-    from depthweave.search.commands.results import export_selected
+    from depthweave.search.commands.export import export_selected
 
     export_selected(run, out=out, select=select, where=where, formats=formats or [])
 

@@ -20,24 +20,24 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from depthweave.reports.distinct import front_groups
-from depthweave.reports.front import complete, front
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming
-from depthweave.reports.store import RunStore
-from depthweave.reports.verdicts import verdicts_of
-from depthweave.reports.words import plural
-from depthweave.search.alone import measure_again
-from depthweave.search.checkpoints import Checkpoints
-from depthweave.search.entry import Entry, Listener, Progress
-from depthweave.search.output import command_line
-from depthweave.search.recording import RecordMaker, outcome_of
-from depthweave.search.reopening import Again, in_force
-from depthweave.search.setting import Setting
-from depthweave.search.streak import Streak
-from depthweave.search.trial import TrialPlan, TrialReport
-from depthweave.search.tuning import Ending, run_trials
+from depthweave.reports.analysis.distinct import front_groups
+from depthweave.reports.analysis.front import complete, front
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming
+from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.formatting import plural
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.console import command_line
+from depthweave.search.failures.streak import Streak
+from depthweave.search.isolated_measurement import measure_again
+from depthweave.search.preparation import Setting
+from depthweave.search.study.reopening import Again, in_force
+from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Entry, Listener, Progress
+from depthweave.search.trials.recording import RecordMaker, outcome_of
+from depthweave.search.trials.trial import TrialPlan, TrialReport
+from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import check_seal, seal
 from depthweave.spaces.space import Candidate, SearchSpace
 

@@ -10,34 +10,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from depthweave.reports.front import front
-from depthweave.reports.page import write_report
-from depthweave.reports.records import Record
-from depthweave.reports.store import CHECKPOINTS, RunStore
-from depthweave.search.alone import measure_front
-from depthweave.search.book import Book
-from depthweave.search.checkpoints import Checkpoints
-from depthweave.search.cluster import cluster
+from depthweave.reports.analysis.front import front
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
+from depthweave.search.cluster.device_kinds import kind_of_run, placement_of
+from depthweave.search.cluster.nodes import alive, look_around, this_node
+from depthweave.search.cluster.placement import check_room, room
+from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.confirmation import Means, check_confirmable, confirm_front
-from depthweave.search.entry import Progress
-from depthweave.search.guarding import clear_about_faults
-from depthweave.search.holding import held
-from depthweave.search.journal import Journal, journal_of
-from depthweave.search.keeping import keep_front_only
-from depthweave.search.kinds import kind_of_run, placement_of
-from depthweave.search.nodes import alive, look_around, this_node
-from depthweave.search.opening import open_studies
-from depthweave.search.output import command_line
+from depthweave.search.console import command_line
+from depthweave.search.isolated_measurement import measure_front
 from depthweave.search.parameters import Parameters
-from depthweave.search.placement import check_room, room
-from depthweave.search.plans import maker_of, plan_of
+from depthweave.search.preparation import Setting
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.resuming import keep_spec
-from depthweave.search.run_files import check_files
-from depthweave.search.setting import Setting
+from depthweave.search.run_folder.contents import check_files
+from depthweave.search.run_folder.resuming import keep_spec
+from depthweave.search.run_folder.run_lock import held
 from depthweave.search.strategy import strategy_of
+from depthweave.search.study.journal import Journal, journal_of
+from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import has_survey, read_survey, take_survey
-from depthweave.search.tuning import Ending, run_trials
+from depthweave.search.trial_ledger import Book
+from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Progress
+from depthweave.search.trials.plan import maker_of, plan_of
+from depthweave.search.trials.weight_retention import keep_front_only
+from depthweave.search.tune.guarded_ledger import clear_about_faults
+from depthweave.search.tune.loop import Ending, run_trials
 
 
 @dataclass(frozen=True, kw_only=True)

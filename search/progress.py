@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
-from depthweave.reports.records import Record
-from depthweave.reports.words import plural
-from depthweave.search.entry import Entry
+from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.formatting import plural
+from depthweave.reports.store.records import Record
+from depthweave.search.trials.live_trial import Entry
 from depthweave.spaces.space import Candidate
 
 _REFRESH_S = 0.5

@@ -13,7 +13,7 @@ from depthweave.search.pruners import make_chooser, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.guide import guide_of
-from depthweave.search.spec import Spec
+from depthweave.search.spec.schema import Spec
 from depthweave.trainers import Measurement
 
 

@@ -20,20 +20,20 @@ import numpy as np
 from pydantic import TypeAdapter
 from ray.exceptions import RayError
 
-from depthweave.reports.bounds import json_value
-from depthweave.reports.columns import check_numbers
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
-from depthweave.reports.words import plural
-from depthweave.search.alone import Found, kinds_of, measure_at_once
-from depthweave.search.causes import reason_of
-from depthweave.search.entry import Progress
+from depthweave.reports.formatting import plural
+from depthweave.reports.store.bounds import json_value
+from depthweave.reports.store.columns import check_numbers
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.failures.causes import reason_of
+from depthweave.search.isolated_measurement import Found, kinds_of, measure_at_once
 from depthweave.search.parameters import Parameters
+from depthweave.search.preparation import Setting
 from depthweave.search.samplers import of_space
-from depthweave.search.samplers.cost_model import cost_error
-from depthweave.search.samplers.spread import spread
-from depthweave.search.setting import Setting
+from depthweave.search.surrogate.cost_model import cost_error
+from depthweave.search.surrogate.space_filling import spread
+from depthweave.search.trials.live_trial import Progress
 from depthweave.spaces.checksums import check_seal, seal
 from depthweave.trainers import Measurement
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from depthweave.reports.export import export
-from depthweave.reports.page import write_report
-from depthweave.reports.store import RunStore
-from depthweave.search.checkpoints import Checkpoints
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, read_plan
-from depthweave.search.spec_file import load_spec
+from depthweave.search.spec.loading import load_spec
 from depthweave.search.survey import SURVEY_FILE, read_survey
-from depthweave.search.trial import read_progress
+from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.trial import read_progress
 from depthweave.spaces import load
 from depthweave.trainers import TrainingState, load_corpus, tokenise
 from depthweave.trainers.corpora import CorpusSpec
@@ -32,7 +32,7 @@ _SOURCES = [
 _READS_PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 _MAY_IMPORT = {
     "trainers/checkpoint.py": "names the error of torch.load(weights_only=True)",
-    "search/scheduler.py": "reads the exception that Ray kept in this process's own temporary folder",
+    "search/tune/scheduler.py": "reads the exception that Ray kept in this process's own temporary folder",
 }
 
 

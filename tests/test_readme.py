@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from depthweave.search.spec_file import make_spec
+from depthweave.search.spec.loading import make_spec
 from depthweave.spaces.fusions import FUSIONS
 
 ROOT = Path(__file__).parent.parent

@@ -92,7 +92,7 @@ def _search(*, sizes: Sizes, device: torch.device, out: Path) -> Values:
 
 
 def _found(folder: Path) -> Values:
-    from depthweave.reports.store import RunStore
+    from depthweave.reports.store.run_store import RunStore
 
     records = RunStore.open(folder).records()
     trained_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in records)

@@ -22,7 +22,7 @@ from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, run
 from benchmarks.stock.problem import search_key, setting_of
 from benchmarks.stock.truth import complete, truth_of
-from depthweave.search.setting import Setting, software
+from depthweave.search.preparation import Setting, software
 from depthweave.trainers import hardware, pick_device
 
 

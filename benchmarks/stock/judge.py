@@ -14,7 +14,7 @@ from benchmarks.cache import Run
 from benchmarks.stock.problem import Finished
 from benchmarks.stock.truth import Truth
 from benchmarks.yardstick import Yardstick
-from depthweave.reports.intervals import mean_interval
+from depthweave.reports.analysis.intervals import mean_interval
 
 _COLUMNS = (
     "method",

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from benchmarks.stock.problem import QUICK, WORKERS, Finished, read_finished
 from benchmarks.stock.scripts import SCRIPTS
-from depthweave.reports.front import front
-from depthweave.reports.seeds import searched
-from depthweave.reports.store import RunStore
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.store.run_store import RunStore
 
 _ROOT = Path(__file__).parents[2]
 _DEPTHWEAVE = "import sys; from depthweave.search.cli import main; sys.exit(main())"

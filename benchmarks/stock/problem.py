@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from depthweave.search.setting import Setting, prepare
-from depthweave.search.spec import Spec, to_dict
-from depthweave.search.spec_file import load_spec
+from depthweave.search.preparation import Setting, prepare
+from depthweave.search.spec.loading import load_spec
+from depthweave.search.spec.schema import Spec, to_dict
 from depthweave.trainers import TrainingState
 
 QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"

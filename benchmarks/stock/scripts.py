@@ -31,8 +31,8 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.stock.problem import WORKERS, Finished, setting_of, write_finished
-from depthweave.search.setting import Setting
-from depthweave.search.spec import SpaceSpec
+from depthweave.search.preparation import Setting
+from depthweave.search.spec.schema import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
 from depthweave.trainers import TrainingState, train
 from depthweave.trainers.device_lock import DeviceLock

@@ -17,7 +17,7 @@ import torch
 from benchmarks.cache import Cache, Run
 from benchmarks.replay import Array
 from benchmarks.stock.problem import WORKERS, setting_of, training_key
-from depthweave.search.setting import Setting
+from depthweave.search.preparation import Setting
 from depthweave.spaces import Architecture
 from depthweave.trainers import TrainingState, hardware, measure_in_turn, train
 

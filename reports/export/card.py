@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from depthweave.reports.confirmation import difference_text, interval_text, why_not_settled
+from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.held_out import held_out_text
+from depthweave.reports.analysis.verdict_text import difference_text, interval_text, why_not_settled
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
-from depthweave.reports.front import front, value_of
-from depthweave.reports.held_out import held_out_text
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
-from depthweave.reports.verdicts import Verdict
-from depthweave.reports.words import full_name, plural, short_name, show, title_of
+from depthweave.reports.formatting import full_name, plural, short_name, show, title_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 
 CARD_FILE = "README.md"
 

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthweave.reports.analysis.retention import why_absent
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.card import CARD_FILE, card_of_record
 from depthweave.reports.export.graph import GraphFormat, write_graph
 from depthweave.reports.export.hub import write_hub_files
 from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
 from depthweave.reports.export.tokenizer import tokenizer_of_run
 from depthweave.reports.export.training import Training, training_of, write_training
-from depthweave.reports.records import Record
-from depthweave.reports.retention import why_absent
-from depthweave.reports.store import TOKENIZER_FILE, RunStore, checkpoint_name
-from depthweave.reports.verdicts import Verdict
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
 from depthweave.spaces.checksums import SUM_SUFFIX, check_sum, write_sums
 from depthweave.spaces.regular import check_named
 

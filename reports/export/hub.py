@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from depthweave.reports.export.bundle import bundle
 from depthweave.reports.export.byte_tokenizer import END_OF_DOCUMENT, byte_tokenizer_json
 from depthweave.reports.export.padding import PADDING, with_padding
-from depthweave.reports.store import TOKENIZER_FILE
+from depthweave.reports.store.run_store import TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from depthweave.reports.records import Record, schema_of
-from depthweave.reports.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
+from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
+from depthweave.reports.store.records import Record, schema_of
 
 METRICS_FILE = "metrics.json"
 

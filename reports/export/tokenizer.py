@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from depthweave.reports.export.training import Training
-from depthweave.reports.records import Record
-from depthweave.reports.store import TOKENIZER_FILE, RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
 from depthweave.spaces.checksums import check_listed
 
 _BYTES = "bytes"

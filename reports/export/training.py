@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from depthweave.reports.columns import LOSS, POSITIVE
-from depthweave.reports.records import Record
+from depthweave.reports.store.columns import LOSS, POSITIVE
+from depthweave.reports.store.records import Record
 from depthweave.spaces.checksums import check_listed, sha256_of
 from depthweave.spaces.yaml_text import read_yaml
 

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.records import Record
-from depthweave.reports.words import STATE_WORDS, full_name
+from depthweave.reports.formatting import STATE_WORDS, full_name
+from depthweave.reports.store.records import Record
 
 _MAX_FAINT = 400
 """Curves off the front that are drawn; more of them are one grey cloud and megabytes of page."""

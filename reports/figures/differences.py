@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
-from depthweave.reports.verdicts import MIN_SEEDS, Verdict
-from depthweave.reports.words import full_name, plural
+from depthweave.reports.formatting import full_name, plural
+from depthweave.reports.store.records import Record
 
 MAX_ROWS = 40
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
-from depthweave.reports.front import complete, front
-from depthweave.reports.records import Record
-from depthweave.reports.words import axis_of
+from depthweave.reports.formatting import axis_of
+from depthweave.reports.store.records import Record
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")

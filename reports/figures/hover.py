@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 
-from depthweave.reports.confirmation import interval_text, why_not_settled
-from depthweave.reports.records import Record
-from depthweave.reports.verdicts import Verdict
-from depthweave.reports.words import STATE_WORDS, full_name, plural, show
+from depthweave.reports.analysis.verdict_text import interval_text, why_not_settled
+from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.formatting import STATE_WORDS, full_name, plural, show
+from depthweave.reports.store.records import Record
 
 _COLUMNS = (
     ("perplexity", "perplexity"),

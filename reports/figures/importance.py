@@ -21,12 +21,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
-from depthweave.reports.front import value_of
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
-from depthweave.reports.words import title_of
+from depthweave.reports.formatting import title_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
 
 AXES = ("fusion", "dilation", "period", "depth", "budget")
 MIN_RECORDS = 12

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
-from depthweave.reports.records import Record
-from depthweave.reports.verdicts import Verdict
+from depthweave.reports.store.records import Record
 
 # Outlines in a box of 16 x 16.
 _OUTLINES = {

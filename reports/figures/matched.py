@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from depthweave.reports.confirmation import difference_text
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.recommend import limits_of
+from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.verdict_text import difference_text
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.front import value_of
-from depthweave.reports.recommend import limits_of
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
-from depthweave.reports.verdicts import Verdict
-from depthweave.reports.words import count_text, pattern_of, plural, show
+from depthweave.reports.formatting import count_text, pattern_of, plural, show
+from depthweave.reports.store.records import Record
 
 _NUM_LIMITS = 6
 _TIME_SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from depthweave.reports.analysis.front import complete, pareto_ranks, value_of
 from depthweave.reports.figures.palette import RANK_COLOURS
-from depthweave.reports.front import complete, pareto_ranks, value_of
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.words import count_text, full_name, pattern_of, show, title_of
+from depthweave.reports.formatting import count_text, full_name, pattern_of, show, title_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
 
 MAX_FAINT = 400
 """Lines off the front."""

@@ -10,17 +10,17 @@ from typing import Any, Literal, NamedTuple
 
 import plotly.graph_objects as go
 
+from depthweave.reports.analysis.device_kinds import comparable
+from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.labels import Label, place_labels
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.figures.thinning import thinned
-from depthweave.reports.front import front, value_of
-from depthweave.reports.kinds import comparable
-from depthweave.reports.objectives import OBJECTIVES
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
-from depthweave.reports.verdicts import Verdict
-from depthweave.reports.words import axis_of, short_name
+from depthweave.reports.formatting import axis_of, short_name
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
 
 Role = Literal["front", "dominated", "stopped early"]
 

@@ -6,12 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.front import value_of
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import averaged
-from depthweave.reports.words import count_text, full_name, plural, show
+from depthweave.reports.formatting import count_text, full_name, plural, show
+from depthweave.reports.store.records import Record
 
 MAX_GRIDS = 24
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from depthweave.reports.analysis.front import complete, hypervolume_frac, points_of, reference_point
 from depthweave.reports.figures.palette import FUSION_COLOURS
-from depthweave.reports.front import complete, hypervolume_frac, points_of, reference_point
-from depthweave.reports.records import Record
+from depthweave.reports.store.records import Record
 
 
 class ProgressData(NamedTuple):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.records import Record
-from depthweave.reports.words import full_name
+from depthweave.reports.formatting import full_name
+from depthweave.reports.store.records import Record
 
 MAX_LINES = 40
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 
 import moocore
 
-from depthweave.reports.front import front, points_of, value_of
-from depthweave.reports.records import Record
+from depthweave.reports.analysis.front import front, points_of, value_of
+from depthweave.reports.store.records import Record
 
 MAX_FAINT = 1500
 """Records off the front that a figure shows."""

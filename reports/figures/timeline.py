@@ -10,8 +10,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.records import Record
-from depthweave.reports.words import STATE_WORDS, duration_text, full_name, plural
+from depthweave.reports.formatting import STATE_WORDS, duration_text, full_name, plural
+from depthweave.reports.store.records import Record
 
 _ROW_PX = 16
 _MAX_HEIGHT_PX = 560

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from depthweave.reports.comparison import compare, comparison_values
-from depthweave.reports.comparison_page import comparison_page_of, render_comparison
-from depthweave.reports.comparison_table import comparison_view
-from depthweave.reports.store import RunStore
+from depthweave.reports.comparison.comparison import compare, comparison_values
+from depthweave.reports.comparison.page import comparison_page_of, render_comparison
+from depthweave.reports.comparison.table import comparison_view
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.commands.problems import print_problems
-from depthweave.search.output import Terminal
+from depthweave.search.console import Terminal
 
 
 def compare_runs(runs: Sequence[str], *, out: Path, as_json: bool) -> None:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import optuna
 
-from depthweave.reports.confirmation import settled_sentences
-from depthweave.reports.front import front
-from depthweave.reports.seeds import confirming
-from depthweave.reports.store import RunStore
-from depthweave.reports.table import front_table, held_out_table
-from depthweave.reports.verdicts import verdicts_of
-from depthweave.search.cluster import check_address
-from depthweave.search.commands.fruitless import FRUITLESS, fruitless_sentence, is_fruitless
-from depthweave.search.commands.working import working
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import confirming
+from depthweave.reports.analysis.verdict_text import settled_sentences
+from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.terminal.table import front_table, held_out_table
+from depthweave.search.cluster.ray_session import check_address
+from depthweave.search.commands.display import working
+from depthweave.search.commands.no_results import FRUITLESS, fruitless_sentence, is_fruitless
 from depthweave.search.confirmation import check_confirmable
+from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import ConfirmationResult, run_confirmation
-from depthweave.search.interrupts import INTERRUPTED
-from depthweave.search.output import Terminal, command_line
-from depthweave.search.resuming import resumed
+from depthweave.search.run_folder.resuming import resumed
+from depthweave.search.signals import INTERRUPTED
 
 
 def confirm_run(

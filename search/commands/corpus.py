@@ -12,9 +12,9 @@ from typing import Any
 
 from depthweave.reports.export import Training
 from depthweave.reports.export.tokenizer import read_tokenizer
-from depthweave.reports.store import TOKENIZER_FILE
-from depthweave.reports.words import parts_text
-from depthweave.search.spec_file import validated
+from depthweave.reports.formatting import parts_text
+from depthweave.reports.store.run_store import TOKENIZER_FILE
+from depthweave.search.spec.loading import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tokenise_with
 

@@ -10,7 +10,7 @@ import torch
 
 from depthweave.reports.export import read_training
 from depthweave.reports.export.tokenizer import read_tokenizer
-from depthweave.reports.store import TOKENIZER_FILE
+from depthweave.reports.store.run_store import TOKENIZER_FILE
 from depthweave.spaces import load, stream
 from depthweave.trainers import Tokenizer, make_tokenizer
 from depthweave.trainers.allowance import usable_cpus

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from depthweave.search.output import Terminal
+from depthweave.search.console import Terminal
 from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import architecture_file

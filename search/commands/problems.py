@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from depthweave.reports.store import RunStore
-from depthweave.search.output import Terminal
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.console import Terminal
 
 
 def print_problems(store: RunStore) -> None:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from depthweave.reports.export import Training
-from depthweave.search.spec_file import validated
+from depthweave.search.spec.loading import validated
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.yaml_text import read_yaml
 from depthweave.trainers import FIRST_RECIPE, Recipe

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from depthweave.reports.following import open_server
-from depthweave.reports.gallery import run_figures
-from depthweave.reports.images import Format, check_can_write_images, write_images
-from depthweave.reports.page import write_report
-from depthweave.reports.store import RunStore
+from depthweave.reports.figures.images import Format, check_can_write_images, write_images
+from depthweave.reports.figures.standalone import run_figures
+from depthweave.reports.page.live_server import open_server
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.commands.problems import print_problems
 
 

@@ -7,26 +7,26 @@ from pathlib import Path
 
 import optuna
 
-from depthweave.reports.confirmation import settled_sentences
-from depthweave.reports.front import front
-from depthweave.reports.seeds import searched
-from depthweave.reports.storage import Storage
-from depthweave.reports.store import RunStore, check_free
-from depthweave.reports.table import front_table, held_out_table
-from depthweave.reports.verdicts import verdicts_of
-from depthweave.reports.words import plural
-from depthweave.search.cluster import check_address
-from depthweave.search.commands.fruitless import FRUITLESS, fruitless_sentence, is_fruitless
-from depthweave.search.commands.working import working
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.verdict_text import settled_sentences
+from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.formatting import plural
+from depthweave.reports.store.run_store import RunStore, check_free
+from depthweave.reports.store.storage import Storage
+from depthweave.reports.terminal.table import front_table, held_out_table
+from depthweave.search.cluster.ray_session import check_address
+from depthweave.search.cluster.ray_start import RayStartError
+from depthweave.search.commands.display import working
+from depthweave.search.commands.no_results import FRUITLESS, fruitless_sentence, is_fruitless
+from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import SearchResult, run_search
-from depthweave.search.interrupts import INTERRUPTED
-from depthweave.search.logger_names import check_place
-from depthweave.search.output import Terminal, command_line
-from depthweave.search.resuming import resumed
-from depthweave.search.setting import Setting, create_run, prepare
-from depthweave.search.spec_file import load_spec
-from depthweave.search.starting import RayStartError
-from depthweave.search.unbegun import clear_unbegun
+from depthweave.search.preparation import Setting, create_run, prepare
+from depthweave.search.run_folder.resuming import resumed
+from depthweave.search.run_folder.unstarted import clear_unbegun
+from depthweave.search.signals import INTERRUPTED
+from depthweave.search.spec.loading import load_spec
+from depthweave.search.spec.logger_names import check_place
 from depthweave.spaces.balance import unbalanced_sentences
 
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 from rich.live import Live
 
-from depthweave.reports.kinds import kinds_sentence
-from depthweave.reports.store import RunStore
-from depthweave.reports.table import front_rows
-from depthweave.reports.terminal import csv_text, front_view, watched_view
+from depthweave.reports.analysis.device_kinds import kinds_sentence
+from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.terminal.front_plot import csv_text, front_view, watched_view
+from depthweave.reports.terminal.table import front_rows
 from depthweave.search.commands.problems import print_problems
-from depthweave.search.output import Terminal
+from depthweave.search.console import Terminal
 
 Form = Literal["table", "json", "csv", "watch"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
-from depthweave.reports.words import count_text
-from depthweave.search.output import Terminal
-from depthweave.search.setting import space_of
-from depthweave.search.spec import Spec
-from depthweave.search.spec_file import load_spec
+from depthweave.reports.formatting import count_text
+from depthweave.search.console import Terminal
+from depthweave.search.preparation import space_of
+from depthweave.search.spec.loading import load_spec
+from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, Pattern, SearchSpace

@@ -19,16 +19,16 @@ import torch
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.export.card import CurvePoint
 from depthweave.reports.export.training import TRAINING_FILE, without_paths
-from depthweave.reports.storage import Storage
-from depthweave.search.cluster import check_address, cluster
+from depthweave.reports.store.storage import Storage
+from depthweave.search.cluster.ray_session import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
-from depthweave.search.commands.trained import write_trained
-from depthweave.search.output import Terminal
-from depthweave.search.setting import software
-from depthweave.search.sources import text_sentence
-from depthweave.search.spec import Resources
-from depthweave.search.train_lock import LOCK_FILE, held_folder
+from depthweave.search.commands.train_lock import LOCK_FILE, held_folder
+from depthweave.search.commands.train_output import write_trained
+from depthweave.search.console import Terminal
+from depthweave.search.preparation import software
+from depthweave.search.spec.schema import Resources
+from depthweave.search.spec.sources import text_sentence
 from depthweave.spaces import Pattern, load, read_architecture, read_pattern, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import SUM_SUFFIX, ChangedError, check_listed, check_seal, seal
@@ -171,8 +171,8 @@ def _shared(
 ) -> Iterator[str]:
     """As `_kept`, by several processes."""
     # Ray Train is slow to import, and most trainings have one process.
-    from depthweave.search.distributed import share_work, stay_on_loopback
-    from depthweave.search.nodes import alive, look_around
+    from depthweave.search.cluster.distributed import share_work, stay_on_loopback
+    from depthweave.search.cluster.nodes import alive, look_around
 
     if address is None:
         stay_on_loopback()

@@ -33,10 +33,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.chooser import NEW, Guide, Prospect, Standing, View
-from depthweave.search.pruners.forecast import Array, Forecast, fit_links, forecast_final, geometric_rungs
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
-from depthweave.search.pruners.hopes import Hopes, hopes_of, opens_new
 from depthweave.search.pruners.peers import COSTS
+from depthweave.search.surrogate.learning_curves import Array, Forecast, fit_links, forecast_final, geometric_rungs
+from depthweave.search.surrogate.optimality import Hopes, hopes_of, opens_new
 
 MIN_FINISHED = 3
 """Finished trials from which on curves are forecast."""

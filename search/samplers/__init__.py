@@ -11,11 +11,11 @@ from types import MappingProxyType
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from depthweave.reports.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.search.parameters import Parameters
-from depthweave.search.samplers.candidates import Candidates, categorical, of_space
 from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
+from depthweave.search.surrogate.candidates import Candidates, categorical, of_space
 from depthweave.trainers import Measurement
 
 OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler] | None] = {

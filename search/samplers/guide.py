@@ -13,10 +13,10 @@ import numpy as np
 from optuna.samplers import BaseSampler
 
 from depthweave.search.pruners.chooser import Prospect, Standing, View
-from depthweave.search.samplers.candidates import Candidates
-from depthweave.search.samplers.evidence import Told, evidence_of
 from depthweave.search.samplers.known_cost import KnownCostSampler
-from depthweave.search.samplers.surrogate import known_costs, outlook
+from depthweave.search.surrogate.candidates import Candidates
+from depthweave.search.surrogate.evidence import Told, evidence_of
+from depthweave.search.surrogate.posterior import known_costs, outlook
 
 
 class SurrogateGuide:

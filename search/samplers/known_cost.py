@@ -21,11 +21,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.samplers.candidates import Candidates, Indices
 from depthweave.search.samplers.distinct import fixed_params_of
-from depthweave.search.samplers.evidence import Told, evidence_of
-from depthweave.search.samplers.losses import Evidence
-from depthweave.search.samplers.surrogate import KnownCosts, known_costs, outlook
+from depthweave.search.surrogate.candidates import Candidates, Indices
+from depthweave.search.surrogate.evidence import Told, evidence_of
+from depthweave.search.surrogate.loss_model import Evidence
+from depthweave.search.surrogate.posterior import KnownCosts, known_costs, outlook
 
 STARTUP = 8
 """Trials that are spread over the costs before the surrogate is asked."""

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.problems import CurveProblem, Problem, TableParameters
 from benchmarks.replay import Curves, Measuring
 from depthweave.search.parameters import Parameters
-from depthweave.search.samplers.candidates import categorical
+from depthweave.search.surrogate.candidates import categorical
 
 
 def planted(*, num_parameters: int, num_choices: int) -> Problem:

@@ -26,7 +26,7 @@ from benchmarks.gpu.search import spec_of
 from benchmarks.gpu.sizes import DRY, FULL, architecture_of
 from benchmarks.gpu.table import tables
 from benchmarks.gpu.triton_panels import has_triton
-from depthweave.search.spec_file import parse_spec
+from depthweave.search.spec.loading import parse_spec
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers import CorpusSpec, load_corpus
 

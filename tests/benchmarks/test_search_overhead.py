@@ -15,15 +15,15 @@ from optuna.samplers import BaseSampler, RandomSampler
 from ray.air.execution._internal import RayActorManager
 
 from benchmarks.search_overhead import instant_search, instant_setting, made_up_report
-from depthweave.reports.store import RunStore
-from depthweave.search.book import Book
-from depthweave.search.checkpoints import Checkpoints
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
+from depthweave.search.preparation import Setting, create_run
 from depthweave.search.pruners import make_pruner
-from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import DistinctSampler
-from depthweave.search.setting import Setting, create_run
-from depthweave.search.studies import Studies
+from depthweave.search.study.studies import Studies
+from depthweave.search.trial_ledger import Book
+from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.recording import RecordMaker
 from tests.search.bookkeeping import Heard
 
 _MAX_GROWTH = 3.0

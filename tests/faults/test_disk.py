@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from depthweave.reports.page import write_report
-from depthweave.reports.records import Record
-from depthweave.reports.storage import UnreachableError
-from depthweave.reports.store import RunStore
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.store.storage import UnreachableError
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
-from depthweave.search.guarding import GuardedLedger, LedgerFault
-from depthweave.search.setting import create_run
-from depthweave.search.trial import TrialReport
+from depthweave.search.preparation import create_run
+from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.trial import TrialReport
+from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
 from tests.search.bookkeeping import SPACE, Run, make_report
 from tests.search.searching import Listening, resume, setting_of
 
@@ -176,7 +176,7 @@ def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
 def test_file_size_limit_while_a_part_is_written_leaves_no_half_of_it(tmp_path: Path) -> None:
     """The kernel cuts the write off in the middle: what a full disk does on other filesystems."""
     script = (
-        "import resource, signal, sys; from depthweave.reports.store import RunStore\n"
+        "import resource, signal, sys; from depthweave.reports.store.run_store import RunStore\n"
         "from tests.reports.synthetic import *\n"
         "store = RunStore.create(sys.argv[1], info=make_info(), spec_yaml='')\n"
         "t = make_trial(make_record(0)); store.append(t.record, evaluations=t.evaluations, weights=t.weights)\n"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from tests.faults.wholeness import Keepsake, check_readable, check_whole
 from tests.search.processes import PATIENCE_S, processes, run_command, started
 from tests.search.searching import search, setting_of

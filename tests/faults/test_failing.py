@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from tests.faults.wholeness import check_whole
 from tests.search.commandline import Cli
 from tests.search.faulty import faulty_trial
@@ -31,7 +31,7 @@ def test_search_whose_trials_all_fail_says_why_and_is_retried(
     resume = ("search", "--resume", "--out", out, "--address", ray_address)
 
     with monkeypatch.context() as patch:
-        patch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial(dict.fromkeys(ids, "raises")))
+        patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(dict.fromkeys(ids, "raises")))
         answer = run("search", spec_file, "--out", out, "--address", ray_address)
         assert answer.code == 1
         assert "no trial of 3 is complete, 3 failed, all of one cause: OSError: planted" in answer.out

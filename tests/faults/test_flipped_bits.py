@@ -19,19 +19,19 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from safetensors.torch import load_file
 
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
+from depthweave.reports.analysis.selection import select
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.tokenizer import read_tokenizer
-from depthweave.reports.seeds import FIRST_CONFIRMATION
-from depthweave.reports.selection import select
-from depthweave.reports.store import RunStore, front_schema
-from depthweave.search.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.reports.store.run_store import RunStore, front_schema
 from depthweave.search.commands.generate import write_text
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.driver import run_search
-from depthweave.search.rebuilding import set_aside_damaged
-from depthweave.search.setting import create_run
+from depthweave.search.preparation import create_run
+from depthweave.search.study.journal_recovery import set_aside_damaged
 from depthweave.search.survey import SURVEY_FILE, read_survey
-from depthweave.search.trial import read_progress, write_progress
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces import load
 from depthweave.spaces.checksums import SUM_SUFFIX, SUMS_FILE, seal
 from depthweave.spaces.files import MODEL_FILE

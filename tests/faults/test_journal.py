@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.reports.store import RunStore
-from depthweave.search.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
-from depthweave.search.rebuilding import rebuild, set_aside_damaged
-from depthweave.search.trial import write_progress
+from depthweave.search.study.journal_recovery import rebuild, set_aside_damaged
+from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.trial import write_progress
 from depthweave.trainers import TrainingState
 from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 

@@ -12,8 +12,8 @@ from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
-from depthweave.search.setting import create_run
+from depthweave.search.preparation import create_run
+from depthweave.search.trials.live_trial import Entry
 from tests.faults.wholeness import check_whole
 from tests.search.searching import Listening, setting_of
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from depthweave.reports.storage import Storage
-from depthweave.reports.store import RunStore
-from depthweave.search.checkpoints import Checkpoints
-from depthweave.search.commands.results import export_selected
-from depthweave.search.holding import LEASE
+from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.store.storage import Storage
+from depthweave.search.commands.export import export_selected
+from depthweave.search.run_folder.run_lock import LEASE
+from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.spaces import load
 from tests.buckets import Gate, copied, needs_server
 from tests.faults.wholeness import Keepsake, check_whole

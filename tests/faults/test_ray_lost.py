@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from tests.faults.wholeness import check_whole
 from tests.search.processes import PATIENCE_S, processes, run_command, started, wait
 

@@ -17,8 +17,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from depthweave.reports.store import RunStore
-from depthweave.search.studies import OBJECTIVES_STUDY
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.study.studies import OBJECTIVES_STUDY
 from tests.faults.wholeness import Keepsake, check_readable, check_whole
 from tests.search.processes import PATIENCE_S, kept_records, processes, run_command, started, study_states, wait
 

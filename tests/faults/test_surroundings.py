@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
-from depthweave.search.setting import create_run
+from depthweave.search.preparation import create_run
+from depthweave.search.trials.live_trial import Entry
 from tests.faults.wholeness import check_whole
 from tests.search.ray_head import ray_head
 from tests.search.searching import Listening, setting_of

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
-from depthweave.search import patience
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.tune import hang_detector as patience
 from tests.faults.wholeness import check_whole
 from tests.search.faulty import Fault, faulty_trial
 from tests.search.searching import search, setting_of
@@ -47,7 +47,7 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
     assert len(faults) == len(_FAULTS)
     out = tmp_path_factory.mktemp("runs") / "faulty"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial(faults))
+        patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(faults))
         # A trial takes a fraction of a second here, and this is much more even where the machine is busy.
         patch.setattr(patience, "_LEAST_S", 15.0)
         patch.setattr(patience, "_TIMES", 8.0)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from optuna.trial import TrialState
 
-from depthweave.reports.front import front, may_stand
-from depthweave.reports.page import write_report
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import SUM_SUFFIX
 from tests.search.processes import kept_records, study_states
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import make_info, make_record, make_trial
 
 PATTERNS = (

@@ -6,8 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import FIRST_CONFIRMATION
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
+from depthweave.reports.store.records import Record
 from tests.reports.synthetic import make_record
 
 PAIR = ("perplexity", "latency")

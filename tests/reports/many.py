@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from depthweave.reports.page import write_report
-from depthweave.reports.records import EvaluationRow, Record, WeightRow, to_table
-from depthweave.reports.store import RunStore
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.wiring import strided_wiring
 from tests.reports.browser import Browser
 from tests.reports.synthetic import BEGIN, make_evaluations, make_info, make_record, make_weights

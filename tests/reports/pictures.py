@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from depthweave.reports.page import write_report
-from depthweave.reports.store import RunStore
+from depthweave.reports.page.page import write_report
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.browser import Browser
 
 _PICTURES = (("front.png", 1280, "light", ".explore", 632), ("front-narrow.png", 390, "dark", "#explore", 1385))

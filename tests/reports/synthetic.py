@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from depthweave.reports.records import EvaluationRow, Record, WeightRow
-from depthweave.reports.run import RunInfo
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
+from depthweave.reports.store.run_info import RunInfo
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 RUN_ID = "run-0001"

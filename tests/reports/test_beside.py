@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import NUM_EVALUATIONS, make_record, make_trial
 
-_HEAD = "import sys, time; from depthweave.reports.store import RunStore; from tests.reports.synthetic import *\n"
+_HEAD = (
+    "import sys, time; from depthweave.reports.store.run_store import RunStore; from tests.reports.synthetic import *\n"
+)
 _WRITE = _HEAD + (
     "store = RunStore.open(sys.argv[1])\n"
     "for n in range(int(sys.argv[2])):\n"

@@ -31,7 +31,8 @@ def test_importing_the_map_is_light() -> None:
 
 def test_page_imports_no_torch_nor_search() -> None:
     code = (
-        "import sys, depthweave.reports.page, depthweave.reports.table, depthweave.reports.store\n"
+        "import sys, depthweave.reports.page.page, depthweave.reports.terminal.table\n"
+        "import depthweave.reports.store.run_store\n"
         "heavy = {'torch', 'ray', 'optuna', 'depthweave.search', 'depthweave.trainers'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -13,9 +13,9 @@ import pytest
 
 from depthweave import reports
 from depthweave.reports import notebook
-from depthweave.reports.front import front
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.analysis.front import front
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_trial
 
 KINDS = [

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from depthweave.reports.records import Record
-from depthweave.reports.run import RunInfo
-from depthweave.reports.store import RunStore
-from depthweave.search.book import Book
-from depthweave.search.checkpoints import Checkpoints
-from depthweave.search.entry import Entry
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_info import RunInfo
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.recording import RecordMaker
 from depthweave.search.samplers import make_sampler
-from depthweave.search.studies import Studies
-from depthweave.search.trial import TrialReport
+from depthweave.search.study.studies import Studies
+from depthweave.search.trial_ledger import Book
+from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.recording import RecordMaker
+from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.checksums import SEAL
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from depthweave.search.trial import ArchitectureTrial
+from depthweave.search.trials.trial import ArchitectureTrial
 
 Fault = Literal[
     *("raises", "raises once", "dies", "diverges", "hopeless"),

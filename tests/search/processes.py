@@ -18,10 +18,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
-from depthweave.search.recording import TIMED
-from depthweave.search.studies import CURVES_STUDY, OBJECTIVES_STUDY
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.study.studies import CURVES_STUDY, OBJECTIVES_STUDY
+from depthweave.search.trials.recording import TIMED
 
 _COMMAND = [sys.executable, "-c", "from depthweave.search.cli import main; main()"]
 PATIENCE_S = 240.0

@@ -6,12 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import SearchResult, run_search
-from depthweave.search.entry import Entry
-from depthweave.search.setting import Setting, create_run, prepare
-from depthweave.search.spec_file import make_spec
+from depthweave.search.preparation import Setting, create_run, prepare
+from depthweave.search.spec.loading import make_spec
+from depthweave.search.trials.live_trial import Entry
 
 
 class Unreadable:

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from depthweave.reports.distinct import front_groups
-from depthweave.reports.front import front
-from depthweave.reports.records import Record
-from depthweave.reports.seeds import FIRST_CONFIRMATION, confirming, searched
-from depthweave.reports.store import RunStore
-from depthweave.reports.verdicts import verdicts_of
-from depthweave.search.checkpoints import trial_folder
+from depthweave.reports.analysis.distinct import front_groups
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming, searched
+from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, targets_of
 from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
-from depthweave.search.entry import Entry
-from depthweave.search.setting import Setting
+from depthweave.search.preparation import Setting
+from depthweave.search.trials.checkpoints import trial_folder
+from depthweave.search.trials.live_trial import Entry
 from depthweave.spaces.files import MODEL_FILE
 from tests.reports.synthetic import make_record
 from tests.search.faulty import faulty_trial
@@ -166,7 +166,7 @@ def test_crash_is_tried_again_from_the_checkpoint(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky = _distinct(searched_run.result.records)[0].architecture_id
-    monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "raises once"}))
+    monkeypatch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial({unlucky: "raises once"}))
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=2)
     records = [item for item in confirming(result.records) if item.architecture_id == unlucky]
     assert [item.state for item in records] == ["complete", "complete"]
@@ -178,7 +178,7 @@ def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
     searched_run: _Search, run_folder: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky = _distinct(searched_run.result.records)[0].architecture_id
-    monkeypatch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial({unlucky: "diverges"}))
+    monkeypatch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial({unlucky: "diverges"}))
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=4)
     states = Counter(item.state for item in confirming(result.records) if item.architecture_id == unlucky)
     assert states == {"diverged": 4}

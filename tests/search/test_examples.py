@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.search.setting import space_of
-from depthweave.search.spec_file import load_spec, parse_spec
+from depthweave.search.preparation import space_of
+from depthweave.search.spec.loading import load_spec, parse_spec
 from depthweave.spaces.balance import unbalanced
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.widths import TOLERANCE_FRAC

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.progress import PlainProgress
-from depthweave.search.studies import TRIAL
+from depthweave.search.study.studies import TRIAL
 from tests.search.bookkeeping import OBJECTIVES, REFERENCE, SPACE, Run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import Architecture, Decoder, Wiring, save_model, write_architecture
 from depthweave.trainers import CorpusSpec, load_corpus
 from tests.reports.synthetic import make_info, make_record

@@ -10,11 +10,11 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
-from depthweave.search.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.pruners.chooser import NEW, Chooser, Standing
-from depthweave.search.trial import read_progress, write_progress
+from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report

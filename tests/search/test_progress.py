@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from depthweave.reports.front import complete, front, hypervolume_frac, points_of, reference_point
-from depthweave.reports.records import Record
-from depthweave.search.entry import Entry
+from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.store.records import Record
 from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
+from depthweave.search.trials.live_trial import Entry
 from tests.reports.synthetic import make_record
 from tests.search.bookkeeping import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.search import cluster
-from depthweave.search.cluster import ray_folder
+from depthweave.search.cluster import ray_session as cluster
+from depthweave.search.cluster.ray_session import ray_folder
 from depthweave.search.scratch import Scratch, device_locks, lock_folder, private_folder, scratch
 
 _HOLDER = """

@@ -20,11 +20,11 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from depthweave.reports.front import may_stand
-from depthweave.reports.records import Record
+from depthweave.reports.analysis.front import may_stand
+from depthweave.reports.store.records import Record
 from depthweave.search.driver import SearchResult
-from depthweave.search.setting import Setting
-from depthweave.search.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STUDY, REASON, TRIAL
+from depthweave.search.preparation import Setting
+from depthweave.search.study.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STUDY, REASON, TRIAL
 from tests.search.faulty import HOPELESS_LOSS, Fault, faulty_trial
 from tests.search.searching import search, setting_of
 
@@ -59,7 +59,7 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
     others = [item.architecture.id for item in setting.space if item is not setting.reference]
     faults = dict(zip(others[1:], _FAULTS, strict=False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("depthweave.search.tuning.ArchitectureTrial", faulty_trial(faults))
+        patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(faults))
         result = search(setting, out=tmp_path_factory.mktemp("runs") / "faulty", address=ray_address)
     curves = _trials(result, CURVES_STUDY)
     return _Search(

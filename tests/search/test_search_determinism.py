@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.records import Record
-from depthweave.search.recording import TIMED
+from depthweave.reports.store.records import Record
+from depthweave.search.trials.recording import TIMED
 from tests.search.searching import search, setting_of
 
 # Ray's processes start slowly where the machine is busy.

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from depthweave.reports.export.padding import with_padding
 from depthweave.search.cli import app
 from depthweave.search.driver import SearchResult
-from depthweave.search.setting import Setting
+from depthweave.search.preparation import Setting
 from depthweave.spaces import generate, load
 from depthweave.trainers.batches import validation_set
 from tests.search.searching import search, setting_of

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
-from depthweave.search.setting import create_run
+from depthweave.search.preparation import create_run
+from depthweave.search.trials.live_trial import Entry
 from tests.search.choosers import Halving, Turns
 from tests.search.searching import Listening, search, setting_of
 

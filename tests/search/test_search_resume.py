@@ -13,11 +13,11 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_search
-from depthweave.search.entry import Entry
-from depthweave.search.setting import Setting, create_run
+from depthweave.search.preparation import Setting, create_run
+from depthweave.search.trials.live_trial import Entry
 from tests.search.processes import (
     PATIENCE_S,
     kept_records,

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from ray.exceptions import RayError
 
-from depthweave.reports.store import RunStore
-from depthweave.search.alone import Found, kinds_of
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.isolated_measurement import Found, kinds_of
 from depthweave.search.parameters import Parameters
+from depthweave.search.preparation import Setting, create_run
 from depthweave.search.samplers import of_space
-from depthweave.search.samplers.cost_model import cost_error, predicted_cost
-from depthweave.search.setting import Setting, create_run
+from depthweave.search.surrogate.cost_model import cost_error, predicted_cost
 from depthweave.search.survey import (
     SURVEY_FILE,
     has_survey,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from depthweave.reports.records import Record
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import Architecture, Decoder, save_model, strided_wiring
 from tests.reports.synthetic import make_record
 

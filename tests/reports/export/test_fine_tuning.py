@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from depthweave.reports.export import export
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import load
 from tests.reports.export import fine_tuning
 from tests.reports.export.conftest import record_of

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.selection import select
+from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
 from depthweave.reports.export import architecture_of, export, metrics_json, read_training
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.card import card_of_record
 from depthweave.reports.export.padding import with_padding
 from depthweave.reports.export.training import training_of
-from depthweave.reports.front import front
-from depthweave.reports.records import Record
-from depthweave.reports.selection import select
-from depthweave.reports.store import RunStore
-from depthweave.reports.verdicts import Verdict, verdicts_of
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import Architecture, Decoder, load, read_architecture, read_pattern, save_model
 from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.export.conftest import ARCHITECTURE, record_of

@@ -14,7 +14,7 @@ import torch
 from depthweave.reports.export import check_formats, export
 from depthweave.reports.export import graph as graph_module
 from depthweave.reports.export.graph import write_graph
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import FUSIONS, Architecture, Decoder, load, strided_wiring
 from tests.reports.export.conftest import ARCHITECTURE, model_of, record_of
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from depthweave.reports.export import export
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.padding import PADDING, with_padding
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import FUSIONS, Architecture, Decoder, generate, load, read_architecture, strided_wiring
 from depthweave.trainers import make_tokenizer
 from depthweave.trainers.tokenizer import BpeTokenizer, ByteTokenizer

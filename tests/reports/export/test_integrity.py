@@ -14,11 +14,11 @@ import torch
 from pyarrow import fs
 from safetensors.torch import load_file, save_file
 
+from depthweave.reports.analysis.retention import why_absent
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.padding import with_padding
-from depthweave.reports.retention import why_absent
-from depthweave.reports.store import RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import Decoder, load, save_model
 from tests.reports.export.conftest import keep_weights, record_of
 from tests.reports.synthetic import make_info, make_record

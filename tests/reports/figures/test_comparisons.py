@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.grid import Cell, Grid
 from depthweave.reports.figures.importance import importance_grid, importance_of
@@ -16,9 +18,7 @@ from depthweave.reports.figures.matched import at_equal_latency, at_equal_parame
 from depthweave.reports.figures.parallel import draw_parallel, parallel_data
 from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
-from depthweave.reports.front import front
-from depthweave.reports.records import EvaluationRow, Record, to_table
-from depthweave.reports.verdicts import verdicts_of
+from depthweave.reports.store.records import EvaluationRow, Record, to_table
 from tests.reports.confirmed import PAIR, confirmed_records, seeded
 from tests.reports.synthetic import BEGIN, OBJECTIVES, make_record, synthetic_trials
 

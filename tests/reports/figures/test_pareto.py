@@ -8,11 +8,11 @@ import statistics
 
 import pytest
 
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures import thinning
 from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.pareto import HEIGHT_PX, draw_pareto, pareto_data
-from depthweave.reports.front import front
-from depthweave.reports.verdicts import verdicts_of
 from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.synthetic import make_record, synthetic_trials
 

@@ -17,7 +17,7 @@ from depthweave.reports.figures.weights import (
     weight_courses,
     weight_map,
 )
-from depthweave.reports.records import WeightRow, schema_of, to_table
+from depthweave.reports.store.records import WeightRow, schema_of, to_table
 from tests.reports.synthetic import make_record, make_weights
 
 RECORD = make_record(2)

@@ -1,0 +1,1 @@
+"""What follows from the records: fronts, seeds, verdicts, selections. No drawing."""

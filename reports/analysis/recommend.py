@@ -1,0 +1,177 @@
+"""Which architecture to take under limits, and how sure that is: the sentence beside the page's sliders.
+
+The choice is the lowest mean perplexity within the limits, settled or not: the sentence says which. (`--select best`
+prefers settled members of the front and of twins the simplest, which may have a higher perplexity.) It is settled
+where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within the
+limits. The test is two-sided, for the seeds that decide also chose which of two equals is ahead. The page's script
+chooses and speaks by the same rules; a browser test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from depthweave.reports.analysis.device_kinds import comparable
+from depthweave.reports.analysis.front import complete, front, value_of
+from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.selection import Condition
+from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
+from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, told_apart
+from depthweave.reports.formatting import axis_of, full_name, plural, show, title_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+
+_MAX_LIMITS = 120
+"""Stops of a slider."""
+_STEPS = (1, 2, 5)
+_MAX_NAMED = 3
+
+
+class Limit(NamedTuple):
+    """A value that a cost may be held to, and how it reads."""
+
+    value: float
+    text: str
+
+
+def limits_of(records: Sequence[Record], *, column: str) -> list[Limit]:
+    """The stops of a cost's slider, ascending: round numbers from one that something meets to one that all meet."""
+    finished = [record for record in averaged(records) if record.state == "complete"]
+    values = [value for record in finished if (value := value_of(record, column)) is not None]
+    if not values:
+        return []
+    divisor = axis_of(column, values).divisor
+    low, high = min(values) / divisor, max(values) / divisor
+    step = _step(high - low, level=high)
+    first, last = math.ceil(low / step - 1e-9), math.ceil(high / step - 1e-9)
+    return [_limit(column, number * step * divisor) for number in range(first, last + 1)]
+
+
+def recommended(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    limits: Mapping[str, Limit],
+) -> Record | None:
+    """The lowest perplexity under these limits, at the mean of its seeds; `None` where nothing meets them."""
+    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
+    alike = averaged(comparable(records, objectives=objectives))
+    met = [it for it in alike if it.state == "complete" and all(item.holds(it) for item in where)]
+    return min(met, key=lambda it: (_perplexity(it), it.trial), default=None)
+
+
+def recommendation(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    limits: Mapping[str, Limit],
+    verdicts: Mapping[str, Verdict],
+) -> str:
+    """The choice in words, with what is not settled about it."""
+    chosen = recommended(records, objectives=objectives, limits=limits)
+    if chosen is None:
+        return "No complete trial meets these limits." if limits else "No trial is complete yet."
+    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
+    met = [it for it in averaged(records) if it.state == "complete" and all(item.holds(it) for item in where)]
+    told = f"{lead(limits)}{said(chosen, objectives=objectives, verdicts=verdicts)}. "
+    if doubt(chosen, verdicts=verdicts):
+        return f"{told}Not settled: {doubt(chosen, verdicts=verdicts)}."
+    rivals = [it for it in met if _has_seeds(it, verdicts) and it.architecture_id != chosen.architecture_id]
+    close = close_rivals(records, objectives=objectives, verdicts=verdicts).get(chosen.architecture_id, frozenset())
+    near = [it for it in rivals if it.architecture_id in close]
+    near.sort(key=lambda it: (_perplexity(it), it.trial))
+    return told + _settled_text([full_name(it) for it in near], total=len(rivals))
+
+
+def lead(limits: Mapping[str, Limit]) -> str:
+    """What was asked for: "Lowest perplexity with forward latency at most 1.10×: "."""
+    parts = [f"{title_of(column)} at most {limit.text}" for column, limit in limits.items()]
+    return "Lowest perplexity" + (f" with {' and '.join(parts)}" if parts else " without limits") + ": "
+
+
+def said(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
+    """What the record is and has, in one clause."""
+    verdict = verdicts.get(record.architecture_id)
+    interval = interval_text(verdict) if verdict else ""
+    told = f"{full_name(record)}, perplexity {show('perplexity', record.perplexity)}"
+    told += f" (95 % interval {interval})" if interval else ""
+    costs = [f"{title_of(name)} {show(name, getattr(record, name))}" for name in objectives if OBJECTIVES[name].cost]
+    return ", ".join([told, *costs])
+
+
+def sure(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
+    """Whether its place on the front is settled."""
+    verdict = verdicts.get(record.architecture_id)
+    if verdict is None:
+        return "One seed, which chose it: not settled."
+    if not verdict.settled:
+        return f"Its place on the front is not settled: {why_not_settled(verdict)}."
+    return f"Its place on the front is settled ({probability_text(verdict)}, {plural(verdict.loss.num, 'fresh seed')})."
+
+
+def doubt(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
+    """Why nothing that is said of its loss can be settled: too few seeds, or one that diverged; else empty."""
+    verdict = verdicts.get(record.architecture_id)
+    if verdict is not None and verdict.num_diverged:
+        return f"it diverged with {plural(verdict.num_diverged, 'seed')}"
+    num = 0 if verdict is None else verdict.loss.num
+    return f"it has {plural(num, 'fresh seed')} of the {MIN_SEEDS} needed" if num < MIN_SEEDS else ""
+
+
+def close_rivals(
+    records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]
+) -> dict[str, frozenset[str]]:
+    """For each member of the front with several fresh seeds, the others with such whose loss is not told apart."""
+    if not verdicts:
+        return {}
+    held = [it for it in complete(records, objectives=objectives) if _has_seeds(it, verdicts)]
+    members = {it.architecture_id for it in front(records, objectives=objectives)}
+    ids = [it.architecture_id for it in held]
+    apart = told_apart(records, ids=ids)
+    return {
+        own: frozenset(ids[other] for other in np.flatnonzero(~apart[row]) if other != row)
+        for row, own in enumerate(ids)
+        if own in members
+    }
+
+
+def _settled_text(near: Sequence[str], *, total: int) -> str:
+    """`near` are those that are not told apart, the lowest perplexity first."""
+    if not total:
+        return "Nothing else with several fresh seeds is within these limits."
+    among = f"the {plural(total, 'other')} with several fresh seeds within these limits"
+    if not near:
+        return f"Settled: of {among}, none has a loss as low."
+    named = "; ".join(near[:_MAX_NAMED])
+    if len(near) > _MAX_NAMED:
+        named += f" and {len(near) - _MAX_NAMED} more"
+    are = f"{len(near)} {'is' if len(near) == 1 else 'are'}"
+    return f"Not settled: of {among}, {are} not told apart from it in loss: {named}."
+
+
+def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:
+    verdict = verdicts.get(record.architecture_id)
+    return verdict is not None and verdict.loss.num > 1
+
+
+def _perplexity(record: Record) -> float:
+    value = value_of(record, "perplexity")
+    return math.inf if value is None else value
+
+
+def _step(spread: float, *, level: float) -> float:
+    """The finest of 1, 2, 5 times a power of ten that gives at most 120 stops, and no two of them that read alike."""
+    wanted = (spread or abs(level) * 0.1 or 1.0) / _MAX_LIMITS
+    wanted = max(wanted, 10.0 ** (max(0, math.floor(math.log10(abs(level) or 1.0))) - 2) * (1 - 1e-9))
+    power = math.floor(math.log10(wanted))
+    steps = [factor * 10.0**exponent for exponent in (power, power + 1) for factor in _STEPS]
+    return next(step for step in steps if step >= wanted)
+
+
+def _limit(column: str, value: float) -> Limit:
+    rounded = float(f"{value:.10g}")
+    return Limit(rounded, show(column, rounded))

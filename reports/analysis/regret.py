@@ -1,0 +1,104 @@
+"""Pruning regret: what the front gained by the trials that were trained on only to audit the pruner.
+
+A pruner that is wrong is not found out by its own records: what it stopped has no final loss. So a drawn share of what
+it gave up runs to its end all the same, and the front with them is compared with the front without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.formatting import plural
+from depthweave.reports.store.records import Record
+
+_RISK = 0.05
+_CONFIDENCE = "95 % confidence"
+_LITTLE_FRAC = 0.2
+"""A bound above this share of the trials says little."""
+
+
+class Regret(NamedTuple):
+    """What the audit of a pruner found."""
+
+    num_given_up: int
+    """Trials that the pruner gave up, audited ones included."""
+    num_audited: int
+    """Of these, trained to their end all the same."""
+    num_on_front: int
+    """Of these, on the front."""
+    gained_frac: float
+    """Share of the front's hypervolume that would be missing without the audited trials."""
+
+    @property
+    def most(self) -> int:
+        """At most so many of the trials given up would have reached the front, with 95 % confidence."""
+        return most_marked(self.num_given_up, drawn=self.num_audited, found=self.num_on_front)
+
+
+def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> Regret | None:
+    """Of the trials of a search; `None` where no trial was audited to its end."""
+    finished = complete(records, objectives=objectives)
+    audited = {record.trial for record in finished if record.audit}
+    if not audited:
+        return None
+    points = points_of(finished, objectives=objectives)
+    ideal, corner = points.min(axis=0), reference_point(points)
+
+    def volume(kept: list[Record]) -> float:
+        return hypervolume_frac(points_of(kept, objectives=objectives), ideal=ideal, reference=corner)
+
+    whole = volume(finished)
+    return Regret(
+        num_given_up=len(audited) + sum(record.state == "pruned" for record in records),
+        num_audited=len(audited),
+        num_on_front=sum(record.trial in audited for record in front(finished, objectives=objectives)),
+        gained_frac=1.0 - volume([record for record in finished if record.trial not in audited]) / whole,
+    )
+
+
+def most_marked(total: int, *, drawn: int, found: int) -> int:
+    """The largest number of marked ones among `total` that `found` marked ones in `drawn` drawn leave possible, 95 %.
+
+    One-sided: with more of them so few would be found in less than one of twenty draws.
+    """
+    if not 0 <= found <= drawn <= total:
+        raise ValueError(f"most_marked: {found} found of {drawn} drawn of {total}: each is at most the next")
+    ways = math.comb(total, drawn)
+    for marked in range(total - (drawn - found), found, -1):
+        few = range(max(0, drawn - (total - marked)), found + 1)
+        if sum(math.comb(marked, item) * math.comb(total - marked, drawn - item) for item in few) > _RISK * ways:
+            return marked
+    return found
+
+
+def regret_sentence(regret: Regret | None) -> str:
+    """What a reader needs to know of it, and how little it is; empty where there was no audit."""
+    if regret is None:
+        return ""
+    told = (
+        f" Audit of the pruner: of {plural(regret.num_given_up, 'trial')} that it gave up, "
+        f"{regret.num_audited:,}, drawn by chance, ran to the end all the same; "
+    )
+    if not regret.num_on_front:
+        told += "none of them reached the front."
+    else:
+        told += (
+            f"{regret.num_on_front:,} of them reached the front, which has {100 * regret.gained_frac:.2g} % of its "
+            "hypervolume from them: the pruner was wrong there."
+        )
+    return f"{told} {_bound_sentence(regret)}"
+
+
+def _bound_sentence(regret: Regret) -> str:
+    left = regret.num_given_up - regret.num_audited
+    if not left:
+        return "They were all, so that nothing is left unknown."
+    more = regret.most - regret.num_on_front
+    told = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
+    share = more / left
+    if share > _LITTLE_FRAC:
+        return f"{told}): {plural(regret.num_audited, 'audited trial')} can say little."
+    return f"{told}), {100 * share:.0f} %."

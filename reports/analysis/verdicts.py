@@ -1,0 +1,184 @@
+"""How sure a run is of each architecture's loss and of its place on the front, once it was confirmed.
+
+Only fresh seeds count: what the search chose by its own seed looks better by it than it is. A loss against the plain
+architecture of the same depth and budget is a `contrast`, and so is each loss against a rival's (`places`): what is
+said of a difference and what is said of a place follow from the same numbers and cannot disagree.
+
+A place, a difference or a choice is settled with at least five fresh seeds, none diverged, where the interval of 95 %
+(two-sided) of each difference that it rests on excludes zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthweave.reports.analysis.contrast import TWO_SIDED, stacked
+from depthweave.reports.analysis.evidence import Evidence, contrast_of, evidence_of
+from depthweave.reports.analysis.front import complete
+from depthweave.reports.analysis.front_membership import contrasts_of, places_of
+from depthweave.reports.analysis.held_out import held_out_of, perplexity_of
+from depthweave.reports.analysis.intervals import Interval, mean_interval
+from depthweave.reports.formatting import full_name
+from depthweave.reports.store.records import Record
+
+MIN_SEEDS = 5
+"""Fewer fresh seeds settle nothing."""
+MIN_PROBABILITY = TWO_SIDED
+
+
+class VerdictColumn(NamedTuple):
+    """A column beside those of a record, in `front.parquet`, `metrics.json` and `depthweave show --json`."""
+
+    kind: type
+    unit: str
+    meaning: str
+
+
+VERDICT_COLUMNS = {
+    "num_seeds": VerdictColumn(
+        int, "seeds", "fresh seeds with which the architecture was trained to the end, the search's own left out"
+    ),
+    "mean_perplexity": VerdictColumn(float, "", "perplexity of the mean loss over these seeds"),
+    "perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
+    "perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
+    "mean_test_perplexity": VerdictColumn(float, "", "perplexity on the test part, of the mean loss over these seeds"),
+    "test_perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
+    "test_perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
+    "plain_id": VerdictColumn(str, "", "the plain architecture of the same depth and budget"),
+    "plain_difference": VerdictColumn(
+        float, "nat/token", "loss less the plain one's, mean over the fresh seeds of both"
+    ),
+    "plain_difference_low": VerdictColumn(float, "nat/token", "lower end of its 95 % interval, seeds and text"),
+    "plain_difference_high": VerdictColumn(float, "nat/token", "upper end of its 95 % interval, seeds and text"),
+    "front_probability": VerdictColumn(float, "", "that the rival most likely to dominate it does not"),
+    "rival_id": VerdictColumn(str, "", "the architecture that is that rival"),
+    "settled": VerdictColumn(bool, "", "whether its place on the front is settled"),
+}
+
+
+class Verdict(NamedTuple):
+    """What a run's seeds say of one architecture."""
+
+    loss: Interval
+    """Validation loss over its fresh seeds, nat/token, as if it had all of its depth and budget (`seeds.averaged`)."""
+    num_diverged: int
+    """Seeds with which its training diverged."""
+    plain_id: str | None
+    """The plain architecture of its depth and budget; `None` where that is itself, or not complete."""
+    difference: Interval | None
+    """Loss less the plain one's over the fresh seeds of both, nat/token; `None` without a plain one or such a seed."""
+    front_probability: float
+    """That the rival most likely to dominate it in all objectives does not."""
+    rival_id: str | None
+    """The architecture that is that rival; `None` where there is no other."""
+    rival_name: str
+    """The same for a reader; empty where there is none."""
+    test: Interval | None = None
+    """Loss on the test part over its fresh seeds, nat/token; `None` where it was not evaluated there."""
+
+    @property
+    def perplexity_low(self) -> float | None:
+        """Lower end of the 95 % interval; `None` with one seed."""
+        return None if self.loss.low is None else math.exp(self.loss.low)
+
+    @property
+    def perplexity_high(self) -> float | None:
+        """Upper end of the 95 % interval; `None` with one seed."""
+        return None if self.loss.high is None else math.exp(self.loss.high)
+
+    @property
+    def settled(self) -> bool:
+        """Whether its place on the front is beyond reasonable doubt."""
+        enough = self.loss.num >= MIN_SEEDS and not self.num_diverged
+        return enough and self.front_probability >= MIN_PROBABILITY
+
+
+def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
+    """The values of `VERDICT_COLUMNS`; all `None` in a run that has one seed."""
+    if verdict is None:
+        return dict.fromkeys(VERDICT_COLUMNS)
+    difference, test = verdict.difference, verdict.test
+    return {
+        "num_seeds": verdict.loss.num,
+        "mean_perplexity": math.exp(verdict.loss.mean),
+        "perplexity_low": verdict.perplexity_low,
+        "perplexity_high": verdict.perplexity_high,
+        "mean_test_perplexity": None if test is None else perplexity_of(test.mean),
+        "test_perplexity_low": None if test is None or test.low is None else perplexity_of(test.low),
+        "test_perplexity_high": None if test is None or test.high is None else perplexity_of(test.high),
+        "plain_id": verdict.plain_id,
+        "plain_difference": None if difference is None else difference.mean,
+        "plain_difference_low": None if difference is None else difference.low,
+        "plain_difference_high": None if difference is None else difference.high,
+        "front_probability": verdict.front_probability,
+        "rival_id": verdict.rival_id,
+        "settled": verdict.settled,
+    }
+
+
+def verdicts_of(
+    records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
+) -> dict[str, Verdict]:
+    """Architecture id to verdict, of all that can stand on a front; empty where none has two fresh seeds."""
+    evidence = evidence_of(records)
+    if max((len(own.losses) for own in evidence.values()), default=0) < 2:
+        return {}
+    points = [item for item in complete(records, objectives=objectives) if item.loss is not None]
+    known = {
+        item.architecture_id: evidence[item.architecture_id] for item in points if item.architecture_id in evidence
+    }
+    if max((len(own.losses) for own in known.values()), default=0) < 2:
+        return {}
+    diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
+    plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
+    held_out = held_out_of(records)
+    verdicts = {}
+    places = places_of(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    for point, place in zip(points, places, strict=True):
+        own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
+        verdicts[own] = Verdict(
+            loss=_over_seeds(point, known.get(own)),
+            num_diverged=diverged[own],
+            plain_id=None if plain_id == own else plain_id,
+            difference=None if plain_id in (own, None) else _difference(known.get(own), known.get(plain_id)),
+            front_probability=place.probability,
+            rival_id=None if place.rival is None else points[place.rival].architecture_id,
+            rival_name="" if place.rival is None else full_name(points[place.rival]),
+            test=held_out.get(own),
+        )
+    return verdicts
+
+
+def told_apart(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
+    apart = np.zeros((len(ids), len(ids)), dtype=np.bool_)
+    known = contrasts_of(ids, evidence=evidence_of(records))
+    if known:
+        below = stacked(list(known.values())).below
+        first, second = [pair[0] for pair in known], [pair[1] for pair in known]
+        apart[first, second] = apart[second, first] = (below <= 1 - TWO_SIDED) | (below >= TWO_SIDED)
+    return apart
+
+
+def _over_seeds(point: Record, own: Evidence | None) -> Interval:
+    assert point.loss is not None
+    losses = [] if own is None else list(own.losses.values())
+    half_width = mean_interval(losses).half_width if losses else None
+    return Interval(len(losses), point.loss, half_width)
+
+
+def _difference(mine: Evidence | None, plain: Evidence | None) -> Interval | None:
+    """Over fresh seeds; a mean without an interval where the two share one alone."""
+    if mine is None or plain is None:
+        return None
+    known = contrast_of(mine, plain)
+    if known is not None:
+        return known.interval
+    shared = mine.losses.keys() & plain.losses.keys()
+    return mean_interval([mine.losses[seed] - plain.losses[seed] for seed in shared]) if shared else None

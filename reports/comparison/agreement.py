@@ -1,0 +1,168 @@
+"""Whether two runs order the patterns of connectivity alike: a rank correlation, with an interval over patterns.
+
+A pattern is a fusion with its dilation and period. Its effect is its value against that of the plain architecture of
+the same depth and budget in its own run, as a ratio: so runs of other corpora, sizes and machines can be asked whether
+they agree, though their numbers may not be mixed. The plain architecture takes part, at a ratio of one.
+
+The coefficient is Kendall's tau-b; its interval is the bootstrap's percentile interval over the patterns. It says how
+far the finding hangs on which patterns were tried. Noise between seeds is not in it: that draws tau towards zero.
+
+Source: Kendall, "The treatment of ties in ranking problems", 1945; Efron, "Bootstrap methods", 1979.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.store.records import Record
+
+MIN_PATTERNS = 6
+"""Fewer give a coefficient and no interval: with four patterns chance alone agrees wholly once in 24 times."""
+_NUM_RESAMPLES = 2_000
+_PERCENT = (2.5, 97.5)
+
+Sameness = Literal["a pattern at one depth and budget", "a pattern at one depth", "a pattern at any size"]
+_LEVELS: dict[Sameness, tuple[str, ...]] = {
+    "a pattern at one depth and budget": ("depth", "budget"),
+    "a pattern at one depth": ("depth",),
+    "a pattern at any size": (),
+}
+"""What is matched between two runs, the finest first."""
+
+
+class Unit(NamedTuple):
+    """What is ordered: a pattern, or one at a depth and budget."""
+
+    fusion: str
+    dilation: int | None
+    period: int | Literal["depth"] | None
+    """`depth` where the only site is after the last block, whatever the depth."""
+    depth: int | None
+    budget: int | None
+
+    @property
+    def name(self) -> str:
+        """ "dwa 4×1", "dwatt 1×depth, 12 blocks"."""
+        pattern = "" if self.dilation is None else f" {self.dilation}×{self.period}"
+        return f"{self.fusion}{pattern}" + ("" if self.depth is None else f", {self.depth} blocks")
+
+
+PLAIN = Unit("none", None, None, None, None)
+
+
+class Matched(NamedTuple):
+    """A unit that both runs have, with its value against plain in each, as a ratio."""
+
+    unit: Unit
+    first: float
+    second: float
+
+
+class Order(NamedTuple):
+    """How far two runs agree on the order of patterns in one objective."""
+
+    objective: str
+    sameness: Sameness
+    matched: list[Matched]
+    """By the first run's ratio, best first; plain included."""
+    tau: float | None
+    """`None` where fewer than two can be ordered."""
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval; `None` for fewer than `MIN_PATTERNS`."""
+
+    @property
+    def verdict(self) -> Literal["agree", "oppose", "not settled"]:
+        """What the interval supports."""
+        if self.low is not None and self.low > 0:
+            return "agree"
+        if self.high is not None and self.high < 0:
+            return "oppose"
+        return "not settled"
+
+
+def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: str) -> Order:
+    """Both runs' orders in one objective, matched as finely as leaves the most to match."""
+    found: tuple[Sameness, list[Matched]] = ("a pattern at any size", [])
+    for sameness, by in _LEVELS.items():
+        mine, other = effects(first, objective=objective, by=by), effects(second, objective=objective, by=by)
+        shared = [Matched(unit, mine[unit], other[unit]) for unit in mine.keys() & other.keys()]
+        if len(shared) > len(found[1]):
+            found = (sameness, shared)
+    sameness, matched = found
+    matched.sort(key=lambda item: (item.first, item.unit.name))
+    values = np.array([[item.first, item.second] for item in matched]).reshape(-1, 2)
+    low, high = tau_interval(values[:, 0], values[:, 1]) or (None, None)
+    return Order(objective, sameness, matched, kendall_tau(values[:, 0], values[:, 1]), low, high)
+
+
+def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> dict[Unit, float]:
+    """Unit to its ratio to plain, the geometric mean over the depths and budgets that `by` does not tell apart."""
+    finished = [record for record in averaged(records) if record.state == "complete"]
+    plain = {
+        (record.depth, record.budget): value
+        for record in finished
+        if record.fusion == "none" and (value := value_of(record, objective))
+    }
+    logs: dict[Unit, list[float]] = defaultdict(list)
+    for record in finished:
+        value, base = value_of(record, objective), plain.get((record.depth, record.budget))
+        if record.fusion != "none" and value and base:
+            logs[_unit(record, by=by)].append(math.log(value / base))
+    told = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
+    return {PLAIN: 1.0, **told} if told else {}
+
+
+def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Kendall's tau-b of two columns `[units]`; `None` where one of them is all ties."""
+    (tau,) = _taus(first, second, counts_BU=np.ones((1, len(first))))
+    return None if math.isnan(tau) else float(tau)
+
+
+def tau_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of tau over units, always the same; `None` for fewer than `MIN_PATTERNS`."""
+    num = len(first)
+    if num < MIN_PATTERNS:
+        return None
+    counts_BU = np.random.default_rng(0).multinomial(num, np.full(num, 1 / num), size=_NUM_RESAMPLES)
+    taus_B = _taus(first, second, counts_BU=counts_BU.astype(np.float64))
+    taus_B = taus_B[~np.isnan(taus_B)]
+    if not len(taus_B):
+        return None
+    low, high = np.percentile(taus_B, _PERCENT)
+    return float(low), float(high)
+
+
+def _taus(
+    first: NDArray[np.float64], second: NDArray[np.float64], *, counts_BU: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Tau-b of each resample `[B]`, in which unit U stands so many times; NaN where there is nothing to order."""
+    first_UU = np.sign(first[:, None] - first[None, :])
+    second_UU = np.sign(second[:, None] - second[None, :])
+
+    def total(pairs_UU: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(((counts_BU @ pairs_UU) * counts_BU).sum(axis=1), dtype=np.float64)
+
+    scale_B = np.sqrt(total(first_UU**2) * total(second_UU**2))
+    agree_B = total(first_UU * second_UU)
+    taus_B = np.full(len(counts_BU), np.nan)
+    np.divide(agree_B, scale_B, out=taus_B, where=scale_B > 0)
+    return taus_B
+
+
+def _unit(record: Record, *, by: Sequence[str]) -> Unit:
+    return Unit(
+        fusion=record.fusion,
+        dilation=record.dilation,
+        period="depth" if record.period == record.depth else record.period,
+        depth=record.depth if "depth" in by else None,
+        budget=record.budget if "budget" in by else None,
+    )

@@ -1,0 +1,99 @@
+"""One run's ratios to plain against another's: where two runs agree, the patterns lie on a rising line."""
+
+from __future__ import annotations
+
+import html
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from depthweave.reports.comparison.agreement import Order
+from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
+from depthweave.reports.formatting import title_of
+
+DEPTH_SYMBOL = "circle-cross-open"
+"""Of a period that is the depth, whatever that is in either run."""
+
+
+class AgreementPoint(NamedTuple):
+    """A pattern, with its difference to plain in each run, in percent."""
+
+    x: float
+    y: float
+    name: str
+    """As Plotly's markup: escaped."""
+    fusion: str
+    period: int | None
+    """For the marker; `None` for plain, and where the period is the depth, whatever that is."""
+
+
+class AgreementData(NamedTuple):
+    """The patterns that both runs have."""
+
+    title: str
+    """What is compared."""
+    x_title: str
+    y_title: str
+    points: list[AgreementPoint]
+
+
+def agreement_data(order: Order, *, first: str, second: str) -> AgreementData:
+    """The figure of one objective of the runs with these labels."""
+    points = [
+        AgreementPoint(
+            x=100 * (item.first - 1),
+            y=100 * (item.second - 1),
+            name=html.escape(item.unit.name),
+            fusion=item.unit.fusion,
+            period=item.unit.period if isinstance(item.unit.period, int) else None,
+        )
+        for item in order.matched
+    ]
+    x_title, y_title = (f"against plain in {html.escape(label)} (%)" for label in (first, second))
+    return AgreementData(title_of(order.objective).capitalize(), x_title, y_title, points)
+
+
+def draw_agreement(data: AgreementData) -> go.Figure:
+    """The figure: colour by fusion, marker by period, lines at no difference to plain."""
+    figure = go.Figure()
+    for fusion in sorted({point.fusion for point in data.points}):
+        points = [point for point in data.points if point.fusion == fusion]
+        figure.add_trace(
+            go.Scatter(
+                x=[point.x for point in points],
+                y=[point.y for point in points],
+                mode="markers",
+                cliponaxis=False,
+                marker={
+                    "color": colour_of(fusion),
+                    "symbol": [_symbol(point) for point in points],
+                    "size": 11,
+                },
+                text=[point.name for point in points],
+                hovertemplate="%{text}<br>%{x:+.2f} % and %{y:+.2f} %<extra></extra>",
+                name=html.escape(fusion),
+            )
+        )
+    for axis in ("x", "y"):
+        other = "y" if axis == "x" else "x"
+        figure.add_shape(
+            type="line",
+            **{f"{axis}0": 0, f"{axis}1": 0, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"},
+            line={"color": FRONT_LINE, "width": 1, "dash": "dot"},
+            layer="below",
+        )
+    figure.update_layout(
+        height=360,
+        margin={"l": 64, "r": 16, "t": 40, "b": 60},
+        title={"text": data.title, "x": 0, "xref": "paper", "font": {"size": 14}},
+        xaxis={"title": {"text": data.x_title}},
+        yaxis={"title": {"text": data.y_title}},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _symbol(point: AgreementPoint) -> str:
+    if point.fusion == "none":
+        return symbol_of(None)
+    return DEPTH_SYMBOL if point.period is None else symbol_of(point.period)

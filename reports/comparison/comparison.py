@@ -1,0 +1,266 @@
+"""Several runs side by side: which orders agree, whose front is ahead, and what may not be compared and why."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from depthweave.reports.analysis.front import complete
+from depthweave.reports.comparison.agreement import MIN_PATTERNS, Order, order_of
+from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
+from depthweave.reports.comparison.dominance import Dominance, dominance_of
+from depthweave.reports.formatting import plural, title_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+
+_MIN_MATCHED = 3
+"""Plain and two patterns: with fewer there is no order to speak of."""
+
+_SAID = {"agree": "agree", "oppose": "are opposed", "not settled": "are not settled"}
+
+
+class ComparedRun(NamedTuple):
+    """One run, as far as a comparison needs it."""
+
+    label: str
+    """Short, and of this run alone."""
+    where: str
+    name: str
+    objectives: tuple[str, ...]
+    records: list[Record]
+    facts: Facts
+    num_complete: int
+    seeds: list[int]
+    tokens: list[int]
+    """Tokens that complete trials were trained on."""
+
+
+class Pair(NamedTuple):
+    """What can be said of two runs."""
+
+    first: str
+    """Label of a run."""
+    second: str
+    orders: list[Order]
+    """Of each objective in which at least `_MIN_MATCHED` units match."""
+    unmatched: list[str]
+    """Objectives of both in which fewer do."""
+    fronts: Dominance | None
+    why_no_fronts: str
+    """Empty where `fronts` stands."""
+    refused: list[Refusal]
+    notes: list[str]
+
+
+class Comparison(NamedTuple):
+    """Two runs or more, and each pair of them."""
+
+    runs: list[ComparedRun]
+    pairs: list[Pair]
+
+
+def compare(stores: Sequence[RunStore]) -> Comparison:
+    """The comparison of at least two different runs; `ValueError`, one line, where one has nothing to compare."""
+    ids = [store.info.run_id for store in stores]
+    if len(stores) < 2:
+        raise ValueError("compare: one run given: name at least two")
+    for index, store in enumerate(stores):
+        if store.info.run_id in ids[:index]:
+            first = stores[ids.index(store.info.run_id)].where
+            same = "is given twice" if first == store.where else f"is the same run as {first}"
+            raise ValueError(f"compare: {store.where} {same}: name different runs")
+    runs = [_read(store, label=label) for store, label in zip(stores, _labels(stores), strict=True)]
+    return Comparison(runs, [_pair(first, second) for first, second in itertools.combinations(runs, 2)])
+
+
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as values that JSON takes."""
+    return {
+        "runs": [
+            {
+                **{name: getattr(run, name) for name in ("label", "where", "name", "num_complete", "seeds", "tokens")},
+                "objectives": list(run.objectives),
+                "facts": {fact: list(values) for fact, values in run.facts.items()},
+            }
+            for run in comparison.runs
+        ],
+        "pairs": [_pair_values(pair) for pair in comparison.pairs],
+    }
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """The finding in a few sentences: of two runs what is said of them, of more how many pairs agree."""
+    if len(comparison.pairs) == 1:
+        (pair,) = comparison.pairs
+        losses = [order_sentence(order) for order in pair.orders if not OBJECTIVES[order.objective].cost]
+        fronts = pair.why_no_fronts
+        if pair.fronts is not None:
+            fronts = dominance_sentence(pair.fronts, first=pair.first, second=pair.second)
+        return [*(losses or ["Too few patterns are in both runs to compare their orders."]), fronts]
+    told = []
+    for name in dict.fromkeys(order.objective for pair in comparison.pairs for order in pair.orders):
+        verdicts = [order.verdict for pair in comparison.pairs for order in pair.orders if order.objective == name]
+        counts = [f"{said} in {verdicts.count(verdict)}" for verdict, said in _SAID.items() if verdict in verdicts]
+        pairs = plural(len(verdicts), "pair")
+        told.append(f"{title_of(name).capitalize()}: over {pairs} of runs the orders {', '.join(counts)}.")
+    compared = [pair.fronts for pair in comparison.pairs if pair.fronts is not None]
+    ahead = sum(found.verdict in ("first", "second") for found in compared)
+    told.append(
+        f"Fronts may be compared in {len(compared)} of {plural(len(comparison.pairs), 'pair')}; "
+        f"in {ahead} of these one dominates the other."
+    )
+    return told
+
+
+def order_sentence(order: Order) -> str:
+    """What may be said of the two orders, no more than the interval supports."""
+    told = f"{title_of(order.objective).capitalize()}: "
+    if order.tau is None:
+        return f"{told}the orders cannot be compared, for all patterns are level in one of the runs."
+    told += f"Kendall's tau {order.tau:+.2f} over {plural(len(order.matched), 'pattern')}"
+    if order.low is None or order.high is None:
+        return f"{told}; fewer than {MIN_PATTERNS}, so not settled."
+    told += f" (95 % interval {order.low:+.2f} to {order.high:+.2f}): "
+    return (
+        told
+        + {
+            "agree": "the orders agree.",
+            "oppose": "the orders are opposed.",
+            "not settled": "not settled, the interval includes zero.",
+        }[order.verdict]
+    )
+
+
+def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
+    """Whose front dominates, and whether that is settled."""
+    named = listed([title_of(name) for name in found.objectives])
+    ahead, behind = (first, second) if found.verdict == "first" else (second, first)
+    if found.verdict == "equal":
+        return f"In {named} the two fronts are equal."
+    if found.verdict == "neither":
+        return (
+            f"In {named} neither front dominates: {first} matches or beats {_share(found.coverage[0])} of the front of "
+            f"{second}, {second} {_share(found.coverage[1])} of that of {first}."
+        )
+    sure = (
+        "over the whole of all intervals" if found.settled else "but not over the whole of all intervals: not settled"
+    )
+    return f"In {named} the front of {ahead} dominates that of {behind}, {sure}."
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def _share(frac: float) -> str:
+    return f"{100 * frac:.0f} %"
+
+
+def _labels(stores: Sequence[RunStore]) -> list[str]:
+    """The folder's name where no other has it, else the whole address."""
+    names = [os.path.basename(store.where) or store.where for store in stores]
+    return [name if names.count(name) == 1 else store.where for name, store in zip(names, stores, strict=True)]
+
+
+def _read(store: RunStore, *, label: str) -> ComparedRun:
+    records = store.records()
+    finished = [record for record in records if record.state == "complete"]
+    if not finished:
+        raise ValueError(f"compare: {store.where} has no complete trial yet: nothing to compare")
+    return ComparedRun(
+        label=label,
+        where=store.where,
+        name=store.info.name,
+        objectives=store.info.objectives,
+        records=records,
+        facts=facts_of(records),
+        num_complete=len(finished),
+        seeds=sorted({record.seed for record in finished}),
+        tokens=sorted({record.tokens for record in finished}),
+    )
+
+
+def _pair(first: ComparedRun, second: ComparedRun) -> Pair:
+    shared = [name for name in first.objectives if name in second.objectives]
+    found = [order_of(first.records, second.records, objective=name) for name in shared]
+    refused = refusals(shared, first=first.facts, second=second.facts)
+    left = [name for name in shared if name not in {item.objective for item in refused}]
+    why = _why_no_fronts(left, first=first, second=second)
+    return Pair(
+        first=first.label,
+        second=second.label,
+        orders=[order for order in found if len(order.matched) >= _MIN_MATCHED],
+        unmatched=[order.objective for order in found if len(order.matched) < _MIN_MATCHED],
+        fronts=None if why else dominance_of(first.records, second.records, objectives=left),
+        why_no_fronts=why,
+        refused=refused,
+        notes=_notes(first, second, orders=found),
+    )
+
+
+def _why_no_fronts(objectives: Sequence[str], *, first: ComparedRun, second: ComparedRun) -> str:
+    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    if not losses or len(losses) == len(objectives):
+        lacking = "quality" if not losses else "cost"
+        return f"The fronts are not compared: the runs share no {lacking} that may be."
+    for run in (first, second):
+        if not complete(run.records, objectives=objectives):
+            return f"The fronts are not compared: no complete trial of {run.label} has all of their objectives."
+    return ""
+
+
+def _notes(first: ComparedRun, second: ComparedRun, *, orders: Sequence[Order]) -> list[str]:
+    notes = []
+    if first.tokens != second.tokens:
+        mine, other = (" or ".join(f"{number:,}" for number in run.tokens) for run in (first, second))
+        notes.append(
+            f"Trained on {mine} tokens in {first.label} and {other} in {second.label}: losses differ by that too."
+        )
+    single = [run.label for run in (first, second) if len(run.seeds) == 1]
+    if single:
+        notes.append(f"One seed in {' and in '.join(single)}: noise between seeds draws tau towards zero.")
+    coarse = {order.sameness for order in orders if order.matched} - {"a pattern at one depth and budget"}
+    if coarse:
+        notes.append(
+            f"The sizes differ, so what is matched is {' or '.join(sorted(coarse))}, each against its own plain."
+        )
+    return notes
+
+
+def _pair_values(pair: Pair) -> dict[str, Any]:
+    fronts = None
+    if pair.fronts is not None:
+        fronts = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in pair.fronts._asdict().items()
+        }
+    return {
+        "runs": [pair.first, pair.second],
+        "orders": [
+            {
+                "objective": order.objective,
+                "matched_by": order.sameness,
+                "num_matched": len(order.matched),
+                "tau": order.tau,
+                "tau_low": order.low,
+                "tau_high": order.high,
+                "verdict": order.verdict,
+                "ratios_to_plain": {
+                    item.unit.name if item.unit.budget is None else f"{item.unit.name}, budget {item.unit.budget}": [
+                        item.first,
+                        item.second,
+                    ]
+                    for item in order.matched
+                },
+            }
+            for order in pair.orders
+        ],
+        "unmatched": pair.unmatched,
+        "fronts": fronts,
+        "why_no_fronts": pair.why_no_fronts,
+        "refused": [item._asdict() for item in pair.refused],
+        "notes": pair.notes,
+    }

@@ -1,0 +1,105 @@
+"""Whose front is ahead, of two runs, in the objectives that may be compared: coverage and hypervolume.
+
+Coverage of B by A is the share of B's front that some member of A's matches or beats in every objective. A's front
+dominates B's where it covers all of it and is not wholly covered itself. That is settled where it holds with every
+value of A at the unfavourable end of its 95 % interval and every one of B at the favourable end.
+
+Source: coverage after Zitzler and Thiele, "Multiobjective evolutionary algorithms", 1999.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthweave.reports.analysis.front import complete, end_of, front, hypervolume_frac, points_of, reference_point
+from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+
+
+class Dominance(NamedTuple):
+    """Two fronts against each other; pairs are of the first run and the second."""
+
+    objectives: tuple[str, ...]
+    sizes: tuple[int, int]
+    """Members of each front."""
+    coverage: tuple[float, float]
+    """Share of the other's front that each covers, 0 to 1."""
+    hypervolume: tuple[float, float]
+    """Each front's, as a share of the box from both runs' best values to beyond their worst."""
+    verdict: Literal["first", "second", "equal", "neither"]
+    """Whose front dominates the other."""
+    settled: bool
+    """Whether that holds over the whole of the intervals; always false where neither dominates."""
+
+
+def dominance_of(first: Sequence[Record], second: Sequence[Record], *, objectives: Sequence[str]) -> Dominance:
+    """The two runs' fronts in these objectives; each run has at least one complete record with all of them."""
+    runs = (first, second)
+    members = [front(run, objectives=objectives) for run in runs]
+    points = [points_of(own, objectives=objectives) for own in members]
+    everything = np.concatenate(
+        [points_of(complete(run, objectives=objectives), objectives=objectives) for run in runs]
+    )
+    ideal, corner = everything.min(axis=0), reference_point(everything)
+    coverage = (covered_frac(points[0], points[1]), covered_frac(points[1], points[0]))
+    verdict: Literal["first", "second", "equal", "neither"] = "neither"
+    if coverage[0] == coverage[1] == 1:
+        verdict = "equal"
+    elif 1 in coverage:
+        verdict = "first" if coverage[0] == 1 else "second"
+    settled = False
+    if verdict in ("first", "second"):
+        winner = 0 if verdict == "first" else 1
+        verdicts = [verdicts_of(run, objectives=objectives) for run in runs]
+        worst = _at_ends(members[winner], verdicts[winner], objectives=objectives, end="high")
+        best = _at_ends(members[1 - winner], verdicts[1 - winner], objectives=objectives, end="low")
+        settled = worst is not None and best is not None and covered_frac(worst, best) == 1
+    volumes = [hypervolume_frac(own, ideal=ideal, reference=corner) for own in points]
+    return Dominance(
+        objectives=tuple(objectives),
+        sizes=(len(members[0]), len(members[1])),
+        coverage=coverage,
+        hypervolume=(volumes[0], volumes[1]),
+        verdict=verdict,
+        settled=settled,
+    )
+
+
+def covered_frac(by: NDArray[np.float64], of: NDArray[np.float64]) -> float:
+    """Share of the points `of`, `[points, objectives]`, that some point of `by` matches or beats in everything."""
+    if not len(of):
+        return 0.0
+    return float((by[:, None, :] <= of[None, :, :]).all(axis=2).any(axis=0).mean())
+
+
+def _at_ends(
+    members: Sequence[Record],
+    verdicts: Mapping[str, Verdict],
+    *,
+    objectives: Sequence[str],
+    end: Literal["low", "high"],
+) -> NDArray[np.float64] | None:
+    """The members with each value at that end of its interval; `None` where a loss has none, being of one seed."""
+    rows = []
+    for member in members:
+        row = [_end(member, verdicts.get(member.architecture_id), name=name, end=end) for name in objectives]
+        if any(value is None for value in row):
+            return None
+        rows.append(row)
+    return np.array(rows, dtype=np.float64)
+
+
+def _end(member: Record, verdict: Verdict | None, *, name: str, end: Literal["low", "high"]) -> float | None:
+    value = float(getattr(member, name))
+    if not OBJECTIVES[name].cost:
+        loss = None if verdict is None else getattr(verdict.loss, end)
+        if loss is None or verdict is None:
+            return None
+        return math.exp(loss) if name == "perplexity" else value * loss / verdict.loss.mean
+    return end_of(member, name, end)

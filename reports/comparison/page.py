@@ -1,0 +1,148 @@
+"""The page of a comparison of runs, in the report's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from depthweave.reports.comparison.agreement_figure import agreement_data, draw_agreement
+from depthweave.reports.comparison.comparability import refusal_sentence, why_not_comparable
+from depthweave.reports.comparison.comparison import (
+    ComparedRun,
+    Comparison,
+    answer,
+    dominance_sentence,
+    listed,
+    order_sentence,
+)
+from depthweave.reports.figures.fronts import draw_fronts, fronts_data
+from depthweave.reports.figures.key import KeyEntry, key_of
+from depthweave.reports.figures.palette import FRONT_LINE
+from depthweave.reports.formatting import plural, title_of
+from depthweave.reports.page.rendering import Figure, figure_of, render_page
+from depthweave.reports.store.objectives import OBJECTIVES
+
+
+class PairSection(NamedTuple):
+    """What the page says of two runs."""
+
+    title: str
+    sentences: list[str]
+    figures: list[Figure]
+    refused: list[str]
+    notes: list[str]
+
+
+class ComparisonPage(NamedTuple):
+    """All that the template prints; text, not markup, but for the figures' JSON."""
+
+    title: str
+    answer: list[str]
+    facts: list[str]
+    runs: list[tuple[str, str, list[str]]]
+    """Label, where it is, and its facts in the order of `facts`."""
+    key: list[list[KeyEntry]]
+    fronts: list[Figure]
+    pairs: list[PairSection]
+
+
+_CIRCLE_CROSS = "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11zM2.5 8h11M8 2.5v11"
+_FACTS = ("corpus", "tokenizer", "context", "evaluation tokens", "batch", "device", "hardware", "threads", "reference")
+
+
+def comparison_page_of(comparison: Comparison) -> ComparisonPage:
+    """What the page says."""
+    return ComparisonPage(
+        title=listed([run.label for run in comparison.runs]),
+        answer=answer(comparison),
+        facts=["complete", "seeds", "tokens", *_FACTS],
+        runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
+        key=_key(comparison),
+        fronts=_fronts(comparison.runs),
+        pairs=_pairs(comparison),
+    )
+
+
+def render_comparison(page: ComparisonPage) -> str:
+    """The page as HTML; everything that came from outside is escaped."""
+    has_figures = bool(page.fronts) or any(pair.figures for pair in page.pairs)
+    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=has_figures)
+
+
+def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:
+    """The runs in groups of two or more within which these objectives may all be compared."""
+    groups: list[list[ComparedRun]] = []
+    for run in runs:
+        if not set(objectives) <= set(run.objectives):
+            continue
+        for group in groups:
+            # Facts are equal or not: who may be compared with one of a group may be with all.
+            if not any(why_not_comparable(it, first=group[0].facts, second=run.facts) for it in objectives):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return [group for group in groups if len(group) > 1]
+
+
+def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
+    names = list(dict.fromkeys(name for run in runs for name in run.objectives))
+    figures: list[Figure] = []
+    for quality in (name for name in names if not OBJECTIVES[name].cost):
+        for cost in (name for name in names if OBJECTIVES[name].cost):
+            for group in comparable_groups(runs, objectives=(quality, cost)):
+                data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
+                told = (
+                    f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
+                    f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
+                )
+                figures.append(figure_of(f"fronts-{len(figures)}", draw_fronts(data), caption=told, half=True))
+    return figures
+
+
+def _pairs(comparison: Comparison) -> list[PairSection]:
+    sections = []
+    for number, pair in enumerate(comparison.pairs):
+        figures: list[Figure] = []
+        for order in pair.orders:
+            told = f"Each mark is {order.sameness} that both runs trained to the end, as its difference to plain."
+            drawing = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
+            figures.append(figure_of(f"order-{number}-{order.objective}", drawing, caption=told, half=True))
+        sentences = [order_sentence(order) for order in pair.orders]
+        sentences += [
+            f"{title_of(name).capitalize()}: too few patterns are in both runs to compare an order."
+            for name in pair.unmatched
+        ]
+        if pair.fronts is not None:
+            sentences.append(dominance_sentence(pair.fronts, first=pair.first, second=pair.second))
+            mine, other = (f"{share:.3f}" for share in pair.fronts.hypervolume)
+            sentences.append(
+                f"Hypervolume, as a share of the box of both runs: {mine} ({pair.first}) and {other} ({pair.second})."
+            )
+        else:
+            sentences.append(pair.why_no_fronts)
+        sections.append(
+            PairSection(
+                title=f"{pair.first} and {pair.second}",
+                sentences=sentences,
+                figures=figures,
+                refused=[refusal_sentence(item) for item in pair.refused],
+                notes=pair.notes,
+            )
+        )
+    return sections
+
+
+def _facts(run: ComparedRun) -> list[str]:
+    return [
+        plural(run.num_complete, "trial"),
+        ", ".join(map(str, run.seeds)),
+        " or ".join(f"{number:,}" for number in run.tokens),
+        *("; ".join(run.facts[fact]) for fact in _FACTS),
+    ]
+
+
+def _key(comparison: Comparison) -> list[list[KeyEntry]]:
+    """Fusions and periods; what else a key of one run holds is not drawn here."""
+    fusions, periods = key_of([record for run in comparison.runs for record in run.records])[:2]
+    return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]

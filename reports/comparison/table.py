@@ -1,0 +1,67 @@
+"""A comparison of runs in the terminal: what they are, and for each pair what agrees and what is not mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from depthweave.reports.comparison.comparability import refusal_sentence
+from depthweave.reports.comparison.comparison import ComparedRun, Comparison, Pair, dominance_sentence
+from depthweave.reports.formatting import title_of
+
+_FACTS = ("corpus", "tokenizer", "context", "hardware")
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """The runs as a table, then a table of orders for each pair, with sentences on fronts, refusals and notes."""
+    shown: list[RenderableType] = [_runs_table(comparison.runs)]
+    for pair in comparison.pairs:
+        shown += ["", Text(f"{pair.first} and {pair.second}", style="bold"), *_pair_view(pair)]
+    return Group(*shown)
+
+
+def _runs_table(runs: Sequence[ComparedRun]) -> Table:
+    table = _table()
+    for head in ("run", "complete", "seeds", "tokens", *_FACTS):
+        table.add_column(head, justify="right" if head in ("complete", "seeds", "tokens", "context") else "left")
+    for run in runs:
+        table.add_row(
+            run.label,
+            str(run.num_complete),
+            str(len(run.seeds)),
+            "/".join(f"{number:,}" for number in run.tokens),
+            *("/".join(run.facts[fact]) for fact in _FACTS),
+        )
+    return table
+
+
+def _pair_view(pair: Pair) -> list[RenderableType]:
+    table = _table()
+    for head in ("order of patterns by", "patterns", "tau", "95 % interval", ""):
+        table.add_column(head, justify="left" if head in ("order of patterns by", "") else "right", no_wrap=True)
+    for order in pair.orders:
+        table.add_row(
+            title_of(order.objective),
+            str(len(order.matched)),
+            "-" if order.tau is None else f"{order.tau:+.2f}",
+            "-" if order.low is None else f"{order.low:+.2f} to {order.high:+.2f}",
+            order.verdict,
+        )
+    lines = [f"{title_of(name).capitalize()}: too few patterns are in both runs." for name in pair.unmatched]
+    if pair.fronts is not None:
+        lines.append(dominance_sentence(pair.fronts, first=pair.first, second=pair.second))
+        mine, other = (f"{share:.3f}" for share in pair.fronts.hypervolume)
+        lines.append(f"Hypervolume in the box of both: {mine} ({pair.first}), {other} ({pair.second}).")
+    else:
+        lines.append(pair.why_no_fronts)
+    lines += [refusal_sentence(item) for item in pair.refused] + pair.notes
+    return [table, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines)]
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

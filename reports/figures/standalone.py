@@ -1,0 +1,102 @@
+"""Every figure of a run as Plotly's own object, each complete in itself: light ground, its key inside, a fixed size.
+
+The page draws the same data with one key for all its figures and in the reader's colours; a figure that stands alone,
+in a paper or a notebook, needs both with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import plotly.graph_objects as go
+import pyarrow.compute as pc
+
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.figures.curves import curves_data, draw_curves
+from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
+from depthweave.reports.figures.pareto import draw_pareto, pareto_data
+from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+
+WIDTH_PX = 968
+"""Of a whole figure: labels beside the front's points are placed for it."""
+_SQUARE_PX = 620
+_MAX_WEIGHT_MEMBERS = 12
+_KEY_ROW_PX = 24
+
+
+def run_figures(store: RunStore) -> dict[str, go.Figure]:
+    """Name to figure: the front against each cost, learning curves, connection weights of its members, hypervolume.
+
+    Names are fit for files. A figure without data is left out; an empty run gives an empty mapping.
+    """
+    records, objectives = store.records(), store.info.objectives
+    search, members = searched(records), front(records, objectives=objectives)
+    verdicts = verdicts_of(records, objectives=objectives, tolerances=store.info.tolerance_of)
+    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    figures: dict[str, go.Figure] = {}
+    for cost in (name for name in objectives if OBJECTIVES[name].cost):
+        pareto = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
+        if pareto.points:
+            figures[f"front-{cost}"] = _with_key(draw_pareto(pareto), records, confirmed=bool(verdicts))
+    curves = curves_data(search, evaluations=store.evaluations(), on_front={it.trial for it in members})
+    if curves.curves:
+        figures["curves"] = _alone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
+    shown = members[:_MAX_WEIGHT_MEMBERS]
+    weights = store.weights({member.trial for member in shown})
+    for member in shown:
+        own = weights.filter(pc.equal(weights["trial"], member.trial))
+        last = weight_map(own, trial=member.trial)
+        if last is not None:
+            courses = draw_weight_courses(weight_courses(own, trial=member.trial))
+            name = member.architecture_id
+            figures[f"weights-{name}"] = _alone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
+            figures[f"weight-courses-{name}"] = _alone(courses, width_px=_SQUARE_PX, legend=True)
+    progress = progress_data(search, objectives=objectives)
+    if progress.trials:
+        figures["hypervolume"] = _alone(draw_progress(progress), width_px=WIDTH_PX, legend=False)
+    return figures
+
+
+def _alone(figure: go.Figure, *, width_px: int, legend: bool) -> go.Figure:
+    """The figure with what the page would give it."""
+    # Assigned, not `update_layout`: that walks through the template, and takes a second a figure.
+    figure.layout.template = _template()
+    figure.layout.width, figure.layout.showlegend, figure.layout.paper_bgcolor = width_px, legend, "white"
+    if legend:
+        figure.layout.margin.t = max(figure.layout.margin.t or 0, 2 * _KEY_ROW_PX)
+    return figure
+
+
+@cache
+def _template() -> go.layout.Template:
+    return go.layout.Template(template(dark=False))
+
+
+def _with_key(figure: go.Figure, records: Sequence[Record], *, confirmed: bool) -> go.Figure:
+    """The front's figure with a key of fusions by colour, periods by marker, and what the other signs mean."""
+    for trace in figure.data:
+        trace.showlegend = False
+    fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
+    periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
+    entries = [(f"fusion {name}" if name == "none" else name, "circle", colour_of(name), 1.0) for name in fusions]
+    entries += [(f"period {period}", symbol_of(period), FRONT_LINE, 1.0) for period in periods]
+    entries.append(("reference", "circle-open", FRONT_LINE, 1.0))
+    if any(record.state == "pruned" for record in records):
+        entries.append(("stopped early", "x-thin-open", FRONT_LINE, 0.5))
+    if confirmed:
+        entries.append(("hollow: not settled", "diamond-open", FRONT_LINE, 1.0))
+    entries.append(("faint: dominated", "circle", FRONT_LINE, 0.45))
+    for text, symbol, colour, opacity in entries:
+        marker = {"symbol": symbol, "color": colour, "size": 10, "opacity": opacity, "line": {"color": colour}}
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=text))
+    line = {"color": FRONT_LINE, "width": 1.5}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line=line, name="front"))
+    return _alone(figure, width_px=WIDTH_PX, legend=True)

@@ -1,0 +1,332 @@
+"""What the page's interactive front is drawn from: one JSON object, column by column, that every view shares.
+
+The script chooses among these values and draws them; words and numbers for a reader are made here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.held_out import held_out_text
+from depthweave.reports.analysis.recommend import Limit, close_rivals, doubt, limits_of, said, sure
+from depthweave.reports.analysis.seeds import averaged, searched
+from depthweave.reports.analysis.verdict_text import difference_text, interval_text
+from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.figures.key import outline_of
+from depthweave.reports.figures.palette import colour_of, symbol_of
+from depthweave.reports.figures.thinning import ever_on_front, thinned
+from depthweave.reports.formatting import (
+    STATE_WORDS,
+    axis_of,
+    full_name,
+    pattern_of,
+    plural,
+    short_name,
+    show,
+    title_of,
+)
+from depthweave.reports.page.traces import page_curves, page_weights, short
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+
+MAX_FAINT = 2_500
+"""Records that no front needs and that the page holds all the same."""
+_MAX_EXPONENT = 50.0
+
+
+class Column(NamedTuple):
+    """A number that may stand on an axis."""
+
+    name: str
+    title: str
+    """With its unit, the one that values are drawn in."""
+    short: str
+    """Without its unit."""
+    divisor: float
+    cost: bool
+
+
+class Choice(NamedTuple):
+    """One of the values that a filter lets through."""
+
+    value: str
+    text: str
+    colour: str
+
+
+class Filter(NamedTuple):
+    """A row of boxes: what is left out is not drawn and stands on no front."""
+
+    name: str
+    title: str
+    choices: list[Choice]
+
+
+class Explorer(NamedTuple):
+    """The interactive front: its controls, and the data that it draws."""
+
+    columns: list[Column]
+    x: str
+    y: str
+    """The columns of the axes at first."""
+    filters: list[Filter]
+    limits: dict[str, list[Limit]]
+    num_points: int
+    num_left_out: int
+    data: dict[str, Any]
+
+
+def explorer_of(
+    records: Sequence[Record],
+    *,
+    run: str,
+    objectives: Sequence[str],
+    verdicts: Mapping[str, Verdict],
+    evaluations: pa.Table,
+    weights: Callable[[set[int]], pa.Table],
+    twins: Mapping[str, str] | None = None,
+) -> Explorer | None:
+    """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
+
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials. `twins`:
+    member of the front to the distinct one that stands for it (`tolerance`).
+    """
+    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    columns = _columns(shown)
+    if not shown or len(columns) < 2:
+        return None
+    names = [item.name for item in columns]
+    needed = ever_on_front(shown, columns=names, objectives=objectives)
+    needed |= {it.trial for it in shown if _seeds(it, verdicts) > 1}
+    points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
+    members = {it.trial for it in front(records, objectives=objectives)}
+    ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
+    costs = [name for name in objectives if OBJECTIVES[name].cost and name in names]
+    limits = {name: found for name in costs if (found := limits_of(records, column=name))}
+    wirings = {text: number for number, text in enumerate(sorted({it.wiring for it in points}))}
+    data: dict[str, Any] = {
+        "columns": [item._asdict() for item in columns],
+        "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
+        "points": {
+            "twin": _twins(points, twins=twins or {}),
+            **_point_columns(
+                points,
+                columns=columns,
+                objectives=objectives,
+                members=members,
+                verdicts=verdicts,
+                chosen={it.trial: it.perplexity for it in searched(records) if it.perplexity is not None},
+            ),
+            "wiring": [wirings[it.wiring] for it in points],
+            "command": [
+                export_command(run, it, num_seeds=1 + _seeds(it, verdicts)) if it.state == "complete" else ""
+                for it in points
+            ],
+        },
+        "symbols": {
+            json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
+        },
+        "wirings": [json.loads(text) for text in wirings],
+        "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
+        "curves": page_curves(records, points=ranked, evaluations=evaluations),
+        "weights": page_weights(ranked, read=weights),
+    }
+    x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
+    return Explorer(
+        columns=columns,
+        x=x if x != y else names[1],
+        y=y,
+        filters=_filters(points),
+        limits=limits,
+        num_points=len(points),
+        num_left_out=len(shown) - len(points),
+        data=data,
+    )
+
+
+def drawn_value(record: Record, name: str) -> float | None:
+    """A record's value on an axis; a stopped one's perplexity is that of its last evaluation."""
+    loss = value_of(record, "last_loss")
+    if name == "perplexity" and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
+        return math.exp(loss)
+    return value_of(record, name)
+
+
+def _columns(records: Sequence[Record]) -> list[Column]:
+    columns = []
+    for name, item in OBJECTIVES.items():
+        values = [value for it in records if (value := drawn_value(it, name)) is not None]
+        if values:
+            axis = axis_of(name, values)
+            columns.append(Column(name, axis.title, title_of(name), axis.divisor, item.cost))
+    return columns
+
+
+def _quality(names: Sequence[str]) -> str:
+    return "perplexity" if "perplexity" in names else names[0]
+
+
+def _point_columns(
+    points: Sequence[Record],
+    *,
+    columns: Sequence[Column],
+    objectives: Sequence[str],
+    members: set[int],
+    verdicts: Mapping[str, Verdict],
+    chosen: Mapping[int, float],
+) -> dict[str, Any]:
+    """Equally long lists, an entry a point; `chosen` are the perplexities by which the search chose, by trial."""
+    known = [verdicts.get(it.architecture_id) for it in points]
+    names = [item.name for item in columns]
+    return {
+        "trial": [it.trial for it in points],
+        "id": [it.architecture_id for it in points],
+        "seed": [it.seed for it in points],
+        "seeds": [_seeds(it, verdicts) for it in points],
+        "chosen": [show("perplexity", chosen[it.trial]) if it.trial in chosen else "" for it in points],
+        "name": [short_name(it) for it in points],
+        "full": [full_name(it) for it in points],
+        "fusion": [it.fusion for it in points],
+        "period": [_period(it) for it in points],
+        "depth": [it.depth for it in points],
+        "budget": [_budget(it) for it in points],
+        "state": [it.state for it in points],
+        "reference": [int(it.reference) for it in points],
+        "colour": [colour_of(it.fusion) for it in points],
+        "member": [int(it.trial in members) for it in points],
+        "settled": [int(verdict is not None and verdict.settled) for verdict in known],
+        "values": {name: [short(drawn_value(it, name)) for it in points] for name in names},
+        "texts": {name: [_text(it, name) for it in points] for name in names},
+        "low": _ends(points, verdicts=known, names=names, end=0),
+        "high": _ends(points, verdicts=known, names=names, end=1),
+        "interval": {
+            "perplexity": [interval_text(it) if it else "" for it in known],
+            **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
+        },
+        "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
+        "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
+        "doubt": [doubt(it, verdicts=verdicts) for it in points],
+        "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
+        "against": [_against(it) for it in known],
+        "shape": [_shape(it) for it in points],
+        "ended": [_ended(it) for it in points],
+    }
+
+
+def _twins(points: Sequence[Record], *, twins: Mapping[str, str]) -> list[str]:
+    """The name of the distinct member that stands for a point; empty for all others."""
+    names = {it.architecture_id: full_name(it) for it in points}
+    own = [twins.get(it.architecture_id, it.architecture_id) for it in points]
+    return ["" if it.architecture_id == key else names.get(key, "") for it, key in zip(points, own, strict=True)]
+
+
+def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
+    if record.state != "complete":
+        return "Stopped early: on no front."
+    if not member:
+        return "Not on the front of all objectives."
+    return sure(record, verdicts=verdicts)
+
+
+def _against(verdict: Verdict | None) -> list[str]:
+    """The difference to the plain architecture, nat/token, in words; nothing where there is none."""
+    if verdict is None or verdict.difference is None:
+        return []
+    mean, interval = difference_text(verdict)
+    return [f"{mean} nat/token", interval] if interval else [f"{mean} nat/token"]
+
+
+def _shape(record: Record) -> str:
+    pattern = pattern_of(record)
+    told = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
+    told += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    return f"dilation × period {pattern}, {told}" if pattern else told
+
+
+def _ended(record: Record) -> str:
+    told = f"{STATE_WORDS.get(record.state, record.state)} after {record.tokens:,} tokens"
+    return f"{told}: {record.reason}" if record.reason else told
+
+
+def _text(record: Record, name: str) -> str:
+    value = getattr(record, name)
+    if value is None:
+        reached = drawn_value(record, name)
+        return "" if reached is None else f"{show(name, reached)} when stopped"
+    return show(name, value)
+
+
+def _ends(
+    points: Sequence[Record], *, verdicts: Sequence[Verdict | None], names: Sequence[str], end: int
+) -> dict[str, list[float | None]]:
+    """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
+    found: dict[str, list[float | None]] = {
+        "perplexity": [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        **{
+            name: [short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            for name in names
+            if OBJECTIVES[name].timed
+        },
+    }
+    return {name: ends for name, ends in found.items() if name in names and any(it is not None for it in ends)}
+
+
+def _timed_interval(record: Record, name: str) -> str:
+    low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
+    return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
+
+
+def _filters(points: Sequence[Record]) -> list[Filter]:
+    """The filters that can tell the points apart."""
+    fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
+    budgets = sorted({it.budget for it in points if it.budget is not None})
+    states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
+    found = [
+        Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
+        Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
+        Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
+        Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),
+    ]
+    return [item for item in found if len(item.choices) > 1]
+
+
+def _close(
+    records: Sequence[Record],
+    *,
+    points: Sequence[Record],
+    objectives: Sequence[str],
+    verdicts: Mapping[str, Verdict],
+) -> dict[str, list[int]]:
+    """For members of the front, by place in `points`: the places of those whose loss is not told apart."""
+    place = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
+    found = close_rivals(records, objectives=objectives, verdicts=verdicts)
+    return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
+
+
+def export_command(where: str, record: Record, *, num_seeds: int) -> str:
+    """The command that exports this record's weights."""
+    select = ["--select", f"id:{record.architecture_id}"]
+    if num_seeds > 1:
+        select += ["--where", f"seed=={record.seed}"]
+    return shlex.join(["depthweave", "export", where, *select, "--out", f"exports/{record.architecture_id}"])
+
+
+def _seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
+    """Fresh ones."""
+    verdict = verdicts.get(record.architecture_id)
+    return 0 if verdict is None else verdict.loss.num
+
+
+def _period(record: Record) -> int | None:
+    return None if record.fusion == "none" else record.period
+
+
+def _budget(record: Record) -> str:
+    return "" if record.budget is None else str(record.budget)

@@ -1,0 +1,1 @@
+"""The run folder's tables: schemas, Parquet files, storage."""

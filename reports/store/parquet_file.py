@@ -1,0 +1,106 @@
+"""One Parquet part of a run: a table as bytes, and bytes as a checked table, whoever wrote them.
+
+Pages carry checksums: a bit that rots on a disk makes a part that cannot be read, never another number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from depthweave.reports.store.bounds import Sound, sound_rows
+from depthweave.reports.store.parquet_limits import TooLargeError, check_footer, check_texts
+from depthweave.reports.store.records import SCHEMA_VERSION, Row, schema_of
+
+
+class LaterSchemaError(ValueError):
+    """A part that a later Depthweave wrote: to leave it out would be to lose what can be read."""
+
+
+class UnusableError(Exception):
+    """A file that reads as Parquet and is yet no part of this table."""
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """The table as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> Sound:
+    """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
+
+    Rows that break the columns' bounds are left out.
+    Raises `UnusableError`, an error of Arrow's, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
+    such part, and `LaterSchemaError` where this code is too old for it.
+    """
+    schema = schema_of(row_class)
+    footer = pq.read_metadata(io.BytesIO(data))
+    texts = [item.name for item in schema if pa.types.is_string(item.type) and item.name in footer.schema.names]
+    file = pq.ParquetFile(io.BytesIO(data), metadata=footer, page_checksum_verification=True, read_dictionary=texts)
+    version = _version(file.schema_arrow.metadata or {}, row_class=row_class)
+    if version > SCHEMA_VERSION:
+        raise LaterSchemaError(f"schema version {version}, this Depthweave reads up to {SCHEMA_VERSION}: upgrade it")
+    try:
+        check_footer(file, row_class=row_class.__name__, num_bytes=len(data))
+        known = [item.name for item in schema if item.name in file.schema_arrow.names]
+        read = file.read(columns=known, use_threads=False)
+        check_texts(read, num_bytes=len(data))
+    except TooLargeError as error:
+        raise UnusableError(str(error)) from None
+    table = _in_columns(read, schema, version=version)
+    # Text that is no UTF-8, say.
+    table.validate(full=True)
+    # A column that is absent here was not yet there when this was written; so it may be with one that has a default.
+    absent = set(schema.names) - set(file.schema_arrow.names)
+    optional = {item.name for item in dataclasses.fields(row_class) if item.default is not dataclasses.MISSING}
+    required = {item.name for item in schema if not item.nullable} - absent - optional
+    sound = sound_rows(table, row_class=row_class, required=required)
+    table = sound.table
+    runs = pc.unique(table["run_id"]).to_pylist()
+    if runs and runs != [run_id]:
+        raise UnusableError(f"belongs to run {runs[0]!r}, not to {run_id!r}")
+    if trial is not None and table.num_rows and pc.unique(table["trial"]).to_pylist() != [trial]:
+        raise UnusableError(f"holds another trial than {trial}")
+    return sound
+
+
+def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
+    found = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
+    if found != row_class.__name__:
+        what = f"a table of {found}" if found else "Parquet that Depthweave did not write"
+        raise UnusableError(f"{what}, expected {row_class.__name__}")
+    text = metadata.get(b"depthweave.schema_version", b"").decode(errors="replace")
+    if not text.isdigit():
+        raise UnusableError(f"schema version {text!r} is not a number")
+    return int(text)
+
+
+def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table:
+    """The table in exactly the columns of `schema`; those that an older version lacks are null."""
+    absent = [item.name for item in schema if item.name not in table.column_names]
+    if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
+        raise UnusableError(f"column {absent[0]!r} is missing")
+    columns = [
+        pa.nulls(table.num_rows, item.type) if item.name in absent else table[item.name].cast(item.type)
+        for item in schema
+    ]
+    return pa.table(columns, schema=nullable(schema))
+
+
+def nullable(schema: pa.Schema) -> pa.Schema:
+    """The schema with every column allowed to be empty."""
+    return pa.schema([item.with_nullable(True) for item in schema], metadata=schema.metadata)
+
+
+def as_strict_as_possible(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Required columns are declared so again, but for those that an older version lacks."""
+    fields: Sequence[pa.Field] = [item.with_nullable(True) if table[item.name].null_count else item for item in schema]
+    return table.cast(pa.schema(fields, metadata=schema.metadata))

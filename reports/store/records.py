@@ -1,0 +1,310 @@
+"""What is kept of a search: records, evaluations and connection weights, one versioned Arrow schema each.
+
+A row class is the single source of its schema: every field states its unit, its meaning and its bounds, and they go
+into the Arrow field's metadata, so that a Parquet part explains itself without this package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import repeat
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from depthweave.reports.store.columns import (
+    AMOUNT,
+    BLOCKS,
+    COUNT,
+    KEY,
+    LOSS,
+    LOSS_AT_END,
+    NUMBER,
+    POSITIVE,
+    Bounds,
+    column,
+)
+
+SCHEMA_VERSION = 6
+"""Raised by one with every change of a schema; an older part is read with the missing columns null.
+
+2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
+4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
+`Record.decode_latency`. 6: `Record.test_loss` and what follows from it.
+"""
+
+State = Literal["complete", "pruned", "diverged", "failed"]
+STATES: tuple[State, ...] = typing.get_args(State)
+
+_ROWS_AT_ONCE = 500
+"""Rows that are filled at once: so many stay in the processor's cache."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What is kept of one trial. Absent is `None`; `perplexity` is set only where `state` is `complete`."""
+
+    # Who it was
+    run_id: str = column("", "identifier of the run this record belongs to")
+    trial: int = column("", "number of the trial in its run; below 1,000,000, in its Optuna study too", bounds=KEY)
+    architecture_id: str = column("", "stable hash of fusion, wiring and sizes")
+    seed: int = column("", "seed of the weights and of the data order", bounds=COUNT)
+    state: str = column("", "how it ended: complete, pruned, diverged or failed", bounds=Bounds(one_of=STATES))
+    reason: str | None = column("", "why it was pruned, diverged or failed")
+    reference: bool = column("", "true for the plain architecture that relative speeds are measured against")
+    audit: bool = column("", "true where it ran on only to show what the pruner's stop would have lost", default=False)
+
+    # What was built
+    fusion: str = column("", "how a site combines its sources")
+    dilation: int | None = column("blocks", "dilation k of the rule that made the wiring", bounds=BLOCKS)
+    period: int | None = column("blocks", "period p of the rule that made the wiring", bounds=BLOCKS)
+    depth: int = column("blocks", "number of transformer blocks", bounds=BLOCKS)
+    width: int = column("", "size of a state", bounds=POSITIVE)
+    heads: int = column("", "attention heads of a block", bounds=POSITIVE)
+    feed_forward: int = column("", "inner width of the feed-forward layers", bounds=POSITIVE)
+    vocabulary: int = column("tokens", "size of the vocabulary", bounds=POSITIVE)
+    context: int = column("tokens", "longest sequence", bounds=POSITIVE)
+    wiring: str = column(
+        "", "JSON list of [block, [sources]], source 0 being the embedding", bounds=Bounds(form="wiring")
+    )
+    budget: int | None = column(
+        "parameters", "wanted number of parameters without the token embedding", bounds=POSITIVE
+    )
+    parameters: int = column("parameters", "parameters without the token embedding", bounds=COUNT)
+    embedding_parameters: int = column("parameters", "parameters of the embedding, shared with the head", bounds=COUNT)
+    forward_flops: int = column("flop/token", "floating-point operations of a forward pass", bounds=COUNT)
+    kept_states: int = column(
+        "states", "most states held at once for later sites, the current one included", bounds=COUNT
+    )
+
+    # How well it predicts
+    perplexity: float | None = column(
+        "",
+        "validation perplexity at the end of a complete training",
+        bounds=Bounds(least=1.0, most=1e100, complete_only=True),
+    )
+    loss: float | None = column("nat/token", "validation loss at the end of a complete training", bounds=LOSS_AT_END)
+    bits_per_byte: float | None = column(
+        "bit/byte", "validation bits per byte, of a complete training", bounds=LOSS_AT_END
+    )
+    last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state", bounds=LOSS)
+    last_train_loss: float | None = column("nat/token", "training loss at the last evaluation", bounds=LOSS)
+    steps: int = column("steps", "optimiser steps taken", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
+    text_losses: str | None = column(
+        "",
+        "JSON list of `loss` by part of the validation text, of a complete training",
+        default=None,
+        bounds=Bounds(form="numbers"),
+    )
+    test_loss: float | None = column(
+        "nat/token", "loss on the test part, of a confirmation's complete training", default=None, bounds=LOSS_AT_END
+    )
+    test_perplexity: float | None = column(
+        "", "perplexity on the test part, likewise", default=None, bounds=Bounds(least=1.0, most=1e100)
+    )
+    test_bits_per_byte: float | None = column(
+        "bit/byte", "bits per byte of the test part, likewise", default=None, bounds=LOSS_AT_END
+    )
+
+    # What became of its states, of a complete training
+    state_norms: str | None = column(
+        "",
+        "JSON list of each state's mean norm over validation tokens, the embedding first",
+        default=None,
+        bounds=Bounds(form="numbers"),
+    )
+    input_cosines: str | None = column(
+        "",
+        "JSON list of each block's input's mean cosine with the embedding",
+        default=None,
+        bounds=Bounds(form="numbers"),
+    )
+
+    # What it costs
+    latency: float | None = column(
+        "", "forward latency relative to the reference, interleaved median ratio", bounds=AMOUNT
+    )
+    latency_low: float | None = column("", "lower end of the 95 % interval of `latency`", bounds=AMOUNT)
+    latency_high: float | None = column("", "upper end of the 95 % interval of `latency`", bounds=AMOUNT)
+    latency_s: float | None = column("s", "median forward latency of one batch", bounds=AMOUNT)
+    reference_latency_s: float | None = column("s", "the reference's, measured in turn with it", bounds=AMOUNT)
+    step_latency: float | None = column("", "training-step latency relative to the reference", bounds=AMOUNT)
+    step_latency_low: float | None = column(
+        "", "lower end of its interval: 95 %, or what fewer than 6 rounds have seen", default=None, bounds=AMOUNT
+    )
+    step_latency_high: float | None = column("", "upper end of its interval, likewise", default=None, bounds=AMOUNT)
+    step_latency_s: float | None = column("s", "median training-step latency of one batch", bounds=AMOUNT)
+    reference_step_latency_s: float | None = column("s", "the reference's, measured in turn with it", bounds=AMOUNT)
+    decode_latency: float | None = column(
+        "", "latency of a token from a full cache, relative to the reference", default=None, bounds=AMOUNT
+    )
+    decode_latency_low: float | None = column("", "lower end of its 95 % interval", default=None, bounds=AMOUNT)
+    decode_latency_high: float | None = column("", "upper end of its 95 % interval", default=None, bounds=AMOUNT)
+    decode_latency_s: float | None = column(
+        "s", "median latency of such a token, one a sequence", default=None, bounds=AMOUNT
+    )
+    reference_decode_latency_s: float | None = column(
+        "s", "the reference's, measured in turn with it", default=None, bounds=AMOUNT
+    )
+    latency_noise: float | None = column(
+        "", "interquartile range of the reference's latencies over median", default=None, bounds=AMOUNT
+    )
+    memory_bytes: int | None = column("byte", "peak memory of a training step", bounds=COUNT)
+    forward_memory_bytes: int | None = column("byte", "peak memory of a forward pass without gradients", bounds=COUNT)
+    tokens_per_s: float | None = column("token/s", "training speed seen in this trial, others beside it", bounds=AMOUNT)
+    trial_latency: float | None = column(
+        "", "`latency` as the trial saw it, where it was measured again alone", bounds=AMOUNT
+    )
+
+    # Where the time went
+    started_at: datetime = column("UTC", "start of the trial")  # noqa: RUF009
+    finished_at: datetime = column("UTC", "end of the trial")  # noqa: RUF009
+    measure_s: float = column("s", "time spent measuring", bounds=AMOUNT)
+    train_s: float = column("s", "time spent in optimiser steps", bounds=AMOUNT)
+    evaluation_s: float = column("s", "time spent evaluating", bounds=AMOUNT)
+    wall_s: float = column("s", "whole time of the trial on its worker", bounds=AMOUNT)
+    attempts: int = column("", "times the trial was started, retries included", bounds=COUNT)
+
+    # On what
+    recipe: str = column("", "JSON of the recipe", bounds=Bounds(form="object"))
+    corpus: str = column("", "name of the corpus")
+    corpus_sha256: str = column("", "hash of the corpus's documents")
+    tokenizer: str = column("", "bytes, or bpe with its vocabulary size")
+    device: str = column("", "device kind the trial ran on")
+    hardware: str = column("", "processor or accelerator model")
+    threads: int = column("", "torch threads of the trial", bounds=Bounds(least=0, least_complete=1))
+    host: str = column("", "name of the machine")
+    software: str = column("", "versions of depthweave, torch, ray, optuna and Python")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """One evaluation of one trial."""
+
+    run_id: str = column("", "identifier of the run")
+    trial: int = column("", "number of the trial", bounds=KEY)
+    architecture_id: str = column("", "stable hash of the architecture")
+    seed: int = column("", "seed of the trial", bounds=COUNT)
+    index: int = column("", "number of the evaluation in its trial, from 0", bounds=KEY)
+    step: int = column("steps", "optimiser steps taken", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
+    loss: float = column("nat/token", "validation loss; not finite where the training diverged", bounds=LOSS)
+    train_loss: float | None = column("nat/token", "mean training loss since the last evaluation", bounds=LOSS)
+    bits_per_byte: float = column("bit/byte", "validation loss in bits per byte of text", bounds=LOSS)
+    train_s: float = column("s", "time spent in optimiser steps so far", bounds=AMOUNT)
+    evaluation_s: float = column("s", "time spent evaluating so far", bounds=AMOUNT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightRow:
+    """One connection weight of one trial at one evaluation."""
+
+    run_id: str = column("", "identifier of the run")
+    trial: int = column("", "number of the trial", bounds=NUMBER)
+    architecture_id: str = column("", "stable hash of the architecture")
+    seed: int = column("", "seed of the trial", bounds=COUNT)
+    tokens: int = column("tokens", "tokens trained on", bounds=COUNT)
+    site: int = column("", "block after which the fusion stands", bounds=Bounds(least=0, most=10**5))
+    source: int = column("", "block whose state is read, 0 for the embedding", bounds=Bounds(least=0, most=10**5))
+    value: float = column("", "the weight, or its mean over validation tokens where it is dynamic")
+
+
+ARROW_TYPES: Mapping[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+def schema_of(row_class: type[Row]) -> pa.Schema:
+    """The Arrow schema of a row class: names, types, nullability, and unit and meaning as metadata."""
+    # A row class is hashable though mypy, looking at its instances, doubts it.
+    return _schema_of(typing.cast(Any, row_class))
+
+
+def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
+    """The rows as an Arrow table of exactly `schema_of(row_class)`; a null in a required column raises."""
+    schema = schema_of(row_class)
+    held = list(rows)
+    # Column by column: rows are flat, and `dataclasses.asdict` copies deeply at six times the cost.
+    columns = [pa.array([getattr(row, item.name) for row in held], item.type) for item in schema]
+    table = pa.table(columns, schema=schema)
+    for item in schema:
+        if not item.nullable and table[item.name].null_count:
+            raise ValueError(f"{row_class.__name__}.{item.name} is missing in {table[item.name].null_count} rows")
+    return table
+
+
+def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
+    """The rows of a table of this or an older schema version; columns that it lacks become their default, or `None`."""
+    # Slot by slot: by keyword and row by row 100,000 records take ten times as long. A row class checks nothing itself.
+    columns: list[tuple[Callable[[Row, Any], None], Iterator[Any]]] = []
+    for item in dataclasses.fields(row_class):
+        default = None if item.default is dataclasses.MISSING else item.default
+        known = item.name in table.column_names
+        values = _plain_values(table[item.name], default=default) if known else repeat(default)
+        columns.append((getattr(row_class, item.name).__set__, iter(values)))
+    rows: list[Row] = []
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        some = [row_class.__new__(row_class) for _ in range(min(_ROWS_AT_ONCE, table.num_rows - start))]
+        for put, left in columns:
+            # A deque that keeps nothing: the quickest way to run a map to its end.
+            deque(map(put, some, left), maxlen=0)
+        rows += some
+    return rows
+
+
+def _plain_values(column: pa.ChunkedArray, *, default: Any) -> list[Any]:
+    """A column as Python values; null is the default, for a table of parts of several versions holds nulls where the
+    older ones lack a column."""
+    array = column.combine_chunks()
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        # Most texts repeat in every row: each is made once.
+        coded = array.dictionary_encode()
+        texts = [*coded.dictionary.to_pylist(), default]
+        return [texts[place] for place in coded.indices.fill_null(-1).to_pylist()]
+    if pa.types.is_timestamp(array.type):
+        moments = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
+        return [default if it is None else _EPOCH + timedelta(microseconds=it) for it in moments]
+    if pa.types.is_boolean(array.type):
+        values: list[Any] = array.to_pylist()
+    else:
+        values = array.fill_null(0).to_numpy().tolist()
+    for place in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else ():
+        values[place] = default
+    return values
+
+
+@cache
+def _schema_of(row_class: Any) -> pa.Schema:
+    hints = typing.get_type_hints(row_class)
+    fields = []
+    for item in dataclasses.fields(row_class):
+        kind, nullable = _without_none(hints[item.name])
+        metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
+        metadata |= item.metadata["bounds"].metadata()
+        fields.append(pa.field(item.name, ARROW_TYPES[kind], nullable=nullable, metadata=metadata))
+    metadata = {"depthweave.schema": row_class.__name__, "depthweave.schema_version": str(SCHEMA_VERSION)}
+    return pa.schema(fields, metadata=metadata)
+
+
+def _without_none(hint: Any) -> tuple[type, bool]:
+    if isinstance(hint, types.UnionType):
+        (kind,) = (item for item in typing.get_args(hint) if item is not type(None))
+        return kind, True
+    return hint, False

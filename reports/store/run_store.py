@@ -1,0 +1,270 @@
+"""The folder of a run, on any filesystem that pyarrow opens: a local path, `file://`, `s3://`, `gs://`.
+
+    run.json  spec.yaml  survey.json  study.journal  front.parquet  tokenizer.json  report.html
+    records/*.parquet  evaluations/*.parquet  weights/*.parquet
+    checkpoints/trial-00012/{state.pt, progress.json, model.safetensors}
+    confirmation.json, and while a search runs in object storage search.lease and journal/
+
+A trial's record is written last: where a record stands, its evaluations and weights stand too. A record is
+corrected by writing a later revision of it (`revise`); `parts.py` states which one a reader sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+from pyarrow import fs
+
+from depthweave.reports.analysis.distinct import front_groups, twins_of
+from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.parquet_file import part_bytes
+from depthweave.reports.store.parquet_folder import PartFolder
+from depthweave.reports.store.records import (
+    ARROW_TYPES,
+    STATES,
+    EvaluationRow,
+    Record,
+    WeightRow,
+    from_table,
+    schema_of,
+    to_table,
+)
+from depthweave.reports.store.run_info import RunInfo, from_json, to_json
+from depthweave.reports.store.storage import Storage
+
+TOKENIZER_FILE = "tokenizer.json"
+
+_LOOSE_PARTS = 64
+"""`append` gathers parts into a batch when more than this many stand alone."""
+
+CHECKPOINTS = "checkpoints"
+"""Of all trials, a folder for each."""
+
+_MANY_BATCHES = 32
+"""More of them become one: each costs a reader a file to open."""
+
+
+class RunStore:
+    """A run folder. `create` or `open` one; one process writes, any number read."""
+
+    def __init__(self, storage: Storage, *, info: RunInfo) -> None:
+        self.storage = storage
+        """The run folder."""
+        self.where = storage.where
+        """The folder as the caller named it, for messages and commands."""
+        self.info = info
+        self._records = PartFolder(storage, "records", row_class=Record, run_id=info.run_id)
+        self._evaluations = PartFolder(storage, "evaluations", row_class=EvaluationRow, run_id=info.run_id)
+        self._weights = PartFolder(storage, "weights", row_class=WeightRow, run_id=info.run_id)
+        self._num_loose: int | None = None
+
+    @classmethod
+    def create(
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        info: RunInfo,
+        spec_yaml: str,
+        tokenizer_json: str | None = None,
+        filesystem: fs.FileSystem | None = None,
+    ) -> RunStore:
+        """A new run whose spec and tokenizer are saved; `ValueError` where the folder already holds one.
+
+        `filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
+        """
+        storage = Storage(where, filesystem=filesystem)
+        check_free(storage)
+        for rows in ("records", "study.journal"):
+            if storage.info(rows).type != fs.FileType.NotFound:
+                raise ValueError(f"{storage.where} holds {rows} of a run without run.json: name another folder")
+        # run.json last: its presence says that the run can be resumed.
+        storage.write("spec.yaml", spec_yaml.encode())
+        if tokenizer_json is not None:
+            storage.write(TOKENIZER_FILE, tokenizer_json.encode())
+            info = dataclasses.replace(info, tokenizer_sha256=hashlib.sha256(tokenizer_json.encode()).hexdigest())
+        storage.write("run.json", to_json(info).encode())
+        return cls(storage, info=info)
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str], *, filesystem: fs.FileSystem | None = None) -> RunStore:
+        """The run in that folder; `ValueError` where there is none."""
+        storage = Storage(where, filesystem=filesystem)
+        if not storage.exists("run.json"):
+            raise ValueError(f"{storage.where} holds no run (no run.json): name the folder that a search was given")
+        text = storage.read("run.json").decode(errors="replace")
+        return cls(storage, info=from_json(text, where=f"{storage.where}/run.json"))
+
+    @property
+    def spec_yaml(self) -> str:
+        """The resolved spec as it was when the run began; in a run of an earlier version, as `spec.yaml` is now."""
+        return self.info.spec or self.read_bytes("spec.yaml").decode()
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each part that the readings so far left out, with its name and what is wrong."""
+        return [*self._records.problems, *self._evaluations.problems, *self._weights.problems]
+
+    @property
+    def journal_path(self) -> str:
+        """Where Optuna's journal stands (a path on a local run, a key elsewhere)."""
+        return self.storage.path("study.journal")
+
+    @property
+    def report_path(self) -> str:
+        """Where the report page stands."""
+        return self.storage.address("report.html")
+
+    def checkpoint_dir(self, trial: int) -> str:
+        """Where the trial's `state.pt` and `model.safetensors` stand."""
+        return self.storage.path(checkpoint_name(trial))
+
+    def append(self, record: Record, *, evaluations: Sequence[EvaluationRow], weights: Sequence[WeightRow]) -> None:
+        """The trial is kept for good; written twice it stands once."""
+        self._check(record)
+        given = {row.trial for row in evaluations} | {row.trial for row in weights}
+        if given - {record.trial}:
+            raise ValueError(f"RunStore.append: trial {record.trial} was given rows of {sorted(given)}")
+        self._evaluations.write(evaluations, trial=record.trial)
+        self._weights.write(weights, trial=record.trial)
+        self._records.write([record], trial=record.trial)
+        if self._num_loose is None:
+            self._num_loose = self._records.num_loose()
+        else:
+            self._num_loose += 1
+        if self._num_loose > _LOOSE_PARTS:
+            self.compact()
+
+    def revise(self, record: Record) -> None:
+        """The record supersedes the trial's earlier one (a later measurement, say); its curves stay."""
+        self._check(record)
+        self._records.write([record], trial=record.trial, revision=self._records.next_revision(record.trial))
+
+    def check_links(self) -> None:
+        """Raises `ValueError`, one line, where the run folder is on a disk and holds a link; nothing is changed."""
+        if self.storage.is_local:
+            self.storage.files("")
+            for folder in ("records", "evaluations", "weights", "tensorboard", CHECKPOINTS):
+                self.storage.check_no_links(folder)
+
+    def records(self) -> list[Record]:
+        """Every readable record, the latest revision of each, by trial number."""
+        return from_table(self._records.read(), row_class=Record)
+
+    def evaluations(self, trials: Collection[int] | None = None) -> pa.Table:
+        """The evaluations of all trials or of these, by trial and then in order."""
+        return self._evaluations.read(trials)
+
+    def weights(self, trials: Collection[int] | None = None) -> pa.Table:
+        """The connection weights of all trials or of these, by trial and then in order."""
+        return self._weights.read(trials)
+
+    def stamp(self) -> str:
+        """Another text whenever a record was added or revised, or the front written; lists files and reads none."""
+        listed = [*self.storage.files("records"), self.storage.info("front.parquet")]
+        seen = sorted((info.path, info.size, info.mtime_ns) for info in listed if info.type == fs.FileType.File)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+    def write_front(self, records: Sequence[Record]) -> pa.Table:
+        """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.
+
+        The columns are the record's, `VERDICT_COLUMNS` (null until the run is confirmed) and `objectives`,
+        "perplexity,latency" for example, and `twin_of`, the distinct member that stands for the row there: one row a
+        member and front.
+        """
+        schema = front_schema()
+        tables = [schema.empty_table()]
+        tolerances = self.info.tolerance_of
+        verdicts = verdicts_of(records, objectives=self.info.objectives, tolerances=tolerances)
+        for names in front_objectives(self.info.objectives):
+            members = front(records, objectives=names)
+            told = [verdict_values(verdicts.get(item.architecture_id)) for item in members]
+            added = {name: [row[name] for row in told] for name in VERDICT_COLUMNS}
+            added["objectives"] = [",".join(names)] * len(members)
+            groups = front_groups(records, objectives=names, tolerances=tolerances, verdicts=verdicts)
+            twins = twins_of(groups)
+            added["twin_of"] = [twins[item.architecture_id] for item in members]
+            columns = [pa.array(values, schema.field(name).type) for name, values in added.items()]
+            table = to_table(members, row_class=Record)
+            tables.append(pa.table([*table.columns, *columns], schema=schema))
+        merged = pa.concat_tables(tables)
+        self.write_bytes("front.parquet", part_bytes(merged))
+        return merged
+
+    def compact(self) -> None:
+        """Many small parts become one of each table: reading is quick again. Safe beside readers."""
+        # The records last, as in `append`.
+        for folder in (self._evaluations, self._weights, self._records):
+            folder.compact()
+            if folder.num_batches() > _MANY_BATCHES:
+                folder.merge()
+        self._num_loose = 0
+
+    def merge(self) -> None:
+        """Each table is one part with every trial once, as other programs like to read it. Safe beside readers."""
+        for folder in (self._evaluations, self._weights, self._records):
+            folder.merge()
+        self._num_loose = 0
+
+    def has_file(self, name: str) -> bool:
+        """Whether the run folder holds a file of that name (`tokenizer.json`, say)."""
+        return self.storage.exists(name)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of a file of the run folder."""
+        return self.storage.read(name)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """A file of the run folder is whole and new."""
+        self.storage.write(name, data)
+
+    def copy_out(self, name: str, path: str | os.PathLike[str]) -> None:
+        """A local copy of a file of the run folder, in pieces: weights may be larger than memory."""
+        self.storage.copy_out(name, path)
+
+    def _check(self, record: Record) -> None:
+        if record.run_id != self.info.run_id:
+            raise ValueError(f"RunStore: record of run {record.run_id!r} given to run {self.info.run_id!r}")
+        if record.state not in STATES:
+            raise ValueError(f"RunStore: record state {record.state!r}: one of {', '.join(STATES)}")
+        if record.state != "complete" and record.perplexity is not None:
+            raise ValueError(
+                f"RunStore: trial {record.trial} is {record.state} and has a perplexity: "
+                "the loss of a stopped training is `last_loss`"
+            )
+
+
+def check_free(storage: Storage) -> None:
+    """Raises `ValueError` where the folder already holds a run."""
+    if storage.exists("run.json"):
+        raise ValueError(f"{storage.where} already holds a run: continue it with --resume or name another folder")
+
+
+def checkpoint_name(trial: int) -> str:
+    """Folder of a trial's checkpoint inside the run folder."""
+    return f"{CHECKPOINTS}/trial-{trial:05d}"
+
+
+def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
+    """The joint objectives, then each pair of the loss (perplexity where it is one) and a cost, none twice."""
+    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    pairs = [(quality, name) for name in objectives if OBJECTIVES[name].cost]
+    return [tuple(objectives), *(pair for pair in pairs if set(pair) != set(objectives))]
+
+
+def front_schema() -> pa.Schema:
+    """The schema of `front.parquet`: a record's, a verdict's, and the objectives of the front the row stands on."""
+    schema = schema_of(Record)
+    for name, item in VERDICT_COLUMNS.items():
+        metadata = {"unit": item.unit, "meaning": item.meaning}
+        schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
+    metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
+    schema = schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
+    metadata = {"unit": "", "meaning": "id of the member that stands for it within tolerance; its own where distinct"}
+    return schema.append(pa.field("twin_of", pa.string(), metadata=metadata))

@@ -1,0 +1,128 @@
+"""The front of a run as a terminal shows it: the table, and below it a small plot against each cost that fits."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from depthweave.reports.analysis.front import complete, front
+from depthweave.reports.figures.palette import colour_of
+from depthweave.reports.formatting import axis_of, plural, short_name
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
+from depthweave.reports.terminal.scatter import Mark, scatter
+from depthweave.reports.terminal.table import front_table, held_out_table
+
+_SIGNS = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
+_SPARE_SIGN = "◆"
+_DOMINATED = "·"
+_PLOT_COLUMNS = (56, 96)
+"""A plot is at least and at most so wide."""
+_PLOT_ROWS = 14
+
+
+def front_view(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    columns: int,
+    tolerances: Mapping[str, float] | None = None,
+) -> RenderableType:
+    """The table of the front, and below it its plots against as many costs as fit beside each other."""
+    costs = [name for name in objectives if OBJECTIVES[name].cost and complete(records, objectives=[name])]
+    if not front(records, objectives=objectives):
+        return Text(f"No complete trial has all objectives yet, so there is no front. {_counts(records)}")
+    num = max(1, min(len(costs), columns // _PLOT_COLUMNS[0]))
+    width = min(_PLOT_COLUMNS[1], columns // num - 2)
+    plots = [front_plot(records, objectives=objectives, cost=cost, columns=width) for cost in costs[:num]]
+    shown: list[RenderableType] = [front_table(records, objectives=objectives, tolerances=tolerances)]
+    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    if test is not None:
+        shown += ["", test]
+    if plots:
+        shown += ["", Columns(plots, padding=(0, 2)), key_line(records)]
+    return Group(*shown)
+
+
+def front_plot(records: Sequence[Record], *, objectives: Sequence[str], cost: str, columns: int) -> Text:
+    """The loss against one cost: the line is the front of the two, named marks stand on that of all objectives."""
+    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    finished = complete(records, objectives=(quality, cost))
+    members = {record.trial for record in front(records, objectives=objectives)}
+    axis = axis_of(cost, [getattr(record, cost) for record in finished])
+    several_depths = len({record.depth for record in finished if record.trial in members}) > 1
+    marks = []
+    # The front last: it lies on top.
+    for record in sorted(finished, key=lambda item: (item.trial in members, -getattr(item, quality))):
+        on_front = record.trial in members
+        sign = _SIGNS.get(record.fusion, _SPARE_SIGN) if on_front else _DOMINATED
+        marks.append(
+            Mark(
+                x=getattr(record, cost) / axis.divisor,
+                y=getattr(record, quality),
+                sign=sign,
+                style=colour_of(record.fusion) if on_front else f"{colour_of(record.fusion)} dim",
+                label=_label(record, with_depth=several_depths) if on_front else "",
+            )
+        )
+    step = [
+        (getattr(record, cost) / axis.divisor, getattr(record, quality))
+        for record in front(finished, objectives=(cost, quality))
+    ]
+    return scatter(
+        marks,
+        step=step,
+        x_title=axis.title,
+        y_title=axis_of(quality, []).title,
+        columns=columns,
+        rows=_PLOT_ROWS,
+    )
+
+
+def key_line(records: Sequence[Record]) -> Text:
+    """What the signs of the plots mean."""
+    text = Text()
+    for fusion in sorted({record.fusion for record in records}, key=lambda name: (name != "none", name)):
+        text.append(_SIGNS.get(fusion, _SPARE_SIGN), style=colour_of(fusion)).append(f" {fusion}   ")
+    return text.append(f"{_DOMINATED} dominated   ─ front of the two")
+
+
+def watched_view(
+    records: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    columns: int,
+    name: str,
+    tolerances: Mapping[str, float] | None = None,
+) -> RenderableType:
+    """The front with a line above it that says how far the run is."""
+    head = Text.assemble((name, "bold"), f"  {_counts(records)}  ", ("Ctrl-C ends", "dim"))
+    return Group(head, "", front_view(records, objectives=objectives, columns=columns, tolerances=tolerances))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of `front_rows` as CSV with a line of names; empty where there are none."""
+    if not rows:
+        return ""
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()})
+    return sink.getvalue()
+
+
+def _label(record: Record, *, with_depth: bool) -> str:
+    return short_name(record) + (f" ({record.depth})" if with_depth else "")
+
+
+def _counts(records: Sequence[Record]) -> str:
+    finished = sum(record.state == "complete" for record in records)
+    return f"{plural(len(records), 'trial')}, {finished:,} complete"

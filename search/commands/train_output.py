@@ -1,0 +1,104 @@
+"""What `depthweave train` leaves: a folder as an export, its card citing what the architecture comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from depthweave.reports.export import Card, Contents, Training, metrics_json, model_card, write_contents
+from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
+from depthweave.reports.formatting import plural, show
+from depthweave.spaces import Pattern, costs_of, save_model
+from depthweave.spaces.checksums import write_sums
+from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
+from depthweave.trainers.language_model import perplexity_of
+
+
+def write_trained(
+    out: Path,
+    state: TrainingState,
+    curve: Sequence[CurvePoint],
+    *,
+    last: Evaluation,
+    test: HeldOutLoss | None,
+    training: Training,
+    pattern: Pattern | None,
+    tokenizer_json: str | None,
+    passing: Collection[str],
+) -> None:
+    """The folder holds the model, and how it came about; the weights last: where they stand all stands.
+
+    `passing`: files of the training, which go at its end.
+    """
+    architecture, costs = state.architecture, costs_of(state.architecture)
+    values: dict[str, Any] = {
+        "architecture_id": architecture.id,
+        "seed": training.recipe["seed"],
+        "state": "complete",
+        "fusion": architecture.fusion,
+        "dilation": None if pattern is None else pattern.dilation,
+        "period": None if pattern is None else pattern.period,
+        **{name: getattr(architecture, name) for name in ("depth", "width", "heads", "feed_forward")},
+        **{name: getattr(architecture, name) for name in ("vocabulary", "context")},
+        "wiring": json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
+        **{name: getattr(costs, name) for name in ("parameters", "embedding_parameters", "forward_flops")},
+        "kept_states": costs.kept_states,
+        **{name: getattr(last, name) for name in ("perplexity", "loss", "bits_per_byte")},
+        "last_loss": last.loss,
+        "test_loss": None if test is None else test.loss,
+        "test_perplexity": None if test is None else perplexity_of(test.loss),
+        "test_bits_per_byte": None if test is None else test.bits_per_byte,
+        "last_train_loss": last.train_loss,
+        "steps": last.step,
+        "tokens": last.tokens,
+        "train_s": last.train_s,
+        "evaluation_s": last.evaluation_s,
+        "recipe": json.dumps(training.recipe),
+        **{name: getattr(training, name) for name in ("corpus", "corpus_sha256", "tokenizer", "device")},
+        **{name: getattr(training, name) for name in ("hardware", "threads", "software")},
+    }
+    contents = Contents(
+        architecture=architecture,
+        pattern=pattern,
+        tokenizer_json=tokenizer_json,
+        training=training,
+        metrics=metrics_json(values),
+        card=_card(out, values, curve, training=training),
+    )
+    write_contents(out, contents)
+    scratch = out / f".{MODEL_FILE}.done"
+    save_model(scratch, state.model)
+    write_sums(out, coming={MODEL_FILE: scratch}, without=passing)
+    scratch.replace(out / MODEL_FILE)
+
+
+def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training) -> str:
+    fusion, dilation, period, depth = (values[name] for name in ("fusion", "dilation", "period", "depth"))
+    rule = f" {dilation}×{period}" if dilation and fusion != "none" else ""
+    test = values["test_perplexity"]
+    metrics = [
+        Metric("validation perplexity, per token", show("perplexity", values["perplexity"])),
+        Metric("validation bits per byte of text", show("bits_per_byte", values["bits_per_byte"])),
+        *([] if test is None else [Metric("perplexity on the test part, per token", show("perplexity", test))]),
+        Metric("parameters without the token embedding", show("parameters", values["parameters"])),
+        Metric("operations of a forward pass", show("forward_flops", values["forward_flops"])),
+    ]
+    first, *others = general_limits(training)
+    limits = [first, "One seed, and neither latency nor memory was measured: `depthweave measure` does.", *others]
+    if training.parent is not None:
+        limits.append(RECIPE_LIMIT)
+    return model_card(
+        Card(
+            title=f"{fusion}{rule}, {plural(depth, 'block')}",
+            pattern=pattern_text(fusion, dilation, period, depth=depth, width=values["width"]),
+            training=training,
+            metrics=metrics,
+            limits=limits,
+            folder=str(out),
+            context=values["context"],
+            curve=curve,
+        )
+    )

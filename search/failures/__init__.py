@@ -1,0 +1,1 @@
+"""Why workers fail, and what repeated failures mean."""

@@ -1,0 +1,127 @@
+"""What a search needs before it starts: the text as tokens, the space, the reference, and the run's folder.
+
+Everything that can be wrong with a spec is found here, before any training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from depthweave.reports.formatting import parts_text
+from depthweave.reports.store.run_info import RunInfo
+from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
+from depthweave.search.cluster.placement import ANYWHERE, Placement
+from depthweave.search.spec.logger_names import check_installed
+from depthweave.search.spec.schema import Spec
+from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+
+_SAY_S = 2.0
+"""Between two lines about an enumeration."""
+
+_PACKAGES = ("depthweave", "torch", "ray", "optuna")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A search that can start."""
+
+    spec: Spec
+    tokens: TokenSet
+    space: SearchSpace
+    reference: Candidate
+    corpus_bytes: tuple[int, ...] = ()
+    """Of the text: training, validation and test part."""
+    placement: Placement = ANYWHERE
+    """Where trials may run; known once Ray is up."""
+
+
+def prepare(
+    spec: Spec, *, local: bool = True, tokenizer_json: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Setting:
+    """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
+
+    `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
+    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, a line before what takes long,
+    and one now and then where the space is large.
+    """
+    check_installed(spec.loggers)
+    if local:
+        check_can(pick_device(spec.resources.device), recipe=spec.recipe)
+    corpus = load_corpus(spec.corpus)
+    num_bytes = corpus.num_bytes
+    for line in (f"text of {corpus.name}: {parts_text(num_bytes)}", *corpus.notes):
+        say(line)
+    known = None if spec.tokenizer == "bytes" else tokenizer_json
+    tokens = tokenise(corpus, tokenizer=spec.tokenizer, tokenizer_json=known, say=say)
+    del corpus
+    check_fits(tokens, recipe=spec.recipe)
+    if 0 < len(tokens.test) <= spec.recipe.context:
+        say(
+            f"the test part has {len(tokens.test)} tokens, and a context of {spec.recipe.context} needs "
+            f"{spec.recipe.context + 1}: there will be no test perplexity; give more text, or a larger corpus.test_frac"
+        )
+    space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
+    reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
+    return Setting(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
+
+
+def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
+    """The spec's space for a vocabulary; `say` hears how far the enumeration is, every two seconds that it takes."""
+    axes = Axes(
+        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
+        vocabulary=vocabulary,
+        context=spec.recipe.context,
+    )
+    said_s = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= _SAY_S:
+            said_s = time.monotonic()
+            say(f"enumerating the space: {done:,} of {of:,} combinations")
+
+    return enumerate_space(axes, on_progress=tell)
+
+
+def create_run(setting: Setting, *, out: str | Path) -> RunStore:
+    """A new run's folder with its resolved spec; `ValueError` where it already holds a run."""
+    spec, space = setting.spec, setting.space
+    info = RunInfo(
+        run_id=f"{spec.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        name=spec.name,
+        created_at=datetime.now(UTC),
+        objectives=spec.objectives,
+        tolerances=tuple(spec.tolerances[name] for name in spec.objectives),
+        reference_id=setting.reference.architecture.id,
+        corpus=setting.tokens.corpus,
+        corpus_sha256=setting.tokens.corpus_sha256,
+        corpus_bytes=setting.corpus_bytes,
+        combinations=space.num_combinations,
+        distinct=len(space),
+        infeasible=tuple(item.reason for item in space.infeasible),
+        software=software(),
+        spec=spec.to_yaml(),
+    )
+    tokenizer_json = setting.tokens.tokenizer_json
+    return RunStore.create(out, info=info, spec_yaml=spec.to_yaml(), tokenizer_json=tokenizer_json)
+
+
+def tokenizer_of(store: RunStore) -> str | None:
+    """The content of a run's `tokenizer.json`; `None` where it has none, or one that is not its own."""
+    data = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else b""
+    is_own = store.info.tokenizer_sha256 in ("", hashlib.sha256(data).hexdigest())
+    return data.decode("utf-8") if data and is_own else None
+
+
+def software() -> str:
+    """Versions of what the numbers depend on."""
+    return ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {platform.python_version()}"])

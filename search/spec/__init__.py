@@ -1,0 +1,1 @@
+"""The spec of a search: its schema, and how it is read."""

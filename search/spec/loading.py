@@ -1,0 +1,142 @@
+"""Specs as files: YAML and overrides in, a checked `Spec` or one line of error out.
+
+Unknown keys are refused with the nearest known one, and overrides (`recipe.steps=100`) go through the same checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from depthweave.search.spec.schema import SHOWN_CHARACTERS, Spec
+from depthweave.spaces.regular import NotRegularError, read_regular_text
+from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
+from depthweave.trainers import CorpusSpec, Recipe
+
+Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Values of a spec by section and key."""
+_Kind = TypeVar("_Kind")
+_MAX_MESSAGE = 2000
+
+
+class SpecError(ValueError):
+    """A spec that cannot be used; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ...")
+
+
+def load_spec(path: str | Path, *, overrides: Sequence[str] = (), otherwise: Sections | None = None) -> Spec:
+    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise.
+
+    `otherwise`: values of keys that neither names, where they are not the defaults of today.
+    """
+    try:
+        text = read_regular_text(path, max_characters=MAX_CHARACTERS + 1)
+    except NotRegularError as error:
+        raise SpecError(f"{error}, a spec such as examples/quick.yaml") from None
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file; give a spec such as examples/quick.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read ({error}); give a YAML file such as examples/quick.yaml") from None
+    return parse_spec(text, overrides=overrides, where=str(path), otherwise=otherwise)
+
+
+def parse_spec(
+    text: str, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
+) -> Spec:
+    """The spec in YAML text; `SpecError` in one line otherwise."""
+    try:
+        values = read_yaml(text)
+    except ValueError as error:
+        raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
+    if values is None:
+        # A file that was cut off, or never written, would else search for hours by every default.
+        raise SpecError(f"{where}: it says nothing; start from examples/quick.yaml, or write {{}} for every default")
+    return make_spec(values, overrides=overrides, where=where, otherwise=otherwise)
+
+
+def make_spec(
+    values: Any, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
+) -> Spec:
+    """The spec of plain values, checked; `SpecError` names the key, what was given and what is allowed."""
+    if not isinstance(values, dict):
+        raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
+    for text in overrides:
+        values = _overridden(values, text)
+    for name, keys in (otherwise or {}).items():
+        own = values.get(name, {})
+        # What is no section is refused below.
+        values = {**values, name: {**keys, **own}} if isinstance(own, dict) else values
+    _check_keys(values, Spec, path=(), where=where)
+    return validated(values, kind=Spec, where=where)
+
+
+def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
+    """Plain values as a `Spec`, a `Recipe` or another part; `SpecError` in one line where they are none."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # The last names inside a list are its place and pydantic's own: the reader knows the key.
+        keys = [str(part) for part in first["loc"] if isinstance(part, str)]
+        key = ".".join(keys) or "spec"
+        message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+        given = "" if first["type"] == "value_error" else f" (given: {first['input']!r:.{SHOWN_CHARACTERS}})"
+        raise SpecError(f"{where}: {message if message.startswith(key) else f'{key}: {message}'}{given}") from None
+
+
+def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SpecError(f"--set {text}: write KEY=VALUE, for example --set recipe.steps=100")
+    try:
+        parsed = read_yaml(value)
+    except ValueError as error:
+        raise SpecError(f"--set {text:.{SHOWN_CHARACTERS}}: the value cannot be read as YAML: {error}") from None
+    path = key.strip().split(".")
+    root = dict(values)
+    node = root
+    for part in path[:-1]:
+        child = node.get(part) or {}
+        if not isinstance(child, dict):
+            raise SpecError(f"--set {text}: {part} has no keys of its own")
+        node[part] = dict(child)
+        node = node[part]
+    node[path[-1]] = parsed
+    return root
+
+
+def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...], where: str) -> None:
+    known = _keys_of(part)
+    for key, value in values.items():
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
+            dotted = ".".join((*path, str(key)))
+            meant = ".".join((*path, *near))
+            if path == ("recipe",) and key == "seed":
+                meant = "seed"
+            raise SpecError(f"{where}: {dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
+        if known[key] is not None and isinstance(value, dict):
+            _check_keys(value, known[key], path=(*path, str(key)), where=where)
+        elif known[key] is not None:
+            shown = "empty" if value is None else f"{value!r:.{SHOWN_CHARACTERS}}"
+            raise SpecError(f"{where}: {key} is {shown}: it must be a section with keys, or be left out")
+
+
+def _keys_of(part: Any) -> dict[str, Any]:
+    """The keys of a section, each with the class of its own section or `None`."""
+    if issubclass(part, BaseModel):
+        kinds = {name: item.annotation for name, item in part.model_fields.items() if not item.exclude}
+    else:
+        kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
+    sections = (BaseModel, CorpusSpec, Recipe)
+    return {
+        name: kind if isinstance(kind, type) and issubclass(kind, sections) else None for name, kind in kinds.items()
+    }

@@ -1,0 +1,36 @@
+"""The loggers that a spec may name, and whether what they need is installed; `loggers` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib.util import find_spec
+
+from depthweave.reports.store.storage import Storage
+
+LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""Name in a spec, and the module that it needs: each is an extra of that name."""
+
+
+def check_logger(name: str) -> str:
+    """The name; `ValueError` names the nearest known one."""
+    if name not in LOGGERS:
+        near = get_close_matches(name, LOGGERS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"logger {name!r} is not known: did you mean {near!r}? Known: {', '.join(LOGGERS)}")
+    return name
+
+
+def check_place(names: Sequence[str], *, storage: Storage) -> None:
+    """Raises `ValueError`, one line, where a logger writes files and the run folder takes none from it."""
+    if "tensorboard" in names and not storage.is_local:
+        raise ValueError(
+            f"loggers: tensorboard writes into the run folder, and {storage.where} is object storage: leave it out "
+            "(`show --watch` and `report --watch` follow a run there), or give --out on a disk"
+        )
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Raises `ValueError`, one line, where what a logger needs is not installed."""
+    for name in names:
+        if find_spec(LOGGERS[name]) is None:
+            raise ValueError(f"loggers: {name} is not installed: pip install 'depthweave[{name}]', or leave it out")

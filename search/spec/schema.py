@@ -1,0 +1,326 @@
+"""The spec of a search: what to search, on what text, how to train, what to minimise, with which resources.
+
+A spec is a frozen tree whose parts check themselves; `spec_file` reads it, and what was resolved is what is saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from depthweave.reports.store.objectives import OBJECTIVES, objective
+from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
+from depthweave.search.pruners import check_pruner, make_pruner
+from depthweave.search.samplers import check_sampler
+from depthweave.search.spec.logger_names import check_logger
+from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.widths import Sizing
+from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
+
+SHOWN_CHARACTERS = 60
+"""Of a value in an error's line."""
+FREE = (
+    *("name", "loggers", "search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
+    *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
+    *("corpus.kind", "corpus.paths", "corpus.dataset"),
+)
+"""Keys that a resumed search may change: when it ends, its loggers, how many trials run at once, how long they measure.
+
+Where the text lies is among them, for it is known by its hash. Another device or number of threads is not: it would mix
+measurements of two kinds on one front.
+"""
+MAX_WHOLE = 2**53
+"""Above it a number read as a float is another one."""
+
+
+def _whole(value: Any) -> Any:
+    # To pydantic `true` is 1: a slip of the pen would become a depth.
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is not a whole number: give one, without quotes")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:
+        raise ValueError(f"{value} is larger than any that is meant: at most 2^53")
+    return value
+
+
+def _period(value: Any) -> Any:
+    if value == "depth" or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{value!r:.{SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+_Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
+
+
+class _Part(BaseModel):
+    # Infinity and NaN do not survive a file, and no key here means anything by them.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpaceSpec(_Part):
+    """The axes of the space; see `depthweave.spaces.space.Axes`."""
+
+    fusions: tuple[str, ...] = ("none", "dwa", "dwatt", "concat")
+    dilations: tuple[_Whole, ...] = (1, 2, 4)
+    periods: tuple[_Period, ...] = (1, 2, 4, "depth")
+    depths: tuple[_Whole, ...] = (6, 12)
+    budgets: tuple[_Whole, ...] = (300_000,)
+    """Parameters without the token embedding."""
+    head_width: _Whole = Field(default=32, ge=2, multiple_of=2)
+    """Width of an attention head; even, because rotary positions turn pairs."""
+    width: _Whole | None = Field(default=None, ge=1)
+    """Size of a state, a multiple of `head_width`; derived from depth and budget where absent."""
+    sizing: Sizing = "ratio"
+    """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
+    rule of runs whose spec has no such key."""
+
+    @field_validator("fusions")
+    @classmethod
+    def _known_fusions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            fusion_class(name)
+        return names
+
+    @field_validator("fusions", "dilations", "periods", "depths", "budgets")
+    @classmethod
+    def _axis(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if not values:
+            raise ValueError("the list is empty: give at least one")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{list(values)} has a repeat: list each once")
+        for value in values:
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{value} is below 1: it must be a whole number of at least 1")
+        return values
+
+    @field_validator("width")
+    @classmethod
+    def _whole_heads(cls, width: int | None, info: ValidationInfo) -> int | None:
+        head_width = info.data.get("head_width")
+        if width is not None and head_width is not None and width % head_width:
+            raise ValueError(f"{width} is not a multiple of head_width, {head_width}: change one of them")
+        return width
+
+
+class ReferenceSpec(_Part):
+    """Which plain architecture relative speeds are measured against."""
+
+    depth: _Whole | None = None
+    """The deepest of the space where absent."""
+    budget: _Whole | None = None
+    """The largest of the space where absent."""
+
+
+class SearchSettings(_Part):
+    """Which architecture to try next, which trial to stop, and when to end."""
+
+    sampler: str = "known-cost"
+    pruner: str = "pareto"
+    pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """Arguments of the pruner; its steps are evaluations, counted from 1."""
+    trials: _Whole = Field(default=24, ge=1)
+    """Architectures to try; the search ends before where the space is exhausted."""
+    time_budget_s: float | None = Field(default=None, gt=0)
+    """Seconds after which the search stops; trials in flight continue with `--resume`."""
+    confirm: _Whole | None = Field(default=None, ge=2)
+    """Fresh seeds that the front's distinct members and their plain baselines are trained with at the end, the search's
+    own left out; absent, none. The time budget does not count it."""
+    retries: _Whole = Field(default=1, ge=0)
+    """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, name: str) -> str:
+        return check_sampler(name)
+
+    @field_validator("pruner")
+    @classmethod
+    def _known_pruner(cls, name: str) -> str:
+        return check_pruner(name)
+
+    @field_validator("pruner_options")
+    @classmethod
+    def _suiting_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "pruner" in info.data:
+            make_pruner(info.data["pruner"], options=options)
+        return options
+
+
+class Resources(_Part):
+    """What a trial gets, and how many run at once."""
+
+    device: str = "auto"
+    cpus_per_trial: _Whole = Field(default=1, ge=1)
+    """Also the torch threads of a trial."""
+    gpus_per_trial: float = Field(default=0.0, ge=0.0, le=1024.0)
+    """Share or whole number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    memory_gb_per_trial: float | None = Field(default=None, gt=0, le=1e6)
+    """Main memory of a trial in 10^9 bytes, by which a node's trials are counted; not counted where absent."""
+    hardware: str | None = None
+    """Model of the processor or accelerator that the run measures on, where the cluster has several; nodes of other
+    kinds run no trials."""
+    max_concurrent: _Whole | None = Field(default=None, ge=1)
+    """Trials at once; as many as fit where absent."""
+    measure_limit_s: float = Field(default=2.0, gt=0)
+    """Longest time for measuring one architecture's latency."""
+
+    @model_validator(mode="after")
+    def _sees_its_device(self) -> Resources:
+        if self.device.startswith("cuda") and not self.gpus_per_trial:
+            raise ValueError(
+                f"device is {self.device} with gpus_per_trial 0, which sees none: give a share, such as 0.5"
+            )
+        return self
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _share_or_whole(cls, number: float) -> float:
+        if number > 1 and number != int(number):
+            raise ValueError(f"{number:g} GPUs cannot be given: a share of one, such as 0.5, or a whole number")
+        return number
+
+
+class Spec(_Part):
+    """One search."""
+
+    name: str = "search"
+    """Of the run and, without `--out`, of its folder."""
+    seed: _Whole = Field(default=0, ge=0, lt=2**32)
+    """Of the sampler, of every model's first weights and of the data order: trials of a search are pairs."""
+    corpus: CorpusSpec = CorpusSpec()
+    tokenizer: str = "bytes"
+    """`bytes`, or `bpe:N` for N merged tokens."""
+    space: SpaceSpec = SpaceSpec()
+    reference: ReferenceSpec = ReferenceSpec()
+    recipe: Recipe = Recipe()
+    objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
+    """In a file a name, or `{name: latency, tolerance: 0.02}`: less than that share apart, two values are as good."""
+    tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
+    """Of every objective, its own or the default; given beside the objective's name."""
+    search: SearchSettings = SearchSettings()
+    resources: Resources = Resources()
+    loggers: tuple[str, ...] = ()
+    """Programs that are told every evaluation: `tensorboard`, `mlflow`, `wandb`; each an extra of that name."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
+            raise ValueError(
+                f"{name!r:.{SHOWN_CHARACTERS}} cannot name a folder: begin with a letter or digit, then also "
+                "space . _ + -, at most 100 characters"
+            )
+        return name
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            objective(name)
+        if not names:
+            raise ValueError("no objective: give at least one, for example perplexity and latency")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{list(names)} names one twice: list each once")
+        if all(objective(name).cost for name in names):
+            raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
+        return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerances_beside_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("objectives", ()), (list, tuple)):
+            return values
+        names, given = _split(values.get("objectives", cls.model_fields["objectives"].default))
+        if values.get("tolerances"):
+            raise ValueError("tolerances: give each beside its objective, such as {name: latency, tolerance: 0.02}")
+        known = [name for name in names if isinstance(name, str) and name in OBJECTIVES]
+        return {**values, "objectives": names, "tolerances": tolerances_of(known, given)}
+
+    @field_validator("loggers")
+    @classmethod
+    def _known_loggers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_logger(name) for name in dict.fromkeys(names))
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _known_tokenizer(cls, name: str) -> str:
+        return TokenizerSpec.parse(name).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        recipe, seed = values.get("recipe", {}), values.get("seed", 0)
+        if isinstance(recipe, Recipe):
+            # As in a file: the seed of the spec is the only one.
+            recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
+        return {**values, "recipe": {**recipe, "seed": seed}} if isinstance(recipe, dict) else values
+
+    def to_yaml(self) -> str:
+        """The resolved spec, every default written out; `load_spec` reads it back equal."""
+        return yaml.safe_dump(to_dict(self), sort_keys=False, default_flow_style=None, width=110)
+
+
+def to_dict(spec: Spec) -> dict[str, Any]:
+    """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
+    values = spec.model_dump(mode="json")
+    del values["recipe"]["seed"]
+    # The defaults as plain names: so earlier versions wrote them.
+    values["objectives"] = [
+        name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}
+        for name, own in spec.tolerances.items()
+    ]
+    return values
+
+
+def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
+    """Names, and the tolerances of those that have one beside; `ValueError` where something else stands there."""
+    names: list[Any] = []
+    given: dict[str, float] = {}
+    for item in objectives:
+        if not isinstance(item, dict):
+            names.append(item)
+            continue
+        if not isinstance(item.get("name"), str) or set(item) - {"name", "tolerance"}:
+            raise ValueError(
+                f"objectives: {item!r:.{SHOWN_CHARACTERS}}: write a name, or {{name: latency, tolerance: 0.02}}"
+            )
+        name, tolerance = item["name"], item.get("tolerance")
+        names.append(name)
+        if tolerance is not None:
+            if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
+                raise ValueError(f"objectives: tolerance of {name} is {tolerance!r:.{SHOWN_CHARACTERS}}, not a number")
+            given[name] = check_tolerance(name, tolerance)
+    return names, given
+
+
+def differences(ours: Spec, theirs: Spec, *, free: Sequence[str] = FREE) -> list[str]:
+    """The keys in which two specs differ, with both values, leaving out the free ones."""
+    left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
+    return [
+        f"{key} is {left.get(key)!r}, was {right.get(key)!r}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key) and key not in free
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,1 @@
+"""The Optuna studies of a run and their journal."""

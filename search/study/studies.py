@@ -1,0 +1,295 @@
+"""The two Optuna studies of a run, in one journal: the objectives of every trial, and the loss curves.
+
+Optuna refuses intermediate values and pruning where there are several objectives, so the curves live in a companion
+study with one. Both open in optuna-dashboard. A stopped trial is told as pruned and a crashed or diverged one as
+failed; a trial that is interrupted waits, and is the first to be asked for when the run continues.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages.journal import JournalFileOpenLock
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners.peers import COSTS, should_stop
+from depthweave.search.samplers import KnownCostSampler
+from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
+from depthweave.search.study.checksummed_journal import SummedJournal
+from depthweave.search.study.study_storage import StudyStorage
+
+OBJECTIVES_STUDY = "objectives"
+CURVES_STUDY = "curves"
+TRIAL = "trial"
+"""User attribute of a curve: the number of its trial in the objectives study."""
+REASON = "reason"
+"""User attribute: why a trial was stopped or failed."""
+ARCHITECTURE = "architecture_id"
+CONCLUSION = "conclusion"
+"""User attribute of the curves study: a `Conclusion`."""
+
+
+class Asked(NamedTuple):
+    """A trial to run."""
+
+    number: int
+    architecture_id: str
+
+
+class Begun(NamedTuple):
+    """A trial that was begun in an earlier part of the run and waits."""
+
+    number: int
+    architecture_id: str
+    num_reported: int
+    """Evaluations that were heard of it."""
+
+
+class Conclusion(NamedTuple):
+    """Pauses have an end: no paused trial goes on any more but the audits."""
+
+    max_trials: int
+    """Of the search that was concluded; one that may have more goes on."""
+    audits: tuple[int, ...]
+    """Numbers of the trials that run to their end as an audit of the pruner, those of earlier conclusions included."""
+
+
+class Studies:
+    """Asks for trials, hears of them, and tells how they ended. One driver a journal."""
+
+    def __init__(
+        self,
+        journal: Path,
+        *,
+        objectives: Sequence[str],
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        parameters: Parameters,
+        keep: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`keep` is called when something was written that nobody could make again."""
+        path = str(journal)
+        _drop_torn_line(journal)
+        # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
+        Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
+        storage = StudyStorage(SummedJournal(path, lock_obj=JournalFileOpenLock(path)))
+        self._parameters, self._pruner = parameters, pruner
+        self.objectives = optuna.create_study(
+            study_name=OBJECTIVES_STUDY,
+            storage=storage,
+            sampler=sampler,
+            directions=["minimize"] * len(objectives),
+            load_if_exists=True,
+        )
+        if self.objectives.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self.objectives.set_metric_names(list(objectives))
+        self.curves = optuna.create_study(
+            study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
+        )
+        self._storage, self._keep = storage, keep
+        self._untried = Untried(self.objectives, parameters=parameters)
+        if isinstance(sampler, KnownCostSampler):
+            sampler.curves = self.losses
+        self._curve_ids = {
+            item.user_attrs[TRIAL]: item._trial_id
+            for item in self.curves.get_trials(deepcopy=False)
+            if TRIAL in item.user_attrs
+        }
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials of the objectives study, by number."""
+        return self.objectives.get_trials(deepcopy=False)
+
+    def architecture_id(self, trial: FrozenTrial) -> str | None:
+        """The architecture of a trial; `None` before its parameters are known."""
+        return self._parameters.architecture_id(trial.params)
+
+    def enqueue(self, architecture_ids: Iterable[str]) -> None:
+        """Have these architectures tried, in this order, before the sampler is asked; what was tried is left out."""
+        for item in architecture_ids:
+            if item in self._untried.now():
+                self.objectives.enqueue_trial(self._parameters.spelling(item))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing waits and every architecture has been tried."""
+        return not self._untried.now() and not any(item.state == TrialState.WAITING for item in self.trials)
+
+    def ask(self) -> Asked | None:
+        """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
+        if self.exhausted:
+            return None
+        trial = self.objectives.ask()
+        known = self._trial(trial.number)
+        if not params_of(known):
+            # Optuna writes a line a parameter. All of them in one line before: a kill in between leaves a trial
+            # whose architecture is known.
+            self._storage.set_trial_system_attr(known._trial_id, FIXED_PARAMS, trial.relative_params)
+            trial = Trial(self.objectives, known._trial_id)
+        for name, distribution in self._parameters.distributions.items():
+            trial.suggest_categorical(name, distribution.choices)
+        architecture_id = self._parameters.architecture_id(trial.params)
+        assert architecture_id is not None
+        if ARCHITECTURE not in trial.user_attrs:
+            trial.set_user_attr(ARCHITECTURE, architecture_id)
+        self._open_curve(trial.number)
+        self._keep()
+        return Asked(trial.number, architecture_id)
+
+    def restore(self, number: int, architecture_id: str | None) -> None:
+        """The trial, the next one by its number, runs as if it had been asked for; failed where it is not known."""
+        params = {} if architecture_id is None else self._parameters.spelling(architecture_id)
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions={name: self._parameters.distributions[name] for name in params},
+            user_attrs={} if architecture_id is None else {ARCHITECTURE: architecture_id},
+        )
+        trial_id = self._storage.create_new_trial(self.objectives._study_id, template_trial=trial)
+        assert self._storage.get_trial(trial_id).number == number
+        self._open_curve(number)
+        if architecture_id is None:
+            self.fail(number, reason="its journal was damaged, and it had neither record nor checkpoint")
+
+    def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
+        """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
+        # In both: samplers look at the objectives, pruners at the curves.
+        for trial_id in (self._trial_id(number), self._curve_ids[number]):
+            self._storage.set_trial_user_attr(trial_id, COSTS, dict(costs))
+
+    def report(self, number: int, *, evaluation: int, loss: float) -> None:
+        """An intermediate loss of a running trial; `evaluation` counts from 1."""
+        self._storage.set_trial_intermediate_value(self._curve_ids[number], evaluation, loss)
+
+    def losses(self) -> dict[int, tuple[float, ...]]:
+        """The losses after evaluation 1, 2, ... of every trial that reported, by its number."""
+        return {
+            item.user_attrs[TRIAL]: tuple(item.intermediate_values[step] for step in sorted(item.intermediate_values))
+            for item in self.curves.get_trials(deepcopy=False)
+            if TRIAL in item.user_attrs and item.intermediate_values
+        }
+
+    def should_stop(self, number: int) -> bool:
+        """What the pruner says of a running trial, asked with its fair peers alone."""
+        curve = self._storage.get_trial(self._curve_ids[number])
+        return should_stop(self._pruner, study=self.curves, trial=curve)
+
+    def complete(self, number: int, *, values: Sequence[float], loss: float) -> None:
+        """The trial trained to its end."""
+        self._finish(number, TrialState.COMPLETE, values=values, loss=loss, reason=None)
+
+    def stop(self, number: int, *, reason: str) -> None:
+        """The trial was stopped: its partial loss is nobody's result."""
+        self._finish(number, TrialState.PRUNED, values=None, loss=None, reason=reason)
+
+    def fail(self, number: int, *, reason: str) -> None:
+        """The trial crashed, or its loss was not finite."""
+        self._finish(number, TrialState.FAIL, values=None, loss=None, reason=reason)
+
+    def running(self) -> list[int]:
+        """Numbers of the trials that run, or were running when their driver died."""
+        return [item.number for item in self.trials if item.state == TrialState.RUNNING]
+
+    def begun(self) -> list[Begun]:
+        """The waiting trials that had been asked for before, by number; enqueued ones are not among them."""
+        found = []
+        for item in self.trials:
+            # An enqueued trial has its parameters on a list of wishes; they become its own when it is asked for.
+            architecture_id = self._parameters.architecture_id(item.params)
+            if item.state == TrialState.WAITING and architecture_id is not None:
+                curve_id = self._curve_ids.get(item.number)
+                reported = {} if curve_id is None else self._storage.get_trial(curve_id).intermediate_values
+                found.append(Begun(item.number, architecture_id, len(reported)))
+        return found
+
+    def go_on(self, number: int) -> None:
+        """A waiting trial that was begun before runs, and is not asked for again."""
+        trial = self._trial(number)
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        architecture_id = self._parameters.architecture_id(trial.params)
+        if ARCHITECTURE not in trial.user_attrs:
+            self._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, architecture_id)
+        self._open_curve(number)
+
+    @property
+    def conclusion(self) -> Conclusion | None:
+        """The last one; `None` before the first."""
+        values = self.curves.user_attrs.get(CONCLUSION)
+        return None if values is None else Conclusion(values["max_trials"], tuple(values["audits"]))
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """The conclusion is kept, in one line of the journal: it is there whole or not at all."""
+        self.curves.set_user_attr(CONCLUSION, conclusion._asdict())
+        self._keep()
+
+    def release(self) -> None:
+        """Let every running trial wait, to be continued: no ghost runs for ever."""
+        for item in self.trials:
+            if item.state == TrialState.RUNNING:
+                # One that has no parameters yet is asked for anew, under its number. Some of them and not all are what
+                # an earlier version may have left: nobody knows which architecture was meant.
+                known = self._parameters.architecture_id(params_of(item)) is not None or not params_of(item)
+                self._storage.set_trial_state_values(item._trial_id, TrialState.WAITING if known else TrialState.FAIL)
+                curve_id = self._curve_ids.get(item.number)
+                if known and curve_id is not None and self._storage.get_trial(curve_id).state == TrialState.RUNNING:
+                    self._storage.set_trial_state_values(curve_id, TrialState.WAITING)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self.objectives._study_id, number)
+
+    def _open_curve(self, number: int) -> None:
+        """The companion of a trial that starts or continues."""
+        if number in self._curve_ids:
+            curve_id = self._curve_ids[number]
+            if self._storage.get_trial(curve_id).state == TrialState.WAITING:
+                self._storage.set_trial_state_values(curve_id, TrialState.RUNNING)
+            return
+        parent = self._trial(number)
+        curve = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=parent.params,
+            distributions=parent.distributions,
+            user_attrs={TRIAL: number, **parent.user_attrs},
+        )
+        self._curve_ids[number] = self._storage.create_new_trial(self.curves._study_id, template_trial=curve)
+
+    def _finish(
+        self, number: int, state: TrialState, *, values: Sequence[float] | None, loss: float | None, reason: str | None
+    ) -> None:
+        self._open_curve(number)
+        curve_id = self._curve_ids[number]
+        trial_id = self._trial_id(number)
+        # After a crash between the two studies the curve has already ended, and cannot be told again.
+        if not self._storage.get_trial(curve_id).state.is_finished():
+            if reason is not None:
+                self._storage.set_trial_user_attr(curve_id, REASON, reason)
+            self._storage.set_trial_state_values(curve_id, state, None if loss is None else [loss])
+        if reason is not None:
+            self._storage.set_trial_user_attr(trial_id, REASON, reason)
+        self.objectives.tell(number, values=values, state=state)
+        self._keep()
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """A line that a crash left without its end was never heard of: it goes, or the next one would be glued to it."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        text = file.read()
+        if text and not text.endswith(b"\n"):
+            file.truncate(text.rfind(b"\n") + 1)

@@ -1,0 +1,1 @@
+"""What is predicted: losses, learning curves and costs of candidates, and what each candidate promises."""

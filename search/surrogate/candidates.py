@@ -1,0 +1,189 @@
+"""The finite set that a sampler chooses from: each candidate's parameters, encoding and known costs.
+
+The encoding of an architecture is what a kernel can compare: the fusion as a category, sizes on a logarithmic scale,
+and the wiring itself, as the share of possible connections in each cell of a coarse grid of site against source.
+
+Axes: N candidates, F feature columns, C cost objectives, H hints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
+
+from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.search.parameters import Parameters
+from depthweave.spaces.costs import Costs, costs_of
+from depthweave.spaces.space import Candidate
+from depthweave.spaces.wiring import Wiring
+from depthweave.trainers import Measurement
+
+FloatArray = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_GRID = 3
+"""The wiring is compared on so many thirds of the depth, by site and by source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """N candidates; arrays are not to be written to."""
+
+    distributions: Mapping[str, CategoricalDistribution]
+    """The Optuna parameters, all categories."""
+    parameters: tuple[Mapping[str, Any], ...]
+    """A value for each of them."""
+    features_NF: FloatArray
+    """Columns of about unit spread; a category is a column a choice, `sqrt(0.5)` where it holds."""
+    groups_F: Indices
+    """The group of each column, from 0; a group shares one length scale."""
+    costs_NC: FloatArray
+    """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
+    hints_NH: FloatArray
+    """Quantities known in advance, none negative, that such costs are sums of, such as floating-point operations."""
+
+    def __post_init__(self) -> None:
+        size = len(self.parameters)
+        for name in ("features_NF", "costs_NC", "hints_NH"):
+            if getattr(self, name).ndim != 2:
+                raise ValueError(
+                    f"Candidates.{name} has shape {getattr(self, name).shape}: it must be a row a candidate"
+                )
+            if getattr(self, name).shape[0] != size:
+                raise ValueError(f"Candidates.{name} has {getattr(self, name).shape[0]} rows for {size} candidates")
+        if len(self.groups_F) != self.features_NF.shape[1]:
+            raise ValueError(f"Candidates.groups_F names {len(self.groups_F)} of {self.features_NF.shape[1]} columns")
+
+
+def categorical(
+    parameters: Sequence[Mapping[str, Any]],
+    *,
+    distributions: Mapping[str, CategoricalDistribution],
+    costs_NC: FloatArray,
+) -> Candidates:
+    """Candidates of which nothing more is known than their parameters and their costs.
+
+    A cost that is NaN is taken for a sum over the parameters of what each choice costs.
+    """
+    columns = [_one_hot([item[name] for item in parameters], known.choices) for name, known in distributions.items()]
+    groups = [group for group, known in enumerate(distributions.values()) for _ in known.choices]
+    return Candidates(
+        distributions=distributions,
+        parameters=tuple(parameters),
+        features_NF=np.concatenate(columns, axis=1),
+        groups_F=np.array(groups, dtype=np.intp),
+        costs_NC=np.asarray(costs_NC, dtype=np.float64),
+        hints_NH=np.column_stack([(np.concatenate(columns, axis=1) > 0.0), _counts(parameters, distributions)]),
+    )
+
+
+def of_space(
+    parameters: Parameters,
+    *,
+    objectives: Sequence[str],
+    measured: Mapping[str, Measurement] = MappingProxyType({}),
+) -> Candidates:
+    """The architectures of a search space; costs that follow from the architecture are known.
+
+    So are those `measured`, by architecture id; of the others only a trial can tell.
+    """
+    items = [parameters.space[item] for item in parameters.architecture_ids]
+    known = [costs_of(item.architecture) for item in items]
+    costs = {
+        "parameters": np.array([item.parameters for item in known], dtype=np.float64),
+        "forward_flops": np.array([item.forward_flops for item in known], dtype=np.float64),
+    }
+    names = [name for name in objectives if OBJECTIVES[name].cost]
+    for name in names:
+        if name not in costs:
+            told = [getattr(measured.get(item), name, None) for item in parameters.architecture_ids]
+            costs[name] = np.array([np.nan if value is None else value for value in told], dtype=np.float64)
+    depths = [item.architecture.depth for item in items]
+    connections = [1 + item.architecture.wiring.num_connections for item in items]
+    groups = [
+        _one_hot([item.architecture.fusion for item in items], parameters.distributions["fusion"].choices),
+        _logarithm(depths),
+        _logarithm([item.budget for item in items]),
+        _logarithm([item.architecture.feed_forward / item.architecture.width for item in items]),
+        _logarithm(connections),
+        _logarithm([1 if item.pattern is None else item.pattern.dilation for item in items]),
+        _logarithm([2 * item.architecture.depth if item.pattern is None else item.pattern.period for item in items]),
+        _wiring_grids([item.architecture.wiring for item in items]),
+    ]
+    return Candidates(
+        distributions=parameters.distributions,
+        parameters=tuple(parameters.spelling(item) for item in parameters.architecture_ids),
+        features_NF=np.concatenate(groups, axis=1),
+        groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
+        costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
+        hints_NH=_work(items, known),
+    )
+
+
+def _counts(
+    parameters: Sequence[Mapping[str, Any]], distributions: Mapping[str, CategoricalDistribution]
+) -> FloatArray:
+    """How often each value occurs that several parameters share: the same operation in several places."""
+    choices = [set(known.choices) for known in distributions.values()]
+    shared = sorted((item for item in set().union(*choices) if sum(item in known for known in choices) > 1), key=repr)
+    rows = [[list(item.values()).count(value) for value in shared] for item in parameters]
+    return np.array(rows, dtype=np.float64).reshape(len(parameters), len(shared))
+
+
+def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
+    # Two different choices are then at a squared distance of 1.
+    held = np.array([[value == choice for choice in choices] for value in values], dtype=np.float64)
+    return np.asarray(held * np.sqrt(0.5))
+
+
+def _logarithm(values: Sequence[float]) -> FloatArray:
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
+
+
+def _work(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
+    """What time and memory are spent on: operations, blocks, states and, of each fusion, sites, connections, states."""
+    fusions = sorted({item.architecture.fusion for item in items} - {"none"})
+    rows = []
+    for item, known in zip(items, costs, strict=True):
+        built = item.architecture
+        own = np.zeros((len(fusions), 3))
+        if built.fusion != "none":
+            counts = [len(built.wiring.sites), built.wiring.num_connections, known.kept_states]
+            own[fusions.index(built.fusion)] = np.array(counts) * built.width
+        blocks = built.depth * np.array([1, built.width, built.feed_forward])
+        rows.append([known.forward_flops, known.parameters, *blocks, *own.ravel()])
+    return np.array(rows, dtype=np.float64)
+
+
+def _wiring_grids(wirings: Sequence[Wiring]) -> FloatArray:
+    """Of the connections that each cell could hold, the share that is there; the root evens out small shares."""
+    # One object for all architectures of a wiring: comparing two would take as long as looking at one.
+    known = {id(item): item for item in wirings}
+    grids = {key: _wiring_grid(item) for key, item in known.items()}
+    return np.stack([grids[id(item)] for item in wirings])
+
+
+def _wiring_grid(wiring: Wiring) -> FloatArray:
+    there = np.zeros((_GRID, _GRID))
+    for block, sources in wiring:
+        columns = np.array(sources) * _GRID // (wiring.depth + 1)
+        there[(block - 1) * _GRID // wiring.depth] += np.bincount(columns, minlength=_GRID)
+    return np.asarray(np.sqrt(there / np.maximum(_possible(wiring.depth), 1.0))).ravel()
+
+
+@lru_cache(maxsize=512)
+def _possible(depth: int) -> FloatArray:
+    """Connections that a cell could hold."""
+    possible = np.zeros((_GRID, _GRID))
+    for block in range(1, depth + 1):
+        columns = np.arange(block + 1) * _GRID // (depth + 1)
+        possible[(block - 1) * _GRID // depth] += np.bincount(columns, minlength=_GRID)
+    return possible

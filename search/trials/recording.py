@@ -1,0 +1,211 @@
+"""From a trial that ended to its record, evaluations and connection weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
+from depthweave.search.trials.live_trial import Entry
+from depthweave.spaces.costs import costs_of
+from depthweave.trainers import Recipe, TokenSet
+from depthweave.trainers.language_model import perplexity_of
+from depthweave.trainers.recipe import Precision
+
+TIMED = (
+    "latency",
+    "latency_low",
+    "latency_high",
+    "latency_s",
+    "reference_latency_s",
+    "step_latency",
+    "step_latency_low",
+    "step_latency_high",
+    "step_latency_s",
+    "reference_step_latency_s",
+    "decode_latency",
+    "decode_latency_low",
+    "decode_latency_high",
+    "decode_latency_s",
+    "reference_decode_latency_s",
+)
+"""Columns of a record that a clock fills, named as in a measurement."""
+
+
+_MAX_LOSS = 230.0
+"""Nats a token; the perplexity has a hundred digits there, and no column takes it."""
+
+
+class Rows(NamedTuple):
+    """What is kept of one trial."""
+
+    record: Record
+    evaluations: list[EvaluationRow]
+    weights: list[WeightRow]
+
+
+class Outcome(NamedTuple):
+    """How a trial ended, and why where it was not completed."""
+
+    state: State
+    reason: str | None
+
+
+def outcome_of(entry: Entry, *, crashed: bool, steps: int) -> Outcome:
+    """A stopped trial is pruned, whatever it reported last; one that ended before its last step has failed."""
+    if crashed:
+        return Outcome("failed", entry.error or "the worker ended without a word")
+    if entry.evaluations and entry.evaluations[-1].diverged:
+        return Outcome("diverged", f"the loss was not finite at step {entry.evaluations[-1].step}")
+    if entry.stop_reason is not None:
+        return Outcome("pruned", entry.stop_reason)
+    if not entry.evaluations or not math.isfinite(entry.evaluations[-1].loss):
+        return Outcome("failed", "the trial ended without an evaluation")
+    if entry.evaluations[-1].loss > _MAX_LOSS:
+        return Outcome("diverged", f"the loss was above {_MAX_LOSS:.0f} at step {entry.evaluations[-1].step}")
+    if entry.evaluations[-1].step < steps:
+        return Outcome("failed", f"the trial ended after step {entry.evaluations[-1].step} of {steps}")
+    return Outcome("complete", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordMaker:
+    """Makes records; holds what is the same for all trials of a run."""
+
+    run_id: str
+    reference_id: str
+    recipe: Recipe
+    tokens: TokenSet
+    software: str
+    device: str
+    """Device kind for a trial that never reported."""
+
+    def rows(self, entry: Entry, *, outcome: Outcome) -> Rows:
+        """All rows of a trial that ended."""
+        record = self._record(entry, outcome)
+        key = {name: getattr(record, name) for name in ("run_id", "trial", "architecture_id", "seed")}
+        evaluations = [
+            EvaluationRow(
+                **key,
+                index=item.index,
+                step=item.step,
+                tokens=item.tokens,
+                loss=item.loss,
+                train_loss=item.train_loss,
+                bits_per_byte=item.bits_per_byte,
+                train_s=item.train_s,
+                evaluation_s=item.evaluation_s,
+            )
+            for item in entry.evaluations
+        ]
+        weights = [
+            WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
+            for item in entry.evaluations
+            for weight in item.weights
+            # Those of a training that diverged say nothing, and no reader takes them.
+            if math.isfinite(weight.value)
+        ]
+        return Rows(record, evaluations, weights)
+
+    def _record(self, entry: Entry, outcome: Outcome) -> Record:
+        architecture, pattern = entry.candidate.architecture, entry.candidate.pattern
+        costs = costs_of(architecture)
+        last = entry.evaluations[-1] if entry.evaluations else None
+        final = last if outcome.state == "complete" else None
+        states = None if final is None else final.states
+        test = None if final is None or entry.last_report is None else entry.last_report.test
+        return Record(
+            run_id=self.run_id,
+            trial=entry.number,
+            architecture_id=architecture.id,
+            seed=self.recipe.seed,
+            state=outcome.state,
+            reason=outcome.reason,
+            reference=architecture.id == self.reference_id,
+            audit=entry.audit,
+            fusion=architecture.fusion,
+            dilation=None if pattern is None else pattern.dilation,
+            period=None if pattern is None else pattern.period,
+            depth=architecture.depth,
+            width=architecture.width,
+            heads=architecture.heads,
+            feed_forward=architecture.feed_forward,
+            vocabulary=architecture.vocabulary,
+            context=architecture.context,
+            wiring=json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
+            budget=entry.candidate.budget,
+            parameters=costs.parameters,
+            embedding_parameters=costs.embedding_parameters,
+            forward_flops=costs.forward_flops,
+            kept_states=costs.kept_states,
+            perplexity=None if final is None else final.perplexity,
+            loss=None if final is None else final.loss,
+            bits_per_byte=None if final is None else final.bits_per_byte,
+            last_loss=None if last is None else last.loss,
+            last_train_loss=None if last is None else last.train_loss,
+            steps=0 if last is None else last.step,
+            tokens=0 if last is None else last.tokens,
+            state_norms=None if states is None else _rounded(states.norms),
+            input_cosines=None if states is None else _rounded(states.cosines),
+            text_losses=_rounded(final.text_losses, digits=7) if final is not None and final.text_losses else None,
+            test_loss=None if test is None else test.loss,
+            test_perplexity=None if test is None else perplexity_of(test.loss),
+            test_bits_per_byte=None if test is None else test.bits_per_byte,
+            tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
+            trial_latency=None,
+            started_at=entry.started_at,
+            finished_at=datetime.now(UTC),
+            train_s=0.0 if last is None else last.train_s,
+            evaluation_s=0.0 if last is None else last.evaluation_s,
+            recipe=_recipe_json(self.recipe, None if entry.last_report is None else entry.last_report.precision),
+            corpus=self.tokens.corpus,
+            corpus_sha256=self.tokens.corpus_sha256,
+            tokenizer=self.tokens.tokenizer,
+            software=self.software,
+            attempts=_attempts(entry, outcome),
+            **self._seen_by_worker(entry),
+        )
+
+    def _seen_by_worker(self, entry: Entry) -> dict[str, Any]:
+        report = entry.last_report
+        measured = {} if report is None else dataclasses.asdict(report.measurement)
+        return {
+            **{name: _finite(measured.get(name)) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
+            "latency_noise": _finite(measured.get("noise_frac")),
+            "measure_s": measured.get("measure_s", 0.0),
+            "wall_s": 0.0 if report is None else report.wall_s,
+            "device": self.device if report is None else report.device,
+            "hardware": "" if report is None else report.hardware,
+            "threads": 0 if report is None else report.threads,
+            "host": "" if report is None else report.host,
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    """What was measured; absent where that is no number, which no reader takes."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@cache
+def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
+    """The recipe with the precision that the training had. Made once: a search keeps all its records in memory."""
+    if recipe.precision == "auto" and precision is not None:
+        recipe = dataclasses.replace(recipe, precision=precision)
+    return json.dumps(dataclasses.asdict(recipe))
+
+
+def _rounded(values: Sequence[float], *, digits: int = 5) -> str:
+    """JSON of the values; five digits are enough for means over a thousand tokens."""
+    return json.dumps([float(f"{value:.{digits}g}") for value in values])
+
+
+def _attempts(entry: Entry, outcome: Outcome) -> int:
+    """Workers count those with a checkpoint, over all parts of the run; a crash may come before the first."""
+    reported = 0 if entry.last_report is None else entry.last_report.attempts
+    return max(1, reported, entry.crashes + (outcome.state != "failed"))

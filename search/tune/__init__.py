@@ -1,0 +1,1 @@
+"""Ray Tune: the loop, and what Ray asks and tells."""

@@ -1,0 +1,196 @@
+"""The Ray Tune loop of a search: trials run until the book has no more, time is up, or the user stops it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from depthweave.search.cluster.placement import Placement, bundle
+from depthweave.search.cluster.ray_health import RayLostError, check_alive
+from depthweave.search.scratch import lock_folder, scratch
+from depthweave.search.signals import TERMINATED
+from depthweave.search.spec.schema import Spec
+from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.trials.trial import ArchitectureTrial, TrialPlan
+from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
+from depthweave.search.tune.hang_detector import Patience
+from depthweave.search.tune.loggers import make_loggers
+from depthweave.search.tune.scheduler import BookScheduler
+from depthweave.search.tune.searcher import BookSearcher
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.costs import costs_of
+from depthweave.trainers import TokenSet
+
+Ending = Literal["done", "time", "interrupted"]
+
+
+def run_trials(
+    book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
+) -> Ending:
+    """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
+
+    `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
+    raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
+    """
+    with _stop_signals(book.hush) as signals, scratch("tune") as folder:
+        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
+        try:
+            # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
+            tune.run(
+                tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
+                resources_per_trial=tune_bundle(spec, placement=plan.placement),
+                search_alg=BookSearcher(guarded),
+                scheduler=BookScheduler(guarded, hung=watch.hung),
+                num_samples=-1,
+                reuse_actors=True,
+                max_failures=0,  # who is tried again is the book's to say
+                raise_on_failed_trial=False,
+                callbacks=[*make_loggers(spec.loggers, folder=lock_folder(plan.locks), run_id=plan.run_id), watch],
+                verbose=0,
+                # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
+                name="tune",
+                storage_path=str(folder),
+                trial_dirname_creator=_directory_name,
+            )
+        except _SearchEnd as end:
+            return end.ending
+        except LedgerFault as fault:
+            if isinstance(fault.error, RayLostError) and signals:
+                # It was sent to Ray's processes too.
+                return _ending_of(signals)
+            raise fault.error from None
+        finally:
+            book.close()
+    return "done"
+
+
+def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFactory:
+    """What a trial asks of a node, and of which nodes, as Tune wants it said."""
+    # Named only where it is needed: older Rays know no selectors.
+    selector = placement.selector()
+    named = {"bundle_label_selector": [selector]} if selector else {}
+    return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
+
+
+def forget(trial: Trial) -> None:
+    """Tune keeps all trials: of one that ended nothing is left that its architecture or its reports make larger."""
+    # Twice, and spelled out in a tag.
+    trial.config.clear()
+    trial.evaluated_params, trial.experiment_tag = {}, ""
+    # A worker's first words, which Tune asks for and never hears: Ray would keep them for us.
+    trial._default_result_or_future = None
+    kept = trial.run_metadata
+    # Not empty: Tune would ask the worker for a first result.
+    kept.last_result = {"done": True}
+    # Statistics of every number in all reports.
+    kept.metric_analysis, kept.metric_n_steps = {}, {}
+
+
+class _SearchEnd(BaseException):
+    """Leaves Tune's loop at once. Not an `Exception`: Tune would first wait for its workers to end their steps."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending = ending
+
+
+class _Watch(tune.Callback):
+    """Looks at the clock and the signals between two events, where journal and store are whole.
+
+    It kills the workers of trials that hang. And it tidies up: a search may have thousands of trials.
+    """
+
+    def __init__(self, signals: list[int], *, deadline: float, on_tick: Callable[[], None]) -> None:
+        self._signals, self._deadline, self._on_tick = signals, deadline, on_tick
+        self._patience = Patience()
+        self._running: dict[str, Trial] = {}
+        self.hung: dict[str, str] = {}
+        """Why the workers were killed, by the trial's name."""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._signals:
+            raise _SearchEnd(_ending_of(self._signals))
+        if time.monotonic() > self._deadline:
+            raise _SearchEnd("time")
+        try:
+            check_alive()
+        except RayLostError as error:
+            raise LedgerFault(error) from None
+        for name, reason in self._patience.hanging().items():
+            actor = self._running[name].temporary_state.ray_actor
+            if actor is not None:
+                self.hung[name] = reason
+                ray.kill(actor)
+        self._on_tick()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._running[trial.trial_id] = trial
+        costs = costs_of(Architecture.from_dict(trial.config["architecture"]))
+        self._patience.begin(trial.trial_id, forward_flops=costs.forward_flops)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._patience.hear(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ended(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ended(trial)
+
+    def _ended(self, trial: Trial) -> None:
+        self._running.pop(trial.trial_id, None)
+        self.hung.pop(trial.trial_id, None)
+        self._patience.end(trial.trial_id)
+        forget(trial)
+
+
+def _ending_of(signals: list[int]) -> Ending:
+    """How a search ends that was sent these; SIGTERM raises `SystemExit`."""
+    if signal.SIGTERM in signals:
+        sys.exit(TERMINATED)
+    return "interrupted"
+
+
+@contextmanager
+def _stop_signals(hush: Callable[[], None]) -> Iterator[list[int]]:
+    """The signals that came, Ctrl-C or SIGTERM; a second one acts as ever. Off the main thread there are none.
+
+    `hush` is called when one comes: it may have been sent to Ray's processes too, whose deaths are no trial's fault.
+    """
+    signals: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    former = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        hush()
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
+
+    for kind in kinds:
+        signal.signal(kind, note)
+    try:
+        yield signals
+    finally:
+        for kind, handler in former.items():
+            signal.signal(kind, handler)
+
+
+def _directory_name(trial: Trial) -> str:
+    """Tune would make a folder's name of the whole architecture."""
+    return str(trial.trial_id)

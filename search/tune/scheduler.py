@@ -1,0 +1,69 @@
+"""The Ray Tune scheduler: first come, first served, and the book's pruner decides who stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from depthweave.search.failures.causes import is_node_lost, reason_of
+from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.trials.trial import REPORT
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+
+class BookScheduler(FIFOScheduler):
+    """Hears every result and every crash for the book."""
+
+    def __init__(self, book: Ledger, *, hung: Mapping[str, str]) -> None:
+        """`hung`: by name, why a trial's worker was killed for its silence."""
+        super().__init__()
+        self._book, self._hung = book, hung
+        self._pending: dict[Trial, None] = {}
+        """In the order they came; some that have started among them."""
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Remember whose turn it is."""
+        self._pending[trial] = None
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The first trial for which no worker is starting already.
+
+        Tune's own choice is the first of all that did not start, and where a worker becomes free it kills the one that
+        starts for that trial. With trials that last a second each costs the start of a worker, so that never all of
+        them run. It is also looked for among all trials that ever were.
+        """
+        controller: Any = tune_controller
+        for trial in list(self._pending):
+            worker = controller._trial_to_actor.get(trial)
+            if trial.status != trial.PENDING:
+                del self._pending[trial]
+            elif worker is None or not controller._actor_manager.is_actor_started(worker):
+                return trial
+        return None
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
+        self._book.report(trial.trial_id, result[REPORT])
+        return str(TrialScheduler.STOP if self._book.stops(trial.trial_id) else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""
+        name, error = trial.trial_id, _error(trial)
+        cause = "the worker ended without a word" if error is None else reason_of(error)
+        self._book.fail(name, self._hung.get(name, cause), node_lost=error is not None and is_node_lost(error))
+
+
+def _error(trial: Trial) -> Exception | None:
+    # Ray keeps the exception in a file of its own; one that can be written but not read again is some library's.
+    with suppress(Exception):
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error if isinstance(error, Exception) else None
+    return None

@@ -1,0 +1,52 @@
+"""The front in a terminal: table and plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.console import Console
+
+from depthweave.reports.analysis.front import front
+from depthweave.reports.terminal.front_plot import csv_text, front_plot, front_view
+from depthweave.reports.terminal.table import front_rows
+from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
+
+RECORDS = [trial.record for trial in synthetic_trials()]
+
+
+def printed(columns: int) -> str:
+    sink = io.StringIO()
+    Console(file=sink, width=columns).print(front_view(RECORDS, objectives=OBJECTIVES, columns=columns))
+    return sink.getvalue()
+
+
+def test_view_fits_and_has_a_plot_a_cost_where_there_is_room() -> None:
+    for columns, plots in ((80, 1), (120, 2), (200, 2)):
+        text = printed(columns)
+        assert max(map(len, text.splitlines())) <= columns
+        assert text.count("validation perplexity") == plots
+    assert "forward latency (× reference)" in printed(80)
+
+
+def test_every_member_of_the_joint_front_is_marked_in_the_colour_of_its_fusion() -> None:
+    text = front_plot(RECORDS, objectives=OBJECTIVES, cost="latency", columns=100)
+    signs = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
+    members = front(RECORDS, objectives=OBJECTIVES)
+    for fusion in {member.fusion for member in members}:
+        assert 1 <= text.plain.count(signs[fusion]) <= sum(member.fusion == fusion for member in members)
+
+
+def test_csv_has_the_rows_and_columns_of_the_json() -> None:
+    rows = front_rows(RECORDS, objectives=OBJECTIVES)
+    read = list(csv.DictReader(io.StringIO(csv_text(rows))))
+    assert [set(row) for row in read] == [set(row) for row in rows]
+    assert [float(row["perplexity"]) for row in read] == [row["perplexity"] for row in rows]
+    assert [row["selected_by"].split() for row in read] == [row["selected_by"] for row in rows]
+    assert csv_text([]) == ""
+
+
+def test_run_without_a_front_says_so() -> None:
+    view = front_view([make_record(state="pruned", perplexity=None)], objectives=OBJECTIVES, columns=80)
+    assert "no front" in str(view)
+    assert "1 trial, 0 complete" in str(view)

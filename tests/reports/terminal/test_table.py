@@ -1,0 +1,83 @@
+"""The front as rows for JSON and as a table for a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+from rich.console import Console
+from rich.table import Table
+
+from depthweave.reports.analysis.front import front
+from depthweave.reports.formatting import show
+from depthweave.reports.terminal.table import front_rows, front_table, selected_trials
+from tests.reports.confirmed import PAIR, confirmed_records
+from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
+
+RECORDS = [trial.record for trial in synthetic_trials()]
+
+
+def test_front_rows_are_the_front_and_json() -> None:
+    rows = front_rows(RECORDS, objectives=OBJECTIVES)
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["trial"] for row in rows] == [row.trial for row in front(RECORDS, objectives=OBJECTIVES)]
+    assert rows[0]["perplexity"] == min(row.perplexity for row in RECORDS if row.perplexity)
+    assert "best" in rows[0]["selected_by"]
+
+
+def test_selected_trials_leaves_out_what_names_nothing() -> None:
+    assert selected_trials([], objectives=OBJECTIVES) == {}
+    found = selected_trials([make_record(3, latency=None)], objectives=["perplexity"])
+    assert found == {"best": 3, "knee": 3, "smallest": 3}
+
+
+def test_front_table_fits_80_columns_and_shows_every_member() -> None:
+    text = io.StringIO()
+    Console(file=text, width=80).print(front_table(RECORDS, objectives=OBJECTIVES))
+    shown = text.getvalue()
+    for member in front(RECORDS, objectives=OBJECTIVES):
+        (line,) = (line for line in shown.splitlines() if member.architecture_id in line)
+        assert show("perplexity", member.perplexity) in line
+        assert show("latency", member.latency) in line
+        assert show("memory_bytes", member.memory_bytes) in line
+    assert all(rule in shown for rule in ("best", "knee", "fastest", "smallest"))
+
+
+def test_front_table_several_seeds_show_the_seed() -> None:
+    records = [make_record(0), make_record(1, seed=5)]
+    assert "seed" in _heads(front_table(records, objectives=OBJECTIVES))
+    assert "seed" not in _heads(front_table(records[:1], objectives=OBJECTIVES))
+
+
+def test_front_table_of_nothing_has_heads_alone() -> None:
+    table = front_table([], objectives=OBJECTIVES)
+    assert table.row_count == 0
+    assert {"perplexity", "latency", "memory"} <= set(_heads(table))
+
+
+def test_confirmed_front_fits_80_columns_and_says_what_is_settled() -> None:
+    records = confirmed_records()
+    text = io.StringIO()
+    Console(file=text, width=80).print(front_table(records, objectives=OBJECTIVES))
+    lines = {line.split()[0]: line for line in text.getvalue().splitlines() if line.strip()}
+    # exp(1.309) and the upper end: 2.776 standard errors of 0.0328 above the mean loss.
+    assert "3.702±.353" in lines["close"]
+    assert ">99% " in lines["close"]
+    assert re.search(r"\b\d\d%\? ", lines["best"])
+    # Ahead, but perhaps by chance: the rule takes the best of those that are settled.
+    assert "best" not in lines["best"].removeprefix("best")
+    assert "best" in lines["close"]
+    assert "not settled" in text.getvalue()
+
+
+def test_confirmed_front_rows_have_the_verdict() -> None:
+    rows = {row["architecture_id"]: row for row in front_rows(confirmed_records(), objectives=PAIR)}
+    assert json.loads(json.dumps(rows)) == rows
+    assert rows["close"].items() >= {"num_seeds": 5, "settled": True, "plain_id": "plain"}.items()
+    assert not rows["best"]["settled"]
+    assert "settled" not in front_rows(RECORDS, objectives=OBJECTIVES)[0]
+
+
+def _heads(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns]

@@ -1,0 +1,120 @@
+"""A local Ray is the search's own and takes orders from this machine alone; a named one that is gone is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depthweave.search.cluster.ray_session import check_address
+
+_START = """
+import os, sys
+import ray
+from depthweave.search.cluster.ray_session import cluster
+with cluster(None):
+    ray.get(ray.remote(lambda: None).remote())
+    print(os.environ["MARK"], flush=True)
+    sys.stdin.read()
+assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
+"""
+_LISTENS = "0A"
+_LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same as an address of IPv6, and ::1, as /proc writes them."""
+
+
+def _marked(mark: str) -> list[Path]:
+    """Processes that inherited the mark."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and f"MARK={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(folder)
+        except OSError:
+            continue
+    return found
+
+
+def _sockets(process: Path) -> set[str]:
+    found = set()
+    for link in (process / "fd").glob("*"):
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target.removeprefix("socket:[").rstrip("]"))
+    return found
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of a cluster that is no more, which `ray start` wrote down."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+    return address
+
+
+@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
+def test_auto_that_is_gone_is_refused_at_once(told: str, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if told == "by the environment":
+        monkeypatch.setenv("RAY_ADDRESS", gone)
+    with pytest.raises(ValueError, match=f"--address {gone}: no Ray cluster answers"):
+        check_address("auto")
+
+
+def test_auto_where_no_cluster_is_known_is_refused(gone: str, tmp_path: Path) -> None:
+    (tmp_path / "ray" / "ray_current_cluster").unlink()
+    with pytest.raises(ValueError, match="--address auto: no Ray cluster is known here"):
+        check_address("auto")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
+def test_local_ray_is_its_own_though_another_is_told_of(told: str, gone: str, ray_folder: Path) -> None:
+    environment = {**os.environ, "MARK": "up", "RAY_TMPDIR": str(ray_folder)}
+    if told == "by the environment":
+        environment["RAY_ADDRESS"] = gone
+    else:
+        (ray_folder / "ray").mkdir()
+        (ray_folder / "ray" / "ray_current_cluster").write_text(gone)
+    done = subprocess.run(
+        [sys.executable, "-c", _START], env=environment, input="", capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "up\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads sockets in /proc")
+def test_local_ray_listens_on_loopback_only(tmp_path: Path) -> None:
+    mark = tmp_path.name + str(os.getpid())
+    with subprocess.Popen(
+        [sys.executable, "-c", _START],
+        env={**os.environ, "MARK": mark},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == mark
+        processes = _marked(mark)
+        sockets = {inode for item in processes for inode in _sockets(item)}
+        lines = [
+            line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()
+        ]
+        listening = [line[1] for line in lines if line[3] == _LISTENS and line[9] in sockets]
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    assert len(processes) > 3, "the driver, the control store, the raylet and workers"
+    assert len(listening) > 3
+    assert {address.partition(":")[0] for address in listening} <= _LOOPBACK

@@ -1,0 +1,305 @@
+"""The sampler `known-cost`: proposals by hand, against a slow search of all candidates, and what it learns from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import moocore
+import numpy as np
+import optuna
+import pytest
+from numpy.typing import NDArray
+from optuna import Study
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners.peers import COSTS
+from depthweave.search.samplers import Candidates, KnownCostSampler, categorical, make_sampler, of_space
+from depthweave.search.samplers.known_cost import STARTUP
+from depthweave.search.surrogate.loss_model import Evidence
+from depthweave.search.surrogate.posterior import known_costs, outlook
+from depthweave.spaces.space import Axes, enumerate_space
+
+FloatArray = NDArray[np.float64]
+
+CHOICES = {f"axis{number}": tuple(range(4)) for number in range(4)}
+DISTRIBUTIONS = {name: CategoricalDistribution(values) for name, values in CHOICES.items()}
+POINTS = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
+"""256 candidates."""
+
+
+def gains_of(candidates: Candidates, trials: Sequence[Evidence]) -> FloatArray:
+    """Expected hypervolume improvements, `[N]`."""
+    found = outlook(candidates, trials, costs=known_costs(candidates, trials))
+    assert found is not None
+    return found.gains_N
+
+
+def cost_of(point: Mapping[str, int]) -> float:
+    return 1.0 + sum(point.values())
+
+
+def loss_of(point: Mapping[str, int]) -> float:
+    """Falls with the cost, and has a narrow valley at one value an axis that chance meets once in 256."""
+    far = sum(value != best for value, best in zip(point.values(), (2, 0, 3, 1), strict=True))
+    return 3.0 - 0.05 * cost_of(point) + 0.4 * min(far, 3)
+
+
+def some_candidates() -> Candidates:
+    costs_NC = np.array([[cost_of(point)] for point in POINTS])
+    return categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=costs_NC)
+
+
+def open_study(*, seed: int, sampler: optuna.samplers.BaseSampler | None = None) -> Study:
+    return optuna.create_study(
+        directions=["minimize", "minimize"], sampler=sampler or KnownCostSampler(some_candidates(), seed=seed)
+    )
+
+
+def run(study: Study, count: int) -> list[dict[str, int]]:
+    found = []
+    for _ in range(count):
+        trial = study.ask(dict(DISTRIBUTIONS))
+        study.tell(trial, [loss_of(trial.params), cost_of(trial.params)])
+        found.append(trial.params)
+    return found
+
+
+def ended(
+    point: Mapping[str, int], *, state: TrialState = TrialState.COMPLETE, loss: float | None = None
+) -> FrozenTrial:
+    told = loss_of(point) if loss is None else loss
+    return optuna.create_trial(
+        state=state,
+        params=dict(point),
+        distributions=DISTRIBUTIONS,
+        values=[told, cost_of(point)] if state == TrialState.COMPLETE else None,
+        user_attrs={COSTS: {"cost": cost_of(point)}},
+    )
+
+
+def numbered(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    for number, trial in enumerate(trials):
+        trial.number = number
+    return list(trials)
+
+
+def test_next_proposal_by_hand() -> None:
+    # One axis of two values; what was tried says nothing between the two that were not (equal distances to all), so
+    # the widths of the segments decide. Front: loss 2 from cost 1, loss 1 from cost 3. The candidate of cost 2 would
+    # improve on the segment from 2 to 3 as well as on all from 3 on; that of cost 4 on the latter only in part.
+    choices = {"only": CategoricalDistribution(("a", "b", "c", "cheap", "dear"))}
+    candidates = categorical(
+        [{"only": name} for name in choices["only"].choices],
+        distributions=choices,
+        costs_NC=np.array([[1.0], [3.0], [5.0], [2.0], [4.0]]),
+    )
+    trials = [Evidence(0, 2.0, finished=True), Evidence(1, 1.0, finished=True), Evidence(2, 1.5, finished=True)]
+    gains_N = gains_of(candidates, trials)
+    assert gains_N[3] > gains_N[4] > 0.0
+
+
+def test_gains_equal_a_plain_sum_over_outcomes() -> None:
+    rng = np.random.default_rng(3)
+    candidates = some_candidates()
+    rows = rng.permutation(len(POINTS))[:20]
+    trials = [Evidence(int(row), loss_of(POINTS[row]), finished=True) for row in rows]
+    found_N = gains_of(candidates, trials)
+    # Slowly: the posterior of the surrogate's own process, drawn from, and exact hypervolumes.
+    from depthweave.search.surrogate.gaussian_process import GaussianProcess
+
+    losses = np.array([item.loss for item in trials], dtype=np.float64)
+    floor = losses.min() - 0.5 * (np.median(losses) - losses.min())
+    process = GaussianProcess(
+        candidates.features_NF[rows], np.log(losses - floor), noise_MM=np.zeros((20, 20)), groups_F=candidates.groups_F
+    )
+    costs = (candidates.costs_NC - candidates.costs_NC.min()) / np.ptp(candidates.costs_NC)
+    points = np.column_stack([losses, costs[rows]])
+    front = points[moocore.is_nondominated(points)]
+    reference = np.array([front[:, 0].max() + 0.1 * np.ptp(front[:, 0]), 1.1])
+    before = moocore.hypervolume(front, ref=reference)
+    quantiles = (np.arange(400) + 0.5) / 400
+    z = np.array([math.sqrt(2) * _inverse_erf(2 * quantile - 1) for quantile in quantiles])
+    for row in rng.permutation(len(POINTS))[:6]:
+        told = process.predict(candidates.features_NF[[row]])
+        outcomes = floor + np.exp(told.mean_N[0] + told.sd_N[0] * z)
+        gains = [
+            moocore.hypervolume(np.vstack([front, [outcome, costs[row, 0]]]), ref=reference) - before
+            if outcome < reference[0]
+            else 0.0
+            for outcome in outcomes
+        ]
+        assert found_N[row] == pytest.approx(np.mean(gains), rel=0.03, abs=1e-5)
+
+
+def test_planted_optimum_is_found_that_random_search_misses() -> None:
+    best = loss_of({"axis0": 2, "axis1": 0, "axis2": 3, "axis3": 1})
+    known, chance = [], []
+    for seed in range(3):
+        known.append(min(map(loss_of, run(open_study(seed=seed), 30))))
+        rng = np.random.default_rng(seed)
+        chance.append(min(loss_of(POINTS[row]) for row in rng.permutation(len(POINTS))[:30]))
+    assert known == pytest.approx([best] * 3)
+    assert sum(value > best for value in chance) >= 2
+
+
+def test_same_seed_and_values_give_the_same_proposals_and_a_new_sampler_goes_on_alike() -> None:
+    whole = run(open_study(seed=5), 16)
+    study = open_study(seed=5)
+    first = run(study, 11)
+    study.sampler = KnownCostSampler(some_candidates(), seed=5)
+    assert [*first, *run(study, 5)] == whole
+    assert run(open_study(seed=6), 11) != first
+
+
+def test_first_proposals_are_spread_over_the_costs() -> None:
+    costs = sorted(cost_of(point) for point in run(open_study(seed=0), STARTUP))
+    ranks = np.searchsorted(np.sort([cost_of(point) for point in POINTS]), costs) / len(POINTS)
+    assert ranks[0] < 1 / STARTUP
+    assert ranks[-1] > 0.7
+    assert np.diff(ranks).max() < 0.35
+
+
+def test_a_pending_trial_moves_the_next_proposal_elsewhere() -> None:
+    study = open_study(seed=1)
+    run(study, 14)
+    first, second = study.ask(dict(DISTRIBUTIONS)), study.ask(dict(DISTRIBUTIONS))
+    assert first.params != second.params
+    sampler = KnownCostSampler(some_candidates(), seed=1)
+    trials = study.get_trials(deepcopy=False)
+    alone = sampler.propose(trials[:14], number=14)
+    beside = sampler.propose(trials[:15], number=15)
+    assert POINTS[alone] == first.params
+    assert POINTS[beside] == second.params
+
+
+def test_curves_of_stopped_trials_teach_and_failed_ones_are_avoided() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(POINTS))[:12]
+    whole = [ended(POINTS[row]) for row in rows]
+    candidates = some_candidates()
+
+    def curve(final: float, *, length: int = 4) -> tuple[float, ...]:
+        return tuple(final + 0.8 * 0.5**step for step in range(length - 1)) + ((final,) if length == 4 else ())
+
+    stopped = [point for point in POINTS if point["axis0"] == 1 and point not in [POINTS[row] for row in rows]][:6]
+    trials = numbered([*whole, *(ended(point, state=TrialState.PRUNED) for point in stopped)])
+    gains = {}
+    for final in (1.8, 4.5):
+        sampler = KnownCostSampler(candidates, seed=0)
+        told = {number: curve(loss_of(POINTS[row])) for number, row in enumerate(rows)}
+        told |= {12 + number: curve(final, length=2)[:2] for number in range(6)}
+        sampler.curves = lambda told=told: told  # type: ignore[misc]
+        evidence = sampler._evidence(trials)
+        assert [item.finished for item in evidence] == [True] * 12 + [False] * 6
+        assert all(item.sd > 0 and item.loss == pytest.approx(final, abs=0.4) for item in evidence[12:])
+        found = gains_of(candidates, evidence)
+        alike = [row for row, point in enumerate(POINTS) if point["axis0"] == 1 and point not in stopped]
+        gains[final] = float(np.mean(found[alike]))
+    assert gains[1.8] > 2 * gains[4.5], "what was stopped with a good curve has good neighbours"
+
+    failed = numbered([*whole, *(ended(point, state=TrialState.FAIL) for point in stopped)])
+    evidence = KnownCostSampler(candidates, seed=0)._evidence(failed)
+    found, without = gains_of(candidates, evidence), gains_of(candidates, evidence[:12])
+    assert found[alike].mean() < without[alike].mean()
+
+
+def test_costs_that_only_trials_tell_are_learned() -> None:
+    space = enumerate_space(
+        Axes(
+            fusions=("none", "dwa", "concat"),
+            dilations=(1, 2, 3),
+            periods=(1, 2, "depth"),
+            depths=(6, 12),
+            budgets=(200_000, 400_000),
+            vocabulary=64,
+            context=16,
+            head_width=16,
+        )
+    )
+    candidates = of_space(Parameters(space), objectives=("perplexity", "latency", "parameters"))
+    assert np.isnan(candidates.costs_NC[:, 0]).all()
+    assert np.isfinite(candidates.costs_NC[:, 1]).all()
+    # Latency that follows operations and kept states, which is what it does on a machine.
+    latency_N = candidates.hints_NH[:, 0] / 1e6 + 0.02 * candidates.hints_NH[:, 2] + 0.001 * candidates.hints_NH[:, 1]
+    rows = np.random.default_rng(0).permutation(len(space))[:15]
+    trials = [Evidence(int(row), 1.0, finished=True, costs_C=(float(latency_N[row]), math.nan)) for row in rows]
+    found = known_costs(candidates, trials)
+    np.testing.assert_array_equal(found.costs_NC[rows, 0], latency_N[rows])
+    np.testing.assert_array_equal(found.costs_NC[:, 1], candidates.costs_NC[:, 1])
+    assert (found.log_sd_NC[rows] == 0).all()
+    others = np.setdiff1d(np.arange(len(space)), rows)
+    assert np.abs(found.costs_NC[others, 0] / latency_N[others] - 1).mean() < 0.05
+
+
+def test_the_registry_makes_one_for_a_space_and_a_trial_without_costs_is_asked_for() -> None:
+    space = enumerate_space(
+        Axes(fusions=("dwa",), depths=(4,), budgets=(40_000,), vocabulary=64, context=16, head_width=8)
+    )
+    parameters = Parameters(space)
+    sampler = make_sampler("known-cost", parameters=parameters, objectives=("perplexity", "latency"), seed=0)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    seen = {parameters.architecture_id(study.ask(dict(parameters.distributions)).params) for _ in range(len(space))}
+    assert len(seen) == len(space)
+    with pytest.raises(RuntimeError, match="every architecture of the space has been tried"):
+        study.ask(dict(parameters.distributions))
+
+
+def _inverse_erf(value: float) -> float:
+    """By bisection."""
+    low, high = -6.0, 6.0
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if math.erf(middle) < value else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("num_measured", [0, 1, 5])
+def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
+    candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.full((len(POINTS), 1), math.nan))
+    trials = [Evidence(row, 1.0, finished=True, costs_C=(2.0 + row,)) for row in range(num_measured)]
+    found = known_costs(candidates, trials)
+    assert np.isfinite(found.costs_NC).all()
+    assert (found.costs_NC > 0.0).all()
+    assert np.isfinite(found.log_sd_NC).all()
+
+
+# In studies of others.
+
+
+@pytest.mark.parametrize(
+    ("directions", "told"),
+    [
+        (["maximize", "minimize"], "the study maximises an objective: minimise all"),
+        (["minimize", "maximize"], "the study maximises an objective: minimise all"),
+        (["minimize"], "the study has 1 objectives, the candidates have 1 costs: tell the study the loss and every"),
+        (["minimize"] * 3, "the study has 3 objectives, the candidates have 1 costs"),
+    ],
+)
+def test_study_of_other_objectives_is_refused_at_its_first_trial(directions: list[str], told: str) -> None:
+    study = optuna.create_study(directions=directions, sampler=KnownCostSampler(some_candidates(), seed=0))
+    study.enqueue_trial(POINTS[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^KnownCostSampler: {told}"):
+            study.ask(dict(DISTRIBUTIONS))
+
+
+def test_loss_alone_is_minimised_over_candidates_without_costs() -> None:
+    candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.empty((len(POINTS), 0)))
+    study = optuna.create_study(sampler=KnownCostSampler(candidates, seed=0))
+    for _ in range(30):
+        trial = study.ask(dict(DISTRIBUTIONS))
+        study.tell(trial, loss_of(trial.params))
+    losses = sorted(map(loss_of, POINTS))
+    # By chance a draw of 30 in 256 has one of the best two with a probability of 0.22.
+    assert study.best_value <= losses[1]
+
+
+def test_what_is_no_table_of_costs_or_no_place_of_the_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^Candidates\.costs_NC has shape \(256,\): it must be a row a candidate"):
+        categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.ones(len(POINTS)))
+    with pytest.raises(ValueError, match=r"^KnownCostSampler\.loss is 2: it must be from 0 to 1"):
+        KnownCostSampler(some_candidates(), seed=0, loss=2)

@@ -1,0 +1,238 @@
+"""Journal and records that disagree: what is lost is named and trained again, never replaced by something else."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.parameters import Parameters
+from depthweave.search.pruners.chooser import Chooser
+from depthweave.search.study.opening import opened
+from depthweave.search.trials.checkpoints import Checkpoints
+from tests.search.bookkeeping import SPACE, Run, make_evaluation, make_report, open_studies
+from tests.search.choosers import Halving
+
+_PRUNER = {"pruner": "threshold", "options": {"upper": 5.0}}
+
+
+def _mend(folder: Path, *, retry_failed: bool = False) -> list[str]:
+    """As the driver does it; answers what it said."""
+    notes: list[str] = []
+    opened(
+        lambda: open_studies(folder, sampler="grid"),
+        journal=folder / "study.journal",
+        store=RunStore.open(folder),
+        parameters=Parameters(SPACE),
+        checkpoints=Checkpoints(folder / "checkpoints"),
+        retry_failed=retry_failed,
+        note=notes.append,
+    )
+    return notes
+
+
+def _begun(folder: Path) -> Run:
+    """Five trials that ended: 0, 1 and 4 complete, 2 stopped after its second evaluation, 3 failed."""
+    run = Run(folder, pruner="threshold", options={"upper": 5.0}, max_concurrent=8)
+    for name in ("0", "1", "2", "3", "4"):
+        run.start(name)
+    for number in (0, 1, 4):
+        run.train(str(number), last_loss=1.0 + number / 10)
+    for index, loss in enumerate((2.0, 6.0)):
+        run.book.report("2", make_report(make_evaluation(index, loss=loss)))
+    assert run.book.stops("2")
+    run.book.finish("2", crashed=False)
+    run.book.fail("3", "OSError: planted")
+    run.book.finish("3", crashed=True)
+    return run
+
+
+def _lose(folder: Path, *numbers: int) -> None:
+    for number in numbers:
+        for table in ("records", "evaluations", "weights"):
+            (folder / table / f"trial-{number:05d}-r000.parquet").unlink(missing_ok=True)
+
+
+def _described(records: list[Record]) -> list[tuple[object, ...]]:
+    return [(it.trial, it.architecture_id, it.state, it.reason, it.last_loss, it.steps) for it in records]
+
+
+def test_lost_records_are_named_and_the_same_trials_are_trained_again(tmp_path: Path) -> None:
+    run = _begun(tmp_path)
+    before, told = run.store.records(), run.studies.trials
+    _lose(tmp_path, 1, 2)
+
+    notes = _mend(tmp_path)
+    assert notes == [
+        f"trial {number} ({before[number].architecture_id}): its record is gone from records/, so it is trained again"
+        for number in (1, 2)
+    ]
+    again = Run(tmp_path, **_PRUNER, max_trials=5)
+    first, second = again.start("a"), again.start("b")
+    assert [(it.number, it.candidate.architecture.id) for it in (first, second)] == [
+        (it.trial, it.architecture_id) for it in before[1:3]
+    ]
+    assert again.book.next("c") is None, "no other architecture takes their place"
+    # What the pruner would say of the first one now is not asked: it had been complete.
+    again.book.report("a", make_report(make_evaluation(0, loss=9.0)))
+    assert not again.book.stops("a")
+    again.train("a", last_loss=1.1)
+    again.book.report("b", make_report(make_evaluation(0, loss=2.0)))
+    assert not again.book.stops("b")
+    again.book.report("b", make_report(make_evaluation(1, loss=6.0)))
+    assert again.book.stops("b")
+    again.book.finish("b", crashed=False)
+    assert again.book.ended
+    after = again.store.records()
+    assert _described(after)[2:] == _described(before)[2:]
+    assert [(it.state, it.values) for it in again.studies.trials] == [(it.state, it.values) for it in told]
+    assert _mend(tmp_path) == []
+
+
+def test_every_record_gone_is_every_trial_trained_again(tmp_path: Path) -> None:
+    before = _described(_begun(tmp_path).store.records())
+    shutil.rmtree(tmp_path / "records")
+    assert len(_mend(tmp_path)) == 5
+    again = Run(tmp_path, **_PRUNER, max_trials=5, max_concurrent=8)
+    started = [again.start(str(number)) for number in range(5)]
+    assert [(it.number, it.candidate.architecture.id) for it in started] == [it[:2] for it in before]
+
+
+@pytest.mark.parametrize("chooser", [None, Halving()], ids=["no chooser", "pauses"])
+def test_training_again_that_is_interrupted_goes_on_as_what_it_was(chooser: Chooser | None, tmp_path: Path) -> None:
+    before = _begun(tmp_path).store.records()
+    _lose(tmp_path, 1)
+    assert len(_mend(tmp_path)) == 1
+    again = Run(tmp_path, max_trials=5, chooser=chooser)
+    again.start("a")
+    again.book.report("a", make_report(make_evaluation(0, loss=1.5)))
+    assert not again.book.stops("a")
+    # Killed, and opened once more: it is not lost a second time.
+    assert _mend(tmp_path) == []
+    more = Run(tmp_path, max_trials=5, chooser=chooser)
+    assert more.start("b").number == 1
+    more.book.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
+    assert not more.book.stops("b"), "it had been complete"
+    more.train("b", last_loss=1.1)
+    assert [item.trial for item in more.store.records()] == [item.trial for item in before]
+    assert more.studies.trials[1].state == TrialState.COMPLETE
+
+
+def test_failed_trials_are_tried_again_where_that_is_wished_and_nothing_else_is(tmp_path: Path) -> None:
+    run = _begun(tmp_path)
+    before = run.store.records()
+    assert _mend(tmp_path) == []
+    assert _mend(tmp_path, retry_failed=True) == [
+        f"trial 3 ({before[3].architecture_id}): it failed, and is tried again"
+    ]
+    # It is still wished when the next driver comes without the wish.
+    assert _mend(tmp_path) == []
+    again = Run(tmp_path, max_trials=5)
+    assert again.start("a").number == 3
+    assert again.book.next("b") is None
+    again.train("a", last_loss=1.3)
+    after = again.store.records()
+    assert [item.state for item in after] == ["complete", "complete", "pruned", "complete", "complete"]
+    assert again.studies.trials[3].state == TrialState.COMPLETE
+    assert again.studies.trials[3].values[0] == pytest.approx(math.exp(1.3))
+    assert Run(tmp_path, max_trials=5).book.ended
+
+
+def test_record_of_the_second_try_is_told_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _begun(tmp_path)
+    _mend(tmp_path, retry_failed=True)
+    again = Run(tmp_path, max_trials=5)
+    again.start("a")
+    monkeypatch.setattr("depthweave.search.trial_ledger.tell", lambda *_, **__: None)
+    again.train("a", last_loss=1.3)
+    monkeypatch.undo()
+    more = Run(tmp_path, max_trials=5)
+    assert more.book.ended
+    assert more.studies.trials[3].state == TrialState.COMPLETE
+
+
+def test_reference_that_failed_is_tried_again_unasked(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for name in ("reference", "other"):
+        run.start(name)
+        run.book.fail(name, "OSError: planted")
+        run.book.finish(name, crashed=True)
+    (note,) = _mend(tmp_path)
+    assert note.startswith("trial 0 (")
+    again = Run(tmp_path, max_trials=2)
+    assert again.start("a").number == 0
+    assert again.book.next("b") is None
+
+
+def _cut(data: bytes) -> bytes:
+    """As it was before its last trials began: restored from a copy, say."""
+    return b"".join(data.splitlines(keepends=True)[:20])
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (None, "study.journal: is gone or empty and made again of the records: 5 trials"),
+        (lambda data: b"", "study.journal: is gone or empty and made again of the records: 5 trials"),
+        (
+            lambda data: b"".join(data.splitlines(keepends=True)[:3]),
+            "set aside as study.journal.corrupt and made again",
+        ),
+        (_cut, "set aside as study.journal.corrupt and made again"),
+    ],
+    ids=["gone", "empty", "without a trial", "of an earlier moment"],
+)
+def test_journal_that_lacks_what_the_records_hold_is_made_again(
+    harm: Callable[[bytes], bytes] | None, told: str, tmp_path: Path
+) -> None:
+    run = _begun(tmp_path)
+    before, losses, journal = run.studies.trials, run.studies.losses(), tmp_path / "study.journal"
+    if harm is None:
+        journal.unlink()
+    else:
+        journal.write_bytes(harm(journal.read_bytes()))
+    (note,) = _mend(tmp_path)
+    assert told in note
+    again = Run(tmp_path, max_trials=6)
+    after = again.studies.trials[:5]
+    assert [(it.number, it.state, it.params) for it in after] == [(it.number, it.state, it.params) for it in before]
+    assert again.studies.losses() == losses
+    entry = again.start("a")
+    assert entry.number == 5
+    assert entry.candidate.architecture.id not in {item.architecture_id for item in again.store.records()}
+
+
+def test_what_a_damaged_journal_still_says_keeps_a_lost_trial(tmp_path: Path) -> None:
+    before = _begun(tmp_path).store.records()
+    _lose(tmp_path, 1)
+    with (tmp_path / "study.journal").open("ab") as file:
+        file.write(b"garbage\n")
+    (note,) = _mend(tmp_path)
+    assert "is damaged" in note
+    again = Run(tmp_path, max_trials=5)
+    entry = again.start("a")
+    assert (entry.number, entry.candidate.architecture.id) == (1, before[1].architecture_id)
+
+
+def test_number_that_nothing_is_known_of_is_named(tmp_path: Path) -> None:
+    _begun(tmp_path)
+    _lose(tmp_path, 1)
+    (tmp_path / "study.journal").unlink()
+    assert _mend(tmp_path)[1] == "nothing is known any more of the trials 1: their numbers stay empty"
+
+
+def test_lost_curves_are_named_and_the_chooser_sees_what_optuna_heard(tmp_path: Path) -> None:
+    run = _begun(tmp_path)
+    heard = run.studies.losses()[1]
+    shutil.rmtree(tmp_path / "evaluations")
+    (note,) = _mend(tmp_path)
+    assert note == ("the learning curves of the trials 0, 1, 2, 4 are gone from evaluations/: the report lacks them")
+    again = Run(tmp_path, chooser=Halving())
+    assert again.book._pool is not None
+    assert again.book._pool._known[1].losses == heard

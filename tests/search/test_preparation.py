@@ -1,0 +1,185 @@
+"""What a search needs before it starts, and what a resumed one must find unchanged."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.preparation import create_run, prepare, tokenizer_of
+from depthweave.search.run_folder.resuming import check_same_space, check_same_text, spec_to_resume
+from depthweave.search.spec.loading import SpecError, make_spec
+from tests.search.bookkeeping import as_earlier
+from tests.search.searching import setting_of
+
+
+def test_changed_corpus_is_refused_before_any_trial_has_ended(
+    small_spec: dict[str, Any], corpus_folder: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text"
+    shutil.copytree(corpus_folder, text)
+    spec = {**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}}
+    create_run(setting_of(spec), out=tmp_path / "run")
+    store = RunStore.open(tmp_path / "run")
+    check_same_text(store, setting_of(spec).tokens)
+    (text / "more.txt").write_text("and a word more\n" * 40, encoding="utf-8")
+    with pytest.raises(ValueError, match="give the same text, or start a new run"):
+        check_same_text(store, setting_of(spec).tokens)
+
+
+def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    setting = setting_of(small_spec)
+    store = create_run(setting, out=tmp_path / "run")
+    assert store.spec_yaml == setting.spec.to_yaml()
+    assert store.info.reference_id == setting.reference.architecture.id
+    assert setting.reference.architecture.depth == 6
+
+
+def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    setting = setting_of({**small_spec, "recipe": {**small_spec["recipe"], "precision": "float32"}})
+    store = create_run(setting, out=tmp_path / "run")
+    given = tmp_path / "spec.yaml"
+    given.write_text(yaml.safe_dump({**small_spec, "seed": setting.spec.seed}), encoding="utf-8")
+    assert "precision: float32" in store.spec_yaml
+    assert spec_to_resume(store, given=given, overrides=[]) == setting.spec
+    with pytest.raises(SpecError, match=r"recipe\.precision is 'bfloat16', was 'float32'"):
+        spec_to_resume(store, given=given, overrides=["recipe.precision=bfloat16"])
+
+
+def test_run_of_an_earlier_version_draws_first_weights_as_it_did(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    create_run(setting_of(small_spec), out=out)
+    as_earlier(out, without_keys=["recipe.initialisation"])
+    given = tmp_path / "spec.yaml"
+    given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    for path in (None, given):
+        resumed = spec_to_resume(RunStore.open(out), given=path, overrides=[])
+        assert resumed.recipe.initialisation == "by_shape"
+
+
+def _unsized(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec whose space depends on the rule for sizes: 2 blocks have width 24 by `nearest` and 32 by `ratio`."""
+    return {**spec, "space": {**spec["space"], "depths": [2, 4], "budgets": [18_000]}}
+
+
+def _earlier_run(spec: dict[str, Any], out: Path) -> RunStore:
+    """A run as it was written before specs had a rule for sizes."""
+    create_run(setting_of(spec, "space.sizing=nearest"), out=out)
+    as_earlier(out, without_keys=["space.sizing"])
+    return RunStore.open(out)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_run_from_before_the_rule_for_sizes_resumes_with_the_architectures_it_began_with(
+    small_spec: dict[str, Any], tmp_path: Path, is_given: bool
+) -> None:
+    spec = _unsized(small_spec)
+    store = _earlier_run(spec, tmp_path / "run")
+    given = tmp_path / "spec.yaml" if is_given else None
+    if given is not None:
+        given.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    resumed = prepare(spec_to_resume(store, given=given, overrides=["search.trials=9"]))
+    check_same_space(store, resumed)
+    assert list(resumed.space) == list(setting_of(spec, "space.sizing=nearest").space)
+    # A new run of the same spec is another space: the test would hold for nothing otherwise.
+    assert list(resumed.space) != list(setting_of(spec).space)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_run_from_before_the_test_part_resumes_with_its_text_and_another_rule_is_refused(
+    small_spec: dict[str, Any], tmp_path: Path, is_given: bool
+) -> None:
+    begun = setting_of(small_spec, "corpus.division=documents")
+    create_run(begun, out=tmp_path / "run")
+    keys = ["corpus.division", "corpus.test_frac"]
+    as_earlier(tmp_path / "run", without=["spec", "corpus_bytes"], without_keys=keys)
+    store = RunStore.open(tmp_path / "run")
+    given = tmp_path / "spec.yaml" if is_given else None
+    if given is not None:
+        given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    resumed = prepare(spec_to_resume(store, given=given, overrides=[]))
+    check_same_text(store, resumed.tokens)
+    assert resumed.tokens.valid.tolist() == begun.tokens.valid.tolist()
+    assert len(resumed.tokens.test) == 0
+    with pytest.raises(ValueError, match="give the same text"):
+        check_same_text(store, setting_of(small_spec).tokens)
+    with pytest.raises(SpecError, match=r"corpus\.division is 'text', was 'documents'; what may change is"):
+        spec_to_resume(store, given=given, overrides=["corpus.division=text"])
+
+
+def test_run_goes_on_with_its_own_tokenizer(
+    small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**small_spec, "tokenizer": "bpe:280"}
+    begun = setting_of(values)
+    store = create_run(begun, out=tmp_path / "run")
+    # Another version of the tokenizers library may learn another one.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.delattr("depthweave.trainers.tokens.train_tokenizer")
+    resumed = prepare(spec_to_resume(store, given=None, overrides=[]), tokenizer_json=tokenizer_of(store))
+    assert resumed.tokens.tokenizer_json == begun.tokens.tokenizer_json
+    assert (resumed.tokens.train == begun.tokens.train).all()
+    with pytest.raises(NameError):
+        setting_of(values)
+
+
+def test_prepare_says_how_the_text_is_divided_and_what_takes_long(
+    small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    setting = prepare(make_spec({**small_spec, "tokenizer": "bpe:280"}), say=said.append)
+    shares = r"text of files: .* to train on \((\d+) %\), .* validate on \((\d+) %\), .* test on \((\d+) %\)"
+    found = re.fullmatch(shares, said[0])
+    assert found is not None
+    assert sum(map(int, found.groups())) in (99, 100, 101)
+    assert said[-1].startswith("learning a vocabulary of 280 tokens from ")
+    assert create_run(setting, out=tmp_path / "run").info.corpus_bytes == setting.corpus_bytes
+
+
+def test_prepare_with_a_test_part_of_less_than_a_sequence_says_so(small_spec: dict[str, Any]) -> None:
+    said: list[str] = []
+    setting = prepare(make_spec(small_spec, overrides=["corpus.test_frac=0.001"]), say=said.append)
+    assert 0 < len(setting.tokens.test) <= 32
+    assert "there will be no test perplexity" in said[-1]
+
+
+def test_run_whose_rule_for_sizes_is_changed_is_refused(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    store = _earlier_run(_unsized(small_spec), tmp_path / "run")
+    with pytest.raises(SpecError, match=r"space\.sizing is 'ratio', was 'nearest'; what may change is name, "):
+        spec_to_resume(store, given=None, overrides=["space.sizing=ratio"])
+
+
+def test_run_whose_space_is_spanned_otherwise_here_is_refused_in_one_line(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    store = create_run(setting_of(small_spec), out=tmp_path / "run")
+    check_same_space(store, setting_of(small_spec))
+    with pytest.raises(ValueError, match=r"spans 9 architectures .* and 14 with .* or start a new run$") as caught:
+        check_same_space(store, setting_of(small_spec, "space.depths=[2, 4]"))
+    assert "\n" not in str(caught.value)
+
+
+def test_large_space_is_talked_about_while_it_is_enumerated(
+    small_spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that goes on by a second whenever it is looked at.
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    said: list[str] = []
+    space = {"fusions": ["none"], "depths": [4], "budgets": list(range(10**6, 10**6 + 5000))}
+    prepare(make_spec({**small_spec, "space": space}), say=said.append)
+    told = [line for line in said if "enumerating" in line]
+    assert told == [
+        "enumerating the space: 2,000 of 5,000 combinations",
+        "enumerating the space: 4,000 of 5,000 combinations",
+    ]

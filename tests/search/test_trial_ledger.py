@@ -1,0 +1,366 @@
+"""The book: every trial that ended is recorded once and told once, whatever is killed in between."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from optuna.trial import TrialState
+
+from depthweave.reports.store.records import Record
+from depthweave.search.parameters import Parameters
+from depthweave.search.study.studies import ARCHITECTURE, REASON
+from depthweave.search.trials.checkpoints import STATE_FILE, trial_folder
+from depthweave.spaces.files import MODEL_FILE
+from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
+
+
+class _Crash(Exception):
+    """The driver dies here."""
+
+
+def states(run: Run) -> list[TrialState]:
+    return [item.state for item in run.studies.trials]
+
+
+def test_complete_trial_is_recorded_told_and_heard_of(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    entry = run.start("a")
+    run.train("a", last_loss=1.25, latency=1.5, memory_bytes=2000)
+    (record,) = run.store.records()
+    assert record == run.book.records[0] == run.heard.finished[0]
+    assert (record.trial, record.architecture_id, record.state) == (0, entry.candidate.architecture.id, "complete")
+    assert run.studies.trials[0].values == [pytest.approx(math.exp(1.25)), 1.5, 2000.0]
+    assert run.studies.trials[0].user_attrs[ARCHITECTURE] == record.architecture_id
+    assert run.studies.curves.trials[0].intermediate_values == pytest.approx({1: 1.55, 2: 1.45, 3: 1.35, 4: 1.25})
+    assert run.store.evaluations().num_rows == RECIPE.num_evaluations
+    assert run.heard.evaluated == [0] * RECIPE.num_evaluations
+
+
+def test_report_heard_twice_counts_once(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    entry = run.start("a")
+    for _ in range(2):
+        run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.5)))
+    assert [item.index for item in entry.evaluations] == [0, 1]
+
+
+def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: Path) -> None:
+    run = Run(tmp_path, pruner="threshold", options={"upper": 5.0})
+    for name in ("reference", "stopped", "diverged", "crashed"):
+        run.start(name)
+    run.train("reference")
+    run.start("short")
+
+    run.book.report("stopped", make_report(make_evaluation(0, loss=9.0)))
+    assert run.book.stops("stopped")
+    run.book.finish("stopped", crashed=False)
+
+    run.book.report("diverged", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=math.inf)))
+    assert not run.book.stops("diverged"), "what diverged has ended by itself"
+    run.book.finish("diverged", crashed=False)
+
+    run.book.report("crashed", make_report(make_evaluation(0, loss=0.1)))
+    run.book.fail("crashed", "RuntimeError: out of memory")
+    run.book.finish("crashed", crashed=True)
+
+    run.book.report("short", make_report(make_evaluation(2, loss=0.1)))
+    run.book.finish("short", crashed=False)
+
+    records = run.store.records()
+    assert [item.state for item in records] == ["complete", "pruned", "diverged", "failed", "failed"]
+    assert [item.reason for item in records] == [
+        None,
+        "stopped by the pruner after evaluation 1",
+        f"the loss was not finite at step {RECIPE.evaluation_steps()[1]}",
+        "RuntimeError: out of memory",
+        "the trial ended after step 30 of 40",
+    ]
+    told = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL]
+    assert states(run) == [item.state for item in run.studies.curves.trials] == told
+    assert [item.values is not None for item in run.studies.trials] == [True, False, False, False, False]
+    assert [item.user_attrs.get(REASON) for item in run.studies.trials] == [item.reason for item in records]
+    assert all(item.perplexity is None for item in records[1:])
+
+
+def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
+    run = Run(tmp_path, pruner="threshold", options={"upper": 5.0})
+    run.start("whole")
+    run.start("stopped")
+    run.start("crashed")
+    run.train("whole", last_loss=2.0, latency=2.0)
+    # Better than the whole one in everything, had they been allowed to end.
+    best = make_measurement(latency=0.1, memory_bytes=1)
+    run.book.report("stopped", make_report(make_evaluation(0, loss=6.0), measurement=best))
+    assert run.book.stops("stopped")
+    run.book.finish("stopped", crashed=False)
+    run.book.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
+    run.book.finish("crashed", crashed=True)
+    run.store.write_front(run.store.records())
+    front = pq.read_table(tmp_path / "front.parquet")
+    assert set(front["trial"].to_pylist()) == {0}
+    assert set(front["state"].to_pylist()) == {"complete"}
+
+
+def test_trial_with_an_objective_that_is_no_number_has_failed_in_the_study(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.train("a", latency=math.nan)
+    assert states(run) == [TrialState.FAIL]
+    assert run.studies.trials[0].user_attrs[REASON] == "an objective is missing"
+    assert run.store.write_front(run.store.records()).num_rows == 1, "the pair of perplexity and memory has both"
+
+
+def test_reference_is_never_stopped(tmp_path: Path) -> None:
+    run = Run(tmp_path, pruner="threshold", options={"upper": 0.0})
+    names = [f"t{number}" for number in range(4)]
+    stopped = {}
+    for name in names:
+        entry = run.start(name)
+        run.book.report(name, make_report(make_evaluation(0, loss=9.0)))
+        stopped[entry.candidate.architecture.id] = run.book.stops(name)
+    assert stopped.pop(REFERENCE.architecture.id) is False
+    assert all(stopped.values())
+
+
+def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) -> None:
+    run = Run(tmp_path, max_trials=3, max_concurrent=2)
+    run.start("a")
+    run.start("b")
+    assert run.book.next("c") is None, "no more than two at once"
+    assert not run.book.ended
+    run.train("a")
+    run.start("c")
+    run.train("b")
+    assert run.book.next("d") is None
+    assert not run.book.ended, "what runs may crash"
+    run.train("c")
+    assert run.book.ended
+    assert len(run.store.records()) == len(run.studies.trials) == 3
+
+
+def test_exhausted_space_ends_the_search(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for number in range(len(SPACE)):
+        run.start(str(number))
+        run.train(str(number))
+    assert not run.book.ended
+    assert run.book.next("more") is None
+    assert run.book.ended
+    assert len({item.architecture_id for item in run.store.records()}) == len(SPACE)
+
+
+def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("whole")
+    entry = run.start("flying")
+    run.train("whole")
+    run.book.report("flying", make_report(make_evaluation(0, loss=2.0)))
+    run.book.close()
+    run.book.report("flying", make_report(make_evaluation(1, loss=1.0)))
+    assert not run.book.stops("flying")
+    run.book.finish("flying", crashed=True)
+    assert run.book.next("more") is None
+    assert [item.trial for item in run.store.records()] == [0]
+    assert states(run) == [TrialState.COMPLETE, TrialState.WAITING]
+
+    again = Run(tmp_path)
+    continued = again.start("x")
+    assert (continued.number, continued.candidate) == (entry.number, entry.candidate)
+    # The worker, on its checkpoint, hands over all evaluations again.
+    again.book.report("x", make_report(*(make_evaluation(index, loss=1.0) for index in range(4)), attempts=2))
+    again.book.finish("x", crashed=False)
+    assert [item.state for item in again.store.records()] == ["complete", "complete"]
+    assert again.store.records()[1].attempts == 2
+    assert again.store.evaluations([1]).num_rows == RECIPE.num_evaluations
+
+
+@pytest.mark.parametrize("tidily", [False, True], ids=["killed", "closed"])
+@pytest.mark.parametrize("study", ["objectives", "curves"])
+def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
+    study: str, tidily: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    run.start("before")
+    run.train("before")
+    crashed = run.start("a")
+
+    def die(*_: object, **__: object) -> None:
+        raise _Crash
+
+    # Before any study hears, or between the two.
+    if study == "curves":
+        monkeypatch.setattr(run.studies, "complete", die)
+    else:
+        monkeypatch.setattr(run.studies.objectives, "tell", die)
+    with pytest.raises(_Crash):
+        run.train("a")
+    monkeypatch.undo()
+    if tidily:
+        run.book.close()
+    assert [item.trial for item in run.store.records()] == [0, 1]
+
+    again = Run(tmp_path)
+    ids: list[str] = []
+    while (entry := again.book.next(str(len(ids)))) is not None:
+        ids.append(entry.candidate.architecture.id)
+        again.train(str(len(ids) - 1))
+    assert crashed.candidate.architecture.id not in ids, "trained twice"
+    assert len(again.store.records()) == len(SPACE)
+    assert set(states(again)) == {TrialState.COMPLETE}
+    assert {item.state for item in again.studies.curves.trials} == {TrialState.COMPLETE}
+
+
+def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    """A driver is killed after each of its actions; the runs together train everything once."""
+    trained: list[str] = []
+    for killed_after in range(3 * len(SPACE)):
+        run = Run(tmp_path)
+        entry = run.book.next("a")
+        if entry is None:
+            break
+        if killed_after % 3 == 0:
+            continue
+        run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+        if killed_after % 3 == 1:
+            continue
+        run.train("a")
+        trained.append(entry.candidate.architecture.id)
+    assert sorted(trained) == sorted(item.architecture.id for item in SPACE)
+    assert [item.architecture_id for item in Run(tmp_path).store.records()] == trained
+
+
+def test_crashed_trial_goes_on_first_and_is_recorded_once_its_retries_are_spent(tmp_path: Path) -> None:
+    run = Run(tmp_path, max_trials=1, retries=1)
+    entry = run.start("a")
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.book.fail("a", "OSError: gone")
+    run.book.finish("a", crashed=True)
+    assert (run.store.records(), run.book.ended, states(run)) == ([], False, [TrialState.RUNNING])
+    assert run.start("b") is entry
+    assert len(entry.evaluations) == 1
+    assert run.book.next("c") is None
+    assert not run.book.ended, "what runs may crash"
+    run.book.fail("b", "OSError: gone again")
+    run.book.finish("b", crashed=True)
+    (record,) = run.store.records()
+    assert (record.state, record.reason, record.attempts) == ("failed", "OSError: gone again", 2)
+    assert run.book.ended
+
+
+def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_down(tmp_path: Path) -> None:
+    run = Run(tmp_path, max_trials=1)
+
+    def lose() -> bool:
+        run.start("a")
+        run.book.fail("a", "its node has died", node_lost=True)
+        run.book.finish("a", crashed=True)
+        return run.book.ended
+
+    assert not any(lose() for _ in range(3))
+    run.start("a")
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.book.fail("a", "its node has died", node_lost=True)
+    run.book.finish("a", crashed=True)
+    assert [lose() for _ in range(3)] == [False, False, True]
+    (record,) = run.store.records()
+    assert (record.state, record.reason, record.attempts) == ("failed", "its node has died", 7)
+
+
+def test_nothing_is_heard_once_a_signal_came(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.book.hush()
+    run.book.fail("a", "the worker was taken down")
+    run.book.finish("a", crashed=True)
+    assert run.book.next("b") is None
+    run.book.close()
+    assert (run.store.records(), states(run)) == ([], [TrialState.WAITING])
+
+
+def test_what_a_kill_left_beside_a_record_is_gone_when_the_run_continues(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.train("a")
+    folder = trial_folder(tmp_path / "checkpoints", 0)
+    folder.mkdir(parents=True)
+    for name in (STATE_FILE, MODEL_FILE, f".{STATE_FILE}.x1"):
+        (folder / name).touch()
+    Run(tmp_path)
+    assert [path.name for path in folder.iterdir()] == [MODEL_FILE]
+
+
+def test_known_architecture_is_answered_from_its_record(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.train("a", last_loss=1.5)
+    known = run.store.records()[0]
+    run.studies.objectives.enqueue_trial(Parameters(SPACE).spelling(known.architecture_id))
+    entry = run.start("b")
+    assert entry.candidate.architecture.id != known.architecture_id
+    assert [item.state for item in run.studies.trials] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+    ]
+    assert run.studies.trials[1].values == run.studies.trials[0].values
+    assert run.store.records() == [known]
+
+
+def test_journal_that_lacks_the_records_trials_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.train("a")
+    (tmp_path / "study.journal").unlink()
+    with pytest.raises(ValueError, match=r"study\.journal does not know trial 0 of the records.*restore") as caught:
+        Run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_goes_and_the_weights_of_complete_trials_stay(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for name in ("whole", "crashed"):
+        folder = trial_folder(tmp_path / "checkpoints", run.start(name).number)
+        folder.mkdir(parents=True)
+        (folder / STATE_FILE).touch()
+        (folder / MODEL_FILE).touch()
+    run.train("whole")
+    run.book.fail("crashed", "OSError: gone")
+    run.book.finish("crashed", crashed=True)
+    kept = {path.relative_to(tmp_path / "checkpoints").as_posix() for path in (tmp_path / "checkpoints").rglob("*.*")}
+    assert kept == {f"trial-00000/{MODEL_FILE}"}
+
+
+def test_costs_are_told_with_the_first_report(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.start("a")
+    run.book.report("a", make_report(make_evaluation(0, loss=2.0), measurement=make_measurement(latency=1.25)))
+    assert run.studies.curves.trials[0].user_attrs["costs"] == {"latency": 1.25, "memory_bytes": 1000.0}
+
+
+def test_dearer_trial_stops_no_cheaper_one_through_the_book(tmp_path: Path) -> None:
+    run = Run(tmp_path, pruner="median", options={"n_startup_trials": 1})
+    answers: list[bool] = []
+    run.start("reference")
+    run.start("dear")
+    run.train("dear", last_loss=1.0, latency=2.0)
+    for name, latency in (("cheap", 1.0), ("as dear", 2.0)):
+        run.start(name)
+        worse = make_report(make_evaluation(0, loss=5.0), measurement=make_measurement(latency=latency))
+        run.book.report(name, worse)
+        answers.append(run.book.stops(name))
+    assert answers == [False, True]
+
+
+def test_what_nobody_started_is_not_heard(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.book.report("stranger", make_report(make_evaluation(0, loss=1.0)))
+    run.book.fail("stranger", "x")
+    run.book.finish("stranger", crashed=True)
+    assert not run.book.stops("stranger")
+    assert run.store.records() == []
+    assert isinstance(run.book.records, list)
+    assert not any(isinstance(item, Record) for item in run.heard.finished)

@@ -1,0 +1,214 @@
+"""From a trial that ended to its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from depthweave.reports.store.bounds import sound_rows
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.recording import Outcome, outcome_of
+from depthweave.spaces.costs import costs_of
+from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.trainers import Evaluation, HeldOutLoss
+from depthweave.trainers.recipe import Precision
+from tests.search.bookkeeping import (
+    MAKER,
+    RECIPE,
+    REFERENCE,
+    SPACE,
+    make_evaluation,
+    make_measurement,
+    make_report,
+)
+
+_DWA = next(item for item in SPACE if item.architecture.fusion == "dwa")
+
+
+def make_entry(
+    *losses: float, stop_reason: str | None = None, error: str | None = None, weights: tuple[ConnectionWeight, ...] = ()
+) -> Entry:
+    """A trial of the first `dwa` architecture whose worker reported these losses."""
+    entry = Entry(number=4, candidate=_DWA, started_at=datetime(2026, 3, 1, tzinfo=UTC))
+    evaluations = [make_evaluation(index, loss=loss, weights=weights) for index, loss in enumerate(losses)]
+    if evaluations:
+        entry.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
+    entry.stop_reason, entry.error = stop_reason, error
+    return entry
+
+
+_NEVER_ENDED = "the trial ended after step 20 of 40"
+
+
+@pytest.mark.parametrize(
+    ("entry", "crashed", "expected"),
+    [
+        (make_entry(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
+        (make_entry(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),
+        (make_entry(), False, Outcome("failed", "the trial ended without an evaluation")),
+        (make_entry(), True, Outcome("failed", "the worker ended without a word")),
+        (make_entry(3.0, error="OSError: disk full"), True, Outcome("failed", "OSError: disk full")),
+        (make_entry(3.0, 2.0, 1.5, 1.0, error="late"), True, Outcome("failed", "late")),
+        (make_entry(3.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
+        (make_entry(3.0, 2.0, 1.5, 1.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
+        (make_entry(3.0, math.inf), False, Outcome("diverged", "the loss was not finite at step 20")),
+        (make_entry(3.0, math.nan), False, Outcome("diverged", "the loss was not finite at step 20")),
+        (make_entry(3.0, 2.0, 1.5, 231.0), False, Outcome("diverged", "the loss was above 230 at step 40")),
+        (make_entry(math.inf, stop_reason="x"), False, Outcome("diverged", "the loss was not finite at step 10")),
+    ],
+)
+def test_outcome(entry: Entry, crashed: bool, expected: Outcome) -> None:
+    assert outcome_of(entry, crashed=crashed, steps=RECIPE.steps) == expected
+
+
+def test_complete_record_has_every_column_that_is_known() -> None:
+    entry = make_entry(3.0, 2.0, 1.5, 1.25)
+    record = MAKER.rows(entry, outcome=Outcome("complete", None)).record
+    architecture, costs = _DWA.architecture, costs_of(_DWA.architecture)
+    assert _DWA.pattern is not None
+    expected = {
+        "trial": 4,
+        "architecture_id": architecture.id,
+        "seed": RECIPE.seed,
+        "state": "complete",
+        "reason": None,
+        "reference": False,
+        "fusion": "dwa",
+        "dilation": _DWA.pattern.dilation,
+        "period": _DWA.pattern.period,
+        "depth": architecture.depth,
+        "budget": 20_000,
+        "parameters": costs.parameters,
+        "embedding_parameters": costs.embedding_parameters,
+        "forward_flops": costs.forward_flops,
+        "kept_states": costs.kept_states,
+        "perplexity": pytest.approx(math.exp(1.25)),
+        "loss": 1.25,
+        "bits_per_byte": pytest.approx(1.25 / math.log(2)),
+        "last_loss": 1.25,
+        "steps": RECIPE.steps,
+        "tokens": RECIPE.tokens,
+        "latency": 1.5,
+        "latency_s": 0.03,
+        "step_latency_low": 1.49,
+        "step_latency_high": 1.51,
+        "text_losses": "[1.234568, 1.25]",
+        "reference_latency_s": 0.02,
+        "memory_bytes": 2000,
+        "trial_latency": None,
+        "train_s": 2.0,
+        "tokens_per_s": RECIPE.tokens / 2.0,
+        "wall_s": 3.0,
+        "corpus": "zeros",
+        "hardware": "a processor",
+        "host": "node-1",
+    }
+    assert {name: getattr(record, name) for name in expected} == expected
+    assert json.loads(record.wiring) == [[site.block, list(site.sources)] for site in architecture.wiring]
+    assert json.loads(record.recipe)["steps"] == RECIPE.steps
+    assert (record.state_norms, record.input_cosines) == ("[1.0, 2.1235]", "[1.0]")
+    assert record.finished_at >= record.started_at
+    absent = [name for name in Record.__slots__ if getattr(record, name) is None]
+    held_out = ["test_loss", "test_perplexity", "test_bits_per_byte"]
+    decoding = [f"decode_latency{end}" for end in ("", "_low", "_high", "_s")] + ["reference_decode_latency_s"]
+    assert absent == ["reason", *held_out, *decoding, "trial_latency"]
+    assert to_table([record], row_class=Record).num_rows == 1
+
+
+def test_test_loss_is_recorded_of_a_complete_training_alone() -> None:
+    entry = make_entry(3.0, 1.25)
+    assert entry.last_report is not None
+    entry.last_report = dataclasses.replace(entry.last_report, test=HeldOutLoss(1.5, 2.25))
+    record = MAKER.rows(entry, outcome=Outcome("complete", None)).record
+    assert (record.test_loss, record.test_bits_per_byte) == (1.5, 2.25)
+    assert record.test_perplexity == pytest.approx(math.exp(1.5))
+    stopped = MAKER.rows(entry, outcome=Outcome("pruned", "hopeless")).record
+    assert (stopped.test_loss, stopped.test_perplexity, stopped.test_bits_per_byte) == (None, None, None)
+
+
+def test_reference_is_marked_and_has_no_pattern() -> None:
+    entry = make_entry(1.0)
+    entry.candidate = REFERENCE
+    record = MAKER.rows(entry, outcome=Outcome("pruned", "x")).record
+    assert record.reference
+    assert (record.fusion, record.dilation, record.period, record.wiring) == ("none", None, None, "[]")
+
+
+@pytest.mark.parametrize("state", ["pruned", "diverged", "failed"])
+def test_early_loss_of_an_unfinished_trial_is_no_result(state: str) -> None:
+    entry = make_entry(3.0, 2.0)
+    record = MAKER.rows(entry, outcome=Outcome(state, "why")).record  # type: ignore[arg-type]
+    assert (record.perplexity, record.loss, record.bits_per_byte) == (None, None, None)
+    assert (record.last_loss, record.steps, record.state, record.reason) == (2.0, 20, state, "why")
+
+
+@pytest.mark.parametrize(
+    ("asked", "had", "recorded"),
+    [
+        ("auto", "bfloat16", "bfloat16"),
+        ("auto", "float32", "float32"),
+        ("auto", None, "auto"),
+        ("float32", None, "float32"),
+    ],
+)
+def test_record_names_the_precision_that_the_training_had(
+    asked: Precision, had: Precision | None, recorded: str
+) -> None:
+    entry = make_entry(1.0)
+    assert entry.last_report is not None
+    entry.last_report = dataclasses.replace(entry.last_report, precision=had)
+    maker = dataclasses.replace(MAKER, recipe=dataclasses.replace(RECIPE, precision=asked))
+    record = maker.rows(entry, outcome=Outcome("pruned", "x")).record
+    assert json.loads(record.recipe)["precision"] == recorded
+
+
+def test_trial_that_never_reported_still_has_a_record() -> None:
+    record = MAKER.rows(make_entry(), outcome=Outcome("failed", "no word")).record
+    assert (record.steps, record.tokens, record.attempts, record.device) == (0, 0, 1, "cpu")
+    assert (record.latency, record.memory_bytes, record.last_loss, record.tokens_per_s) == (None,) * 4
+    assert to_table([record], row_class=Record).num_rows == 1
+
+
+def test_evaluations_and_weights_carry_the_trials_key() -> None:
+    weights = (ConnectionWeight(1, 0, 0.25), ConnectionWeight(1, 1, 0.75))
+    entry = make_entry(3.0, 2.0, weights=weights)
+    rows = MAKER.rows(entry, outcome=Outcome("pruned", "x"))
+    assert [(item.index, item.step, item.loss) for item in rows.evaluations] == [(0, 10, 3.0), (1, 20, 2.0)]
+    tokens = [item.tokens for item in entry.evaluations]
+    assert [(item.tokens, item.site, item.source, item.value) for item in rows.weights] == [
+        (count, site, source, value) for count in tokens for site, source, value in weights
+    ]
+    kept: list[EvaluationRow | WeightRow] = [*rows.evaluations, *rows.weights]
+    keys = {(item.run_id, item.trial, item.architecture_id, item.seed) for item in kept}
+    assert keys == {(MAKER.run_id, 4, _DWA.architecture.id, RECIPE.seed)}
+
+
+def test_entry_answers_new_evaluations_only() -> None:
+    entry = make_entry()
+    first, second = make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.0)
+
+    def hear(*evaluations: Evaluation) -> list[Evaluation]:
+        return entry.hear(make_report(*evaluations))
+
+    assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
+    assert entry.evaluations == [first, second]
+
+
+def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
+    weights = tuple(ConnectionWeight(site=1, source=0, value=value) for value in (0.5, math.nan, math.inf))
+    for losses, latency in (((3.0, 2.0, 1.5, 1.0), math.nan), ((3.0, math.nan), 1.0), ((), 1.0)):
+        entry = make_entry(*losses, weights=weights)
+        if losses:
+            report = make_report(*entry.evaluations, measurement=make_measurement(latency=latency))
+            entry.hear(report)
+        rows = MAKER.rows(entry, outcome=outcome_of(entry, crashed=False, steps=RECIPE.steps))
+        assert [row.value for row in rows.weights] == [0.5] * len(losses)
+        for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):
+            table = to_table(held, row_class=row_class)
+            required = {item.name for item in table.schema if not item.nullable}
+            assert sound_rows(table, row_class=row_class, required=required).left_out == ""

@@ -1,0 +1,86 @@
+"""What the book is told of a worker that ended: the cause, and whether its node was lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ray import cloudpickle
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.tune.scheduler import BookScheduler
+
+_KILLED = (
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some common causes: x"
+)
+_NODE = "The actor died because its node has died. Node Id: 1f2e"
+
+
+class _Hearing:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, bool]] = []
+
+    def fail(self, name: str, error: str, *, node_lost: bool) -> None:
+        self.told.append((name, error, node_lost))
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "node_lost"),
+    [
+        (RayTaskError("step", "traceback", MemoryError("asked too much")), "MemoryError: asked too much", False),
+        (RayActorError(None, _KILLED), "a SIGKILL looks like that", False),
+        (RayActorError(None, _NODE), _NODE, True),
+        (RayActorError(None, "taken back", preempted=True), "taken back", True),
+        (ActorUnavailableError("Socket closed", None), "Socket closed", True),
+        (None, "the worker ended without a word", False),
+    ],
+)
+def test_end_of_a_worker_is_told_with_its_cause(
+    error: Exception | None, cause: str, node_lost: bool, tmp_path: Path
+) -> None:
+    if error is not None:
+        (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(error))
+    book = _Hearing()
+    trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
+    BookScheduler(cast(Ledger, book), hung={}).on_trial_error(cast(Any, None), trial)
+    ((name, told, lost),) = book.told
+    assert (name, lost) == ("a", node_lost)
+    assert cause in told
+
+
+def test_worker_killed_for_its_silence_is_told_as_hung(tmp_path: Path) -> None:
+    book = _Hearing()
+    (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(RayActorError(None, _KILLED)))
+    trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
+    BookScheduler(cast(Ledger, book), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
+    assert book.told == [("a", "the trial hung", False)]
+
+
+class _Pending:
+    """A trial as Tune keeps it."""
+
+    PENDING = "PENDING"
+
+    def __init__(self) -> None:
+        self.status = self.PENDING
+
+
+def test_trial_whose_worker_is_starting_is_given_no_other() -> None:
+    starting, waits, new = _Pending(), _Pending(), _Pending()
+    controller: Any = SimpleNamespace(
+        _trial_to_actor={starting: "starting", waits: "not placed"},
+        _actor_manager=SimpleNamespace(is_actor_started=lambda worker: worker == "starting"),
+    )
+    scheduler = BookScheduler(cast(Ledger, _Hearing()), hung={})
+    assert scheduler.choose_trial_to_run(controller) is None
+    for trial in (starting, waits, new):
+        scheduler.on_trial_add(controller, cast(Any, trial))
+    # The first that has no worker, or only asked for one that there is no room for yet.
+    assert scheduler.choose_trial_to_run(controller) is waits
+    waits.status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is new
+    new.status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is None

@@ -19,7 +19,7 @@ from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
-from depthweave.search.surrogate.space_filling import spread
+from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.survey import survey_size
 
 REDUCTION_FACTOR = 3
@@ -66,7 +66,7 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
     def survey(problem: CurveProblem) -> Sequence[int]:
         size = len(problem.curves.ids)
         count = survey_size(size, trials=size, steps=RECIPE.steps) if surveyed else 0
-        return spread(problem.problem.candidates, first=problem.plain, count=count)
+        return space_filling_subset(problem.problem.candidates, first=problem.plain, count=count)
 
     def seen(problem: CurveProblem) -> CurveProblem:
         rows = survey(problem)

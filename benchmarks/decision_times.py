@@ -18,7 +18,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from depthweave.search.pruners.chooser import Standing
+from depthweave.search.pruners.chooser import TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers import KnownCostSampler, categorical
@@ -68,14 +68,14 @@ def decisions(num: int) -> dict[str, tuple[float, float]]:
     rng = np.random.default_rng(2)
     points = POINTS[: num + 200]
     candidates = categorical(points, distributions=CHOICES, costs_NC=COSTS_NC[: len(points), :1])
-    standings = []
+    snapshots = []
     study = optuna.create_study()
     for number in range(num):
         whole = number % 20 == 0
         start = float(rng.normal(3.0, 0.1))
         losses = tuple(start * 0.95**step for step in range(10 if whole else int(rng.choice([1, 2, 4, 8]))))
         costs = {"latency": float(COSTS_NC[number, 0])}
-        standings.append(Standing(number, str(number), costs, losses, "complete" if whole else "paused"))
+        snapshots.append(TrialSnapshot(number, str(number), costs, losses, "complete" if whole else "paused"))
         study.add_trial(
             optuna.create_trial(
                 state=TrialState.COMPLETE if whole else TrialState.PRUNED,
@@ -92,8 +92,8 @@ def decisions(num: int) -> dict[str, tuple[float, float]]:
     guide = guide_of(KnownCostSampler(candidates, seed=0), ids=[str(number) for number in range(len(points))])
     alone, guided = ParetoChooser(num_evaluations=10), ParetoChooser(num_evaluations=10, guide=guide)
     return {
-        "choice by the curves": timed(lambda: alone.choose(standings, may_start=True)),
-        "choice with the surrogate": timed(lambda: guided.choose(standings, may_start=True)),
+        "choice by the curves": timed(lambda: alone.choose(snapshots, may_start=True)),
+        "choice with the surrogate": timed(lambda: guided.choose(snapshots, may_start=True)),
         "stop for ever": timed(lambda: pruner.prune(study, frozen)),
     }
 

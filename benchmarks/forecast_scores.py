@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.replay import Curves
-from depthweave.search.pruners.chooser import Chooser, Guide, Standing, View
+from depthweave.search.pruners.chooser import Chooser, Guide, GuideView, TrialSnapshot
 from depthweave.search.pruners.pareto import MIN_FINISHED, ParetoChooser
 
 
@@ -63,10 +63,10 @@ class Watched:
     """Final loss by architecture id."""
     scores: Scores = field(default_factory=Scores)
 
-    def look(self, standings: Sequence[Standing]) -> View | None:
-        view = self.guide.look(standings)
-        if view is not None and sum(item.state == "complete" for item in standings) >= MIN_FINISHED:
-            for item in standings:
+    def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView | None:
+        view = self.guide.advise(snapshots)
+        if view is not None and sum(item.state == "complete" for item in snapshots) >= MIN_FINISHED:
+            for item in snapshots:
                 if item.state == "paused":
                     mean, sd = view.forecasts[item.number]
                     self.scores.add((self.final[item.architecture_id] - mean) / max(sd, 1e-9))

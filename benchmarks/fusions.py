@@ -29,7 +29,7 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Wiring, strided_wiring
 from depthweave.trainers import Recipe
-from depthweave.trainers.heap import kept_heap
+from depthweave.trainers.heap import retained_heap
 from depthweave.trainers.measure import Interval, median_interval
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 
@@ -104,7 +104,7 @@ def decoder(rounds: int, *, blocks: int = 12) -> dict[str, object]:
         tokens_BT = torch.randint(256, (16, 129), generator=torch.Generator().manual_seed(0))
         steps = {name: _step(model, tokens_BT, recipe=recipe) for name, model in models.items()}
         forwards = {name: partial(_logits, model, tokens_BT[:, :-1]) for name, model in models.items()}
-        with kept_heap():
+        with retained_heap():
             ratios = [_ratios(in_turn(runs, rounds=rounds)) for runs in (forwards, steps)]
         for name in MODELS:
             print(f"| D {width}, {name} | {' | '.join(_told(item[name], digits=3) for item in ratios)} |")
@@ -118,7 +118,7 @@ def deep(rounds: int) -> dict[str, object]:
         name: _model(name, blocks=48, width=256, context=256) for name in ("plain", "dwa 1x1", "dwa 4x1", "dwa 4x5")
     }
     tokens_BT = torch.randint(256, (8, 256), generator=torch.Generator().manual_seed(0))
-    with kept_heap():
+    with retained_heap():
         times = in_turn({name: partial(_logits, item, tokens_BT) for name, item in models.items()}, rounds=rounds)
     ratios = _ratios(times)
     print("\n| 48 blocks, D 256, 2048 tokens | forward / plain |\n|---|---|")

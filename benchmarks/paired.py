@@ -130,8 +130,8 @@ def _architecture(fusion: str, wiring: Wiring, vocabulary: int) -> Architecture:
 def _setting() -> dict[str, Any]:
     """What makes runs comparable; a line with another setting is not today's."""
     recipe = {name: value for name, value in dataclasses.asdict(RECIPE).items() if name != "seed"}
-    setting: dict[str, Any] = json.loads(json.dumps(recipe))
-    return {**setting, "depth": DEPTH, "budget": BUDGET, "head_width": HEAD_WIDTH}
+    prepared: dict[str, Any] = json.loads(json.dumps(recipe))
+    return {**prepared, "depth": DEPTH, "budget": BUDGET, "head_width": HEAD_WIDTH}
 
 
 def _keep(run: dict[str, Any]) -> None:

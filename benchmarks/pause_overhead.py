@@ -27,8 +27,8 @@ from benchmarks.trial_overhead import small_setting
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.progress import PlainProgress
-from depthweave.search.pruners.chooser import NEW, Standing
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.pruners.chooser import NEW, TrialSnapshot
+from depthweave.search.trials.live_trial import LiveTrial
 
 TARGET_S = 0.2
 """A pause and its continuation add at most this."""
@@ -40,13 +40,13 @@ class EverySecond:
     def is_rung(self, evaluation: int) -> bool:
         return evaluation % 2 == 0
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         if may_start:
             return NEW
-        paused = [item for item in standings if item.state == "paused"]
+        paused = [item for item in snapshots if item.state == "paused"]
         return min(paused, key=lambda item: (len(item.losses), item.number)).number if paused else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
         return ()
 
 
@@ -58,15 +58,15 @@ class Clock(PlainProgress):
         self.between_s: dict[str, list[float]] = {"trains on": [], "changes": []}
         self._heard: tuple[int, float] | None = None
 
-    def on_evaluation(self, entry: Entry) -> None:
+    def on_evaluation(self, live: LiveTrial) -> None:
         now = time.perf_counter()
         # Measuring comes before a trial's first evaluation, and is no part of a change.
-        if self._heard is not None and len(entry.evaluations) > 1:
-            before, last = entry.evaluations[-2:]
+        if self._heard is not None and len(live.evaluations) > 1:
+            before, last = live.evaluations[-2:]
             work_s = last.train_s + last.evaluation_s - before.train_s - before.evaluation_s
-            how = "trains on" if self._heard[0] == entry.number else "changes"
+            how = "trains on" if self._heard[0] == live.number else "changes"
             self.between_s[how].append(now - self._heard[1] - work_s)
-        self._heard = entry.number, now
+        self._heard = live.number, now
 
 
 def main() -> None:
@@ -77,10 +77,10 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
         os.environ["XDG_CACHE_HOME"] = folder
-        setting = small_setting(Path(folder), trials=trials)
-        clock = Clock(Console(stderr=True), objectives=setting.spec.objectives)
-        store = create_run(setting, out=Path(folder) / "run")
-        records = run_search(setting, store, address=None, progress=clock, chooser=EverySecond()).records
+        prepared = small_setting(Path(folder), trials=trials)
+        clock = Clock(Console(stderr=True), objectives=prepared.spec.objectives)
+        store = create_run(prepared, out=Path(folder) / "run")
+        records = run_search(prepared, store, address=None, progress=clock, chooser=EverySecond()).records
     print(table(clock.between_s))
     medians = {how: round(float(np.median(values)), 4) for how, values in clock.between_s.items()}
     pause_s = round(medians["changes"] - medians["trains on"], 4)

@@ -29,7 +29,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from depthweave.search.pruners.audit import surprises
-from depthweave.search.pruners.chooser import NEW, Chooser, Standing
+from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.pruners.peers import COSTS, should_stop
 
 Array = NDArray[np.float64]
@@ -102,11 +102,11 @@ class Proposer(Protocol):
 class Stopper(Protocol):
     """A pruner that stops for ever."""
 
-    def should_stop(self, standing: Standing) -> bool:
+    def should_stop(self, snapshot: TrialSnapshot) -> bool:
         """Whether to stop the trial after the evaluation that `standing` ends with; asked after every one."""
         ...
 
-    def ended(self, standing: Standing) -> None:
+    def ended(self, snapshot: TrialSnapshot) -> None:
         """The trial was stopped or is complete."""
         ...
 
@@ -153,27 +153,27 @@ class OptunaStopper:
         self._trials: dict[int, tuple[int, int]] = {}
         """By trial number: Optuna's id, and how many losses it has been told."""
 
-    def should_stop(self, standing: Standing) -> bool:
-        trial = self._study._storage.get_trial(self._reported(standing))
+    def should_stop(self, snapshot: TrialSnapshot) -> bool:
+        trial = self._study._storage.get_trial(self._reported(snapshot))
         if self._fair:
             return should_stop(self._pruner, study=self._study, trial=trial)
         return self._pruner.prune(self._study, trial)
 
-    def ended(self, standing: Standing) -> None:
-        state = TrialState.COMPLETE if standing.state == "complete" else TrialState.PRUNED
+    def ended(self, snapshot: TrialSnapshot) -> None:
+        state = TrialState.COMPLETE if snapshot.state == "complete" else TrialState.PRUNED
         # Optuna's own loop tells a pruned trial its last value too.
-        self._study._storage.set_trial_state_values(self._reported(standing), state, [standing.losses[-1]])
+        self._study._storage.set_trial_state_values(self._reported(snapshot), state, [snapshot.losses[-1]])
 
-    def _reported(self, standing: Standing) -> int:
+    def _reported(self, snapshot: TrialSnapshot) -> int:
         """Optuna's id of the trial, all of whose losses the study then has."""
         storage = self._study._storage
-        if standing.number not in self._trials:
-            begun = optuna.create_trial(state=TrialState.RUNNING, user_attrs={COSTS: dict(standing.costs)})
-            self._trials[standing.number] = storage.create_new_trial(self._study._study_id, template_trial=begun), 0
-        trial_id, known = self._trials[standing.number]
-        for step, loss in enumerate(standing.losses[known:], known + 1):
+        if snapshot.number not in self._trials:
+            begun = optuna.create_trial(state=TrialState.RUNNING, user_attrs={COSTS: dict(snapshot.costs)})
+            self._trials[snapshot.number] = storage.create_new_trial(self._study._study_id, template_trial=begun), 0
+        trial_id, known = self._trials[snapshot.number]
+        for step, loss in enumerate(snapshot.losses[known:], known + 1):
             storage.set_trial_intermediate_value(trial_id, step, loss)
-        self._trials[standing.number] = trial_id, len(standing.losses)
+        self._trials[snapshot.number] = trial_id, len(snapshot.losses)
         return trial_id
 
 
@@ -184,7 +184,7 @@ class _Replay:
     num_workers: int
     stopper: Stopper | None
     chooser: Chooser | None
-    standings: list[Standing] = field(default_factory=list)
+    standings: list[TrialSnapshot] = field(default_factory=list)
     """By trial number."""
     indices: list[int] = field(default_factory=list)
     """The table's row of each trial."""
@@ -210,30 +210,30 @@ class _Replay:
             yield from self._advance()
         if self.chooser is None:
             return
-        self.audited = list(self.chooser.audits(self.standings))
+        self.audited = list(self.chooser.audits(self.snapshots))
         self.waiting = list(self.audited)
         self._employ()
         while self.agenda:
             yield from self._advance()
-        for number, standing in enumerate(self.standings):
-            if standing.state == "paused":
+        for number, snapshot in enumerate(self.snapshots):
+            if snapshot.state == "paused":
                 yield self._end(number, "stopped")
 
     def _advance(self) -> Iterator[Ended]:
         """The next evaluation of any worker, and what its worker does then."""
         self.time_s, _, number = heapq.heappop(self.agenda)
-        standing = self.standings[number]
-        losses = tuple(self.curves.losses_NE[self.indices[number], : len(standing.losses) + 1].tolist())
+        snapshot = self.snapshots[number]
+        losses = tuple(self.curves.losses_NE[self.indices[number], : len(snapshot.losses) + 1].tolist())
         costs = self.curves.costs_of(self.indices[number])
-        standing = self.standings[number] = standing._replace(losses=losses, costs=costs)
+        snapshot = self.snapshots[number] = snapshot._replace(losses=losses, costs=costs)
         self.proposer.hear(self.indices[number], losses)
         if len(losses) == self.curves.num_evaluations:
             yield self._end(number, "complete")
-        elif self.stopper is not None and self.stopper.should_stop(standing):
+        elif self.stopper is not None and self.stopper.should_stop(snapshot):
             yield self._end(number, "stopped")
         elif self.chooser is not None and number not in self.audited and self.chooser.is_rung(len(losses)):
             # The trial itself is among those that the free worker may go to.
-            self.standings[number] = standing._replace(state="paused")
+            self.snapshots[number] = snapshot._replace(state="paused")
         else:
             self._begin(number)
         self._employ()
@@ -252,10 +252,10 @@ class _Replay:
             return self.waiting.pop(0)
         if self.chooser is None:
             return self._start()
-        if self.audited and not surprises(self.standings, audits=self.audited):
+        if self.audited and not surprises(self.snapshots, audits=self.audited):
             return None
         may_start = not self.exhausted
-        choice = self.chooser.choose(self.standings, may_start=may_start)
+        choice = self.chooser.choose(self.snapshots, may_start=may_start)
         if choice != NEW:
             return choice
         started = None if self.exhausted else self._start()
@@ -270,12 +270,12 @@ class _Replay:
         # As in a search: what a trial measured of itself it tells with its first evaluation.
         known = self.curves.measuring is None or index in self.measured
         costs: Mapping[str, float] = self.curves.costs_of(index) if known else {}
-        self.standings.append(Standing(len(self.standings), self.curves.ids[index], costs, (), "running"))
+        self.snapshots.append(TrialSnapshot(len(self.snapshots), self.curves.ids[index], costs, (), "running"))
         self.indices.append(index)
-        return len(self.standings) - 1
+        return len(self.snapshots) - 1
 
     def _begin(self, number: int) -> None:
-        self.standings[number] = self.standings[number]._replace(state="running")
+        self.snapshots[number] = self.snapshots[number]._replace(state="running")
         self.evaluations += 1
         self.audit_evaluations += number in self.audited
         self.num_begun += 1
@@ -302,11 +302,11 @@ class _Replay:
         return self.measuring_until_s
 
     def _end(self, number: int, state: Literal["complete", "stopped"]) -> Ended:
-        standing = self.standings[number] = self.standings[number]._replace(state=state)
+        snapshot = self.snapshots[number] = self.snapshots[number]._replace(state=state)
         index = self.indices[number]
         values: Any = self.curves.points_NO[index].tolist() if state == "complete" else None
         self.proposer.tell(index, values)
         if self.stopper is not None:
-            self.stopper.ended(standing)
+            self.stopper.ended(snapshot)
         audit = state == "complete" and number in self.audited
         return Ended(index, "audit" if audit else state, self.evaluations, self.audit_evaluations, self.time_s)

@@ -36,13 +36,13 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting, create_run, prepare, software
+from depthweave.search.preparation import PreparedSearch, create_run, prepare, software
 from depthweave.search.progress import PlainProgress
 from depthweave.search.pruners import make_pruner
 from depthweave.search.samplers import DistinctSampler
 from depthweave.search.spec.loading import make_spec
 from depthweave.search.study.studies import Studies
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.trial import REPORT, TrialPlan, TrialReport
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
@@ -79,14 +79,14 @@ class Course:
         self._began = time.perf_counter()
         self.shown.on_begin(records=records, max_trials=max_trials, workers=workers)
 
-    def on_start(self, entry: Entry) -> None:
-        self.shown.on_start(entry)
+    def on_start(self, live: LiveTrial) -> None:
+        self.shown.on_start(live)
 
-    def on_pause(self, entry: Entry) -> None:
+    def on_pause(self, live: LiveTrial) -> None:
         pass
 
-    def on_evaluation(self, entry: Entry) -> None:
-        self.shown.on_evaluation(entry)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        self.shown.on_evaluation(live)
 
     def on_finish(self, record: Record) -> None:
         self.shown.on_finish(record)
@@ -124,14 +124,14 @@ def main() -> None:
     # More than the machine has: trials that do nothing need none.
     os.environ.setdefault("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": max(asked.workers, os.cpu_count() or 1)}))
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
-        setting = instant_setting(
+        prepared = instant_setting(
             Path(folder), trials=asked.trials, workers=asked.workers, sampler=asked.sampler, pruner=asked.pruner
         )
         started = time.perf_counter()
         with profile or nullcontext():
-            course, result = instant_search(setting, create_run(setting, out=Path(folder) / "run"))
+            course, result = instant_search(prepared, create_run(prepared, out=Path(folder) / "run"))
         whole_s, concluded_bytes = time.perf_counter() - started, resident_bytes()
-        resume_s = reading_s(setting, Path(folder) / "run")
+        resume_s = reading_s(prepared, Path(folder) / "run")
         kept = kept_bytes(Path(folder) / "run")
         started = time.perf_counter()
         page = Path(write_report(RunStore.open(Path(folder) / "run")))
@@ -176,7 +176,7 @@ def table(course: Course, *, marks: list[int]) -> str:
     return "\n".join(rows)
 
 
-def instant_setting(folder: Path, *, trials: int, workers: int, sampler: str, pruner: str) -> Setting:
+def instant_setting(folder: Path, *, trials: int, workers: int, sampler: str, pruner: str) -> PreparedSearch:
     """A search of a space of 2,078 architectures for each budget; its text is written into the folder."""
     text = folder / "text"
     text.mkdir()
@@ -201,21 +201,21 @@ def instant_setting(folder: Path, *, trials: int, workers: int, sampler: str, pr
     return prepare(make_spec(values))
 
 
-def instant_search(setting: Setting, store: RunStore) -> tuple[Course, SearchResult]:
+def instant_search(prepared: PreparedSearch, store: RunStore) -> tuple[Course, SearchResult]:
     """The whole search, with trials that answer at once."""
     console = Console(file=StringIO())
-    course = Course(shown=PlainProgress(console, objectives=setting.spec.objectives))
+    course = Course(shown=PlainProgress(console, objectives=prepared.spec.objectives))
     with patch("depthweave.search.tune.loop.ArchitectureTrial", instant_trial()):
-        return course, run_search(setting, store, address=None, progress=course)
+        return course, run_search(prepared, store, address=None, progress=course)
 
 
-def reading_s(setting: Setting, run: Path) -> float:
+def reading_s(prepared: PreparedSearch, run: Path) -> float:
     """Seconds to read what a run that goes on reads: the journal, the records and the evaluations."""
     started = time.perf_counter()
-    parameters = Parameters(setting.space)
+    parameters = Parameters(prepared.space)
     Studies(
         run / "study.journal",
-        objectives=setting.spec.objectives,
+        objectives=prepared.spec.objectives,
         sampler=DistinctSampler(parameters, make=None, seed=0),
         pruner=make_pruner("none", options={}),
         parameters=parameters,

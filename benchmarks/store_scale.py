@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from depthweave.reports.page.page import write_report
-from depthweave.reports.store.parquet_folder import PartFolder
+from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import make_info, make_trial, synthetic_trials
@@ -35,7 +35,7 @@ def make_run(folder: Path, *, num_records: int, weights: bool) -> RunStore:
     records = [_record(patterns[number % len(patterns)], number, draw) for number in range(num_records)]
 
     def write(row_class: type[Any], name: str, rows: list[Any], *, batch: int = 1) -> None:
-        parts = PartFolder(store.storage, name, row_class=row_class, run_id=store.info.run_id)
+        parts = ParquetFolder(store.storage, name, row_class=row_class, run_id=store.info.run_id)
         parts._write_table(f"batch-{batch:05d}.parquet", to_table(rows, row_class=row_class))
 
     write(Record, "records", records)

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from depthweave.reports.store.records import Record
 from depthweave.search.driver import run_search
-from depthweave.search.preparation import Setting, create_run, prepare
+from depthweave.search.preparation import PreparedSearch, create_run, prepare
 from depthweave.search.progress import PlainProgress
 from depthweave.search.spec.loading import make_spec
 
@@ -75,7 +75,7 @@ def table(costs: dict[str, list[float]]) -> str:
     return "\n".join(rows)
 
 
-def small_setting(folder: Path, *, trials: int) -> Setting:
+def small_setting(folder: Path, *, trials: int) -> PreparedSearch:
     """A search for one worker with a text in the folder."""
     text = folder / "text"
     text.mkdir()
@@ -86,10 +86,10 @@ def small_setting(folder: Path, *, trials: int) -> Setting:
 
 
 def _search(folder: Path, *, trials: int) -> list[Record]:
-    setting = small_setting(folder, trials=trials)
-    store = create_run(setting, out=folder / "run")
-    progress = PlainProgress(Console(stderr=True), objectives=setting.spec.objectives)
-    return run_search(setting, store, address=None, progress=progress).records
+    prepared = small_setting(folder, trials=trials)
+    store = create_run(prepared, out=folder / "run")
+    progress = PlainProgress(Console(stderr=True), objectives=prepared.spec.objectives)
+    return run_search(prepared, store, address=None, progress=progress).records
 
 
 def _spec(text: Path, *, trials: int) -> dict[str, Any]:

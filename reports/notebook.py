@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from depthweave.reports.analysis.summary import answer
+from depthweave.reports.analysis.summary import answer_sentence
 from depthweave.reports.figures.standalone import run_figures
 from depthweave.reports.formatting import show
 from depthweave.reports.store.records import Record, to_table
@@ -72,7 +72,7 @@ class OpenRun:
 
     def answer(self) -> list[str]:
         """What was found in sentences, the last one on how sure that is: those at the top of the report."""
-        return answer(self._records(), info=self.store.info)
+        return answer_sentence(self._records(), info=self.store.info)
 
     def __repr__(self) -> str:
         return f"OpenRun({self.store.where!r}, frames={self.frames!r})"

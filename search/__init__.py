@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depthweave.search.driver import SearchResult, run_search
-    from depthweave.search.preparation import Setting, create_run, prepare
+    from depthweave.search.preparation import PreparedSearch, create_run, prepare
     from depthweave.search.pruners import PRUNERS
     from depthweave.search.samplers import SAMPLERS
     from depthweave.search.spec.loading import SpecError, load_spec, make_spec
@@ -25,7 +25,7 @@ _HOMES = {
     "driver": ("SearchResult", "run_search"),
     "pruners": ("PRUNERS",),
     "samplers": ("SAMPLERS",),
-    "preparation": ("Setting", "create_run", "prepare"),
+    "preparation": ("PreparedSearch", "create_run", "prepare"),
     "spec.schema": ("Spec",),
     "spec.loading": ("SpecError", "load_spec", "make_spec"),
 }
@@ -33,8 +33,8 @@ _HOMES = {
 __all__ = [
     "PRUNERS",
     "SAMPLERS",
+    "PreparedSearch",
     "SearchResult",
-    "Setting",
     "Spec",
     "SpecError",
     "create_run",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from depthweave.search.console import Terminal, discard, guarded_streams
-from depthweave.search.signals import INTERRUPTED, heeded
+from depthweave.search.signals import INTERRUPTED, deliver_signals
 
 if TYPE_CHECKING:
     from depthweave.reports.figures.images import Format
@@ -55,7 +55,7 @@ def main() -> NoReturn:
 def _run(arguments: list[str], *, debug: bool) -> NoReturn:
     try:
         _check_given(arguments)
-        with heeded():
+        with deliver_signals():
             code = app(arguments or ["--help"], prog_name="depthweave", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)

@@ -31,10 +31,10 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.console import command_line
 from depthweave.search.failures.streak import Streak
 from depthweave.search.isolated_measurement import measure_again
-from depthweave.search.preparation import Setting
-from depthweave.search.study.reopening import Again, in_force
+from depthweave.search.preparation import PreparedSearch
+from depthweave.search.study.reopening import PreviousEnding, in_force
 from depthweave.search.trials.checkpoints import Checkpoints
-from depthweave.search.trials.live_trial import Entry, Listener, Progress
+from depthweave.search.trials.live_trial import Listener, LiveTrial, Progress
 from depthweave.search.trials.recording import RecordMaker, outcome_of
 from depthweave.search.trials.trial import TrialPlan, TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
@@ -55,7 +55,7 @@ class Training(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class ConfirmationResources:
     """What trainings are made and recorded with; the driver's."""
 
     plan: TrialPlan
@@ -81,7 +81,13 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
 
 
 def confirm_front(
-    setting: Setting, store: RunStore, *, num_seeds: int, means: Means, progress: Progress, every: bool = False
+    prepared: PreparedSearch,
+    store: RunStore,
+    *,
+    num_seeds: int,
+    means: ConfirmationResources,
+    progress: Progress,
+    every: bool = False,
 ) -> Ending:
     """On the connected cluster: each distinct member of the front has `num_seeds` fresh seeds, and was measured alone.
 
@@ -89,33 +95,35 @@ def confirm_front(
     """
     measured: set[str] = set()
     again = {
-        it.trial: Again.of(it) for it in confirming(store.records()) if means.retry_failed and it.state == "failed"
+        it.trial: PreviousEnding.of(it)
+        for it in confirming(store.records())
+        if means.retry_failed and it.state == "failed"
     }
     while True:
         records = in_force(store.records(), again)
-        targets = targets_of(setting, records, tolerances=store.info.tolerance_of, every=every)
-        seeds = range(setting.spec.seed + 1, setting.spec.seed + 1 + num_seeds)
+        targets = targets_of(prepared, records, tolerances=store.info.tolerance_of, every=every)
+        seeds = range(prepared.spec.seed + 1, prepared.spec.seed + 1 + num_seeds)
         trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
         if trainings:
-            ending = _train(setting, store, trainings, records=records, means=means, progress=progress)
+            ending = _train(prepared, store, trainings, records=records, means=means, progress=progress)
             if ending != "done":
                 return ending
             continue
-        if not any(OBJECTIVES[name].timed for name in setting.spec.objectives) or measured.issuperset(targets):
+        if not any(OBJECTIVES[name].timed for name in prepared.spec.objectives) or measured.issuperset(targets):
             return "done"
         points = complete(records, objectives=["perplexity"])
         numbers = {item.trial for item in points if item.architecture_id in targets}
         chosen = [item for item in records if item.trial in numbers]
-        if not measure_again(setting, store, chosen, progress=progress):
+        if not measure_again(prepared, store, chosen, progress=progress):
             return "done"
         measured.update(targets)
 
 
 def targets_of(
-    setting: Setting, records: Sequence[Record], *, tolerances: Mapping[str, float], every: bool
+    prepared: PreparedSearch, records: Sequence[Record], *, tolerances: Mapping[str, float], every: bool
 ) -> list[str]:
     """Ids of the front's distinct members, or of every one, and of the plain architectures of their sizes."""
-    objectives = setting.spec.objectives
+    objectives = prepared.spec.objectives
     members = front(records, objectives=objectives)
     if not every:
         verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
@@ -124,9 +132,9 @@ def targets_of(
     targets: dict[str, None] = {}
     for member in members:
         targets[member.architecture_id] = None
-        candidate = setting.space[member.architecture_id]
+        candidate = prepared.space[member.architecture_id]
         try:
-            plain = setting.space.plain(depth=candidate.architecture.depth, budget=candidate.budget)
+            plain = prepared.space.plain(depth=candidate.architecture.depth, budget=candidate.budget)
         except ValueError:
             continue  # no plain architecture meets the budget
         targets[plain.architecture.id] = None
@@ -139,7 +147,7 @@ def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range)
     return [(key, seed) for seed in seeds for key in targets if (key, seed) not in recorded]
 
 
-def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Means) -> list[Training]:
+def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: ConfirmationResources) -> list[Training]:
     """The trainings with their trial numbers, which are on disk before any of them begins."""
     plan = read_plan(store)
     known = {(item.architecture_id, item.seed): item for item in plan}
@@ -177,67 +185,75 @@ def read_plan(store: RunStore) -> list[Training]:
 
 
 def _train(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
     trainings: list[Training],
     *,
     records: list[Record],
-    means: Means,
+    means: ConfirmationResources,
     progress: Progress,
 ) -> Ending:
     architectures = plural(len({item.architecture_id for item in trainings}), "architecture")
     progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=means.workers)
     progress.on_phase(f"confirming the front: {architectures}, {plural(len(trainings), 'further training')}")
-    book = ConfirmationBook(trainings, store=store, space=setting.space, means=means, listener=progress)
+    ledger = ConfirmationLedger(trainings, store=store, space=prepared.space, means=means, listener=progress)
     return run_trials(
-        book,
-        spec=setting.spec,
+        ledger,
+        spec=prepared.spec,
         plan=means.plan,
-        tokens=setting.tokens,
+        tokens=prepared.tokens,
         deadline=math.inf,  # the time budget is the search's
         on_tick=progress.on_tick,
     )
 
 
-class ConfirmationBook:
+class ConfirmationLedger:
     """Trainings to be made and in flight, by the name that the executor gave them; what ends is recorded."""
 
     def __init__(
-        self, trainings: Sequence[Training], *, store: RunStore, space: SearchSpace, means: Means, listener: Listener
+        self,
+        trainings: Sequence[Training],
+        *,
+        store: RunStore,
+        space: SearchSpace,
+        means: ConfirmationResources,
+        listener: Listener,
     ) -> None:
         self._waiting = list(trainings)
         self._store, self._space, self._means, self._listener = store, space, means, listener
-        self._entries: dict[str, Entry] = {}
-        self._again: list[Entry] = []
+        self._live: dict[str, LiveTrial] = {}
+        self._again: list[LiveTrial] = []
         self._closed = False
         self._streak = Streak()
 
     @property
     def ended(self) -> bool:
         """Whether nothing runs and no further training will be asked for."""
-        return not self._entries and not self._again and not self._waiting
+        return not self._live and not self._again and not self._waiting
 
-    def next(self, name: str) -> Entry | None:
+    def next(self, name: str) -> LiveTrial | None:
         """The next training; `None` where none is left or as many run as may."""
-        if self._closed or len(self._entries) >= self._means.workers:
+        if self._closed or len(self._live) >= self._means.workers:
             return None
         if self._again:
-            entry = self._again.pop(0)
+            live = self._again.pop(0)
         elif self._waiting:
             training = self._waiting.pop(0)
             candidate: Candidate = self._space[training.architecture_id]
-            entry = Entry(number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed)
+            live = LiveTrial(
+                number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed
+            )
         else:
             return None
-        self._entries[name] = entry
-        self._listener.on_start(entry)
-        return entry
+        self._live[name] = live
+        self._listener.on_start(live)
+        return live
 
     def report(self, name: str, report: TrialReport) -> None:
         """Enter a training's new evaluations."""
-        if name in self._entries and not self._closed:
-            self._entries[name].hear(report)
-            self._listener.on_evaluation(self._entries[name])
+        if name in self._live and not self._closed:
+            self._live[name].hear(report)
+            self._listener.on_evaluation(self._live[name])
 
     def stops(self, name: str) -> bool:
         """Never: a loss counts at its end alone."""
@@ -245,29 +261,29 @@ class ConfirmationBook:
 
     def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
         """Remember why a training crashed."""
-        if name in self._entries and not self._closed:
-            self._entries[name].crash(error, node_lost=node_lost)
+        if name in self._live and not self._closed:
+            self._live[name].crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         """The training ended: record it. One that crashed and may be tried again goes on first."""
-        if name not in self._entries or self._closed:
+        if name not in self._live or self._closed:
             return
-        entry, maker = self._entries.pop(name), self._means.maker
-        if crashed and entry.may_retry(self._means.retries):
-            self._again.append(entry)
+        live, maker = self._live.pop(name), self._means.maker
+        if crashed and live.may_retry(self._means.retries):
+            self._again.append(live)
             return
-        recipe = maker.recipe if entry.seed is None else dataclasses.replace(maker.recipe, seed=entry.seed)
-        outcome = outcome_of(entry, crashed=crashed, steps=recipe.steps)
-        rows = dataclasses.replace(maker, recipe=recipe).rows(entry, outcome=outcome)
+        recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
+        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps)
+        rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
-        self._means.checkpoints.drop(entry.number, keep_weights=rows.record.state == "complete")
+        self._means.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")
         self._listener.on_finish(rows.record)
         self._streak.hear(rows.record)
 
-    def hush(self) -> None:
+    def ignore_events(self) -> None:
         """Nothing more is heard."""
         self._closed = True
 
     def close(self) -> None:
         """Nothing more is heard; trainings in flight go on when the confirmation is called again."""
-        self.hush()
+        self.ignore_events()

@@ -15,28 +15,28 @@ from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
 from depthweave.search.cluster.device_kinds import kind_of_run, placement_of
-from depthweave.search.cluster.nodes import alive, look_around, this_node
+from depthweave.search.cluster.nodes import alive_nodes, inspect_nodes, this_node
 from depthweave.search.cluster.placement import check_room, room
 from depthweave.search.cluster.ray_session import cluster
-from depthweave.search.confirmation import Means, check_confirmable, confirm_front
+from depthweave.search.confirmation import ConfirmationResources, check_confirmable, confirm_front
 from depthweave.search.console import command_line
 from depthweave.search.isolated_measurement import measure_front
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.run_folder.contents import check_files
 from depthweave.search.run_folder.resuming import keep_spec
-from depthweave.search.run_folder.run_lock import held
+from depthweave.search.run_folder.run_lock import locked_run
 from depthweave.search.strategy import strategy_of
 from depthweave.search.study.journal import Journal, journal_of
 from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import has_survey, read_survey, take_survey
-from depthweave.search.trial_ledger import Book
+from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.plan import maker_of, plan_of
 from depthweave.search.trials.weight_retention import keep_front_only
-from depthweave.search.tune.guarded_ledger import clear_about_faults
+from depthweave.search.tune.guarded_ledger import faults_as_one_line
 from depthweave.search.tune.loop import Ending, run_trials
 
 
@@ -65,7 +65,7 @@ class ConfirmationResult:
 
 
 def run_search(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
     *,
     address: str | None,
@@ -81,52 +81,52 @@ def run_search(
     failed is trained again.
     Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
     """
-    spec = setting.spec
+    spec = prepared.spec
     again = command_line("search", "--resume", "--out", store.where)
-    with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
-        keep_spec(store, setting.spec)
+    with faults_as_one_line(store.where, command=again), _locked_run(prepared, store, progress=progress) as resources:
+        keep_spec(store, prepared.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
-            setting = _placed(setting, store, address=address)
-            workers = _workers(setting)
+            prepared = _placed(prepared, store, address=address)
+            workers = _workers(prepared)
             deadline = _deadline(spec.search.time_budget_s)
             # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
-            if has_survey(setting) and not desk.journal.path.exists() and not store.records():
-                take_survey(setting, store, workers=workers, progress=progress)
-            book = _open_book(
-                setting,
+            if has_survey(prepared) and not resources.journal.path.exists() and not store.records():
+                take_survey(prepared, store, workers=workers, progress=progress)
+            ledger = _open_ledger(
+                prepared,
                 store,
-                desk,
+                resources,
                 workers=workers,
                 progress=progress,
                 chooser=chooser,
                 retry_failed=retry_failed,
             )
-            before, paused, started = len(book.records), book.paused, time.perf_counter()
-            most = min(spec.search.trials, len(setting.space))
-            progress.on_begin(records=list(book.records), max_trials=most, workers=workers)
+            before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
+            most = min(spec.search.trials, len(prepared.space))
+            progress.on_begin(records=list(ledger.records), max_trials=most, workers=workers)
             for entry in paused:
                 progress.on_pause(entry)
             ending = run_trials(
-                book,
+                ledger,
                 spec=spec,
-                plan=plan_of(setting, store),
+                plan=plan_of(prepared, store),
                 # No worker of a search can read what it does not get.
-                tokens=setting.tokens.without_test(),
+                tokens=prepared.tokens.without_test(),
                 deadline=deadline,
                 on_tick=progress.on_tick,
             )
-            wall_s, new = time.perf_counter() - started, book.records[before:]
+            wall_s, new = time.perf_counter() - started, ledger.records[before:]
             # All trials of Optuna's, and in rings of objects those of Tune's: the report has use for their memory.
-            del book
+            del ledger
             gc.collect()
             if ending == "done":
-                ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
+                ending = _finalise_front(prepared, store, resources, ending=ending, progress=progress)
         if ending == "time":
             # Tune was left in mid-step: a new Ray has none of its workers.
             with cluster(address, ship=ship):
-                ending = _made_sure(setting, store, desk, ending=ending, progress=progress)
-        records = _conclude(store, desk, ending=ending, progress=progress)
+                ending = _finalise_front(prepared, store, resources, ending=ending, progress=progress)
+        records = _conclude(store, resources, ending=ending, progress=progress)
     busy_frac = None
     # Trials of several parts, or cut off in this one, have times that are not this part's.
     if ending == "done" and new and not paused and all(item.attempts == 1 for item in new):
@@ -136,7 +136,7 @@ def run_search(
 
 
 def run_confirmation(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
     *,
     num_seeds: int,
@@ -153,28 +153,28 @@ def run_confirmation(
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
     again = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
-    with clear_about_faults(store.where, command=again), _at_work(setting, store, progress=progress) as desk:
+    with faults_as_one_line(store.where, command=again), _locked_run(prepared, store, progress=progress) as resources:
         check_confirmable(store, num_seeds=num_seeds)
-        keep_spec(store, setting.spec)
+        keep_spec(store, prepared.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
-            setting = _placed(setting, store, address=address)
+            prepared = _placed(prepared, store, address=address)
             ending = _confirmed(
-                setting,
+                prepared,
                 store,
-                desk,
+                resources,
                 num_seeds=num_seeds,
                 progress=progress,
                 retry_failed=retry_failed,
                 every=every,
             )
         return ConfirmationResult(
-            store=store, records=_conclude(store, desk, ending=ending, progress=progress), ending=ending
+            store=store, records=_conclude(store, resources, ending=ending, progress=progress), ending=ending
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Desk:
+class _RunResources:
     """What the one process that works on a run holds in hand."""
 
     journal: Journal
@@ -182,107 +182,109 @@ class _Desk:
 
 
 @contextmanager
-def _at_work(setting: Setting, store: RunStore, *, progress: Progress) -> Iterator[_Desk]:
+def _locked_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -> Iterator[_RunResources]:
     """One search or confirmation a run folder."""
     # Before anything is written or deleted there.
     store.check_links()
-    with held(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
-        for line in check_files(store, setting.tokens):
+    with locked_run(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
+        for line in check_files(store, prepared.tokens):
             progress.on_phase(line)
-        yield _Desk(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
+        yield _RunResources(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
 
 
-def _placed(setting: Setting, store: RunStore, *, address: str | None) -> Setting:
+def _placed(prepared: PreparedSearch, store: RunStore, *, address: str | None) -> PreparedSearch:
     """On the connected cluster: the setting with the nodes that its trials may run on."""
-    resources = setting.spec.resources
+    resources = prepared.spec.resources
     if address is None:
         # One machine, and it has this Depthweave and the folder.
-        check_room(resources, nodes=[node["Resources"] for node in alive()])
+        check_room(resources, nodes=[node["Resources"] for node in alive_nodes()])
         nodes = [this_node(resources)]
     else:
-        shared = len(alive()) > 1 or not store.storage.is_local
-        nodes = look_around(resources, storage=store.storage if shared else None)
-    kind = kind_of_run(setting.spec, surveyed=read_survey(store).hardware, records=store.records())
-    return dataclasses.replace(setting, placement=placement_of(setting.spec, nodes=nodes, kind=kind))
+        shared = len(alive_nodes()) > 1 or not store.storage.is_local
+        nodes = inspect_nodes(resources, storage=store.storage if shared else None)
+    kind = kind_of_run(prepared.spec, surveyed=read_survey(store).hardware, records=store.records())
+    return dataclasses.replace(prepared, placement=placement_of(prepared.spec, nodes=nodes, kind=kind))
 
 
-def _workers(setting: Setting) -> int:
-    resources, excluded = setting.spec.resources, setting.placement.excluded
-    there = alive()
+def _workers(prepared: PreparedSearch) -> int:
+    resources, excluded = prepared.spec.resources, prepared.placement.excluded
+    there = alive_nodes()
     fits = max(1, sum(room(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded])))
     wanted = resources.max_concurrent or fits
     # To a cluster of several machines more may join, and what waits for room is what an autoscaler looks at.
     return wanted if len(there) > 1 else min(wanted, fits)
 
 
-def _made_sure(setting: Setting, store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> Ending:
+def _finalise_front(
+    prepared: PreparedSearch, store: RunStore, resources: _RunResources, *, ending: Ending, progress: Progress
+) -> Ending:
     """After the trials: the front measured alone and, where the spec asks for it, confirmed; Ctrl-C ends that too."""
     try:
-        measure_front(setting, store, progress=progress)
+        measure_front(prepared, store, progress=progress)
     except KeyboardInterrupt:
         return "interrupted"
-    num_seeds = setting.spec.search.confirm
-    if num_seeds is None or not front(store.records(), objectives=setting.spec.objectives):
+    num_seeds = prepared.spec.search.confirm
+    if num_seeds is None or not front(store.records(), objectives=prepared.spec.objectives):
         return ending
-    confirmed = _confirmed(setting, store, desk, num_seeds=num_seeds, progress=progress)
+    confirmed = _confirmed(prepared, store, resources, num_seeds=num_seeds, progress=progress)
     return ending if confirmed == "done" else confirmed
 
 
 def _confirmed(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
-    desk: _Desk,
+    resources: _RunResources,
     *,
     num_seeds: int,
     progress: Progress,
     retry_failed: bool = False,
     every: bool = False,
 ) -> Ending:
-    means = Means(
-        plan=dataclasses.replace(plan_of(setting, store), tests=True),
-        checkpoints=desk.checkpoints,
-        maker=maker_of(setting, store),
-        workers=_workers(setting),
-        retries=setting.spec.search.retries,
+    means = ConfirmationResources(
+        plan=dataclasses.replace(plan_of(prepared, store), tests=True),
+        checkpoints=resources.checkpoints,
+        maker=maker_of(prepared, store),
+        workers=_workers(prepared),
+        retries=prepared.spec.search.retries,
         retry_failed=retry_failed,
     )
     try:
-        return confirm_front(setting, store, num_seeds=num_seeds, means=means, progress=progress, every=every)
+        return confirm_front(prepared, store, num_seeds=num_seeds, means=means, progress=progress, every=every)
     except KeyboardInterrupt:
         return "interrupted"
 
 
-def _open_book(
-    setting: Setting,
+def _open_ledger(
+    prepared: PreparedSearch,
     store: RunStore,
-    desk: _Desk,
+    resources: _RunResources,
     *,
     workers: int,
     progress: Progress,
     chooser: Chooser | None,
     retry_failed: bool,
-) -> Book:
-    spec, parameters = setting.spec, Parameters(setting.space)
+) -> TrialLedger:
+    spec, parameters = prepared.spec, Parameters(prepared.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
     studies = open_studies(
-        setting,
+        prepared,
         store,
         strategy=strategy,
         parameters=parameters,
-        journal=desk.journal,
-        checkpoints=desk.checkpoints,
+        journal=resources.journal,
+        checkpoints=resources.checkpoints,
         retry_failed=retry_failed,
         note=progress.on_note,
     )
     # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
-    plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
-    studies.enqueue(sorted(plain, key=lambda item: item != setting.reference.architecture.id))
-    return Book(
+    plain = [item.architecture.id for item in prepared.space if item.architecture.fusion == "none"]
+    studies.enqueue(sorted(plain, key=lambda item: item != prepared.reference.architecture.id))
+    return TrialLedger(
         store=store,
         studies=studies,
-        space=setting.space,
-        maker=maker_of(setting, store),
-        checkpoints=desk.checkpoints,
+        space=prepared.space,
+        maker=maker_of(prepared, store),
+        checkpoints=resources.checkpoints,
         max_trials=spec.search.trials,
         max_concurrent=workers,
         retries=spec.search.retries,
@@ -291,14 +293,14 @@ def _open_book(
     )
 
 
-def _conclude(store: RunStore, desk: _Desk, *, ending: Ending, progress: Progress) -> list[Record]:
+def _conclude(store: RunStore, resources: _RunResources, *, ending: Ending, progress: Progress) -> list[Record]:
     progress.on_phase("writing the report")
     # One part a table, each trial once: other programs read it with one line.
     store.merge()
     records = store.records()
     store.write_front(records)
     if ending == "done":
-        keep_front_only(store, checkpoints=desk.checkpoints)
+        keep_front_only(store, checkpoints=resources.checkpoints)
     write_report(store)
     return records
 

@@ -19,7 +19,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.cluster.placement import Placement
 from depthweave.search.cluster.ray_health import check_alive
 from depthweave.search.failures.causes import reason_of
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.scratch import device_locks
 from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.recording import TIMED
@@ -51,13 +51,13 @@ def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> None:
+def measure_front(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -> None:
     """Measure until the whole front was measured alone, in turn, with the cluster otherwise idle.
 
     A corrected latency may let another record onto the front, which is then measured in its turn; what the trial saw
     is kept beside it. That Ray fails costs no result: a resumed run measures what is left.
     """
-    objectives = setting.spec.objectives
+    objectives = prepared.spec.objectives
     if not any(OBJECTIVES[name].timed for name in objectives):
         return
     known = {item.trial: item for item in store.records()}
@@ -66,22 +66,24 @@ def measure_front(setting: Setting, store: RunStore, *, progress: Progress) -> N
         members = [known[item.trial] for item in hopeful if item.trial_latency is None]
         if not members:
             return
-        revised = measure_again(setting, store, members, progress=progress)
+        revised = measure_again(prepared, store, members, progress=progress)
         if not revised:
             return
         known.update({item.trial: item for item in revised})
 
 
-def measure_again(setting: Setting, store: RunStore, records: Sequence[Record], *, progress: Progress) -> list[Record]:
+def measure_again(
+    prepared: PreparedSearch, store: RunStore, records: Sequence[Record], *, progress: Progress
+) -> list[Record]:
     """The records with latencies measured alone, in turn, and so revised in the store; empty where Ray failed."""
     progress.on_phase(f"measuring {plural(len(records), 'architecture')} once more, alone")
     try:
         (found,) = measure_at_once(
-            setting,
+            prepared,
             store,
             [[item.architecture_id for item in records]],
-            time_limit_s=setting.spec.resources.measure_limit_s,
-            kinds=kinds_of(setting.spec.objectives, step=True),
+            time_limit_s=prepared.spec.resources.measure_limit_s,
+            kinds=kinds_of(prepared.spec.objectives, step=True),
         )
     except RayError as error:
         progress.on_phase(f"measuring alone failed ({reason_of(error)}): latencies are those that the trials saw")
@@ -109,7 +111,7 @@ def locks_of(store: RunStore) -> str:
 
 
 def measure_at_once(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
     portions: Sequence[Sequence[str]],
     *,
@@ -120,19 +122,19 @@ def measure_at_once(
 
     Processes that share a GPU time their portions one after another.
     """
-    resources = setting.spec.resources
-    task = ray.remote(**setting.placement.options(resources))(_measure)
+    resources = prepared.spec.resources
+    task = ray.remote(**prepared.placement.options(resources))(_measure)
     shared = {
-        "reference": setting.reference.architecture,
-        "recipe": setting.spec.recipe,
+        "reference": prepared.reference.architecture,
+        "recipe": prepared.spec.recipe,
         "device": resources.device,
         "threads": resources.cpus_per_trial,
         "time_limit_s": time_limit_s,
         "kinds": kinds,
-        "placement": setting.placement,
+        "placement": prepared.placement,
         "locks": locks_of(store),
     }
-    work = [task.remote([setting.space[item].architecture for item in portion], **shared) for portion in portions]
+    work = [task.remote([prepared.space[item].architecture for item in portion], **shared) for portion in portions]
     deadline_s = time.monotonic() + _LEAST_S + _TIMES * time_limit_s * max(map(len, portions))
     try:
         # Ray's own wait does not end when Ray has died.

@@ -15,26 +15,26 @@ from typing import Literal
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.search.pruners.audit import surprises
-from depthweave.search.pruners.chooser import NEW, Chooser, Standing
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
+from depthweave.search.trials.live_trial import LiveTrial
 
-Work = Entry | Literal["new"] | None
+Work = LiveTrial | Literal["new"] | None
 """A trial to continue, a new one to start, or nothing for now."""
 
 
-class Pool:
+class PausedTrials:
     """Paused trials, those that go on before anybody is asked, and what a chooser is shown of all."""
 
     def __init__(self, chooser: Chooser, *, objectives: Sequence[str]) -> None:
         self._chooser = chooser
         self._objectives = objectives
-        self._known: dict[int, Standing] = {}
+        self._known: dict[int, TrialSnapshot] = {}
         """Of the trials that are recorded or paused: they change seldom, and are many."""
         self._idle = False
-        self._last: tuple[list[Standing], bool, int | Literal["new"] | None] | None = None
+        self._last: tuple[list[TrialSnapshot], bool, int | Literal["new"] | None] | None = None
         """What the chooser was asked last, and its answer."""
-        self.paused: dict[int, Entry] = {}
-        self.first: deque[Entry] = deque()
+        self.paused: dict[int, LiveTrial] = {}
+        self.first: deque[LiveTrial] = deque()
         """Interrupted between two rungs, or audits: they go on unasked."""
 
     @property
@@ -48,7 +48,7 @@ class Pool:
         self._known.pop(record.trial, None)
         if record.state in ("complete", "pruned"):
             values = {name: getattr(record, name) for name in self._objectives}
-            self._known[record.trial] = Standing(
+            self._known[record.trial] = TrialSnapshot(
                 number=record.trial,
                 architecture_id=record.architecture_id,
                 costs=costs_among(self._objectives, values),
@@ -60,24 +60,24 @@ class Pool:
         """Something was heard since the chooser had nothing to do: it may have now."""
         self._idle = False
 
-    def pause(self, entry: Entry) -> None:
+    def pause(self, live: LiveTrial) -> None:
         """The trial waits at a rung."""
         self.changed()
-        entry.paused = True
-        entry.lay_aside()
-        self.paused[entry.number] = entry
-        self._known[entry.number] = _standing(entry, "paused")
+        live.paused = True
+        live.drop_weights()
+        self.paused[live.number] = live
+        self._known[live.number] = _snapshot(live, "paused")
 
-    def is_rung(self, entry: Entry) -> bool:
+    def is_rung(self, live: LiveTrial) -> bool:
         """Whether the trial stands where the chooser decides."""
-        return bool(entry.evaluations) and self._chooser.is_rung(len(entry.evaluations))
+        return bool(live.evaluations) and self._chooser.is_rung(len(live.evaluations))
 
-    def keeps(self, entry: Entry, running: Iterable[Entry], *, may_start: bool) -> bool:
+    def keeps(self, live: LiveTrial, running: Iterable[LiveTrial], *, may_start: bool) -> bool:
         """Whether a running trial at a rung goes on at once: it is chosen among all, as if it were paused."""
-        others = [item for item in running if item is not entry]
-        return self._ask(others, may_start=may_start, at_rung=entry) == entry.number
+        others = [item for item in running if item is not live]
+        return self._ask(others, may_start=may_start, at_rung=live) == live.number
 
-    def pick(self, running: Iterable[Entry], *, may_start: bool) -> Work:
+    def pick(self, running: Iterable[LiveTrial], *, may_start: bool) -> Work:
         """What a free worker does next."""
         if self.first:
             return self.first.popleft()
@@ -90,38 +90,38 @@ class Pool:
 
     def audits(self) -> list[int]:
         """Numbers of the paused trials that run to their end to audit the pruner."""
-        numbers = list(self._chooser.audits(self._standings([])))
+        numbers = list(self._chooser.audits(self._snapshots([])))
         for number in numbers:
             if number not in self.paused:
                 raise ValueError(f"chooser.audits answered trial {number}: name paused ones ({_names(self.paused)})")
         return numbers
 
-    def surprised_by(self, audits: Collection[int]) -> bool:
+    def contradicted_by(self, audits: Collection[int]) -> bool:
         """Whether one of the audited trials has ended on the front."""
         return surprises(list(self._known.values()), audits=audits)
 
     def _ask(
-        self, running: Iterable[Entry], *, may_start: bool, at_rung: Entry | None = None
+        self, running: Iterable[LiveTrial], *, may_start: bool, at_rung: LiveTrial | None = None
     ) -> int | Literal["new"] | None:
-        standings = self._standings(running, at_rung=at_rung)
+        snapshots = self._snapshots(running, at_rung=at_rung)
         # A trial that is not kept leaves its worker free, and all stand as they stood when that was decided.
-        if self._last is not None and self._last[:2] == (standings, may_start):
+        if self._last is not None and self._last[:2] == (snapshots, may_start):
             answer = self._last[2]
         else:
-            answer = self._chooser.choose(standings, may_start=may_start)
-        self._last = standings, may_start, answer
+            answer = self._chooser.choose(snapshots, may_start=may_start)
+        self._last = snapshots, may_start, answer
         is_paused = answer in self.paused or (at_rung is not None and answer == at_rung.number)
         if answer is None or (answer == NEW and may_start) or is_paused:
             return answer
         new = f"{NEW!r}, " if may_start else ""
-        names = _names(item.number for item in standings if item.state == "paused")
+        names = _names(item.number for item in snapshots if item.state == "paused")
         raise ValueError(f"chooser.choose answered {answer!r}: answer {new}None or a paused trial ({names})")
 
-    def _standings(self, running: Iterable[Entry], *, at_rung: Entry | None = None) -> list[Standing]:
+    def _snapshots(self, running: Iterable[LiveTrial], *, at_rung: LiveTrial | None = None) -> list[TrialSnapshot]:
         """All trials by number."""
-        shown = self._known | {item.number: _standing(item, "running") for item in (*running, *self.first)}
+        shown = self._known | {item.number: _snapshot(item, "running") for item in (*running, *self.first)}
         if at_rung is not None:
-            shown[at_rung.number] = _standing(at_rung, "paused")
+            shown[at_rung.number] = _snapshot(at_rung, "paused")
         return [shown[number] for number in sorted(shown)]
 
 
@@ -131,12 +131,12 @@ def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -
     return {name: math.inf if value is None else float(value) for name, value in costs.items()}
 
 
-def _standing(entry: Entry, state: Literal["running", "paused"]) -> Standing:
-    return Standing(
-        number=entry.number,
-        architecture_id=entry.candidate.architecture.id,
-        costs=entry.costs,
-        losses=tuple(item.loss for item in entry.evaluations if not item.diverged),
+def _snapshot(live: LiveTrial, state: Literal["running", "paused"]) -> TrialSnapshot:
+    return TrialSnapshot(
+        number=live.number,
+        architecture_id=live.candidate.architecture.id,
+        costs=live.costs,
+        losses=tuple(item.loss for item in live.evaluations if not item.diverged),
         state=state,
     )
 

@@ -31,7 +31,7 @@ _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class PreparedSearch:
     """A search that can start."""
 
     spec: Spec
@@ -46,7 +46,7 @@ class Setting:
 
 def prepare(
     spec: Spec, *, local: bool = True, tokenizer_json: str | None = None, say: Callable[[str], None] = lambda line: None
-) -> Setting:
+) -> PreparedSearch:
     """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
 
     `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
@@ -71,7 +71,7 @@ def prepare(
         )
     space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
-    return Setting(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
+    return PreparedSearch(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
 def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
@@ -92,26 +92,26 @@ def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda
     return enumerate_space(axes, on_progress=tell)
 
 
-def create_run(setting: Setting, *, out: str | Path) -> RunStore:
+def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
     """A new run's folder with its resolved spec; `ValueError` where it already holds a run."""
-    spec, space = setting.spec, setting.space
+    spec, space = prepared.spec, prepared.space
     info = RunInfo(
         run_id=f"{spec.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         name=spec.name,
         created_at=datetime.now(UTC),
         objectives=spec.objectives,
         tolerances=tuple(spec.tolerances[name] for name in spec.objectives),
-        reference_id=setting.reference.architecture.id,
-        corpus=setting.tokens.corpus,
-        corpus_sha256=setting.tokens.corpus_sha256,
-        corpus_bytes=setting.corpus_bytes,
+        reference_id=prepared.reference.architecture.id,
+        corpus=prepared.tokens.corpus,
+        corpus_sha256=prepared.tokens.corpus_sha256,
+        corpus_bytes=prepared.corpus_bytes,
         combinations=space.num_combinations,
         distinct=len(space),
         infeasible=tuple(item.reason for item in space.infeasible),
         software=software(),
         spec=spec.to_yaml(),
     )
-    tokenizer_json = setting.tokens.tokenizer_json
+    tokenizer_json = prepared.tokens.tokenizer_json
     return RunStore.create(out, info=info, spec_yaml=spec.to_yaml(), tokenizer_json=tokenizer_json)
 
 

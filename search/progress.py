@@ -16,7 +16,7 @@ from rich.text import Text
 from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.space import Candidate
 
 _REFRESH_S = 0.5
@@ -36,8 +36,8 @@ class Tally:
     max_trials: int = 0
     workers: int = 0
     records: list[Record] = field(default_factory=list)
-    running: dict[int, Entry] = field(default_factory=dict)
-    paused: dict[int, Entry] = field(default_factory=dict)
+    running: dict[int, LiveTrial] = field(default_factory=dict)
+    paused: dict[int, LiveTrial] = field(default_factory=dict)
     started: float = 0.0
     """Of this part of the run."""
     before: int = 0
@@ -73,15 +73,15 @@ class Tally:
             values = np.concatenate([self._span, points_of([record], objectives=self.objectives)])
             self._span = np.stack([values.min(axis=0), values.max(axis=0)])
 
-    def start(self, entry: Entry) -> None:
+    def start(self, live: LiveTrial) -> None:
         """A trial begins or goes on."""
-        self.paused.pop(entry.number, None)
-        self.running[entry.number] = entry
+        self.paused.pop(live.number, None)
+        self.running[live.number] = live
 
-    def pause(self, entry: Entry) -> None:
+    def pause(self, live: LiveTrial) -> None:
         """A trial waits."""
-        self.running.pop(entry.number, None)
-        self.paused[entry.number] = entry
+        self.running.pop(live.number, None)
+        self.paused[live.number] = live
 
     def finish(self, record: Record) -> None:
         """A trial ended, and may have been paused."""
@@ -134,18 +134,18 @@ class PlainProgress:
         known = f", {len(records)} known" if records else ""
         self._print(f"search: up to {plural(max_trials, 'trial')}{known}, {workers} at once")
 
-    def on_start(self, entry: Entry) -> None:
-        self._tally.start(entry)
-        how = f"goes on after evaluation {len(entry.evaluations)}" if entry.evaluations else "starts"
-        self._print(f"trial {entry.number} {how}: {label_of(entry.candidate)} ({entry.candidate.architecture.id})")
+    def on_start(self, live: LiveTrial) -> None:
+        self._tally.start(live)
+        how = f"goes on after evaluation {len(live.evaluations)}" if live.evaluations else "starts"
+        self._print(f"trial {live.number} {how}: {label_of(live.candidate)} ({live.candidate.architecture.id})")
 
-    def on_pause(self, entry: Entry) -> None:
-        self._tally.pause(entry)
-        self._print(f"trial {entry.number} pauses after evaluation {len(entry.evaluations)}")
+    def on_pause(self, live: LiveTrial) -> None:
+        self._tally.pause(live)
+        self._print(f"trial {live.number} pauses after evaluation {len(live.evaluations)}")
 
-    def on_evaluation(self, entry: Entry) -> None:
-        if entry.last_report is not None and entry.last_report.note:
-            self._print(entry.last_report.note)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        if live.last_report is not None and live.last_report.note:
+            self._print(live.last_report.note)
 
     def on_finish(self, record: Record) -> None:
         self._tally.finish(record)
@@ -186,18 +186,18 @@ class LiveProgress:
         self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
         self.on_phase("training")
 
-    def on_start(self, entry: Entry) -> None:
-        self._tally.start(entry)
+    def on_start(self, live: LiveTrial) -> None:
+        self._tally.start(live)
         self._draw()
 
-    def on_pause(self, entry: Entry) -> None:
-        self._tally.pause(entry)
+    def on_pause(self, live: LiveTrial) -> None:
+        self._tally.pause(live)
         self._draw()
 
-    def on_evaluation(self, entry: Entry) -> None:
-        if entry.last_report is not None and entry.last_report.note:
+    def on_evaluation(self, live: LiveTrial) -> None:
+        if live.last_report is not None and live.last_report.note:
             # Above the table, where it stays.
-            self._live.console.print(entry.last_report.note, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(live.last_report.note, markup=False, highlight=False, soft_wrap=True)
         self.on_tick()
 
     def on_finish(self, record: Record) -> None:
@@ -238,12 +238,12 @@ class LiveProgress:
             table.add_column(head, style="dim" if head == "trial" else "")
         for head in ("tokens", "loss", "latency"):
             table.add_column(head, justify="right")
-        for number, entry in sorted(self._tally.running.items()):
-            last = entry.evaluations[-1] if entry.evaluations else None
-            report = entry.last_report
+        for number, live in sorted(self._tally.running.items()):
+            last = live.evaluations[-1] if live.evaluations else None
+            report = live.last_report
             table.add_row(
                 str(number),
-                label_of(entry.candidate),
+                label_of(live.candidate),
                 "measuring" if last is None else f"{last.tokens:,}",
                 "" if last is None else f"{last.loss:.3f}",
                 "" if report is None else f"{report.measurement.latency:.2f}x",

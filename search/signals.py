@@ -22,7 +22,7 @@ _PAUSE_S = 0.02
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def deliver_signals() -> Iterator[None]:
     """Inside, a signal that ends the process does so wherever it falls.
 
     A handler's exception that falls into a destructor or into a weak reference's callback is printed there by Python

@@ -29,10 +29,10 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.failures.causes import reason_of
 from depthweave.search.isolated_measurement import Found, kinds_of, measure_at_once
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.samplers import of_space
 from depthweave.search.surrogate.cost_model import cost_error
-from depthweave.search.surrogate.space_filling import spread
+from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.trials.live_trial import Progress
 from depthweave.spaces.checksums import check_seal, seal
 from depthweave.trainers import Measurement
@@ -57,11 +57,11 @@ class Survey(NamedTuple):
     """By architecture id."""
 
 
-def has_survey(setting: Setting) -> bool:
+def has_survey(prepared: PreparedSearch) -> bool:
     """Whether a search of this kind measures first: its sampler weighs costs that only measuring tells."""
     measured = {item.name for item in dataclasses.fields(Measurement)}
-    costs = {name for name in setting.spec.objectives if OBJECTIVES[name].cost}
-    return setting.spec.search.sampler == "known-cost" and bool(costs & measured)
+    costs = {name for name in prepared.spec.objectives if OBJECTIVES[name].cost}
+    return prepared.spec.search.sampler == "known-cost" and bool(costs & measured)
 
 
 def read_survey(store: RunStore) -> Survey:
@@ -81,15 +81,15 @@ def read_survey(store: RunStore) -> Survey:
         ) from None
 
 
-def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Progress) -> Survey:
+def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, progress: Progress) -> Survey:
     """Measure what the run folder's survey lacks, until all is measured or the time for it is spent.
 
     That Ray fails costs no result: trials then measure themselves.
     """
-    survey, reference_id = read_survey(store), setting.reference.architecture.id
-    wanted = surveyed_ids(setting)
+    survey, reference_id = read_survey(store), prepared.reference.architecture.id
+    wanted = surveyed_ids(prepared)
     left = [item for item in wanted if item not in survey.measurements]
-    settings, started = setting.spec.search, time.monotonic()
+    settings, started = prepared.spec.search, time.monotonic()
     for portions in _waves(left, reference_id=reference_id, workers=workers):
         elapsed_s = time.monotonic() - started
         if settings.time_budget_s is not None and elapsed_s > _SHARE_FRAC * settings.time_budget_s:
@@ -98,11 +98,11 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
             progress.on_phase(f"measuring {plural(len(wanted), 'architecture')} before training")
         try:
             found = measure_at_once(
-                setting,
+                prepared,
                 store,
                 portions,
-                time_limit_s=measuring_limit_s(setting, survey),
-                kinds=kinds_of(setting.spec.objectives, step=portions == [[reference_id]]),
+                time_limit_s=measuring_limit_s(prepared, survey),
+                kinds=kinds_of(prepared.spec.objectives, step=portions == [[reference_id]]),
             )
         except RayError as error:
             reason = reason_of(error)
@@ -114,22 +114,22 @@ def take_survey(setting: Setting, store: RunStore, *, workers: int, progress: Pr
                 survey = Survey("", {})
             survey = _with(survey, portion, item)
         store.write_bytes(SURVEY_FILE, _to_json(survey))
-    if len(survey.measurements) < len(setting.space):
-        for line in _predictions(setting, survey):
+    if len(survey.measurements) < len(prepared.space):
+        for line in _predictions(prepared, survey):
             progress.on_phase(line)
     return survey
 
 
-def surveyed_ids(setting: Setting) -> list[str]:
+def surveyed_ids(prepared: PreparedSearch) -> list[str]:
     """What is measured before training: the reference, plain architectures, and others far apart."""
-    parameters = Parameters(setting.space)
+    parameters = Parameters(prepared.space)
     rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
     candidates = of_space(parameters, objectives=())
-    plain = [item.architecture.id for item in setting.space if item.architecture.fusion == "none"]
-    reference_id = setting.reference.architecture.id
+    plain = [item.architecture.id for item in prepared.space if item.architecture.fusion == "none"]
+    reference_id = prepared.reference.architecture.id
     first = [rows[item] for item in (reference_id, *plain)]
-    size = survey_size(len(setting.space), trials=setting.spec.search.trials, steps=setting.spec.recipe.steps)
-    return [parameters.architecture_ids[row] for row in spread(candidates, first=first, count=size)]
+    size = survey_size(len(prepared.space), trials=prepared.spec.search.trials, steps=prepared.spec.recipe.steps)
+    return [parameters.architecture_ids[row] for row in space_filling_subset(candidates, first=first, count=size)]
 
 
 def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
@@ -141,20 +141,20 @@ def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
     return min(num_architectures, size) if size >= _LEAST else 0
 
 
-def measuring_limit_s(setting: Setting, survey: Survey) -> float:
+def measuring_limit_s(prepared: PreparedSearch, survey: Survey) -> float:
     """How long one architecture is timed: the spec's limit, or less where the survey knows a training step's time."""
-    limit_s = setting.spec.resources.measure_limit_s
-    reference = survey.measurements.get(setting.reference.architecture.id)
+    limit_s = prepared.spec.resources.measure_limit_s
+    reference = survey.measurements.get(prepared.reference.architecture.id)
     if reference is None or reference.step_latency_s is None:
         return limit_s
     # Half of the steps go into counting the memory and into the first rounds.
     return min(limit_s, MEASURING_STEPS / 2 * reference.step_latency_s)
 
 
-def _predictions(setting: Setting, survey: Survey) -> Iterator[str]:
+def _predictions(prepared: PreparedSearch, survey: Survey) -> Iterator[str]:
     """How well the costs that were not measured are predicted from those that were."""
-    objectives = setting.spec.objectives
-    candidates = of_space(Parameters(setting.space), objectives=objectives, measured=survey.measurements)
+    objectives = prepared.spec.objectives
+    candidates = of_space(Parameters(prepared.space), objectives=objectives, measured=survey.measurements)
     for axis, name in enumerate(item for item in objectives if OBJECTIVES[item].cost):
         error = cost_error(candidates, axis) if np.isnan(candidates.costs_NC[:, axis]).any() else None
         if error is not None:

@@ -33,7 +33,7 @@ _SLICE_S = 0.25
 """How long a training goes on before it looks whether a measurement waits."""
 
 
-class Unshared:
+class NoDeviceLock:
     """In place of a lock where nothing else uses the device."""
 
     @contextmanager
@@ -50,7 +50,7 @@ class Unshared:
         return 0.0
 
 
-UNSHARED = Unshared()
+UNSHARED = NoDeviceLock()
 
 
 class DeviceLock:

@@ -27,7 +27,7 @@ _PADS, _PAD_BYTES = 8, 2**18
 
 
 @contextmanager
-def elsewhere(draw: random.Random) -> Iterator[None]:
+def shifted_allocations(draw: random.Random) -> Iterator[None]:
     """What is made within lies elsewhere than before: between blocks of some sizes that are held meanwhile.
 
     How activations lie to each other in the caches is worth 2 % of a run's time, and would else be dealt once.
@@ -39,7 +39,7 @@ def elsewhere(draw: random.Random) -> Iterator[None]:
 
 
 @contextmanager
-def kept_heap() -> Iterator[None]:
+def retained_heap() -> Iterator[None]:
     """Within it freed memory stays with the process; at the end what is free goes back to the system.
 
     Holds for the whole process. Only glibc can do it; elsewhere nothing is done. Not for a whole training: tensors of

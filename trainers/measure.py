@@ -25,8 +25,8 @@ import torch
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.decoding_cache import DecodingCache
-from depthweave.trainers.device_lock import UNSHARED, DeviceLock, Unshared
-from depthweave.trainers.heap import elsewhere, kept_heap
+from depthweave.trainers.device_lock import UNSHARED, DeviceLock, NoDeviceLock
+from depthweave.trainers.heap import retained_heap, shifted_allocations
 from depthweave.trainers.machine import check_can, check_room_for, synchronize
 from depthweave.trainers.memory import peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
@@ -122,7 +122,7 @@ def measure(
     recipe: Recipe,
     device: torch.device,
     time_limit_s: float = 2.0,
-    lock: DeviceLock | Unshared = UNSHARED,
+    lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> Measurement:
     """Speed of an architecture relative to `reference`, and its memory, at the recipe's batch, context and precision.
@@ -150,7 +150,7 @@ def measure_in_turn(
     recipe: Recipe,
     device: torch.device,
     time_limit_s: float = 2.0,
-    lock: DeviceLock | Unshared = UNSHARED,
+    lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> list[Measurement]:
     """`measure` for several architectures in the same rounds; `time_limit_s` is for each. Answers in their order."""
@@ -162,7 +162,7 @@ def measure_in_turn(
         check_room_for(contender)
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
-    with kept_heap():
+    with retained_heap():
         memories, runs = [], []
         with lock.shared():
             for architecture in architectures:
@@ -241,7 +241,7 @@ def times_in_turn(
     while True:
         order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
         # The processor's caches make a run faster or slower by where things lie.
-        with elsewhere(draw) if device.type == "cpu" else nullcontext():
+        with shifted_allocations(draw) if device.type == "cpu" else nullcontext():
             times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
         rounds.append([times[contender] for contender in range(len(runs))])
         if len(rounds) < min_rounds:

@@ -22,7 +22,7 @@ from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, run
 from benchmarks.stock.problem import search_key, setting_of
 from benchmarks.stock.truth import complete, truth_of
-from depthweave.search.preparation import Setting, software
+from depthweave.search.preparation import PreparedSearch, software
 from depthweave.trainers import hardware, pick_device
 
 
@@ -53,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cache, truths: Cache) -> None:
-    setting = setting_of(overrides, seed=seed)
-    if _is_there(cache.runs(), name=name, setting=setting):
+    prepared = setting_of(overrides, seed=seed)
+    if _is_there(cache.runs(), name=name, prepared=prepared):
         return
-    truth = truth_of(truths.runs(), setting=setting)
+    truth = truth_of(truths.runs(), prepared=prepared)
     if truth is None:
         raise ValueError(f"the truth of seed {seed} is not whole: run with --truth")
     with tempfile.TemporaryDirectory(prefix="stock-") as folder:
@@ -67,7 +67,7 @@ def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cach
         {
             "method": name,
             "seed": seed,
-            "key": search_key(setting),
+            "key": search_key(prepared),
             "wall_s": round(outcome.wall_s, 1),
             **figures._asdict(),
             "regret": regret,
@@ -78,8 +78,8 @@ def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cach
     print(f"{name}, seed {seed}: {outcome.wall_s:.0f} s, {figures}", flush=True)
 
 
-def _is_there(runs: Sequence[Run], *, name: str, setting: Setting) -> bool:
-    wanted = name, setting.spec.seed, search_key(setting)
+def _is_there(runs: Sequence[Run], *, name: str, prepared: PreparedSearch) -> bool:
+    wanted = name, prepared.spec.seed, search_key(prepared)
     return any((item["method"], item["seed"], item["key"]) == wanted for item in runs)
 
 

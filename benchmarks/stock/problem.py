@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from depthweave.search.preparation import Setting, prepare
+from depthweave.search.preparation import PreparedSearch, prepare
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec, to_dict
 from depthweave.trainers import TrainingState
@@ -45,35 +45,35 @@ def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
     return load_spec(QUICK, overrides=[*overrides, *own])
 
 
-def setting_of(overrides: Sequence[str], *, seed: int) -> Setting:
+def setting_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:
     """Its text, space and reference."""
     return prepare(spec_of(overrides, seed=seed))
 
 
-def search_key(setting: Setting) -> str:
+def search_key(prepared: PreparedSearch) -> str:
     """What two runs of methods have in common that may stand in one table, whatever their seeds."""
-    values = {name: value for name, value in _values(setting).items() if name not in ("seed", "name")}
-    return _key({**values, "training": training_key(setting)})
+    values = {name: value for name, value in _values(prepared).items() if name not in ("seed", "name")}
+    return _key({**values, "training": training_key(prepared)})
 
 
-def training_key(setting: Setting) -> str:
+def training_key(prepared: PreparedSearch) -> str:
     """What two trainings have in common that are of one truth, whatever their seeds: text, space, recipe and start."""
-    values = _values(setting)
+    values = _values(prepared)
     spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
-    return _key({**spec, "text": setting.tokens.corpus_sha256, "start": _start(setting)})
+    return _key({**spec, "text": prepared.tokens.corpus_sha256, "start": _start(prepared)})
 
 
-def _values(setting: Setting) -> dict[str, Any]:
+def _values(prepared: PreparedSearch) -> dict[str, Any]:
     """The spec's, less keys that it did not have when the first trainings were kept."""
-    values = to_dict(setting.spec)
+    values = to_dict(prepared.spec)
     new = ("division", "test_frac")
     return {**values, "corpus": {name: value for name, value in values["corpus"].items() if name not in new}}
 
 
-def _start(setting: Setting) -> list[str]:
+def _start(prepared: PreparedSearch) -> list[str]:
     """Sums of the reference's first weights: they tell when models are drawn in another way."""
-    recipe = replace(setting.spec.recipe, seed=0)
-    model = TrainingState.start(setting.reference.architecture, recipe=recipe, device="cpu").model
+    recipe = replace(prepared.spec.recipe, seed=0)
+    model = TrainingState.start(prepared.reference.architecture, recipe=recipe, device="cpu").model
     # Four digits: the last ones may differ between processors.
     return [f"{name} {float(weights.double().sum()):.4f}" for name, weights in model.state_dict().items()]
 

@@ -31,7 +31,7 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.stock.problem import WORKERS, Finished, setting_of, write_finished
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.spec.schema import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
 from depthweave.trainers import TrainingState, train
@@ -55,9 +55,9 @@ def suggest(trial: Any, space: SpaceSpec) -> None:
         trial.suggest_categorical("period", list(space.periods))
 
 
-def architecture_of(config: Mapping[str, Any], setting: Setting) -> Architecture:
+def architecture_of(config: Mapping[str, Any], prepared: PreparedSearch) -> Architecture:
     """The architecture of suggested values; raises `BudgetError` where none meets the budget."""
-    space, depth = setting.spec.space, config["depth"]
+    space, depth = prepared.spec.space, config["depth"]
     wiring = Wiring(depth)
     if config["fusion"] != "none":
         period = depth if config["period"] == "depth" else config["period"]
@@ -66,30 +66,30 @@ def architecture_of(config: Mapping[str, Any], setting: Setting) -> Architecture
         fusion=config["fusion"],
         wiring=wiring,
         budget=space.budgets[0],
-        vocabulary=setting.tokens.vocabulary,
-        context=setting.spec.recipe.context,
+        vocabulary=prepared.tokens.vocabulary,
+        context=prepared.spec.recipe.context,
         head_width=space.head_width,
         width=space.width,
         sizing=space.sizing,
     )
 
 
-def evaluations(config: Mapping[str, Any], setting: Setting, *, locks: Path) -> Iterator[Result]:
+def evaluations(config: Mapping[str, Any], prepared: PreparedSearch, *, locks: Path) -> Iterator[Result]:
     """Build, measure, train; a result at every evaluation. `locks` is the folder of the processor's lock."""
     torch.set_num_threads(1)
-    recipe, device = setting.spec.recipe, torch.device("cpu")
-    architecture = architecture_of(config, setting)
+    recipe, device = prepared.spec.recipe, torch.device("cpu")
+    architecture = architecture_of(config, prepared)
     measured = measure(
         architecture,
-        reference=setting.reference.architecture,
+        reference=prepared.reference.architecture,
         recipe=recipe,
         device=device,
-        time_limit_s=setting.spec.resources.measure_limit_s,
+        time_limit_s=prepared.spec.resources.measure_limit_s,
         lock=DeviceLock(locks, device=device),
         kinds=("forward",),
     )
     state = TrainingState.start(architecture, recipe=recipe, device="cpu")
-    for item in train(state, setting.tokens):
+    for item in train(state, prepared.tokens):
         yield {
             "loss": item.loss,
             "perplexity": item.perplexity,
@@ -104,7 +104,7 @@ def evaluations(config: Mapping[str, Any], setting: Setting, *, locks: Path) -> 
 # Ray Tune.
 
 
-def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool) -> list[Finished]:
+def ray_optuna(prepared: PreparedSearch, folder: Path, *, asha: bool, reuse_actors: bool) -> list[Finished]:
     """OptunaSearch on all objectives without pruning, or on the loss with ASHA."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -112,10 +112,10 @@ def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    spec, locks = setting.spec, folder / "locks"
+    spec, locks = prepared.spec, folder / "locks"
 
-    def trainable(config: dict[str, Any], setting: Setting) -> None:
-        for result in evaluations(config, setting, locks=locks):
+    def trainable(config: dict[str, Any], prepared: PreparedSearch) -> None:
+        for result in evaluations(config, prepared, locks=locks):
             tune.report(result)
 
     scheduler = None
@@ -129,7 +129,7 @@ def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool
     )
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, setting=setting), {"cpu": 1}),
+        tune.with_resources(tune.with_parameters(trainable, prepared=prepared), {"cpu": 1}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -153,14 +153,14 @@ def ray_optuna(setting: Setting, folder: Path, *, asha: bool, reuse_actors: bool
 # Optuna alone.
 
 
-def optuna_median(setting: Setting, folder: Path) -> list[Finished]:
+def optuna_median(prepared: PreparedSearch, folder: Path) -> list[Finished]:
     """Two processes that share a journal file, the median pruner on the loss."""
     # A fresh interpreter each: torch and its threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    trials = setting.spec.search.trials
-    _study(folder, seed=setting.spec.seed)
+    trials = prepared.spec.search.trials
+    _study(folder, seed=prepared.spec.seed)
     workers = [
-        context.Process(target=_optimise, args=(setting, folder, number, len(range(number, trials, WORKERS))))
+        context.Process(target=_optimise, args=(prepared, folder, number, len(range(number, trials, WORKERS))))
         for number in range(WORKERS)
     ]
     for worker in workers:
@@ -169,7 +169,7 @@ def optuna_median(setting: Setting, folder: Path) -> list[Finished]:
         worker.join()
     if any(worker.exitcode for worker in workers):
         raise RuntimeError(f"a worker of {folder} ended with an error")
-    told = _study(folder, seed=setting.spec.seed).trials
+    told = _study(folder, seed=prepared.spec.seed).trials
     complete = optuna.trial.TrialState.COMPLETE
     return _finished([(dict(trial.user_attrs), trial.state == complete) for trial in told])
 
@@ -185,11 +185,11 @@ def _study(folder: Path, *, seed: int) -> optuna.Study:
     )
 
 
-def _optimise(setting: Setting, folder: Path, number: int, trials: int) -> None:
+def _optimise(prepared: PreparedSearch, folder: Path, number: int, trials: int) -> None:
     def objective(trial: optuna.Trial) -> float:
-        suggest(trial, setting.spec.space)
+        suggest(trial, prepared.spec.space)
         result: Result = {}
-        for step, result in enumerate(evaluations(trial.params, setting, locks=folder / "locks")):
+        for step, result in enumerate(evaluations(trial.params, prepared, locks=folder / "locks")):
             for name, value in result.items():
                 trial.set_user_attr(name, value)
             trial.report(result["loss"], step)
@@ -198,7 +198,7 @@ def _optimise(setting: Setting, folder: Path, number: int, trials: int) -> None:
         return float(result["loss"])
 
     # Another seed in each process: with the same they would propose the same.
-    study = _study(folder, seed=setting.spec.seed * WORKERS + number)
+    study = _study(folder, seed=prepared.spec.seed * WORKERS + number)
     study.optimize(objective, n_trials=trials, catch=(BudgetError,))
 
 
@@ -229,11 +229,11 @@ def _finished(results: list[tuple[Result, bool]]) -> list[Finished]:
     return [replace(item, is_on_front=row in members) for row, item in enumerate(found)]
 
 
-SCRIPTS: dict[str, Callable[[Setting, Path], list[Finished]]] = {
-    "ray + optuna": lambda setting, folder: ray_optuna(setting, folder, asha=False, reuse_actors=False),
-    "ray + optuna, reuse": lambda setting, folder: ray_optuna(setting, folder, asha=False, reuse_actors=True),
-    "ray + optuna + asha": lambda setting, folder: ray_optuna(setting, folder, asha=True, reuse_actors=False),
-    "ray + optuna + asha, reuse": lambda setting, folder: ray_optuna(setting, folder, asha=True, reuse_actors=True),
+SCRIPTS: dict[str, Callable[[PreparedSearch, Path], list[Finished]]] = {
+    "ray + optuna": lambda prepared, folder: ray_optuna(prepared, folder, asha=False, reuse_actors=False),
+    "ray + optuna, reuse": lambda prepared, folder: ray_optuna(prepared, folder, asha=False, reuse_actors=True),
+    "ray + optuna + asha": lambda prepared, folder: ray_optuna(prepared, folder, asha=True, reuse_actors=False),
+    "ray + optuna + asha, reuse": lambda prepared, folder: ray_optuna(prepared, folder, asha=True, reuse_actors=True),
     "optuna, 2 processes + median": optuna_median,
 }
 """`reuse`: Ray gives a trial the process of an earlier one, which is not its default."""
@@ -248,8 +248,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     wanted = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    setting = setting_of(wanted.set, seed=wanted.seed)
-    write_finished(SCRIPTS[wanted.script](setting, wanted.folder), folder=wanted.folder)
+    prepared = setting_of(wanted.set, seed=wanted.seed)
+    write_finished(SCRIPTS[wanted.script](prepared, wanted.folder), folder=wanted.folder)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch
 from benchmarks.cache import Cache, Run
 from benchmarks.replay import Array
 from benchmarks.stock.problem import WORKERS, setting_of, training_key
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import Architecture
 from depthweave.trainers import TrainingState, hardware, measure_in_turn, train
 
@@ -35,23 +35,23 @@ class Truth:
 def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) -> None:
     """Train and measure what is missing; nothing else should run while it measures."""
     for seed in seeds:
-        setting = setting_of(overrides, seed=seed)
-        missing = _missing(cache.runs(), setting=setting)
+        prepared = setting_of(overrides, seed=seed)
+        missing = _missing(cache.runs(), prepared=prepared)
         if missing:
-            print(f"truth, seed {seed}: {len(missing)} of {len(setting.space)} architectures to train", flush=True)
-            _train_all(missing, cache=cache, setting=setting)
-    setting = setting_of(overrides, seed=seeds[0])
-    if not _of_kind(cache.runs(), kind="costs", key=training_key(setting)):
+            print(f"truth, seed {seed}: {len(missing)} of {len(prepared.space)} architectures to train", flush=True)
+            _train_all(missing, cache=cache, prepared=prepared)
+    prepared = setting_of(overrides, seed=seeds[0])
+    if not _of_kind(cache.runs(), kind="costs", key=training_key(prepared)):
         print("truth: measuring all in turn", flush=True)
-        _measure_all(cache, setting=setting)
+        _measure_all(cache, prepared=prepared)
 
 
-def truth_of(runs: Sequence[Run], *, setting: Setting) -> Truth | None:
+def truth_of(runs: Sequence[Run], *, prepared: PreparedSearch) -> Truth | None:
     """What the lines say of the setting's seed; `None` where some are missing."""
-    key, seed = training_key(setting), setting.spec.seed
+    key, seed = training_key(prepared), prepared.spec.seed
     trained = {run["architecture_id"]: run for run in _of_kind(runs, kind="training", key=key) if run["seed"] == seed}
     costs = {run["architecture_id"]: run for run in _of_kind(runs, kind="costs", key=key)}
-    ids = [item.architecture.id for item in setting.space]
+    ids = [item.architecture.id for item in prepared.space]
     if any(name not in trained or name not in costs for name in ids):
         return None
     points = [(trained[name]["perplexity"], costs[name]["latency"], float(costs[name]["memory_bytes"])) for name in ids]
@@ -62,48 +62,48 @@ def _of_kind(runs: Sequence[Run], *, kind: str, key: str) -> list[Run]:
     return [run for run in runs if (run["kind"], run["key"]) == (kind, key)]
 
 
-def _missing(runs: Sequence[Run], *, setting: Setting) -> list[Architecture]:
-    trained = _of_kind(runs, kind="training", key=training_key(setting))
-    known = {run["architecture_id"] for run in trained if run["seed"] == setting.spec.seed}
-    return [item.architecture for item in setting.space if item.architecture.id not in known]
+def _missing(runs: Sequence[Run], *, prepared: PreparedSearch) -> list[Architecture]:
+    trained = _of_kind(runs, kind="training", key=training_key(prepared))
+    known = {run["architecture_id"] for run in trained if run["seed"] == prepared.spec.seed}
+    return [item.architecture for item in prepared.space if item.architecture.id not in known]
 
 
-def _train_all(architectures: Sequence[Architecture], *, cache: Cache, setting: Setting) -> None:
+def _train_all(architectures: Sequence[Architecture], *, cache: Cache, prepared: PreparedSearch) -> None:
     # Fresh interpreters: torch and its threads do not survive a fork.
-    context, key = multiprocessing.get_context("spawn"), training_key(setting)
+    context, key = multiprocessing.get_context("spawn"), training_key(prepared)
     with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(_trained, architecture, setting) for architecture in architectures]
+        futures = [pool.submit(_trained, architecture, prepared) for architecture in architectures]
         for future in as_completed(futures):
             cache.keep({"kind": "training", "key": key, **future.result()})
 
 
-def _trained(architecture: Architecture, setting: Setting) -> Run:
-    state = TrainingState.start(architecture, recipe=setting.spec.recipe, device="cpu")
-    evaluations = list(train(state, setting.tokens))
+def _trained(architecture: Architecture, prepared: PreparedSearch) -> Run:
+    state = TrainingState.start(architecture, recipe=prepared.spec.recipe, device="cpu")
+    evaluations = list(train(state, prepared.tokens))
     last = evaluations[-1]
     return {
         "architecture_id": architecture.id,
-        "seed": setting.spec.seed,
+        "seed": prepared.spec.seed,
         "fusion": architecture.fusion,
         "depth": architecture.depth,
         "tokens": [item.tokens for item in evaluations],
         "loss": [item.loss for item in evaluations],
         "perplexity": last.perplexity,
         "train_s": round(last.train_s, 2),
-        "corpus_sha256": setting.tokens.corpus_sha256,
+        "corpus_sha256": prepared.tokens.corpus_sha256,
     }
 
 
-def _measure_all(cache: Cache, *, setting: Setting) -> None:
+def _measure_all(cache: Cache, *, prepared: PreparedSearch) -> None:
     torch.set_num_threads(1)
-    device, key = torch.device("cpu"), training_key(setting)
-    architectures = [item.architecture for item in setting.space]
+    device, key = torch.device("cpu"), training_key(prepared)
+    architectures = [item.architecture for item in prepared.space]
     found = measure_in_turn(
         architectures,
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
+        reference=prepared.reference.architecture,
+        recipe=prepared.spec.recipe,
         device=device,
-        time_limit_s=setting.spec.resources.measure_limit_s * len(architectures),
+        time_limit_s=prepared.spec.resources.measure_limit_s * len(architectures),
         kinds=("forward",),
     )
     for architecture, item in zip(architectures, found, strict=True):

@@ -43,7 +43,7 @@ _NORMAL_95 = 1.96
 _LEAST_SD = 1e-12
 
 
-class Place(NamedTuple):
+class FrontMembership(NamedTuple):
     """How sure an architecture's place on the front is."""
 
     probability: float
@@ -70,13 +70,13 @@ class _Noise(NamedTuple):
     """What the text adds to a difference: the largest known, for of one seed's difference no more is known."""
 
 
-def places_of(
+def front_memberships(
     points: Sequence[Record],
     *,
     evidence: Mapping[str, Evidence],
     objectives: Sequence[str],
     tolerances: Mapping[str, float] | None = None,
-) -> list[Place]:
+) -> list[FrontMembership]:
     """The place of each point, which is complete and stands at the mean of its seeds (`seeds.averaged`).
 
     Some architecture has two fresh seeds: else there is nothing to judge noise by.
@@ -97,7 +97,9 @@ def places_of(
     for own_R in ahead_PR:
         likeliest = int(np.argmax(own_R))
         alone = own_R[likeliest] < 0
-        places.append(Place(1.0 if alone else float(1 - own_R[likeliest]), None if alone else int(rivals[likeliest])))
+        places.append(
+            FrontMembership(1.0 if alone else float(1 - own_R[likeliest]), None if alone else int(rivals[likeliest]))
+        )
     return places
 
 

@@ -20,7 +20,7 @@ from depthweave.reports.analysis.front import complete, front, value_of
 from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.selection import Condition
 from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
-from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, told_apart
+from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, distinguishable
 from depthweave.reports.formatting import axis_of, full_name, plural, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -77,9 +77,9 @@ def recommendation(
         return "No complete trial meets these limits." if limits else "No trial is complete yet."
     where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
     met = [it for it in averaged(records) if it.state == "complete" and all(item.holds(it) for item in where)]
-    told = f"{lead(limits)}{said(chosen, objectives=objectives, verdicts=verdicts)}. "
-    if doubt(chosen, verdicts=verdicts):
-        return f"{told}Not settled: {doubt(chosen, verdicts=verdicts)}."
+    told = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=objectives, verdicts=verdicts)}. "
+    if uncertainty_sentence(chosen, verdicts=verdicts):
+        return f"{told}Not settled: {uncertainty_sentence(chosen, verdicts=verdicts)}."
     rivals = [it for it in met if _has_seeds(it, verdicts) and it.architecture_id != chosen.architecture_id]
     close = close_rivals(records, objectives=objectives, verdicts=verdicts).get(chosen.architecture_id, frozenset())
     near = [it for it in rivals if it.architecture_id in close]
@@ -87,13 +87,13 @@ def recommendation(
     return told + _settled_text([full_name(it) for it in near], total=len(rivals))
 
 
-def lead(limits: Mapping[str, Limit]) -> str:
+def lead_sentence(limits: Mapping[str, Limit]) -> str:
     """What was asked for: "Lowest perplexity with forward latency at most 1.10×: "."""
     parts = [f"{title_of(column)} at most {limit.text}" for column, limit in limits.items()]
     return "Lowest perplexity" + (f" with {' and '.join(parts)}" if parts else " without limits") + ": "
 
 
-def said(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
+def recommended_sentence(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
     """What the record is and has, in one clause."""
     verdict = verdicts.get(record.architecture_id)
     interval = interval_text(verdict) if verdict else ""
@@ -103,7 +103,7 @@ def said(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Ve
     return ", ".join([told, *costs])
 
 
-def sure(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
+def certainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
     """Whether its place on the front is settled."""
     verdict = verdicts.get(record.architecture_id)
     if verdict is None:
@@ -113,7 +113,7 @@ def sure(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
     return f"Its place on the front is settled ({probability_text(verdict)}, {plural(verdict.loss.num, 'fresh seed')})."
 
 
-def doubt(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
+def uncertainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
     """Why nothing that is said of its loss can be settled: too few seeds, or one that diverged; else empty."""
     verdict = verdicts.get(record.architecture_id)
     if verdict is not None and verdict.num_diverged:
@@ -131,7 +131,7 @@ def close_rivals(
     held = [it for it in complete(records, objectives=objectives) if _has_seeds(it, verdicts)]
     members = {it.architecture_id for it in front(records, objectives=objectives)}
     ids = [it.architecture_id for it in held]
-    apart = told_apart(records, ids=ids)
+    apart = distinguishable(records, ids=ids)
     return {
         own: frozenset(ids[other] for other in np.flatnonzero(~apart[row]) if other != row)
         for row, own in enumerate(ids)

@@ -58,7 +58,7 @@ def summarise(records: Sequence[Record]) -> Summary:
     )
 
 
-def happened(summary: Summary, *, info: RunInfo) -> str:
+def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
     """One paragraph: what was searched, on what, for how long, and how much was stopped."""
     finished = sum(summary.num_by_state.values())
     told = (
@@ -81,7 +81,7 @@ def happened(summary: Summary, *, info: RunInfo) -> str:
     return told + f"{_listed(parts).capitalize()}."
 
 
-def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
+def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     """Sentences on what was found, the last one on how sure that is."""
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
     finished = averaged(trained)
@@ -110,7 +110,7 @@ def answer(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         sentences.append(f"Against the reference: {level}.")
     against = reference if rival.architecture_id == best.architecture_id else rival
     sentences += held_out_sentence(records, best=best, other=against)
-    return [*sentences, _how_sure(records, best, against)]
+    return [*sentences, _certainty_text(records, best, against)]
 
 
 class Difference(NamedTuple):
@@ -214,7 +214,7 @@ def _slower(first: Record, second: Record) -> bool:
     return low is None or high is None or low > high
 
 
-def _how_sure(records: Sequence[Record], best: Record, plain: Record) -> str:
+def _certainty_text(records: Sequence[Record], best: Record, plain: Record) -> str:
     found = fresh_difference(records, first=best.architecture_id, second=plain.architecture_id)
     if found is None:
         if confirming(records):

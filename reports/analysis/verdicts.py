@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from depthweave.reports.analysis.contrast import TWO_SIDED, stacked
 from depthweave.reports.analysis.evidence import Evidence, contrast_of, evidence_of
 from depthweave.reports.analysis.front import complete
-from depthweave.reports.analysis.front_membership import contrasts_of, places_of
+from depthweave.reports.analysis.front_membership import contrasts_of, front_memberships
 from depthweave.reports.analysis.held_out import held_out_of, perplexity_of
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.formatting import full_name
@@ -139,7 +139,7 @@ def verdicts_of(
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
     held_out = held_out_of(records)
     verdicts = {}
-    places = places_of(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    places = front_memberships(points, evidence=known, objectives=objectives, tolerances=tolerances)
     for point, place in zip(points, places, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
@@ -155,7 +155,7 @@ def verdicts_of(
     return verdicts
 
 
-def told_apart(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
+def distinguishable(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
     """Whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
     apart = np.zeros((len(ids), len(ids)), dtype=np.bool_)
     known = contrasts_of(ids, evidence=evidence_of(records))

@@ -91,7 +91,7 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def answer(comparison: Comparison) -> list[str]:
+def answer_sentence(comparison: Comparison) -> list[str]:
     """The finding in a few sentences: of two runs what is said of them, of more how many pairs agree."""
     if len(comparison.pairs) == 1:
         (pair,) = comparison.pairs

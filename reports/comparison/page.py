@@ -10,7 +10,7 @@ from depthweave.reports.comparison.comparability import refusal_sentence, why_no
 from depthweave.reports.comparison.comparison import (
     ComparedRun,
     Comparison,
-    answer,
+    answer_sentence,
     dominance_sentence,
     listed,
     order_sentence,
@@ -54,7 +54,7 @@ def comparison_page_of(comparison: Comparison) -> ComparisonPage:
     """What the page says."""
     return ComparisonPage(
         title=listed([run.label for run in comparison.runs]),
-        answer=answer(comparison),
+        answer=answer_sentence(comparison),
         facts=["complete", "seeds", "tokens", *_FACTS],
         runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
         key=_key(comparison),

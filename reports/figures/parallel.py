@@ -21,7 +21,7 @@ _CHOICES = ("fusion", "dilation", "period", "depth", "budget")
 _LAST_RANK = len(RANK_COLOURS) - 1
 
 
-class Upright(NamedTuple):
+class ParallelAxis(NamedTuple):
     """One of the upright axes, from 0 at its foot to 1 at its top."""
 
     title: str
@@ -40,7 +40,7 @@ class Line(NamedTuple):
 class ParallelData(NamedTuple):
     """The uprights left to right, and the lines, the front last."""
 
-    uprights: list[Upright]
+    uprights: list[ParallelAxis]
     lines: list[Line]
     num_left_out: int
 
@@ -120,7 +120,7 @@ def draw_parallel(data: ParallelData) -> go.Figure:
     return figure
 
 
-def _choice(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, float | None]] | None:
+def _choice(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
     levels = {it.trial: _level(it, name) for it in records}
     known = sorted({level for level in levels.values() if level is not None}, key=_level_order)
     if len(known) < 2:
@@ -131,7 +131,7 @@ def _choice(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, fl
         # Where there is no pattern, the line runs below all of them.
         found[trial] = -0.04 if level is None else heights[level]
     texts = [(height, count_text(int(level)) if name == "budget" else level) for level, height in heights.items()]
-    return Upright(name, texts), found
+    return ParallelAxis(name, texts), found
 
 
 def _level(record: Record, name: str) -> str | None:
@@ -145,7 +145,7 @@ def _level_order(level: str) -> tuple[int, float, str]:
     return (1, float(level), "") if level.isdigit() else (0 if level == "none" else 1, 0.0, level)
 
 
-def _objective(records: Sequence[Record], name: str) -> tuple[Upright, dict[int, float | None]] | None:
+def _objective(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
     values = {it.trial: value_of(it, name) for it in records}
     known = [value for value in values.values() if value is not None]
     if not known or min(known) == max(known):
@@ -153,7 +153,7 @@ def _objective(records: Sequence[Record], name: str) -> tuple[Upright, dict[int,
     low, high = min(known), max(known)
     heights = {trial: None if value is None else (value - low) / (high - low) for trial, value in values.items()}
     ticks = [(share, show(name, _like(name, low + share * (high - low)))) for share in (0.0, 0.5, 1.0)]
-    return Upright(title_of(name) if name in OBJECTIVES else name, ticks), heights
+    return ParallelAxis(title_of(name) if name in OBJECTIVES else name, ticks), heights
 
 
 def _like(name: str, value: float) -> float:

@@ -48,7 +48,7 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
             figures[f"front-{cost}"] = _with_key(draw_pareto(pareto), records, confirmed=bool(verdicts))
     curves = curves_data(search, evaluations=store.evaluations(), on_front={it.trial for it in members})
     if curves.curves:
-        figures["curves"] = _alone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
+        figures["curves"] = _standalone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
     shown = members[:_MAX_WEIGHT_MEMBERS]
     weights = store.weights({member.trial for member in shown})
     for member in shown:
@@ -57,15 +57,15 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
         if last is not None:
             courses = draw_weight_courses(weight_courses(own, trial=member.trial))
             name = member.architecture_id
-            figures[f"weights-{name}"] = _alone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
-            figures[f"weight-courses-{name}"] = _alone(courses, width_px=_SQUARE_PX, legend=True)
+            figures[f"weights-{name}"] = _standalone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
+            figures[f"weight-courses-{name}"] = _standalone(courses, width_px=_SQUARE_PX, legend=True)
     progress = progress_data(search, objectives=objectives)
     if progress.trials:
-        figures["hypervolume"] = _alone(draw_progress(progress), width_px=WIDTH_PX, legend=False)
+        figures["hypervolume"] = _standalone(draw_progress(progress), width_px=WIDTH_PX, legend=False)
     return figures
 
 
-def _alone(figure: go.Figure, *, width_px: int, legend: bool) -> go.Figure:
+def _standalone(figure: go.Figure, *, width_px: int, legend: bool) -> go.Figure:
     """The figure with what the page would give it."""
     # Assigned, not `update_layout`: that walks through the template, and takes a second a figure.
     figure.layout.template = _template()
@@ -99,4 +99,4 @@ def _with_key(figure: go.Figure, records: Sequence[Record], *, confirmed: bool) 
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=text))
     line = {"color": FRONT_LINE, "width": 1.5}
     figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line=line, name="front"))
-    return _alone(figure, width_px=WIDTH_PX, legend=True)
+    return _standalone(figure, width_px=WIDTH_PX, legend=True)

@@ -15,7 +15,14 @@ import pyarrow as pa
 
 from depthweave.reports.analysis.front import front, value_of
 from depthweave.reports.analysis.held_out import held_out_text
-from depthweave.reports.analysis.recommend import Limit, close_rivals, doubt, limits_of, said, sure
+from depthweave.reports.analysis.recommend import (
+    Limit,
+    certainty_sentence,
+    close_rivals,
+    limits_of,
+    recommended_sentence,
+    uncertainty_sentence,
+)
 from depthweave.reports.analysis.seeds import averaged, searched
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
@@ -210,9 +217,12 @@ def _point_columns(
             "perplexity": [interval_text(it) if it else "" for it in known],
             **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
-        "said": [said(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else "" for it in points],
+        "said": [
+            recommended_sentence(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else ""
+            for it in points
+        ],
         "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
-        "doubt": [doubt(it, verdicts=verdicts) for it in points],
+        "doubt": [uncertainty_sentence(it, verdicts=verdicts) for it in points],
         "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
         "against": [_against(it) for it in known],
         "shape": [_shape(it) for it in points],
@@ -232,7 +242,7 @@ def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> 
         return "Stopped early: on no front."
     if not member:
         return "Not on the front of all objectives."
-    return sure(record, verdicts=verdicts)
+    return certainty_sentence(record, verdicts=verdicts)
 
 
 def _against(verdict: Verdict | None) -> list[str]:

@@ -34,7 +34,7 @@ _SEND_LIMIT_S = 120.0
 """For one answer: some megabytes, through a tunnel."""
 
 
-class Follower:
+class LivePage:
     """The page of a run as the store has it; built at most once for each state of the store."""
 
     def __init__(self, store: RunStore) -> None:
@@ -77,7 +77,7 @@ class ReportServer(ThreadingHTTPServer):
 
     def __init__(self, store: RunStore, *, port: int) -> None:
         super().__init__((HOST, port), _Handler)
-        self.follower = Follower(store)
+        self.follower = LivePage(store)
         self._asking: dict[socket.socket, float] = {}
         """Connections whose question is not yet known, each with its deadline."""
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -179,6 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
 
-def _frame(follower: Follower) -> bytes:
+def _frame(follower: LivePage) -> bytes:
     text = (Path(__file__).parent / "assets" / "live.html").read_text(encoding="utf-8")
     return text.replace("STAMP", follower.stamp()).replace("RUN_NAME", html.escape(follower.name)).encode()

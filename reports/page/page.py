@@ -13,7 +13,7 @@ from depthweave.reports.analysis.held_out import HeldOutText, held_out_text
 from depthweave.reports.analysis.recommend import recommendation
 from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.seeds import searched
-from depthweave.reports.analysis.summary import answer, happened, summarise
+from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdict_text import (
     confirmation_sentence,
     difference_text,
@@ -161,11 +161,11 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     ]
     return Page(
         title=info.name,
-        happened=happened(summary, info=info)
+        happened=outcome_sentence(summary, info=info)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
         + kinds_sentence(records, objectives=info.objectives),
-        answer=[*answer(records, info=info), *settled_sentences(members, verdicts=verdicts)],
+        answer=[*answer_sentence(records, info=info), *settled_sentences(members, verdicts=verdicts)],
         running=running,
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",
         explorer=explorer,

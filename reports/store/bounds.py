@@ -31,7 +31,7 @@ _MAX_CHARACTERS = 2**20
 _SHOWN = 40
 
 
-class Sound(NamedTuple):
+class ValidRows(NamedTuple):
     """A table without the rows that break their bounds."""
 
     table: pa.Table
@@ -47,13 +47,15 @@ class _Fault(NamedTuple):
     """What is allowed; empty where it depends on the value."""
 
 
-def sound_rows(table: pa.Table, *, row_class: type[Any], required: Collection[str]) -> Sound:
+def valid_rows(table: pa.Table, *, row_class: type[Any], required: Collection[str]) -> ValidRows:
     """The rows within their bounds; `required` are the columns that may not be empty."""
     faults = [fault for fault in _faults(table, row_class, required) if fault.rows.any()]
     if not faults:
-        return Sound(table, "")
+        return ValidRows(table, "")
     bad = np.logical_or.reduce([fault.rows for fault in faults])
-    return Sound(table.filter(pa.array(~bad)), _told(table, faults[0], row_class=row_class, count=int(bad.sum())))
+    return ValidRows(
+        table.filter(pa.array(~bad)), _described(table, faults[0], row_class=row_class, count=int(bad.sum()))
+    )
 
 
 def json_value(text: str) -> Any:
@@ -127,10 +129,10 @@ def _text_faults(table: pa.Table, name: str, bounds: Bounds) -> Iterator[_Fault]
         yield _Fault(unknown, name, f"one of {', '.join(bounds.one_of)}")
     if bounds.form != "text":
         depths = _numbers(table["depth"]) if bounds.form == "wiring" else np.zeros(table.num_rows, np.int64)
-        yield _Fault(_misformed(column, bounds.form, depths=depths), name, f"JSON of {bounds.form}")
+        yield _Fault(_malformed(column, bounds.form, depths=depths), name, f"JSON of {bounds.form}")
 
 
-def _misformed(column: pa.ChunkedArray, form: Form, *, depths: NDArray[Any]) -> NDArray[np.bool_]:
+def _malformed(column: pa.ChunkedArray, form: Form, *, depths: NDArray[Any]) -> NDArray[np.bool_]:
     """True where the text is not of that form; most texts repeat, and each is looked at once."""
     pairs = list(zip(column.to_pylist(), depths.tolist(), strict=True))
     known = {pair: pair[0] is not None and not _is_formed(pair[0], form, depth=pair[1]) for pair in set(pairs)}
@@ -160,7 +162,7 @@ def _repeated(table: pa.Table, key: Sequence[str]) -> NDArray[np.bool_]:
     return np.asarray(counts[places.reshape(-1)] > 1)
 
 
-def _told(table: pa.Table, fault: _Fault, *, row_class: type[Any], count: int) -> str:
+def _described(table: pa.Table, fault: _Fault, *, row_class: type[Any], count: int) -> str:
     place, rows = int(np.flatnonzero(fault.rows)[0]), int(fault.rows.sum())
     value, rule = table[fault.column][place], fault.rule
     others = "" if count == 1 else f", and {count - 1:,} further rows like it or worse"

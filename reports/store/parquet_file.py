@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from depthweave.reports.store.bounds import Sound, sound_rows
+from depthweave.reports.store.bounds import ValidRows, valid_rows
 from depthweave.reports.store.parquet_limits import TooLargeError, check_footer, check_texts
 from depthweave.reports.store.records import SCHEMA_VERSION, Row, schema_of
 
@@ -23,23 +23,23 @@ class LaterSchemaError(ValueError):
     """A part that a later Depthweave wrote: to leave it out would be to lose what can be read."""
 
 
-class UnusableError(Exception):
+class UnusableFileError(Exception):
     """A file that reads as Parquet and is yet no part of this table."""
 
 
-def part_bytes(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
     """The table as Parquet."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue()
 
 
-def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> Sound:
+def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> ValidRows:
     """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
 
     Rows that break the columns' bounds are left out.
-    Raises `UnusableError`, an error of Arrow's, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
-    such part, and `LaterSchemaError` where this code is too old for it.
+    Raises `UnusableFileError`, an Arrow error, `ValueError`, `LookupError` or `OverflowError` where the bytes are no such
+    table, and `LaterSchemaError` where this code is too old for it.
     """
     schema = schema_of(row_class)
     footer = pq.read_metadata(io.BytesIO(data))
@@ -54,7 +54,7 @@ def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | No
         read = file.read(columns=known, use_threads=False)
         check_texts(read, num_bytes=len(data))
     except TooLargeError as error:
-        raise UnusableError(str(error)) from None
+        raise UnusableFileError(str(error)) from None
     table = _in_columns(read, schema, version=version)
     # Text that is no UTF-8, say.
     table.validate(full=True)
@@ -62,13 +62,13 @@ def read_part(data: bytes, *, row_class: type[Row], run_id: str, trial: int | No
     absent = set(schema.names) - set(file.schema_arrow.names)
     optional = {item.name for item in dataclasses.fields(row_class) if item.default is not dataclasses.MISSING}
     required = {item.name for item in schema if not item.nullable} - absent - optional
-    sound = sound_rows(table, row_class=row_class, required=required)
+    sound = valid_rows(table, row_class=row_class, required=required)
     table = sound.table
     runs = pc.unique(table["run_id"]).to_pylist()
     if runs and runs != [run_id]:
-        raise UnusableError(f"belongs to run {runs[0]!r}, not to {run_id!r}")
+        raise UnusableFileError(f"belongs to run {runs[0]!r}, not to {run_id!r}")
     if trial is not None and table.num_rows and pc.unique(table["trial"]).to_pylist() != [trial]:
-        raise UnusableError(f"holds another trial than {trial}")
+        raise UnusableFileError(f"holds another trial than {trial}")
     return sound
 
 
@@ -76,10 +76,10 @@ def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
     found = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
     if found != row_class.__name__:
         what = f"a table of {found}" if found else "Parquet that Depthweave did not write"
-        raise UnusableError(f"{what}, expected {row_class.__name__}")
+        raise UnusableFileError(f"{what}, expected {row_class.__name__}")
     text = metadata.get(b"depthweave.schema_version", b"").decode(errors="replace")
     if not text.isdigit():
-        raise UnusableError(f"schema version {text!r} is not a number")
+        raise UnusableFileError(f"schema version {text!r} is not a number")
     return int(text)
 
 
@@ -87,7 +87,7 @@ def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table
     """The table in exactly the columns of `schema`; those that an older version lacks are null."""
     absent = [item.name for item in schema if item.name not in table.column_names]
     if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
-        raise UnusableError(f"column {absent[0]!r} is missing")
+        raise UnusableFileError(f"column {absent[0]!r} is missing")
     columns = [
         pa.nulls(table.num_rows, item.type) if item.name in absent else table[item.name].cast(item.type)
         for item in schema

@@ -24,11 +24,11 @@ import pyarrow.compute as pc
 
 from depthweave.reports.store.parquet_file import (
     LaterSchemaError,
-    UnusableError,
+    UnusableFileError,
     as_strict_as_possible,
     nullable,
-    part_bytes,
-    read_part,
+    parquet_bytes,
+    read_parquet,
 )
 from depthweave.reports.store.records import Row, schema_of, to_table
 from depthweave.reports.store.storage import Storage, UnreachableError
@@ -51,7 +51,7 @@ class _Listing(NamedTuple):
     """Numbers of the batches, latest first."""
 
 
-class PartFolder(Generic[Row]):
+class ParquetFolder(Generic[Row]):
     """The parts of one row class under one folder. One writer at a time; readers at any time."""
 
     def __init__(self, storage: Storage, folder: str, *, row_class: type[Row], run_id: str) -> None:
@@ -231,16 +231,16 @@ class PartFolder(Generic[Row]):
         data = None
         try:
             data = self._storage.read(f"{self._folder}/{name}")
-            table, left_out = read_part(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
+            table, left_out = read_parquet(data, row_class=self._row_class, run_id=self._run_id, trial=trial)
         except (FileNotFoundError, UnreachableError):
             raise
         except LaterSchemaError as error:
             raise ValueError(f"{self._storage.path(self._folder)}/{name}: {error}") from None
         # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
-        except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableFileError) as error:
             told = _first_line(error)
             # What Arrow says of damage is about its own insides.
-            is_foreign = not isinstance(error, UnusableError)
+            is_foreign = not isinstance(error, UnusableFileError)
             self._problems[name] = f"cannot be read ({told}); left out" if is_foreign else f"{told}; left out"
             if data is not None:
                 self._damaged.add(name)
@@ -254,7 +254,7 @@ class PartFolder(Generic[Row]):
         return table if table.num_rows else None
 
     def _write_table(self, name: str, table: pa.Table) -> None:
-        self._storage.write(f"{self._folder}/{name}", part_bytes(table))
+        self._storage.write(f"{self._folder}/{name}", parquet_bytes(table))
 
 
 def _trial_name(trial: int, revision: int) -> str:

@@ -23,8 +23,8 @@ from depthweave.reports.analysis.distinct import front_groups, twins_of
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
 from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.parquet_file import part_bytes
-from depthweave.reports.store.parquet_folder import PartFolder
+from depthweave.reports.store.parquet_file import parquet_bytes
+from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import (
     ARROW_TYPES,
     STATES,
@@ -59,9 +59,9 @@ class RunStore:
         self.where = storage.where
         """The folder as the caller named it, for messages and commands."""
         self.info = info
-        self._records = PartFolder(storage, "records", row_class=Record, run_id=info.run_id)
-        self._evaluations = PartFolder(storage, "evaluations", row_class=EvaluationRow, run_id=info.run_id)
-        self._weights = PartFolder(storage, "weights", row_class=WeightRow, run_id=info.run_id)
+        self._records = ParquetFolder(storage, "records", row_class=Record, run_id=info.run_id)
+        self._evaluations = ParquetFolder(storage, "evaluations", row_class=EvaluationRow, run_id=info.run_id)
+        self._weights = ParquetFolder(storage, "weights", row_class=WeightRow, run_id=info.run_id)
         self._num_loose: int | None = None
 
     @classmethod
@@ -193,7 +193,7 @@ class RunStore:
             table = to_table(members, row_class=Record)
             tables.append(pa.table([*table.columns, *columns], schema=schema))
         merged = pa.concat_tables(tables)
-        self.write_bytes("front.parquet", part_bytes(merged))
+        self.write_bytes("front.parquet", parquet_bytes(merged))
         return merged
 
     def compact(self) -> None:

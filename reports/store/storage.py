@@ -74,7 +74,7 @@ class Storage:
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
         self._folders: set[str] = set()
 
-    def hasty(self) -> Storage:
+    def without_retries(self) -> Storage:
         """The same folder for whoever would rather know at once that it is away, and asks before writing himself."""
         other = copy.copy(self)
         other.before_write, other._patience_s = None, 0.0

@@ -30,7 +30,7 @@ _SEEN_LIMIT_S = 10.0
 """A network file system may take some seconds to show a new file."""
 
 
-def alive() -> list[dict[str, Any]]:
+def alive_nodes() -> list[dict[str, Any]]:
     """Ray's description of the nodes of the connected cluster."""
     return [node for node in ray.nodes() if node["Alive"]]
 
@@ -42,13 +42,13 @@ def this_node(resources: Resources) -> Node:
     return Node(id="", name=platform.node(), hardware=hardware(pick_device(device)))
 
 
-def look_around(resources: Resources, *, storage: Storage | None) -> list[Node]:
+def inspect_nodes(resources: Resources, *, storage: Storage | None) -> list[Node]:
     """The nodes that have room for a trial, each with its device.
 
     `storage`: the run folder, where all must see it. Raises `ValueError`, one line, where no node has room, where one
     has another Depthweave than this process or none, and where one does not see the folder.
     """
-    there = alive()
+    there = alive_nodes()
     check_room(resources, nodes=[node["Resources"] for node in there])
     fits = room(resources, nodes=[node["Resources"] for node in there])
     roomy = {node["NodeID"]: _name(node) for node, number in zip(there, fits, strict=True) if number}

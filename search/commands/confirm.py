@@ -13,8 +13,8 @@ from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import front_table, held_out_table
 from depthweave.search.cluster.ray_session import check_address
-from depthweave.search.commands.display import working
-from depthweave.search.commands.no_results import FRUITLESS, fruitless_sentence, is_fruitless
+from depthweave.search.commands.display import search_display
+from depthweave.search.commands.no_results import FRUITLESS, has_no_results, no_results_sentence
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import ConfirmationResult, run_confirmation
@@ -40,11 +40,11 @@ def confirm_run(
     # Before the text is read and Ray started.
     check_confirmable(store, num_seeds=num_seeds)
 
-    setting = resumed(store, given=None, overrides=overrides, local=address is None, say=console.say)
+    prepared = resumed(store, given=None, overrides=overrides, local=address is None, say=console.say)
     go_on = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
-    with working(console, setting, go_on=go_on) as progress:
+    with search_display(console, prepared, go_on=go_on) as progress:
         result = run_confirmation(
-            setting,
+            prepared,
             store,
             num_seeds=num_seeds,
             address=address,
@@ -53,10 +53,10 @@ def confirm_run(
             retry_failed=retry_failed,
             every=every,
         )
-    _print_result(console, result, go_on=go_on, objectives=setting.spec.objectives)
+    _print_result(console, result, go_on=go_on, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
-    return FRUITLESS if is_fruitless(confirming(result.records)) else 0
+    return FRUITLESS if has_no_results(confirming(result.records)) else 0
 
 
 def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, 
     ]
     if result.ending == "interrupted":
         lines[0] += f" so far; go on with `{go_on}`"
-    if is_fruitless(confirming(records)):
-        lines.append(f"{fruitless_sentence(confirming(records))}: mend it, then `{go_on} --retry-failed`")
+    if has_no_results(confirming(records)):
+        lines.append(f"{no_results_sentence(confirming(records))}: mend it, then `{go_on} --retry-failed`")
     for line in lines:
         console.say(line)

@@ -8,18 +8,20 @@ from contextlib import contextmanager
 import typer
 
 from depthweave.search.console import Terminal
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.signals import INTERRUPTED, TERMINATED
 
 
 @contextmanager
-def working(console: Terminal, setting: Setting, *, go_on: str) -> Iterator[LiveProgress | PlainProgress]:
+def search_display(
+    console: Terminal, prepared: PreparedSearch, *, go_on: str
+) -> Iterator[LiveProgress | PlainProgress]:
     """A display that fits the console. Raises `typer.Exit` after Ctrl-C or SIGTERM, with `go_on` said to the user."""
-    objectives = setting.spec.objectives
+    objectives = prepared.spec.objectives
     try:
         if console.is_terminal:
-            with LiveProgress(console, name=setting.spec.name, objectives=objectives) as live:
+            with LiveProgress(console, name=prepared.spec.name, objectives=objectives) as live:
                 yield live
         else:
             yield PlainProgress(console, objectives=objectives)

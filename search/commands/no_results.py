@@ -11,12 +11,12 @@ FRUITLESS = 1
 """Exit code where trials ended and none was trained to its end."""
 
 
-def is_fruitless(records: Sequence[Record]) -> bool:
+def has_no_results(records: Sequence[Record]) -> bool:
     """Whether there are records and none is complete."""
     return bool(records) and all(item.state != "complete" for item in records)
 
 
-def fruitless_sentence(records: Sequence[Record]) -> str:
+def no_results_sentence(records: Sequence[Record]) -> str:
     """What became of the trials, with the most frequent cause."""
     reasons = [item.reason or item.state for item in records if item.state in ("failed", "diverged")]
     if not reasons:

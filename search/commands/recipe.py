@@ -19,7 +19,7 @@ DEFAULT_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RecipeOptions:
     """What the command line says of the recipe."""
 
     num_tokens: int | None
@@ -35,7 +35,9 @@ def recorded_recipe(recorded: Training) -> Recipe:
     return validated({**FIRST_RECIPE, **recorded.recipe}, kind=Recipe, where="training.yaml: recipe")
 
 
-def recipe_for(architecture: Architecture, *, asked: Asked, recorded: Training | None, recorded_width: int) -> Recipe:
+def recipe_for(
+    architecture: Architecture, *, asked: RecipeOptions, recorded: Training | None, recorded_width: int
+) -> Recipe:
     """The recipe, every setting of it.
 
     At a larger width the learning rate is lower in inverse proportion, unless it is given: so Adam's steps on matrices

@@ -17,13 +17,13 @@ from depthweave.reports.store.storage import Storage
 from depthweave.reports.terminal.table import front_table, held_out_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.cluster.ray_start import RayStartError
-from depthweave.search.commands.display import working
-from depthweave.search.commands.no_results import FRUITLESS, fruitless_sentence, is_fruitless
+from depthweave.search.commands.display import search_display
+from depthweave.search.commands.no_results import FRUITLESS, has_no_results, no_results_sentence
 from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import SearchResult, run_search
-from depthweave.search.preparation import Setting, create_run, prepare
+from depthweave.search.preparation import PreparedSearch, create_run, prepare
 from depthweave.search.run_folder.resuming import resumed
-from depthweave.search.run_folder.unstarted import clear_unbegun
+from depthweave.search.run_folder.unstarted import clear_unstarted
 from depthweave.search.signals import INTERRUPTED
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.logger_names import check_place
@@ -48,46 +48,46 @@ def run(
     if retry_failed and not resume:
         raise ValueError("--retry-failed: is of a run that goes on: give --resume with --out RUN too")
     start = _resumed if resume else _begun
-    setting, store = start(spec_file, out, overrides, local=address is None, say=console.say)
-    for line in unbalanced_sentences(setting.space):
+    prepared, store = start(spec_file, out, overrides, local=address is None, say=console.say)
+    for line in unbalanced_sentences(prepared.space):
         console.say(line, style="yellow")
     store.records()  # what cannot be read is named before anything is spent
     for line in store.problems:
         console.say(line, style="yellow")
-    with working(console, setting, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
+    with search_display(console, prepared, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
         try:
             result = run_search(
-                setting, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed
+                prepared, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed
             )
         except RayStartError:
             if not resume:
-                clear_unbegun(store.storage)
+                clear_unstarted(store.storage)
             raise
-    _print_result(console, result, objectives=setting.spec.objectives)
+    _print_result(console, result, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
-    return FRUITLESS if is_fruitless(searched(result.records)) else 0
+    return FRUITLESS if has_no_results(searched(result.records)) else 0
 
 
 def _begun(
     spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
-) -> tuple[Setting, RunStore]:
+) -> tuple[PreparedSearch, RunStore]:
     if spec_file is None:
         raise ValueError("search: no spec given; give one such as examples/quick.yaml, or --resume with --out RUN")
     spec = load_spec(spec_file, overrides=overrides)
     out = f"runs/{spec.name}" if out is None else out
     storage = Storage(out)
     check_place(spec.loggers, storage=storage)
-    if clear_unbegun(storage):
+    if clear_unstarted(storage):
         say(f"{storage.where}: a search that never began was there; it makes room")
     check_free(storage)
-    setting = prepare(spec, local=local, say=say)
-    return setting, create_run(setting, out=out)
+    prepared = prepare(spec, local=local, say=say)
+    return prepared, create_run(prepared, out=out)
 
 
 def _resumed(
     spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
-) -> tuple[Setting, RunStore]:
+) -> tuple[PreparedSearch, RunStore]:
     if out is None:
         raise ValueError("--resume: say which run with --out RUN")
     store = RunStore.open(out)
@@ -120,8 +120,8 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     ]
     if front(result.records, objectives=objectives):
         lines.append(f"export: {command_line('export', where, '--select', 'knee', '--out', 'exports/knee')}")
-    if is_fruitless(searched(result.records)):
+    if has_no_results(searched(result.records)):
         again = command_line("search", "--resume", "--retry-failed", "--out", where)
-        lines.append(f"{fruitless_sentence(searched(result.records))}: mend it, then `{again}`")
+        lines.append(f"{no_results_sentence(searched(result.records))}: mend it, then `{again}`")
     for line in lines:
         console.say(line)

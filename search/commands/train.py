@@ -22,8 +22,8 @@ from depthweave.reports.export.training import TRAINING_FILE, without_paths
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster.ray_session import check_address, cluster
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
-from depthweave.search.commands.recipe import Asked, recipe_for, recorded_recipe
-from depthweave.search.commands.train_lock import LOCK_FILE, held_folder
+from depthweave.search.commands.recipe import RecipeOptions, recipe_for, recorded_recipe
+from depthweave.search.commands.train_lock import LOCK_FILE, locked_folder
 from depthweave.search.commands.train_output import write_trained
 from depthweave.search.console import Terminal
 from depthweave.search.preparation import software
@@ -114,7 +114,7 @@ def train_architecture(
     alone = workers == 1 and address is None
     if not alone:
         check_shares(plan.recipe, count=workers)
-    with held_folder(out):
+    with locked_folder(out):
         if _is_done(out, plan):
             console.say(_ended(out))
         else:
@@ -172,7 +172,7 @@ def _shared(
     """As `_kept`, by several processes."""
     # Ray Train is slow to import, and most trainings have one process.
     from depthweave.search.cluster.distributed import share_work, stay_on_loopback
-    from depthweave.search.cluster.nodes import alive, look_around
+    from depthweave.search.cluster.nodes import alive_nodes, inspect_nodes
 
     if address is None:
         stay_on_loopback()
@@ -185,7 +185,7 @@ def _shared(
     )
     with cluster(address, ship=ship):
         if address is not None:
-            look_around(Resources(), storage=Storage(out) if len(alive()) > 1 else None)
+            inspect_nodes(Resources(), storage=Storage(out) if len(alive_nodes()) > 1 else None)
         work = partial(_from_file, plan=sent, out=out.absolute())
         yield from share_work(work, plan.tokens, workers=workers, scratch=out.absolute())
 
@@ -213,7 +213,7 @@ def _plan(
     if further and architecture != original:
         raise ValueError("--further goes on with the weights that are there: leave out --width and --depth")
     recorded = read_training(file.parent)
-    asked = Asked(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
+    asked = RecipeOptions(num_tokens=None if tokens is None else _count(tokens), overrides=overrides, further=further)
     recipe = recipe_for(architecture, asked=asked, recorded=recorded, recorded_width=original.width)
     spec = corpus_spec(corpus, recorded=recorded)
     say(text_sentence(spec, named_by="--corpus"))

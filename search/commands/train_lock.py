@@ -15,7 +15,7 @@ LOCK_FILE = ".train.lock"
 
 
 @contextmanager
-def held_folder(out: Path) -> Iterator[None]:
+def locked_folder(out: Path) -> Iterator[None]:
     """The folder is there, and this process's. Raises `ValueError`, one line, where another training has it.
 
     A folder that was made for this and is still empty at the end goes again.

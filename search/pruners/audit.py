@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 import moocore
 import numpy as np
 
-from depthweave.search.pruners.chooser import Standing
+from depthweave.search.pruners.chooser import TrialSnapshot
 
 
-def surprises(standings: Sequence[Standing], *, audits: Collection[int]) -> bool:
+def surprises(snapshots: Sequence[TrialSnapshot], *, audits: Collection[int]) -> bool:
     """Whether an audited trial has ended on the front of the complete ones: then the chooser is asked again."""
-    complete = [item for item in standings if item.state == "complete"]
+    complete = [item for item in snapshots if item.state == "complete"]
     names = max((list(item.costs) for item in complete), key=len, default=[])
     points = [[item.losses[-1], *(item.costs.get(name, np.inf) for name in names)] for item in complete]
     if not any(item.number in audits for item in complete):

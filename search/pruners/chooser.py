@@ -12,7 +12,7 @@ NEW: Final = "new"
 """A chooser's answer: start another architecture."""
 
 
-class Standing(NamedTuple):
+class TrialSnapshot(NamedTuple):
     """One trial, as a chooser sees it."""
 
     number: int
@@ -33,14 +33,14 @@ class Chooser(Protocol):
         """Whether to decide after this evaluation, counted from 1. The last one is no rung."""
         ...
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         """What a free worker does next: the number of a paused trial to continue, `NEW` where `may_start`, or `None`.
 
         `None`: nothing is worth doing now. When nothing runs either, the paused trials are stopped for good.
         """
         ...
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
         """Numbers of the paused trials that run to their end all the same, as an audit of the pruner.
 
         Asked once: when nothing runs, nothing may start and `choose` answered None.
@@ -48,7 +48,7 @@ class Chooser(Protocol):
         ...
 
 
-class Prospect(NamedTuple):
+class NewTrialOutlook(NamedTuple):
     """A trial that could be started."""
 
     mean: float
@@ -57,18 +57,18 @@ class Prospect(NamedTuple):
     costs: Mapping[str, float]
 
 
-class View(NamedTuple):
+class GuideView(NamedTuple):
     """What somebody who knows the architectures expects."""
 
     forecasts: Mapping[int, tuple[float, float]]
     """Mean and standard deviation of every trial's final loss, by its number."""
-    new: Prospect | None
+    new: NewTrialOutlook | None
     """The best trial to start; `None` where all were."""
 
 
 class Guide(Protocol):
     """Knows more than the curves: a chooser asks it where it is given one."""
 
-    def look(self, standings: Sequence[Standing]) -> View | None:
+    def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView | None:
         """A pure function of the standings; `None` while it knows too little."""
         ...

@@ -32,11 +32,11 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.pruners.chooser import NEW, Guide, Prospect, Standing, View
+from depthweave.search.pruners.chooser import NEW, Guide, GuideView, NewTrialOutlook, TrialSnapshot
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.surrogate.learning_curves import Array, Forecast, fit_links, forecast_final, geometric_rungs
-from depthweave.search.surrogate.optimality import Hopes, hopes_of, opens_new
+from depthweave.search.surrogate.optimality import FrontOptimality, optimality_of, should_start_new
 
 MIN_FINISHED = 3
 """Finished trials from which on curves are forecast."""
@@ -83,39 +83,39 @@ class ParetoChooser:
         """Whether to decide after this evaluation, counted from 1."""
         return evaluation in self.rungs
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         """The paused trial to go on with, `NEW`, or `None` where no paused one is hopeful and none may start."""
         otherwise: Literal["new"] | None = NEW if may_start else None
-        if may_start and len(standings) < _STARTUP:
+        if may_start and len(snapshots) < _STARTUP:
             return NEW
-        table = _table(standings, evaluations=(*self.rungs, self.num_evaluations))
+        table = _table(snapshots, evaluations=(*self.rungs, self.num_evaluations))
         if not len(table.paused):
             return otherwise
         if len(table.finished) < MIN_FINISHED:
             index = _promoted(table, may_start=may_start)
         else:
-            view = None if self.guide is None else self.guide.look(standings)
+            view = None if self.guide is None else self.guide.advise(snapshots)
             index = self._most_promising(table, view=view, may_start=may_start)
         return otherwise if index is None else int(table.number_T[index])
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
         """The paused trials that run to their end all the same."""
-        paused = [item.number for item in standings if item.state == "paused"]
+        paused = [item.number for item in snapshots if item.state == "paused"]
         if not paused or not self.audit_frac:
             return []
-        lots = {number: _lot(number, seed=self.seed) for number in paused}
+        lots = {number: _draw(number, seed=self.seed) for number in paused}
         return [number for number in paused if lots[number] < self.audit_frac] or [min(lots, key=lots.__getitem__)]
 
-    def _most_promising(self, table: _Table, *, view: View | None, may_start: bool) -> int | None:
+    def _most_promising(self, table: _Table, *, view: GuideView | None, may_start: bool) -> int | None:
         """Of the hopeful paused trials the one with the highest rate; none where a new trial is worth more."""
         whole = table.losses_TR[table.finished, -1]
-        hopes = hopes_of(whole, table.costs_TC[table.finished], all_costs=table.costs_TC)
+        optimality = optimality_of(whole, table.costs_TC[table.finished], all_costs=table.costs_TC)
         links = fit_links(table.losses_TR, evaluations=table.evaluations)
         forecast = forecast_final(links, table.losses_TR[table.paused])
         if view is not None:
             told = np.array([view.forecasts[int(number)] for number in table.number_T[table.paused]])
             forecast = Forecast(told[:, 0], told[:, 1])
-        hopeful, promises = self._hopeful(table, hopes=hopes, forecast=forecast, guided=view is not None)
+        hopeful, promises = self._hopeful(table, optimality=optimality, forecast=forecast, guided=view is not None)
         if not len(hopeful):
             return None
         rates = promises / (self.num_evaluations - table.num_losses_T[hopeful])
@@ -126,19 +126,21 @@ class ParetoChooser:
             early_TR[:, 0] = table.losses_TR[some, 0]
             early, costs_SC = forecast_final(links, early_TR), table.costs_TC[some]
             if view is not None and view.new is not None:
-                early = _after_a_look(view.new, sd=float(np.median(early.sd_T)))
+                early = _look_ahead(view.new, sd=float(np.median(early.sd_T)))
                 costs_SC = np.tile([view.new.costs[name] for name in table.names], (len(early.mean_T), 1))
             # Else a new trial is taken to be like those there are, as they looked at the first rung.
-            new = hopes.promises(early, costs_SC)
-            if opens_new(new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace):
+            new = optimality.improvements(early, costs_SC)
+            if should_start_new(
+                new, rate=float(rates[first]), first=self.grace, rest=self.num_evaluations - self.grace
+            ):
                 return None
         return int(hopeful[first])
 
     def _hopeful(
-        self, table: _Table, *, hopes: Hopes, forecast: Forecast, guided: bool
+        self, table: _Table, *, optimality: FrontOptimality, forecast: Forecast, guided: bool
     ) -> tuple[NDArray[np.intp], Array]:
         """Indices of the hopeful paused trials, and what each promises; `forecast` is of all paused ones."""
-        chances = hopes.chances(forecast, table.costs_TC[table.paused])
+        chances = optimality.probabilities(forecast, table.costs_TC[table.paused])
         # One loss is no curve yet: what falls late is not told from what does not, and nobody is hopeless for it,
         # unless somebody knows how its like fared.
         judged = (table.num_losses_T[table.paused] > self.grace) | guided
@@ -147,8 +149,8 @@ class ParetoChooser:
         if not len(best):
             return best, np.zeros(0)
         weighed = Forecast(forecast.mean_T[best], forecast.sd_T[best])
-        promises = hopes.promises(weighed, table.costs_TC[table.paused[best]])
-        worth = promises >= (_LEAST_GAIN_FRAC * hopes.volume if guided else 0.0)
+        promises = optimality.improvements(weighed, table.costs_TC[table.paused[best]])
+        worth = promises >= (_LEAST_GAIN_FRAC * optimality.volume if guided else 0.0)
         return table.paused[best[worth]], promises[worth]
 
 
@@ -166,7 +168,7 @@ class ParetoPruner(BasePruner):
         _check_options(level=level, audit_frac=audit_frac, grace=grace)
         self._level, self._audit_frac, self._grace, self._seed = level, audit_frac, grace, seed
         self._startup = MoAshaPruner(eta=_STARTUP_STOP_ETA, grace=grace)
-        self._known: dict[int, tuple[FrozenTrial, Standing | None]] = {}
+        self._known: dict[int, tuple[FrozenTrial, TrialSnapshot | None]] = {}
         """Trials that have ended, by number, and what is to be known of them: in a study they do not change."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -174,14 +176,14 @@ class ParetoPruner(BasePruner):
         if study.direction != StudyDirection.MINIMIZE:
             raise ValueError("pruner 'pareto': the study maximises: report a loss, and minimise it")
         names = trial.user_attrs.get(COSTS)
-        if names is None or _lot(trial.number, seed=self._seed) < self._audit_frac:
+        if names is None or _draw(trial.number, seed=self._seed) < self._audit_frac:
             return False
-        standings = [
+        snapshots = [
             found
             for item in study.get_trials(deepcopy=False)
             if (found := self._standing(item)) is not None and found.costs.keys() >= names.keys()
         ]
-        lengths = [len(item.losses) for item in standings if item.state == "complete"]
+        lengths = [len(item.losses) for item in snapshots if item.state == "complete"]
         num_evaluations = max(lengths, default=0)
         if lengths.count(num_evaluations) < MIN_FINISHED:
             return self._startup.prune(study, trial)
@@ -190,15 +192,15 @@ class ParetoPruner(BasePruner):
             return True
         if len(trial.intermediate_values) not in rungs[1:]:
             return False
-        table = _table(standings, evaluations=(*rungs, num_evaluations), names=tuple(names))
+        table = _table(snapshots, evaluations=(*rungs, num_evaluations), names=tuple(names))
         whole = table.finished[table.num_losses_T[table.finished] == num_evaluations]
-        hopes = hopes_of(table.losses_TR[whole, -1], table.costs_TC[whole], all_costs=table.costs_TC[whole])
+        optimality = optimality_of(table.losses_TR[whole, -1], table.costs_TC[whole], all_costs=table.costs_TC[whole])
         mine = np.flatnonzero(table.number_T == trial.number)
         links = fit_links(table.losses_TR, evaluations=table.evaluations)
-        chances = hopes.chances(forecast_final(links, table.losses_TR[mine]), table.costs_TC[mine])
+        chances = optimality.probabilities(forecast_final(links, table.losses_TR[mine]), table.costs_TC[mine])
         return bool(chances[0] < self._level)
 
-    def _standing(self, trial: FrozenTrial) -> Standing | None:
+    def _standing(self, trial: FrozenTrial) -> TrialSnapshot | None:
         """A trial with a curve and costs; one that has ended is read once."""
         known = self._known.get(trial.number)
         if known is not None and known[0] is trial:
@@ -209,15 +211,15 @@ class ParetoPruner(BasePruner):
         return found
 
 
-def _standing_of(trial: FrozenTrial) -> Standing | None:
+def _standing_of(trial: FrozenTrial) -> TrialSnapshot | None:
     values, costs = trial.intermediate_values, trial.user_attrs.get(COSTS)
     if costs is None or trial.state == TrialState.FAIL or not values or not all(map(math.isfinite, values.values())):
         return None
     state: Literal["complete", "running"] = "complete" if trial.state == TrialState.COMPLETE else "running"
-    return Standing(trial.number, "", costs, tuple(values[step] for step in sorted(values)), state)
+    return TrialSnapshot(trial.number, "", costs, tuple(values[step] for step in sorted(values)), state)
 
 
-def _after_a_look(prospect: Prospect, *, sd: float) -> Forecast:
+def _look_ahead(prospect: NewTrialOutlook, *, sd: float) -> Forecast:
     """How a trial may be forecast once its curve has begun, which alone would tell its final loss up to `sd`.
 
     The forecast's mean is then normal about the prospect's, and what doubt is left is the same for all outcomes.
@@ -247,13 +249,13 @@ class _Table(NamedTuple):
 
 
 def _table(
-    standings: Sequence[Standing], *, evaluations: tuple[int, ...], names: tuple[str, ...] | None = None
+    snapshots: Sequence[TrialSnapshot], *, evaluations: tuple[int, ...], names: tuple[str, ...] | None = None
 ) -> _Table:
     """`names`: of the costs that count, all that anybody has where absent."""
     if names is None:
         # Before it is measured, a trial shows none.
-        names = max((tuple(item.costs) for item in standings), key=len, default=())
-    known = [item for item in standings if len(item.losses) >= evaluations[0] and len(item.costs) >= len(names)]
+        names = max((tuple(item.costs) for item in snapshots), key=len, default=())
+    known = [item for item in snapshots if len(item.losses) >= evaluations[0] and len(item.costs) >= len(names)]
     return _Table(
         names=names,
         evaluations=evaluations,
@@ -293,7 +295,7 @@ def _promoted(table: _Table, *, may_start: bool) -> int | None:
     return int(min(table.paused, key=lambda index: (-last_T[index], table.losses_TR[index, last_T[index]])))
 
 
-def _lot(number: int, *, seed: int) -> float:
+def _draw(number: int, *, seed: int) -> float:
     """A number from 0 to 1 that a trial keeps: whether it is audited does not depend on when that is asked."""
     return float(np.random.default_rng([seed, number]).random())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.store.run_info import to_json
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.preparation import Setting, prepare, tokenizer_of
+from depthweave.search.preparation import PreparedSearch, prepare, tokenizer_of
 from depthweave.search.spec.loading import Sections, SpecError, load_spec, parse_spec
 from depthweave.search.spec.logger_names import check_place
 from depthweave.search.spec.schema import FREE, Spec, differences
@@ -27,7 +27,7 @@ _ELSEWHERE = "where the run's text lies now is said with --set 'corpus.paths=[PA
 
 def resumed(
     store: RunStore, *, given: Path | None, overrides: Sequence[str], local: bool, say: Callable[[str], None]
-) -> Setting:
+) -> PreparedSearch:
     """What the run goes on with. `say` hears whose files are read before they are, and what differs but may.
 
     Raises `ValueError`, one line, where spec, text or space are no longer those that the run began with.
@@ -41,15 +41,15 @@ def resumed(
     for line in hearing_sentences(spec.loggers):
         say(line)
     try:
-        setting = prepare(spec, local=local, tokenizer_json=tokenizer_of(store), say=say)
+        prepared = prepare(spec, local=local, tokenizer_json=tokenizer_of(store), say=say)
     except ValueError as error:
         if not str(error).startswith(("corpus.paths", "corpus.dataset")):
             raise
         raise ValueError(f"{error}; {_ELSEWHERE}") from None
-    check_same_text(store, setting.tokens)
-    check_same_space(store, setting)
+    check_same_text(store, prepared.tokens)
+    check_same_space(store, prepared)
     # The same text may lie in a folder of another name.
-    return dataclasses.replace(setting, tokens=dataclasses.replace(setting.tokens, corpus=store.info.corpus))
+    return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, corpus=store.info.corpus))
 
 
 _FIRST_RULES: Sections = {
@@ -146,9 +146,9 @@ def _first(different: Sequence[str]) -> str:
     return different[0] + (f" (and {len(different) - 1} more)" if len(different) > 1 else "")
 
 
-def check_same_space(store: RunStore, setting: Setting) -> None:
+def check_same_space(store: RunStore, prepared: PreparedSearch) -> None:
     """Raises `ValueError` where the spec no longer spans the architectures that the run began with."""
-    info, ours = store.info, (len(setting.space), setting.reference.architecture.id)
+    info, ours = store.info, (len(prepared.space), prepared.reference.architecture.id)
     if ours != (info.distinct, info.reference_id):
         raise ValueError(
             f"{store.where}: its spec spans {ours[0]} architectures with the reference {ours[1]} here, and "

@@ -32,7 +32,7 @@ _SETTLE_S = 2.0
 
 
 @contextmanager
-def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
+def locked_run(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
     """The run folder is this process's; writing into this `storage` raises `ValueError` once it is not any more.
 
     Raises `ValueError`, one line, where another search works on it. `on_wait` is told why it takes long.
@@ -60,7 +60,7 @@ def held(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
 
 class _Lease:
     def __init__(self, storage: Storage) -> None:
-        self._storage, self._hasty = storage, storage.hasty()
+        self._storage, self._hasty = storage, storage.without_retries()
         self._holder = {"id": uuid.uuid4().hex, "host": platform.node(), "machine": _machine(), "pid": os.getpid()}
         self._renewals = 0
         self._lost = False

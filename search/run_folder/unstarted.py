@@ -8,14 +8,14 @@ from contextlib import suppress
 from pyarrow import fs
 
 from depthweave.reports.store.storage import Storage
-from depthweave.search.run_folder.run_lock import held
+from depthweave.search.run_folder.run_lock import locked_run
 
 _OF_THE_START = ("run.json", "spec.yaml", "tokenizer.json", "search.lock")
 """What a search writes before Ray starts, in the order in which it goes: without `run.json` there is no run."""
 _OF_WORK = ("study.journal", "survey.json", "records", "evaluations", "weights", "checkpoints", "front.parquet")
 
 
-def clear_unbegun(storage: Storage) -> bool:
+def clear_unstarted(storage: Storage) -> bool:
     """Whether the folder held a run without any work in it; it is gone, with the folder where nothing else was there.
 
     Raises `ValueError` where a search works on it at this moment. In object storage such a run stays.
@@ -24,7 +24,7 @@ def clear_unbegun(storage: Storage) -> bool:
         return False
     if any(storage.info(name).type != fs.FileType.NotFound for name in _OF_WORK):
         return False
-    with held(storage, on_wait=lambda line: None):
+    with locked_run(storage, on_wait=lambda line: None):
         for name in _OF_THE_START:
             with suppress(FileNotFoundError):
                 storage.delete(name)

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from optuna.samplers import BaseSampler
 
-from depthweave.search.pruners.chooser import Prospect, Standing, View
+from depthweave.search.pruners.chooser import GuideView, NewTrialOutlook, TrialSnapshot
 from depthweave.search.samplers.known_cost import KnownCostSampler
 from depthweave.search.surrogate.candidates import Candidates
-from depthweave.search.surrogate.evidence import Told, evidence_of
-from depthweave.search.surrogate.posterior import known_costs, outlook
+from depthweave.search.surrogate.evidence import TrialObservation, evidence_of
+from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
 
 
 class SurrogateGuide:
@@ -26,21 +26,21 @@ class SurrogateGuide:
         """`rows`: the candidate of each architecture id."""
         self._candidates, self._rows = candidates, rows
 
-    def look(self, standings: Sequence[Standing]) -> View | None:
+    def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView | None:
         """What is expected of every trial and of the best new one; `None` while too little is known."""
-        names = max((list(item.costs) for item in standings), key=len, default=[])
+        names = max((list(item.costs) for item in snapshots), key=len, default=[])
         told = [
-            Told(
+            TrialObservation(
                 row=self._rows[item.architecture_id],
                 losses=item.losses,
                 state="complete" if item.state == "complete" else "unfinished",
                 costs_C=tuple(item.costs.get(name, math.nan) for name in names) if item.costs else None,
             )
-            for item in standings
+            for item in snapshots
         ]
         evidence = evidence_of(told)
         costs = known_costs(self._candidates, evidence)
-        seen = outlook(self._candidates, evidence, costs=costs)
+        seen = candidate_posterior(self._candidates, evidence, costs=costs)
         if seen is None:
             return None
         gains_N = seen.gains_N.copy()
@@ -49,11 +49,11 @@ class SurrogateGuide:
         rows = np.array([*(item.row for item in told), best], dtype=np.intp)
         sd_N = seen.sd_N[rows] * seen.widening(rows)
         pairs = zip(seen.mean_N[rows].tolist(), sd_N.tolist(), strict=True)
-        forecasts = {item.number: pair for item, pair in zip(standings, pairs, strict=False)}
+        forecasts = {item.number: pair for item, pair in zip(snapshots, pairs, strict=False)}
         if gains_N[best] < 0.0:
-            return View(forecasts, None)
+            return GuideView(forecasts, None)
         new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
-        return View(forecasts, Prospect(float(seen.mean_N[best]), float(sd_N[-1]), new_costs))
+        return GuideView(forecasts, NewTrialOutlook(float(seen.mean_N[best]), float(sd_N[-1]), new_costs))
 
 
 def guide_of(sampler: BaseSampler, *, ids: Sequence[str]) -> SurrogateGuide | None:

@@ -23,9 +23,9 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers.distinct import fixed_params_of
 from depthweave.search.surrogate.candidates import Candidates, Indices
-from depthweave.search.surrogate.evidence import Told, evidence_of
+from depthweave.search.surrogate.evidence import TrialObservation, evidence_of
 from depthweave.search.surrogate.loss_model import Evidence
-from depthweave.search.surrogate.posterior import KnownCosts, known_costs, outlook
+from depthweave.search.surrogate.posterior import KnownCosts, candidate_posterior, known_costs
 
 STARTUP = 8
 """Trials that are spread over the costs before the surrogate is asked."""
@@ -94,7 +94,7 @@ class KnownCostSampler(BaseSampler):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
         costs = known_costs(self.candidates, evidence)
         if len(tried) >= STARTUP:
-            seen = outlook(self.candidates, evidence, costs=costs)
+            seen = candidate_posterior(self.candidates, evidence, costs=costs)
             # Where nothing promises a gain that a number can hold, there is nothing to choose by.
             if seen is not None and seen.gains_N[untried].max() > 0.0:
                 return int(untried[np.argmax(seen.gains_N[untried])])
@@ -117,7 +117,7 @@ class KnownCostSampler(BaseSampler):
             state: Literal["unfinished", "complete", "failed"] = "unfinished"
             if finished or failed:
                 state = "complete" if finished else "failed"
-            found.append(Told(row, losses, state, self._measured(trial, finished=finished)))
+            found.append(TrialObservation(row, losses, state, self._measured(trial, finished=finished)))
         return evidence_of(found)
 
     def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:

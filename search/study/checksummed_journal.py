@@ -16,14 +16,14 @@ SUM = "sum"
 _DIGITS = 16
 
 
-class SummedJournal(JournalFileBackend):
+class ChecksummedJournal(JournalFileBackend):
     """Writes lines that hold the sum of the rest of them."""
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         super().append_logs([{**log, SUM: _sum_of(log)} for log in logs])
 
 
-def fits_its_sum(entry: Mapping[str, Any]) -> bool:
+def has_valid_checksum(entry: Mapping[str, Any]) -> bool:
     """Whether a line's values are as they were written; true where it has no sum."""
     return SUM not in entry or entry[SUM] == _sum_of({name: entry[name] for name in entry if name != SUM})
 

@@ -23,7 +23,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.paused_trials import costs_among
-from depthweave.search.study.checksummed_journal import fits_its_sum
+from depthweave.search.study.checksummed_journal import has_valid_checksum
 from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.trial import read_architecture_id, read_progress
@@ -171,6 +171,10 @@ def damaged_line(journal: Path) -> int | None:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
                 return number
-            if not isinstance(entry, dict) or not isinstance(entry.get("op_code"), int) or not fits_its_sum(entry):
+            if (
+                not isinstance(entry, dict)
+                or not isinstance(entry.get("op_code"), int)
+                or not has_valid_checksum(entry)
+            ):
                 return number
     return None

@@ -14,7 +14,7 @@ from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.strategy import Strategy
 from depthweave.search.study.journal import Journal
 from depthweave.search.study.journal_recovery import (
@@ -25,7 +25,7 @@ from depthweave.search.study.journal_recovery import (
     set_aside,
     set_aside_damaged,
 )
-from depthweave.search.study.reopening import Again, failed, in_force, lost, reopen, trained_again
+from depthweave.search.study.reopening import PreviousEnding, failed, in_force, lost, reopen, trained_again
 from depthweave.search.study.studies import Studies
 from depthweave.search.trials.checkpoints import Checkpoints
 
@@ -34,7 +34,7 @@ _MAX_NAMED = 50
 
 
 def open_studies(
-    setting: Setting,
+    prepared: PreparedSearch,
     store: RunStore,
     *,
     strategy: Strategy,
@@ -49,7 +49,7 @@ def open_studies(
     def make() -> Studies:
         return Studies(
             journal.path,
-            objectives=setting.spec.objectives,
+            objectives=prepared.spec.objectives,
             sampler=strategy.sampler,
             pruner=strategy.pruner,
             parameters=parameters,
@@ -143,7 +143,7 @@ def _whole(
     return studies
 
 
-def _named(studies: Studies, trials: Mapping[int, Again], *, told: str) -> list[str]:
+def _named(studies: Studies, trials: Mapping[int, PreviousEnding], *, told: str) -> list[str]:
     by_number = {item.number: studies.architecture_id(item) for item in studies.trials}
     lines = [f"trial {number} ({by_number[number]}): {told}" for number in sorted(trials)]
     more = [f"and {len(lines) - _MAX_NAMED} more"] if len(lines) > _MAX_NAMED else []

@@ -19,7 +19,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.study.studies import REASON, TRIAL, Studies
 
 AGAIN = "again"
-"""User attribute of a trial that is trained again: an `Again`."""
+"""User attribute of a trial that is trained again: an `PreviousEnding`."""
 
 _State = Literal["complete", "pruned", "failed"]
 _STATES: dict[TrialState, _State] = {
@@ -29,7 +29,7 @@ _STATES: dict[TrialState, _State] = {
 }
 
 
-class Again(NamedTuple):
+class PreviousEnding(NamedTuple):
     """What is known of the earlier end of a trial that is trained again."""
 
     state: _State
@@ -42,12 +42,12 @@ class Again(NamedTuple):
     """When the trial of the record ended whose place the new one takes; `None` where there is no record."""
 
     @classmethod
-    def of(cls, record: Record) -> Again:
+    def of(cls, record: Record) -> PreviousEnding:
         """Of a record that says it failed."""
         return cls("failed", reason=record.reason, superseded=record.finished_at.isoformat())
 
 
-def lost(studies: Studies, records: Iterable[Record]) -> dict[int, Again]:
+def lost(studies: Studies, records: Iterable[Record]) -> dict[int, PreviousEnding]:
     """The trials that ended as the journal says, and have no record; by number."""
     known = list(records)
     # An architecture that was asked for twice was answered from its record.
@@ -57,36 +57,36 @@ def lost(studies: Studies, records: Iterable[Record]) -> dict[int, Again]:
         architecture_id = studies.architecture_id(item)
         if item.state in _STATES and item.number not in numbers and architecture_id not in {*architectures, None}:
             told = len(losses.get(item.number, ()))
-            found[item.number] = Again(_STATES[item.state], told, item.user_attrs.get(REASON))
+            found[item.number] = PreviousEnding(_STATES[item.state], told, item.user_attrs.get(REASON))
     return found
 
 
-def failed(studies: Studies, records: Iterable[Record], *, reference_alone: bool) -> dict[int, Again]:
+def failed(studies: Studies, records: Iterable[Record], *, reference_alone: bool) -> dict[int, PreviousEnding]:
     """The trials whose record says that they failed, all or the reference alone; by number.
 
     One that diverged is not among them: it would do so again.
     """
     known = {item.number: item for item in studies.trials}
     return {
-        item.trial: Again.of(item)
+        item.trial: PreviousEnding.of(item)
         for item in records
         if item.state == "failed" and (item.reference or not reference_alone) and item.trial in known
         if known[item.trial].state.is_finished()
     }
 
 
-def trained_again(studies: Studies) -> dict[int, Again]:
+def trained_again(studies: Studies) -> dict[int, PreviousEnding]:
     """The trials that ended before and have not ended again, by number."""
     found = {}
     for item in studies.trials:
         if not item.state.is_finished() and AGAIN in item.user_attrs:
             # Whatever else stands under that name was not written here.
             with suppress(TypeError):
-                found[item.number] = Again(**item.user_attrs[AGAIN])
+                found[item.number] = PreviousEnding(**item.user_attrs[AGAIN])
     return found
 
 
-def in_force(records: Iterable[Record], again: Mapping[int, Again]) -> list[Record]:
+def in_force(records: Iterable[Record], again: Mapping[int, PreviousEnding]) -> list[Record]:
     """The records less those whose place another one will take."""
     return [
         item
@@ -95,7 +95,7 @@ def in_force(records: Iterable[Record], again: Mapping[int, Again]) -> list[Reco
     ]
 
 
-def reopen(journal: Path, studies: Studies, trials: Mapping[int, Again]) -> None:
+def reopen(journal: Path, studies: Studies, trials: Mapping[int, PreviousEnding]) -> None:
     """Makes these trials run as if they had never ended. The caller opens the studies again.
 
     The file appears whole, by a rename.
@@ -107,11 +107,11 @@ def reopen(journal: Path, studies: Studies, trials: Mapping[int, Again]) -> None
     scratch = journal.with_name(f".{journal.name}.tmp")
     with journal.open("rb") as old, scratch.open("wb") as new:
         for line in old:
-            new.writelines(_kept(line, trials=ids, curves=curve_ids))
+            new.writelines(_previous_ending(line, trials=ids, curves=curve_ids))
     scratch.replace(journal)
 
 
-def _kept(line: bytes, *, trials: Mapping[int, Again], curves: set[int]) -> Iterator[bytes]:
+def _previous_ending(line: bytes, *, trials: Mapping[int, PreviousEnding], curves: set[int]) -> Iterator[bytes]:
     """What becomes of a line: itself, nothing, or for one that ended a trial what is known of that end."""
     entry = json.loads(line)
     trial_id, operation = entry.get("trial_id"), entry["op_code"]

@@ -24,7 +24,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers import KnownCostSampler
 from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
-from depthweave.search.study.checksummed_journal import SummedJournal
+from depthweave.search.study.checksummed_journal import ChecksummedJournal
 from depthweave.search.study.study_storage import StudyStorage
 
 OBJECTIVES_STUDY = "objectives"
@@ -38,14 +38,14 @@ CONCLUSION = "conclusion"
 """User attribute of the curves study: a `Conclusion`."""
 
 
-class Asked(NamedTuple):
+class AskedTrial(NamedTuple):
     """A trial to run."""
 
     number: int
     architecture_id: str
 
 
-class Begun(NamedTuple):
+class StartedTrial(NamedTuple):
     """A trial that was begun in an earlier part of the run and waits."""
 
     number: int
@@ -81,7 +81,7 @@ class Studies:
         _drop_torn_line(journal)
         # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
         Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
-        storage = StudyStorage(SummedJournal(path, lock_obj=JournalFileOpenLock(path)))
+        storage = StudyStorage(ChecksummedJournal(path, lock_obj=JournalFileOpenLock(path)))
         self._parameters, self._pruner = parameters, pruner
         self.objectives = optuna.create_study(
             study_name=OBJECTIVES_STUDY,
@@ -127,7 +127,7 @@ class Studies:
         """Whether nothing waits and every architecture has been tried."""
         return not self._untried.now() and not any(item.state == TrialState.WAITING for item in self.trials)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> AskedTrial | None:
         """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
         if self.exhausted:
             return None
@@ -146,7 +146,7 @@ class Studies:
             trial.set_user_attr(ARCHITECTURE, architecture_id)
         self._open_curve(trial.number)
         self._keep()
-        return Asked(trial.number, architecture_id)
+        return AskedTrial(trial.number, architecture_id)
 
     def restore(self, number: int, architecture_id: str | None) -> None:
         """The trial, the next one by its number, runs as if it had been asked for; failed where it is not known."""
@@ -202,7 +202,7 @@ class Studies:
         """Numbers of the trials that run, or were running when their driver died."""
         return [item.number for item in self.trials if item.state == TrialState.RUNNING]
 
-    def begun(self) -> list[Begun]:
+    def begun(self) -> list[StartedTrial]:
         """The waiting trials that had been asked for before, by number; enqueued ones are not among them."""
         found = []
         for item in self.trials:
@@ -211,7 +211,7 @@ class Studies:
             if item.state == TrialState.WAITING and architecture_id is not None:
                 curve_id = self._curve_ids.get(item.number)
                 reported = {} if curve_id is None else self._storage.get_trial(curve_id).intermediate_values
-                found.append(Begun(item.number, architecture_id, len(reported)))
+                found.append(StartedTrial(item.number, architecture_id, len(reported)))
         return found
 
     def go_on(self, number: int) -> None:

@@ -22,7 +22,7 @@ class StudyStorage(JournalStorage):
     """Optuna's storage over a journal; what it answers is the same."""
 
     def __init__(self, log_storage: BaseJournalBackend) -> None:
-        self._shelves: dict[int, _Shelf] = defaultdict(_Shelf)
+        self._shelves: dict[int, _TrialsByState] = defaultdict(_TrialsByState)
         """By study."""
         super().__init__(log_storage)
 
@@ -39,7 +39,7 @@ class StudyStorage(JournalStorage):
 
 
 @dataclass(kw_only=True)
-class _Shelf:
+class _TrialsByState:
     """The trials of one study. A trial that has ended never changes, so that only the others are looked at again."""
 
     trials: list[FrozenTrial] = field(default_factory=list)

@@ -18,7 +18,7 @@ from depthweave.search.surrogate.learning_curves import Array, fit_links, foreca
 _FOLDS = 3
 
 
-class Backcast(NamedTuple):
+class Backtest(NamedTuple):
     """A forecast of a trial from a rung that it has left behind."""
 
     trial: int
@@ -29,11 +29,11 @@ class Backcast(NamedTuple):
     sd: float
 
 
-def backcasts(losses_TR: Array, *, evaluations: Sequence[int]) -> list[Backcast]:
+def backtests(losses_TR: Array, *, evaluations: Sequence[int]) -> list[Backtest]:
     """Of every trial from each rung before its last one; by trial, then by rung."""
     last_T = (~np.isnan(losses_TR)).sum(axis=1) - 1
     went_on = np.flatnonzero(last_T > 0)
-    found: list[Backcast] = []
+    found: list[Backtest] = []
     for fold in range(min(_FOLDS, len(went_on))):
         held = went_on[fold::_FOLDS]
         taught = np.ones(len(losses_TR), dtype=bool)
@@ -44,5 +44,5 @@ def backcasts(losses_TR: Array, *, evaluations: Sequence[int]) -> list[Backcast]
         known_PR = np.where(np.arange(len(evaluations)) > rung_P[:, None], np.nan, losses_TR[trial_P])
         forecast = forecast_final(links, known_PR)
         columns = (trial_P, rung_P, forecast.mean_T, forecast.sd_T)
-        found += map(Backcast, *(column.tolist() for column in columns))
+        found += map(Backtest, *(column.tolist() for column in columns))
     return sorted(found)

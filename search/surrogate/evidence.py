@@ -14,14 +14,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from depthweave.search.surrogate.backtest import backcasts
+from depthweave.search.surrogate.backtest import backtests
 from depthweave.search.surrogate.learning_curves import fit_links, forecast_final, geometric_rungs
 from depthweave.search.surrogate.loss_model import Estimate, Evidence
 
 _RUNG_FACTOR = 2.0
 
 
-class Told(NamedTuple):
+class TrialObservation(NamedTuple):
     """One trial."""
 
     row: int
@@ -33,13 +33,13 @@ class Told(NamedTuple):
     """As measured, NaN or infinite where one is not; `None` before."""
 
 
-def evidence_of(trials: Sequence[Told]) -> list[Evidence]:
+def evidence_of(trials: Sequence[TrialObservation]) -> list[Evidence]:
     """The evidence of each trial, in their order.
 
     Curves are forecast once one is whole; before that a trial that is not complete has no loss that counts.
     """
     found = _forecasts(tuple((item.losses, item.state) for item in trials))
-    return [_weighed(item, *forecast) for item, forecast in zip(trials, found, strict=True)]
+    return [_evidence(item, *forecast) for item, forecast in zip(trials, found, strict=True)]
 
 
 class _Forecasts(NamedTuple):
@@ -65,7 +65,7 @@ def _forecasts(curves: tuple[tuple[tuple[float, ...], str], ...]) -> list[_Forec
         losses_TR[row, : len(reached)] = reached
     found = forecast_final(fit_links(losses_TR, evaluations=evaluations), losses_TR)
     earlier: dict[int, list[Estimate]] = defaultdict(list)
-    for test in backcasts(losses_TR, evaluations=evaluations):
+    for test in backtests(losses_TR, evaluations=evaluations):
         earlier[test.trial].append(Estimate(test.mean, test.sd))
     forecasts = [_Forecasts()] * len(curves)
     for row, place in enumerate(begun):
@@ -81,7 +81,7 @@ def _levels(lengths: Sequence[int], *, num_evaluations: int) -> tuple[int, ...]:
     return (*sorted({*rungs, *common}), num_evaluations)
 
 
-def _weighed(item: Told, last: Estimate | None, earlier: tuple[Estimate, ...]) -> Evidence:
+def _evidence(item: TrialObservation, last: Estimate | None, earlier: tuple[Estimate, ...]) -> Evidence:
     if item.state == "complete":
         return Evidence(item.row, item.losses[-1], finished=True, costs_C=item.costs_C, earlier=earlier)
     if item.state == "failed" or last is None:

@@ -34,7 +34,7 @@ MAX_TESTS = 96
 _JITTER = 1e-6
 
 
-class Errors(NamedTuple):
+class ForecastErrors(NamedTuple):
     """Of the records' forecasts, given how earlier ones fared."""
 
     mean_M: FloatArray
@@ -45,7 +45,7 @@ class Errors(NamedTuple):
     """How far each of them lies from what the others expect of it, in standard deviations."""
 
 
-class PutToTest(NamedTuple):
+class TestedForecasts(NamedTuple):
     """Forecasts that were put to the test, each of a trial that went on, at an earlier rung."""
 
     record_D: Indices
@@ -56,14 +56,16 @@ class PutToTest(NamedTuple):
     """The earlier forecast less the later one, or less the final loss."""
 
 
-def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest, *, groups_F: Indices) -> Errors:
+def forecast_errors_of(
+    features_MF: FloatArray, variance_M: FloatArray, tests: TestedForecasts, *, groups_F: Indices
+) -> ForecastErrors:
     """How far the records' forecasts are off; variance 0 for a trial that trained to its end."""
     if len(tests.record_D) > MAX_TESTS:
         few = np.linspace(0, len(tests.record_D) - 1, MAX_TESTS).round().astype(np.intp)
-        tests = PutToTest(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
+        tests = TestedForecasts(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
     num_records, num_tests = len(variance_M), len(tests.record_D)
     if not num_tests and not variance_M.any():
-        return Errors(np.zeros(num_records), np.zeros((num_records, num_records)), tests.record_D, np.zeros(0))
+        return ForecastErrors(np.zeros(num_records), np.zeros((num_records, num_records)), tests.record_D, np.zeros(0))
     record_P = np.concatenate([np.arange(num_records), tests.record_D])
     own_PP, common_PP = _covariances(features_MF, variance_M, tests, record_P, groups_F=groups_F)
     # A difference is one point less another: that of the earlier rung less the record itself.
@@ -73,7 +75,7 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest,
     covariance_PP = factor * ((1.0 - share) * own_PP + share * common_PP)
     prior_MM = covariance_PP[:num_records, :num_records]
     if not num_tests:
-        return Errors(np.zeros(num_records), prior_MM, tests.record_D, np.zeros(0))
+        return ForecastErrors(np.zeros(num_records), prior_MM, tests.record_D, np.zeros(0))
     cross_MD = covariance_PP[:num_records, earlier] - covariance_PP[:num_records, tests.record_D]
     tested_DD = factor * ((1.0 - share) * own_DD + share * common_DD)
     tested_DD += _JITTER * max(float(np.diag(tested_DD).mean()), 1e-12) * np.eye(num_tests)
@@ -81,11 +83,13 @@ def errors_of(features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest,
     gain_MD = cross_MD @ inverse_DD
     covariance_MM = prior_MM - gain_MD @ cross_MD.T
     left_out_D = inverse_DD @ tests.difference_D / np.sqrt(np.diag(inverse_DD))
-    return Errors(gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T), tests.record_D, left_out_D)
+    return ForecastErrors(
+        gain_MD @ tests.difference_D, 0.5 * (covariance_MM + covariance_MM.T), tests.record_D, left_out_D
+    )
 
 
 def _covariances(
-    features_MF: FloatArray, variance_M: FloatArray, tests: PutToTest, record_P: Indices, *, groups_F: Indices
+    features_MF: FloatArray, variance_M: FloatArray, tests: TestedForecasts, record_P: Indices, *, groups_F: Indices
 ) -> tuple[FloatArray, FloatArray]:
     """Of the points' errors: were all of it the trial's own, and were all of it common."""
     variance_P = np.concatenate([variance_M, tests.variance_D])

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indices
-from depthweave.search.surrogate.forecast_errors import PutToTest, alike, errors_of
+from depthweave.search.surrogate.forecast_errors import TestedForecasts, alike, forecast_errors_of
 from depthweave.search.surrogate.gaussian_process import GaussianProcess, Population, Posterior
 
 MIN_RECORDS = 3
@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
     """The forecasts at the rungs that it has left behind, by what the curves of others teach."""
 
 
-class Losses(NamedTuple):
+class LossPosterior(NamedTuple):
     """Of every candidate, the logarithm of its final loss above the floor."""
 
     floor: float
@@ -73,7 +73,7 @@ class Losses(NamedTuple):
     """By what factor the standard deviations of some candidates are too narrow, at least 1."""
 
 
-def losses_of(candidates: Candidates, trials: Sequence[Evidence]) -> Losses | None:
+def loss_posterior(candidates: Candidates, trials: Sequence[Evidence]) -> LossPosterior | None:
     """What the trials say; `None` while that is too little. Those that run without a word come out as expected."""
     # Their costs say nothing of their losses.
     return _losses(_Space(candidates), tuple(item._replace(costs_C=None) for item in trials))
@@ -94,7 +94,7 @@ class _Space:
 
 # A chooser that wants a new trial has just asked what the sampler asks next.
 @lru_cache(maxsize=1)
-def _losses(space: _Space, trials: tuple[Evidence, ...]) -> Losses | None:
+def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None:
     known = [item for item in trials if item.loss is not None or item.failed]
     losses = np.array([item.loss for item in known if item.loss is not None])
     if len(losses) < MIN_RECORDS or not any(item.finished for item in known):
@@ -117,7 +117,7 @@ def _losses(space: _Space, trials: tuple[Evidence, ...]) -> Losses | None:
     unfinished = np.flatnonzero(sd_M)
     if len(unfinished):
         outcome.mean_N[rows[unfinished]], outcome.sd_N[rows[unfinished]] = process.values(unfinished)
-    return Losses(floor, function, outcome, widening)
+    return LossPosterior(floor, function, outcome, widening)
 
 
 def _process(
@@ -129,8 +129,8 @@ def _process(
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
     earlier_D = _own(*scale.logarithms([test for item in known for test in item.earlier]), population=population)
     features_MF = space.features_NF[[item.row for item in known]]
-    tests = PutToTest(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
-    errors = errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
+    tests = TestedForecasts(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
+    errors = forecast_errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
     process = GaussianProcess(
         features_MF,
         said_M - errors.mean_M,

@@ -22,7 +22,7 @@ _MARGIN_FRAC = 0.1
 """How far the reference point lies beyond the worst, as a share of best to worst (`reports/analysis/front.py`)."""
 
 
-class Hopes(NamedTuple):
+class FrontOptimality(NamedTuple):
     """The front of the finished trials, and the corner that hypervolume is counted from."""
 
     losses_F: Array
@@ -35,14 +35,14 @@ class Hopes(NamedTuple):
         points_FO = np.column_stack([self.losses_F, self.costs_FC])
         return float(moocore.hypervolume(points_FO, ref=self.reference_O))
 
-    def chances(self, forecast: Forecast, costs_TC: Array) -> Array:
+    def probabilities(self, forecast: Forecast, costs_TC: Array) -> Array:
         """Probability, `[T]`, that the final loss is below every finished one that costs no more in any cost."""
         rival_TF = (self.costs_FC[None] <= costs_TC[:, None]).all(axis=2)
         best_T = np.where(rival_TF, self.losses_F, np.inf).min(axis=1)
         gap_T = np.where(np.isfinite(best_T), best_T - forecast.mean_T, np.inf)
         return _student_cdf(gap_T / np.maximum(forecast.sd_T, 1e-12))
 
-    def promises(self, forecast: Forecast, costs_TC: Array) -> Array:
+    def improvements(self, forecast: Forecast, costs_TC: Array) -> Array:
         """Expected hypervolume, `[T]`, that each trial alone would add to the front."""
         return hypervolume_improvement(
             lambda levels_L: normal_improvement(forecast.mean_T, forecast.sd_T, levels_L),
@@ -53,16 +53,16 @@ class Hopes(NamedTuple):
         )
 
 
-def hopes_of(losses_T: Array, costs_TC: Array, *, all_costs: Array) -> Hopes:
+def optimality_of(losses_T: Array, costs_TC: Array, *, all_costs: Array) -> FrontOptimality:
     """Of the final losses and costs of the finished trials; `all_costs`, `[trials, C]`, also of the others."""
     front_T = moocore.is_nondominated(np.column_stack([losses_T, costs_TC]))
     worst_O = np.append(losses_T.max(), all_costs.max(axis=0))
     best_O = np.append(losses_T.min(), all_costs.min(axis=0))
     margin_O = _MARGIN_FRAC * np.where(worst_O > best_O, worst_O - best_O, 1.0)
-    return Hopes(losses_T[front_T], costs_TC[front_T], worst_O + margin_O)
+    return FrontOptimality(losses_T[front_T], costs_TC[front_T], worst_O + margin_O)
 
 
-def opens_new(promises_T: Array, *, rate: float, first: int, rest: int) -> bool:
+def should_start_new(promises_T: Array, *, rate: float, first: int, rest: int) -> bool:
     """Whether a new trial is worth more than one that promises `rate` an evaluation (Weitzman's rule).
 
     `promises_T` is what new ones may promise once they are looked at, which costs `first` evaluations. A new one is

@@ -17,7 +17,7 @@ from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indic
 from depthweave.search.surrogate.cost_model import predicted_cost
 from depthweave.search.surrogate.gaussian_process import Posterior
 from depthweave.search.surrogate.hypervolume_improvement import hypervolume_improvement, lognormal_improvement
-from depthweave.search.surrogate.loss_model import Evidence, losses_of
+from depthweave.search.surrogate.loss_model import Evidence, loss_posterior
 
 _MARGIN_FRAC = 0.1
 """How far the reference point lies beyond the worst, as a share of best to worst."""
@@ -25,7 +25,7 @@ _COST_NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
 """Gauss-Hermite nodes and weights: an expectation over a cost that is not known yet."""
 
 
-class Outlook(NamedTuple):
+class CandidatePosterior(NamedTuple):
     """What is expected of every candidate."""
 
     mean_N: FloatArray
@@ -45,13 +45,15 @@ class KnownCosts(NamedTuple):
     """Of the logarithm of what is predicted; 0 where known or measured."""
 
 
-def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownCosts) -> Outlook | None:
+def candidate_posterior(
+    candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownCosts
+) -> CandidatePosterior | None:
     """What the trials say of every candidate; `None` while that is too little.
 
     A trial whose loss is not known yet stands on the front with the loss that is expected of it: nobody proposes its
     neighbour.
     """
-    found = losses_of(candidates, trials)
+    found = loss_posterior(candidates, trials)
     if found is None:
         return None
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
@@ -66,7 +68,7 @@ def outlook(candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownC
     )
     mean_N, sd_N = found.outcome
     middle_N = np.exp(mean_N + 0.5 * sd_N**2)
-    return Outlook(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N, found.widening)
+    return CandidatePosterior(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N, found.widening)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:

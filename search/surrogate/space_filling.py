@@ -13,7 +13,7 @@ import numpy as np
 from depthweave.search.surrogate.candidates import Candidates, FloatArray
 
 
-def spread(candidates: Candidates, *, first: Sequence[int], count: int) -> list[int]:
+def space_filling_subset(candidates: Candidates, *, first: Sequence[int], count: int) -> list[int]:
     """`count` rows: of `first` at most a third as many, then one after the other the row farthest from all before it.
 
     The distance is that of the encoding. Of several rows as far the first is taken.

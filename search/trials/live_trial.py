@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from depthweave.reports.store.records import Record
-from depthweave.search.study.reopening import Again
+from depthweave.search.study.reopening import PreviousEnding
 from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import Evaluation
@@ -19,7 +19,7 @@ _MAX_LOST_IN_TURN = 3
 
 
 @dataclass(kw_only=True)
-class Entry:
+class LiveTrial:
     """A trial from being given to a worker to being recorded, its pauses included."""
 
     number: int
@@ -36,7 +36,7 @@ class Entry:
     """Whether it waits at a rung, or went on from one: that is no new attempt."""
     audit: bool = False
     """Whether it runs to its end only to show what its stop would have lost."""
-    again: Again | None = None
+    again: PreviousEnding | None = None
     """How it had ended before, where it is trained once more."""
     stop_reason: str | None = None
     error: str | None = None
@@ -83,7 +83,7 @@ class Entry:
         self.stop_reason = again.reason or f"stopped by the pruner after evaluation {again.num_evaluations}"
         return True
 
-    def lay_aside(self) -> None:
+    def drop_weights(self) -> None:
         """Free the memory of the connection weights while the trial is paused: they are in its checkpoint."""
         self.evaluations = [dataclasses.replace(item, weights=()) for item in self.evaluations]
 
@@ -91,13 +91,13 @@ class Entry:
 class Listener(Protocol):
     """Hears of a search as it goes; nothing it does changes the search."""
 
-    def on_start(self, entry: Entry) -> None:
+    def on_start(self, live: LiveTrial) -> None:
         """A trial was given to a worker, to begin or to go on."""
 
-    def on_pause(self, entry: Entry) -> None:
+    def on_pause(self, live: LiveTrial) -> None:
         """A trial waits at a rung, and may go on or be stopped."""
 
-    def on_evaluation(self, entry: Entry) -> None:
+    def on_evaluation(self, live: LiveTrial) -> None:
         """A trial reported."""
 
     def on_finish(self, record: Record) -> None:
@@ -127,7 +127,7 @@ class Ledger(Protocol):
     def ended(self) -> bool:
         """Whether nothing runs and no further trial will be asked for."""
 
-    def next(self, name: str) -> Entry | None:
+    def next(self, name: str) -> LiveTrial | None:
         """The next trial, entered under the executor's name for it; `None` where none is to be started now."""
 
     def report(self, name: str, report: TrialReport) -> None:
@@ -142,7 +142,7 @@ class Ledger(Protocol):
     def finish(self, name: str, *, crashed: bool) -> None:
         """A trial ended; one that crashed may be given out again."""
 
-    def hush(self) -> None:
+    def ignore_events(self) -> None:
         """Nothing more is heard; may be called at any moment, by a signal's handler too."""
 
     def close(self) -> None:

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
 from depthweave.search.isolated_measurement import kinds_of, locks_of
-from depthweave.search.preparation import Setting, software
+from depthweave.search.preparation import PreparedSearch, software
 from depthweave.search.survey import measuring_limit_s, read_survey
 from depthweave.search.trials.recording import RecordMaker
 from depthweave.search.trials.trial import TrialPlan
 
 
-def maker_of(setting: Setting, store: RunStore) -> RecordMaker:
+def maker_of(prepared: PreparedSearch, store: RunStore) -> RecordMaker:
     """What makes the records of the run's trials."""
     return RecordMaker(
         run_id=store.info.run_id,
         reference_id=store.info.reference_id,
-        recipe=setting.spec.recipe,
-        tokens=setting.tokens,
+        recipe=prepared.spec.recipe,
+        tokens=prepared.tokens,
         software=software(),
-        device=setting.spec.resources.device,
+        device=prepared.spec.resources.device,
     )
 
 
-def plan_of(setting: Setting, store: RunStore) -> TrialPlan:
+def plan_of(prepared: PreparedSearch, store: RunStore) -> TrialPlan:
     """Returns what every trial of the run gets."""
-    resources, survey = setting.spec.resources, read_survey(store)
+    resources, survey = prepared.spec.resources, read_survey(store)
     return TrialPlan(
-        reference=setting.reference.architecture,
-        recipe=setting.spec.recipe,
+        reference=prepared.reference.architecture,
+        recipe=prepared.spec.recipe,
         device=resources.device,
         threads=resources.cpus_per_trial,
-        measure_limit_s=measuring_limit_s(setting, survey),
+        measure_limit_s=measuring_limit_s(prepared, survey),
         # As the survey did; the front is measured with its training steps at the end.
-        kinds=kinds_of(setting.spec.objectives, step=not survey.measurements),
+        kinds=kinds_of(prepared.spec.objectives, step=not survey.measurements),
         measured=survey.measurements,
         measured_on=survey.hardware,
         locks=locks_of(store),
         checkpoints=store.storage.address(CHECKPOINTS),
-        placement=setting.placement,
+        placement=prepared.placement,
         run_id=store.info.run_id,
     )

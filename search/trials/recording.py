@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import Recipe, TokenSet
 from depthweave.trainers.language_model import perplexity_of
@@ -57,20 +57,20 @@ class Outcome(NamedTuple):
     reason: str | None
 
 
-def outcome_of(entry: Entry, *, crashed: bool, steps: int) -> Outcome:
+def outcome_of(live: LiveTrial, *, crashed: bool, steps: int) -> Outcome:
     """A stopped trial is pruned, whatever it reported last; one that ended before its last step has failed."""
     if crashed:
-        return Outcome("failed", entry.error or "the worker ended without a word")
-    if entry.evaluations and entry.evaluations[-1].diverged:
-        return Outcome("diverged", f"the loss was not finite at step {entry.evaluations[-1].step}")
-    if entry.stop_reason is not None:
-        return Outcome("pruned", entry.stop_reason)
-    if not entry.evaluations or not math.isfinite(entry.evaluations[-1].loss):
+        return Outcome("failed", live.error or "the worker ended without a word")
+    if live.evaluations and live.evaluations[-1].diverged:
+        return Outcome("diverged", f"the loss was not finite at step {live.evaluations[-1].step}")
+    if live.stop_reason is not None:
+        return Outcome("pruned", live.stop_reason)
+    if not live.evaluations or not math.isfinite(live.evaluations[-1].loss):
         return Outcome("failed", "the trial ended without an evaluation")
-    if entry.evaluations[-1].loss > _MAX_LOSS:
-        return Outcome("diverged", f"the loss was above {_MAX_LOSS:.0f} at step {entry.evaluations[-1].step}")
-    if entry.evaluations[-1].step < steps:
-        return Outcome("failed", f"the trial ended after step {entry.evaluations[-1].step} of {steps}")
+    if live.evaluations[-1].loss > _MAX_LOSS:
+        return Outcome("diverged", f"the loss was above {_MAX_LOSS:.0f} at step {live.evaluations[-1].step}")
+    if live.evaluations[-1].step < steps:
+        return Outcome("failed", f"the trial ended after step {live.evaluations[-1].step} of {steps}")
     return Outcome("complete", None)
 
 
@@ -86,9 +86,9 @@ class RecordMaker:
     device: str
     """Device kind for a trial that never reported."""
 
-    def rows(self, entry: Entry, *, outcome: Outcome) -> Rows:
+    def rows(self, live: LiveTrial, *, outcome: Outcome) -> Rows:
         """All rows of a trial that ended."""
-        record = self._record(entry, outcome)
+        record = self._record(live, outcome)
         key = {name: getattr(record, name) for name in ("run_id", "trial", "architecture_id", "seed")}
         evaluations = [
             EvaluationRow(
@@ -102,33 +102,33 @@ class RecordMaker:
                 train_s=item.train_s,
                 evaluation_s=item.evaluation_s,
             )
-            for item in entry.evaluations
+            for item in live.evaluations
         ]
         weights = [
             WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
-            for item in entry.evaluations
+            for item in live.evaluations
             for weight in item.weights
             # Those of a training that diverged say nothing, and no reader takes them.
             if math.isfinite(weight.value)
         ]
         return Rows(record, evaluations, weights)
 
-    def _record(self, entry: Entry, outcome: Outcome) -> Record:
-        architecture, pattern = entry.candidate.architecture, entry.candidate.pattern
+    def _record(self, live: LiveTrial, outcome: Outcome) -> Record:
+        architecture, pattern = live.candidate.architecture, live.candidate.pattern
         costs = costs_of(architecture)
-        last = entry.evaluations[-1] if entry.evaluations else None
+        last = live.evaluations[-1] if live.evaluations else None
         final = last if outcome.state == "complete" else None
         states = None if final is None else final.states
-        test = None if final is None or entry.last_report is None else entry.last_report.test
+        test = None if final is None or live.last_report is None else live.last_report.test
         return Record(
             run_id=self.run_id,
-            trial=entry.number,
+            trial=live.number,
             architecture_id=architecture.id,
             seed=self.recipe.seed,
             state=outcome.state,
             reason=outcome.reason,
             reference=architecture.id == self.reference_id,
-            audit=entry.audit,
+            audit=live.audit,
             fusion=architecture.fusion,
             dilation=None if pattern is None else pattern.dilation,
             period=None if pattern is None else pattern.period,
@@ -139,7 +139,7 @@ class RecordMaker:
             vocabulary=architecture.vocabulary,
             context=architecture.context,
             wiring=json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
-            budget=entry.candidate.budget,
+            budget=live.candidate.budget,
             parameters=costs.parameters,
             embedding_parameters=costs.embedding_parameters,
             forward_flops=costs.forward_flops,
@@ -159,21 +159,21 @@ class RecordMaker:
             test_bits_per_byte=None if test is None else test.bits_per_byte,
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
             trial_latency=None,
-            started_at=entry.started_at,
+            started_at=live.started_at,
             finished_at=datetime.now(UTC),
             train_s=0.0 if last is None else last.train_s,
             evaluation_s=0.0 if last is None else last.evaluation_s,
-            recipe=_recipe_json(self.recipe, None if entry.last_report is None else entry.last_report.precision),
+            recipe=_recipe_json(self.recipe, None if live.last_report is None else live.last_report.precision),
             corpus=self.tokens.corpus,
             corpus_sha256=self.tokens.corpus_sha256,
             tokenizer=self.tokens.tokenizer,
             software=self.software,
-            attempts=_attempts(entry, outcome),
-            **self._seen_by_worker(entry),
+            attempts=_attempts(live, outcome),
+            **self._seen_by_worker(live),
         )
 
-    def _seen_by_worker(self, entry: Entry) -> dict[str, Any]:
-        report = entry.last_report
+    def _seen_by_worker(self, live: LiveTrial) -> dict[str, Any]:
+        report = live.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
         return {
             **{name: _finite(measured.get(name)) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
@@ -205,7 +205,7 @@ def _rounded(values: Sequence[float], *, digits: int = 5) -> str:
     return json.dumps([float(f"{value:.{digits}g}") for value in values])
 
 
-def _attempts(entry: Entry, outcome: Outcome) -> int:
+def _attempts(live: LiveTrial, outcome: Outcome) -> int:
     """Workers count those with a checkpoint, over all parts of the run; a crash may come before the first."""
-    reported = 0 if entry.last_report is None else entry.last_report.attempts
-    return max(1, reported, entry.crashes + (outcome.state != "failed"))
+    reported = 0 if live.last_report is None else live.last_report.attempts
+    return max(1, reported, live.crashes + (outcome.state != "failed"))

@@ -23,7 +23,7 @@ _TIME_FACTOR = 1.1
 """Between two measurements of one latency, one of them beside other trials."""
 
 
-class Keeper:
+class WeightRetention:
     """The complete trials of a search whose weights are kept while it runs."""
 
     def __init__(self, objectives: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from depthweave.reports.store.storage import DISK_FULL, UnreachableError
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.search.failures.causes import is_of_surroundings
 from depthweave.search.failures.streak import OneCauseError
-from depthweave.search.trials.live_trial import Entry, Ledger
+from depthweave.search.trials.live_trial import Ledger, LiveTrial
 from depthweave.search.trials.trial import TrialReport
 
 _MAX_IN_TURN = 3
@@ -45,7 +45,7 @@ class GuardedLedger:
         with _guarded():
             return self._ledger.ended
 
-    def next(self, name: str) -> Entry | None:
+    def next(self, name: str) -> LiveTrial | None:
         with _guarded():
             return self._ledger.next(name)
 
@@ -81,15 +81,15 @@ class GuardedLedger:
         with _guarded():
             self._ledger.finish(name, crashed=crashed)
 
-    def hush(self) -> None:
-        self._ledger.hush()
+    def ignore_events(self) -> None:
+        self._ledger.ignore_events()
 
     def close(self) -> None:
         self._ledger.close()
 
 
 @contextmanager
-def clear_about_faults(where: str, *, command: str) -> Iterator[None]:
+def faults_as_one_line(where: str, *, command: str) -> Iterator[None]:
     """A `ValueError`, one line with how to go on, in place of what ends every trial.
 
     That is a full disk, storage that does not answer, a dead Ray, and workers that all fail of one cause.

@@ -20,23 +20,23 @@ _UNKNOWN_S = 6 * 3600.0
 
 
 @dataclass(kw_only=True)
-class _Silence:
+class _SilenceLimit:
     since: float
     flops: int
 
 
-class Patience:
+class HangDetector:
     """Listens to the running trials, by the executor's names, on a clock that does not jump."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._silences: dict[str, _Silence] = {}
+        self._silences: dict[str, _SilenceLimit] = {}
         self._slowest_s = 0.0
         self._slowest_s_per_flop = 0.0
 
     def begin(self, name: str, *, forward_flops: int) -> None:
         """A trial of that size runs from now on."""
-        self._silences[name] = _Silence(since=self._clock(), flops=max(1, forward_flops))
+        self._silences[name] = _SilenceLimit(since=self._clock(), flops=max(1, forward_flops))
 
     def hear(self, name: str) -> None:
         """A trial made an evaluation."""
@@ -61,7 +61,7 @@ class Patience:
                 found[name] = f"the trial hung: no evaluation for {silent_s:.0f} s ({slowest}); its worker was killed"
         return found
 
-    def _limit_s(self, silence: _Silence) -> float:
+    def _limit_s(self, silence: _SilenceLimit) -> float:
         if not self._slowest_s:
             return _UNKNOWN_S
         return max(_LEAST_S, _TIMES * max(self._slowest_s, self._slowest_s_per_flop * silence.flops))

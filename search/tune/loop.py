@@ -23,10 +23,10 @@ from depthweave.search.spec.schema import Spec
 from depthweave.search.trials.live_trial import Ledger
 from depthweave.search.trials.trial import ArchitectureTrial, TrialPlan
 from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
-from depthweave.search.tune.hang_detector import Patience
+from depthweave.search.tune.hang_detector import HangDetector
 from depthweave.search.tune.loggers import make_loggers
-from depthweave.search.tune.scheduler import BookScheduler
-from depthweave.search.tune.searcher import BookSearcher
+from depthweave.search.tune.scheduler import LedgerScheduler
+from depthweave.search.tune.searcher import LedgerSearcher
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
 from depthweave.trainers import TokenSet
@@ -35,22 +35,22 @@ Ending = Literal["done", "time", "interrupted"]
 
 
 def run_trials(
-    book: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
+    ledger: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
 ) -> Ending:
     """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
 
     `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
     raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
     """
-    with _stop_signals(book.hush) as signals, scratch("tune") as folder:
-        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(book)
+    with _stop_signals(ledger.ignore_events) as signals, scratch("tune") as folder:
+        watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(ledger)
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
                 tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
                 resources_per_trial=tune_bundle(spec, placement=plan.placement),
-                search_alg=BookSearcher(guarded),
-                scheduler=BookScheduler(guarded, hung=watch.hung),
+                search_alg=LedgerSearcher(guarded),
+                scheduler=LedgerScheduler(guarded, hung=watch.hung),
                 num_samples=-1,
                 reuse_actors=True,
                 max_failures=0,  # who is tried again is the book's to say
@@ -70,7 +70,7 @@ def run_trials(
                 return _ending_of(signals)
             raise fault.error from None
         finally:
-            book.close()
+            ledger.close()
     return "done"
 
 
@@ -82,7 +82,7 @@ def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFacto
     return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 
 
-def forget(trial: Trial) -> None:
+def free_trial_memory(trial: Trial) -> None:
     """Tune keeps all trials: of one that ended nothing is left that its architecture or its reports make larger."""
     # Twice, and spelled out in a tag.
     trial.config.clear()
@@ -112,7 +112,7 @@ class _Watch(tune.Callback):
 
     def __init__(self, signals: list[int], *, deadline: float, on_tick: Callable[[], None]) -> None:
         self._signals, self._deadline, self._on_tick = signals, deadline, on_tick
-        self._patience = Patience()
+        self._hang_detector = HangDetector()
         self._running: dict[str, Trial] = {}
         self.hung: dict[str, str] = {}
         """Why the workers were killed, by the trial's name."""
@@ -126,7 +126,7 @@ class _Watch(tune.Callback):
             check_alive()
         except RayLostError as error:
             raise LedgerFault(error) from None
-        for name, reason in self._patience.hanging().items():
+        for name, reason in self._hang_detector.hanging().items():
             actor = self._running[name].temporary_state.ray_actor
             if actor is not None:
                 self.hung[name] = reason
@@ -136,12 +136,12 @@ class _Watch(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running[trial.trial_id] = trial
         costs = costs_of(Architecture.from_dict(trial.config["architecture"]))
-        self._patience.begin(trial.trial_id, forward_flops=costs.forward_flops)
+        self._hang_detector.begin(trial.trial_id, forward_flops=costs.forward_flops)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._patience.hear(trial.trial_id)
+        self._hang_detector.hear(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial)
@@ -152,8 +152,8 @@ class _Watch(tune.Callback):
     def _ended(self, trial: Trial) -> None:
         self._running.pop(trial.trial_id, None)
         self.hung.pop(trial.trial_id, None)
-        self._patience.end(trial.trial_id)
-        forget(trial)
+        self._hang_detector.end(trial.trial_id)
+        free_trial_memory(trial)
 
 
 def _ending_of(signals: list[int]) -> Ending:
@@ -164,10 +164,10 @@ def _ending_of(signals: list[int]) -> Ending:
 
 
 @contextmanager
-def _stop_signals(hush: Callable[[], None]) -> Iterator[list[int]]:
-    """The signals that came, Ctrl-C or SIGTERM; a second one acts as ever. Off the main thread there are none.
+def _stop_signals(ignore_events: Callable[[], None]) -> Iterator[list[int]]:
+    """Yields the signals that came, Ctrl-C or SIGTERM. A second one acts as usual. Off the main thread none is caught.
 
-    `hush` is called when one comes: it may have been sent to Ray's processes too, whose deaths are no trial's fault.
+    Calls `ignore_events` at the first one: Ray's processes may get it too, and their deaths are no trial's fault.
     """
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -178,7 +178,7 @@ def _stop_signals(hush: Callable[[], None]) -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         signals.append(number)
-        hush()
+        ignore_events()
         for kind, handler in former.items():
             signal.signal(kind, handler)
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 
-class BookScheduler(FIFOScheduler):
+class LedgerScheduler(FIFOScheduler):
     """Hears every result and every crash for the book."""
 
-    def __init__(self, book: Ledger, *, hung: Mapping[str, str]) -> None:
+    def __init__(self, ledger: Ledger, *, hung: Mapping[str, str]) -> None:
         """`hung`: by name, why a trial's worker was killed for its silence."""
         super().__init__()
-        self._book, self._hung = book, hung
+        self._ledger, self._hung = ledger, hung
         self._pending: dict[Trial, None] = {}
         """In the order they came; some that have started among them."""
 
@@ -51,14 +51,14 @@ class BookScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
-        self._book.report(trial.trial_id, result[REPORT])
-        return str(TrialScheduler.STOP if self._book.stops(trial.trial_id) else TrialScheduler.CONTINUE)
+        self._ledger.report(trial.trial_id, result[REPORT])
+        return str(TrialScheduler.STOP if self._ledger.stops(trial.trial_id) else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""
         name, error = trial.trial_id, _error(trial)
         cause = "the worker ended without a word" if error is None else reason_of(error)
-        self._book.fail(name, self._hung.get(name, cause), node_lost=error is not None and is_node_lost(error))
+        self._ledger.fail(name, self._hung.get(name, cause), node_lost=error is not None and is_node_lost(error))
 
 
 def _error(trial: Trial) -> Exception | None:

@@ -14,12 +14,12 @@ from depthweave.search.trials.live_trial import Ledger
 from depthweave.search.trials.trial import REPORT
 
 
-class BookSearcher(Searcher):
+class LedgerSearcher(Searcher):
     """Asks the book for trials and tells it how they end."""
 
-    def __init__(self, book: Ledger) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__()
-        self._book = book
+        self._ledger = ledger
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Nothing to set: the objectives are the book's."""
@@ -30,7 +30,7 @@ class BookSearcher(Searcher):
 
         Tune waits a whole second after `None` where nothing runs: the book has it only while something does.
         """
-        entry = self._book.next(trial_id)
+        entry = self._ledger.next(trial_id)
         if entry is not None:
             return {
                 "trial": entry.number,
@@ -39,7 +39,7 @@ class BookSearcher(Searcher):
                 "heard": len(entry.evaluations),
                 "paused": entry.paused,
             }
-        return Searcher.FINISHED if self._book.ended else None
+        return Searcher.FINISHED if self._ledger.ended else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the scheduler hears of results first, and of those of stopped trials too."""
@@ -47,8 +47,8 @@ class BookSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The trial ended by itself, was stopped, or crashed for good."""
         if result is not None and REPORT in result:
-            self._book.report(trial_id, result[REPORT])
-        self._book.finish(trial_id, crashed=error)
+            self._ledger.report(trial_id, result[REPORT])
+        self._ledger.finish(trial_id, crashed=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal and the store in the run folder are the truth."""

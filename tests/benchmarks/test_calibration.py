@@ -14,15 +14,15 @@ from benchmarks.arms import ARMS
 from benchmarks.cache import Cache
 from benchmarks.connectivity_table import run
 from benchmarks.forecast_scores import Scores, Watched, watch
-from depthweave.search.pruners.chooser import Standing, View
+from depthweave.search.pruners.chooser import GuideView, TrialSnapshot
 from tests.benchmarks.planted import planted_curves
 
 
 class Oracle:
     """Expects 2 +- 0.1 of everybody."""
 
-    def look(self, standings: Sequence[Standing]) -> View:
-        return View({item.number: (2.0, 0.1) for item in standings}, None)
+    def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView:
+        return GuideView({item.number: (2.0, 0.1) for item in snapshots}, None)
 
 
 def test_scores_by_hand() -> None:
@@ -37,11 +37,11 @@ def test_scores_by_hand() -> None:
 def test_paused_trials_alone_are_scored_once_enough_have_finished() -> None:
     final = {f"a{number}": 2.0 for number in range(3)} | {"paused": 2.25, "running": 9.0}
     watched = Watched(guide=Oracle(), final=final)
-    standings = [Standing(number, f"a{number}", {}, (2.0,), "complete") for number in range(3)]
-    standings += [Standing(3, "paused", {}, (3.0,), "paused"), Standing(4, "running", {}, (3.0,), "running")]
-    watched.look(standings[1:])
+    snapshots = [TrialSnapshot(number, f"a{number}", {}, (2.0,), "complete") for number in range(3)]
+    snapshots += [TrialSnapshot(3, "paused", {}, (3.0,), "paused"), TrialSnapshot(4, "running", {}, (3.0,), "running")]
+    watched.advise(snapshots[1:])
     assert watched.scores.count == 0
-    assert watched.look(standings) == Oracle().look(standings)
+    assert watched.advise(snapshots) == Oracle().advise(snapshots)
     assert (watched.scores.count, watched.scores.mean) == (1, pytest.approx(2.5))
 
 

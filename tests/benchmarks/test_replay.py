@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
 from benchmarks.replay import Curves, Ended, Measuring, OptunaStopper, replay
-from depthweave.search.pruners.chooser import NEW, Standing
+from depthweave.search.pruners.chooser import NEW, TrialSnapshot
 
 LOSSES = [[3.0, 2.0, 1.0], [4.0, 3.5, 3.4], [3.5, 2.5, 0.5]]
 
@@ -39,11 +39,11 @@ class InOrder:
 class StopAfterFirst:
     """Stops whatever begins with a loss above a level."""
 
-    def should_stop(self, standing: Standing) -> bool:
-        return standing.losses[0] > 3.8
+    def should_stop(self, snapshot: TrialSnapshot) -> bool:
+        return snapshot.losses[0] > 3.8
 
-    def ended(self, standing: Standing) -> None:
-        assert standing.state in ("complete", "stopped")
+    def ended(self, snapshot: TrialSnapshot) -> None:
+        assert snapshot.state in ("complete", "stopped")
 
 
 class BestFirst:
@@ -52,16 +52,16 @@ class BestFirst:
     def is_rung(self, evaluation: int) -> bool:
         return evaluation == 1
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         if may_start:
             return NEW
-        if any(item.state == "complete" for item in standings):
+        if any(item.state == "complete" for item in snapshots):
             return None
-        paused = [item for item in standings if item.state == "paused"]
+        paused = [item for item in snapshots if item.state == "paused"]
         return min(paused, key=lambda item: item.losses[-1]).number if paused else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
-        return [max(standings, key=lambda item: item.losses[0]).number]
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
+        return [max(snapshots, key=lambda item: item.losses[0]).number]
 
 
 class OwnNumber:
@@ -70,13 +70,13 @@ class OwnNumber:
     def is_rung(self, evaluation: int) -> bool:
         return True
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-        paused = [item.number for item in standings if item.state == "paused"]
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
+        paused = [item.number for item in snapshots if item.state == "paused"]
         if paused:
             return paused[0]
         return NEW if may_start else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
         return []
 
 
@@ -123,10 +123,10 @@ def test_paused_trials_wait_for_the_choice_and_audits_come_last(curves: Curves) 
 class Regains(BestFirst):
     """Gives up all but the first; with two complete it would go on with the others."""
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-        found = super().choose(standings, may_start=may_start)
-        paused = [item.number for item in standings if item.state == "paused"]
-        if found is None and paused and sum(item.state == "complete" for item in standings) == 2:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
+        found = super().choose(snapshots, may_start=may_start)
+        paused = [item.number for item in snapshots if item.state == "paused"]
+        if found is None and paused and sum(item.state == "complete" for item in snapshots) == 2:
             return paused[0]
         return found
 
@@ -201,9 +201,9 @@ def test_trial_tells_its_costs_with_its_first_evaluation_and_a_surveyed_one_at_o
     seen: list[tuple[int, int, bool]] = []
 
     class Watching(BestFirst):
-        def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-            seen.extend((item.number, len(item.losses), bool(item.costs)) for item in standings)
-            return super().choose(standings, may_start=may_start)
+        def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
+            seen.extend((item.number, len(item.losses), bool(item.costs)) for item in snapshots)
+            return super().choose(snapshots, may_start=may_start)
 
     list(replay(measured, proposer=InOrder(3), num_workers=2, chooser=Watching(), surveyed=[0]))
     assert {has_costs for number, _, has_costs in seen if number == 0} == {True}

@@ -17,11 +17,11 @@ from ray.air.execution._internal import RayActorManager
 from benchmarks.search_overhead import instant_search, instant_setting, made_up_report
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting, create_run
+from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.pruners import make_pruner
 from depthweave.search.samplers import DistinctSampler
 from depthweave.search.study.studies import Studies
-from depthweave.search.trial_ledger import Book
+from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.recording import RecordMaker
 from tests.search.bookkeeping import Heard
@@ -39,8 +39,8 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def open_book(setting: Setting, store: RunStore) -> Book:
-    parameters, info = Parameters(setting.space), store.info
+def open_book(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
+    parameters, info = Parameters(prepared.space), store.info
     studies = Studies(
         Path(store.journal_path),
         objectives=info.objectives,
@@ -51,36 +51,36 @@ def open_book(setting: Setting, store: RunStore) -> Book:
     maker = RecordMaker(
         run_id=info.run_id,
         reference_id=info.reference_id,
-        recipe=setting.spec.recipe,
-        tokens=setting.tokens,
+        recipe=prepared.spec.recipe,
+        tokens=prepared.tokens,
         software=info.software,
         device="cpu",
     )
-    return Book(
+    return TrialLedger(
         store=store,
         studies=studies,
-        space=setting.space,
+        space=prepared.space,
         maker=maker,
         checkpoints=Checkpoints(Path(store.journal_path).parent / "checkpoints"),
-        max_trials=len(setting.space),
+        max_trials=len(prepared.space),
         max_concurrent=1,
         retries=0,
         listener=Heard(),
     )
 
 
-def run_trial(book: Book, setting: Setting) -> None:
+def run_trial(ledger: TrialLedger, prepared: PreparedSearch) -> None:
     """One trial that ends by itself or is stopped."""
-    recipe = setting.spec.recipe
-    entry = book.next("a")
+    recipe = prepared.spec.recipe
+    entry = ledger.next("a")
     assert entry is not None
     generator = np.random.default_rng(entry.number)
     loss, memory_bytes = float(generator.uniform(2.0, 4.0)), int(generator.integers(10**6, 10**7))
     for index in range(recipe.num_evaluations):
-        book.report("a", made_up_report(recipe, index=index, loss=loss, memory_bytes=memory_bytes, weights=()))
-        if book.stops("a"):
+        ledger.report("a", made_up_report(recipe, index=index, loss=loss, memory_bytes=memory_bytes, weights=()))
+        if ledger.stops("a"):
             break
-    book.finish("a", crashed=False)
+    ledger.finish("a", crashed=False)
 
 
 def growth(ended_s: Sequence[float], *, count: int) -> float:
@@ -96,11 +96,11 @@ def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the same for every trial, and most of the time
-    setting = instant_setting(tmp_path, trials=2000, workers=1, sampler="random", pruner="median")
-    book = open_book(setting, create_run(setting, out=tmp_path / "run"))
+    prepared = instant_setting(tmp_path, trials=2000, workers=1, sampler="random", pruner="median")
+    ledger = open_book(prepared, create_run(prepared, out=tmp_path / "run"))
     ended_s = []
     for _ in range(1000):
-        run_trial(book, setting)
+        run_trial(ledger, prepared)
         ended_s.append(time.process_time())
     assert growth(ended_s, count=100) < _MAX_GROWTH
 
@@ -108,8 +108,8 @@ def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
 @pytest.mark.release
 @pytest.mark.timeout(600)
 def test_search_on_ray_spends_no_more_on_late_trials_than_on_early_ones(tmp_path: Path) -> None:
-    setting = instant_setting(tmp_path, trials=150, workers=1, sampler="random", pruner="median")
-    course, result = instant_search(setting, create_run(setting, out=tmp_path / "run"))
+    prepared = instant_setting(tmp_path, trials=150, workers=1, sampler="random", pruner="median")
+    course, result = instant_search(prepared, create_run(prepared, out=tmp_path / "run"))
     assert (result.ending, len(result.records)) == ("done", 150)
     assert growth(course.processor_s, count=60) < _MAX_GROWTH_ON_RAY
 
@@ -129,7 +129,7 @@ def test_each_worker_is_started_once_though_trials_end_while_others_start(
 
     monkeypatch.setattr("ray.tune.execution.tune_controller.RayActorManager", Counted)
     monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": 4}))
-    setting = instant_setting(tmp_path, trials=60, workers=4, sampler="random", pruner="median")
-    _, result = instant_search(setting, create_run(setting, out=tmp_path / "run"))
+    prepared = instant_setting(tmp_path, trials=60, workers=4, sampler="random", pruner="median")
+    _, result = instant_search(prepared, create_run(prepared, out=tmp_path / "run"))
     assert (result.ending, len(result.records)) == ("done", 60)
     assert len(started) == 4

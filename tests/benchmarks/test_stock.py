@@ -119,19 +119,19 @@ def test_table_has_ratios_of_time_to_the_first_method_on_the_same_seeds() -> Non
 
 
 def test_scripts_span_the_space_of_the_search() -> None:
-    setting = setting_of([], seed=0)
+    prepared = setting_of([], seed=0)
     found, num_refused = set(), 0
-    for combination in [*setting.space.by_combination, *(item.combination for item in setting.space.infeasible)]:
+    for combination in [*prepared.space.by_combination, *(item.combination for item in prepared.space.infeasible)]:
         fusion, pattern, depth, _ = combination
         config = {"fusion": fusion, "depth": depth}
         if pattern is not None:
             config |= {"dilation": pattern.dilation, "period": "depth" if pattern.period == depth else pattern.period}
         try:
-            found.add(architecture_of(config, setting).id)
+            found.add(architecture_of(config, prepared).id)
         except BudgetError:
             num_refused += 1
-    assert found == {item.architecture.id for item in setting.space}
-    assert num_refused == len(setting.space.infeasible) > 0
+    assert found == {item.architecture.id for item in prepared.space}
+    assert num_refused == len(prepared.space.infeasible) > 0
 
 
 def test_keys_leave_seeds_out_and_tell_what_may_stand_together() -> None:
@@ -146,8 +146,8 @@ def test_keys_leave_seeds_out_and_tell_what_may_stand_together() -> None:
 
 
 def test_key_tells_when_models_start_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    setting = setting_of(TINY, seed=0)
-    before = training_key(setting), search_key(setting)
+    prepared = setting_of(TINY, seed=0)
+    before = training_key(prepared), search_key(prepared)
     start = TrainingState.start
 
     def doubled(architecture: Architecture, *, recipe: Recipe, device: str) -> TrainingState:
@@ -158,8 +158,8 @@ def test_key_tells_when_models_start_otherwise(monkeypatch: pytest.MonkeyPatch) 
         return state
 
     monkeypatch.setattr(TrainingState, "start", doubled)
-    assert training_key(setting) != before[0]
-    assert search_key(setting) != before[1]
+    assert training_key(prepared) != before[0]
+    assert search_key(prepared) != before[1]
 
 
 def test_finished_trials_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -173,17 +173,17 @@ def test_finished_trials_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_truth_is_whole_once_all_are_trained_and_trains_nothing_twice(results: Path) -> None:
-    cache, setting = Cache("stock_truth", folder=results), setting_of(TINY, seed=0)
+    cache, prepared = Cache("stock_truth", folder=results), setting_of(TINY, seed=0)
     lines = cache.runs()
-    found = truth_of(lines, setting=setting)
+    found = truth_of(lines, prepared=prepared)
     assert found is not None
-    assert found.points_NO.shape == (len(setting.space), 3)
-    assert found.points_NO[found.rows[setting.reference.architecture.id], 1] == 1.0
+    assert found.points_NO.shape == (len(prepared.space), 3)
+    assert found.points_NO[found.rows[prepared.reference.architecture.id], 1] == 1.0
     complete(cache, overrides=TINY, seeds=[0])
     assert cache.runs() == lines
     first = next(iter(found.rows))
-    assert truth_of([line for line in lines if line["architecture_id"] != first], setting=setting) is None
-    assert truth_of(lines, setting=setting_of(TINY, seed=1)) is None
+    assert truth_of([line for line in lines if line["architecture_id"] != first], prepared=prepared) is None
+    assert truth_of(lines, prepared=setting_of(TINY, seed=1)) is None
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import UnreachableError
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
 from tests.search.bookkeeping import SPACE, Run, make_report
@@ -75,8 +75,8 @@ def test_full_disk_stops_the_search_in_one_line_and_loses_nothing(leave_bytes: i
     again = Run(folder)
     numbers = [item.trial for item in again.store.records()]
     assert numbers in ([0, 1], [0, 1, 2])
-    while not again.book.ended:
-        if again.book.next("more") is not None:
+    while not again.ledger.ended:
+        if again.ledger.next("more") is not None:
             again.train("more")
     records = again.store.records()
     assert repr(records).startswith(kept[:-1])
@@ -93,7 +93,7 @@ class _Breaks:
     def __init__(self) -> None:
         self.failed: list[str] = []
 
-    def next(self, name: str) -> Entry | None:
+    def next(self, name: str) -> LiveTrial | None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def report(self, name: str, report: TrialReport) -> None:
@@ -108,7 +108,7 @@ class _Breaks:
     def finish(self, name: str, *, crashed: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def hush(self) -> None:
+    def ignore_events(self) -> None:
         pass
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ def test_trial_whose_storage_is_away_has_not_failed() -> None:
 def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
     small_spec: dict[str, Any], small_disk: Path, ray_address: str
 ) -> None:
-    setting = setting_of(small_spec, "search.trials=6")
+    prepared = setting_of(small_spec, "search.trials=6")
     out, ballast = small_disk / "run", small_disk / "ballast"
 
     class Fills(Listening):
@@ -157,16 +157,16 @@ def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
             if len(self.finished) == 3:
                 _fill(small_disk, leave_bytes=0)
 
-    store = create_run(setting, out=out)
+    store = create_run(prepared, out=out)
     with pytest.raises(
         ValueError, match=f"{out}: the disk is full .* free some space, then `depthweave search"
     ) as error:
-        run_search(setting, store, address=ray_address, progress=Fills())
+        run_search(prepared, store, address=ray_address, progress=Fills())
     assert len(str(error.value).splitlines()) == 1
     kept = repr(RunStore.open(out).records())
     assert kept.count("Record(") >= 3
     ballast.unlink()
-    records = resume(setting, out=out, address=ray_address).records
+    records = resume(prepared, out=out, address=ray_address).records
     assert len(records) == 6 == len({item.architecture_id for item in records})
     assert {item.state for item in records} == {"complete"}
     before = {item.trial for item in RunStore.open(out).records()}

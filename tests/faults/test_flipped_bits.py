@@ -59,14 +59,14 @@ def made(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.
 def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     """A run that has ended, with a checkpoint of a trial in flight beside it, and an export."""
     overrides = ("search.trials=8", "tokenizer=bpe:300", "recipe.steps=200", "recipe.num_evaluations=2")
-    setting = setting_of(spec, *overrides)
-    store = create_run(setting, out=folder / "run")
-    result = run_search(setting, store, address=address, progress=Listening())
+    prepared = setting_of(spec, *overrides)
+    store = create_run(prepared, out=folder / "run")
+    result = run_search(prepared, store, address=address, progress=Listening())
     record = select(result.records, how="best", objectives=store.info.objectives)
     export(store, record, out=folder / "exported")
     place = trial_folder(folder / "run" / "checkpoints", _IN_FLIGHT)
-    state = TrainingState.start(setting.reference.architecture, recipe=setting.spec.recipe, device="cpu")
-    next(train(state, setting.tokens))
+    state = TrainingState.start(prepared.reference.architecture, recipe=prepared.spec.recipe, device="cpu")
+    next(train(state, prepared.tokens))
     write_progress(place, make_report(make_evaluation(0, loss=2.0)))
     state.save(place / STATE_FILE)
     values = {"trainings": [{"trial": FIRST_CONFIRMATION, "architecture_id": "a", "seed": 1}]}

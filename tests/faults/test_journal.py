@@ -24,19 +24,19 @@ def _begun(folder: Path) -> Run:
     for name in ("complete", "crashed", "diverged", "in flight", "unheard"):
         run.start(name)
     run.train("complete", last_loss=1.1)
-    run.book.fail("crashed", "OSError: planted")
-    run.book.finish("crashed", crashed=True)
-    run.book.report("diverged", make_report(make_evaluation(0, loss=float("nan"))))
-    run.book.finish("diverged", crashed=False)
+    run.ledger.fail("crashed", "OSError: planted")
+    run.ledger.finish("crashed", crashed=True)
+    run.ledger.report("diverged", make_report(make_evaluation(0, loss=float("nan"))))
+    run.ledger.finish("diverged", crashed=False)
     for name, number in (("in flight", 3), ("unheard", 4)):
         report = make_report(make_evaluation(0, loss=2.0))
-        entry = run.book._entries[name]
+        entry = run.ledger._entries[name]
         assert entry.number == number
         place = trial_folder(folder / "checkpoints", number)
         write_progress(place, report)
         TrainingState.start(entry.candidate.architecture, recipe=RECIPE, device="cpu").save(place / STATE_FILE)
         if name == "in flight":
-            run.book.report(name, report)
+            run.ledger.report(name, report)
     return run
 
 
@@ -91,8 +91,8 @@ def test_damaged_journal_is_made_again_and_the_search_goes_on(damage: _Damage, t
     assert [again.start(name).number for name in ("a", "b", "c")] == [3, 4, 5]
     for name in ("a", "b", "c"):
         again.train(name)
-    while not again.book.ended:
-        entry = again.book.next("more")
+    while not again.ledger.ended:
+        entry = again.ledger.next("more")
         if entry is not None:
             again.train("more")
     assert len({item.architecture_id for item in again.store.records()}) == len(again.store.records()) == len(SPACE)

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from tests.faults.wholeness import check_whole
 from tests.search.searching import Listening, setting_of
 
@@ -48,11 +48,11 @@ class _Killing(Listening):
         self.struck = False
         self.kept: list[object] = []
 
-    def on_evaluation(self, entry: Entry) -> None:
-        super().on_evaluation(entry)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        super().on_evaluation(live)
         busy = {item["Address"]["NodeID"] for item in actors().values() if item["State"] == "ALIVE"}
         self.spread |= busy
-        if not self.struck and len(busy) == 3 and self.finished and len(entry.evaluations) >= 2:
+        if not self.struck and len(busy) == 3 and self.finished and len(live.evaluations) >= 2:
             self.struck = True
             self.kept = list(self.finished)
             victim = next(item for item in self._cluster.worker_nodes if item.node_id in busy)
@@ -64,10 +64,10 @@ def test_search_spreads_over_three_nodes_and_survives_the_loss_of_one(
 ) -> None:
     recipe = {**small_spec["recipe"], "steps": 100, "num_evaluations": 20}
     # Without a retry: that its node was lost is not the trial's fault.
-    setting = setting_of({**small_spec, "recipe": recipe}, "search.trials=8", "search.retries=0")
+    prepared = setting_of({**small_spec, "recipe": recipe}, "search.trials=8", "search.retries=0")
     killing = _Killing(three_nodes)
     out = tmp_path / "run"
-    result = run_search(setting, create_run(setting, out=out), address=three_nodes.address, progress=killing)
+    result = run_search(prepared, create_run(prepared, out=out), address=three_nodes.address, progress=killing)
     assert killing.struck
     assert len(killing.spread) == 3
     assert result.ending == "done"

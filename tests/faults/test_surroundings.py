@@ -12,7 +12,7 @@ import pytest
 
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from tests.faults.wholeness import check_whole
 from tests.search.ray_head import ray_head
 from tests.search.searching import Listening, setting_of
@@ -45,8 +45,8 @@ class _Jumping(Listening):
     def now(self) -> float:
         return time.clock_gettime(time.CLOCK_REALTIME) + self._ahead_s
 
-    def on_evaluation(self, entry: Entry) -> None:
-        super().on_evaluation(entry)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        super().on_evaluation(live)
         self._ahead_s = (-1) ** self.num_evaluations * 36_000.0
 
 
@@ -56,12 +56,12 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 32).hex())
     corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
-    setting = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
-    assert setting.tokens.train.nbytes + setting.tokens.valid.nbytes >= _TOKEN_BYTES
+    prepared = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
+    assert prepared.tokens.train.nbytes + prepared.tokens.valid.nbytes >= _TOKEN_BYTES
     jumping = _Jumping()
     monkeypatch.setattr(time, "time", jumping.now)
-    store = create_run(setting, out=tmp_path / "run")
-    result = run_search(setting, store, address=full_store, progress=jumping)
+    store = create_run(prepared, out=tmp_path / "run")
+    result = run_search(prepared, store, address=full_store, progress=jumping)
     monkeypatch.undo()
     assert jumping.num_evaluations > 0
     assert result.ending == "done", "the time budget is not the clock's"

@@ -41,8 +41,8 @@ class _Search(NamedTuple):
 
 @pytest.fixture(scope="module")
 def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
-    setting = setting_of(small_spec, "search.retries=1")
-    others = [item.architecture.id for item in setting.space if item is not setting.reference]
+    prepared = setting_of(small_spec, "search.retries=1")
+    others = [item.architecture.id for item in prepared.space if item is not prepared.reference]
     faults = dict(zip(others, _FAULTS, strict=False))
     assert len(faults) == len(_FAULTS)
     out = tmp_path_factory.mktemp("runs") / "faulty"
@@ -51,10 +51,10 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
         # A trial takes a fraction of a second here, and this is much more even where the machine is busy.
         patch.setattr(patience, "_LEAST_S", 15.0)
         patch.setattr(patience, "_TIMES", 8.0)
-        result = search(setting, out=out, address=ray_address)
+        result = search(prepared, out=out, address=ray_address)
     assert result.ending == "done"
     records = {item.architecture_id: item for item in result.records}
-    return _Search(out, result.store, {fault: records[key] for key, fault in faults.items()}, len(setting.space))
+    return _Search(out, result.store, {fault: records[key] for key, fault in faults.items()}, len(prepared.space))
 
 
 def test_search_ends_whole(faulty: _Search) -> None:

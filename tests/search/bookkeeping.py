@@ -21,9 +21,9 @@ from depthweave.search.pruners import make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.samplers import make_sampler
 from depthweave.search.study.studies import Studies
-from depthweave.search.trial_ledger import Book
+from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trials.checkpoints import Checkpoints
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.recording import RecordMaker
 from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.checksums import SEAL
@@ -140,19 +140,19 @@ MAKER = RecordMaker(
 class Heard:
     """A listener that keeps what it hears."""
 
-    started: list[Entry] = field(default_factory=list)
+    started: list[LiveTrial] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
     finished: list[Record] = field(default_factory=list)
 
-    def on_start(self, entry: Entry) -> None:
-        self.started.append(entry)
+    def on_start(self, live: LiveTrial) -> None:
+        self.started.append(live)
 
-    def on_pause(self, entry: Entry) -> None:
-        self.paused.append(entry.number)
+    def on_pause(self, live: LiveTrial) -> None:
+        self.paused.append(live.number)
 
-    def on_evaluation(self, entry: Entry) -> None:
-        self.evaluated.append(entry.number)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        self.evaluated.append(live.number)
 
     def on_finish(self, record: Record) -> None:
         self.finished.append(record)
@@ -183,7 +183,7 @@ class Run:
         self.studies = open_studies(folder, sampler=sampler, pruner=pruner, **(options or {}))
         if not self.studies.trials:
             self.studies.enqueue([REFERENCE.architecture.id])
-        self.book = Book(
+        self.ledger = TrialLedger(
             store=self.store,
             studies=self.studies,
             space=SPACE,
@@ -196,18 +196,18 @@ class Run:
             chooser=chooser,
         )
 
-    def start(self, name: str) -> Entry:
-        entry = self.book.next(name)
-        assert entry is not None
-        return entry
+    def start(self, name: str) -> LiveTrial:
+        live = self.ledger.next(name)
+        assert live is not None
+        return live
 
     def train(self, name: str, *, last_loss: float = 1.0, latency: float = 1.0, memory_bytes: int = 1000) -> None:
         """The trial reports all its evaluations and ends by itself."""
         measurement = make_measurement(latency=latency, memory_bytes=memory_bytes)
         for index in range(RECIPE.num_evaluations):
             loss = last_loss + (RECIPE.num_evaluations - 1 - index) / 10
-            self.book.report(name, make_report(make_evaluation(index, loss=loss), measurement=measurement))
-        self.book.finish(name, crashed=False)
+            self.ledger.report(name, make_report(make_evaluation(index, loss=loss), measurement=measurement))
+        self.ledger.finish(name, crashed=False)
 
 
 def as_earlier(folder: Path, *, without: Sequence[str] = ("spec",), without_keys: Sequence[str] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from depthweave.search.pruners.chooser import NEW, Standing
+from depthweave.search.pruners.chooser import NEW, TrialSnapshot
 
 
 class Turns:
@@ -14,13 +14,13 @@ class Turns:
     def is_rung(self, evaluation: int) -> bool:
         return True
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         if may_start:
             return NEW
-        paused = [item for item in standings if item.state == "paused"]
+        paused = [item for item in snapshots if item.state == "paused"]
         return min(paused, key=lambda item: (len(item.losses), item.number)).number if paused else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
         return ()
 
 
@@ -33,9 +33,9 @@ class Halving:
     def is_rung(self, evaluation: int) -> bool:
         return evaluation in (1, 2)
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         for rung in (2, 1):
-            there = [item for item in standings if len(item.losses) >= rung]
+            there = [item for item in snapshots if len(item.losses) >= rung]
             there.sort(key=lambda item: item.losses[rung - 1])
             for item in there[: (len(there) + 1) // 2]:
                 # Of a single one nobody knows whether it is any good.
@@ -43,8 +43,8 @@ class Halving:
                     return item.number
         return NEW if may_start else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
-        paused = [item for item in standings if item.state == "paused"]
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
+        paused = [item for item in snapshots if item.state == "paused"]
         return [max(paused, key=lambda item: item.losses[-1]).number] if paused else []
 
 
@@ -54,12 +54,12 @@ class GivesUp:
     def is_rung(self, evaluation: int) -> bool:
         return evaluation == 1
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
         if may_start:
             return NEW
-        paused = [item.number for item in standings if item.state == "paused"]
-        audited = [item for item in standings if item.number == 1 and item.state == "complete"]
+        paused = [item.number for item in snapshots if item.state == "paused"]
+        audited = [item for item in snapshots if item.number == 1 and item.state == "complete"]
         return paused[0] if audited and paused else None
 
-    def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
-        return [1] if any(item.number == 1 and item.state == "paused" for item in standings) else []
+    def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
+        return [1] if any(item.number == 1 and item.state == "paused" for item in snapshots) else []

@@ -9,9 +9,9 @@ from typing import Any
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import SearchResult, run_search
-from depthweave.search.preparation import Setting, create_run, prepare
+from depthweave.search.preparation import PreparedSearch, create_run, prepare
 from depthweave.search.spec.loading import make_spec
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 
 
 class Unreadable:
@@ -30,10 +30,10 @@ class Unreadable:
         raise AssertionError("the test part is sent to a worker")
 
 
-def untested(setting: Setting) -> Setting:
+def untested(prepared: PreparedSearch) -> PreparedSearch:
     """The setting with a test part that is not to be read."""
     test: Any = Unreadable()
-    return dataclasses.replace(setting, tokens=dataclasses.replace(setting.tokens, test=test))
+    return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, test=test))
 
 
 class Listening:
@@ -49,13 +49,13 @@ class Listening:
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
         pass
 
-    def on_start(self, entry: Entry) -> None:
-        self.started.append(entry.number)
+    def on_start(self, live: LiveTrial) -> None:
+        self.started.append(live.number)
 
-    def on_pause(self, entry: Entry) -> None:
-        self.paused.append(entry.number)
+    def on_pause(self, live: LiveTrial) -> None:
+        self.paused.append(live.number)
 
-    def on_evaluation(self, entry: Entry) -> None:
+    def on_evaluation(self, live: LiveTrial) -> None:
         self.num_evaluations += 1
 
     def on_finish(self, record: Record) -> None:
@@ -71,16 +71,16 @@ class Listening:
         self.notes.append(text)
 
 
-def setting_of(values: dict[str, Any], *overrides: str) -> Setting:
+def setting_of(values: dict[str, Any], *overrides: str) -> PreparedSearch:
     """What `depthweave search` makes of a spec."""
     return prepare(make_spec(values, overrides=overrides))
 
 
-def search(setting: Setting, *, out: Path, address: str | None) -> SearchResult:
+def search(prepared: PreparedSearch, *, out: Path, address: str | None) -> SearchResult:
     """A whole search into a new folder."""
-    return run_search(setting, create_run(setting, out=out), address=address, progress=Listening())
+    return run_search(prepared, create_run(prepared, out=out), address=address, progress=Listening())
 
 
-def resume(setting: Setting, *, out: Path, address: str | None) -> SearchResult:
+def resume(prepared: PreparedSearch, *, out: Path, address: str | None) -> SearchResult:
     """The search of that folder goes on."""
-    return run_search(setting, RunStore.open(out), address=address, progress=Listening())
+    return run_search(prepared, RunStore.open(out), address=address, progress=Listening())

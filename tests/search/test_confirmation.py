@@ -23,9 +23,9 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, targets_of
 from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.trials.checkpoints import trial_folder
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.files import MODEL_FILE
 from tests.reports.synthetic import make_record
 from tests.search.faulty import faulty_trial
@@ -39,7 +39,7 @@ OBJECTIVES = ("perplexity", "memory_bytes")
 
 
 class _Search(NamedTuple):
-    setting: Setting
+    setting: PreparedSearch
     result: SearchResult
     out: Path
 
@@ -47,9 +47,9 @@ class _Search(NamedTuple):
 @pytest.fixture(scope="module")
 def searched_run(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
     """A whole search of twelve architectures."""
-    setting = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+    prepared = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
     out = tmp_path_factory.mktemp("runs") / "small"
-    return _Search(setting, search(setting, out=out, address=ray_address), out)
+    return _Search(prepared, search(prepared, out=out, address=ray_address), out)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def _confirm(
     store = RunStore.open(folder)
     heard = progress or Listening()
     return run_confirmation(
-        searched_run.setting, store, num_seeds=num_seeds, address=address, progress=heard, every=every
+        searched_run.prepared, store, num_seeds=num_seeds, address=address, progress=heard, every=every
     )
 
 
@@ -81,15 +81,15 @@ def _distinct(records: list[Record]) -> list[Record]:
 
 
 def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_spec: dict[str, Any]) -> None:
-    setting = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
-    first, second, third = [item.architecture.id for item in setting.space if item.pattern is not None][:3]
-    plain = setting.reference.architecture.id
+    prepared = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+    first, second, third = [item.architecture.id for item in prepared.space if item.pattern is not None][:3]
+    plain = prepared.reference.architecture.id
     values = {plain: (9.0, 1000), first: (8.0, 2000), second: (7.999, 2001), third: (6.0, 4000)}
     records = [
         make_record(number, run_id="run", architecture_id=key, perplexity=perplexity, memory_bytes=memory)
         for number, (key, (perplexity, memory)) in enumerate(values.items())
     ]
-    found = [set(targets_of(setting, records, tolerances={}, every=every)) for every in (False, True)]
+    found = [set(targets_of(prepared, records, tolerances={}, every=every)) for every in (False, True)]
     assert found[0] - found[1] == set()
     assert found[1] - found[0] in ({first}, {second})
     assert {plain, third} <= found[0]
@@ -153,12 +153,12 @@ def test_search_never_reads_the_test_part_and_a_confirmation_does(
 ) -> None:
     values = {**small_spec, "objectives": list(OBJECTIVES)}
     for pruner in ("pareto", "median"):
-        setting = untested(setting_of(values, f"search.pruner={pruner}", "search.trials=5"))
+        prepared = untested(setting_of(values, f"search.pruner={pruner}", "search.trials=5"))
         out = tmp_path / pruner
-        assert len(search(setting, out=out, address=ray_address).records) == 5
-        assert len(resume(setting, out=out, address=ray_address).records) == 5
+        assert len(search(prepared, out=out, address=ray_address).records) == 5
+        assert len(resume(prepared, out=out, address=ray_address).records) == 5
     with pytest.raises(AssertionError, match="the test part is"):
-        run_confirmation(setting, RunStore.open(out), num_seeds=2, address=ray_address, progress=Listening())
+        run_confirmation(prepared, RunStore.open(out), num_seeds=2, address=ray_address, progress=Listening())
 
 
 @pytest.mark.release
@@ -189,7 +189,7 @@ def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
 class _Interrupting(Listening):
     """Ctrl-C at the first evaluation after one training has ended."""
 
-    def on_evaluation(self, entry: Entry) -> None:
+    def on_evaluation(self, live: LiveTrial) -> None:
         if len(self.finished) == 1:
             self.finished.append(self.finished[0])
             signal.raise_signal(signal.SIGINT)
@@ -226,8 +226,8 @@ def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     values = {**small_spec, "objectives": list(OBJECTIVES)}
-    setting = setting_of(values, "search.trials=4", "search.confirm=2")
-    first = search(setting, out=tmp_path / "run", address=ray_address)
+    prepared = setting_of(values, "search.trials=4", "search.confirm=2")
+    first = search(prepared, out=tmp_path / "run", address=ray_address)
     assert first.ending == "done"
     assert len(searched(first.records)) == 4
     assert {item.seed for item in confirming(first.records)} == {1, 2}

@@ -69,21 +69,21 @@ def test_a_trial_takes_as_many_operations_after_2000_as_after_200(
     monkeypatch.setattr(os, "fsync", lambda _: None)
     run = Run(tmp_path, sampler="random", max_trials=10_000)
     progress = PlainProgress(Console(file=io.StringIO()), objectives=OBJECTIVES)
-    run.book._listener = progress
+    run.ledger._listener = progress
     progress.on_begin(records=[], max_trials=10_000, workers=1)
     run.start("first")
     run.train("first")
-    stopped = dataclasses.replace(run.book.records[0], state="pruned", perplexity=None, loss=None)
+    stopped = dataclasses.replace(run.ledger.records[0], state="pruned", perplexity=None, loss=None)
 
     def one_more() -> None:
         run.start("next")
         run.train("next", last_loss=2.0)
 
     def taken_after(ended: int) -> int:
-        missing = ended - len(run.book.records)
+        missing = ended - len(run.ledger.records)
         add_ended(run, count=missing)
         for _ in range(missing):
-            run.book.records.append(stopped)
+            run.ledger.records.append(stopped)
             progress.on_finish(stopped)
         one_more()  # takes in what was added
         return operations_of(one_more)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.pruners.chooser import NEW, Chooser, Standing
+from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
@@ -60,7 +60,7 @@ class _Worker:
     def take(self) -> bool:
         """Whether there is work for it."""
         self._segments += 1
-        entry = self._run.book.next(self._label)
+        entry = self._run.ledger.next(self._label)
         if entry is None:
             return False
         self._number, self._rank = entry.number, _IDS.index(entry.candidate.architecture.id)
@@ -85,9 +85,9 @@ class _Worker:
         (self._folder / STATE_FILE).touch()
         if self._fuse is not None:
             self._fuse.burn()
-        self._run.book.report(self._label, report)
-        if len(self._history) == _LAST or self._run.book.stops(self._label):
-            self._run.book.finish(self._label, crashed=False)
+        self._run.ledger.report(self._label, report)
+        if len(self._history) == _LAST or self._run.ledger.stops(self._label):
+            self._run.ledger.finish(self._label, crashed=False)
             self._number = None
 
     @property
@@ -116,7 +116,7 @@ def _work(run: Run, trained: list[tuple[int, int]], *, num_workers: int = 1, fus
         busy = [worker for worker in workers if worker.works]
         if not busy:
             # Tune would wait a second, or for ever.
-            assert run.book.ended
+            assert run.ledger.ended
             return
         for worker in busy:
             worker.train()
@@ -143,8 +143,8 @@ def test_paused_trial_has_no_record_and_goes_on_as_the_same(tmp_path: Path) -> N
     assert run.heard.paused == [1]
     assert [item.trial for item in run.store.records()] == [0]
     assert states(run) == [TrialState.COMPLETE, TrialState.RUNNING]
-    assert [item.number for item in run.book.paused] == [1]
-    assert not run.book.ended
+    assert [item.number for item in run.ledger.paused] == [1]
+    assert not run.ledger.ended
 
     _work(run, trained)
     record = run.store.records()[1]
@@ -208,7 +208,7 @@ def test_what_nobody_takes_up_is_recorded_as_stopped_and_one_is_audited(num_work
         assert not trial_folder(tmp_path / "checkpoints", item.trial).exists()
     told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     assert states(run) == [told[item.state] for item in records]
-    assert run.book.paused == []
+    assert run.ledger.paused == []
 
 
 def test_only_running_trials_count_against_the_workers_and_all_against_the_trials(tmp_path: Path) -> None:
@@ -222,16 +222,16 @@ def test_only_running_trials_count_against_the_workers_and_all_against_the_trial
     workers[2].train()
     assert [worker.take() for worker in workers[1:]] == [True, False]
     assert len(run.studies.trials) == 4
-    assert not run.book.ended
+    assert not run.ledger.ended
 
 
 def test_worker_without_work_does_not_ask_the_chooser_again_and_again(tmp_path: Path) -> None:
     class Counting(Halving):
         calls = 0
 
-        def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
+        def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
             self.calls += 1
-            return super().choose(standings, may_start=may_start)
+            return super().choose(snapshots, may_start=may_start)
 
     chooser = Counting()
     run = Run(tmp_path, chooser=chooser, max_trials=1)
@@ -242,7 +242,7 @@ def test_worker_without_work_does_not_ask_the_chooser_again_and_again(tmp_path: 
     before = chooser.calls
     assert [idle.take() for _ in range(10)] == [False] * 10
     assert chooser.calls == before
-    assert not run.book.ended, "what runs may pause, and be wanted again"
+    assert not run.ledger.ended, "what runs may pause, and be wanted again"
     busy.train()
     assert not idle.take()
     assert chooser.calls == before + 1
@@ -254,8 +254,8 @@ class _Saying(Turns):
     def __init__(self, answer: int | Literal["new"]) -> None:
         self._answer: int | Literal["new"] = answer
 
-    def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-        return NEW if may_start and len(standings) < 2 else self._answer
+    def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
+        return NEW if may_start and len(snapshots) < 2 else self._answer
 
 
 @pytest.mark.parametrize("answer", [0, 99, NEW])
@@ -268,7 +268,7 @@ def test_answer_that_cannot_be_followed_is_refused_in_one_line(answer: int | Lit
 
 def test_audit_that_is_not_paused_is_refused_in_one_line(tmp_path: Path) -> None:
     class Wrong(Halving):
-        def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
             return [0]
 
     with pytest.raises(ValueError, match=r"chooser\.audits answered trial 0: name paused ones \(3\)"):
@@ -285,8 +285,8 @@ def test_crash_after_a_pause_is_another_attempt_and_fails_alone(tmp_path: Path) 
         worker.train()
     entry = run.start("again")
     assert (entry.number, entry.paused) == (1, True)
-    run.book.fail("again", "OSError: gone")
-    run.book.finish("again", crashed=True)
+    run.ledger.fail("again", "OSError: gone")
+    run.ledger.finish("again", crashed=True)
     _work(run, worked)
     records = run.store.records()
     assert [(item.state, item.reason) for item in records[1:]] == [("failed", "OSError: gone"), ("complete", None)]
@@ -296,7 +296,7 @@ def test_crash_after_a_pause_is_another_attempt_and_fails_alone(tmp_path: Path) 
 def test_search_that_may_have_more_trials_goes_on_after_its_conclusion(tmp_path: Path) -> None:
     first = worked_off(Run(tmp_path, chooser=Halving(), max_trials=5))
     before = Run(tmp_path, chooser=Halving(), max_trials=5)
-    assert before.book.ended
+    assert before.ledger.ended
     run = Run(tmp_path, chooser=Halving(), max_trials=8)
     second = worked_off(run)
     assert not {rank for rank, _ in first} & {rank for rank, _ in second}

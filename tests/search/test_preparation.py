@@ -35,22 +35,22 @@ def test_changed_corpus_is_refused_before_any_trial_has_ended(
 
 
 def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:
-    setting = setting_of(small_spec)
-    store = create_run(setting, out=tmp_path / "run")
-    assert store.spec_yaml == setting.spec.to_yaml()
-    assert store.info.reference_id == setting.reference.architecture.id
-    assert setting.reference.architecture.depth == 6
+    prepared = setting_of(small_spec)
+    store = create_run(prepared, out=tmp_path / "run")
+    assert store.spec_yaml == prepared.spec.to_yaml()
+    assert store.info.reference_id == prepared.reference.architecture.id
+    assert prepared.reference.architecture.depth == 6
 
 
 def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
     small_spec: dict[str, Any], tmp_path: Path
 ) -> None:
-    setting = setting_of({**small_spec, "recipe": {**small_spec["recipe"], "precision": "float32"}})
-    store = create_run(setting, out=tmp_path / "run")
+    prepared = setting_of({**small_spec, "recipe": {**small_spec["recipe"], "precision": "float32"}})
+    store = create_run(prepared, out=tmp_path / "run")
     given = tmp_path / "spec.yaml"
-    given.write_text(yaml.safe_dump({**small_spec, "seed": setting.spec.seed}), encoding="utf-8")
+    given.write_text(yaml.safe_dump({**small_spec, "seed": prepared.spec.seed}), encoding="utf-8")
     assert "precision: float32" in store.spec_yaml
-    assert spec_to_resume(store, given=given, overrides=[]) == setting.spec
+    assert spec_to_resume(store, given=given, overrides=[]) == prepared.spec
     with pytest.raises(SpecError, match=r"recipe\.precision is 'bfloat16', was 'float32'"):
         spec_to_resume(store, given=given, overrides=["recipe.precision=bfloat16"])
 
@@ -137,19 +137,19 @@ def test_prepare_says_how_the_text_is_divided_and_what_takes_long(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said: list[str] = []
-    setting = prepare(make_spec({**small_spec, "tokenizer": "bpe:280"}), say=said.append)
+    prepared = prepare(make_spec({**small_spec, "tokenizer": "bpe:280"}), say=said.append)
     shares = r"text of files: .* to train on \((\d+) %\), .* validate on \((\d+) %\), .* test on \((\d+) %\)"
     found = re.fullmatch(shares, said[0])
     assert found is not None
     assert sum(map(int, found.groups())) in (99, 100, 101)
     assert said[-1].startswith("learning a vocabulary of 280 tokens from ")
-    assert create_run(setting, out=tmp_path / "run").info.corpus_bytes == setting.corpus_bytes
+    assert create_run(prepared, out=tmp_path / "run").info.corpus_bytes == prepared.corpus_bytes
 
 
 def test_prepare_with_a_test_part_of_less_than_a_sequence_says_so(small_spec: dict[str, Any]) -> None:
     said: list[str] = []
-    setting = prepare(make_spec(small_spec, overrides=["corpus.test_frac=0.001"]), say=said.append)
-    assert 0 < len(setting.tokens.test) <= 32
+    prepared = prepare(make_spec(small_spec, overrides=["corpus.test_frac=0.001"]), say=said.append)
+    assert 0 < len(prepared.tokens.test) <= 32
     assert "there will be no test perplexity" in said[-1]
 
 

@@ -15,19 +15,19 @@ from rich.console import Console
 from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.store.records import Record
 from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from tests.reports.synthetic import make_record
 from tests.search.bookkeeping import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
 
 _OBJECTIVES = ("perplexity", "latency")
 
 
-def make_entry(number: int, *losses: float) -> Entry:
-    entry = Entry(number=number, candidate=list(SPACE)[number], started_at=datetime(2026, 3, 1, tzinfo=UTC))
+def make_live(number: int, *losses: float) -> LiveTrial:
+    live = LiveTrial(number=number, candidate=list(SPACE)[number], started_at=datetime(2026, 3, 1, tzinfo=UTC))
     if losses:
         evaluations = [make_evaluation(index, loss=loss) for index, loss in enumerate(losses)]
-        entry.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
-    return entry
+        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
+    return live
 
 
 def ended(trial: int, state: str = "complete", *, perplexity: float = 4.0, latency: float = 1.0) -> Record:
@@ -94,10 +94,10 @@ def test_empty_tally_has_no_best_no_front_and_no_time_left() -> None:
 
 def test_tally_rates_count_this_part_of_the_run_alone(now: list[float]) -> None:
     records = [ended(number) for number in range(4)]
-    entry = make_entry(0, 3.0, 2.0)
-    tally = Tally(objectives=_OBJECTIVES, records=records, before=2, started=90.0, max_trials=10, running={9: entry})
+    live = make_live(0, 3.0, 2.0)
+    tally = Tally(objectives=_OBJECTIVES, records=records, before=2, started=90.0, max_trials=10, running={9: live})
     now[0] = 100.0
-    assert tally.tokens_per_s == pytest.approx((2 * 1000 + entry.evaluations[-1].tokens) / 10)
+    assert tally.tokens_per_s == pytest.approx((2 * 1000 + live.evaluations[-1].tokens) / 10)
     assert tally.left_s == pytest.approx(6 * 10 / 2)
 
 
@@ -112,11 +112,11 @@ def test_plain_progress_prints_one_line_an_event() -> None:
     progress = PlainProgress(console, objectives=_OBJECTIVES)
     progress.on_phase("starting [Ray]")
     progress.on_begin(records=[ended(7)], max_trials=5, workers=2)
-    entry = make_entry(1)
-    progress.on_start(entry)
-    progress.on_evaluation(make_entry(1, 3.0))
+    live = make_live(1)
+    progress.on_start(live)
+    progress.on_evaluation(make_live(1, 3.0))
     progress.on_tick()
-    progress.on_start(make_entry(2))
+    progress.on_start(make_live(2))
     progress.on_finish(ended(1, perplexity=3.25, latency=1.5))
     progress.on_finish(ended(2, "pruned"))
     progress.on_finish(ended(3, "failed"))
@@ -124,7 +124,7 @@ def test_plain_progress_prints_one_line_an_event() -> None:
     assert lines[:3] == [
         "starting [Ray]",
         "search: up to 5 trials, 1 known, 2 at once",
-        f"trial 1 starts: {label_of(entry.candidate)} ({entry.candidate.architecture.id})",
+        f"trial 1 starts: {label_of(live.candidate)} ({live.candidate.architecture.id})",
     ]
     assert len(lines) == 7
     assert lines[4].startswith("trial 1 complete: perplexity 3.250, latency 1.50x; 2/5 trials, 1 running, 0 stopped")
@@ -137,10 +137,10 @@ def test_plain_progress_tells_pauses_and_counts_them(now: list[float]) -> None:
     console = Console(file=io.StringIO(), width=40)
     progress = PlainProgress(console, objectives=_OBJECTIVES)
     progress.on_begin(records=[], max_trials=5, workers=1)
-    first, second = make_entry(1, 3.0, 2.0), make_entry(2, 3.0)
-    for entry in (first, second):
-        progress.on_start(entry)
-        progress.on_pause(entry)
+    first, second = make_live(1, 3.0, 2.0), make_live(2, 3.0)
+    for live in (first, second):
+        progress.on_start(live)
+        progress.on_pause(live)
     progress.on_start(first)
     now[0] += 10.0
     progress.on_finish(ended(1))
@@ -154,8 +154,8 @@ def test_plain_progress_tells_pauses_and_counts_them(now: list[float]) -> None:
     assert "; 2/5 trials, 0 running, 1 stopped early, front 1 " in lines[7]
 
 
-def _id(entry: Entry) -> str:
-    return entry.candidate.architecture.id
+def _id(live: LiveTrial) -> str:
+    return live.candidate.architecture.id
 
 
 def drawn(progress: LiveProgress) -> str:
@@ -171,8 +171,8 @@ def test_live_progress_draws_trials_and_numbers_in_place() -> None:
     with LiveProgress(console, name="my search", objectives=_OBJECTIVES) as progress:
         progress.on_phase("starting Ray")
         progress.on_begin(records=[], max_trials=5, workers=2)
-        progress.on_start(make_entry(1))
-        running = make_entry(2, 3.0, 2.5)
+        progress.on_start(make_live(1))
+        running = make_live(2, 3.0, 2.5)
         progress.on_start(running)
         progress.on_evaluation(running)
         progress.on_finish(ended(0, perplexity=3.25))
@@ -190,11 +190,11 @@ def test_live_progress_names_the_phase_and_drops_running_trials_after_training()
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
     with LiveProgress(console, name="x", objectives=_OBJECTIVES) as progress:
         progress.on_begin(records=[], max_trials=5, workers=2)
-        progress.on_start(make_entry(1))
-        assert label_of(make_entry(1).candidate) in drawn(progress)
+        progress.on_start(make_live(1))
+        assert label_of(make_live(1).candidate) in drawn(progress)
         progress.on_phase("writing the report")
         assert "writing the report" in drawn(progress)
-        assert label_of(make_entry(1).candidate) not in drawn(progress)
+        assert label_of(make_live(1).candidate) not in drawn(progress)
 
 
 def test_live_progress_is_not_drawn_more_often_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,5 +205,5 @@ def test_live_progress_is_not_drawn_more_often_than_needed(monkeypatch: pytest.M
         progress.on_begin(records=[], max_trials=5, workers=2)
         for _ in range(50):
             progress.on_tick()
-            progress.on_evaluation(make_entry(1, 2.0))
+            progress.on_evaluation(make_live(1, 2.0))
     assert 1 <= len(draws) <= 5

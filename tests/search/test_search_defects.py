@@ -23,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 from depthweave.reports.analysis.front import may_stand
 from depthweave.reports.store.records import Record
 from depthweave.search.driver import SearchResult
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.study.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STUDY, REASON, TRIAL
 from tests.search.faulty import HOPELESS_LOSS, Fault, faulty_trial
 from tests.search.searching import search, setting_of
@@ -35,7 +35,7 @@ _FAULTS: tuple[Fault, ...] = ("raises", "raises once", "dies", "diverges", "hope
 
 
 class _Search(NamedTuple):
-    setting: Setting
+    setting: PreparedSearch
     faults: dict[str, Fault]
     result: SearchResult
     records: dict[str, Record]
@@ -50,20 +50,20 @@ class _Search(NamedTuple):
 
 @pytest.fixture(scope="module")
 def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
-    setting = setting_of(
+    prepared = setting_of(
         small_spec,
         "search.pruner=threshold",
         f"search.pruner_options={{upper: {HOPELESS_LOSS}}}",
         "search.retries=1",
     )
-    others = [item.architecture.id for item in setting.space if item is not setting.reference]
+    others = [item.architecture.id for item in prepared.space if item is not prepared.reference]
     faults = dict(zip(others[1:], _FAULTS, strict=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(faults))
-        result = search(setting, out=tmp_path_factory.mktemp("runs") / "faulty", address=ray_address)
+        result = search(prepared, out=tmp_path_factory.mktemp("runs") / "faulty", address=ray_address)
     curves = _trials(result, CURVES_STUDY)
     return _Search(
-        setting=setting,
+        prepared=prepared,
         faults=faults,
         result=result,
         records={item.architecture_id: item for item in result.store.records()},
@@ -73,11 +73,11 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
 
 
 def test_search_of_exhausted_space_ends_with_every_architecture_recorded_once(faulty: _Search) -> None:
-    everything = sorted(item.architecture.id for item in faulty.setting.space)
+    everything = sorted(item.architecture.id for item in faulty.prepared.space)
     assert faulty.result.ending == "done"
     assert sorted(item.architecture_id for item in faulty.result.store.records()) == everything
     assert sorted(item.user_attrs[ARCHITECTURE] for item in faulty.objectives) == everything
-    assert len(faulty.curves) == len(everything) < faulty.setting.spec.search.trials
+    assert len(faulty.curves) == len(everything) < faulty.prepared.spec.search.trials
 
 
 def test_trial_without_fault_is_complete_and_told_its_values(faulty: _Search) -> None:
@@ -151,7 +151,7 @@ def test_trial_that_raised_once_goes_on_from_its_checkpoint(faulty: _Search) -> 
 def test_nothing_runs_or_waits_after_the_search(faulty: _Search) -> None:
     states = Counter(item.state for item in faulty.objectives)
     assert states == Counter(item.state for item in faulty.curves.values())
-    finished = len(faulty.setting.space) - 6
+    finished = len(faulty.prepared.space) - 6
     assert states == {TrialState.COMPLETE: finished, TrialState.PRUNED: 3, TrialState.FAIL: 3}
 
 

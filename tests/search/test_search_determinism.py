@@ -65,7 +65,7 @@ def test_trials_of_one_search_share_seed_text_and_recipe(first: list[Record]) ->
 
 def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path) -> list[Record]:
     """Eight trials, one at a time, of which the pruner stops some."""
-    setting = setting_of(
+    prepared = setting_of(
         values,
         f"objectives=[{', '.join(_OBJECTIVES)}]",
         f"seed={seed}",
@@ -75,7 +75,7 @@ def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path) -> 
         "search.pruner_options={upper: 4.9}",
         "resources.max_concurrent=1",
     )
-    records = search(setting, out=out, address=address).records
+    records = search(prepared, out=out, address=address).records
     assert len(records) == 8
     return records
 

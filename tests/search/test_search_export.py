@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from depthweave.reports.export.padding import with_padding
 from depthweave.search.cli import app
 from depthweave.search.driver import SearchResult
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import generate, load
 from depthweave.trainers.batches import validation_set
 from tests.search.searching import search, setting_of
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class _Exported(NamedTuple):
-    setting: Setting
+    setting: PreparedSearch
     result: SearchResult
     folder: Path
 
@@ -39,10 +39,10 @@ class _Exported(NamedTuple):
 @pytest.fixture(scope="module")
 def exported(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Exported:
     folder = tmp_path_factory.mktemp("export")
-    setting = setting_of(small_spec, "search.trials=5", "tokenizer=bpe:300", "recipe.steps=12")
-    result = search(setting, out=folder / "run", address=ray_address)
+    prepared = setting_of(small_spec, "search.trials=5", "tokenizer=bpe:300", "recipe.steps=12")
+    result = search(prepared, out=folder / "run", address=ray_address)
     _command("export", str(folder / "run"), "--select", "knee", "--out", str(folder / "knee"))
-    return _Exported(setting, result, folder / "knee")
+    return _Exported(prepared, result, folder / "knee")
 
 
 def test_exported_record_stands_on_the_front_that_show_prints(exported: _Exported) -> None:
@@ -62,7 +62,7 @@ def test_exported_weights_are_the_trials(exported: _Exported) -> None:
 def test_loaded_model_has_the_validation_loss_of_its_record(exported: _Exported) -> None:
     model = load(exported.folder)
     validation = validation_set(
-        exported.setting.tokens, recipe=exported.setting.spec.recipe, device=torch.device("cpu")
+        exported.prepared.tokens, recipe=exported.prepared.spec.recipe, device=torch.device("cpu")
     )
     with torch.no_grad():
         logits_BTV = model(validation.tokens_BT)
@@ -73,8 +73,8 @@ def test_loaded_model_has_the_validation_loss_of_its_record(exported: _Exported)
 
 
 def test_loaded_model_generates_text_with_the_exported_tokenizer(exported: _Exported) -> None:
-    tokenizer = exported.setting.tokens.make_tokenizer()
-    own = exported.setting.tokens.tokenizer_json
+    tokenizer = exported.prepared.tokens.make_tokenizer()
+    own = exported.prepared.tokens.tokenizer_json
     assert own is not None
     assert (exported.folder / "tokenizer.json").read_text(encoding="utf-8") == with_padding(own)
     prompt_BT = torch.tensor([tokenizer.encode("the weave of ")])

@@ -12,7 +12,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from tests.search.choosers import Halving, Turns
 from tests.search.searching import Listening, search, setting_of
 
@@ -29,8 +29,8 @@ class _Interrupting(Listening):
         super().__init__()
         self._after = after
 
-    def on_evaluation(self, entry: Entry) -> None:
-        super().on_evaluation(entry)
+    def on_evaluation(self, live: LiveTrial) -> None:
+        super().on_evaluation(live)
         if self.num_evaluations == self._after:
             signal.raise_signal(signal.SIGINT)
 
@@ -49,10 +49,10 @@ def test_trials_that_took_turns_trained_as_those_that_ran_through(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     # One worker: with two, how often a trial pauses depends on which of them comes to its rung first.
-    setting = setting_of(small_spec, *_SETTINGS, "search.trials=4", "resources.max_concurrent=1")
+    prepared = setting_of(small_spec, *_SETTINGS, "search.trials=4", "resources.max_concurrent=1")
     heard = Listening()
-    store = create_run(setting, out=tmp_path / "turns")
-    turns = run_search(setting, store, address=ray_address, progress=heard, chooser=Turns())
+    store = create_run(prepared, out=tmp_path / "turns")
+    turns = run_search(prepared, store, address=ray_address, progress=heard, chooser=Turns())
     two_workers = setting_of(small_spec, *_SETTINGS, "search.trials=4")
     through = search(two_workers, out=tmp_path / "through", address=ray_address)
     assert len(heard.paused) >= 6, "every trial but the last pauses after its first and its second evaluation"
@@ -72,16 +72,16 @@ def test_trials_that_took_turns_trained_as_those_that_ran_through(
 def test_interrupted_search_goes_on_with_its_pauses_as_it_would_have(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    setting = setting_of(small_spec, *_SETTINGS, "search.trials=8", "resources.max_concurrent=1")
-    whole = create_run(setting, out=tmp_path / "whole")
-    expected = run_search(setting, whole, address=ray_address, progress=Listening(), chooser=Halving())
+    prepared = setting_of(small_spec, *_SETTINGS, "search.trials=8", "resources.max_concurrent=1")
+    whole = create_run(prepared, out=tmp_path / "whole")
+    expected = run_search(prepared, whole, address=ray_address, progress=Listening(), chooser=Halving())
     assert {item.state for item in expected.records} == {"complete", "pruned"}
     assert sum(item.audit for item in expected.records) == 1
 
     # In the midst of the third trial, at the rung of the fourth, and while the audit runs.
-    cut = create_run(setting, out=tmp_path / "cut")
+    cut = create_run(prepared, out=tmp_path / "cut")
     for after in (3 + 3 + 2, 3, 100):
-        found = run_search(setting, cut, address=ray_address, progress=_Interrupting(after), chooser=Halving())
+        found = run_search(prepared, cut, address=ray_address, progress=_Interrupting(after), chooser=Halving())
     assert found.ending == "done"
 
     def kept(records: list[Record]) -> list[tuple[object, ...]]:

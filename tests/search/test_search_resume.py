@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_search
-from depthweave.search.preparation import Setting, create_run
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.preparation import PreparedSearch, create_run
+from depthweave.search.trials.live_trial import LiveTrial
 from tests.search.processes import (
     PATIENCE_S,
     kept_records,
@@ -41,7 +41,7 @@ class _Interrupting(Listening):
         super().__init__()
         self.pressed = False
 
-    def on_evaluation(self, entry: Entry) -> None:
+    def on_evaluation(self, live: LiveTrial) -> None:
         if len(self.finished) >= 2 and not self.pressed:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
@@ -51,18 +51,18 @@ class _Interrupting(Listening):
 def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    setting = setting_of(small_spec, "search.trials=5", "resources.max_concurrent=1")
-    store = create_run(setting, out=tmp_path / "run")
-    first = run_search(setting, store, address=ray_address, progress=_Interrupting())
+    prepared = setting_of(small_spec, "search.trials=5", "resources.max_concurrent=1")
+    store = create_run(prepared, out=tmp_path / "run")
+    first = run_search(prepared, store, address=ray_address, progress=_Interrupting())
 
     assert (first.ending, len(first.records)) == ("interrupted", 2)
     assert Path(store.report_path).exists()
     assert study_states(store) == {TrialState.COMPLETE: 2, TrialState.WAITING: 1}
     kept = kept_records(tmp_path / "run")
 
-    second = resume(setting, out=tmp_path / "run", address=ray_address)
+    second = resume(prepared, out=tmp_path / "run", address=ray_address)
 
-    _check_whole(setting, second.records, kept=kept, out=tmp_path / "run", num_trials=5)
+    _check_whole(prepared, second.records, kept=kept, out=tmp_path / "run", num_trials=5)
     # The third trial was stopped after its first evaluation, of which its checkpoint is.
     assert [item.attempts for item in second.records] == [1, 1, 2, 1, 1]
     assert [row["index"] for row in store.evaluations([2]).to_pylist()] == [0, 1, 2]
@@ -73,14 +73,14 @@ def test_search_ends_with_its_time_budget_and_goes_on(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    setting = setting_of(small_spec, "search.trials=3", "search.time_budget_s=0.01")
-    first = run_search(setting, create_run(setting, out=out), address=ray_address, progress=Listening())
+    prepared = setting_of(small_spec, "search.trials=3", "search.time_budget_s=0.01")
+    first = run_search(prepared, create_run(prepared, out=out), address=ray_address, progress=Listening())
     assert (first.ending, first.records) == ("time", [])
     assert set(study_states(first.store)) == {TrialState.WAITING}
 
     second = resume(setting_of(small_spec, "search.trials=3"), out=out, address=ray_address)
     assert second.ending == "done"
-    _check_whole(setting, second.records, kept={}, out=out, num_trials=3)
+    _check_whole(prepared, second.records, kept={}, out=out, num_trials=3)
 
 
 @pytest.fixture
@@ -149,12 +149,12 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
 
 
 def _check_whole(
-    setting: Setting, records: list[Record], *, kept: dict[int, Record], out: Path, num_trials: int
+    prepared: PreparedSearch, records: list[Record], *, kept: dict[int, Record], out: Path, num_trials: int
 ) -> None:
     """As many records as asked for, each architecture once, those known before untouched, and no ghost anywhere."""
     assert len(records) == num_trials
     assert len({item.architecture_id for item in records}) == num_trials
-    assert {item.architecture_id for item in records} <= {item.architecture.id for item in setting.space}
+    assert {item.architecture_id for item in records} <= {item.architecture.id for item in prepared.space}
     assert {item.state for item in records} == {"complete"}
     now = kept_records(out)
     assert {trial: now[trial] for trial in kept} == kept

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.isolated_measurement import Found, kinds_of
 from depthweave.search.parameters import Parameters
-from depthweave.search.preparation import Setting, create_run
+from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.samplers import of_space
 from depthweave.search.surrogate.cost_model import cost_error, predicted_cost
 from depthweave.search.survey import (
@@ -48,7 +48,7 @@ class Gauge:
 
     def __call__(
         self,
-        setting: Setting,
+        prepared: PreparedSearch,
         store: RunStore,
         portions: Sequence[Sequence[str]],
         *,
@@ -60,23 +60,23 @@ class Gauge:
         self.asked.append([list(item) for item in portions])
         self.limits_s.append(time_limit_s)
         return [
-            Found("an abacus", [make_measurement(latency=latency_of(setting, item)) for item in portion])
+            Found("an abacus", [make_measurement(latency=latency_of(prepared, item)) for item in portion])
             for portion in portions
         ]
 
 
-def latency_of(setting: Setting, architecture_id: str) -> float:
-    return 1.0 + [item.architecture.id for item in setting.space].index(architecture_id) / 100
+def latency_of(prepared: PreparedSearch, architecture_id: str) -> float:
+    return 1.0 + [item.architecture.id for item in prepared.space].index(architecture_id) / 100
 
 
 @pytest.fixture
-def setting(small_spec: dict[str, Any]) -> Setting:
+def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
     return setting_of(small_spec, *_LONG)
 
 
 @pytest.fixture
-def store(setting: Setting, tmp_path: Path) -> RunStore:
-    return create_run(setting, out=tmp_path / "run")
+def store(prepared: PreparedSearch, tmp_path: Path) -> RunStore:
+    return create_run(prepared, out=tmp_path / "run")
 
 
 @pytest.fixture
@@ -86,69 +86,69 @@ def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
     return made
 
 
-def taken(setting: Setting, store: RunStore, *, workers: int = 1) -> dict[str, float]:
-    survey = take_survey(setting, store, workers=workers, progress=Listening())
+def taken(prepared: PreparedSearch, store: RunStore, *, workers: int = 1) -> dict[str, float]:
+    survey = take_survey(prepared, store, workers=workers, progress=Listening())
     assert survey == read_survey(store)
     return {key: item.latency for key, item in survey.measurements.items()}
 
 
-def plain_ids(setting: Setting) -> set[str]:
-    return {item.architecture.id for item in setting.space if item.architecture.fusion == "none"}
+def plain_ids(prepared: PreparedSearch) -> set[str]:
+    return {item.architecture.id for item in prepared.space if item.architecture.fusion == "none"}
 
 
-def test_few_are_measured_once_the_reference_first(setting: Setting, store: RunStore, gauge: Gauge) -> None:
-    found = taken(setting, store)
-    assert found == {item: latency_of(setting, item) for item in found}
-    assert list(found) == surveyed_ids(setting)
-    assert len(found) == _SURVEYED < len(setting.space)
-    assert gauge.asked[0] == [[setting.reference.architecture.id]]
+def test_few_are_measured_once_the_reference_first(prepared: PreparedSearch, store: RunStore, gauge: Gauge) -> None:
+    found = taken(prepared, store)
+    assert found == {item: latency_of(prepared, item) for item in found}
+    assert list(found) == surveyed_ids(prepared)
+    assert len(found) == _SURVEYED < len(prepared.space)
+    assert gauge.asked[0] == [[prepared.reference.architecture.id]]
     # One worker: eight in turn, then the rest.
     assert [len(portion) for portions in gauge.asked for portion in portions] == [1, 8, 3]
     # The spec's limit is less than five of the reference's steps.
     assert gauge.limits_s == [0.05] * 3
-    assert taken(setting, store) == found
+    assert taken(prepared, store) == found
     assert len(gauge.asked) == 3, "the second time there was nothing left"
 
 
-def test_all_workers_measure_at_once(setting: Setting, store: RunStore, gauge: Gauge) -> None:
-    expected = taken(setting, store, workers=4)
+def test_all_workers_measure_at_once(prepared: PreparedSearch, store: RunStore, gauge: Gauge) -> None:
+    expected = taken(prepared, store, workers=4)
     assert [[len(portion) for portion in portions] for portions in gauge.asked] == [[1], [3, 3, 3, 2]]
-    assert list(expected) == surveyed_ids(setting), "how many measure does not change what is measured"
+    assert list(expected) == surveyed_ids(prepared), "how many measure does not change what is measured"
 
 
-def test_surveyed_lie_far_apart_and_some_are_plain(setting: Setting) -> None:
-    chosen = surveyed_ids(setting)
-    assert chosen[0] == setting.reference.architecture.id
-    assert 1 <= len(plain_ids(setting) & set(chosen)) <= _SURVEYED // 3 + 1
-    fusions = {item.architecture.fusion for item in setting.space}
-    assert {setting.space[item].architecture.fusion for item in chosen} == fusions
+def test_surveyed_lie_far_apart_and_some_are_plain(prepared: PreparedSearch) -> None:
+    chosen = surveyed_ids(prepared)
+    assert chosen[0] == prepared.reference.architecture.id
+    assert 1 <= len(plain_ids(prepared) & set(chosen)) <= _SURVEYED // 3 + 1
+    fusions = {item.architecture.fusion for item in prepared.space}
+    assert {prepared.space[item].architecture.fusion for item in chosen} == fusions
 
 
 def test_interrupted_survey_goes_on_where_it_was(
-    setting: Setting, store: RunStore, monkeypatch: pytest.MonkeyPatch, gauge: Gauge
+    prepared: PreparedSearch, store: RunStore, monkeypatch: pytest.MonkeyPatch, gauge: Gauge
 ) -> None:
     broken = Gauge(fails_after=2)
     monkeypatch.setattr("depthweave.search.survey.measure_at_once", broken)
     heard: list[str] = []
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
-    assert len(take_survey(setting, store, workers=1, progress=listening).measurements) == 9
+    assert len(take_survey(prepared, store, workers=1, progress=listening).measurements) == 9
     assert heard[0] == f"measuring {_SURVEYED} architectures before training"
     assert heard[1] == "measuring before training ended early (the node is gone): trials measure themselves"
     monkeypatch.setattr("depthweave.search.survey.measure_at_once", gauge)
-    assert list(taken(setting, store)) == surveyed_ids(setting)
+    assert list(taken(prepared, store)) == surveyed_ids(prepared)
     again = {item for portions in gauge.asked for portion in portions for item in portion}
     assert not again & {item for portions in broken.asked for portion in portions for item in portion}
 
 
 def test_survey_of_a_run_that_measured_the_whole_space_is_taken_as_it_is(
-    setting: Setting, store: RunStore, gauge: Gauge
+    prepared: PreparedSearch, store: RunStore, gauge: Gauge
 ) -> None:
-    ids = [item.architecture.id for item in setting.space]
-    measured = {item: dataclasses.asdict(make_measurement(latency=latency_of(setting, item))) for item in ids}
+    ids = [item.architecture.id for item in prepared.space]
+    measured = {item: dataclasses.asdict(make_measurement(latency=latency_of(prepared, item))) for item in ids}
     earlier = json.dumps({"hardware": "an abacus", "measurements": measured})
     store.write_bytes(SURVEY_FILE, earlier.encode())
-    assert taken(setting, store) == {item: latency_of(setting, item) for item in ids}
+    assert taken(prepared, store) == {item: latency_of(prepared, item) for item in ids}
     assert gauge.asked == []
 
 
@@ -163,11 +163,13 @@ def test_survey_takes_a_twentieth_of_the_trainings() -> None:
     assert survey_size(10_000, trials=24, steps=200) == 24, "the trials count, not the space"
 
 
-def test_trial_is_timed_no_longer_than_the_survey_timed(setting: Setting, store: RunStore, gauge: Gauge) -> None:
+def test_trial_is_timed_no_longer_than_the_survey_timed(
+    prepared: PreparedSearch, store: RunStore, gauge: Gauge
+) -> None:
     patient = dataclasses.replace(
-        setting,
-        spec=setting.spec.model_copy(
-            update={"resources": setting.spec.resources.model_copy(update={"measure_limit_s": 60.0})}
+        prepared,
+        spec=prepared.spec.model_copy(
+            update={"resources": prepared.spec.resources.model_copy(update={"measure_limit_s": 60.0})}
         ),
     )
     assert measuring_limit_s(patient, read_survey(store)) == 60.0
@@ -182,13 +184,13 @@ def test_costs_of_a_whole_space_follow_from_a_dozen(
 ) -> None:
     """Chance would need several times as many: the prices of a fusion are told by its extremes."""
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 12)
-    setting = setting_of(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
-    parameters = Parameters(setting.space)
+    prepared = setting_of(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
+    parameters = Parameters(prepared.space)
     candidates = of_space(parameters, objectives=("perplexity", "latency"))
     # What a machine does: so much an operation, a block, a connection of each fusion.
     prices_H = np.random.default_rng(0).uniform(0.5, 2.0, size=candidates.hints_NH.shape[1])
     latency_N = candidates.hints_NH / candidates.hints_NH.mean(axis=0) @ prices_H
-    rows = [parameters.architecture_ids.index(item) for item in surveyed_ids(setting)]
+    rows = [parameters.architecture_ids.index(item) for item in surveyed_ids(prepared)]
     known_N = np.full(len(latency_N), np.nan)
     known_N[rows] = latency_N[rows]
     error_N = np.abs(np.exp(predicted_cost(candidates, known_N).mean_N) / latency_N - 1.0)
@@ -226,47 +228,49 @@ def test_what_is_timed_follows_from_the_objectives(
     assert kinds_of(objectives, step=step) == expected
 
 
-def test_candidates_know_what_was_measured_and_nothing_else(setting: Setting, store: RunStore, gauge: Gauge) -> None:
-    survey = take_survey(setting, store, workers=1, progress=Listening())
+def test_candidates_know_what_was_measured_and_nothing_else(
+    prepared: PreparedSearch, store: RunStore, gauge: Gauge
+) -> None:
+    survey = take_survey(prepared, store, workers=1, progress=Listening())
     one = next(iter(survey.measurements))
     objectives = ("perplexity", "latency", "parameters", "memory_bytes")
-    candidates = of_space(Parameters(setting.space), objectives=objectives, measured={one: survey.measurements[one]})
-    row = Parameters(setting.space).architecture_ids.index(one)
-    assert candidates.costs_NC[row].tolist()[::2] == [latency_of(setting, one), 1000]
-    assert np.isnan(candidates.costs_NC[:, [0, 2]]).all(axis=1).sum() == len(setting.space) - 1
+    candidates = of_space(Parameters(prepared.space), objectives=objectives, measured={one: survey.measurements[one]})
+    row = Parameters(prepared.space).architecture_ids.index(one)
+    assert candidates.costs_NC[row].tolist()[::2] == [latency_of(prepared, one), 1000]
+    assert np.isnan(candidates.costs_NC[:, [0, 2]]).all(axis=1).sum() == len(prepared.space) - 1
     assert np.isfinite(candidates.costs_NC[:, 1]).all()
 
 
 def test_part_of_the_space_tells_how_well_the_rest_is_predicted(
     small_spec: dict[str, Any], tmp_path: Path, gauge: Gauge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = setting_of(small_spec, *_LARGER, "recipe.steps=100", "objectives=[perplexity, latency]")
+    prepared = setting_of(small_spec, *_LARGER, "recipe.steps=100", "objectives=[perplexity, latency]")
     heard: list[str] = []
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
-    take_survey(setting, create_run(setting, out=tmp_path / "run"), workers=1, progress=listening)
+    take_survey(prepared, create_run(prepared, out=tmp_path / "run"), workers=1, progress=listening)
     assert re.fullmatch(
         r"latency of the others is predicted with a median error of \d+\.\d% \(measured ones held out\)", heard[-1]
     )
 
 
-def test_error_of_predicted_costs_is_that_of_held_out_ones(setting: Setting) -> None:
-    space = of_space(Parameters(setting.space), objectives=("perplexity", "forward_flops"))
+def test_error_of_predicted_costs_is_that_of_held_out_ones(prepared: PreparedSearch) -> None:
+    space = of_space(Parameters(prepared.space), objectives=("perplexity", "forward_flops"))
     # A cost that is a power of a hint is predicted, one by chance is not.
-    chance = np.exp(np.random.default_rng(0).normal(size=(len(setting.space), 1)))
+    chance = np.exp(np.random.default_rng(0).normal(size=(len(prepared.space), 1)))
     known = cost_error(space, 0)
     assert known is not None
     assert known < 0.02
     by_chance = cost_error(dataclasses.replace(space, costs_NC=chance), 0)
     assert by_chance is not None
     assert by_chance > 0.2
-    few = np.full((len(setting.space), 1), np.nan)
+    few = np.full((len(prepared.space), 1), np.nan)
     few[:5] = 1.0
     assert cost_error(dataclasses.replace(space, costs_NC=few), 0) is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"hardware": "x", "measurements": {"a": {"latency": 1}}}'])
-def test_damaged_survey_is_one_line(setting: Setting, store: RunStore, text: str) -> None:
+def test_damaged_survey_is_one_line(prepared: PreparedSearch, store: RunStore, text: str) -> None:
     store.write_bytes(SURVEY_FILE, text.encode())
     with pytest.raises(ValueError, match=r"survey\.json: cannot be read \(.*\); delete it") as caught:
         read_survey(store)
@@ -278,9 +282,9 @@ def test_damaged_survey_is_one_line(setting: Setting, store: RunStore, text: str
 def test_search_measures_first_and_its_trials_take_that_over(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = setting_of(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
+    prepared = setting_of(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 9)
-    records = search(setting, out=tmp_path / "run", address=ray_address).records
+    records = search(prepared, out=tmp_path / "run", address=ray_address).records
     values = json.loads((tmp_path / "run" / SURVEY_FILE).read_text())["measurements"]
     assert len(values) == 9
     known = [item for item in records if item.architecture_id in values]
@@ -303,9 +307,9 @@ def test_search_measures_first_and_its_trials_take_that_over(
     ],
 )
 def test_survey_with_an_impossible_cost_is_refused_in_one_line(
-    value: str, told: str, setting: Setting, store: RunStore, gauge: Gauge
+    value: str, told: str, prepared: PreparedSearch, store: RunStore, gauge: Gauge
 ) -> None:
-    taken(setting, store)
+    taken(prepared, store)
     text = store.read_bytes("survey.json").decode()
     start = text.index('"latency": ') + len('"latency": ')
     text = text[:start] + value + text[text.index(",", start) :]

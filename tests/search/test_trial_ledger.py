@@ -30,7 +30,7 @@ def test_complete_trial_is_recorded_told_and_heard_of(tmp_path: Path) -> None:
     entry = run.start("a")
     run.train("a", last_loss=1.25, latency=1.5, memory_bytes=2000)
     (record,) = run.store.records()
-    assert record == run.book.records[0] == run.heard.finished[0]
+    assert record == run.ledger.records[0] == run.heard.finished[0]
     assert (record.trial, record.architecture_id, record.state) == (0, entry.candidate.architecture.id, "complete")
     assert run.studies.trials[0].values == [pytest.approx(math.exp(1.25)), 1.5, 2000.0]
     assert run.studies.trials[0].user_attrs[ARCHITECTURE] == record.architecture_id
@@ -43,8 +43,8 @@ def test_report_heard_twice_counts_once(tmp_path: Path) -> None:
     run = Run(tmp_path)
     entry = run.start("a")
     for _ in range(2):
-        run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
-    run.book.report("a", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.5)))
+        run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.ledger.report("a", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.5)))
     assert [item.index for item in entry.evaluations] == [0, 1]
 
 
@@ -55,20 +55,20 @@ def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: P
     run.train("reference")
     run.start("short")
 
-    run.book.report("stopped", make_report(make_evaluation(0, loss=9.0)))
-    assert run.book.stops("stopped")
-    run.book.finish("stopped", crashed=False)
+    run.ledger.report("stopped", make_report(make_evaluation(0, loss=9.0)))
+    assert run.ledger.stops("stopped")
+    run.ledger.finish("stopped", crashed=False)
 
-    run.book.report("diverged", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=math.inf)))
-    assert not run.book.stops("diverged"), "what diverged has ended by itself"
-    run.book.finish("diverged", crashed=False)
+    run.ledger.report("diverged", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=math.inf)))
+    assert not run.ledger.stops("diverged"), "what diverged has ended by itself"
+    run.ledger.finish("diverged", crashed=False)
 
-    run.book.report("crashed", make_report(make_evaluation(0, loss=0.1)))
-    run.book.fail("crashed", "RuntimeError: out of memory")
-    run.book.finish("crashed", crashed=True)
+    run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1)))
+    run.ledger.fail("crashed", "RuntimeError: out of memory")
+    run.ledger.finish("crashed", crashed=True)
 
-    run.book.report("short", make_report(make_evaluation(2, loss=0.1)))
-    run.book.finish("short", crashed=False)
+    run.ledger.report("short", make_report(make_evaluation(2, loss=0.1)))
+    run.ledger.finish("short", crashed=False)
 
     records = run.store.records()
     assert [item.state for item in records] == ["complete", "pruned", "diverged", "failed", "failed"]
@@ -94,11 +94,11 @@ def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
     run.train("whole", last_loss=2.0, latency=2.0)
     # Better than the whole one in everything, had they been allowed to end.
     best = make_measurement(latency=0.1, memory_bytes=1)
-    run.book.report("stopped", make_report(make_evaluation(0, loss=6.0), measurement=best))
-    assert run.book.stops("stopped")
-    run.book.finish("stopped", crashed=False)
-    run.book.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
-    run.book.finish("crashed", crashed=True)
+    run.ledger.report("stopped", make_report(make_evaluation(0, loss=6.0), measurement=best))
+    assert run.ledger.stops("stopped")
+    run.ledger.finish("stopped", crashed=False)
+    run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
+    run.ledger.finish("crashed", crashed=True)
     run.store.write_front(run.store.records())
     front = pq.read_table(tmp_path / "front.parquet")
     assert set(front["trial"].to_pylist()) == {0}
@@ -120,8 +120,8 @@ def test_reference_is_never_stopped(tmp_path: Path) -> None:
     stopped = {}
     for name in names:
         entry = run.start(name)
-        run.book.report(name, make_report(make_evaluation(0, loss=9.0)))
-        stopped[entry.candidate.architecture.id] = run.book.stops(name)
+        run.ledger.report(name, make_report(make_evaluation(0, loss=9.0)))
+        stopped[entry.candidate.architecture.id] = run.ledger.stops(name)
     assert stopped.pop(REFERENCE.architecture.id) is False
     assert all(stopped.values())
 
@@ -130,15 +130,15 @@ def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) 
     run = Run(tmp_path, max_trials=3, max_concurrent=2)
     run.start("a")
     run.start("b")
-    assert run.book.next("c") is None, "no more than two at once"
-    assert not run.book.ended
+    assert run.ledger.next("c") is None, "no more than two at once"
+    assert not run.ledger.ended
     run.train("a")
     run.start("c")
     run.train("b")
-    assert run.book.next("d") is None
-    assert not run.book.ended, "what runs may crash"
+    assert run.ledger.next("d") is None
+    assert not run.ledger.ended, "what runs may crash"
     run.train("c")
-    assert run.book.ended
+    assert run.ledger.ended
     assert len(run.store.records()) == len(run.studies.trials) == 3
 
 
@@ -147,9 +147,9 @@ def test_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     for number in range(len(SPACE)):
         run.start(str(number))
         run.train(str(number))
-    assert not run.book.ended
-    assert run.book.next("more") is None
-    assert run.book.ended
+    assert not run.ledger.ended
+    assert run.ledger.next("more") is None
+    assert run.ledger.ended
     assert len({item.architecture_id for item in run.store.records()}) == len(SPACE)
 
 
@@ -158,12 +158,12 @@ def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
     run.start("whole")
     entry = run.start("flying")
     run.train("whole")
-    run.book.report("flying", make_report(make_evaluation(0, loss=2.0)))
-    run.book.close()
-    run.book.report("flying", make_report(make_evaluation(1, loss=1.0)))
-    assert not run.book.stops("flying")
-    run.book.finish("flying", crashed=True)
-    assert run.book.next("more") is None
+    run.ledger.report("flying", make_report(make_evaluation(0, loss=2.0)))
+    run.ledger.close()
+    run.ledger.report("flying", make_report(make_evaluation(1, loss=1.0)))
+    assert not run.ledger.stops("flying")
+    run.ledger.finish("flying", crashed=True)
+    assert run.ledger.next("more") is None
     assert [item.trial for item in run.store.records()] == [0]
     assert states(run) == [TrialState.COMPLETE, TrialState.WAITING]
 
@@ -171,8 +171,8 @@ def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
     continued = again.start("x")
     assert (continued.number, continued.candidate) == (entry.number, entry.candidate)
     # The worker, on its checkpoint, hands over all evaluations again.
-    again.book.report("x", make_report(*(make_evaluation(index, loss=1.0) for index in range(4)), attempts=2))
-    again.book.finish("x", crashed=False)
+    again.ledger.report("x", make_report(*(make_evaluation(index, loss=1.0) for index in range(4)), attempts=2))
+    again.ledger.finish("x", crashed=False)
     assert [item.state for item in again.store.records()] == ["complete", "complete"]
     assert again.store.records()[1].attempts == 2
     assert again.store.evaluations([1]).num_rows == RECIPE.num_evaluations
@@ -200,12 +200,12 @@ def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
         run.train("a")
     monkeypatch.undo()
     if tidily:
-        run.book.close()
+        run.ledger.close()
     assert [item.trial for item in run.store.records()] == [0, 1]
 
     again = Run(tmp_path)
     ids: list[str] = []
-    while (entry := again.book.next(str(len(ids)))) is not None:
+    while (entry := again.ledger.next(str(len(ids)))) is not None:
         ids.append(entry.candidate.architecture.id)
         again.train(str(len(ids) - 1))
     assert crashed.candidate.architecture.id not in ids, "trained twice"
@@ -219,12 +219,12 @@ def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     trained: list[str] = []
     for killed_after in range(3 * len(SPACE)):
         run = Run(tmp_path)
-        entry = run.book.next("a")
+        entry = run.ledger.next("a")
         if entry is None:
             break
         if killed_after % 3 == 0:
             continue
-        run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
+        run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
         if killed_after % 3 == 1:
             continue
         run.train("a")
@@ -236,19 +236,19 @@ def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
 def test_crashed_trial_goes_on_first_and_is_recorded_once_its_retries_are_spent(tmp_path: Path) -> None:
     run = Run(tmp_path, max_trials=1, retries=1)
     entry = run.start("a")
-    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
-    run.book.fail("a", "OSError: gone")
-    run.book.finish("a", crashed=True)
-    assert (run.store.records(), run.book.ended, states(run)) == ([], False, [TrialState.RUNNING])
+    run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.ledger.fail("a", "OSError: gone")
+    run.ledger.finish("a", crashed=True)
+    assert (run.store.records(), run.ledger.ended, states(run)) == ([], False, [TrialState.RUNNING])
     assert run.start("b") is entry
     assert len(entry.evaluations) == 1
-    assert run.book.next("c") is None
-    assert not run.book.ended, "what runs may crash"
-    run.book.fail("b", "OSError: gone again")
-    run.book.finish("b", crashed=True)
+    assert run.ledger.next("c") is None
+    assert not run.ledger.ended, "what runs may crash"
+    run.ledger.fail("b", "OSError: gone again")
+    run.ledger.finish("b", crashed=True)
     (record,) = run.store.records()
     assert (record.state, record.reason, record.attempts) == ("failed", "OSError: gone again", 2)
-    assert run.book.ended
+    assert run.ledger.ended
 
 
 def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_down(tmp_path: Path) -> None:
@@ -256,15 +256,15 @@ def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_
 
     def lose() -> bool:
         run.start("a")
-        run.book.fail("a", "its node has died", node_lost=True)
-        run.book.finish("a", crashed=True)
-        return run.book.ended
+        run.ledger.fail("a", "its node has died", node_lost=True)
+        run.ledger.finish("a", crashed=True)
+        return run.ledger.ended
 
     assert not any(lose() for _ in range(3))
     run.start("a")
-    run.book.report("a", make_report(make_evaluation(0, loss=2.0)))
-    run.book.fail("a", "its node has died", node_lost=True)
-    run.book.finish("a", crashed=True)
+    run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
+    run.ledger.fail("a", "its node has died", node_lost=True)
+    run.ledger.finish("a", crashed=True)
     assert [lose() for _ in range(3)] == [False, False, True]
     (record,) = run.store.records()
     assert (record.state, record.reason, record.attempts) == ("failed", "its node has died", 7)
@@ -273,11 +273,11 @@ def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_
 def test_nothing_is_heard_once_a_signal_came(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
-    run.book.hush()
-    run.book.fail("a", "the worker was taken down")
-    run.book.finish("a", crashed=True)
-    assert run.book.next("b") is None
-    run.book.close()
+    run.ledger.ignore_events()
+    run.ledger.fail("a", "the worker was taken down")
+    run.ledger.finish("a", crashed=True)
+    assert run.ledger.next("b") is None
+    run.ledger.close()
     assert (run.store.records(), states(run)) == ([], [TrialState.WAITING])
 
 
@@ -328,8 +328,8 @@ def test_checkpoint_goes_and_the_weights_of_complete_trials_stay(tmp_path: Path)
         (folder / STATE_FILE).touch()
         (folder / MODEL_FILE).touch()
     run.train("whole")
-    run.book.fail("crashed", "OSError: gone")
-    run.book.finish("crashed", crashed=True)
+    run.ledger.fail("crashed", "OSError: gone")
+    run.ledger.finish("crashed", crashed=True)
     kept = {path.relative_to(tmp_path / "checkpoints").as_posix() for path in (tmp_path / "checkpoints").rglob("*.*")}
     assert kept == {f"trial-00000/{MODEL_FILE}"}
 
@@ -337,7 +337,7 @@ def test_checkpoint_goes_and_the_weights_of_complete_trials_stay(tmp_path: Path)
 def test_costs_are_told_with_the_first_report(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
-    run.book.report("a", make_report(make_evaluation(0, loss=2.0), measurement=make_measurement(latency=1.25)))
+    run.ledger.report("a", make_report(make_evaluation(0, loss=2.0), measurement=make_measurement(latency=1.25)))
     assert run.studies.curves.trials[0].user_attrs["costs"] == {"latency": 1.25, "memory_bytes": 1000.0}
 
 
@@ -350,17 +350,17 @@ def test_dearer_trial_stops_no_cheaper_one_through_the_book(tmp_path: Path) -> N
     for name, latency in (("cheap", 1.0), ("as dear", 2.0)):
         run.start(name)
         worse = make_report(make_evaluation(0, loss=5.0), measurement=make_measurement(latency=latency))
-        run.book.report(name, worse)
-        answers.append(run.book.stops(name))
+        run.ledger.report(name, worse)
+        answers.append(run.ledger.stops(name))
     assert answers == [False, True]
 
 
 def test_what_nobody_started_is_not_heard(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.book.report("stranger", make_report(make_evaluation(0, loss=1.0)))
-    run.book.fail("stranger", "x")
-    run.book.finish("stranger", crashed=True)
-    assert not run.book.stops("stranger")
+    run.ledger.report("stranger", make_report(make_evaluation(0, loss=1.0)))
+    run.ledger.fail("stranger", "x")
+    run.ledger.finish("stranger", crashed=True)
+    assert not run.ledger.stops("stranger")
     assert run.store.records() == []
-    assert isinstance(run.book.records, list)
+    assert isinstance(run.ledger.records, list)
     assert not any(isinstance(item, Record) for item in run.heard.finished)

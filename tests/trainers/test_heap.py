@@ -1,4 +1,4 @@
-"""Memory within `kept_heap`: taken from the system once, used again, and given back at the end."""
+"""Memory within `retained_heap`: taken from the system once, used again, and given back at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from depthweave.trainers import measure as measure_module
-from depthweave.trainers.heap import kept_heap
+from depthweave.trainers.heap import retained_heap
 from depthweave.trainers.measure import measure
 from depthweave.trainers.recipe import Recipe
 from tests.trainers.conftest import small_architecture
@@ -50,7 +50,7 @@ def _settled_pages(size_bytes: int) -> int:
 # By itself glibc gives back 48 MiB each time, and 4 MiB by how the heap happens to lie.
 @pytest.mark.parametrize("size_bytes", [4 * _MIB, 48 * _MIB])
 def test_kept_heap_takes_memory_from_the_system_once(size_bytes: int) -> None:
-    with kept_heap():
+    with retained_heap():
         assert _settled_pages(size_bytes) < 10
 
 
@@ -58,7 +58,7 @@ def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() 
     before_bytes = _resident_bytes()
 
     def use_and_fail() -> None:
-        with kept_heap():
+        with retained_heap():
             _fill(256 * _MIB)
             assert _resident_bytes() > before_bytes + 200 * _MIB
             raise KeyError

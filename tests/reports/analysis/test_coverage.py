@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import Contrast, Variance, paired_contrast, unpaired_contrast
 from depthweave.reports.analysis.evidence import Evidence, variance_by_parts
-from depthweave.reports.analysis.front_membership import Place, places_of
+from depthweave.reports.analysis.front_membership import FrontMembership, front_memberships
 from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.reports.analysis.seeds import size_of
 from depthweave.reports.analysis.student_t import student_point
-from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, told_apart, verdicts_of
+from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, distinguishable, verdicts_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from tests.reports.confirmed import PAIR, seeded
@@ -156,7 +156,7 @@ def _records(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> li
     return records
 
 
-def _places(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> list[Place]:
+def _places(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> list[FrontMembership]:
     """As `verdicts_of` has them of these records, which costs more."""
     points = [
         dataclasses.replace(
@@ -174,7 +174,7 @@ def _places(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> lis
         f"{number}": Evidence(size_of(_POINT), dict(enumerate(losses_S.tolist(), 1)), {}, 0)
         for number, losses_S in enumerate(losses_AS)
     }
-    return places_of(points, evidence=evidence, objectives=PAIR)
+    return front_memberships(points, evidence=evidence, objectives=PAIR)
 
 
 def test_draws_by_arrays_decide_as_records_do() -> None:
@@ -182,7 +182,7 @@ def test_draws_by_arrays_decide_as_records_do() -> None:
     said = []
     for losses_AS in losses_NAS:
         records = _records(losses_AS, latency_A=[1.0, 1.1, 1.2], sd=0.02)
-        apart = told_apart(records, ids=["0", "1", "2"])
+        apart = distinguishable(records, ids=["0", "1", "2"])
         verdicts = verdicts_of(records, objectives=PAIR)
         places = _places(losses_AS, latency_A=[1.0, 1.1, 1.2], sd=0.02)
         assert [verdicts[key].front_probability for key in "012"] == pytest.approx([it.probability for it in places])

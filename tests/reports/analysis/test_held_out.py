@@ -15,7 +15,7 @@ from rich.console import Console
 from depthweave.reports.analysis.held_out import held_out_of, held_out_text
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.analysis.selection import select
-from depthweave.reports.analysis.summary import answer, happened, summarise
+from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.export.card import card_of_record
 from depthweave.reports.export.training import training_of
@@ -109,16 +109,16 @@ def test_model_card_states_it_beside_the_validation_perplexity(store: RunStore) 
 
 def test_answer_and_what_happened_tell_of_the_test_part_and_of_the_sizes() -> None:
     info = make_info(reference_id="plain", corpus_bytes=(900_000, 60_000, 40_000))
-    told = answer(held_out_records(), info=info)
+    told = answer_sentence(held_out_records(), info=info)
     own = held_out_of(held_out_records())
     (sentence,) = [line for line in told if line.startswith("On the test part, which the search did not read, it has ")]
     assert held_out_text(own["best"]).interval in sentence
     assert held_out_text(own["plain"]).value in sentence
     assert sentence.endswith("over 5 fresh seeds.")
-    assert not [line for line in answer(confirmed_records(), info=info) if "test part" in line]
+    assert not [line for line in answer_sentence(confirmed_records(), info=info) if "test part" in line]
     sizes = "879 KiB to train on (90 %), 58.6 KiB to validate on (6 %), 39.1 KiB to test on (4 %)"
-    assert f"corpus stdlib of {sizes}, in " in happened(summarise(confirmed_records()), info=info)
-    assert "to train on" not in happened(summarise(confirmed_records()), info=make_info())
+    assert f"corpus stdlib of {sizes}, in " in outcome_sentence(summarise(confirmed_records()), info=info)
+    assert "to train on" not in outcome_sentence(summarise(confirmed_records()), info=make_info())
 
 
 def test_front_file_has_the_columns_with_their_meaning(store: RunStore, append: Append) -> None:

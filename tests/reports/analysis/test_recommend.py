@@ -6,12 +6,12 @@ import pytest
 
 from depthweave.reports.analysis.recommend import (
     Limit,
+    certainty_sentence,
     close_rivals,
-    doubt,
     limits_of,
     recommendation,
     recommended,
-    sure,
+    uncertainty_sentence,
 )
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.records import Record
@@ -70,15 +70,15 @@ def test_rivals_are_close_both_ways_and_never_oneself() -> None:
 def test_two_seeds_or_a_diverged_one_are_doubted() -> None:
     pair = [*seeded("a", {0: 1.0, 1: 1.1, 2: 1.2}, trial=0), *seeded("b", {0: 2.0, 1: 2.1, 2: 2.2}, trial=1)]
     verdicts = verdicts_of(pair, objectives=PAIR)
-    assert doubt(pair[0], verdicts=verdicts) == "it has 2 fresh seeds of the 5 needed"
+    assert uncertainty_sentence(pair[0], verdicts=verdicts) == "it has 2 fresh seeds of the 5 needed"
     diverged = [
         *confirmed_records(),
         make_record(90, architecture_id="best", seed=9, state="diverged", perplexity=None),
     ]
     found = verdicts_of(diverged, objectives=PAIR)
     best = next(it for it in diverged if it.architecture_id == "best")
-    assert doubt(best, verdicts=found) == "it diverged with 1 seed"
-    assert "not settled: diverged with 1 seed" in sure(best, verdicts=found)
+    assert uncertainty_sentence(best, verdicts=found) == "it diverged with 1 seed"
+    assert "not settled: diverged with 1 seed" in certainty_sentence(best, verdicts=found)
 
 
 @pytest.mark.parametrize("column", ["latency", "memory_bytes", "parameters", "forward_flops"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.analysis.summary import answer, fresh_difference, happened, summarise
+from depthweave.reports.analysis.summary import answer_sentence, fresh_difference, outcome_sentence, summarise
 from depthweave.reports.store.records import Record
 from tests.reports.confirmed import seeded
 from tests.reports.synthetic import make_info, make_record, synthetic_trials
@@ -43,61 +43,63 @@ def test_summarise_counts() -> None:
 
 
 def test_happened_says_how_much_and_how_long() -> None:
-    told = happened(summarise(RECORDS), info=INFO)
+    told = outcome_sentence(summarise(RECORDS), info=INFO)
     for text in ("32 trials", "48 combinations", "stdlib", "5 min 29 s", "24 ran to the end", "6 were stopped early"):
         assert text in told
     assert "diverged and 1 failed." in told
 
 
 def test_nothing_complete_claims_nothing() -> None:
-    assert answer([], info=INFO) == ["No trial is complete yet: nothing can be said."]
-    assert answer([make_record(0, state="pruned", perplexity=None)], info=INFO) == answer([], info=INFO)
-    assert "No trial has finished" in happened(summarise([]), info=INFO)
+    assert answer_sentence([], info=INFO) == ["No trial is complete yet: nothing can be said."]
+    assert answer_sentence([make_record(0, state="pruned", perplexity=None)], info=INFO) == answer_sentence(
+        [], info=INFO
+    )
+    assert "No trial has finished" in outcome_sentence(summarise([]), info=INFO)
 
 
 def test_answer_without_the_reference_compares_nothing() -> None:
-    told = answer([make_record(0)], info=INFO)
+    told = answer_sentence([make_record(0)], info=INFO)
     assert "4.000" in told[0]
     assert told[1:] == ["The reference is not complete, so there is nothing to compare with."]
 
 
 def test_answer_reference_is_best() -> None:
-    told = answer(_pair(0, gain=-0.1), info=INFO)
+    told = answer_sentence(_pair(0, gain=-0.1), info=INFO)
     assert told[0].startswith("No architecture has a lower perplexity than the reference")
     assert told[-1] == "One seed each: not settled."
 
 
 def test_answer_one_seed_is_not_settled() -> None:
-    told = answer(_pair(0, gain=0.05), info=INFO)
+    told = answer_sentence(_pair(0, gain=0.05), info=INFO)
     assert f"{100 * (1 - math.exp(-0.05)):.1f} % lower" in told[1]
     assert "1.10× the forward latency (95 % interval 1.08 to 1.12)" in told[1]
     assert told[-1] == "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
 
 
 def test_answer_few_seeds_are_not_settled() -> None:
-    assert "fewer than 5 fresh seeds: not settled" in answer(_pair(4, gain=0.05), info=INFO)[-1]
-    assert "fewer than two fresh seeds each" in answer(_pair(1, gain=0.05), info=INFO)[-1]
+    assert "fewer than 5 fresh seeds: not settled" in answer_sentence(_pair(4, gain=0.05), info=INFO)[-1]
+    assert "fewer than two fresh seeds each" in answer_sentence(_pair(1, gain=0.05), info=INFO)[-1]
 
 
 def test_answer_five_seeds_that_agree_are_told_with_their_interval() -> None:
-    told = answer(_pair(5, gain=0.05, spread=0.001), info=INFO)[-1]
+    told = answer_sentence(_pair(5, gain=0.05, spread=0.001), info=INFO)[-1]
     assert told.startswith("Over 5 fresh seeds the loss differs by -0.050 nat/token (95 % interval -0.051 to -0.04")
     assert told.endswith(": settled. The seed by which the search chose it does not count.")
 
 
 def test_answer_five_seeds_that_disagree_are_not_settled() -> None:
-    assert "which includes zero: not settled" in answer(_pair(5, gain=0.03, spread=0.09), info=INFO)[-1]
+    assert "which includes zero: not settled" in answer_sentence(_pair(5, gain=0.03, spread=0.09), info=INFO)[-1]
 
 
 def test_answer_of_a_best_that_diverged_with_a_seed_is_not_settled() -> None:
     diverged = make_record(99, architecture_id="woven", state="diverged", seed=6, perplexity=None, loss=None)
-    told = answer([*_pair(5, gain=0.05, spread=0.001), diverged], info=INFO)[-1]
+    told = answer_sentence([*_pair(5, gain=0.05, spread=0.001), diverged], info=INFO)[-1]
     assert told.endswith("; 1 seed diverged: not settled.")
 
 
 def test_answer_other_budget_or_depth_is_said() -> None:
     plain = _make(0, loss=1.5, architecture_id="plain", fusion="none", reference=True, depth=8, budget=1)
-    told = " ".join(answer([plain, _make(1, loss=1.4)], info=INFO))
+    told = " ".join(answer_sentence([plain, _make(1, loss=1.4)], info=INFO))
     assert "differ in budget and depth too, so this is not the fusion's doing alone" in told
 
 
@@ -105,14 +107,14 @@ def test_answer_quick_one_needs_its_whole_interval_below() -> None:
     records = _pair(0, gain=0.05)
     quick = {"architecture_id": "quick", "latency": 0.99, "latency_low": 0.97}
     doubtful = _make(7, loss=1.39, latency_high=1.01, **quick)
-    assert not any("no slower" in it for it in answer([*records, doubtful], info=INFO))
+    assert not any("no slower" in it for it in answer_sentence([*records, doubtful], info=INFO))
     sure = _make(7, loss=1.39, latency_high=0.995, **quick)
-    assert any("no slower" in it and "id quick" in it for it in answer([*records, sure], info=INFO))
+    assert any("no slower" in it and "id quick" in it for it in answer_sentence([*records, sure], info=INFO))
 
 
 def test_answer_a_better_plain_architecture_is_named() -> None:
     other = _make(8, loss=1.38, architecture_id="plainer", fusion="none", depth=8)
-    told = answer([*_pair(0, gain=0.05), other], info=INFO)
+    told = answer_sentence([*_pair(0, gain=0.05), other], info=INFO)
     assert any(it.startswith("The best plain architecture is none, 8 blocks") for it in told)
 
 
@@ -141,7 +143,7 @@ def test_how_sure_is_said_of_the_best_plain_architecture_and_not_of_the_referenc
     reference = [_make(9, loss=2.0, reference=True, fusion="none")]
     shallow = seeded("shallow", dict.fromkeys(range(4), 1.6), trial=1, fusion="none")
     woven = seeded("woven", {0: 1.2, 1: 1.50, 2: 1.51, 3: 1.49}, trial=2)
-    told = answer([*reference, *shallow, *woven], info=INFO)
+    told = answer_sentence([*reference, *shallow, *woven], info=INFO)
     assert "The best plain architecture is" in told[-2]
     assert told[-1].startswith("Over 3 fresh seeds the loss differs by -0.100 nat/token")
 
@@ -157,10 +159,10 @@ def _two(*, plain_low: float, plain_high: float, gain: float, fresh: int) -> lis
 
 
 def test_answer_at_equal_latency_is_said_only_where_intervals_meet() -> None:
-    told = " ".join(answer(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=5), info=INFO))
+    told = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=5), info=INFO))
     assert f"has {100 * (1 - math.exp(-0.0497)):.1f} % less perplexity (settled, 5 fresh seeds)" in told
     assert "not told apart from its (1.00× and 0.90×)" in told
-    apart = " ".join(answer(_two(plain_low=0.8, plain_high=0.94, gain=0.05, fresh=5), info=INFO))
+    apart = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.94, gain=0.05, fresh=5), info=INFO))
     assert "not told apart" not in apart
 
 
@@ -168,11 +170,11 @@ def test_answer_of_a_fusion_that_is_far_faster_says_lower_and_not_level() -> Non
     """It once said of 0.40 and 0.75 that the two were not told apart."""
     plain = {"fusion": "none", "reference": True, "latency": 0.75, "latency_low": 0.73, "latency_high": 0.77}
     quick = {"latency": 0.40, "latency_low": 0.39, "latency_high": 0.41}
-    told = " ".join(answer([_make(0, loss=1.5, **plain), _make(1, loss=1.4, **quick)], info=INFO))
+    told = " ".join(answer_sentence([_make(0, loss=1.5, **plain), _make(1, loss=1.4, **quick)], info=INFO))
     assert "at a lower latency than its (0.40× and 0.75×)" in told
     assert "not told apart" not in told
 
 
 def test_answer_at_equal_latency_is_not_settled_by_four_seeds() -> None:
-    told = " ".join(answer(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=4), info=INFO))
+    told = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=4), info=INFO))
     assert "(not settled, 4 fresh seeds)" in told

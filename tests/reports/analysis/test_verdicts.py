@@ -11,7 +11,7 @@ import pytest
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.student_t import student_cdf
 from depthweave.reports.analysis.verdict_text import why_not_settled
-from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, told_apart, verdict_values, verdicts_of
+from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, distinguishable, verdict_values, verdicts_of
 from tests.reports.confirmed import PAIR, confirmed_records, seeded
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
@@ -96,7 +96,7 @@ def test_difference_and_place_on_one_card_follow_from_the_same_numbers() -> None
     records = confirmed_records()
     verdicts = verdicts_of(records, objectives=PAIR)
     ids = list(verdicts)
-    apart = told_apart(records, ids=ids)
+    apart = distinguishable(records, ids=ids)
     for key, verdict in verdicts.items():
         rival = verdict.rival_id
         if verdict.loss.num and not verdict.settled and rival is not None and verdicts[rival].loss.num:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from depthweave.reports.comparison.comparison import answer, compare, comparison_values, dominance_sentence
+from depthweave.reports.comparison.comparison import answer_sentence, compare, comparison_values, dominance_sentence
 from depthweave.reports.comparison.dominance import dominance_of
 from depthweave.reports.comparison.page import comparable_groups, comparison_page_of, render_comparison
 from depthweave.reports.comparison.table import comparison_view
@@ -56,10 +56,10 @@ def test_values_are_json_and_hold_the_ratios(stores: list[RunStore]) -> None:
 
 
 def test_answer_of_two_runs_is_their_sentences_and_of_more_the_counts(stores: list[RunStore]) -> None:
-    loss, fronts = answer(compare(stores[:2]))
+    loss, fronts = answer_sentence(compare(stores[:2]))
     assert loss.startswith("Validation perplexity: Kendall's tau +1.00 over 8 patterns (95 % interval +1.00 to +1.00)")
     assert "not compared" in fronts
-    assert answer(compare(stores))[0] == (
+    assert answer_sentence(compare(stores))[0] == (
         "Validation perplexity: over 3 pairs of runs the orders agree in 1, are opposed in 2."
     )
 

@@ -10,7 +10,7 @@ import pytest
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
-from depthweave.search.run_folder.run_lock import held
+from depthweave.search.run_folder.run_lock import locked_run
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.weight_retention import keep_front_only
 from tests.reports.synthetic import make_record
@@ -98,7 +98,7 @@ def test_what_a_link_of_a_run_stands_for_is_neither_read_nor_written(
 
 def test_lock_that_is_a_link_empties_nothing(store: RunStore, elsewhere: Path) -> None:
     (Path(store.where) / "search.lock").symlink_to(elsewhere / "notes.txt")
-    with pytest.raises(ValueError, match=r"search\.lock: is a link"), held(store.storage, on_wait=print):
+    with pytest.raises(ValueError, match=r"search\.lock: is a link"), locked_run(store.storage, on_wait=print):
         pass
     assert (elsewhere / "notes.txt").read_text() == "mine"
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from depthweave.reports.store import parquet_limits as part_limits
-from depthweave.reports.store.parquet_file import part_bytes
+from depthweave.reports.store.parquet_file import parquet_bytes
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, schema_of, to_table
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import RUN_ID, make_record, make_trial
@@ -44,7 +44,7 @@ def _only_problem(store: RunStore, data: bytes, *, name: str = "records/batch-00
 
 def test_rows_that_repeat_a_million_times_are_left_out_with_a_line(store: RunStore) -> None:
     table = _repeated(to_table([make_record(0)], row_class=Record), 200_000)
-    data = part_bytes(table)
+    data = parquet_bytes(table)
     assert len(data) < 2**18
     assert "200,000 rows in" in _only_problem(store, data)
 
@@ -58,7 +58,7 @@ def test_row_groups_without_number_are_left_out_with_a_line(store: RunStore, mon
 
 def test_long_text_that_stands_in_every_row_is_left_out_with_a_line(store: RunStore) -> None:
     table = to_table([make_record(0, reason="x" * 2**16)], row_class=Record)
-    problem = _only_problem(store, part_bytes(_repeated(table, 50_000)))
+    problem = _only_problem(store, parquet_bytes(_repeated(table, 50_000)))
     assert "column 'reason': 3,276,800,000 bytes when unpacked" in problem
 
 
@@ -66,7 +66,7 @@ def test_lists_in_the_place_of_numbers_are_left_out_with_a_line(store: RunStore)
     table = to_table(make_trial(make_record(0)).weights[:1], row_class=WeightRow)
     lists = pa.ListArray.from_arrays(pa.array([0, 10_000_000]), pa.nulls(10_000_000, pa.float64()).fill_null(0.0))
     table = table.set_column(table.column_names.index("value"), "value", lists)
-    problem = _only_problem(store, part_bytes(table), name="weights/batch-00001.parquet")
+    problem = _only_problem(store, parquet_bytes(table), name="weights/batch-00001.parquet")
     assert "column 'value' holds list<" in problem
 
 
@@ -75,7 +75,7 @@ def test_columns_that_no_table_has_are_not_read(store: RunStore) -> None:
     foreign = pa.table([*table.columns, pa.array(["y" * 1000])], names=[*table.column_names, "more"])
     path = Path(store.where) / "records" / "trial-00000-r000.parquet"
     path.parent.mkdir()
-    path.write_bytes(part_bytes(foreign.replace_schema_metadata(table.schema.metadata)))
+    path.write_bytes(parquet_bytes(foreign.replace_schema_metadata(table.schema.metadata)))
     assert store.records() == [make_record(0)]
     assert store.problems == []
 
@@ -87,7 +87,7 @@ def test_tables_of_many_trials_stay_well_below_the_limits(full_store: RunStore) 
         (full_store.weights(), WeightRow),
     ):
         # The limit takes so many as the least.
-        assert len(part_bytes(table)) > 3 * table.num_rows * part_limits.BYTES_A_ROW[row_class.__name__]
+        assert len(parquet_bytes(table)) > 3 * table.num_rows * part_limits.BYTES_A_ROW[row_class.__name__]
 
 
 def test_front_has_page_checksums_and_no_flipped_bit_gives_another_value(full_store: RunStore) -> None:

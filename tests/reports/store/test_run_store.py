@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.store import run_store as store_module
-from depthweave.reports.store.parquet_folder import PartFolder
+from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
 from depthweave.reports.store.run_store import RunStore, front_objectives, front_schema
 from depthweave.reports.store.storage import Storage
@@ -112,13 +112,13 @@ def test_append_twice_stands_once(store: RunStore, append: Append) -> None:
 
 def test_append_writes_the_record_last(store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch) -> None:
     order = []
-    write = PartFolder.write
+    write = ParquetFolder.write
 
-    def seen(self: PartFolder[Record], rows: list[Record], *, trial: int, revision: int = 0) -> None:
+    def seen(self: ParquetFolder[Record], rows: list[Record], *, trial: int, revision: int = 0) -> None:
         write(self, rows, trial=trial, revision=revision)
         order.append(self._row_class.__name__)
 
-    monkeypatch.setattr(PartFolder, "write", seen)
+    monkeypatch.setattr(ParquetFolder, "write", seen)
     append(make_record(0))
     assert order[-1] == "Record"
     assert sorted(order) == ["EvaluationRow", "Record", "WeightRow"]
@@ -268,7 +268,9 @@ def test_compact_killed_midway_loses_nothing(store: RunStore, append: Append) ->
             super().rm(path, recursive=recursive, maxdepth=maxdepth)
 
     fragile = fs.PyFileSystem(fs.FSSpecHandler(Fragile(skip_instance_cache=True)))
-    folder = PartFolder(Storage(store.where, filesystem=fragile), "records", row_class=Record, run_id=store.info.run_id)
+    folder = ParquetFolder(
+        Storage(store.where, filesystem=fragile), "records", row_class=Record, run_id=store.info.run_id
+    )
     with pytest.raises(KilledError):
         folder.compact()
     assert len(list((Path(store.where) / "records").iterdir())) == 3
@@ -334,7 +336,7 @@ def test_front_parquet_and_records_read_without_depthweave(full_store: RunStore)
 @pytest.mark.slow
 def test_hundred_thousand_records_read_in_seconds(store: RunStore) -> None:
     row, size, batches = make_record(0), 3124, 32
-    folder = PartFolder(store.storage, "records", row_class=Record, run_id=store.info.run_id)
+    folder = ParquetFolder(store.storage, "records", row_class=Record, run_id=store.info.run_id)
     for batch in range(batches):
         # As `append` leaves them, without the minutes that as many synced files take.
         rows = [dataclasses.replace(row, trial=batch * size + number) for number in range(size)]

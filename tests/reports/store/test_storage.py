@@ -193,10 +193,10 @@ def test_hasty_one_neither_waits_nor_asks(away: Away) -> None:
         raise AssertionError
 
     elsewhere.before_write = never
-    elsewhere.hasty().write("file", b"one")
+    elsewhere.without_retries().write("file", b"one")
     away.until = 60.0
     with pytest.raises(UnreachableError):
-        elsewhere.hasty().read("file")
+        elsewhere.without_retries().read("file")
     assert away.now == 0.0
 
 

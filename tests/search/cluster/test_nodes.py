@@ -14,7 +14,7 @@ import pytest
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import nodes
 from depthweave.search.cluster.code_shipping import Edition, edition, packed
-from depthweave.search.cluster.nodes import look_around
+from depthweave.search.cluster.nodes import inspect_nodes
 from depthweave.search.cluster.ray_session import check_address, cluster
 from depthweave.search.spec.schema import Resources
 from depthweave.trainers import hardware, pick_device
@@ -48,7 +48,7 @@ def _source_of(package: Path, *, cwd: Path) -> str:
 
 def test_nodes_answer_with_their_device(ray_address: str, tmp_path: Path) -> None:
     with cluster(ray_address):
-        (node,) = look_around(Resources(device="cpu"), storage=Storage(tmp_path))
+        (node,) = inspect_nodes(Resources(device="cpu"), storage=Storage(tmp_path))
     assert node.hardware == hardware(pick_device("cpu"))
     # The token that they looked for is gone.
     assert not list(tmp_path.iterdir())
@@ -64,7 +64,7 @@ def test_folder_that_a_node_does_not_see_is_refused(
     monkeypatch.setattr(nodes, "_token", elsewhere)
     monkeypatch.setattr(nodes, "_SEEN_LIMIT_S", 0.0)
     with cluster(ray_address), pytest.raises(ValueError, match=f"does not see {tmp_path}.*--out on a path") as caught:
-        look_around(Resources(device="cpu"), storage=Storage(tmp_path))
+        inspect_nodes(Resources(device="cpu"), storage=Storage(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -72,7 +72,7 @@ def test_another_version_is_refused_and_both_are_named(ray_address: str, monkeyp
     ours = edition()
     monkeypatch.setattr(nodes, "edition", lambda: Edition("9.9.9", "00000000"))
     with cluster(ray_address), pytest.raises(ValueError, match="--ship") as caught:
-        look_around(Resources(device="cpu"), storage=None)
+        inspect_nodes(Resources(device="cpu"), storage=None)
     assert str(ours) in str(caught.value)
     assert "9.9.9 (source 00000000)" in str(caught.value)
 
@@ -81,9 +81,9 @@ def test_another_version_is_refused_and_both_are_named(ray_address: str, monkeyp
 def test_workers_without_the_package_are_told_and_served(tmp_path: Path) -> None:
     with _bare_head(tmp_path) as address:
         with cluster(address), pytest.raises(ValueError, match=r"has .*Depthweave.*, this is Depthweave .*--ship"):
-            look_around(Resources(device="cpu"), storage=None)
+            inspect_nodes(Resources(device="cpu"), storage=None)
         with cluster(address, ship=True):
-            (node,) = look_around(Resources(device="cpu"), storage=None)
+            (node,) = inspect_nodes(Resources(device="cpu"), storage=None)
     assert node.hardware == hardware(pick_device("cpu"))
 
 

@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
 from depthweave.search.cluster.device_kinds import Node, kind_of_run, needs_one_kind, placement_of
-from depthweave.search.cluster.nodes import alive
+from depthweave.search.cluster.nodes import alive_nodes
 from depthweave.search.cluster.placement import Placement, bundle, check_room, room
 from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.spec.loading import make_spec
@@ -104,7 +104,7 @@ def test_node_that_is_left_out_runs_neither_tasks_nor_trials() -> None:
     try:
         several.add_node(num_cpus=2)
         with cluster(several.address):
-            first, second = (node["NodeID"] for node in alive())
+            first, second = (node["NodeID"] for node in alive_nodes())
             placement = Placement(excluded=(first,))
             # By value: workers do not import the tests.
             task = ray.remote(**placement.options(_resources()))(lambda: ray.get_runtime_context().get_node_id())

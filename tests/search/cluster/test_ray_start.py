@@ -17,7 +17,7 @@ from depthweave.search.cluster import ray_session as cluster
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.search.cluster.ray_start import RayStartError, starting
 from depthweave.search.commands import search
-from depthweave.search.run_folder.unstarted import clear_unbegun
+from depthweave.search.run_folder.unstarted import clear_unstarted
 
 _START = """
 import ctypes, os, resource, sys
@@ -128,7 +128,7 @@ def test_folder_of_a_search_that_was_killed_while_ray_started_is_free(
 def test_folder_with_any_work_in_it_stays(name: str, tmp_path: Path) -> None:
     for item in ("run.json", "spec.yaml", name):
         (tmp_path / item).write_text("{}")
-    assert not clear_unbegun(Storage(tmp_path))
+    assert not clear_unstarted(Storage(tmp_path))
     assert len(list(tmp_path.iterdir())) == 3
 
 

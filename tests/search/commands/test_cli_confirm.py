@@ -11,30 +11,30 @@ from filelock import FileLock
 
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, read_plan
-from depthweave.search.preparation import Setting, create_run
+from depthweave.search.preparation import PreparedSearch, create_run
 from tests.reports.synthetic import make_record
 from tests.search.searching import setting_of
 
 
 @pytest.fixture
-def setting(small_spec: dict[str, Any]) -> Setting:
+def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
     return setting_of(small_spec)
 
 
 @pytest.fixture
-def run_folder(setting: Setting, tmp_path: Path) -> Path:
+def run_folder(prepared: PreparedSearch, tmp_path: Path) -> Path:
     """A run of one complete trial."""
     folder = tmp_path / "run"
-    store = create_run(setting, out=folder)
-    record = make_record(0, run_id=store.info.run_id, architecture_id=setting.reference.architecture.id)
+    store = create_run(prepared, out=folder)
+    record = make_record(0, run_id=store.info.run_id, architecture_id=prepared.reference.architecture.id)
     store.append(record, evaluations=[], weights=[])
     return folder
 
 
 def test_confirm_without_a_front_says_how_to_get_one(
-    setting: Setting, fault: Callable[..., str], tmp_path: Path
+    prepared: PreparedSearch, fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    create_run(setting, out=tmp_path / "run")
+    create_run(prepared, out=tmp_path / "run")
     line = fault("confirm", tmp_path / "run", "--seeds", "3")
     assert "has no front to confirm" in line
     assert f"depthweave search --resume --out {tmp_path / 'run'}" in line

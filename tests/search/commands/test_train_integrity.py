@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from depthweave.search.commands import train as train_command
-from depthweave.search.commands.train_lock import held_folder
+from depthweave.search.commands.train_lock import locked_folder
 from depthweave.spaces import Architecture, Decoder, save_model, strided_wiring, write_architecture
 from depthweave.spaces.checksums import SUMS_FILE, check_seal
 from depthweave.spaces.files import MODEL_FILE
@@ -99,7 +99,7 @@ def test_second_training_into_a_folder_is_refused_while_the_first_runs(
     training: list[object], fault: Callable[..., str], run: Cli, tmp_path: Path
 ) -> None:
     out = tmp_path / "model"
-    with held_folder(out):
+    with locked_folder(out):
         told = fault(*training, "--out", out)
     assert told == f"--out {out}: another training writes there; wait for it, or name another folder"
     assert run(*training, "--out", out).code == 0

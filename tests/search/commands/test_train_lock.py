@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.search.commands.train_lock import LOCK_FILE, held_folder
+from depthweave.search.commands.train_lock import LOCK_FILE, locked_folder
 
 _HOLDER = """
 import sys
@@ -27,32 +27,32 @@ def test_second_training_is_refused_while_the_first_lives(tmp_path: Path) -> Non
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match="another training writes there") as caught, held_folder(out):
+        with pytest.raises(ValueError, match="another training writes there") as caught, locked_folder(out):
             pass
         assert len(str(caught.value).splitlines()) == 1
         holder.kill()
         holder.wait()
     # One that was killed holds nothing.
-    with held_folder(out):
+    with locked_folder(out):
         (out / "model").touch()
     assert [path.name for path in out.iterdir()] == ["model"]
 
 
 def test_folder_in_which_nothing_came_of_it_goes_again(tmp_path: Path) -> None:
-    with held_folder(tmp_path / "model"):
+    with locked_folder(tmp_path / "model"):
         assert [path.name for path in (tmp_path / "model").iterdir()] == [LOCK_FILE]
     assert not (tmp_path / "model").exists()
     (tmp_path / "mine").mkdir()
-    with held_folder(tmp_path / "mine"):
+    with locked_folder(tmp_path / "mine"):
         pass
     assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_links_and_files_in_its_place_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="is not a folder"), held_folder(tmp_path / "file"):
+    with pytest.raises(ValueError, match="is not a folder"), locked_folder(tmp_path / "file"):
         pass
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.safetensors").symlink_to(tmp_path / "file")
-    with pytest.raises(ValueError, match=r"model\.safetensors: is a link"), held_folder(tmp_path / "out"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: is a link"), locked_folder(tmp_path / "out"):
         pass

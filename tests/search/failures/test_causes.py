@@ -11,10 +11,10 @@ from ray.exceptions import RayTaskError
 
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.worker_imports import outside_user_folder
-from depthweave.search.commands.no_results import fruitless_sentence, is_fruitless
+from depthweave.search.commands.no_results import has_no_results, no_results_sentence
 from depthweave.search.failures.causes import is_of_surroundings, is_same_cause, reason_of
 from depthweave.search.failures.streak import LIMIT, OneCauseError, Streak
-from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, SurroundingsError, clear_about_faults
+from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, SurroundingsError, faults_as_one_line
 from tests.reports.synthetic import make_record
 from tests.search.bookkeeping import Run, make_evaluation, make_report
 
@@ -80,7 +80,7 @@ def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
 
 def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    ledger = GuardedLedger(run.book)
+    ledger = GuardedLedger(run.ledger)
 
     def crash() -> None:
         assert ledger.next("a") is not None
@@ -103,7 +103,7 @@ def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed
         pytest.raises(
             ValueError, match=r"the workers cannot work \(ImportError: planted numpy\).*then `go on`"
         ) as line,
-        clear_about_faults("run", command="go on"),
+        faults_as_one_line("run", command="go on"),
     ):
         raise fault.value.error
     assert "\n" not in str(line.value)
@@ -117,17 +117,17 @@ def test_failures_of_one_cause_in_a_row_end_the_search(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for number in range(LIMIT - 1):
         run.start("a")
-        run.book.fail("a", f"OSError: planted {number}")
-        run.book.finish("a", crashed=True)
+        run.ledger.fail("a", f"OSError: planted {number}")
+        run.ledger.finish("a", crashed=True)
     run.start("a")
-    run.book.fail("a", "OSError: planted 9")
+    run.ledger.fail("a", "OSError: planted 9")
     with pytest.raises(OneCauseError) as caught:
-        run.book.finish("a", crashed=True)
+        run.ledger.finish("a", crashed=True)
     assert (caught.value.count, caught.value.reason) == (LIMIT, "OSError: planted 9")
     assert len(run.store.records()) == LIMIT, "each is recorded"
     with (
         pytest.raises(ValueError, match=rf"{LIMIT} trials in a row failed of one cause \(OSError: planted 9\)"),
-        clear_about_faults("run", command="go on"),
+        faults_as_one_line("run", command="go on"),
     ):
         raise caught.value
 
@@ -145,11 +145,11 @@ def test_streak_is_broken_by_another_cause_and_by_a_trial_that_works() -> None:
 
 def test_what_became_of_nothing_is_said_with_its_cause() -> None:
     records = [_failed(0, "a 1"), _failed(1, "b"), _failed(2, "a 2")]
-    assert is_fruitless(records)
-    assert not is_fruitless([*records, make_record(3)])
-    assert not is_fruitless([])
-    assert fruitless_sentence(records) == "no trial of 3 is complete, 3 failed, 2 of one cause: a 1"
-    assert "all of one cause: a 1" in fruitless_sentence([records[0], records[2]])
+    assert has_no_results(records)
+    assert not has_no_results([*records, make_record(3)])
+    assert not has_no_results([])
+    assert no_results_sentence(records) == "no trial of 3 is complete, 3 failed, 2 of one cause: a 1"
+    assert "all of one cause: a 1" in no_results_sentence([records[0], records[2]])
 
 
 def test_workers_are_joined_from_outside_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

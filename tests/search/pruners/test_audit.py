@@ -9,14 +9,14 @@ from typing import Literal
 import pytest
 
 from depthweave.search.pruners.audit import surprises
-from depthweave.search.pruners.chooser import NEW, Standing
+from depthweave.search.pruners.chooser import NEW, TrialSnapshot
 from tests.search.bookkeeping import Run
 from tests.search.choosers import GivesUp
 from tests.search.test_pausing import worked_off
 
 
-def complete(number: int, loss: float, cost: float) -> Standing:
-    return Standing(number, f"id{number}", {"latency": cost}, (loss + 1.0, loss), "complete")
+def complete(number: int, loss: float, cost: float) -> TrialSnapshot:
+    return TrialSnapshot(number, f"id{number}", {"latency": cost}, (loss + 1.0, loss), "complete")
 
 
 def test_an_audit_is_a_surprise_where_it_ends_on_the_front() -> None:
@@ -41,13 +41,13 @@ def test_search_goes_on_with_others_where_the_audit_is_a_surprise(num_workers: i
 
 def test_search_ends_where_the_audit_is_beaten(tmp_path: Path) -> None:
     class GivesUpOnTheWorst(GivesUp):
-        def choose(self, standings: Sequence[Standing], *, may_start: bool) -> int | Literal["new"] | None:
-            if not may_start and standings[1].state == "paused":
+        def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
+            if not may_start and snapshots[1].state == "paused":
                 return 1
-            audited = [item for item in standings if item.number == 3 and item.state == "complete"]
+            audited = [item for item in snapshots if item.number == 3 and item.state == "complete"]
             return NEW if may_start else (2 if audited else None)
 
-        def audits(self, standings: Sequence[Standing]) -> Sequence[int]:
+        def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
             return [3]
 
     run = Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4)
@@ -55,4 +55,4 @@ def test_search_ends_where_the_audit_is_beaten(tmp_path: Path) -> None:
     records = sorted(run.store.records(), key=lambda item: item.trial)
     assert [item.state for item in records] == ["complete", "complete", "pruned", "complete"]
     assert [item.audit for item in records] == [False, False, False, True]
-    assert Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4).book.ended
+    assert Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4).ledger.ended

@@ -12,7 +12,7 @@ import pytest
 from optuna import Study
 from optuna.trial import TrialState
 
-from depthweave.search.pruners.chooser import NEW, Chooser, Standing
+from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 from depthweave.search.pruners.peers import COSTS
 
@@ -25,25 +25,25 @@ def curve(end: float, *, num: int = _NUM, of: int = _NUM) -> tuple[float, ...]:
     return tuple(end + 0.5 / (step + 1) - 0.5 / (of + 1) for step in range(1, num + 1))
 
 
-def standing(
+def snapshot(
     number: int, end: float, *, cost: float, state: State = "complete", num: int | None = None, of: int = _NUM
-) -> Standing:
+) -> TrialSnapshot:
     losses = curve(end, num=(of if state == "complete" else 2) if num is None else num, of=of)
-    return Standing(number, f"id{number}", {"latency": cost}, losses, state)
+    return TrialSnapshot(number, f"id{number}", {"latency": cost}, losses, state)
 
 
-def finished(*, num: int = 12) -> list[Standing]:
+def finished(*, num: int = 12) -> list[TrialSnapshot]:
     """Dearer ones are better: loss 3.0 at cost 1 to 2.45 at cost 12, all on the front, and some noise."""
     noise = np.random.default_rng(0).normal(0.0, 0.002, (num, _NUM))
-    trials = [standing(index, 3.0 - 0.05 * index, cost=1.0 + index) for index in range(num)]
+    trials = [snapshot(index, 3.0 - 0.05 * index, cost=1.0 + index) for index in range(num)]
     return [
         item._replace(losses=tuple((np.array(item.losses) + noise[index]).tolist()))
         for index, item in enumerate(trials)
     ]
 
 
-def choose(standings: Sequence[Standing], *, may_start: bool = False) -> int | str | None:
-    return ParetoChooser(num_evaluations=_NUM).choose(standings, may_start=may_start)
+def choose(snapshots: Sequence[TrialSnapshot], *, may_start: bool = False) -> int | str | None:
+    return ParetoChooser(num_evaluations=_NUM).choose(snapshots, may_start=may_start)
 
 
 def test_is_a_chooser_with_rungs_that_double() -> None:
@@ -53,35 +53,35 @@ def test_is_a_chooser_with_rungs_that_double() -> None:
 
 def test_hopeless_one_is_left_and_the_same_curve_at_less_cost_goes_on() -> None:
     # Both will end at 2.9: at cost 6.5 the least is 2.75, at cost 2.5 it is 2.95.
-    dear, cheap = standing(20, 2.9, cost=6.5, state="paused", num=4), standing(21, 2.9, cost=2.5, state="paused", num=4)
+    dear, cheap = snapshot(20, 2.9, cost=6.5, state="paused", num=4), snapshot(21, 2.9, cost=2.5, state="paused", num=4)
     assert choose([*finished(), dear]) is None
     assert choose([*finished(), dear, cheap]) == 21
     assert choose([*finished(), dear], may_start=True) == NEW
 
 
 def test_of_two_alike_the_one_that_needs_fewer_evaluations_goes_on() -> None:
-    early, late = standing(20, 2.3, cost=6.5, state="paused", num=1), standing(21, 2.3, cost=6.5, state="paused", num=4)
+    early, late = snapshot(20, 2.3, cost=6.5, state="paused", num=1), snapshot(21, 2.3, cost=6.5, state="paused", num=4)
     assert choose([*finished(), early, late]) == 21
 
 
 def test_of_two_as_far_the_one_that_betters_the_wider_stretch_goes_on() -> None:
-    narrow = standing(20, 2.40, cost=11.9, state="paused", num=4)
-    wide = standing(21, 2.40, cost=6.5, state="paused", num=4)
+    narrow = snapshot(20, 2.40, cost=11.9, state="paused", num=4)
+    wide = snapshot(21, 2.40, cost=6.5, state="paused", num=4)
     assert choose([*finished(), narrow, wide]) == 21
 
 
 def test_one_loss_makes_nobody_hopeless_and_two_do() -> None:
-    bad = [standing(20, 9.0, cost=6.5, state="paused", num=num) for num in (1, 2)]
+    bad = [snapshot(20, 9.0, cost=6.5, state="paused", num=num) for num in (1, 2)]
     assert [choose([*finished(), item]) for item in bad] == [20, None]
 
 
 def test_cheapest_of_all_is_never_hopeless() -> None:
-    assert choose([*finished(), standing(20, 9.0, cost=0.5, state="paused")]) == 20
+    assert choose([*finished(), snapshot(20, 9.0, cost=0.5, state="paused")]) == 20
 
 
 def test_new_one_is_started_before_a_long_shot_and_after_a_sure_gain() -> None:
-    long_shot = standing(20, 2.76, cost=6.5, state="paused", num=1)
-    sure = standing(21, 1.0, cost=1.5, state="paused", num=4)
+    long_shot = snapshot(20, 2.76, cost=6.5, state="paused", num=1)
+    sure = snapshot(21, 1.0, cost=1.5, state="paused", num=4)
     assert choose([*finished(), long_shot], may_start=True) == NEW
     assert choose([*finished(), long_shot, sure], may_start=True) == 21
 
@@ -89,15 +89,15 @@ def test_new_one_is_started_before_a_long_shot_and_after_a_sure_gain() -> None:
 @pytest.mark.parametrize("costs", [{}, {"latency": 1.0, "memory_bytes": 2.0}], ids=["no cost", "two costs"])
 def test_any_number_of_costs(costs: dict[str, float]) -> None:
     known = [item._replace(costs=costs) for item in finished()]
-    worse = standing(20, 3.5, cost=1.0, state="paused", num=4)._replace(costs=costs)
-    better = standing(21, 2.0, cost=1.0, state="paused", num=4)._replace(costs=costs)
+    worse = snapshot(20, 3.5, cost=1.0, state="paused", num=4)._replace(costs=costs)
+    better = snapshot(21, 2.0, cost=1.0, state="paused", num=4)._replace(costs=costs)
     assert choose([*known, worse]) is None
     assert choose([*known, worse, better]) == 21
 
 
 def test_trial_that_is_not_measured_or_has_not_reached_a_rung_does_not_count() -> None:
-    begun = [Standing(30, "a", {}, (), "running"), Standing(31, "b", {"latency": 2.0}, (), "running")]
-    paused = standing(20, 2.0, cost=6.5, state="paused", num=4)
+    begun = [TrialSnapshot(30, "a", {}, (), "running"), TrialSnapshot(31, "b", {"latency": 2.0}, (), "running")]
+    paused = snapshot(20, 2.0, cost=6.5, state="paused", num=4)
     assert choose([*finished(), paused, *begun]) == 20
     assert choose(begun) is None
     assert choose([]) is None
@@ -105,8 +105,8 @@ def test_trial_that_is_not_measured_or_has_not_reached_a_rung_does_not_count() -
 
 
 def test_until_three_have_finished_ranks_are_halved_from_the_highest_rung_down() -> None:
-    some = [standing(number, 3.0 - 0.1 * number, cost=1.0 + number, state="paused", num=1) for number in range(9)]
-    bad = standing(9, 4.0, cost=20.0, state="paused", num=1)
+    some = [snapshot(number, 3.0 - 0.1 * number, cost=1.0 + number, state="paused", num=1) for number in range(9)]
+    bad = snapshot(9, 4.0, cost=20.0, state="paused", num=1)
     # Ten at the first rung, three of which may go on; the first of the front is the one with the least loss.
     assert choose([*some, bad], may_start=True) == 8
     onward = [*some[:6], *(item._replace(losses=curve(3.0 - 0.1 * item.number, num=2)) for item in some[6:]), bad]
@@ -127,7 +127,7 @@ def test_choice_depends_neither_on_the_units_of_costs_nor_on_the_level_of_losses
         known = [
             *finished(),
             *(
-                standing(
+                snapshot(
                     20 + item, float(generator.normal(2.7, 0.2)), cost=float(generator.uniform(1, 12)), state="paused"
                 )
                 for item in range(6)
@@ -153,27 +153,27 @@ def simulate(renew: object) -> list[int | str | None]:
     assert callable(renew)
     generator = np.random.default_rng(3)
     ends, costs = generator.normal(3.0, 0.3, 40), generator.uniform(1, 9, 40)
-    chooser, standings, choices = ParetoChooser(num_evaluations=_NUM), list[Standing](), list[int | str | None]()
+    chooser, snapshots, choices = ParetoChooser(num_evaluations=_NUM), list[TrialSnapshot](), list[int | str | None]()
     while True:
         chooser = renew(chooser)
-        choice = chooser.choose(standings, may_start=len(standings) < len(ends))
+        choice = chooser.choose(snapshots, may_start=len(snapshots) < len(ends))
         choices.append(choice)
         if choice is None:
             return choices
         if choice == NEW:
-            number = len(standings)
-            standings.append(Standing(number, str(number), {"latency": float(costs[number])}, (), "running"))
+            number = len(snapshots)
+            snapshots.append(TrialSnapshot(number, str(number), {"latency": float(costs[number])}, (), "running"))
         else:
             number = int(choice)
-        num = len(standings[number].losses) + 1
+        num = len(snapshots[number].losses) + 1
         while num < _NUM and not chooser.is_rung(num):
             num += 1
         losses = curve(float(ends[number]), num=num)
-        standings[number] = standings[number]._replace(losses=losses, state="complete" if num == _NUM else "paused")
+        snapshots[number] = snapshots[number]._replace(losses=losses, state="complete" if num == _NUM else "paused")
 
 
 def test_audit_is_a_share_of_the_paused_drawn_by_seed_and_at_least_one() -> None:
-    paused = [standing(number, 3.0, cost=1.0, state="paused") for number in range(400)]
+    paused = [snapshot(number, 3.0, cost=1.0, state="paused") for number in range(400)]
     found = [ParetoChooser(num_evaluations=_NUM, seed=seed).audits(paused) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
     # Binomial(400, 0.05): 20, give or take four standard deviations.
@@ -185,16 +185,16 @@ def test_audit_is_a_share_of_the_paused_drawn_by_seed_and_at_least_one() -> None
 
 
 def test_who_is_audited_stays_when_the_search_is_resumed_in_the_midst() -> None:
-    paused = [standing(number, 3.0, cost=1.0, state="paused") for number in range(100)]
+    paused = [snapshot(number, 3.0, cost=1.0, state="paused") for number in range(100)]
     chooser = ParetoChooser(num_evaluations=_NUM, audit_frac=0.1)
     first, *others = chooser.audits(paused)
     assert others
     assert list(chooser.audits([item for item in paused if item.number != first])) == others
 
 
-def study_of(standings: Sequence[Standing]) -> Study:
+def study_of(snapshots: Sequence[TrialSnapshot]) -> Study:
     study = optuna.create_study()
-    for item in standings:
+    for item in snapshots:
         ended = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED}[item.state]
         study.add_trial(
             optuna.create_trial(
@@ -269,8 +269,8 @@ def test_bad_option_is_one_line(options: dict[str, float], told: str) -> None:
 @pytest.mark.bench
 def test_choice_and_stop_take_under_5_ms_with_1000_trials() -> None:
     generator = np.random.default_rng(0)
-    standings = [
-        standing(
+    snapshots = [
+        snapshot(
             number,
             float(generator.normal(3.0, 0.1)),
             cost=float(generator.uniform(1, 9)),
@@ -280,12 +280,12 @@ def test_choice_and_stop_take_under_5_ms_with_1000_trials() -> None:
         for number in range(1000)
     ]
     chooser = ParetoChooser(num_evaluations=10)
-    study = study_of([item._replace(state="complete" if item.state == "complete" else "stopped") for item in standings])
+    study = study_of([item._replace(state="complete" if item.state == "complete" else "stopped") for item in snapshots])
     trial = study.ask()
     trial.set_user_attr(COSTS, {"latency": 5.0})
     trial.report(3.0, 0)
     pruner, frozen = ParetoPruner(audit_frac=0.0), study._storage.get_trial(trial._trial_id)
-    assert least_s(lambda: chooser.choose(standings, may_start=True)) < 5e-3
+    assert least_s(lambda: chooser.choose(snapshots, may_start=True)) < 5e-3
     assert least_s(lambda: pruner.prune(study, frozen)) < 5e-3
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.preparation import Setting, create_run
+from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.run_folder.resuming import keep_spec, resumed, spec_of
 from depthweave.search.spec.sources import hearing_sentences, text_sentence
 from depthweave.trainers import CorpusSpec
@@ -28,21 +28,21 @@ def text(corpus_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def setting(small_spec: dict[str, Any], text: Path) -> Setting:
+def prepared(small_spec: dict[str, Any], text: Path) -> PreparedSearch:
     return setting_of({**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}})
 
 
 @pytest.fixture
-def run_folder(setting: Setting, tmp_path: Path) -> Path:
+def run_folder(prepared: PreparedSearch, tmp_path: Path) -> Path:
     """A run of one complete trial, of the recipe's training."""
     folder = tmp_path / "run"
-    store = create_run(setting, out=folder)
+    store = create_run(prepared, out=folder)
     record = make_record(
         0,
         run_id=store.info.run_id,
-        architecture_id=setting.reference.architecture.id,
-        corpus_sha256=setting.tokens.corpus_sha256,
-        recipe=json.dumps({"steps": setting.spec.recipe.steps, "precision": "float32", "gone": 1}),
+        architecture_id=prepared.reference.architecture.id,
+        corpus_sha256=prepared.tokens.corpus_sha256,
+        recipe=json.dumps({"steps": prepared.spec.recipe.steps, "precision": "float32", "gone": 1}),
     )
     store.append(record, evaluations=[], weights=[])
     return folder
@@ -81,17 +81,17 @@ def test_what_may_change_in_the_spec_file_is_accepted_and_said(run_folder: Path)
     _edit(run_folder, "max_concurrent: null", "max_concurrent: 3")
     said: list[str] = []
     store = RunStore.open(run_folder)
-    setting = resumed(store, given=None, overrides=[], local=True, say=said.append)
-    assert (setting.spec.search.trials, setting.spec.resources.max_concurrent) == (7, 3)
+    prepared = resumed(store, given=None, overrides=[], local=True, say=said.append)
+    assert (prepared.spec.search.trials, prepared.spec.resources.max_concurrent) == (7, 3)
     assert said[:2] == [
         f"{run_folder}/spec.yaml: resources.max_concurrent is 3, was None when the run began",
         f"{run_folder}/spec.yaml: search.trials is 7, was 100 when the run began",
     ]
 
 
-def test_spec_file_that_is_gone_costs_nothing(setting: Setting, run_folder: Path) -> None:
+def test_spec_file_that_is_gone_costs_nothing(prepared: PreparedSearch, run_folder: Path) -> None:
     (run_folder / "spec.yaml").unlink()
-    assert spec_of(RunStore.open(run_folder)) == setting.spec
+    assert spec_of(RunStore.open(run_folder)) == prepared.spec
 
 
 def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
@@ -100,9 +100,9 @@ def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
     as_earlier(run_folder)
     said: list[str] = []
     store = RunStore.open(run_folder)
-    setting = resumed(store, given=None, overrides=[], local=True, say=said.append)
+    prepared = resumed(store, given=None, overrides=[], local=True, say=said.append)
     assert said[0] == (f"{run_folder}: begun by an earlier version, which kept no spec in run.json: this part keeps it")
-    keep_spec(store, setting.spec)
+    keep_spec(store, prepared.spec)
     _edit(run_folder, "seed: 0", "seed: 1")
     assert "seed is 1, was 0" in fault("search", "--resume", "--out", run_folder)
 
@@ -130,17 +130,20 @@ def test_text_that_moved_is_asked_for_and_another_one_is_refused(
     assert "give the same text" in fault(*command, run_folder, "--set", f"corpus.paths=[{other}]")
 
 
-def test_text_that_moved_goes_on_wherever_it_is_the_same(setting: Setting, text: Path, run_folder: Path) -> None:
+def test_text_that_moved_goes_on_wherever_it_is_the_same(
+    prepared: PreparedSearch, text: Path, run_folder: Path
+) -> None:
     moved, said = text.rename(text.parent / "elsewhere"), list[str]()
     overrides = [f"corpus.paths=[{moved}]"]
     store = RunStore.open(run_folder)
     found = resumed(store, given=None, overrides=overrides, local=True, say=said.append)
-    assert found.tokens.corpus_sha256 == setting.tokens.corpus_sha256
+    assert found.tokens.corpus_sha256 == prepared.tokens.corpus_sha256
     assert said[0] == f"reading the text: {moved}, named by the command line"
     # It need not be said a second time.
     keep_spec(store, found.spec)
     assert (
-        resumed(RunStore.open(run_folder), given=None, overrides=[], local=True, say=said.append).space == setting.space
+        resumed(RunStore.open(run_folder), given=None, overrides=[], local=True, say=said.append).space
+        == prepared.space
     )
     moved_sentence = f"{run_folder}/spec.yaml: corpus.paths is {[str(moved)]}, was {[str(text)]} when the run began"
     assert moved_sentence in said
@@ -148,11 +151,11 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(setting: Setting, text:
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])
 def test_run_without_a_hash_of_its_text_reads_nobodys_files_unseen(
-    command: tuple[str, ...], text: Path, setting: Setting, run: Cli, tmp_path: Path
+    command: tuple[str, ...], text: Path, prepared: PreparedSearch, run: Cli, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stranger"
-    store = create_run(setting, out=folder)
-    architecture_id = setting.reference.architecture.id
+    store = create_run(prepared, out=folder)
+    architecture_id = prepared.reference.architecture.id
     record = make_record(0, run_id=store.info.run_id, architecture_id=architecture_id, corpus_sha256="")
     store.append(record, evaluations=[], weights=[])
     as_earlier(folder, without=["corpus_sha256"])

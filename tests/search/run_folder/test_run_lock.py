@@ -15,7 +15,7 @@ import pytest
 
 from depthweave.reports.store.storage import Storage, UnreachableError
 from depthweave.search.run_folder import run_lock as holding
-from depthweave.search.run_folder.run_lock import LEASE, held
+from depthweave.search.run_folder.run_lock import LEASE, locked_run
 from tests.buckets import in_memory
 
 
@@ -41,16 +41,16 @@ def test_second_is_refused_while_the_first_lives(kind: str, storage: Storage, tm
     place = Storage(tmp_path) if kind == "disk" else storage
     again = Storage(tmp_path) if kind == "disk" else storage
     waits: list[str] = []
-    with held(place, on_wait=_quiet):
+    with locked_run(place, on_wait=_quiet):
         with (
             pytest.raises(ValueError, match=r"another search.* is working on this run"),
-            held(again, on_wait=waits.append),
+            locked_run(again, on_wait=waits.append),
         ):
             pass
         place.write("file", b"")
     # The first has gone in good order: nobody waits.
     told = len(waits)
-    with held(again, on_wait=waits.append):
+    with locked_run(again, on_wait=waits.append):
         again.write("file", b"")
     assert len(waits) == told
     assert kind == "disk" or not storage.exists(LEASE)
@@ -62,7 +62,7 @@ def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | N
     if content is not None:
         storage.write(LEASE, content)
     waits: list[str] = []
-    with held(storage, on_wait=waits.append):
+    with locked_run(storage, on_wait=waits.append):
         assert json.loads(storage.read(LEASE))["host"] == platform.node()
     assert len(waits) == 1
 
@@ -72,7 +72,7 @@ def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> Non
         gone.wait()
     _lease(storage, machine=holding._machine(), pid=gone.pid)
     waits: list[str] = []
-    with held(storage, on_wait=waits.append):
+    with locked_run(storage, on_wait=waits.append):
         pass
     assert waits == []
 
@@ -81,7 +81,7 @@ def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> Non
 def test_process_of_this_machine_that_may_live_is_waited_for(pid: object, storage: Storage) -> None:
     _lease(storage, machine=holding._machine(), pid=pid)
     waits: list[str] = []
-    with held(storage, on_wait=waits.append):
+    with locked_run(storage, on_wait=waits.append):
         pass
     assert len(waits) == 1
 
@@ -90,7 +90,7 @@ def test_machine_of_the_same_name_is_another(storage: Storage) -> None:
     # Containers that share a name do not see each other's processes.
     _lease(storage, host=platform.node(), machine="another", pid=2**22 + 1)
     waits: list[str] = []
-    with held(storage, on_wait=waits.append):
+    with locked_run(storage, on_wait=waits.append):
         pass
     assert len(waits) == 1
 
@@ -102,8 +102,8 @@ def test_holder_that_was_taken_over_writes_nothing_more(
     if not renews:
         # Its machine slept, or its renewer is still waiting for an answer.
         monkeypatch.setattr(holding._Lease, "_renew_until_ended", lambda self: None)
-    other = storage.hasty()
-    with held(storage, on_wait=_quiet):
+    other = storage.without_retries()
+    with locked_run(storage, on_wait=_quiet):
         storage.write("file", b"ours")
         _lease(other)
         _until(lambda: _is_told(storage))
@@ -121,7 +121,7 @@ def test_of_two_that_come_at_once_one_has_it(storage: Storage, monkeypatch: pyte
     def come(number: int) -> None:
         together.wait()
         try:
-            with held(storage, on_wait=_quiet):
+            with locked_run(storage, on_wait=_quiet):
                 won.append(number)
                 enough.wait(timeout=10)
         except ValueError:
@@ -140,7 +140,7 @@ def test_of_two_that_come_at_once_one_has_it(storage: Storage, monkeypatch: pyte
 def test_renewal_that_waited_is_not_written_over_anothers_lease(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, write = storage.hasty(), holding._Lease._write
+    other, write = storage.without_retries(), holding._Lease._write
     away, tries = threading.Event(), []
 
     def cut_off(self: holding._Lease, to: Storage) -> None:
@@ -152,7 +152,7 @@ def test_renewal_that_waited_is_not_written_over_anothers_lease(
             raise UnreachableError("no answer")
         write(self, to)
 
-    with held(storage, on_wait=_quiet):
+    with locked_run(storage, on_wait=_quiet):
         monkeypatch.setattr(holding._Lease, "_write", cut_off)
         away.set()
         _until(lambda: _is_told(storage))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from depthweave.search.pruners.chooser import NEW, Prospect, Standing, View
+from depthweave.search.pruners.chooser import NEW, GuideView, NewTrialOutlook, TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers import KnownCostSampler, categorical
 from depthweave.search.samplers.guide import SurrogateGuide, guide_of
@@ -27,22 +27,22 @@ def final_loss(row: int) -> float:
     return 3.0 - 0.2 * point["depth"] + 0.3 * (point["period"] != 2) + 0.05 * point["dilation"]
 
 
-def standing(number: int, row: int, *, num: int, state: str) -> Standing:
+def snapshot(number: int, row: int, *, num: int, state: str) -> TrialSnapshot:
     losses = tuple(final_loss(row) + 0.9 * (0.5**step - 0.5 ** (NUM - 1)) for step in range(num))
-    return Standing(number, IDS[row], {"latency": float(COSTS[row, 0])}, losses, state)  # type: ignore[arg-type]
+    return TrialSnapshot(number, IDS[row], {"latency": float(COSTS[row, 0])}, losses, state)  # type: ignore[arg-type]
 
 
-def some_standings() -> list[Standing]:
+def some_standings() -> list[TrialSnapshot]:
     rows = np.random.default_rng(0).permutation(len(POINTS))[:16]
-    whole = [standing(number, int(row), num=NUM, state="complete") for number, row in enumerate(rows[:10])]
-    return [*whole, *(standing(10 + number, int(row), num=2, state="paused") for number, row in enumerate(rows[10:]))]
+    whole = [snapshot(number, int(row), num=NUM, state="complete") for number, row in enumerate(rows[:10])]
+    return [*whole, *(snapshot(10 + number, int(row), num=2, state="paused") for number, row in enumerate(rows[10:]))]
 
 
 def test_view_forecasts_what_finished_exactly_and_what_is_paused_nearly() -> None:
-    standings = some_standings()
-    view = SurrogateGuide(CANDIDATES, rows=ROWS).look(standings)
+    snapshots = some_standings()
+    view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
     assert view is not None
-    for item in standings:
+    for item in snapshots:
         mean, sd = view.forecasts[item.number]
         final = final_loss(ROWS[item.architecture_id])
         if item.state == "complete":
@@ -53,15 +53,15 @@ def test_view_forecasts_what_finished_exactly_and_what_is_paused_nearly() -> Non
 
 
 def test_the_prospect_is_what_the_sampler_would_propose() -> None:
-    standings = some_standings()
-    view = SurrogateGuide(CANDIDATES, rows=ROWS).look(standings)
+    snapshots = some_standings()
+    view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
     assert view is not None
     assert view.new is not None
     import optuna
 
     study = optuna.create_study(directions=["minimize", "minimize"])
-    curves = {item.number: item.losses for item in standings}
-    for item in standings:
+    curves = {item.number: item.losses for item in snapshots}
+    for item in snapshots:
         row = ROWS[item.architecture_id]
         complete = item.state == "complete"
         study.add_trial(
@@ -75,17 +75,17 @@ def test_the_prospect_is_what_the_sampler_would_propose() -> None:
         )
     sampler = KnownCostSampler(CANDIDATES, seed=0)
     sampler.curves = lambda: curves
-    row = sampler.propose(study.get_trials(deepcopy=False), number=len(standings))
+    row = sampler.propose(study.get_trials(deepcopy=False), number=len(snapshots))
     assert view.new.costs == {"latency": COSTS[row, 0]}
-    assert IDS[row] not in {item.architecture_id for item in standings}
-    assert guide_of(sampler, ids=IDS).look(standings) == view  # type: ignore[union-attr]
+    assert IDS[row] not in {item.architecture_id for item in snapshots}
+    assert guide_of(sampler, ids=IDS).advise(snapshots) == view  # type: ignore[union-attr]
 
 
 def test_there_is_no_view_before_anything_has_finished_and_no_prospect_after_all_was_started() -> None:
     guide = SurrogateGuide(CANDIDATES, rows=ROWS)
-    assert guide.look([standing(0, 0, num=2, state="paused")]) is None
-    everything = [standing(row, row, num=NUM, state="complete") for row in range(len(POINTS))]
-    view = guide.look(everything)
+    assert guide.advise([snapshot(0, 0, num=2, state="paused")]) is None
+    everything = [snapshot(row, row, num=NUM, state="complete") for row in range(len(POINTS))]
+    view = guide.advise(everything)
     assert view is not None
     assert view.new is None
 
@@ -93,38 +93,38 @@ def test_there_is_no_view_before_anything_has_finished_and_no_prospect_after_all
 class Oracle:
     """Knows what it is told."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: GuideView) -> None:
         self._view = view
 
-    def look(self, standings: object) -> View:
+    def advise(self, snapshots: object) -> GuideView:
         return self._view
 
 
-def choose(view: View, *, may_start: bool = True) -> object:
+def choose(view: GuideView, *, may_start: bool = True) -> object:
     # Finished: loss 2 at cost 1, loss 1.5 at cost 2 and a dominated one. Paused: one of cost 1.5, half trained.
     done = [
-        Standing(number, f"a{number}", {"latency": cost}, tuple(np.linspace(3.0, loss, NUM)), "complete")
+        TrialSnapshot(number, f"a{number}", {"latency": cost}, tuple(np.linspace(3.0, loss, NUM)), "complete")
         for number, (loss, cost) in enumerate([(2.0, 1.0), (1.5, 2.0), (2.5, 3.0)] * 4)
     ]
-    paused = Standing(12, "b", {"latency": 1.5}, (3.0, 2.8, 2.6, 2.4), "paused")
+    paused = TrialSnapshot(12, "b", {"latency": 1.5}, (3.0, 2.8, 2.6, 2.4), "paused")
     chooser = ParetoChooser(num_evaluations=NUM, guide=Oracle(view))
     return chooser.choose([*done, paused], may_start=may_start)
 
 
 def test_choice_follows_what_the_guide_expects_of_the_paused_trial_and_of_a_new_one() -> None:
     others = dict.fromkeys(range(12), (2.0, 0.01))
-    dull = Prospect(2.4, 0.01, {"latency": 1.5})
-    bright = Prospect(0.5, 0.2, {"latency": 1.0})
+    dull = NewTrialOutlook(2.4, 0.01, {"latency": 1.5})
+    bright = NewTrialOutlook(0.5, 0.2, {"latency": 1.0})
     # Sure to end at 1.7 for a cost of 1.5, where 2 is the best so far: it goes on before anything dull is begun.
-    assert choose(View({**others, 12: (1.7, 0.01)}, dull)) == 12
-    assert choose(View({**others, 12: (1.7, 0.01)}, bright)) == NEW
+    assert choose(GuideView({**others, 12: (1.7, 0.01)}, dull)) == 12
+    assert choose(GuideView({**others, 12: (1.7, 0.01)}, bright)) == NEW
     # Sure to end above what costs less: hopeless.
-    assert choose(View({**others, 12: (2.3, 0.01)}, dull)) == NEW
-    assert choose(View({**others, 12: (2.3, 0.01)}, None), may_start=False) is None
+    assert choose(GuideView({**others, 12: (2.3, 0.01)}, dull)) == NEW
+    assert choose(GuideView({**others, 12: (2.3, 0.01)}, None), may_start=False) is None
 
 
 def test_who_is_sure_to_improve_next_to_nothing_is_not_worth_a_training() -> None:
     others = dict.fromkeys(range(12), (2.0, 0.01))
     # At a cost of 1.5 the best so far is 2: both would stand on the front.
-    assert choose(View({**others, 12: (1.99, 1e-5)}, None), may_start=False) == 12
-    assert choose(View({**others, 12: (1.9999, 1e-5)}, None), may_start=False) is None
+    assert choose(GuideView({**others, 12: (1.99, 1e-5)}, None), may_start=False) == 12
+    assert choose(GuideView({**others, 12: (1.9999, 1e-5)}, None), may_start=False) is None

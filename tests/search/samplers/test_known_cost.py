@@ -20,7 +20,7 @@ from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers import Candidates, KnownCostSampler, categorical, make_sampler, of_space
 from depthweave.search.samplers.known_cost import STARTUP
 from depthweave.search.surrogate.loss_model import Evidence
-from depthweave.search.surrogate.posterior import known_costs, outlook
+from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
 from depthweave.spaces.space import Axes, enumerate_space
 
 FloatArray = NDArray[np.float64]
@@ -33,7 +33,7 @@ POINTS = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES
 
 def gains_of(candidates: Candidates, trials: Sequence[Evidence]) -> FloatArray:
     """Expected hypervolume improvements, `[N]`."""
-    found = outlook(candidates, trials, costs=known_costs(candidates, trials))
+    found = candidate_posterior(candidates, trials, costs=known_costs(candidates, trials))
     assert found is not None
     return found.gains_N
 

@@ -45,11 +45,11 @@ def _begun(folder: Path) -> Run:
     for number in (0, 1, 4):
         run.train(str(number), last_loss=1.0 + number / 10)
     for index, loss in enumerate((2.0, 6.0)):
-        run.book.report("2", make_report(make_evaluation(index, loss=loss)))
-    assert run.book.stops("2")
-    run.book.finish("2", crashed=False)
-    run.book.fail("3", "OSError: planted")
-    run.book.finish("3", crashed=True)
+        run.ledger.report("2", make_report(make_evaluation(index, loss=loss)))
+    assert run.ledger.stops("2")
+    run.ledger.finish("2", crashed=False)
+    run.ledger.fail("3", "OSError: planted")
+    run.ledger.finish("3", crashed=True)
     return run
 
 
@@ -78,17 +78,17 @@ def test_lost_records_are_named_and_the_same_trials_are_trained_again(tmp_path: 
     assert [(it.number, it.candidate.architecture.id) for it in (first, second)] == [
         (it.trial, it.architecture_id) for it in before[1:3]
     ]
-    assert again.book.next("c") is None, "no other architecture takes their place"
+    assert again.ledger.next("c") is None, "no other architecture takes their place"
     # What the pruner would say of the first one now is not asked: it had been complete.
-    again.book.report("a", make_report(make_evaluation(0, loss=9.0)))
-    assert not again.book.stops("a")
+    again.ledger.report("a", make_report(make_evaluation(0, loss=9.0)))
+    assert not again.ledger.stops("a")
     again.train("a", last_loss=1.1)
-    again.book.report("b", make_report(make_evaluation(0, loss=2.0)))
-    assert not again.book.stops("b")
-    again.book.report("b", make_report(make_evaluation(1, loss=6.0)))
-    assert again.book.stops("b")
-    again.book.finish("b", crashed=False)
-    assert again.book.ended
+    again.ledger.report("b", make_report(make_evaluation(0, loss=2.0)))
+    assert not again.ledger.stops("b")
+    again.ledger.report("b", make_report(make_evaluation(1, loss=6.0)))
+    assert again.ledger.stops("b")
+    again.ledger.finish("b", crashed=False)
+    assert again.ledger.ended
     after = again.store.records()
     assert _described(after)[2:] == _described(before)[2:]
     assert [(it.state, it.values) for it in again.studies.trials] == [(it.state, it.values) for it in told]
@@ -111,14 +111,14 @@ def test_training_again_that_is_interrupted_goes_on_as_what_it_was(chooser: Choo
     assert len(_mend(tmp_path)) == 1
     again = Run(tmp_path, max_trials=5, chooser=chooser)
     again.start("a")
-    again.book.report("a", make_report(make_evaluation(0, loss=1.5)))
-    assert not again.book.stops("a")
+    again.ledger.report("a", make_report(make_evaluation(0, loss=1.5)))
+    assert not again.ledger.stops("a")
     # Killed, and opened once more: it is not lost a second time.
     assert _mend(tmp_path) == []
     more = Run(tmp_path, max_trials=5, chooser=chooser)
     assert more.start("b").number == 1
-    more.book.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
-    assert not more.book.stops("b"), "it had been complete"
+    more.ledger.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
+    assert not more.ledger.stops("b"), "it had been complete"
     more.train("b", last_loss=1.1)
     assert [item.trial for item in more.store.records()] == [item.trial for item in before]
     assert more.studies.trials[1].state == TrialState.COMPLETE
@@ -135,13 +135,13 @@ def test_failed_trials_are_tried_again_where_that_is_wished_and_nothing_else_is(
     assert _mend(tmp_path) == []
     again = Run(tmp_path, max_trials=5)
     assert again.start("a").number == 3
-    assert again.book.next("b") is None
+    assert again.ledger.next("b") is None
     again.train("a", last_loss=1.3)
     after = again.store.records()
     assert [item.state for item in after] == ["complete", "complete", "pruned", "complete", "complete"]
     assert again.studies.trials[3].state == TrialState.COMPLETE
     assert again.studies.trials[3].values[0] == pytest.approx(math.exp(1.3))
-    assert Run(tmp_path, max_trials=5).book.ended
+    assert Run(tmp_path, max_trials=5).ledger.ended
 
 
 def test_record_of_the_second_try_is_told_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_record_of_the_second_try_is_told_after_a_kill(tmp_path: Path, monkeypat
     again.train("a", last_loss=1.3)
     monkeypatch.undo()
     more = Run(tmp_path, max_trials=5)
-    assert more.book.ended
+    assert more.ledger.ended
     assert more.studies.trials[3].state == TrialState.COMPLETE
 
 
@@ -161,13 +161,13 @@ def test_reference_that_failed_is_tried_again_unasked(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for name in ("reference", "other"):
         run.start(name)
-        run.book.fail(name, "OSError: planted")
-        run.book.finish(name, crashed=True)
+        run.ledger.fail(name, "OSError: planted")
+        run.ledger.finish(name, crashed=True)
     (note,) = _mend(tmp_path)
     assert note.startswith("trial 0 (")
     again = Run(tmp_path, max_trials=2)
     assert again.start("a").number == 0
-    assert again.book.next("b") is None
+    assert again.ledger.next("b") is None
 
 
 def _cut(data: bytes) -> bytes:
@@ -234,5 +234,5 @@ def test_lost_curves_are_named_and_the_chooser_sees_what_optuna_heard(tmp_path: 
     (note,) = _mend(tmp_path)
     assert note == ("the learning curves of the trials 0, 1, 2, 4 are gone from evaluations/: the report lacks them")
     again = Run(tmp_path, chooser=Halving())
-    assert again.book._pool is not None
-    assert again.book._pool._known[1].losses == heard
+    assert again.ledger._paused is not None
+    assert again.ledger._paused._known[1].losses == heard

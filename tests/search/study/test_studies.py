@@ -19,13 +19,21 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import PRUNERS
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.study.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STUDY, REASON, TRIAL, Asked, Studies
+from depthweave.search.study.studies import (
+    ARCHITECTURE,
+    CURVES_STUDY,
+    OBJECTIVES_STUDY,
+    REASON,
+    TRIAL,
+    AskedTrial,
+    Studies,
+)
 from tests.search.bookkeeping import OBJECTIVES, REFERENCE, SPACE, open_studies
 
 _VALUES = (2.0, 1.0, 5.0)
 
 
-def ask(studies: Studies) -> Asked:
+def ask(studies: Studies) -> AskedTrial:
     asked = studies.ask()
     assert asked is not None
     return asked
@@ -181,7 +189,7 @@ def test_enqueued_trial_killed_before_it_had_its_parameters_is_asked_for_again(t
     studies.objectives._pop_waiting_trial_id()  # the first thing that asking does
     again = open_studies(tmp_path)
     again.release()
-    assert ask(again) == Asked(0, REFERENCE.architecture.id)
+    assert ask(again) == AskedTrial(0, REFERENCE.architecture.id)
 
 
 def test_crash_between_the_two_studies_is_mended_by_telling_again(tmp_path: Path) -> None:

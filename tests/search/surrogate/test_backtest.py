@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from depthweave.search.surrogate.backtest import backcasts
-from depthweave.search.surrogate.evidence import Told, _forecasts, evidence_of
+from depthweave.search.surrogate.backtest import backtests
+from depthweave.search.surrogate.evidence import TrialObservation, _forecasts, evidence_of
 from depthweave.search.surrogate.learning_curves import Array
 
 EVALUATIONS = (1, 2, 4, 8)
@@ -21,7 +21,7 @@ def some_curves(num: int = 12) -> Array:
 
 
 def test_every_rung_before_the_last_is_forecast() -> None:
-    found = backcasts(some_curves(), evaluations=EVALUATIONS)
+    found = backtests(some_curves(), evaluations=EVALUATIONS)
     assert [(item.trial, item.rung) for item in found] == [
         (trial, rung) for trial in range(12) for rung in range(trial % 4)
     ]
@@ -30,9 +30,9 @@ def test_every_rung_before_the_last_is_forecast() -> None:
 
 def test_a_backcast_does_not_know_what_its_trial_did_later() -> None:
     losses_TR = some_curves()
-    before = [item for item in backcasts(losses_TR, evaluations=EVALUATIONS) if item.trial == 3]
+    before = [item for item in backtests(losses_TR, evaluations=EVALUATIONS) if item.trial == 3]
     losses_TR[3, 1:] += 0.5
-    after = [item for item in backcasts(losses_TR, evaluations=EVALUATIONS) if item.trial == 3]
+    after = [item for item in backtests(losses_TR, evaluations=EVALUATIONS) if item.trial == 3]
     assert before[0] == after[0]
     assert before[2] != after[2]
 
@@ -40,13 +40,13 @@ def test_a_backcast_does_not_know_what_its_trial_did_later() -> None:
 def test_nothing_is_to_be_tested_where_nobody_went_on() -> None:
     losses_TR = some_curves()
     losses_TR[:, 1:] = np.nan
-    assert backcasts(losses_TR, evaluations=EVALUATIONS) == []
+    assert backtests(losses_TR, evaluations=EVALUATIONS) == []
 
 
 def test_evidence_is_a_function_of_the_trials_alone() -> None:
     curves = [tuple(row[~np.isnan(row)].tolist()) for row in some_curves()]
     told = [
-        Told(row, losses, "complete" if len(losses) == len(EVALUATIONS) else "unfinished", None)
+        TrialObservation(row, losses, "complete" if len(losses) == len(EVALUATIONS) else "unfinished", None)
         for row, losses in enumerate(curves)
     ]
     first = evidence_of(told)

@@ -12,7 +12,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import categorical, of_space
 from depthweave.search.surrogate.candidates import Candidates
 from depthweave.search.surrogate.cost_model import _RIDGE, _prices, predicted_cost
-from depthweave.search.surrogate.space_filling import spread
+from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.spaces.space import Axes, enumerate_space
 
 AXES = Axes(
@@ -50,7 +50,7 @@ def test_prices_are_those_of_the_best_set_of_hints(seed: int) -> None:
 
 def test_errors_cover_what_a_clock_makes_of_a_sum(candidates: Candidates) -> None:
     """Prices and noise drawn anew: a dozen measurements of 3 % noise tell the rest within it, and know how well."""
-    rows = spread(candidates, first=[], count=12)
+    rows = space_filling_subset(candidates, first=[], count=12)
     others = np.setdiff1d(np.arange(len(candidates.parameters)), rows)
     shares_NH = candidates.hints_NH / candidates.hints_NH.mean(axis=0)
     errors, z = [], []
@@ -94,7 +94,7 @@ def test_costs_of_choices_add_up() -> None:
     distributions = {name: CategoricalDistribution(tuple(operations)) for name in "abc"}
     cost_N = np.array([1.0 + sum(operations[value] for value in point.values()) for point in points])
     known = categorical(points, distributions=distributions, costs_NC=np.full((64, 1), np.nan))
-    rows = spread(known, first=[], count=12)
+    rows = space_filling_subset(known, first=[], count=12)
     measured_N = np.full(64, np.nan)
     measured_N[rows] = cost_N[rows]
     error_N = np.abs(np.exp(predicted_cost(known, measured_N).mean_N) / cost_N - 1.0)
@@ -103,10 +103,10 @@ def test_costs_of_choices_add_up() -> None:
 
 
 def test_spread_keeps_its_order_as_it_grows_and_names_none_twice(candidates: Candidates) -> None:
-    whole = spread(candidates, first=[5, 7, 5], count=1000)
+    whole = space_filling_subset(candidates, first=[5, 7, 5], count=1000)
     assert sorted(whole) == list(range(len(candidates.parameters)))
     assert whole[:2] == [5, 7]
-    assert spread(candidates, first=[5, 7], count=20) == whole[:20]
+    assert space_filling_subset(candidates, first=[5, 7], count=20) == whole[:20]
     # At most a third are those that are given.
-    assert spread(candidates, first=list(range(100)), count=12)[:5] != list(range(5))
-    assert spread(candidates, first=[3], count=0) == []
+    assert space_filling_subset(candidates, first=list(range(100)), count=12)[:5] != list(range(5))
+    assert space_filling_subset(candidates, first=[3], count=0) == []

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from depthweave.search.surrogate.learning_curves import Forecast
-from depthweave.search.surrogate.optimality import Hopes, hopes_of, opens_new
+from depthweave.search.surrogate.optimality import FrontOptimality, optimality_of, should_start_new
 
-_FRONT = Hopes(np.array([3.0, 2.0]), np.array([[1.0], [4.0]]), np.array([5.0, 10.0]))
+_FRONT = FrontOptimality(np.array([3.0, 2.0]), np.array([[1.0], [4.0]]), np.array([5.0, 10.0]))
 
 
 def forecast(*pairs: tuple[float, float]) -> Forecast:
@@ -17,21 +17,21 @@ def forecast(*pairs: tuple[float, float]) -> Forecast:
 
 def test_chance_is_by_hand_that_of_student_t_with_four_degrees_of_freedom() -> None:
     # Tables of t: 5 % lies below -2.132, 2.5 % below -2.776, half below 0.
-    found = _FRONT.chances(forecast((5.132, 1.0), (4.388, 0.5), (3.0, 1.0)), np.array([[1.0], [2.0], [3.0]]))
+    found = _FRONT.probabilities(forecast((5.132, 1.0), (4.388, 0.5), (3.0, 1.0)), np.array([[1.0], [2.0], [3.0]]))
     np.testing.assert_allclose(found, [0.05, 0.025, 0.5], atol=2e-4)
 
 
 def test_chance_is_against_the_best_finished_that_costs_no_more_in_every_cost() -> None:
-    hopes = Hopes(np.array([1.0, 2.0]), np.array([[1.0, 9.0], [2.0, 2.0]]), np.array([5.0, 10.0, 10.0]))
+    optimality = FrontOptimality(np.array([1.0, 2.0]), np.array([[1.0, 9.0], [2.0, 2.0]]), np.array([5.0, 10.0, 10.0]))
     costs = np.array([[2.0, 2.0], [1.9, 2.0], [9.0, 9.0], [1.0, 8.0]])
-    found = hopes.chances(forecast(*[(2.0, 0.1)] * 4), costs)
+    found = optimality.probabilities(forecast(*[(2.0, 0.1)] * 4), costs)
     assert found[:2].tolist() == [0.5, 1.0]
     assert found[2] < 0.001
     assert found[3] == 1.0
 
 
 def test_whole_curve_has_no_doubt() -> None:
-    found = _FRONT.chances(forecast((2.9, 0.0), (3.1, 0.0)), np.array([[1.0], [1.0]]))
+    found = _FRONT.probabilities(forecast((2.9, 0.0), (3.1, 0.0)), np.array([[1.0], [1.0]]))
     np.testing.assert_allclose(found, [1.0, 0.0], atol=1e-9)
 
 
@@ -40,14 +40,16 @@ def test_promise_is_the_mean_of_the_volume_that_samples_add() -> None:
     samples = np.random.default_rng(0).normal(mean, sd, 40_000)
     # From its cost to the second member's it betters 3, from there to the reference 2.
     added = (4.0 - cost) * np.maximum(3.0 - samples, 0.0) + (10.0 - 4.0) * np.maximum(2.0 - samples, 0.0)
-    found = _FRONT.promises(forecast((mean, sd)), np.array([[cost]]))[0]
+    found = _FRONT.improvements(forecast((mean, sd)), np.array([[cost]]))[0]
     assert found == pytest.approx(added.mean(), abs=4 * added.std() / 200)
 
 
 def test_front_leaves_out_the_dominated_and_reference_lies_beyond_all() -> None:
-    hopes = hopes_of(np.array([3.0, 2.0, 2.5]), np.array([[1.0], [2.0], [2.0]]), all_costs=np.array([[1.0], [6.0]]))
-    assert hopes.losses_F.tolist() == [3.0, 2.0]
-    np.testing.assert_allclose(hopes.reference_O, [3.1, 6.5])
+    optimality = optimality_of(
+        np.array([3.0, 2.0, 2.5]), np.array([[1.0], [2.0], [2.0]]), all_costs=np.array([[1.0], [6.0]])
+    )
+    assert optimality.losses_F.tolist() == [3.0, 2.0]
+    np.testing.assert_allclose(optimality.reference_O, [3.1, 6.5])
 
 
 @pytest.mark.parametrize(
@@ -62,4 +64,4 @@ def test_front_leaves_out_the_dominated_and_reference_lies_beyond_all() -> None:
     ],
 )
 def test_new_one_opens_where_by_hand_its_first_look_pays(promises: list[float], rate: float, expected: bool) -> None:
-    assert opens_new(np.array(promises), rate=rate, first=1, rest=9) == expected
+    assert should_start_new(np.array(promises), rate=rate, first=1, rest=9) == expected

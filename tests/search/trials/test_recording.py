@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from depthweave.reports.store.bounds import sound_rows
+from depthweave.reports.store.bounds import valid_rows
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
-from depthweave.search.trials.live_trial import Entry
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.recording import Outcome, outcome_of
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import ConnectionWeight
@@ -30,16 +30,16 @@ from tests.search.bookkeeping import (
 _DWA = next(item for item in SPACE if item.architecture.fusion == "dwa")
 
 
-def make_entry(
+def make_live(
     *losses: float, stop_reason: str | None = None, error: str | None = None, weights: tuple[ConnectionWeight, ...] = ()
-) -> Entry:
+) -> LiveTrial:
     """A trial of the first `dwa` architecture whose worker reported these losses."""
-    entry = Entry(number=4, candidate=_DWA, started_at=datetime(2026, 3, 1, tzinfo=UTC))
+    live = LiveTrial(number=4, candidate=_DWA, started_at=datetime(2026, 3, 1, tzinfo=UTC))
     evaluations = [make_evaluation(index, loss=loss, weights=weights) for index, loss in enumerate(losses)]
     if evaluations:
-        entry.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
-    entry.stop_reason, entry.error = stop_reason, error
-    return entry
+        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
+    live.stop_reason, live.error = stop_reason, error
+    return live
 
 
 _NEVER_ENDED = "the trial ended after step 20 of 40"
@@ -48,27 +48,27 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
 @pytest.mark.parametrize(
     ("entry", "crashed", "expected"),
     [
-        (make_entry(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
-        (make_entry(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),
-        (make_entry(), False, Outcome("failed", "the trial ended without an evaluation")),
-        (make_entry(), True, Outcome("failed", "the worker ended without a word")),
-        (make_entry(3.0, error="OSError: disk full"), True, Outcome("failed", "OSError: disk full")),
-        (make_entry(3.0, 2.0, 1.5, 1.0, error="late"), True, Outcome("failed", "late")),
-        (make_entry(3.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
-        (make_entry(3.0, 2.0, 1.5, 1.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
-        (make_entry(3.0, math.inf), False, Outcome("diverged", "the loss was not finite at step 20")),
-        (make_entry(3.0, math.nan), False, Outcome("diverged", "the loss was not finite at step 20")),
-        (make_entry(3.0, 2.0, 1.5, 231.0), False, Outcome("diverged", "the loss was above 230 at step 40")),
-        (make_entry(math.inf, stop_reason="x"), False, Outcome("diverged", "the loss was not finite at step 10")),
+        (make_live(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
+        (make_live(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),
+        (make_live(), False, Outcome("failed", "the trial ended without an evaluation")),
+        (make_live(), True, Outcome("failed", "the worker ended without a word")),
+        (make_live(3.0, error="OSError: disk full"), True, Outcome("failed", "OSError: disk full")),
+        (make_live(3.0, 2.0, 1.5, 1.0, error="late"), True, Outcome("failed", "late")),
+        (make_live(3.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
+        (make_live(3.0, 2.0, 1.5, 1.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
+        (make_live(3.0, math.inf), False, Outcome("diverged", "the loss was not finite at step 20")),
+        (make_live(3.0, math.nan), False, Outcome("diverged", "the loss was not finite at step 20")),
+        (make_live(3.0, 2.0, 1.5, 231.0), False, Outcome("diverged", "the loss was above 230 at step 40")),
+        (make_live(math.inf, stop_reason="x"), False, Outcome("diverged", "the loss was not finite at step 10")),
     ],
 )
-def test_outcome(entry: Entry, crashed: bool, expected: Outcome) -> None:
-    assert outcome_of(entry, crashed=crashed, steps=RECIPE.steps) == expected
+def test_outcome(live: LiveTrial, crashed: bool, expected: Outcome) -> None:
+    assert outcome_of(live, crashed=crashed, steps=RECIPE.steps) == expected
 
 
 def test_complete_record_has_every_column_that_is_known() -> None:
-    entry = make_entry(3.0, 2.0, 1.5, 1.25)
-    record = MAKER.rows(entry, outcome=Outcome("complete", None)).record
+    live = make_live(3.0, 2.0, 1.5, 1.25)
+    record = MAKER.rows(live, outcome=Outcome("complete", None)).record
     architecture, costs = _DWA.architecture, costs_of(_DWA.architecture)
     assert _DWA.pattern is not None
     expected = {
@@ -121,28 +121,28 @@ def test_complete_record_has_every_column_that_is_known() -> None:
 
 
 def test_test_loss_is_recorded_of_a_complete_training_alone() -> None:
-    entry = make_entry(3.0, 1.25)
-    assert entry.last_report is not None
-    entry.last_report = dataclasses.replace(entry.last_report, test=HeldOutLoss(1.5, 2.25))
-    record = MAKER.rows(entry, outcome=Outcome("complete", None)).record
+    live = make_live(3.0, 1.25)
+    assert live.last_report is not None
+    live.last_report = dataclasses.replace(live.last_report, test=HeldOutLoss(1.5, 2.25))
+    record = MAKER.rows(live, outcome=Outcome("complete", None)).record
     assert (record.test_loss, record.test_bits_per_byte) == (1.5, 2.25)
     assert record.test_perplexity == pytest.approx(math.exp(1.5))
-    stopped = MAKER.rows(entry, outcome=Outcome("pruned", "hopeless")).record
+    stopped = MAKER.rows(live, outcome=Outcome("pruned", "hopeless")).record
     assert (stopped.test_loss, stopped.test_perplexity, stopped.test_bits_per_byte) == (None, None, None)
 
 
 def test_reference_is_marked_and_has_no_pattern() -> None:
-    entry = make_entry(1.0)
-    entry.candidate = REFERENCE
-    record = MAKER.rows(entry, outcome=Outcome("pruned", "x")).record
+    live = make_live(1.0)
+    live.candidate = REFERENCE
+    record = MAKER.rows(live, outcome=Outcome("pruned", "x")).record
     assert record.reference
     assert (record.fusion, record.dilation, record.period, record.wiring) == ("none", None, None, "[]")
 
 
 @pytest.mark.parametrize("state", ["pruned", "diverged", "failed"])
 def test_early_loss_of_an_unfinished_trial_is_no_result(state: str) -> None:
-    entry = make_entry(3.0, 2.0)
-    record = MAKER.rows(entry, outcome=Outcome(state, "why")).record  # type: ignore[arg-type]
+    live = make_live(3.0, 2.0)
+    record = MAKER.rows(live, outcome=Outcome(state, "why")).record  # type: ignore[arg-type]
     assert (record.perplexity, record.loss, record.bits_per_byte) == (None, None, None)
     assert (record.last_loss, record.steps, record.state, record.reason) == (2.0, 20, state, "why")
 
@@ -159,16 +159,16 @@ def test_early_loss_of_an_unfinished_trial_is_no_result(state: str) -> None:
 def test_record_names_the_precision_that_the_training_had(
     asked: Precision, had: Precision | None, recorded: str
 ) -> None:
-    entry = make_entry(1.0)
-    assert entry.last_report is not None
-    entry.last_report = dataclasses.replace(entry.last_report, precision=had)
+    live = make_live(1.0)
+    assert live.last_report is not None
+    live.last_report = dataclasses.replace(live.last_report, precision=had)
     maker = dataclasses.replace(MAKER, recipe=dataclasses.replace(RECIPE, precision=asked))
-    record = maker.rows(entry, outcome=Outcome("pruned", "x")).record
+    record = maker.rows(live, outcome=Outcome("pruned", "x")).record
     assert json.loads(record.recipe)["precision"] == recorded
 
 
 def test_trial_that_never_reported_still_has_a_record() -> None:
-    record = MAKER.rows(make_entry(), outcome=Outcome("failed", "no word")).record
+    record = MAKER.rows(make_live(), outcome=Outcome("failed", "no word")).record
     assert (record.steps, record.tokens, record.attempts, record.device) == (0, 0, 1, "cpu")
     assert (record.latency, record.memory_bytes, record.last_loss, record.tokens_per_s) == (None,) * 4
     assert to_table([record], row_class=Record).num_rows == 1
@@ -176,10 +176,10 @@ def test_trial_that_never_reported_still_has_a_record() -> None:
 
 def test_evaluations_and_weights_carry_the_trials_key() -> None:
     weights = (ConnectionWeight(1, 0, 0.25), ConnectionWeight(1, 1, 0.75))
-    entry = make_entry(3.0, 2.0, weights=weights)
-    rows = MAKER.rows(entry, outcome=Outcome("pruned", "x"))
+    live = make_live(3.0, 2.0, weights=weights)
+    rows = MAKER.rows(live, outcome=Outcome("pruned", "x"))
     assert [(item.index, item.step, item.loss) for item in rows.evaluations] == [(0, 10, 3.0), (1, 20, 2.0)]
-    tokens = [item.tokens for item in entry.evaluations]
+    tokens = [item.tokens for item in live.evaluations]
     assert [(item.tokens, item.site, item.source, item.value) for item in rows.weights] == [
         (count, site, source, value) for count in tokens for site, source, value in weights
     ]
@@ -189,26 +189,26 @@ def test_evaluations_and_weights_carry_the_trials_key() -> None:
 
 
 def test_entry_answers_new_evaluations_only() -> None:
-    entry = make_entry()
+    live = make_live()
     first, second = make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.0)
 
     def hear(*evaluations: Evaluation) -> list[Evaluation]:
-        return entry.hear(make_report(*evaluations))
+        return live.hear(make_report(*evaluations))
 
     assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
-    assert entry.evaluations == [first, second]
+    assert live.evaluations == [first, second]
 
 
 def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
     weights = tuple(ConnectionWeight(site=1, source=0, value=value) for value in (0.5, math.nan, math.inf))
     for losses, latency in (((3.0, 2.0, 1.5, 1.0), math.nan), ((3.0, math.nan), 1.0), ((), 1.0)):
-        entry = make_entry(*losses, weights=weights)
+        live = make_live(*losses, weights=weights)
         if losses:
-            report = make_report(*entry.evaluations, measurement=make_measurement(latency=latency))
-            entry.hear(report)
-        rows = MAKER.rows(entry, outcome=outcome_of(entry, crashed=False, steps=RECIPE.steps))
+            report = make_report(*live.evaluations, measurement=make_measurement(latency=latency))
+            live.hear(report)
+        rows = MAKER.rows(live, outcome=outcome_of(live, crashed=False, steps=RECIPE.steps))
         assert [row.value for row in rows.weights] == [0.5] * len(losses)
         for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):
             table = to_table(held, row_class=row_class)
             required = {item.name for item in table.schema if not item.nullable}
-            assert sound_rows(table, row_class=row_class, required=required).left_out == ""
+            assert valid_rows(table, row_class=row_class, required=required).left_out == ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import (
     REPORT,
@@ -28,12 +28,12 @@ from tests.search.searching import setting_of, untested
 
 
 @pytest.fixture(scope="module")
-def setting(small_spec: dict[str, Any]) -> Setting:
+def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
     return setting_of(small_spec)
 
 
-def dwa_of(setting: Setting) -> Architecture:
-    return next(item.architecture for item in setting.space if item.architecture.fusion == "dwa")
+def dwa_of(prepared: PreparedSearch) -> Architecture:
+    return next(item.architecture for item in prepared.space if item.architecture.fusion == "dwa")
 
 
 class Worker:
@@ -41,18 +41,18 @@ class Worker:
 
     def __init__(
         self,
-        setting: Setting,
+        prepared: PreparedSearch,
         folder: Path,
         *,
         measured: dict[str, Measurement] | None = None,
         measured_on: str = "",
         tests: bool = False,
     ) -> None:
-        self._tokens, self.folder = setting.tokens, folder
-        self._architecture = dwa_of(setting)
+        self._tokens, self.folder = prepared.tokens, folder
+        self._architecture = dwa_of(prepared)
         self._plan = TrialPlan(
-            reference=setting.reference.architecture,
-            recipe=setting.spec.recipe,
+            reference=prepared.reference.architecture,
+            recipe=prepared.spec.recipe,
             device="cpu",
             threads=1,
             measure_limit_s=0.05,
@@ -73,8 +73,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(setting: Setting, tmp_path: Path) -> Worker:
-    return Worker(setting, tmp_path)
+def worker(prepared: PreparedSearch, tmp_path: Path) -> Worker:
+    return Worker(prepared, tmp_path)
 
 
 def told(trial: ArchitectureTrial) -> tuple[TrialReport, bool]:
@@ -87,10 +87,10 @@ def losses(report: TrialReport) -> list[float]:
 
 
 def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
-    worker: Worker, setting: Setting, tmp_path: Path
+    worker: Worker, prepared: PreparedSearch, tmp_path: Path
 ) -> None:
     (tmp_path / "through").mkdir()
-    through = Worker(setting, tmp_path / "through").begin()
+    through = Worker(prepared, tmp_path / "through").begin()
     expected = [losses(told(through)[0])[0] for _ in range(3)]
 
     first, _ = told(worker.begin(heard=0, paused=False))
@@ -126,11 +126,11 @@ def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
 
 
 def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_one_of_a_search_never(
-    setting: Setting, tmp_path: Path
+    prepared: PreparedSearch, tmp_path: Path
 ) -> None:
     (tmp_path / "search").mkdir()
     reports = {}
-    for tests, some in ((True, setting), (False, untested(setting))):
+    for tests, some in ((True, prepared), (False, untested(prepared))):
         trial = Worker(some, tmp_path / ("." if tests else "search"), tests=tests).begin()
         reports[tests] = [told(trial)[0] for _ in range(3)]
     assert [report.test is not None for report in reports[True]] == [False, False, True]
@@ -142,9 +142,9 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
     assert last.test.loss != losses(last)[-1]
     # It is made again where the driver did not hear of it, and nothing else is.
-    assert told(Worker(setting, tmp_path, tests=True).begin(heard=2))[0].test == last.test
+    assert told(Worker(prepared, tmp_path, tests=True).begin(heard=2))[0].test == last.test
     with pytest.raises(AssertionError, match="the test part is read"):
-        told(Worker(untested(setting), tmp_path, tests=True).begin(heard=2))
+        told(Worker(untested(prepared), tmp_path, tests=True).begin(heard=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
@@ -193,14 +193,14 @@ def test_trial_shares_its_device_while_it_trains_and_measures_alone(
     assert set(told[measured + 2 :]) == {"step"}
 
 
-def test_what_was_measured_on_this_hardware_is_taken_over(setting: Setting, tmp_path: Path) -> None:
+def test_what_was_measured_on_this_hardware_is_taken_over(prepared: PreparedSearch, tmp_path: Path) -> None:
     known, here = make_measurement(latency=7.0), hardware(pick_device("cpu"))
-    measured = {dwa_of(setting).id: known}
-    report, _ = told(Worker(setting, tmp_path / "here", measured=measured, measured_on=here).begin())
+    measured = {dwa_of(prepared).id: known}
+    report, _ = told(Worker(prepared, tmp_path / "here", measured=measured, measured_on=here).begin())
     assert report.measurement == known
-    report, _ = told(Worker(setting, tmp_path / "there", measured=measured, measured_on="an abacus").begin())
+    report, _ = told(Worker(prepared, tmp_path / "there", measured=measured, measured_on="an abacus").begin())
     assert report.measurement.latency != known.latency, "on another machine it holds for nothing"
-    report, _ = told(Worker(setting, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
+    report, _ = told(Worker(prepared, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
     assert report.measurement.latency != known.latency
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from depthweave.search.preparation import Setting
+from depthweave.search.preparation import PreparedSearch
 from depthweave.search.progress import LiveProgress, PlainProgress
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress
@@ -22,7 +22,7 @@ from tests.search.trials.test_trial import Worker, losses, told
 
 
 @pytest.fixture(scope="module")
-def setting(small_spec: dict[str, Any]) -> Setting:
+def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
     return setting_of(small_spec)
 
 
@@ -34,9 +34,9 @@ def _flip(path: Path, *, bit: int) -> None:
 
 @pytest.mark.parametrize("name", [STATE_FILE, PROGRESS_FILE, STATE_FILE + SUM_SUFFIX])
 def test_damaged_checkpoint_is_said_and_trained_again_to_the_same_losses(
-    setting: Setting, tmp_path: Path, name: str
+    prepared: PreparedSearch, tmp_path: Path, name: str
 ) -> None:
-    worker = Worker(setting, tmp_path)
+    worker = Worker(prepared, tmp_path)
     first, _ = told(worker.begin())
     path = trial_folder(tmp_path, 0) / name
     _flip(path, bit=8 * (path.stat().st_size // 2))
@@ -55,16 +55,16 @@ def test_damaged_checkpoint_is_said_and_trained_again_to_the_same_losses(
     assert saved.note == ""
 
 
-def test_checkpoint_of_an_earlier_version_goes_on(setting: Setting, tmp_path: Path) -> None:
-    worker = Worker(setting, tmp_path)
+def test_checkpoint_of_an_earlier_version_goes_on(prepared: PreparedSearch, tmp_path: Path) -> None:
+    worker = Worker(prepared, tmp_path)
     told(worker.begin())
     (trial_folder(tmp_path, 0) / (STATE_FILE + SUM_SUFFIX)).unlink()
     report, _ = told(worker.begin(heard=1))
     assert ([item.index for item in report.evaluations], report.note) == ([0, 1], "")
 
 
-def test_weights_that_are_kept_have_their_sum_beside_them(setting: Setting, tmp_path: Path) -> None:
-    trial = Worker(setting, tmp_path).begin()
+def test_weights_that_are_kept_have_their_sum_beside_them(prepared: PreparedSearch, tmp_path: Path) -> None:
+    trial = Worker(prepared, tmp_path).begin()
     assert [told(trial)[1] for _ in range(3)] == [False, False, True]
     Checkpoints(tmp_path).drop(0, keep_weights=True)
     assert {path.name for path in trial_folder(tmp_path, 0).iterdir()} == {MODEL_FILE, MODEL_FILE + SUM_SUFFIX}

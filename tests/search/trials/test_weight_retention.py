@@ -13,7 +13,7 @@ from depthweave.reports.analysis.front import front
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
-from depthweave.search.trials.weight_retention import Keeper, keep_front_only
+from depthweave.search.trials.weight_retention import WeightRetention, keep_front_only
 from depthweave.spaces.files import MODEL_FILE
 from tests.reports.synthetic import make_info, make_record
 
@@ -25,7 +25,7 @@ def _record(trial: int, perplexity: float, latency: float | None, memory_bytes: 
 
 
 def _kept(records: list[Record]) -> set[int]:
-    keeper, kept = Keeper(OBJECTIVES), set()
+    keeper, kept = WeightRetention(OBJECTIVES), set()
     for record in records:
         kept.add(record.trial)
         kept -= {item.trial for item in keeper.add(record)}

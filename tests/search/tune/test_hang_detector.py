@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depthweave.search.tune.hang_detector import Patience
+from depthweave.search.tune.hang_detector import HangDetector
 
 
 @dataclass
@@ -17,7 +17,7 @@ class _Clock:
 
 def test_silence_is_judged_by_the_slowest_evaluation_of_all() -> None:
     clock = _Clock()
-    patience = Patience(clock=clock)
+    patience = HangDetector(clock=clock)
     for name in ("quick", "hangs"):
         patience.begin(name, forward_flops=100)
     clock.now = 100.0
@@ -38,7 +38,7 @@ def test_silence_is_judged_by_the_slowest_evaluation_of_all() -> None:
 
 def test_minutes_are_waited_whatever_the_peers_took() -> None:
     clock = _Clock()
-    patience = Patience(clock=clock)
+    patience = HangDetector(clock=clock)
     patience.begin("quick", forward_flops=100)
     patience.begin("waits", forward_flops=100)
     clock.now = 0.1
@@ -53,7 +53,7 @@ def test_minutes_are_waited_whatever_the_peers_took() -> None:
 def test_larger_trial_is_given_more_time_and_a_smaller_one_no_less() -> None:
     for flops, limit_s in ((10, 2000.0), (100, 2000.0), (1000, 20_000.0)):
         clock = _Clock()
-        patience = Patience(clock=clock)
+        patience = HangDetector(clock=clock)
         patience.begin("peer", forward_flops=100)
         clock.now = 100.0
         patience.hear("peer")
@@ -67,7 +67,7 @@ def test_larger_trial_is_given_more_time_and_a_smaller_one_no_less() -> None:
 
 def test_before_the_first_evaluation_hours_are_waited() -> None:
     clock = _Clock()
-    patience = Patience(clock=clock)
+    patience = HangDetector(clock=clock)
     patience.begin("first", forward_flops=100)
     clock.now = 6 * 3600.0
     assert patience.hanging() == {}

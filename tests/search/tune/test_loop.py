@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ray.tune.experiment import Trial
 
-from depthweave.search.tune.loop import forget
+from depthweave.search.tune.loop import free_trial_memory
 
 
 def ended(config: dict[str, Any], *, num_results: int) -> Trial:
@@ -25,7 +25,7 @@ def test_what_is_left_of_an_ended_trial_does_not_depend_on_its_architecture(num_
     large = {"trial": 1, "architecture": {"sites": [[block, list(range(block))] for block in range(1, 48)]}}
     trials = [ended({"trial": 1}, num_results=1), ended(large, num_results=num_results)]
     for trial in trials:
-        forget(trial)
+        free_trial_memory(trial)
     small_json, large_json = ([len(text) for text in trial.get_json_state()] for trial in trials)
     assert large_json[0] == small_json[0]
     # Times, and how many reports there were.

@@ -11,7 +11,7 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from depthweave.search.trials.live_trial import Ledger
-from depthweave.search.tune.scheduler import BookScheduler
+from depthweave.search.tune.scheduler import LedgerScheduler
 
 _KILLED = (
     "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some common causes: x"
@@ -43,20 +43,20 @@ def test_end_of_a_worker_is_told_with_its_cause(
 ) -> None:
     if error is not None:
         (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(error))
-    book = _Hearing()
+    ledger = _Hearing()
     trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
-    BookScheduler(cast(Ledger, book), hung={}).on_trial_error(cast(Any, None), trial)
-    ((name, told, lost),) = book.told
+    LedgerScheduler(cast(Ledger, ledger), hung={}).on_trial_error(cast(Any, None), trial)
+    ((name, told, lost),) = ledger.told
     assert (name, lost) == ("a", node_lost)
     assert cause in told
 
 
 def test_worker_killed_for_its_silence_is_told_as_hung(tmp_path: Path) -> None:
-    book = _Hearing()
+    ledger = _Hearing()
     (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(RayActorError(None, _KILLED)))
     trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
-    BookScheduler(cast(Ledger, book), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
-    assert book.told == [("a", "the trial hung", False)]
+    LedgerScheduler(cast(Ledger, ledger), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
+    assert ledger.told == [("a", "the trial hung", False)]
 
 
 class _Pending:
@@ -74,7 +74,7 @@ def test_trial_whose_worker_is_starting_is_given_no_other() -> None:
         _trial_to_actor={starting: "starting", waits: "not placed"},
         _actor_manager=SimpleNamespace(is_actor_started=lambda worker: worker == "starting"),
     )
-    scheduler = BookScheduler(cast(Ledger, _Hearing()), hung={})
+    scheduler = LedgerScheduler(cast(Ledger, _Hearing()), hung={})
     assert scheduler.choose_trial_to_run(controller) is None
     for trial in (starting, waits, new):
         scheduler.on_trial_add(controller, cast(Any, trial))

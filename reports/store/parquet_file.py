@@ -38,8 +38,8 @@ def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int |
     """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
 
     Rows that break the columns' bounds are left out.
-    Raises `UnusableFileError`, an Arrow error, `ValueError`, `LookupError` or `OverflowError` where the bytes are no such
-    table, and `LaterSchemaError` where this code is too old for it.
+    Raises `UnusableFileError`, an Arrow error, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
+    such table, and `LaterSchemaError` where this code is too old for it.
     """
     schema = schema_of(row_class)
     footer = pq.read_metadata(io.BytesIO(data))

@@ -45,7 +45,7 @@ class ForecastErrors(NamedTuple):
     """How far each of them lies from what the others expect of it, in standard deviations."""
 
 
-class TestedForecasts(NamedTuple):
+class CheckedForecasts(NamedTuple):
     """Forecasts that were put to the test, each of a trial that went on, at an earlier rung."""
 
     record_D: Indices
@@ -57,12 +57,12 @@ class TestedForecasts(NamedTuple):
 
 
 def forecast_errors_of(
-    features_MF: FloatArray, variance_M: FloatArray, tests: TestedForecasts, *, groups_F: Indices
+    features_MF: FloatArray, variance_M: FloatArray, tests: CheckedForecasts, *, groups_F: Indices
 ) -> ForecastErrors:
     """How far the records' forecasts are off; variance 0 for a trial that trained to its end."""
     if len(tests.record_D) > MAX_TESTS:
         few = np.linspace(0, len(tests.record_D) - 1, MAX_TESTS).round().astype(np.intp)
-        tests = TestedForecasts(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
+        tests = CheckedForecasts(tests.record_D[few], tests.variance_D[few], tests.difference_D[few])
     num_records, num_tests = len(variance_M), len(tests.record_D)
     if not num_tests and not variance_M.any():
         return ForecastErrors(np.zeros(num_records), np.zeros((num_records, num_records)), tests.record_D, np.zeros(0))
@@ -89,7 +89,7 @@ def forecast_errors_of(
 
 
 def _covariances(
-    features_MF: FloatArray, variance_M: FloatArray, tests: TestedForecasts, record_P: Indices, *, groups_F: Indices
+    features_MF: FloatArray, variance_M: FloatArray, tests: CheckedForecasts, record_P: Indices, *, groups_F: Indices
 ) -> tuple[FloatArray, FloatArray]:
     """Of the points' errors: were all of it the trial's own, and were all of it common."""
     variance_P = np.concatenate([variance_M, tests.variance_D])

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indices
-from depthweave.search.surrogate.forecast_errors import TestedForecasts, alike, forecast_errors_of
+from depthweave.search.surrogate.forecast_errors import CheckedForecasts, alike, forecast_errors_of
 from depthweave.search.surrogate.gaussian_process import GaussianProcess, Population, Posterior
 
 MIN_RECORDS = 3
@@ -129,7 +129,7 @@ def _process(
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
     earlier_D = _own(*scale.logarithms([test for item in known for test in item.earlier]), population=population)
     features_MF = space.features_NF[[item.row for item in known]]
-    tests = TestedForecasts(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
+    tests = CheckedForecasts(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
     errors = forecast_errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
     process = GaussianProcess(
         features_MF,

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 
 from depthweave.search.samplers import Candidates, categorical
 from depthweave.search.surrogate.candidates import FloatArray
-from depthweave.search.surrogate.forecast_errors import MAX_TESTS, TestedForecasts, forecast_errors_of
+from depthweave.search.surrogate.forecast_errors import MAX_TESTS, CheckedForecasts, forecast_errors_of
 from depthweave.search.surrogate.gaussian_process import GaussianProcess
 from depthweave.search.surrogate.loss_model import Estimate, Evidence
 from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
@@ -100,7 +100,7 @@ def test_finished_trials_shift_the_forecasts_of_their_family() -> None:
     rows = [0, 1, 2, SIZES, SIZES + 1, 2 * SIZES]
     # Of the first family two have finished, both 0.1 below what was forecast; nothing is known of the third.
     variance_M = np.array([0.0, 0.0, 0.01, 0.0, 0.01, 0.01])
-    tests = TestedForecasts(np.array([0, 1, 3]), np.full(3, 0.01), np.array([0.1, 0.1, -0.1]))
+    tests = CheckedForecasts(np.array([0, 1, 3]), np.full(3, 0.01), np.array([0.1, 0.1, -0.1]))
     found = forecast_errors_of(features[rows], variance_M, tests, groups_F=space().groups_F)
     assert found.mean_M[2] > 0.04
     assert found.mean_M[4] < -0.02
@@ -114,7 +114,7 @@ def test_errors_widen_until_they_cover() -> None:
     variance_M = np.r_[np.zeros(20), 0.01]
     wide = []
     for size in (0.1, 0.4):
-        tests = TestedForecasts(np.arange(20), np.full(20, 0.01), size * np.random.default_rng(0).normal(size=20))
+        tests = CheckedForecasts(np.arange(20), np.full(20, 0.01), size * np.random.default_rng(0).normal(size=20))
         wide.append(
             forecast_errors_of(features[:21], variance_M, tests, groups_F=space().groups_F).covariance_MM[20, 20]
         )
@@ -124,13 +124,13 @@ def test_errors_widen_until_they_cover() -> None:
 def test_covariance_is_a_covariance_and_tests_beyond_the_most_are_chosen_evenly() -> None:
     rng = np.random.default_rng(1)
     num = 60
-    tests = TestedForecasts(
+    tests = CheckedForecasts(
         np.repeat(np.arange(num), 3), rng.uniform(0.01, 0.02, 3 * num), rng.normal(0.0, 0.1, 3 * num)
     )
     found = forecast_errors_of(space().features_NF[:num], rng.uniform(0.0, 0.01, num), tests, groups_F=space().groups_F)
     assert len(found.left_out_D) == MAX_TESTS
     assert np.linalg.eigvalsh(found.covariance_MM).min() > -1e-9
-    none = TestedForecasts(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0))
+    none = CheckedForecasts(np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0))
     prior = forecast_errors_of(space().features_NF[:num], np.full(num, 0.01), none, groups_F=space().groups_F)
     assert prior.mean_M.tolist() == [0.0] * num
     assert np.diag(prior.covariance_MM) == pytest.approx(0.01)

@@ -46,7 +46,7 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
 
 
 @pytest.mark.parametrize(
-    ("entry", "crashed", "expected"),
+    ("live", "crashed", "expected"),
     [
         (make_live(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
         (make_live(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),

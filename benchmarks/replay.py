@@ -184,7 +184,7 @@ class _Replay:
     num_workers: int
     stopper: Stopper | None
     chooser: Chooser | None
-    standings: list[TrialSnapshot] = field(default_factory=list)
+    snapshots: list[TrialSnapshot] = field(default_factory=list)
     """By trial number."""
     indices: list[int] = field(default_factory=list)
     """The table's row of each trial."""

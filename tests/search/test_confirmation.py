@@ -39,7 +39,7 @@ OBJECTIVES = ("perplexity", "memory_bytes")
 
 
 class _Search(NamedTuple):
-    setting: PreparedSearch
+    prepared: PreparedSearch
     result: SearchResult
     out: Path
 

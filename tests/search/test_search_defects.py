@@ -35,7 +35,7 @@ _FAULTS: tuple[Fault, ...] = ("raises", "raises once", "dies", "diverges", "hope
 
 
 class _Search(NamedTuple):
-    setting: PreparedSearch
+    prepared: PreparedSearch
     faults: dict[str, Fault]
     result: SearchResult
     records: dict[str, Record]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class _Exported(NamedTuple):
-    setting: PreparedSearch
+    prepared: PreparedSearch
     result: SearchResult
     folder: Path
 

@@ -10,7 +10,7 @@ import pytest
 
 _SCRIPT = """
 import signal, sys, time, weakref
-from depthweave.search.signals import TERMINATED, heeded
+from depthweave.search.signals import TERMINATED, deliver_signals
 
 def terminate(number, frame):
     sys.exit(TERMINATED)
@@ -28,7 +28,7 @@ class Falling:
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, terminate)
-with heeded():
+with deliver_signals():
     watched = {make}
     reference = weakref.ref(watched, fall if {in_callback} else None)
     del watched

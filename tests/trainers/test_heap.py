@@ -71,10 +71,10 @@ def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() 
 _PLACES = """
 import sys, torch
 from depthweave.trainers import measure
-from depthweave.trainers.heap import kept_heap
+from depthweave.trainers.heap import retained_heap
 places = []
 run = lambda: places.append(torch.empty(100_000).data_ptr())
-with kept_heap():
+with retained_heap():
     for _ in range(20):
         run()
     print(len(set(places[10:])))

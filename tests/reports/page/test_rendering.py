@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import depthweave.reports.page.rendering as rendering
 from depthweave.reports.page.rendering import figure_of, script_json
 
-_TEMPLATES = Path(rendering.__file__).parent
+_TEMPLATES = Path(rendering.__file__).parent / "assets"
 
 
 def test_script_json_cannot_leave_its_element() -> None:

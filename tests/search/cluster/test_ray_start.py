@@ -117,7 +117,7 @@ def test_folder_of_a_search_that_was_killed_while_ray_started_is_free(
     folder.mkdir()
     (folder / "mine.txt").write_text("kept")
     with monkeypatch.context() as killed:
-        killed.setattr(search, "clear_unbegun", lambda storage: False)
+        killed.setattr(search, "clear_unstarted", lambda storage: False)
         fault("search", spec_file, "--out", folder)
     assert (folder / "run.json").exists()
     assert "Ray cannot start" in fault("search", spec_file, "--out", folder), "and not: already holds a run"

@@ -13,8 +13,8 @@ from depthweave.search.commands.train_lock import LOCK_FILE, locked_folder
 _HOLDER = """
 import sys
 from pathlib import Path
-from depthweave.search.commands.train_lock import held_folder
-with held_folder(Path(sys.argv[1])):
+from depthweave.search.commands.train_lock import locked_folder
+with locked_folder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -1,4 +1,4 @@
-"""Does a fusion predict better at a size that people train? The part `compare`: real text, paired seeds, curves kept.
+"""Does a fusion predict better at a realistic size? The part `compare`: real text, paired seeds, curves kept.
 
 Plain against dwa 1x1 and 4x5 at an equal number of parameters, on the Python packages that are installed on the
 machine. The same seed means the same batches in the same order. Two seeds give a direction, not a verdict.

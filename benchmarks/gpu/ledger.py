@@ -1,7 +1,7 @@
-"""Measurements kept one a line as they come: a part stops at its time and goes on where it stopped.
+"""Measurements, kept one a line at once: a part stops at its time limit and continues later.
 
-A line has what was measured, under a key, and the facts that it holds for: device, driver, torch, commit, sizes. What
-has a line with the same facts is not measured again; what failed has one too, with the cause, and is tried again.
+A line has a key, the measured values, and their conditions: device, driver, torch, commit, sizes. A measurement with a
+line of the same conditions is not repeated. A failed one has a line with the cause, and is tried again.
 """
 
 from __future__ import annotations
@@ -158,9 +158,9 @@ def _driver() -> str:
 
 def _commit() -> str:
     """Of the checkout, or of the bundle that was made of it (`pack.py`)."""
-    told = _ROOT / "COMMIT"
-    if told.exists():
-        return told.read_text(encoding="utf-8").strip()
+    commit_file = _ROOT / "COMMIT"
+    if commit_file.exists():
+        return commit_file.read_text(encoding="utf-8").strip()
     return _output("git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=10") or "unknown"
 
 

@@ -1,4 +1,4 @@
-"""How large the models and trainings of each part are: on a GPU, and to try every part on a CPU in seconds."""
+"""Sizes of the models and trainings of each part: for a GPU, and for a trial on a CPU in seconds."""
 
 from __future__ import annotations
 

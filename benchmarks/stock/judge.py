@@ -1,6 +1,6 @@
 """The figures of a method's run, judged by the truth, and the table of all methods.
 
-A member of a reported front counts with its true perplexity, latency and memory, whatever the method believed: a
+A member of a reported front counts with its true perplexity, latency and memory, whatever the method reported: a
 half-trained member is judged as if it were trained, in the method's favour.
 """
 
@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 class Figures(NamedTuple):
-    """What one run of a method came to."""
+    """The figures of one run of a method."""
 
     trials: int
     unbuildable: int
@@ -57,7 +57,7 @@ class Figures(NamedTuple):
 
 
 def judge(finished: Sequence[Finished], *, truth: Truth) -> Figures:
-    """The figures by the truth of the same seed."""
+    """Returns the figures, by the truth of the same seed."""
     tried = [item.architecture_id for item in finished if item.architecture_id is not None]
     members: dict[str, bool] = {}
     for item in finished:
@@ -116,13 +116,13 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _regret(finished: Sequence[Finished], *, truth: Truth) -> float:
-    told = [
+    reported = [
         (item.perplexity, item.architecture_id)
         for item in finished
         if item.is_on_front and item.perplexity is not None and item.architecture_id is not None
     ]
-    if not told:
+    if not reported:
         return math.inf
-    _, best = min(told)
+    _, best = min(reported)
     perplexities_N = truth.points_NO[:, 0]
     return float(perplexities_N[truth.rows[best]] - perplexities_N.min())

@@ -1,7 +1,7 @@
-"""Every architecture of the space trained to its end with a seed, and all of them measured in turn: what is true.
+"""The ground truth: every architecture of the space trained to its end with a seed, and all measured in turn.
 
-A training is one line, so a killed run loses two at most. Costs do not depend on the seed and are measured once,
-alone, after the trainings.
+A training is one line, so a killed run loses at most two. Costs do not depend on the seed and are measured once, alone,
+after the trainings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Truth:
 
 
 def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) -> None:
-    """Train and measure what is missing; nothing else should run while it measures."""
+    """Trains and measures what is missing; nothing else should run while it measures."""
     for seed in seeds:
         prepared = setting_of(overrides, seed=seed)
         missing = _missing(cache.runs(), prepared=prepared)
@@ -47,7 +47,7 @@ def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) ->
 
 
 def truth_of(runs: Sequence[Run], *, prepared: PreparedSearch) -> Truth | None:
-    """What the lines say of the setting's seed; `None` where some are missing."""
+    """Returns the lines of the seed of `prepared`; `None` if some are missing."""
     key, seed = training_key(prepared), prepared.spec.seed
     trained = {run["architecture_id"]: run for run in _of_kind(runs, kind="training", key=key) if run["seed"] == seed}
     costs = {run["architecture_id"]: run for run in _of_kind(runs, kind="costs", key=key)}

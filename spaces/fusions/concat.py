@@ -79,7 +79,7 @@ class _LinearReader:
 
 
 def _gains(maps_SDD: Tensor) -> Tensor:
-    """Returns the root-mean-square gain [S] of each source's map, the block's own identity included: 1 is an identity."""
+    """Returns the root-mean-square gain [S] of each source's map with the block's own identity: 1 is an identity."""
     own_SDD = maps_SDD.detach().clone()
     own_SDD[-1].diagonal().add_(1.0)
     return own_SDD.square().sum(dim=(1, 2)).div(own_SDD.shape[-1]).sqrt()

@@ -92,7 +92,7 @@ class KeptStates:
         return self._sources.get(block, ())
 
     def take(self, block: int, state_BTD: Tensor) -> list[Tensor]:
-        """Keeps the state of `block`, returns the states that its site reads, and drops those that no later site reads."""
+        """Keeps the state of `block`, returns the states that its site reads, and drops those not read later."""
         self._states[block] = state_BTD
         states = [self._states[source] for source in self.sources_of(block)]
         for kept in [kept for kept in self._states if self._last_reads[kept] <= block]:

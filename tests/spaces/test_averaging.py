@@ -183,8 +183,8 @@ def saved_bytes(model: Decoder, *, autocast: bool) -> int:
 
 
 def test_panels_are_the_cheapest_of_all() -> None:
-    # A first site reads 2 states and writes 1; by itself the second reads 3 and writes 1: 7. Together: 2 and a sixth of 2,
-    # two sums written, one read, one new state read, one sum written.
+    # Singly the first site reads 2 states and writes 1, and the second reads 3 and writes 1: 7. Together: 2 and a sixth
+    # of 2, two sums written, one read, one new state read, one sum written.
     assert panels_of((2, 3)) == (Panel(0, 1), Panel(1, 1))
     assert cost_of([2, 3], [(0, 2)]) == pytest.approx(2 + 2 / 6 + 2 + 3)
     for counts in ((2, 3, 4, 5, 6, 7), (5, 9, 13), (20, 21, 22, 23), (2,), (1, 5, 30, 31, 32)):

@@ -46,3 +46,15 @@ def test_paths_of_the_documentation_exist() -> None:
     named = {(page.name, path) for page in pages for path in pattern.findall(page.read_text(encoding="utf-8"))}
     assert len(named) > 40
     assert {(page, path) for page, path in named if not (ROOT / path).exists()} == set()
+
+
+def test_links_of_the_documentation_point_to_files() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    links = {
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not target.startswith("http")
+    }
+    assert len(links) > 50
+    assert {(page.name, target) for page, target in links if not (page.parent / target).exists()} == set()

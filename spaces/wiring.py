@@ -38,7 +38,7 @@ class Wiring:
         object.__setattr__(self, "sites", tuple(Site(int(b), tuple(map(int, s))) for b, s in self.sites))
         blocks = [site.block for site in self.sites]
         if blocks != sorted(set(blocks)):
-            raise ValueError(f"wiring.sites stand after blocks {blocks}: list each block once, in ascending order")
+            raise ValueError(f"wiring.sites are after blocks {blocks}: list each block once, in ascending order")
         for block, sources in self.sites:
             if not 1 <= block <= self.depth:
                 raise ValueError(f"wiring.sites has a site after block {block}: blocks are 1 to {self.depth}")

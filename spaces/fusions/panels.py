@@ -4,7 +4,7 @@ The weights of a depth-weighted average do not depend on the input. So one matri
 [states, B T D], computes the part of the next few sites' sums that comes from existing states: a panel. Each of these
 sites then adds the few later states. A state is read about once a panel instead of once a site.
 
-This needs a family: sites of which each reads all states of the one before and more. The wirings of the DenseFormer
+This needs a family: sites that each read all states of the one before and more. The wirings of the DenseFormer
 rule are families, one for each residue of the dilation. If two families would share a state, or a family has few
 states, each site sums alone.
 """
@@ -38,7 +38,7 @@ class Panel(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Sites of which each reads all states of the one before, and more."""
+    """Sites that each read all states of the one before, and more."""
 
     sources: tuple[int, ...]
     """All states that they read, ascending."""

@@ -75,7 +75,7 @@ class CurveProblem:
     problem: Problem
     curves: Curves
     tokens: int
-    """Of one evaluation's training."""
+    """Tokens of training between two evaluations."""
     plain: tuple[int, ...] = ()
     """Rows of the architectures without fusions, the reference first if there is one."""
 

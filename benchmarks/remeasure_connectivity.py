@@ -32,7 +32,7 @@ KEPT = PARTS / "latencies.jsonl"
 COLUMNS = ("latency", "latency_low", "latency_high")
 IN_TURN = 8
 LIMIT_S = 15.0
-"""For each architecture, unless its interval is narrow sooner."""
+"""Longest time for each architecture."""
 
 
 def main() -> None:

@@ -115,13 +115,13 @@ class Ended(NamedTuple):
     """One trial's end, in the order of the clock."""
 
     row: int
-    """Of the table."""
+    """Row of the table."""
     state: Literal["complete", "stopped", "audit"]
     """`audit`: complete, though the chooser would have stopped it."""
     evaluations: float
     """Evaluations charged until then to all trials together, measurements and waits included."""
     audit_evaluations: int
-    """Of these, charged to the audit."""
+    """Evaluations of these that the audit took."""
     time_s: float
 
 

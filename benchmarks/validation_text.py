@@ -86,7 +86,7 @@ def _by_window(model: Decoder, tokens: TokenSet) -> NDArray[np.float64]:
 
 
 def _standard_error(values_W: NDArray[np.float64], *, joined: int) -> float:
-    """Of the mean, from means of so many neighbouring windows."""
+    """Returns the standard error of the mean, from means of this many neighbouring windows."""
     whole = len(values_W) // joined * joined
     means = values_W[:whole].reshape(-1, joined).mean(axis=1)
     return float(means.std(ddof=1) / len(means) ** 0.5)

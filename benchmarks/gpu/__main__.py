@@ -25,7 +25,7 @@ from benchmarks.gpu.sizes import DRY, FULL
 from depthweave.trainers import pick_device
 
 MINUTES = {"check": 3.0, "fusions": 4.0, "train": 4.0, "compare": 8.0, "search": 5.0}
-"""Of each part, in their order, where `--minutes` says nothing."""
+"""Default minutes of each part, in order."""
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ from depthweave.trainers.memory import counted_peak, peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 
 MAX_BFLOAT16_ERROR = 0.03
-"""Of logits and gradients, relative to the reference's norm: bfloat16 has 8 bits."""
+"""Largest error of logits and gradients, relative to the reference's norm: bfloat16 has 8 bits."""
 MAX_TF32_ERROR = 3e-3
 """TF32 has 11."""
 

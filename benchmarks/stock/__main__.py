@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.cache import FOLDER, Cache, Run, seed_range
 from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, run
-from benchmarks.stock.problem import search_key, setting_of
+from benchmarks.stock.problem import prepared_of, search_key
 from benchmarks.stock.truth import complete, truth_of
 from depthweave.search.preparation import PreparedSearch, software
 from depthweave.trainers import hardware, pick_device
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in wanted.seeds:
             for name in wanted.method or METHODS:
                 _complete_run(name, seed=seed, overrides=wanted.set, cache=cache, truths=truths)
-    key = search_key(setting_of(wanted.set, seed=wanted.seeds[0]))
+    key = search_key(prepared_of(wanted.set, seed=wanted.seeds[0]))
     print(table([item for item in cache.runs() if item["key"] == key], methods=list(METHODS)))
 
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cache, truths: Cache) -> None:
-    prepared = setting_of(overrides, seed=seed)
+    prepared = prepared_of(overrides, seed=seed)
     if _is_there(cache.runs(), name=name, prepared=prepared):
         return
     truth = truth_of(truths.runs(), prepared=prepared)

@@ -26,7 +26,7 @@ class Method:
     """How a method is run, and how its trials are read."""
 
     command: Callable[[Path, int, Sequence[str]], list[str]]
-    """For a folder, a seed and overrides of the spec."""
+    """Returns the command for a folder, a seed and overrides of the spec."""
     finished: Callable[[Path], list[Finished]]
     """The trials that its folder holds at the end."""
 
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     """The result of a method's run."""
 
     wall_s: float
-    """Of the whole command, from the shell's point of view."""
+    """Wall time of the whole command."""
     finished: list[Finished]
 
 
@@ -70,7 +70,7 @@ def _depthweave_finished(folder: Path) -> list[Finished]:
             architecture_id=record.architecture_id,
             tokens=record.tokens,
             is_whole=record.state == "complete",
-            is_told_complete=record.state == "complete",
+            is_reported_complete=record.state == "complete",
             is_on_front=record.architecture_id in members,
             perplexity=record.perplexity,
         )

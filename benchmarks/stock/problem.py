@@ -18,7 +18,7 @@ QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"
 WORKERS = 2
 """Trials at once, of one thread each."""
 FINISHED_FILE = "finished.json"
-"""In a method's folder: its `Finished` trials."""
+"""File of the `Finished` trials in a method's folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +28,10 @@ class Finished:
     architecture_id: str | None
     """`None` if its combination cannot be built."""
     tokens: int
-    """Trained on."""
+    """Tokens of training."""
     is_whole: bool
-    """Trained to the recipe's end."""
-    is_told_complete: bool
+    """Whether it was trained to the recipe's end."""
+    is_reported_complete: bool
     """Whether the sampler got it as complete."""
     is_on_front: bool
     """Whether the method's own front of perplexity, latency and memory holds it."""
@@ -45,8 +45,8 @@ def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
     return load_spec(QUICK, overrides=[*overrides, *own])
 
 
-def setting_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:
-    """Its text, space and reference."""
+def prepared_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:
+    """Returns text, space and reference of that spec."""
     return prepare(spec_of(overrides, seed=seed))
 
 

@@ -30,7 +30,7 @@ import optuna
 import torch
 from optuna.storages.journal import JournalFileBackend
 
-from benchmarks.stock.problem import WORKERS, Finished, setting_of, write_finished
+from benchmarks.stock.problem import WORKERS, Finished, prepared_of, write_finished
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.spec.schema import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
@@ -212,13 +212,13 @@ def _finished(results: list[tuple[Result, bool]]) -> list[Finished]:
             architecture_id=result.get("architecture_id"),
             tokens=int(result.get("tokens", 0)),
             is_whole=bool(result.get("is_whole", False)),
-            is_told_complete=is_complete,
+            is_reported_complete=is_complete,
             is_on_front=False,
             perplexity=result.get("perplexity"),
         )
         for result, is_complete in results
     ]
-    rows = [row for row, item in enumerate(found) if item.is_told_complete and item.architecture_id is not None]
+    rows = [row for row, item in enumerate(found) if item.is_reported_complete and item.architecture_id is not None]
     points_NO = np.array([[results[row][0][name] for name in OBJECTIVES] for row in rows], dtype=float)
     finite = [row for row, point in zip(rows, points_NO, strict=True) if all(map(math.isfinite, point))]
     if not finite:
@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     wanted = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    prepared = setting_of(wanted.set, seed=wanted.seed)
+    prepared = prepared_of(wanted.set, seed=wanted.seed)
     write_finished(SCRIPTS[wanted.script](prepared, wanted.folder), folder=wanted.folder)
 
 

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.cache import Cache, Run
 from benchmarks.replay import Array
-from benchmarks.stock.problem import WORKERS, setting_of, training_key
+from benchmarks.stock.problem import WORKERS, prepared_of, training_key
 from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import Architecture
 from depthweave.trainers import TrainingState, hardware, measure_in_turn, train
@@ -35,12 +35,12 @@ class Truth:
 def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) -> None:
     """Trains and measures what is missing; nothing else should run while it measures."""
     for seed in seeds:
-        prepared = setting_of(overrides, seed=seed)
+        prepared = prepared_of(overrides, seed=seed)
         missing = _missing(cache.runs(), prepared=prepared)
         if missing:
             print(f"truth, seed {seed}: {len(missing)} of {len(prepared.space)} architectures to train", flush=True)
             _train_all(missing, cache=cache, prepared=prepared)
-    prepared = setting_of(overrides, seed=seeds[0])
+    prepared = prepared_of(overrides, seed=seeds[0])
     if not _of_kind(cache.runs(), kind="costs", key=training_key(prepared)):
         print("truth: measuring all in turn", flush=True)
         _measure_all(cache, prepared=prepared)

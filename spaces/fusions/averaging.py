@@ -214,7 +214,7 @@ class _BackwardPass:
     last: int
     """Its place."""
     gradients: Store
-    """Of the sites' outputs, written from the last to the first."""
+    """Gradients of the sites' outputs, written from the last to the first."""
     lowest: int
     """Place of the last visited site."""
     new_RN: Tensor | None = None

@@ -1,8 +1,8 @@
 """Sampler and pruner together, by name: what the connectivity table compares.
 
-Single-metric ASHA is Optuna's asynchronous successive halving, reduction factor 3, which sees the loss alone, as Ray's
-and Syne Tune's schedulers do. `tpe + median` is what Depthweave 0.1 does: the median pruner, asked with the peers
-alone that cost no more.
+Single-metric ASHA is Optuna's asynchronous successive halving, reduction factor 3, which sees only the loss, like Ray's
+and Syne Tune's schedulers. `tpe + median` is the strategy of Depthweave 0.1: the median pruner, which sees only peers
+that cost no more.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Arm:
     stopper: Callable[[CurveProblem, int], Stopper] | None = None
     chooser: Callable[[CurveProblem, int], Chooser] | None = None
     survey: Callable[[CurveProblem], Sequence[int]] | None = None
-    """Rows that are measured before the first training; nothing is where absent."""
+    """Rows that are measured before the first training; `None`: no row."""
     missing: str | None = None
-    """What has to be there before it can run."""
+    """What must be installed before it can run."""
 
 
 def sampler(name: str) -> Callable[[CurveProblem, int], Proposer]:
-    """A sampler of contenders.py."""
+    """Returns a sampler of contenders.py."""
 
     def make(problem: CurveProblem, seed: int) -> Proposer:
         return CONTENDERS[name].make(problem.problem, seed)
@@ -51,7 +51,7 @@ def sampler(name: str) -> Callable[[CurveProblem, int], Proposer]:
 def stopping(
     name: str, *, sampler_name: str, pruner: str, options: Mapping[str, Any] | None = None, fair: bool = False
 ) -> Arm:
-    """A sampler with a pruner that stops; `fair`: it sees the peers alone that cost no more."""
+    """Returns a sampler with a pruner that stops; `fair`: it sees only peers that cost no more."""
 
     def make(problem: CurveProblem, seed: int) -> Stopper:
         return OptunaStopper(make_pruner(pruner, options=options or {}), fair=fair)
@@ -61,7 +61,7 @@ def stopping(
 
 
 def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
-    """A sampler with the chooser `pareto`, as it is by default; `surveyed`: a search's part is measured first."""
+    """Returns a sampler with the default chooser `pareto`; `surveyed`: measures as many rows first as a search does."""
 
     def survey(problem: CurveProblem) -> Sequence[int]:
         size = len(problem.curves.ids)
@@ -80,7 +80,7 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
 
     def choose(problem: CurveProblem, seed: int) -> Chooser:
         rows = {name: row for row, name in enumerate(problem.curves.ids)}
-        # As in a search: with known-cost both decide by one surrogate.
+        # As in a search: with known-cost both use one surrogate.
         guide = SurrogateGuide(seen(problem).problem.candidates, rows=rows) if sampler_name == "known-cost" else None
         return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
 

@@ -1,8 +1,8 @@
-"""BoTorch's expected hypervolume improvement, with exact costs: a peer that starts with what known-cost knows.
+"""BoTorch's expected hypervolume improvement, with exact costs: a peer with the same knowledge as known-cost.
 
-The loss is a `SingleTaskGP` over the choices, one column each, as BoTorch ships it; each cost is a deterministic model
-that looks the row up. `qLogExpectedHypervolumeImprovement` is maximised over all untried rows. Needs botorch (0.18 was
-run), which no dependency of the project brings.
+The loss is a `SingleTaskGP` over the choices, one column each, as BoTorch ships it. Each cost is a deterministic model
+that looks up the row. `qLogExpectedHypervolumeImprovement` is maximised over all untried rows. Needs botorch (0.18 was
+used), which is not among the project's dependencies.
 
 Source: S. Daulton, M. Balandat and E. Bakshy (2020), arXiv:2006.05078; S. Ament and others (2023), arXiv:2310.20708.
 """
@@ -33,7 +33,7 @@ class BoTorchProposer:
     def __init__(self, problem: Problem, seed: int) -> None:
         self._costs_NC = torch.from_numpy(problem.points_NO[:, 1:].copy())
         columns_NF = torch.from_numpy((problem.candidates.features_NF > 0).astype(np.float64))
-        # The last column is the row itself: by it the costs are looked up, and the loss does not see it.
+        # The last column is the row's number: the cost models look it up, and the loss model does not see it.
         self._points_NX = torch.cat([columns_NF, torch.arange(len(columns_NF), dtype=torch.float64)[:, None]], dim=1)
         self._order = np.random.default_rng(seed).permutation(len(columns_NF)).tolist()
         self._seed = seed

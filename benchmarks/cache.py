@@ -1,4 +1,4 @@
-"""Runs of a benchmark kept one a line, so that none is run twice; and how seeds and values are written."""
+"""Runs of a benchmark, kept one a line so that none is repeated; formats of seeds and values."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class Cache:
         self._path = folder / f"{name}.jsonl"
 
     def runs(self) -> list[Run]:
-        """What is there."""
+        """Returns the kept runs."""
         if not self._path.exists():
             return []
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        # A line that a crash cut short has no end, and its run is run again.
+        # A line that a crash cut short has no line end; its run is repeated.
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def keep(self, run: Run) -> None:
-        """Add one; a single write, so that lines of two processes do not mix."""
+        """Adds one with a single write, so that lines of two processes do not mix."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(run) + "\n")
 
     def forget(self, which: Callable[[Run], bool]) -> None:
-        """Drop the runs of which this is true; nothing else may write meanwhile."""
+        """Drops the runs for which this is true; nothing else may write meanwhile."""
         kept = [run for run in self.runs() if not which(run)]
         self._path.write_text("".join(json.dumps(run) + "\n" for run in kept), encoding="utf-8")
 
 
 def seed_range(text: str) -> list[int]:
-    """`0-9`, both ends included, or `7`."""
+    """Returns the seeds of `0-9`, both ends included, or of `7`."""
     first, _, last = text.partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 
 def rounded(*values: float | None) -> list[float | None]:
-    """Four digits after the point; what is absent or infinite is null in JSON."""
+    """Returns values with four decimals; absent and infinite values become null in JSON."""
     return [None if value is None or math.isinf(value) else round(value, 4) for value in values]

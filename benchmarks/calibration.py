@@ -1,9 +1,9 @@
-"""Whether forecasts are as good as a search believes: standard scores at every decision, on the connectivity table.
+"""Checks the calibration of forecasts: standard scores at every decision, on the connectivity table.
 
     python -m benchmarks.calibration                  # of the searches that connectivity_table has kept
     python -m benchmarks.calibration --seeds 100-104
 
-A search's forecasts of its paused trials are scored against what these come to (forecast_scores.py). Wanted: a standard
+A search's forecasts of its paused trials are scored against their outcomes (forecast_scores.py). Targets: a standard
 deviation of 0.8 to 1.25, at most 7 % beyond 2 and 1 % beyond 3. `worst` is the largest of a single search.
 `python -m benchmarks.connectivity_table --arm "known-cost + pareto"` runs what is missing.
 """
@@ -22,7 +22,7 @@ ARM = "known-cost + pareto"
 
 
 def main() -> None:
-    """Print the table and the JSON line."""
+    """Prints the table and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arm", default=ARM, help="one whose pruner has a surrogate")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
@@ -47,18 +47,18 @@ def main() -> None:
 
 
 def scores_of(runs: Sequence[Run]) -> list[Scores]:
-    """One of each search; those of searches kept before forecasts were scored are missing."""
+    """Returns the scores of each search; searches kept before forecasts were scored have none."""
     return [Scores(**item["scores"]) for item in runs if item.get("scores")]
 
 
 def row(name: str, scores: Sequence[Scores]) -> str:
-    """The searches pooled, and the worst of them."""
+    """Returns a row of all searches together, and of the worst of them."""
     whole = sum(scores, start=Scores())
-    told = [f"{whole.sd:.2f} ({max(item.sd for item in scores):.2f})"]
+    texts = [f"{whole.sd:.2f} ({max(item.sd for item in scores):.2f})"]
     for part in ("beyond_2", "beyond_3"):
         worst = max(getattr(item, part) / max(item.count, 1) for item in scores)
-        told.append(f"{getattr(whole, part) / whole.count:.1%} ({worst:.1%})")
-    return f"| {name} | {len(scores)} | {whole.mean:+.2f} | {' | '.join(told)} |"
+        texts.append(f"{getattr(whole, part) / whole.count:.1%} ({worst:.1%})")
+    return f"| {name} | {len(scores)} | {whole.mean:+.2f} | {' | '.join(texts)} |"
 
 
 if __name__ == "__main__":

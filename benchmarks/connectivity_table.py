@@ -4,16 +4,18 @@
     python -m benchmarks.connectivity_table --table          # prints the tables of what is there
     python -m benchmarks.connectivity_table --seeds 100-104  # choose settings on these, report 0-19
 
-Each seed of the table (train_connectivity.py) is a problem, with two sets of objectives: loss, latency and memory;
-loss and latency. Until the latencies are measured, forward operations and kept states stand in for them, and the table
-says so. A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted; only complete
-trainings count for the front. Told are the tokens spent until the front has 95 % and 99 % of the hypervolume of the
-whole table's front, as shares of training everything: the median over the search's seeds, its 95 % interval, how many
-never arrive, and the lowest hypervolume that a search ends with: a median hides these. What a worker measures, and how
-long it waits for another's measurement, is charged to all arms by one rule: in tokens that it could have trained on
-meanwhile (replay.py).
-`known in hindsight` trains nothing but what the front needs: no search can spend much less.
-Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`, and hold for the table that they ran on.
+Each seed of the table (train_connectivity.py) is a problem, with two sets of objectives: loss, latency and memory; loss
+and latency. Until the latencies are measured, forward operations and kept states replace them, and the table says so.
+
+A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted. Only complete trainings count
+for the front. The table shows the tokens spent until the front has 95 % and 99 % of the hypervolume of the whole
+table's front, as shares of training everything: the median over the search's seeds and its 95 % interval. A median
+hides failures, so the table also shows how many searches never arrive, and the lowest final hypervolume.
+
+Measurements, and waits for another's measurement, are charged to all arms by one rule: in tokens that the worker could
+have trained on meanwhile (replay.py). `known in hindsight` trains only what the front needs: no search can spend much
+less. Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`. They hold for the table that they
+ran on.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ WORKERS = (1, 4)
 SHARES = (0.95, 0.99)
 COSTS = (("latency", "memory_bytes"), ("latency",))
 STAND_INS = {"latency": "forward_flops", "memory_bytes": "kept_states"}
-"""Columns that are there before anything is measured."""
+"""Columns that exist before anything is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,23 +54,23 @@ class Cell:
 
     searches: int
     spent: tuple[MedianInterval, ...]
-    """Share of the whole table's tokens until each of `SHARES`; infinite where more than half never got there."""
+    """Share of the whole table's tokens until each of `SHARES`; infinite if more than half never arrived."""
     spent_in_all: float
     """Mean share when the search ended, audit included."""
     audit: float
     """Mean share that the audit took."""
     never: tuple[int, ...]
-    """Searches that never got to each of `SHARES`."""
+    """Searches that never reached each of `SHARES`."""
     ratio: float
-    """Mean hypervolume ratio then."""
+    """Mean hypervolume ratio at the end."""
     lowest: float
-    """Of the ratios."""
+    """Lowest of the ratios."""
     kept: float
     """Mean share of the true front that was trained to its end."""
 
 
 def main() -> None:
-    """Run what is missing and print the tables."""
+    """Runs what is missing and prints the tables."""
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     problems = list(load())
@@ -97,7 +99,7 @@ def main() -> None:
 
 
 def load() -> Iterator[CurveProblem]:
-    """The problems that the table allows today."""
+    """Yields the problems that the table has."""
     if not TABLE.exists():
         raise SystemExit(f"{TABLE} is not there: write it with `python -m benchmarks.train_connectivity --write`")
     rows = pq.read_table(TABLE)
@@ -110,9 +112,9 @@ def load() -> Iterator[CurveProblem]:
 
 
 def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
-    """One search; `growth` holds the evaluations charged when the front grew, and the row that ended there.
+    """Runs one search. `growth` holds the evaluations charged when the front grew, and the row that ended there.
 
-    `growth_s`: the clock of the replay then.
+    `growth_s` is the clock of the replay at these times.
     """
     yardstick = Yardstick(problem.problem.points_NO)
     chooser, scores = None, None
@@ -152,7 +154,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
 
 
 def spent_until(share: float, *, search: Run, yardstick: Yardstick) -> float:
-    """Evaluations charged until the front had that share of the hypervolume; infinite where it never had."""
+    """Returns the evaluations charged until the front had that share of the hypervolume, or infinity."""
     rows: list[int] = []
     for evaluations, row in search["growth"]:
         rows.append(row)
@@ -162,7 +164,7 @@ def spent_until(share: float, *, search: Run, yardstick: Yardstick) -> float:
 
 
 def hindsight(share: float, *, problem: CurveProblem) -> int:
-    """Evaluations until that share for one who knows all curves: front members by what they add, greedily."""
+    """Returns the evaluations until that share if all curves are known: front members by their gain, greedily."""
     yardstick = Yardstick(problem.problem.points_NO)
     rows: list[int] = []
     while yardstick.ratio(rows) < share:
@@ -171,7 +173,7 @@ def hindsight(share: float, *, problem: CurveProblem) -> int:
 
 
 def table(cells: dict[str, Cell], *, problem: CurveProblem, workers: int) -> str:
-    """One row an arm."""
+    """Returns the table, one row an arm."""
     size = problem.curves.losses_NE.size
     rows = [
         f"\n{problem.problem.name}; {workers} worker{'s' if workers > 1 else ''}; {len(problem.curves.ids)} "
@@ -185,21 +187,21 @@ def table(cells: dict[str, Cell], *, problem: CurveProblem, workers: int) -> str
     least = [f"{hindsight(share, problem=problem) / size:.1%}" for share in SHARES]
     rows.append(f"| known in hindsight | | {' | '.join(least)} | | | |")
     for name, cell in cells.items():
-        told = " | ".join(_told(*item) for item in zip(cell.spent, cell.never, strict=True))
+        columns = " | ".join(_cell_text(*item) for item in zip(cell.spent, cell.never, strict=True))
         rows.append(
-            f"| {name} | {cell.searches} | {told} | {cell.spent_in_all:.1%} ({cell.audit:.1%}) | {cell.ratio:.4f} "
+            f"| {name} | {cell.searches} | {columns} | {cell.spent_in_all:.1%} ({cell.audit:.1%}) | {cell.ratio:.4f} "
             f"({cell.lowest:.4f}) | {cell.kept:.0%} |"
         )
     return "\n".join(rows)
 
 
 def identity(problem: CurveProblem) -> str:
-    """Short hash of everything that a search on the problem can see."""
+    """Returns a short hash of everything that a search on the problem can see."""
     curves = problem.curves
-    told = hashlib.sha256(json.dumps([curves.ids, curves.cost_names, curves.measuring]).encode())
+    digest = hashlib.sha256(json.dumps([curves.ids, curves.cost_names, curves.measuring]).encode())
     for values in (curves.losses_NE, curves.costs_NC, curves.evaluation_s_N):
-        told.update(values.tobytes())
-    return told.hexdigest()[:12]
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _cells(
@@ -233,8 +235,8 @@ def _key(run: Run) -> tuple[str, str, int, int]:
     return run["table"], run["arm"], run["workers"], run["seed"]
 
 
-def _told(found: MedianInterval, never: int) -> str:
-    """The median, its interval, and how many searches it hides that never arrive."""
+def _cell_text(found: MedianInterval, never: int) -> str:
+    """Returns the median, its interval, and how many searches never arrive."""
     lost = f", {never} never" if never else ""
     if math.isinf(found.median):
         return f"never ({never})"
@@ -246,9 +248,9 @@ def _told(found: MedianInterval, never: int) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
-    parser.add_argument("--arm", action="append", choices=list(ARMS), help="this one alone; repeatable")
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one; repeatable")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
-    parser.add_argument("--again", action="store_true", help="run the chosen arms anew, all their searches")
+    parser.add_argument("--again", action="store_true", help="repeat all searches of the chosen arms")
     return parser.parse_args()
 
 

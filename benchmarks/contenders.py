@@ -1,7 +1,7 @@
-"""Samplers to compare, by name: ours, Optuna's as shipped, local Pareto evolution, and Syne Tune's where it is there.
+"""Samplers to compare, by name: ours, Optuna's as shipped, local Pareto evolution, and Syne Tune's if it is installed.
 
-A contender makes a `Proposer` (replay.py) from a problem and a seed. Ours never propose a row twice. Others are taken
-as shipped, and a row that they propose again costs them an evaluation again.
+A contender makes a `Proposer` (replay.py) from a problem and a seed. Ours never propose a row twice. Others are used
+as shipped; a row that they propose again costs another evaluation.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ class Contender:
     make: Callable[[Problem, int], Proposer]
     """From a problem and a seed."""
     needs: tuple[str, ...] = ()
-    """Packages that it imports and the project does not depend on."""
+    """Imported packages that are not dependencies of the project."""
     max_evaluations: int | None = None
-    """Where it is too slow to go on."""
+    """Limit for a sampler that is too slow to continue."""
 
     @property
     def missing(self) -> list[str]:
-        """What it needs and is not installed."""
+        """The needed packages that are not installed."""
         return [name for name in self.needs if find_spec(name) is None]
 
 
 class OptunaProposer:
-    """An Optuna sampler in a study of its own."""
+    """An Optuna sampler in its own study."""
 
     def __init__(self, problem: Problem, sampler: BaseSampler, *, repeats: bool) -> None:
-        """`repeats`: whether the sampler may propose a row again; else it is told when all rows are tried."""
+        """`repeats`: whether the sampler may propose a row again; else proposals end when all rows are tried."""
         self._problem, self._repeats = problem, repeats
         self._rows = {name: row for row, name in enumerate(problem.parameters.architecture_ids)}
         self._study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=sampler)
@@ -68,7 +68,7 @@ class OptunaProposer:
             return None
         trial = self._study.ask(dict(self._problem.parameters.distributions))
         found = self._problem.parameters.architecture_id(trial.params)
-        if found is None:  # leads nowhere: free of charge, nothing was trained
+        if found is None:  # no architecture: nothing was trained, so nothing is charged
             self._study.tell(trial, state=TrialState.FAIL)
             return self.ask()
         row = self._rows[found]
@@ -91,7 +91,7 @@ class OptunaProposer:
 
 
 class EvolutionProposer:
-    """Local Pareto evolution: one parameter of a random front member changed, or two where all of those are tried."""
+    """Local Pareto evolution: changes one parameter of a random front member, or two if all of those are tried."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self._parameters, self._rng = problem.parameters, random.Random(seed)
@@ -168,7 +168,7 @@ class SyneTuneProposer:
 
 
 def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None = None) -> Contender:
-    """One of Optuna's samplers as Depthweave takes it: without repeats."""
+    """Returns one of Optuna's samplers as Depthweave uses it: without repeats."""
 
     def make(problem: Problem, seed: int) -> Proposer:
         found = distinct(name, parameters=problem.parameters, seed=seed)
@@ -177,12 +177,12 @@ def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None 
     return Contender(name=name, make=make, needs=needs, max_evaluations=max_evaluations)
 
 
-def known_cost(name: str = "known-cost", *, told: bool = True) -> Contender:
-    """Ours; it learns from curves where there are any. `told`: whether it knows the costs in advance."""
+def known_cost(name: str = "known-cost", *, knows_costs: bool = True) -> Contender:
+    """Returns ours, which also learns from curves. `knows_costs`: whether it knows the costs in advance."""
 
     def make(problem: Problem, seed: int) -> Proposer:
         unknown_NC = np.full_like(problem.candidates.costs_NC, np.nan)
-        candidates = problem.candidates if told else replace(problem.candidates, costs_NC=unknown_NC)
+        candidates = problem.candidates if knows_costs else replace(problem.candidates, costs_NC=unknown_NC)
         found = KnownCostSampler(candidates, seed=seed)
         proposer = OptunaProposer(problem, found, repeats=False)
         found.curves = lambda: proposer.curves
@@ -219,7 +219,7 @@ CONTENDERS: dict[str, Contender] = {
     item.name: item
     for item in (
         known_cost(),
-        known_cost("known-cost, costs unknown", told=False),
+        known_cost("known-cost, costs unknown", knows_costs=False),
         Contender(name="botorch EHVI, costs told", make=BoTorchProposer, needs=("botorch",), max_evaluations=50),
         ours("random"),
         ours("tpe"),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.decision_times
 
-Medians of processor time and of the clock, milliseconds; a machine that does something else shows in the second.
+Medians of processor time and of wall time, milliseconds. Other work on the machine shows in the wall time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COSTS_NC = np.random.default_rng(0).uniform(1.0, 2.0, size=(len(POINTS), 2))
 
 
 def main() -> None:
-    """Print the table and a JSON line."""
+    """Prints the table and a JSON line."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows: dict[str, tuple[float, float]] = {}
     for num_costs in (1, 2):
@@ -103,7 +103,7 @@ def timed(call: Callable[[], object]) -> tuple[float, float]:
     call()
     processor_ms, clock_ms = [], []
     for _ in range(ROUNDS):
-        # The same question is answered once: here it is always a new one.
+        # Repeated questions are cached, so every question here is new.
         evidence._forecasts.cache_clear()
         losses._losses.cache_clear()
         processor, clock = time.process_time(), time.perf_counter()

@@ -1,8 +1,8 @@
-"""How the forecasts that a search decides by compare with what came of them: standard scores, summed up.
+"""Compares a search's forecasts with the outcomes: sums of standard scores.
 
-A score is the difference between a trial's final loss and its forecast, in standard deviations of the forecast. Of a
-calibrated search the scores have a standard deviation of 1. Counted are the forecasts of all paused trials at every
-decision: a trial that waits for long counts often.
+A score is the difference between a trial's final loss and its forecast, in standard deviations of the forecast. The
+scores of a calibrated search have a standard deviation of 1. The forecasts of all paused trials count at every
+decision, so that a trial that waits for long counts often.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scores:
     beyond_3: int = 0
 
     def add(self, score: float) -> None:
-        """One more forecast."""
+        """Adds a forecast."""
         self.count += 1
         self.total += score
         self.squares += score * score
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def mean(self) -> float:
-        """Above 0 where trials end worse than forecast."""
+        """Above 0 if trials end worse than forecast."""
         return self.total / self.count if self.count else math.nan
 
     @property
@@ -56,7 +56,7 @@ class Scores:
 
 @dataclass(kw_only=True, slots=True)
 class Watched:
-    """A guide whose forecasts of paused trials are scored as they are asked for."""
+    """A guide that scores its forecasts of paused trials at each call."""
 
     guide: Guide
     final: Mapping[str, float]
@@ -74,7 +74,7 @@ class Watched:
 
 
 def watch(chooser: Chooser, *, curves: Curves) -> tuple[Chooser, Scores | None]:
-    """The chooser with its forecasts scored; `None` of one that has no guide."""
+    """Returns the chooser with its forecasts scored; the scores are `None` if it has no guide."""
     if not isinstance(chooser, ParetoChooser) or chooser.guide is None:
         return chooser, None
     final = dict(zip(curves.ids, curves.losses_NE[:, -1].tolist(), strict=True))

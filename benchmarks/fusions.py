@@ -1,15 +1,15 @@
-"""What the fusions cost: extra time over the plain transformer, beside the ways one would write them at first.
+"""What the fusions cost: extra time over the plain transformer, beside the obvious implementations.
 
     python -m benchmarks.fusions              # all tables, about ten minutes on one core
     python -m benchmarks.fusions --part depth # one of: depth, decoder, deep
 
 `depth`: depth averages alone, 48 blocks of one matrix, D 256, 2048 tokens: our panels, a list with a loop (`y += a[j] *
-x[j]`, plain autograd), and a stack with an einsum. Told is the extra time over the same blocks without averages.
+x[j]`, plain autograd), and a stack with an einsum. The figure is the extra time over the same blocks without averages.
 `decoder`: whole models of 12 blocks, context 128, batch 16, D 64 and 256: forward and training step relative to plain.
 `deep`: the forward pass of whole models of 48 blocks, D 256, 2048 tokens.
-Whole models run as they are measured, with freed memory kept; `depth` as plain code is run.
-One thread, timed by the processor; all contenders of a table run in turn, in an order that turns round; medians of the
-ratios by round and their 95 % intervals.
+Whole models run with freed memory kept, as in a measurement; `depth` runs like plain code.
+One thread, processor time. All contenders of a table run in turn, in alternating order. Medians of the ratios by round
+and their 95 % intervals.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def main() -> None:
 
 
 def in_turn(runs: Runs, *, rounds: int) -> Times:
-    """Seconds of each run in each round, after one that warms up."""
+    """Returns the seconds of each run in each round, after one that warms up."""
     times: Times = {name: [] for name in runs}
     for index in range(-1, rounds):
         for name in sorted(runs, reverse=index % 2 == 1):
-            # One thread, so that its processor's time is the run's, whoever else has the core in between.
+            # One thread: its processor time is the run's, whatever else uses the core in between.
             started = time.thread_time()
             runs[name]()
             if index >= 0:
@@ -81,14 +81,14 @@ def depth(rounds: int, *, blocks: int = 48, width: int = 256, tokens: int = 2048
             kind: [own - plain for own, plain in zip(times[kind], times["plain"], strict=True)] for kind in kinds[1:]
         }
     for kind in kinds[1:]:
-        told = [median_interval(extra[what][kind]) for what in extra]
-        rows.append(f"| {kind} | {' | '.join(_told(item, scale=1e3, digits=0) for item in told)} |")
+        intervals = [median_interval(extra[what][kind]) for what in extra]
+        rows.append(f"| {kind} | {' | '.join(_cell_text(item, scale=1e3, digits=0) for item in intervals)} |")
     for kind in kinds[2:]:
         ratios = {
             what: median_interval([a / b for a, b in zip(times["panels"], times[kind], strict=True)])
             for what, times in extra.items()
         }
-        rows.append(f"| panels / {kind} | {' | '.join(_told(item, digits=2) for item in ratios.values())} |")
+        rows.append(f"| panels / {kind} | {' | '.join(_cell_text(item, digits=2) for item in ratios.values())} |")
         found[f"depth, panels / {kind}"] = {what: round(item.median, 3) for what, item in ratios.items()}
     print("\n".join(rows))
     return found
@@ -107,7 +107,7 @@ def decoder(rounds: int, *, blocks: int = 12) -> dict[str, object]:
         with retained_heap():
             ratios = [_ratios(in_turn(runs, rounds=rounds)) for runs in (forwards, steps)]
         for name in MODELS:
-            print(f"| D {width}, {name} | {' | '.join(_told(item[name], digits=3) for item in ratios)} |")
+            print(f"| D {width}, {name} | {' | '.join(_cell_text(item[name], digits=3) for item in ratios)} |")
             found[f"D {width}, {name}"] = [round(item[name].median, 4) for item in ratios]
     return found
 
@@ -123,7 +123,7 @@ def deep(rounds: int) -> dict[str, object]:
     ratios = _ratios(times)
     print("\n| 48 blocks, D 256, 2048 tokens | forward / plain |\n|---|---|")
     for name, ratio in ratios.items():
-        print(f"| {name} | {_told(ratio, digits=3)} |")
+        print(f"| {name} | {_cell_text(ratio, digits=3)} |")
     return {f"48 blocks, {name}": round(item.median, 4) for name, item in ratios.items()}
 
 
@@ -209,7 +209,7 @@ def _ratios(times: Times) -> dict[str, Interval]:
     }
 
 
-def _told(found: Interval, *, digits: int, scale: float = 1.0) -> str:
+def _cell_text(found: Interval, *, digits: int, scale: float = 1.0) -> str:
     median, low, high = (f"{scale * value:.{digits}f}" for value in found)
     return f"{median} [{low}, {high}]"
 

@@ -1,9 +1,9 @@
-"""How much two feed-forward widths differ by chance, by how first weights are drawn.
+"""How much two feed-forward widths differ by chance, for each rule of first weights.
 
     OMP_NUM_THREADS=1 python -m benchmarks.initialisation                # ten seeds, 40 trainings: ten minutes
     OMP_NUM_THREADS=1 python -m benchmarks.initialisation --seeds 20-24
 
-For each seed a wider and a narrower model of 6 blocks are trained on the same batches, once with either rule for first
+For each seed a wider and a narrower model of 6 blocks are trained on the same batches, once with each rule for first
 weights (`spaces.Initialisation`). A budget gives every architecture a width of its own, so the standard deviation of
 this difference is noise in every comparison at an equal budget.
 """

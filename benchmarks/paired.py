@@ -1,11 +1,11 @@
 """Paired training runs: does a fusion predict better than the plain transformer of the same parameter budget?
 
     python -m benchmarks.paired              # trains what is missing, then prints the table
-    python -m benchmarks.paired --table      # prints the table alone
+    python -m benchmarks.paired --table      # only prints the table
 
 For each seed, every contender sees the same data in the same order and shares the starts of all parameters that it
-shares with the plain model; the difference to plain is taken pair by pair. Finished runs are kept one a line in
-`benchmarks/results/paired.jsonl`, and a run that is there is not trained again.
+shares with the plain model; differences to plain are computed pair by pair. Finished runs are kept one a line in
+`benchmarks/results/paired.jsonl` and not repeated.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def table(runs: list[dict[str, Any]]) -> str:
         low_high = "too few seeds"
         if found.half_width is not None:
             low_high = f"[{found.mean - found.half_width:+.4f}, {found.mean + found.half_width:+.4f}]"
-        told = f"{found.mean:+.4f} | {low_high} | {' '.join(f'{pair:+.4f}' for pair in pairs)}"
+        text = f"{found.mean:+.4f} | {low_high} | {' '.join(f'{pair:+.4f}' for pair in pairs)}"
         loss = statistics.fmean(losses[name, seed] for seed in seeds)
         parameters = mine[0]["parameters"]
         rows.append(
-            f"| {name} | {parameters:,} | {len(seeds)} | {loss:.4f} | {'| | ' if name == 'none' else told + ' '}|"
+            f"| {name} | {parameters:,} | {len(seeds)} | {loss:.4f} | {'| | ' if name == 'none' else text + ' '}|"
         )
     return "\n".join(rows)
 

@@ -3,9 +3,9 @@
     python -m benchmarks.pause_overhead              # 8 trials with the models of examples/quick.yaml, one worker
     python -m benchmarks.pause_overhead --trials 24
 
-One worker. Of the evaluations of a trial every second is a rung, where the worker changes to another trial and comes
-back later; between them it trains on. What lies between two evaluations without a change is the report, Ray's turn and
-the checkpoint; a change adds the end of one Ray trial, the beginning of another, and a model built and loaded.
+One worker. Every second evaluation of a trial is a rung, at which the worker changes to another trial and returns
+later. The time between two evaluations without a change is the report, Ray's turn and the checkpoint. A change adds
+the end of one Ray trial, the start of another, and a model that is built and loaded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TARGET_S = 0.2
 
 
 class EverySecond:
-    """All are started; after every second evaluation whoever is least far goes on."""
+    """Starts all trials; after every second evaluation the one with the fewest evaluations continues."""
 
     def is_rung(self, evaluation: int) -> bool:
         return evaluation % 2 == 0

@@ -1,13 +1,13 @@
-"""Ours beside others' implementations: do depth averages agree, and is the plain decoder as fast?
+"""Our implementation beside others': do depth averages agree, and is the plain decoder as fast?
 
     PYTHONPATH=FOLDERS python -m benchmarks.peers
 
-What is not there is skipped by name. FOLDERS hold whichever of these is not installed: the DenseFormer authors' package
+Missing packages are skipped by name. FOLDERS hold those that are not installed: the DenseFormer authors' package
 `denseformer`, lucidrains' `x_transformers`, Hugging Face's `transformers`, and karpathy/nanoGPT's `model.py`.
 Agreement: depth averages with random weights in float64, outputs and gradients, against the authors' module for
 dilations and periods from 1 to 5, and against DynamicLIMe's linear router with weights that do not depend on the input.
 Speed: a training step (forward, backward, AdamW as each comes with) of 12 blocks, context 128, batch 16, on one thread,
-all in turn; ratios by round with their 95 % intervals. The others have learned positions where ours turn.
+all in turn; ratios by round with their 95 % intervals. The others have learned positions, ours rotary ones.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ def speed(width: int, *, rounds: int) -> dict[str, Any]:
     found = {}
     for name in runs:
         if name != "ours":
-            told = median_interval([own / other for own, other in zip(times["ours"], times[name], strict=True)])
-            print(f"D {width}: ours / {name}: {told.median:.3f} [{told.low:.3f}, {told.high:.3f}]")
-            found[f"D {width}, ours / {name}"] = round(told.median, 3)
+            ratio = median_interval([own / other for own, other in zip(times["ours"], times[name], strict=True)])
+            print(f"D {width}: ours / {name}: {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]")
+            found[f"D {width}, ours / {name}"] = round(ratio.median, 3)
     return found
 
 

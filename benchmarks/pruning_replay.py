@@ -1,19 +1,19 @@
-"""Pruners replayed on the 50 epochs of 341 recurrent-cell graphs: what each spends, and what of the front it keeps.
+"""Pruners replayed on the 50 epochs of 341 recurrent-cell graphs: what each spends, and how much of the front it keeps.
 
     python -m benchmarks.pruning_replay --table nasbench_nlp_wikitext2_345.parquet
     DEPTHWEAVE_CURVES=nasbench_nlp_wikitext2_345.parquet python -m benchmarks.pruning_replay --orders 20
 
 The file holds the learning curves of NAS-Bench-NLP on WikiText-2 (Klyuchnikov et al. 2020, arXiv 2006.07116; its
-repository fmsnew/nas-bench-nlp-release): columns `recipe_id`, `status`, `val_loss`, `wall_time_s`. Usable are the
-graphs with status OK and 50 finite values. Objectives: the validation loss after the last epoch, and the median
-seconds of an epoch, which a search knows before it trains. Graphs arrive in a random order, one seed an order; a
-worker is busy for a graph's seconds an epoch. Columns: share of all epochs that were trained (those of the audit
-apart, which count towards neither front nor hypervolume), hypervolume ratio as yardstick.py has it (up to the table's
+repository fmsnew/nas-bench-nlp-release): columns `recipe_id`, `status`, `val_loss`, `wall_time_s`. The
+graphs with status OK and 50 finite values are used. Objectives: the validation loss after the last epoch, and the
+median seconds of an epoch, which a search knows before it trains. Graphs arrive in a random order, one seed an order; a
+worker is busy for a graph's seconds an epoch. Columns: share of all epochs that were trained (without those of
+the audit, which count towards neither front nor hypervolume), hypervolume ratio of yardstick.py (up to the table's
 worst values and a tenth), the same up to the nadir of the table's front and a tenth, where poor graphs count for
 nothing, and the share of the table's front that was trained to its end. Mean over orders with its 95 % interval.
 
 Settings of `pareto` were chosen on halves of the table and on orders with seeds 100 to 119; orders 0 to 19 are
-reported. The graphs are the same ones, so another table is needed to say how it does elsewhere.
+reported. The graphs are the same, so another table is needed to judge it elsewhere.
 """
 
 from __future__ import annotations

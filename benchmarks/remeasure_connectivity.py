@@ -1,13 +1,13 @@
-"""Measures the latencies of the connectivity table again, as a search does today: only those columns change.
+"""Measures the latencies of the connectivity table again, with today's method. Only those columns change.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.remeasure_connectivity            # what is missing; goes on where it was
+    OMP_NUM_THREADS=1 python -m benchmarks.remeasure_connectivity            # what is missing; continues
     OMP_NUM_THREADS=1 python -m benchmarks.remeasure_connectivity --only 3   # some more, for a look
     python -m benchmarks.remeasure_connectivity --write                      # into benchmarks/data/connectivity.parquet
 
-With nothing else running. Architectures are measured eight at a time, in turn with the reference, on one thread, until
-every interval is within 1 % or each has had 15 s (twice that where the machine is not quiet): 139 take 35 minutes, at
+Run it with nothing else running. Architectures are measured eight at a time, in turn with the reference, on one
+thread, until every interval is within 1 % or each has had 15 s (twice that on a noisy machine): 139 take 35 minutes, at
 most 70. A portion is kept under `runs/connectivity/` as soon as it is measured, so a kill loses one. `--write` refuses
-a part of the table: old and new latencies do not belong beside each other. `--table` names a copy.
+a part of the table: old and new latencies must not be mixed. `--table` names a copy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT = PARTS / "latencies.jsonl"
 COLUMNS = ("latency", "latency_low", "latency_high")
 IN_TURN = 8
 LIMIT_S = 15.0
-"""For each architecture, unless its interval is narrow sooner."""
+"""Longest time for each architecture."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def measure(table: Path, *, kept: Path, only: int | None = None, limit_s: float 
         lines = list(_measured(left[start : start + IN_TURN], limit_s=limit_s))
         kept.parent.mkdir(parents=True, exist_ok=True)
         known |= {line["architecture_id"]: line for line in lines}
-        # Whole under another name first: a kill leaves the file as it was.
+        # Written under another name first: a kill leaves the file unchanged.
         partial = kept.with_suffix(".partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in known.values()), encoding="utf-8")
         partial.replace(kept)
@@ -90,7 +90,7 @@ def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
         new = new.set_column(place, old.schema.field(place), values)
     here = {key: sorted({item[key] for item in measured.values()}) for key in ("hardware", "torch")}
     new = new.replace_schema_metadata({**(old.schema.metadata or {}), b"latencies": json.dumps(here).encode()})
-    # Whole under another name first: a reader sees the old table or the new one.
+    # Written under another name first: a reader sees the old table or the new one.
     partial = table.with_suffix(".partial")
     pq.write_table(new, partial, compression="zstd", write_page_checksum=True)
     partial.replace(table)

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.repeatability --time-limit 30
 
 12 blocks, D 64, context 128, batch 16, `dwa` 1x1 beside plain; the neighbour is another process that trains the plain
-model with one thread. Told are the forward latencies relative to the reference, how many lie within 2 % of their
+model with one thread. It prints the forward latencies relative to the reference, how many are within 2 % of their
 median, and whether the memory is the same each time.
 """
 
@@ -91,7 +91,7 @@ def architecture(fusion: str, *, blocks: int = 12, width: int = 64) -> Architect
 
 @contextmanager
 def alone() -> Iterator[str]:
-    """Nothing of ours runs beside."""
+    """Nothing else of ours runs."""
     yield "alone"
 
 

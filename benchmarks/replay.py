@@ -1,17 +1,17 @@
-"""A search replayed on finished curves: workers, pauses and stops as they would have been, in no time.
+"""Replays a search on finished curves: the same workers, pauses and stops, without training.
 
-A table holds the whole curve of every architecture. A worker takes a trial, trains it for one evaluation after the
-other, and is free again where the trial ends, is stopped or pauses; the clock is the time those evaluations took. Any
-sampler (`Proposer`) goes with any pruner that stops (`Stopper`) or chooser that pauses (`Chooser`).
+A table holds the whole curve of every architecture. A worker takes a trial and trains it for one evaluation after the
+other. It is free again when the trial ends, is stopped or pauses. The clock is the time of those evaluations. Any
+sampler (`Proposer`) works with any pruner that stops (`Stopper`) or chooser that pauses (`Chooser`).
 
-An evaluation is charged when a worker begins it. So at the end of a trial the trainings that run beside it are charged
-up to one evaluation too early: with one worker nothing is, with several it is never to anyone's advantage.
+An evaluation is charged when a worker begins it. So the trainings that run beside a trial are charged up to one
+evaluation too early at its end: with one worker there are none, and with several it never helps an arm.
 
-Measuring is charged too, by one rule for all. Of what is surveyed before the first training one worker measures the
-first row (the reference, whose step says how long a measurement takes), and then all workers the others at once. A
-trial that was not surveyed measures itself before it trains, one at a time as on one machine. A worker that waits for
-another's measurement is charged as one that measures. That the front is measured once more at the end is not charged:
-all searches do it, after their last training.
+Measuring is charged too, by one rule for all. Before the first training one worker measures the first surveyed row (the
+reference, whose step gives the time of a measurement), and then all workers measure the others at once. A trial that
+was not surveyed measures itself before it trains, one at a time as on one machine. A worker that waits for another's
+measurement is charged like one that measures. The last measurement of the front is not charged: all searches do it,
+after their last training.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Array = NDArray[np.float64]
 
 
 class Measuring(NamedTuple):
-    """What one measurement takes: the same for every architecture, for it runs in turn with the reference."""
+    """What one measurement costs: the same for every architecture, because it runs in turn with the reference."""
 
     evaluations: float
-    """Of a training, in the unit of the spend."""
+    """Evaluations of training."""
     seconds: float
-    """Of the clock."""
+    """Time on the clock."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class Curves:
     evaluation_s_N: Array
     """Seconds from one evaluation to the next: the clock of the replay."""
     measuring: Measuring | None = None
-    """What it takes to measure one architecture's costs; absent where they follow from the architecture."""
+    """Cost of measuring one architecture; `None` if its costs follow from the architecture."""
 
     def __post_init__(self) -> None:
         shape = len(self.ids), len(self.cost_names)
@@ -84,30 +84,30 @@ class Curves:
 
 
 class Proposer(Protocol):
-    """A sampler: says which architecture is next, and hears how each one fared."""
+    """A sampler: proposes architectures and gets their results."""
 
     def ask(self) -> int | None:
-        """Index of the next architecture; `None` where there is none left."""
+        """Returns the index of the next architecture; `None` if there is none left."""
         ...
 
     def hear(self, index: int, losses: Sequence[float]) -> None:
-        """The losses so far of an architecture in training, after each evaluation."""
+        """Gets the losses so far of an architecture in training, after each evaluation."""
         ...
 
     def tell(self, index: int, values: Sequence[float] | None) -> None:
-        """An architecture's objectives at its end; `None` where it was stopped."""
+        """Gets an architecture's objectives at its end; `None` if it was stopped."""
         ...
 
 
 class Stopper(Protocol):
-    """A pruner that stops for ever."""
+    """A pruner that stops for good."""
 
     def should_stop(self, snapshot: TrialSnapshot) -> bool:
-        """Whether to stop the trial after the evaluation that `standing` ends with; asked after every one."""
+        """Whether to stop the trial after the last evaluation of `snapshot`; called after every evaluation."""
         ...
 
     def ended(self, snapshot: TrialSnapshot) -> None:
-        """The trial was stopped or is complete."""
+        """Called when the trial was stopped or is complete."""
         ...
 
 
@@ -115,13 +115,13 @@ class Ended(NamedTuple):
     """One trial's end, in the order of the clock."""
 
     row: int
-    """Of the table."""
+    """Row of the table."""
     state: Literal["complete", "stopped", "audit"]
     """`audit`: complete, though the chooser would have stopped it."""
     evaluations: float
-    """Charged by then, to all trials together, what was measured and waited included."""
+    """Evaluations charged until then to all trials together, measurements and waits included."""
     audit_evaluations: int
-    """Of these, charged to the audit."""
+    """Evaluations of these that the audit took."""
     time_s: float
 
 
@@ -134,7 +134,7 @@ def replay(
     chooser: Chooser | None = None,
     surveyed: Sequence[int] = (),
 ) -> Iterator[Ended]:
-    """Run until nothing is left to do, trial by trial; the caller may stop early.
+    """Yields the ends of trials until nothing is left to do; the caller may stop early.
 
     `surveyed`: rows that are measured before the first training.
     """
@@ -145,13 +145,13 @@ def replay(
 
 
 class OptunaStopper:
-    """An Optuna pruner as it is, or asked with fair peers alone as a search does (`search/pruners/peers.py`)."""
+    """An Optuna pruner as shipped, or with fair peers only as in a search (`search/pruners/peers.py`)."""
 
     def __init__(self, pruner: BasePruner, *, fair: bool) -> None:
         self._pruner, self._fair = pruner, fair
         self._study = optuna.create_study(pruner=pruner)
         self._trials: dict[int, tuple[int, int]] = {}
-        """By trial number: Optuna's id, and how many losses it has been told."""
+        """By trial number: Optuna's id, and the number of losses that Optuna has."""
 
     def should_stop(self, snapshot: TrialSnapshot) -> bool:
         trial = self._study._storage.get_trial(self._reported(snapshot))
@@ -161,11 +161,11 @@ class OptunaStopper:
 
     def ended(self, snapshot: TrialSnapshot) -> None:
         state = TrialState.COMPLETE if snapshot.state == "complete" else TrialState.PRUNED
-        # Optuna's own loop tells a pruned trial its last value too.
+        # Optuna's own loop also reports the last value of a pruned trial.
         self._study._storage.set_trial_state_values(self._reported(snapshot), state, [snapshot.losses[-1]])
 
     def _reported(self, snapshot: TrialSnapshot) -> int:
-        """Optuna's id of the trial, all of whose losses the study then has."""
+        """Returns Optuna's id of the trial, after reporting all its losses to the study."""
         storage = self._study._storage
         if snapshot.number not in self._trials:
             begun = optuna.create_trial(state=TrialState.RUNNING, user_attrs={COSTS: dict(snapshot.costs)})
@@ -189,15 +189,15 @@ class _Replay:
     indices: list[int] = field(default_factory=list)
     """The table's row of each trial."""
     agenda: list[tuple[float, int, int]] = field(default_factory=list)
-    """When which running trial reaches its next evaluation: time, order of beginning, trial number."""
+    """The next evaluation of each running trial: time, order of start, trial number."""
     exhausted: bool = False
     audited: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
-    """Audited ones that have not begun."""
+    """Audited trials that have not started."""
     measured: set[int] = field(default_factory=set)
     """Rows."""
     measuring_until_s: float = 0.0
-    """When the last measurement that was asked for ends."""
+    """End of the last requested measurement."""
     evaluations: float = 0.0
     audit_evaluations: int = 0
     time_s: float = 0.0
@@ -220,7 +220,7 @@ class _Replay:
                 yield self._end(number, "stopped")
 
     def _advance(self) -> Iterator[Ended]:
-        """The next evaluation of any worker, and what its worker does then."""
+        """Processes the next evaluation of any worker, and gives the worker its next work."""
         self.time_s, _, number = heapq.heappop(self.agenda)
         snapshot = self.snapshots[number]
         losses = tuple(self.curves.losses_NE[self.indices[number], : len(snapshot.losses) + 1].tolist())
@@ -232,14 +232,14 @@ class _Replay:
         elif self.stopper is not None and self.stopper.should_stop(snapshot):
             yield self._end(number, "stopped")
         elif self.chooser is not None and number not in self.audited and self.chooser.is_rung(len(losses)):
-            # The trial itself is among those that the free worker may go to.
+            # The free worker may also continue the trial itself.
             self.snapshots[number] = snapshot._replace(state="paused")
         else:
             self._begin(number)
         self._employ()
 
     def _employ(self) -> None:
-        """Give every free worker something to do, where there is something."""
+        """Gives every free worker work, if there is any."""
         while len(self.agenda) < self.num_workers:
             found = self._next()
             if found is None:
@@ -247,7 +247,7 @@ class _Replay:
             self._begin(found)
 
     def _next(self) -> int | None:
-        """Number of the trial that a free worker takes up."""
+        """Returns the number of the trial that a free worker takes."""
         if self.waiting:
             return self.waiting.pop(0)
         if self.chooser is None:
@@ -259,7 +259,7 @@ class _Replay:
         if choice != NEW:
             return choice
         started = None if self.exhausted else self._start()
-        # Only now is it known that nothing was left to start: it is asked once more, and told so.
+        # Only now it is known that nothing is left to start: the chooser decides again with that knowledge.
         return started if started is not None or not may_start else self._next()
 
     def _start(self) -> int | None:
@@ -267,7 +267,7 @@ class _Replay:
         if index is None:
             self.exhausted = True
             return None
-        # As in a search: what a trial measured of itself it tells with its first evaluation.
+        # As in a search: a trial reports its own measurement with its first evaluation.
         known = self.curves.measuring is None or index in self.measured
         costs: Mapping[str, float] = self.curves.costs_of(index) if known else {}
         self.snapshots.append(TrialSnapshot(len(self.snapshots), self.curves.ids[index], costs, (), "running"))
@@ -283,7 +283,7 @@ class _Replay:
         heapq.heappush(self.agenda, (end_s, self.num_begun, number))
 
     def _survey(self, rows: Sequence[int]) -> None:
-        """One worker measures the first row, all of them the others; who has none left waits for the last."""
+        """One worker measures the first row, all workers the others; idle workers wait for the last."""
         self.measured.update(rows)
         if self.curves.measuring is not None:
             in_turn = min(1, len(self.measured)) + math.ceil(max(0, len(self.measured) - 1) / self.num_workers)
@@ -291,7 +291,7 @@ class _Replay:
             self.time_s += in_turn * self.curves.measuring.seconds
 
     def _measured_s(self, index: int) -> float:
-        """When a worker that is free now has measured the row and begins to train it: at once where it is measured."""
+        """Returns when a worker that is free now begins to train the row: at once if the row is measured."""
         measuring = self.curves.measuring
         if measuring is None or index in self.measured:
             return self.time_s

@@ -6,14 +6,14 @@
 
 Two problems a dataset: error against latency; error against latency and model size. The table shows the hypervolume
 ratio (yardstick.py), mean and 95 % interval over seeds. Seeds 0 to 9 of cifar10 are what is reported; choose settings
-on other seeds and datasets. A run is one line in `benchmarks/results/sampler_table.jsonl`, and a run that is there is
-not run again: after a change to a sampler give `--again` with its name. Kept of a run are the evaluations at which its
+on other seeds and datasets. A run is one line in `benchmarks/results/sampler_table.jsonl`, and an existing run is
+not repeated: after a change to a sampler give `--again` with its name. A run keeps the evaluations at which its
 front grew, which is enough for any hypervolume at any number of evaluations.
 
-`known-cost, costs unknown` knows no cost in advance; `botorch EHVI, costs told` knows them all, as known-cost does.
+`known-cost, costs unknown` knows no cost in advance. `botorch EHVI, costs told` knows them all, like known-cost.
 
-Contenders that are not installed are skipped and named. BoTorch (0.18.1 was run) changes none of the packages here, and
-was run from an environment of its own. Optuna's GP needs scipy; Syne Tune (0.16) was run from a
+Contenders that are not installed are skipped and named. BoTorch 0.18.1 was run from its own environment, with the
+same versions of the packages here. Optuna's GP needs scipy; Syne Tune (0.16) was run from a
 folder of its own with its dependencies, and its EHVI with botorch 0.12, gpytorch 1.13 and linear_operator 0.5.3: with
 newer ones it raises.
 """
@@ -39,12 +39,12 @@ from depthweave.reports.analysis.intervals import Interval, mean_interval
 CACHE = Cache("sampler_table")
 COUNTS = (25, 50, 100, 200, 300)
 EARLY = 50
-"""After so many evaluations known-cost is to have what the others have at the end."""
+"""After this many evaluations known-cost should have what the others have at the end."""
 COST_SETS = (NASBENCH201_COSTS[:1], NASBENCH201_COSTS)
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Runs what is missing and prints the table."""
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     problems = [nasbench201(wanted.dataset, costs=costs) for costs in COST_SETS]
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def run(contender: Contender, *, problem: Problem, seed: int) -> Run:
-    """One search; `growth` holds the evaluations, counted from 1, at which the front grew, and the row tried there."""
+    """Runs one search; `growth` holds the evaluations, from 1, at which the front grew, and the rows tried there."""
     proposer = contender.make(problem, seed)
     count = contender.max_evaluations or max(COUNTS)
     yardstick = Yardstick(problem.points_NO)
@@ -75,7 +75,7 @@ def run(contender: Contender, *, problem: Problem, seed: int) -> Run:
     tried: set[int] = set()
     begin_s, suggesting_s = time.perf_counter(), 0.0
     for evaluation in range(1, count + 1):
-        # Processor time: it does not count who else is busy on the machine.
+        # Processor time excludes other work on the machine.
         asked_s = time.process_time()
         row = proposer.ask()
         suggesting_s += time.process_time() - asked_s
@@ -99,14 +99,14 @@ def run(contender: Contender, *, problem: Problem, seed: int) -> Run:
 
 
 def ratio_at(record: Run, evaluations: int, *, yardstick: Yardstick) -> float | None:
-    """Hypervolume ratio of a run after that many evaluations; `None` where it did not go so far."""
+    """Returns the hypervolume ratio of a run after that many evaluations; `None` if it ended before."""
     if evaluations > record["evaluations"]:
         return None
     return yardstick.ratio([row for at, row in record["growth"] if at <= evaluations])
 
 
 def table(runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]) -> str:
-    """One row a contender: mean ratio after each count, half the width of its 95 % interval, repeats, time."""
+    """Returns one row a contender: mean ratio after each count, half the width of its 95 % interval, repeats, time."""
     rows = [
         f"\n{problem.name} ({len(problem.points_NO):,} rows, {len(Yardstick(problem.points_NO).front)} on the front)\n",
         f"| hypervolume ratio after | seeds | {' | '.join(map(str, COUNTS))} | repeats | ms a suggestion |",
@@ -114,16 +114,16 @@ def table(runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]) -> str
     ]
     for name, cells in _cells(runs, problem=problem, seeds=seeds):
         mine = _found(runs, problem=problem, name=name, seeds=seeds)
-        told = [_told(cell) for cell in cells]
+        texts = [_cell_text(cell) for cell in cells]
         repeats = sum(item["repeats"] for item in mine) / sum(item["evaluations"] for item in mine)
         times = [item["suggestion_cpu_ms"] for item in mine if "suggestion_cpu_ms" in item]
         suggestion = f"{statistics.fmean(times):.0f}" if times else ""
-        rows.append(f"| {name} | {len(mine)} | {' | '.join(told)} | {repeats:.0%} | {suggestion} |")
+        rows.append(f"| {name} | {len(mine)} | {' | '.join(texts)} | {repeats:.0%} | {suggestion} |")
     return "\n".join([*rows, "", verdict(dict(_cells(runs, problem=problem, seeds=seeds)))])
 
 
 def verdict(cells: dict[str, list[Interval | None]]) -> str:
-    """Whether known-cost has early what the best other contender has at its end."""
+    """Returns whether known-cost reaches early what the best other contender has at its end."""
     ours = cells.get("known-cost")
     early = None if ours is None else ours[COUNTS.index(EARLY)]
     ends = [
@@ -136,11 +136,13 @@ def verdict(cells: dict[str, list[Interval | None]]) -> str:
         return "No verdict: known-cost or all others have not been run."
     best, count, name = max(ends, key=lambda item: item[0].mean)
     word = "reached" if early.mean >= best.mean else "not reached"
-    return f"known-cost after {EARLY}: {_told(early)}; best other, {name} after {count}: {_told(best)}: {word}."
+    return (
+        f"known-cost after {EARLY}: {_cell_text(early)}; best other, {name} after {count}: {_cell_text(best)}: {word}."
+    )
 
 
 def summary(runs: Sequence[Run], *, problems: Sequence[Problem], seeds: Sequence[int]) -> dict[str, Any]:
-    """The tables as one JSON value: problem, contender, then mean, low and high after each count."""
+    """Returns the tables as one JSON value: problem, contender, then mean, low and high after each count."""
     found = {
         problem.name: {
             name: {
@@ -158,7 +160,7 @@ def summary(runs: Sequence[Run], *, problems: Sequence[Problem], seeds: Sequence
 def _cells(
     runs: Sequence[Run], *, problem: Problem, seeds: Sequence[int]
 ) -> Iterator[tuple[str, list[Interval | None]]]:
-    """Contenders with runs, and their interval after each count."""
+    """Yields contenders with runs, and their interval after each count."""
     yardstick = Yardstick(problem.points_NO)
     for name in CONTENDERS:
         mine = _found(runs, problem=problem, name=name, seeds=seeds)
@@ -171,7 +173,7 @@ def _cells(
         yield name, cells
 
 
-def _told(cell: Interval | None) -> str:
+def _cell_text(cell: Interval | None) -> str:
     if cell is None:
         return ""
     return f"{cell.mean:.3f}" if cell.half_width is None else f"{cell.mean:.3f} ± {cell.half_width:.3f}"
@@ -197,7 +199,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", choices=get_args(Dataset), default="cifar10")
     parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="this one alone; repeatable")
     parser.add_argument("--seeds", type=seed_range, default=list(range(10)), help="first-last, both included")
-    parser.add_argument("--again", action="store_true", help="run the chosen contenders anew, all their runs")
+    parser.add_argument("--again", action="store_true", help="repeat all runs of the chosen contenders")
     return parser.parse_args()
 
 

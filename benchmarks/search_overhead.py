@@ -1,13 +1,13 @@
-"""What a search adds to its trials as they become many: seconds a trial, the driver's memory, the store, the report.
+"""What a long search adds to its trials: seconds a trial, the driver's memory, the store, the report.
 
     python -m benchmarks.search_overhead                 # 2,000 trials, one worker, random sampler, median pruner
     python -m benchmarks.search_overhead --trials 10000 --workers 16      # a quarter of an hour on a quiet machine
     python -m benchmarks.search_overhead --trials 200 --profile search.prof
 
-The trials do nothing: each answers at once with two made-up evaluations, and the pruner stops half of them after the
-first. All else is real: Ray, journal and store on disk, book, progress, report. One worker runs them one after
-another, so that a trial's whole time is what the search adds; with more Ray counts as many logical CPUs, whatever the
-machine has. At the end the run is read as `--resume` reads it, and the report is written once more.
+The trials do nothing: each reports at once two made-up evaluations, and the pruner stops half of them after the first.
+All else is real: Ray, journal and store on disk, ledger, progress, report. One worker runs them one after another, so
+that a trial's whole time is added by the search. With more workers Ray counts as many logical CPUs, whatever the
+machine has. At the end the run is read as `--resume` reads it, and the report is written again.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ _SPACE = 2000
 
 @dataclass(kw_only=True)
 class Course:
-    """A progress that shows nothing and keeps the clock and the memory at every trial's end."""
+    """A progress that shows nothing and records time and memory at every trial's end."""
 
     shown: PlainProgress
-    """Does all that a progress does, into a text that nobody reads."""
+    """The real progress, with its output discarded."""
     ended_s: list[float] = field(default_factory=list)
     """Seconds from the first trial's start to the end of each."""
     processor_s: list[float] = field(default_factory=list)
-    """Processor seconds of the driver until then: steady where a busy machine makes the clock's differ."""
+    """Processor seconds of the driver until then: steady on a busy machine, unlike wall time."""
     rss_bytes: list[int] = field(default_factory=list)
     """The driver's resident memory then."""
     _began: float = 0.0
@@ -105,7 +105,7 @@ class Course:
 
 
 def per_trial_s(times_s: list[float], *, mark: int) -> float:
-    """Mean seconds of the last `WINDOW` trials before the mark; of fewer where there are fewer."""
+    """Returns the mean seconds of the last `WINDOW` trials before the mark, or of fewer at the start."""
     first = max(0, mark - 1 - WINDOW)
     return (times_s[mark - 1] - times_s[first]) / (mark - 1 - first)
 
@@ -121,7 +121,7 @@ def main() -> None:
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     profile = cProfile.Profile() if asked.profile else None
-    # More than the machine has: trials that do nothing need none.
+    # More than the machine has: trials that do nothing need no processor.
     os.environ.setdefault("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": max(asked.workers, os.cpu_count() or 1)}))
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
         prepared = instant_setting(
@@ -210,7 +210,7 @@ def instant_search(prepared: PreparedSearch, store: RunStore) -> tuple[Course, S
 
 
 def reading_s(prepared: PreparedSearch, run: Path) -> float:
-    """Seconds to read what a run that goes on reads: the journal, the records and the evaluations."""
+    """Returns the seconds to read what a resumed run reads: the journal, the records and the evaluations."""
     started = time.perf_counter()
     parameters = Parameters(prepared.space)
     Studies(

@@ -29,7 +29,7 @@ _ROUNDS = 3
 
 
 def make_run(folder: Path, *, num_records: int, weights: bool) -> RunStore:
-    """A run whose parts were merged, as a search leaves it."""
+    """Returns a run with merged Parquet files, as after a search."""
     store = RunStore.create(folder, info=make_info(), spec_yaml="name: scale\n")
     draw, patterns = np.random.default_rng(0), [item.record for item in synthetic_trials()]
     records = [_record(patterns[number % len(patterns)], number, draw) for number in range(num_records)]
@@ -57,17 +57,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         made = make_run(Path(scratch) / "run", num_records=given.records, weights=given.report)
         store = RunStore.open(made.where)
-        told: dict[str, float] = {"records": given.records}
-        told["read_records_s"] = _median_s(store.records)
-        told["read_evaluations_s"] = _median_s(store.evaluations)
+        figures: dict[str, float] = {"records": given.records}
+        figures["read_records_s"] = _median_s(store.records)
+        figures["read_evaluations_s"] = _median_s(store.evaluations)
         if given.report:
-            told["read_weights_s"] = _median_s(store.weights)
-            told["report_s"] = _median_s(lambda: write_report(store))
-            told["page_mib"] = Path(store.report_path).stat().st_size / 2**20
-        told["store_mib"] = sum(path.stat().st_size for path in Path(store.where).rglob("*.parquet")) / 2**20
-    for name, value in told.items():
+            figures["read_weights_s"] = _median_s(store.weights)
+            figures["report_s"] = _median_s(lambda: write_report(store))
+            figures["page_mib"] = Path(store.report_path).stat().st_size / 2**20
+        figures["store_mib"] = sum(path.stat().st_size for path in Path(store.where).rglob("*.parquet")) / 2**20
+    for name, value in figures.items():
         print(f"{name:20} {value:10.2f}")
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 def _record(pattern: Record, number: int, draw: np.random.Generator) -> Record:
@@ -90,7 +90,7 @@ def _record(pattern: Record, number: int, draw: np.random.Generator) -> Record:
 
 
 def _median_s(call: Callable[[], object]) -> float:
-    """Processor time: others may work beside."""
+    """Returns processor time: other work may run at the same time."""
     times = []
     for _ in range(_ROUNDS):
         begin = time.process_time()

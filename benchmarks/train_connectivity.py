@@ -1,11 +1,11 @@
-"""Train a whole small connectivity space to the end: the table that searches are replayed on.
+"""Trains a whole small connectivity space to the end: the table for replayed searches.
 
     python -m benchmarks.train_connectivity --worker      # trains what is missing; as many at once as there are cores
     python -m benchmarks.train_connectivity --measure     # latencies of all, in turn; with nothing else running
-    python -m benchmarks.train_connectivity --write       # what is there into benchmarks/data/connectivity.parquet
+    python -m benchmarks.train_connectivity --write       # finished trainings into benchmarks/data/connectivity.parquet
 
-A finished training is one line under `runs/connectivity/`, so a killed worker loses one training; what the Parquet
-file holds already is not trained again. Workers claim a training by a file lock.
+A finished training is one line under `runs/connectivity/`, so a killed worker loses one training. Trainings in the
+Parquet file are not repeated. Workers claim a training by a file lock.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ AXES = Axes(
 
 
 def main() -> None:
-    """Train, measure or write, as told."""
+    """Trains, measures or writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--worker", action="store_true", help="train what is missing")
     parser.add_argument("--measure", action="store_true", help="measure every architecture's latency, in turn")
@@ -81,7 +81,7 @@ def space() -> SearchSpace:
 
 
 def work() -> None:
-    """Train what nobody has trained and nobody is training."""
+    """Trains what no worker has trained or is training."""
     tokens = tokenise(load_corpus(CorpusSpec(division="documents")))  # as for the lines that are there
     for seed in SEEDS:
         for item in _shuffled(space()):
@@ -97,7 +97,7 @@ def work() -> None:
 
 
 def finished() -> Iterator[dict[str, Any]]:
-    """The trainings that are there, of the table and of the parts, each once."""
+    """Returns the existing trainings, of the table and of the parts, each once."""
     known = set()
     for run in [*_of_table(), *_lines("runs.jsonl")]:
         key = run["architecture_id"], run["seed"]
@@ -141,7 +141,7 @@ def write() -> None:
             "transformer of 12 blocks and 300,000 parameters; memory in bytes; seconds of one CPU thread",
         }
     )
-    # Whole under another name first: workers read the table while it is written.
+    # Written under another name first: workers read the table meanwhile.
     partial = TABLE.with_suffix(".partial")
     pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     partial.replace(TABLE)
@@ -149,7 +149,7 @@ def write() -> None:
 
 
 def _shuffled(whole: SearchSpace) -> list[Candidate]:
-    """A fixed order without a pattern: what is there at any time spans the space."""
+    """Returns a fixed random order, so that the existing trainings always span the space."""
     items = list(whole)
     random.Random(0).shuffle(items)
     return items
@@ -194,12 +194,12 @@ def _lines(name: str) -> list[dict[str, Any]]:
     path = PARTS / name
     if not path.exists():
         return []
-    # A line that a crash cut short has no end, and is trained again.
+    # A line that a crash cut short has no line end; its training is repeated.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
 
 
 def _keep(run: dict[str, Any]) -> None:
-    # One write of one line: lines of two workers do not mix.
+    # One write a line, so that lines of two workers do not mix.
     with (PARTS / "runs.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(run) + "\n")
 

@@ -3,10 +3,10 @@
     python -m benchmarks.trial_overhead              # 24 trials with the models of examples/quick.yaml, one worker
     python -m benchmarks.trial_overhead --trials 48
 
-The trials take six steps with an evaluation and a checkpoint after each, so that what surrounds the work stands out.
+The trials take six steps with an evaluation and a checkpoint after each, so that the overhead is a large share.
 One worker runs them one after another: the time from the end of one trial to the end of the next is a trial's whole
-cost. What its worker sees of that (model, checkpoints, weights) and what the driver adds (Ray, Optuna, Parquet) are
-told apart. The first trial, which waits for its worker's process to start, is left out.
+cost. The part of its worker (model, checkpoints, weights) and that of the driver (Ray, Optuna, Parquet) are separate
+figures. The first trial, which waits for its worker's process to start, is left out.
 """
 
 from __future__ import annotations

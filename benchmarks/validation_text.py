@@ -1,11 +1,11 @@
-"""What a finite validation text adds to a difference of two losses, which no number of seeds takes away.
+"""What a finite validation text adds to a difference of two losses, whatever the number of seeds.
 
     python -m benchmarks.validation_text
 
 Trains contenders of the quick search's space with one seed by its recipe, evaluates each on the recipe's windows one by
 one, and prints the standard error over windows of the difference to plain, in nats a token and times the square root of
 the tokens: the constant of `reports/analysis/contrast.py`. The same with neighbouring windows joined shows whether they
-hang together, and then more text would be needed than their number says.
+are correlated, in which case more text is needed than their number suggests.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _by_window(model: Decoder, tokens: TokenSet) -> NDArray[np.float64]:
 
 
 def _standard_error(values_W: NDArray[np.float64], *, joined: int) -> float:
-    """Of the mean, from means of so many neighbouring windows."""
+    """Returns the standard error of the mean, from means of this many neighbouring windows."""
     whole = len(values_W) // joined * joined
     means = values_W[:whole].reshape(-1, joined).mean(axis=1)
     return float(means.std(ddof=1) / len(means) ** 0.5)

@@ -1,8 +1,8 @@
-"""How good a set of tried architectures is, against the front of the whole table; and the interval of a median.
+"""Scores a set of tried architectures against the front of the whole table; and the interval of a median.
 
 Hypervolume ratio: the volume that the tried points dominate over the volume that the table's own front dominates, both
 up to one corner: the worst value of each objective in the table plus a tenth of the distance from its best to its
-worst (`reports.front.reference_point`). Objectives enter as they are, without logarithms; the ratio does not depend on
+worst (`reports.front.reference_point`). Objectives are not transformed; the ratio does not depend on
 their units. On NAS-Bench-201, cifar10, error against latency, random search has 0.842 / 0.875 / 0.902 / 0.927 / 0.935
 after 25 / 50 / 100 / 200 / 300 evaluations (40 seeds).
 """
@@ -62,7 +62,7 @@ class MedianInterval(NamedTuple):
 
 
 def median_interval(values: Sequence[float]) -> MedianInterval:
-    """The median and the narrowest symmetric pair of the values around it, whatever their distribution.
+    """Returns the median and the narrowest symmetric pair of values around it, for any distribution.
 
     Infinite values (never reached) are values like others.
     """

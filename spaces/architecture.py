@@ -16,9 +16,9 @@ ID_LENGTH = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A model's full shape, canonical: two are equal exactly where they are the same graph with the same sizes.
+    """A model's full shape, canonical: two are equal if and only if they are the same graph with the same sizes.
 
-    Sites that compute nothing new for this fusion are dropped, and a fusion left without a site is `none`.
+    Sites that compute nothing new for this fusion are dropped, and a fusion without any site left is `none`.
     """
 
     fusion: str
@@ -26,7 +26,7 @@ class Architecture:
     wiring: Wiring
     """Sites and their sources."""
     width: int
-    """Size of a state; a multiple of twice `heads` (rotary positions turn pairs)."""
+    """Size of a state; a multiple of twice `heads` (rotary positions rotate pairs)."""
     heads: int
     """Attention heads of a block."""
     feed_forward: int
@@ -57,8 +57,8 @@ class Architecture:
 
     @cached_property
     def id(self) -> str:
-        """Short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
-        # JSON without blanks, its keys in order; spelled out, for a space asks for a hundred thousand.
+        """Returns a short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
+        # Compact JSON with sorted keys, written by hand: a space computes a hundred thousand ids.
         text = (
             f'{{"context":{self.context},"depth":{self.depth},"feed_forward":{self.feed_forward},'
             f'"fusion":"{self.fusion}","heads":{self.heads},"sites":{self.wiring.sites_json},'
@@ -67,7 +67,7 @@ class Architecture:
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists, as `from_dict` reads them."""
+        """Returns plain numbers, strings and lists, which `from_dict` reads."""
         return {
             "fusion": self.fusion,
             "depth": self.depth,
@@ -80,7 +80,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """The architecture that `to_dict` wrote; `ValueError` names a missing or unknown field."""
+        """Returns the architecture that `to_dict` wrote; `ValueError` names a missing or unknown field."""
         fields = ("fusion", "depth", "sites", "width", "heads", "feed_forward", "vocabulary", "context")
         for name in fields:
             if name not in values:

@@ -1,4 +1,4 @@
-"""Which depths and budgets of a space differ in shape: the plain transformer's feed-forward ratio is unusual there."""
+"""Finds the depths and budgets of a space whose plain transformer has an unusual feed-forward ratio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unbalanced(NamedTuple):
 
 
 def unbalanced(space: SearchSpace) -> list[Unbalanced]:
-    """Every such depth and budget, in the order of the space."""
+    """Returns every such depth and budget, in the order of the space."""
     found = []
     for combination, architecture_id in space.by_combination.items():
         if combination.fusion != "none":
@@ -32,7 +32,7 @@ def unbalanced(space: SearchSpace) -> list[Unbalanced]:
 
 
 def unbalanced_sentences(space: SearchSpace) -> list[str]:
-    """One line each: what the ratio is, why, and what to change."""
+    """Returns a line for each: what the ratio is, why, and what to change."""
     axes = space.axes
     if axes.width is not None:
         why = f"space.width is {axes.width}: leave it out, or take other depths or budgets"

@@ -1,7 +1,7 @@
 """Parameter budgets: sizes that meet a wanted number of parameters, the same width for every fusion.
 
-Within a (depth, budget) the width is that of the plain transformer; whatever a fusion adds is taken from the
-feed-forward width alone.
+Within a (depth, budget) the width is that of the plain transformer. The parameters that a fusion adds are taken from
+the feed-forward width only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from depthweave.spaces.wiring import Wiring
 
 _MAX_WIDENINGS = 200
 _MAX_WIDTH = 2**20
-"""Widths to try for the smallest budget that can be met; where none can, they grow by a constant factor."""
+"""Limits of the search for the smallest budget that can be met; without one the widths grow by a constant factor."""
 
 
 class BudgetError(ValueError):
@@ -33,7 +33,7 @@ class BudgetError(ValueError):
     def __init__(self, message: str, *, enough: int | None = None) -> None:
         super().__init__(message)
         self.enough = enough
-        """The budget that the message names; `None` where none can be met."""
+        """The budget that the message names; `None` if none can be met."""
 
 
 def resolve(
@@ -47,10 +47,10 @@ def resolve(
     width: int | None = None,
     sizing: Sizing = "ratio",
 ) -> Architecture:
-    """The architecture of that fusion and wiring whose parameters meet the budget within `TOLERANCE_FRAC`.
+    """Returns the architecture of that fusion and wiring whose parameters meet the budget within `TOLERANCE_FRAC`.
 
-    `width` is derived from depth and budget where it is `None`. Raises `BudgetError` where no feed-forward width of at
-    least the width meets it.
+    `width` is derived from depth and budget if it is `None`. Raises `BudgetError` if no feed-forward width of at least
+    the width meets it.
     """
     if budget < 1:
         raise BudgetError(f"budget is {budget}: it must be a number of parameters, at least 1")
@@ -98,22 +98,22 @@ def _too_small(given: str, *, enough: int | None) -> BudgetError:
 
 
 def _smallest_parameters(fusion: str, wiring: Wiring, width: int) -> int:
-    """Parameters with the smallest feed-forward layers; `wiring` is canonical."""
+    """Returns the parameters with the smallest feed-forward layers; `wiring` is canonical."""
     return parameters_of(fusion, wiring, width=width, feed_forward=MIN_RATIO * width)
 
 
 def _enough(parameters: int, *, sizing: Sizing) -> int:
-    """The smallest budget that so many parameters meet."""
+    """Returns the smallest budget that this number of parameters meets."""
     if sizing == "nearest":
         return parameters
     return -(-parameters * TOLERANCE_PARTS // (TOLERANCE_PARTS + 1))
 
 
 def _smallest_derived_budget(fusion: str, wiring: Wiring, width: int, head_width: int, sizing: Sizing) -> int | None:
-    """The smallest budget that can be met, the width growing with it, from a width that exceeds the asked one.
+    """Returns the smallest budget that can be met if the width is derived from it; `width` is where the search starts.
 
-    A larger budget derives a larger width, which costs more again: the answer is the smallest fixed point, and `None`
-    where the fusion grows as fast as the blocks do and there is none.
+    A larger budget derives a larger width, which needs more parameters again. So the result is the smallest fixed
+    point. There is none, and the result is `None`, if the fusion grows as fast as the blocks.
     """
     hopeless = _hopeless_width(fusion, wiring, head_width, sizing)
     for _ in range(_MAX_WIDENINGS):
@@ -130,11 +130,12 @@ def _smallest_derived_budget(fusion: str, wiring: Wiring, width: int, head_width
 
 
 def _hopeless_width(fusion: str, wiring: Wiring, head_width: int, sizing: Sizing) -> float:
-    """A width above which no fixed point lies, none up to `_MAX_WIDTH`; infinite where that cannot be said.
+    """Returns a width above which there is no fixed point up to `_MAX_WIDTH`; infinite if no such width is known.
 
-    Parameters over squared width do not rise with the width (a contract of fusions), so they are nowhere below their
-    value at `_MAX_WIDTH`. Where a budget of so many derives a width that is wider by a factor, the widths part for good
-    once that is more than rounding, which takes at most two and a half heads away.
+    Parameters over squared width do not rise with the width (a contract of fusions), so they are never below their
+    value at `_MAX_WIDTH`. If the budget of that many parameters derives a width that is wider by a factor, the derived
+    width stays above the width from the point where the difference exceeds rounding. Rounding removes at most two and a
+    half heads.
     """
     enough = _enough(_smallest_parameters(fusion, wiring, _MAX_WIDTH), sizing=sizing)
     ideal = math.sqrt(enough / (wiring.depth * (4 + 2 * PLAIN_RATIO)))

@@ -1,7 +1,7 @@
 """What an architecture costs, in closed form: parameters, forward operations, states kept.
 
 Operations count 2 for a multiply-add of a matrix product, of attention or of a depth average; norms, activations,
-rotary turns and residual sums are left out, as in `torch.utils.flop_counter`. Attention is counted over the whole
+rotations and residual sums are left out, as in `torch.utils.flop_counter`. Attention is counted over the whole
 square of the context, as that counter does, and not over its causal half.
 """
 
@@ -33,7 +33,7 @@ class Costs(NamedTuple):
 
 
 def costs_of(architecture: Architecture) -> Costs:
-    """The costs of an architecture; no model is built."""
+    """Returns the costs of an architecture without building a model."""
     a = architecture
     fusion = fusion_class(a.fusion)
     block_flops = 2 * (4 * a.width**2 + 2 * a.width * a.feed_forward) + 4 * a.context * a.width

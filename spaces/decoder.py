@@ -1,11 +1,11 @@
-"""The decoder: a pre-norm transformer language model whose fusion alone varies.
+"""The decoder: a pre-norm transformer language model whose only variable is the fusion.
 
 Axes: B batch, T tokens, D width, H heads, K head width, V vocabulary, S sources of a site.
 
 Source: the baseline of the DenseFormer paper (arXiv 2402.02622): pre-norm, rotary positions (Su et al., arXiv
-2104.09864), GELU, no biases, LayerNorm with a gain alone, head tied to the embedding.
+2104.09864), GELU, no biases, LayerNorm with a gain only, head tied to the embedding.
 Differs: the standard deviation 0.02 of the paper's initialisation belongs to width 768; here the gain is kept, so
-that narrow models start alike (`_INIT_GAIN`).
+that narrow models start in the same way (`_INIT_GAIN`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from depthweave.spaces.rotary import RotaryTable, rotate
 
 Initialisation = Literal["nested", "by_shape"]
 """How first weights are drawn. `nested`: the hidden units of a narrower feed-forward layer start as the first ones of a
-wider layer, so that models of one seed differ less by chance. `by_shape`: the rule of earlier versions, by which the
+wider layer, so that models of one seed differ less by chance. `by_shape`: the rule of earlier versions, with which the
 feed-forward output weights of two widths have nothing in common."""
 
 _INIT_GAIN = 0.02 * math.sqrt(768)
 
 
 class ConnectionWeight(NamedTuple):
-    """How strongly the site after block `site` reads the state of `source`; a mean over tokens where it is dynamic."""
+    """How strongly the site after block `site` reads the state of `source`; a mean over tokens if it is dynamic."""
 
     site: int
     source: int
@@ -41,7 +41,7 @@ class ConnectionWeight(NamedTuple):
 
 
 class ParameterGroups(NamedTuple):
-    """Every parameter once, by how it is trained."""
+    """Every parameter once, grouped by how it is trained."""
 
     matrices: list[nn.Parameter]
     """With weight decay."""
@@ -52,12 +52,12 @@ class ParameterGroups(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the tokens of a pass stand and what they see, where that is not plain order."""
+    """Positions and masks of a pass whose tokens are not in plain order."""
 
     positions_BT: Tensor | None = None
     """From 0 in each text."""
     mask_BHTS: Tensor | None = None
-    """True where a token sees another, or a number that is added to the score; in place of the causal mask."""
+    """True where a token sees another, or numbers that are added to the scores; replaces the causal mask."""
 
 
 _PLAIN = Layout()
@@ -66,7 +66,7 @@ _PLAIN = Layout()
 CallBlock = Callable[
     [Callable[..., Tensor], Tensor, tuple[Tensor, Tensor], int, TokenCache | None, Tensor | None], Tensor
 ]
-"""Calls a block with its arguments: as it is, or so that its activations are worked out again on the way back."""
+"""Calls a block with its arguments: directly, or so that its activations are recomputed in the backward pass."""
 
 
 def _call(
@@ -84,26 +84,26 @@ class TokenEmbedding(nn.Embedding):
     """The embedding of tokens, and the head that shares its weights."""
 
     def forward(self, input: Tensor, as_head: bool = False) -> Tensor:
-        """The embedded tokens [..., D]; as the head, the logits [..., V] of states [..., D]."""
+        """Returns the embedded tokens [..., D]; as the head, the logits [..., V] of states [..., D]."""
         return F.linear(input, self.weight) if as_head else super().forward(input)
 
     def head(self, x_BTD: Tensor) -> Tensor:
-        """Logits. Through `forward`, which offloading wraps to bring the weights, but past hooks on the embedding."""
+        """Returns logits. Calls `forward`, which offloading wraps to bring the weights, but no other hooks."""
         return self.forward(x_BTD, as_head=True)
 
 
 class Decoder(nn.Module):
-    """A language model of the given architecture, its weights drawn from `seed` alone.
+    """A language model of the given architecture, with weights drawn from `seed` only.
 
-    A parameter's start depends on the seed, its name and its shape: two architectures share the starts of all the
-    parameters they share, and the global random state is neither read nor changed.
+    A parameter's start depends on the seed, its name and its shape: two architectures share the start of every
+    parameter that both have. The global random state is neither read nor changed.
     """
 
     def __init__(self, architecture: Architecture, *, seed: int = 0, initialisation: Initialisation = "nested") -> None:
         super().__init__()
         self.architecture = architecture
         a = architecture
-        # Made without storage, so that torch's own initialisation costs nothing and draws nothing.
+        # Without storage, so that torch's own initialisation takes no time and draws nothing.
         with torch.device("meta"):
             self.embedding = TokenEmbedding(a.vocabulary, a.width)
             self.blocks = nn.ModuleList(_Block(a.width, a.heads, a.feed_forward) for _ in range(a.depth))
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, seed: int, *, initialisation: Initialisation = "nested") -> None:
-        """Draws all weights: the fusion's last, so that nothing erases its identity start."""
+        """Draws all weights, the fusion's last, so that nothing overwrites its identity start."""
         a = self.architecture
         for name, parameter in self.named_parameters():
             if name.startswith("fusion."):
@@ -134,14 +134,14 @@ class Decoder(nn.Module):
         self.fusion.reset_parameters(_generator(seed, "fusion"))
 
     def forward(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
-        """Logits [B, T, V]. With a cache the tokens follow those it has seen, and it is extended.
+        """Returns logits [B, T, V]. With a cache the tokens follow those it has seen, and it is extended.
 
-        Raises `ValueError` where the tokens do not fit into the context.
+        Raises `ValueError` if the tokens do not fit into the context.
         """
         return self.embedding.head(self.hidden(tokens_BT, cache=cache, observe=observe))
 
     def hidden(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
-        """What the head reads: the final norm's output [B, T, D]."""
+        """Returns the final norm's output [B, T, D], which the head reads."""
         return self.hidden_of(self.embedding(tokens_BT), cache=cache, observe=observe)
 
     def hidden_of(
@@ -154,10 +154,10 @@ class Decoder(nn.Module):
         call: CallBlock = _call,
         watch: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """The same of tokens that are embedded already.
+        """Returns the same for embedded tokens.
 
-        `call` calls the blocks, `watch` sees the input of each. Tokens that have positions of their own may be more
-        than the context, which then holds each position.
+        `call` calls the blocks, `watch` sees the input of each. With given positions there may be more tokens than the
+        context; each position must be within it.
         """
         start = 0 if cache is None else cache.num_tokens
         end = start + x_BTD.shape[1]
@@ -170,7 +170,7 @@ class Decoder(nn.Module):
         for number, block in enumerate(self.blocks, start=1):
             if watch is not None:
                 watch(x_BTD)
-            # No name holds a state longer than the next one needs it.
+            # No variable holds a state longer than necessary.
             x_BTD = reader.advance(number, call(block, x_BTD, rotary, number, cache, layout.mask_BHTS))
         if cache is not None:
             cache.num_tokens = end
@@ -178,12 +178,12 @@ class Decoder(nn.Module):
         return normed_BTD
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean cross-entropy of the targets, nats a token."""
+        """Returns the mean cross-entropy of the targets, nats a token."""
         return F.cross_entropy(self(tokens_BT).flatten(0, 1), targets_BT.flatten())
 
     @torch.no_grad()
     def connection_weights(self, tokens_BT: Tensor) -> list[ConnectionWeight]:
-        """Every site's weights, in order of site and source; those that depend on the input as means over tokens."""
+        """Returns every site's weights, in order of site and source; dynamic ones as means over tokens."""
         sources = dict(self.architecture.wiring.sites)
         found: list[ConnectionWeight] = []
 
@@ -196,7 +196,7 @@ class Decoder(nn.Module):
         return found
 
     def parameter_groups(self) -> ParameterGroups:
-        """Every parameter in exactly one group."""
+        """Returns every parameter in exactly one group."""
         connections = self.fusion.connection_parameters()
         taken = {id(parameter) for parameter in connections}
         others = [parameter for parameter in self.parameters() if id(parameter) not in taken]
@@ -245,9 +245,9 @@ class _Attention(nn.Module):
     ) -> Tensor:
         batch, tokens, width = x_BTD.shape
         parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
-        # Queries and keys turn together: one pass over both.
-        turned = rotate(parts[:, : 2 * self.heads], rotary)
-        query_BHTK, key_BHTK = turned.split(self.heads, dim=1)
+        # One pass rotates queries and keys.
+        rotated = rotate(parts[:, : 2 * self.heads], rotary)
+        query_BHTK, key_BHTK = rotated.split(self.heads, dim=1)
         value_BHTK = parts[:, 2 * self.heads :]
         seen = 0
         if cache is not None:
@@ -257,7 +257,7 @@ class _Attention(nn.Module):
                 mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.to(query_BHTK.dtype)
-        # One token after others sees them all, and needs no mask.
+        # A single token after others sees them all and needs no mask.
         mixed_BHTK = F.scaled_dot_product_attention(
             query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None and not seen
         )
@@ -277,6 +277,6 @@ class _FeedForward(nn.Module):
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
-    """A generator of its own for each named parameter, so that a seed gives shared parameters the same start."""
+    """Returns a generator for one named parameter, so that a seed gives shared parameters the same start."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

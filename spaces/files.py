@@ -30,13 +30,13 @@ _MOST: Mapping[str, int] = {
     "vocabulary": 2**24,
     "context": 2**20,
 }
-"""Of an architecture in a file: with more a model takes minutes to make, or no machine has room for it."""
+"""Limits of an architecture in a file: a larger model takes minutes to build, or fits no machine."""
 
 
 def write_architecture(
     path: str | Path, architecture: Architecture, *, pattern: Mapping[str, Any] | None = None
 ) -> None:
-    """Write an architecture; `pattern` (dilation, period, budget) says how its wiring came about, for readers."""
+    """Writes an architecture; `pattern` (dilation, period, budget) tells readers what generated its wiring."""
     values: dict[str, Any] = {"id": architecture.id, "architecture": architecture.to_dict()}
     if pattern:
         values["pattern"] = dict(pattern)
@@ -45,7 +45,7 @@ def write_architecture(
 
 
 def architecture_file(path: Path) -> Path:
-    """The architecture's file of an exported folder, or the file itself; `ValueError` where the folder's is a link."""
+    """Returns the architecture's file of an exported folder, or the file itself. `ValueError` if it is a link."""
     if not path.is_dir():
         return path
     check_plain(path / ARCHITECTURE_FILE)
@@ -53,9 +53,9 @@ def architecture_file(path: Path) -> Path:
 
 
 def read_architecture(path: str | Path) -> Architecture:
-    """The architecture in a file, or of the model that transformers saved in its folder.
+    """Returns the architecture in a file, or of the model that transformers saved in its folder.
 
-    Raises `ValueError` that names the file and the fault, which may be that it was changed.
+    Raises `ValueError` that names the file and the fault, for example that the file was changed.
     """
     path = Path(path)
     if path.name == ARCHITECTURE_FILE and (path.parent / SUMS_FILE).exists():
@@ -76,7 +76,7 @@ def read_architecture(path: str | Path) -> Architecture:
 
 
 def read_pattern(path: str | Path) -> Pattern | None:
-    """The rule that made the wiring in a file; `None` where it names none. `ValueError` where it names no rule."""
+    """Returns the rule that generated the wiring in a file, if it has one. `ValueError` if the rule is invalid."""
     if not Path(path).exists() and saved_architecture(Path(path).parent) is not None:
         return None
     values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
@@ -89,21 +89,21 @@ def read_pattern(path: str | Path) -> Pattern | None:
 
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
-    """The mapping in a YAML file of plain values; `ValueError` in one line, ending with `hint` where there is none."""
+    """Returns the mapping in a YAML file of plain values; `ValueError` in one line, which may end with `hint`."""
     try:
         values = read_yaml(read_regular_text(path, max_characters=MAX_CHARACTERS + 1))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; {hint}") from None
     except NotRegularError as error:
         raise ValueError(f"{error}; {hint}") from None
-    # ValueError: no YAML, or text that is not UTF-8.
+    # ValueError: invalid YAML, or text that is not UTF-8.
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as YAML ({_first_line(error)})") from None
     return values if isinstance(values, dict) else {}
 
 
 def save_model(path: str | Path, model: Decoder, *, with_sum: bool = False) -> None:
-    """Write a model's weights; `with_sum`: their sum beside them, as a run keeps them."""
+    """Writes a model's weights; `with_sum` writes their checksum beside them, as a run keeps them."""
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
     save_weights(path, weights, architecture_id=model.architecture.id, with_sum=with_sum)
 
@@ -111,12 +111,12 @@ def save_model(path: str | Path, model: Decoder, *, with_sum: bool = False) -> N
 def save_weights(
     path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str, with_sum: bool = False
 ) -> None:
-    """Write weights that are contiguous and on the CPU: the file is whole or not there, also over one being read."""
+    """Writes contiguous weights that are on the CPU. The file appears whole, also over one that is being read."""
     path = Path(path)
     scratch = path.with_name(f".{path.name}.new")
-    # Hugging Face reads no file that does not say its format.
+    # Hugging Face refuses a file without its format.
     save_file(dict(weights), str(scratch), metadata={"architecture_id": architecture_id, "format": "pt"})
-    # It writes for the owner alone; weights are read as every other file.
+    # safetensors gives permissions to the owner only; weights get those of every other file.
     scratch.chmod(0o644)
     if with_sum:
         replace_with_sum(scratch, path)
@@ -125,7 +125,7 @@ def save_weights(
 
 
 def load(directory: str | Path) -> Decoder:
-    """The model of an exported folder, or of one that transformers saved, in evaluation mode.
+    """Returns the model of an exported folder, or of one that transformers saved, in evaluation mode.
 
     Raises `ValueError` that names what is missing or does not fit.
     """
@@ -151,6 +151,6 @@ def load(directory: str | Path) -> Decoder:
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong, in one line; torch names the parameter in the second."""
+    """Returns the error in one line; torch names the parameter in its second."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2]) or type(error).__name__

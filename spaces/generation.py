@@ -23,7 +23,7 @@ def generate(
     top_k: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The prompt and `num_tokens` tokens after it [B, T + num_tokens], int64; the rest as in `stream`."""
+    """Returns the prompt and `num_tokens` tokens after it [B, T + num_tokens], int64; see `stream`."""
     drawn = stream(model, prompt_BT, num_tokens=num_tokens, temperature=temperature, top_k=top_k, generator=generator)
     return torch.cat((prompt_BT, *(next_B[:, None] for next_B in drawn)), dim=1)
 
@@ -37,11 +37,11 @@ def stream(
     top_k: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
-    """The `num_tokens` tokens after the prompt, each [B] as soon as it is known, int64.
+    """Yields the `num_tokens` tokens after the prompt, each [B] as soon as it is known, int64.
 
     A temperature of 0 takes the likeliest token; above 0 tokens are drawn with `generator`, from the `top_k` likeliest
-    where that is given. Where the context is full it starts anew from its newer half. Raises `ValueError`, before the
-    first token, for an empty prompt, a token that the model lacks, a temperature below 0 or a `top_k` below 1.
+    if that is given. When the context is full, generation continues from its newer half. Raises `ValueError`, before
+    the first token, for an empty prompt, a token that the model lacks, a temperature below 0 or a `top_k` below 1.
     """
     if prompt_BT.shape[1] < 1:
         raise ValueError("the prompt is empty: give at least one token")
@@ -67,13 +67,13 @@ def _stream(
     generator: torch.Generator | None,
 ) -> Iterator[Tensor]:
     context = model.architecture.context
-    # Of earlier tokens only so many are ever read again.
+    # Earlier tokens are never read again.
     kept_BT = prompt_BT[:, -context:]
     cache, fresh_BT = DecodingCache(), kept_BT
     for _ in range(num_tokens):
         if cache.num_tokens + fresh_BT.shape[1] > context:
             cache, fresh_BT = DecodingCache(), kept_BT[:, -max(1, context // 2) :]
-        # Around the pass alone: a mode that spans a yield would hold in the caller too.
+        # Only around the pass: a mode that spans a yield would also apply in the caller.
         with torch.no_grad():
             logits_BV = model(fresh_BT, cache=cache)[:, -1].float()
         fresh_BT = _drawn(logits_BV, temperature=temperature, top_k=top_k, generator=generator)
@@ -82,7 +82,7 @@ def _stream(
 
 
 def _drawn(logits_BV: Tensor, *, temperature: float, top_k: int | None, generator: torch.Generator | None) -> Tensor:
-    """One token a sequence, [B, 1]."""
+    """Returns one token a sequence, [B, 1]."""
     if temperature == 0:
         return logits_BV.argmax(dim=-1, keepdim=True)
     if top_k is not None and top_k < logits_BV.shape[-1]:

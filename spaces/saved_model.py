@@ -1,4 +1,4 @@
-"""Models that transformers has saved (`save_pretrained`, after a fine-tuning, say) as folders that are read here too.
+"""Reads folders of models that transformers saved (`save_pretrained`, for example after fine-tuning).
 
 Such a folder has `config.json` and weights under names with a prefix, and no `architecture.yaml`.
 """
@@ -21,7 +21,7 @@ CONFIG_FILE = "config.json"
 _PREFIX = "decoder."
 _WEIGHTS = "model.safetensors"
 _MAX_BYTES = 10**6
-"""Of a `config.json`; a site of a thousand sources has five thousand characters."""
+"""Limit of a `config.json`; a site of a thousand sources has five thousand characters."""
 _MAX_CONTEXT = 2**20
 _ELSEWHERE = {
     "adapter_config.json": "holds an adapter alone: save model.merge_and_unload() with save_pretrained",
@@ -31,7 +31,7 @@ _ELSEWHERE = {
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether transformers wrote the weights of a folder, or is to have done so: then ours are not there."""
+    """Whether the weights of a folder are those of transformers, or should be, instead of ours."""
     path = folder / _WEIGHTS
     if not (folder / CONFIG_FILE).is_file() and not (folder / "adapter_config.json").is_file():
         return False
@@ -43,19 +43,19 @@ def is_saved_model(folder: Path) -> bool:
                 name.startswith(_PREFIX)
                 for name in file.keys()  # noqa: SIM118  # no mapping
             )
-    # What is wrong with it, the reader of our own weights says.
+    # The reader of our own weights reports the fault.
     except Exception:
         return False
 
 
 def saved_architecture(folder: Path) -> dict[str, Any] | None:
-    """The shape in a `config.json`, as `Architecture.from_dict` reads it; `None` where none of ours is there.
+    """Returns the shape in a `config.json`, as `Architecture.from_dict` reads it; `None` if it is not one of ours.
 
-    Raises `ValueError` where it is damaged, or the folder has no whole model.
+    Raises `ValueError` if it is damaged, or the folder has no complete model.
     """
-    for name, told in _ELSEWHERE.items():
+    for name, advice in _ELSEWHERE.items():
         if (folder / name).is_file() and not (folder / _WEIGHTS).is_file():
-            raise ValueError(f"{folder}: {told}")
+            raise ValueError(f"{folder}: {advice}")
     path = folder / CONFIG_FILE
     if not path.is_file():
         return None
@@ -83,7 +83,7 @@ def saved_architecture(folder: Path) -> dict[str, Any] | None:
 
 
 def load_saved(folder: Path) -> Decoder:
-    """The model of such a folder, float32, in evaluation mode; `ValueError` names what is missing or does not fit."""
+    """Returns the model of such a folder, float32, in evaluation mode; `ValueError` names what does not fit."""
     values = saved_architecture(folder)
     path = folder / _WEIGHTS
     if values is None:
@@ -107,7 +107,7 @@ def load_saved(folder: Path) -> Decoder:
 
 
 def _check_sizes(weights: dict[str, Tensor], architecture: Architecture, *, where: Path) -> None:
-    """`ValueError` where the weights are of other sizes: before a model of these is made."""
+    """Raises `ValueError` if the weights have other sizes, before a model is built."""
     a = architecture
     shapes = {
         "embedding.weight": (a.vocabulary, a.width),

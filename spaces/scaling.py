@@ -21,11 +21,11 @@ class Resized(NamedTuple):
 def resize(
     architecture: Architecture, *, pattern: Pattern | None, width: int | None = None, depth: int | None = None
 ) -> Resized:
-    """The architecture with another width, depth or both; absent, a size stays.
+    """Returns the architecture with another width, depth or both; a size that is not given stays.
 
-    The width of a head stays, so that the number of heads follows the width, and so does the feed-forward layers'
-    share of the width. A period equal to the depth means one site after the last block, and goes on to mean that.
-    Raises `ValueError` where the width is no multiple of a head's, or the depth changes without a known pattern.
+    The width of a head and the feed-forward ratio stay, so that the number of heads follows the width. A period equal
+    to the depth keeps its meaning, one site after the last block. Raises `ValueError` if the width is not a multiple
+    of a head's, or the depth changes without a known pattern.
     """
     depth = architecture.depth if depth is None else depth
     width = architecture.width if width is None else width

@@ -1,4 +1,4 @@
-"""Search spaces: every combination of the axes, resolved to its budget, the same graph kept once."""
+"""Search spaces: every combination of the axes, resolved to its budget, equal graphs kept once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depthweave.spaces.wiring import Wiring, strided_wiring
 Period = int | Literal["depth"]
 
 MAX_DEPTH = 256
-"""A slip of the pen in an axis would otherwise be hours of enumeration; so would too many combinations."""
+"""Limits: a typing error in an axis, or too many combinations, would mean hours of enumeration."""
 MAX_COMBINATIONS = 100_000
 _PROGRESS_COMBINATIONS = 1000
 """Enumerated between two calls of `on_progress`: some hundredths of a second."""
@@ -25,7 +25,7 @@ _PROGRESS_COMBINATIONS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """What may vary, and the sizes that do not. Every axis is a list without repeats; validated when made."""
+    """What may vary, and the fixed sizes. Every axis is a list without repeats, checked on construction."""
 
     fusions: tuple[str, ...]
     """Names in `FUSIONS`; `none` is always added: the reference and its siblings belong to every space."""
@@ -39,7 +39,7 @@ class Axes:
     context: int
     head_width: int = 32
     width: int | None = None
-    """Size of a state; derived from depth and budget where it is `None`."""
+    """Size of a state; derived from depth and budget if it is `None`."""
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
 
@@ -98,7 +98,7 @@ class Infeasible(NamedTuple):
     combination: Combination
     reason: str
     enough: int | None = None
-    """A budget that could be met; `None` where none can."""
+    """A budget that can be met; `None` if none can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +128,13 @@ class SearchSpace:
 
     @property
     def num_duplicates(self) -> int:
-        """Combinations whose graph another combination gives as well."""
+        """Number of combinations whose graph another combination also gives."""
         return self.num_combinations - len(self.candidates) - len(self.infeasible)
 
     def plain(self, *, depth: int | None = None, budget: int | None = None) -> Candidate:
-        """The plain transformer of that depth and budget; where absent, the deepest and the largest.
+        """Returns the plain transformer of that depth and budget; by default of the greatest depth and budget.
 
-        Raises `ValueError` where the space has none.
+        Raises `ValueError` if the space has none.
         """
         depth = max(self.axes.depths) if depth is None else depth
         budget = max(self.axes.budgets) if budget is None else budget
@@ -150,15 +150,15 @@ class SearchSpace:
 
 
 def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | None = None) -> SearchSpace:
-    """All combinations of the axes, each resolved to an architecture that meets its budget, the same graph once.
+    """Returns all combinations of the axes, each resolved to an architecture that meets its budget, equal graphs once.
 
-    `on_progress` is called now and then with the combinations enumerated so far and all there are.
+    `on_progress` is called from time to time with the numbers of enumerated and of all combinations.
     """
     found: dict[str, Candidate] = {}
     by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
     combinations = list(_combinations(axes))
-    # One object a wiring: what is worked out of it once serves all its fusions and budgets.
+    # One object a wiring: its cached values serve all fusions and budgets.
     wirings: dict[tuple[int, Pattern | None], Wiring] = {}
     for number, combination in enumerate(combinations):
         if on_progress is not None and number and number % _PROGRESS_COMBINATIONS == 0:

@@ -1,6 +1,6 @@
-"""A file of weights against the architecture that it is for: by its header, before anything is made room for.
+"""Checks a weights file against its architecture by the header, before any memory is allocated.
 
-An `architecture.yaml` of a few lines can name a model of any size; the header of the weights says the true one.
+An `architecture.yaml` of a few lines can name a model of any size; the header of the weights has the true size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BLOCK = "blocks."
 
 
 class _Sizes(NamedTuple):
-    """What a header, or an architecture, says of a model."""
+    """Sizes of a model, from a header or an architecture."""
 
     depth: int
     vocabulary: int
@@ -29,9 +29,9 @@ class _Sizes(NamedTuple):
 
 
 def check_weights(path: Path, architecture: Architecture, *, said_by: str = "architecture.yaml beside it") -> None:
-    """Raises `ValueError` where the file holds the weights of another architecture, or of one with other sizes.
+    """Raises `ValueError` if the file holds the weights of another architecture, or of one with other sizes.
 
-    Reads its header alone. Raises `SafetensorError` or `OSError` where it is no file of weights.
+    Reads only its header. Raises `SafetensorError` or `OSError` if it is not a weights file.
     """
     with safe_open(str(path), framework="pt") as file:
         # Weights of another architecture may have the same shapes: the number of heads leaves no trace in them.
@@ -44,7 +44,7 @@ def check_weights(path: Path, architecture: Architecture, *, said_by: str = "arc
     held = _sizes_of(shapes)
     for name, theirs in held._asdict().items():
         if name == "parameters":
-            # By now the sizes are those of a file. What is missing in it, torch names.
+            # The sizes agree with the file by now. Torch names missing weights.
             ours = num_parameters(architecture) + architecture.vocabulary * architecture.width
             fits = ours <= 2 * theirs
         else:

@@ -1,7 +1,7 @@
-"""Widths: of a state for a depth and a budget, and of the feed-forward layers for the parameters that are left.
+"""Widths of states for a depth and a budget, and of feed-forward layers for the remaining parameters.
 
 The width is the same for every fusion of a (depth, budget). Rounding it to whole heads moves the plain transformer's
-feed-forward layers away from four widths: far enough, and depths of one budget differ in shape as much as in depth.
+feed-forward layers away from four widths. If that is far, depths of one budget differ in shape as much as in depth.
 """
 
 from __future__ import annotations
@@ -13,47 +13,48 @@ from typing import Literal
 Sizing = Literal["ratio", "nearest"]
 """How sizes are chosen: by the plain transformer's feed-forward ratio, or by the width nearest to the ideal one.
 
-`nearest` is the rule of runs begun before there was another. It also refuses the smallest feed-forward layers where
-they exceed the budget, however little.
+`nearest` is the rule of earlier runs. It also refuses the smallest feed-forward layers if they exceed the budget by
+any amount.
 """
 
 PLAIN_RATIO = 4
-"""Feed-forward width of the plain transformer, in widths, that is aimed at."""
+"""Ideal feed-forward width of the plain transformer, in widths."""
 MIN_PLAIN_RATIO = 2
 MAX_PLAIN_RATIO = 5
 """Between these two the plain transformer has a usual shape."""
 MIN_RATIO = 1
-"""Below this ratio of feed-forward width to width an architecture is another kind of model, and refused."""
+"""Smallest accepted ratio of feed-forward width to width: below it an architecture is another kind of model."""
 
 TOLERANCE_PARTS = 100
 TOLERANCE_FRAC = 1 / TOLERANCE_PARTS
-"""A budget is met where the parameters are this close to it, the border included."""
+"""A budget is met if the parameters are this close to it, the limit included."""
 
 _MULTIPLES = (64, 32, 16, 8, 4, 2, 1)
-"""Feed-forward widths to try, kindest to the hardware first."""
+"""Multiples of feed-forward widths to try, the fastest on hardware first."""
 _ROUNDING_FRAC = 0.004
-"""A kind multiple is taken where it leaves the parameters this close to the budget."""
+"""A multiple above 1 is taken if it leaves the parameters this close to the budget."""
 
 
 @lru_cache(maxsize=4096)
 def plain_width(*, depth: int, budget: int, head_width: int, sizing: Sizing = "ratio") -> int:
-    """The width of every architecture of that depth and budget, a multiple of `head_width`.
+    """Returns the width of every architecture of that depth and budget, a multiple of `head_width`.
 
-    By `ratio` the plain transformer's feed-forward ratio lies between `MIN_PLAIN_RATIO` and `MAX_PLAIN_RATIO` where any
-    width gives that, and is nearest to `PLAIN_RATIO` as a factor among those, or among all where none does.
+    With `ratio`, widths that give the plain transformer a feed-forward ratio between `MIN_PLAIN_RATIO` and
+    `MAX_PLAIN_RATIO` come first. Among them, or among all if there are none, the ratio nearest to `PLAIN_RATIO` as a
+    factor wins.
     """
     ideal = math.sqrt(budget / (depth * (4 + 2 * PLAIN_RATIO)))
     nearest = max(1, round(ideal / head_width))
     if sizing == "nearest":
         return nearest * head_width
-    # The ratio falls as the width grows: the best lies next to the ideal width, on either side; the norms of very
-    # narrow models, which the ideal leaves out, push it down by one more.
+    # The ratio falls as the width grows, so the best width is next to the ideal one, on either side. The norms of very
+    # narrow models, which the ideal width ignores, lower it by one more.
     near = [heads * head_width for heads in range(max(1, nearest - 2), nearest + 2)]
     return min(near, key=lambda width: _distance(depth=depth, budget=budget, width=width))
 
 
 def plain_parameters(*, depth: int, width: int, feed_forward: int) -> int:
-    """Parameters of the plain transformer, without the token embedding."""
+    """Returns the parameters of the plain transformer, without the token embedding."""
     block = 4 * width**2 + 2 * width * feed_forward + 2 * width
     return depth * block + width
 
@@ -61,9 +62,9 @@ def plain_parameters(*, depth: int, width: int, feed_forward: int) -> int:
 def fitting_feed_forward(
     *, budget: int, smallest: int, parameters: int, unit: int, sizing: Sizing = "ratio"
 ) -> int | None:
-    """The feed-forward width, at least `smallest`, that meets the budget within `TOLERANCE_FRAC`; `None` if none does.
+    """Returns the feed-forward width, at least `smallest`, that meets the budget within `TOLERANCE_FRAC`, or `None`.
 
-    `parameters` is what an architecture has with `smallest`, `unit` what it has more with every further one.
+    `parameters` is the number with `smallest`, `unit` the increase with each further hidden unit.
     """
     wanted = smallest + (budget - parameters) / unit
     for multiple in _MULTIPLES:
@@ -72,13 +73,13 @@ def fitting_feed_forward(
         if feed_forward >= smallest and off <= (_ROUNDING_FRAC if multiple > 1 else TOLERANCE_FRAC):
             return feed_forward
     closest = max(smallest, round(wanted))
-    # In whole numbers: the border itself is inside.
+    # In integers, so that the limit itself is inside.
     is_met = TOLERANCE_PARTS * abs(parameters + (closest - smallest) * unit - budget) <= budget
     return closest if is_met and sizing == "ratio" else None
 
 
 def _distance(*, depth: int, budget: int, width: int) -> tuple[bool, bool, float]:
-    """What a smaller one of is a better width: no plain transformer, an unusual one, and how far from the ideal."""
+    """Returns a sort key, smallest for the best width: whether it is infeasible, unusual, how far from the ideal."""
     smallest = MIN_RATIO * width
     feed_forward = fitting_feed_forward(
         budget=budget,

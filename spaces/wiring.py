@@ -1,7 +1,7 @@
-"""Wirings: after which blocks a fusion stands, and which states each one reads.
+"""Wirings: the blocks after which a fusion is applied, and the states that each one reads.
 
 Source: Pagliardini, Mohtashami, Fleuret, Jaggi, "DenseFormer", arXiv 2402.02622; the rule is that of the
-authors' package, which differs from their experiment script where the period is above 1.
+authors' package, which differs from their experiment script if the period is above 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True)
 class Wiring:
-    """The sites of a model of `depth` blocks, in ascending order; no site stands twice after one block."""
+    """The sites of a model of `depth` blocks, in ascending order, at most one after each block."""
 
     depth: int
     """Number of transformer blocks, at least 1."""
@@ -38,7 +38,7 @@ class Wiring:
         object.__setattr__(self, "sites", tuple(Site(int(b), tuple(map(int, s))) for b, s in self.sites))
         blocks = [site.block for site in self.sites]
         if blocks != sorted(set(blocks)):
-            raise ValueError(f"wiring.sites stand after blocks {blocks}: list each block once, in ascending order")
+            raise ValueError(f"wiring.sites are after blocks {blocks}: list each block once, in ascending order")
         for block, sources in self.sites:
             if not 1 <= block <= self.depth:
                 raise ValueError(f"wiring.sites has a site after block {block}: blocks are 1 to {self.depth}")
@@ -58,7 +58,7 @@ class Wiring:
 
     @cached_property
     def last_reads(self) -> tuple[int, ...]:
-        """For each state 0 to depth, the block of the last site that reads it; -1 where none does."""
+        """For each state 0 to depth, the block of the last site that reads it, or -1."""
         last = [-1] * (self.depth + 1)
         missing = self.sites[-1].block + 1 if self.sites else 0
         for block, sources in reversed(self.sites):
@@ -67,7 +67,7 @@ class Wiring:
                     last[source] = block
                     missing -= 1
             if not missing:
-                # The last sites of a dense wiring read every state there is.
+                # The last sites of a dense wiring read every state.
                 break
         return tuple(last)
 
@@ -77,7 +77,7 @@ class Wiring:
         dropped = [0] * (self.depth + 2)
         for last in self.last_reads:
             dropped[last + 1] += 1
-        # A state counts from the block after it to its last read; one that is never read does not count.
+        # A state counts from the block after it to its last read. A state that is never read does not count.
         most, kept = 1, 0
         for block in range(1, self.depth + 1):
             kept += (self.last_reads[block - 1] >= 0) - dropped[block]
@@ -85,7 +85,7 @@ class Wiring:
         return most
 
     def without_lone_sites(self) -> Wiring:
-        """This wiring less the sites whose only source is their own block."""
+        """Returns this wiring without the sites whose only source is their own block."""
         return self._without_lone_sites
 
     @cached_property
@@ -95,15 +95,15 @@ class Wiring:
 
     @cached_property
     def sites_json(self) -> str:
-        """The sites as compact JSON, [[block, [sources]], ...]: made once for all architectures of a wiring."""
+        """The sites as compact JSON, [[block, [sources]], ...], computed once for all architectures of a wiring."""
         return f"[{','.join(map(_site_json, self.sites))}]"
 
 
 def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
-    """The DenseFormer rule: sites after every `period`-th block i, reading every `dilation`-th state back from i.
+    """Returns the wiring of the DenseFormer rule: sites after every `period`-th block read every `dilation`-th state.
 
-    A site after block i (1 to depth) stands where `period` divides i, and reads { j <= i : j = i (mod dilation) }.
-    `period=depth` gives one site, after the last block. Raises `ValueError` where a number is below 1.
+    There is a site after block i (1 to depth) if `period` divides i. It reads { j <= i : j = i (mod dilation) }.
+    `period=depth` gives one site, after the last block. Raises `ValueError` if a number is below 1.
     """
     for name, value in (("depth", depth), ("dilation", dilation), ("period", period)):
         if value < 1:
@@ -113,7 +113,7 @@ def strided_wiring(depth: int, *, dilation: int = 1, period: int = 1) -> Wiring:
 
 
 def _checked(depth: int, sites: tuple[Site, ...]) -> Wiring:
-    """A wiring of sites that are known to be right: a space has a hundred thousand, of hundreds of sites each."""
+    """Returns a wiring of valid sites, unchecked: a space has a hundred thousand, of hundreds of sites each."""
     wiring = object.__new__(Wiring)
     object.__setattr__(wiring, "depth", depth)
     object.__setattr__(wiring, "sites", sites)
@@ -123,7 +123,7 @@ def _checked(depth: int, sites: tuple[Site, ...]) -> Wiring:
 # Wirings of all depths have most of their sites in common.
 @lru_cache(maxsize=2**16)
 def strided_site(block: int, dilation: int) -> Site:
-    """The site after a block that reads every `dilation`-th state back from it."""
+    """Returns the site after a block that reads every `dilation`-th state back from it."""
     return Site(block, tuple(range(block % dilation, block + 1, dilation)))
 
 

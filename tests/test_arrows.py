@@ -1,7 +1,7 @@
-"""The house's arrows, read from the imports: `spaces <- trainers`, `spaces <- reports`, `search` on top.
+"""The arrows between the packages and between the folders of a package, checked against the imports.
 
-Nothing else: `trainers` and `reports` do not know each other, nobody imports `search`, only `search` imports ray and
-optuna, and `reports` imports torch, and what of `spaces` needs it, in its export alone.
+`spaces <- trainers`, `spaces <- reports`, and `search` on top. `trainers` and `reports` do not import each other. Only
+`search` imports ray and optuna. In `reports` only the export imports torch, and the modules of `spaces` that need it.
 """
 
 from __future__ import annotations
@@ -9,104 +9,94 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-_ROOT = Path(__file__).parent.parent
+from tests.import_reader import PACKAGES, ROOT, Sources, imports_of, read_sources
+
 _ALLOWED: Mapping[str, frozenset[str]] = {
     "spaces": frozenset(),
     "trainers": frozenset({"spaces"}),
     "reports": frozenset({"spaces"}),
     "search": frozenset({"spaces", "trainers", "reports"}),
 }
-_SEARCH_ALONE = frozenset({"ray", "optuna"})
+_ONLY_IN_SEARCH = frozenset({"ray", "optuna"})
+_FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
+    "search": {
+        "cluster": "scratch signals spec",
+        "commands": "cluster confirmation console driver failures preparation progress run_folder scratch signals spec",
+        "failures": "",
+        "pruners": "surrogate",
+        "run_folder": "preparation spec",
+        "samplers": "parameters pruners surrogate",
+        "spec": "pruners samplers",
+        "study": "parameters paused_trials preparation pruners samplers scratch strategy trials",
+        "surrogate": "parameters",
+        "trials": "cluster isolated_measurement preparation scratch study survey",
+        "tune": "cluster failures scratch signals spec trials",
+    },
+    "reports": {
+        "analysis": "formatting store",
+        "comparison": "analysis figures formatting page store",
+        "export": "analysis formatting store",
+        "figures": "analysis formatting store",
+        "page": "analysis figures formatting store terminal",
+        "store": "analysis",
+        "terminal": "analysis figures formatting store",
+    },
+}
+"""For each package and each of its folders: the other folders and modules of the package that it imports."""
+
+_BACKWARD_ARROWS = frozenset(
+    {
+        # `live_trial` holds the earlier end of a trial, which is a fact of the trial and not of the study.
+        ("search", "trials", "study"),
+        # `plan` collects what every trial gets: it belongs beside `preparation`.
+        ("search", "trials", "isolated_measurement"),
+        ("search", "trials", "survey"),
+        # The front file is written by the store: it belongs into analysis.
+        ("reports", "store", "analysis"),
+    }
+)
+"""Arrows that are wrong and have to go. Without them the folders and modules of a package form no circle."""
+
+_MAX_PACKAGE_LINES = 350
+_MAX_FUNCTION_LINES = 60
 _MAX_LINES = 400
 
-Files = dict[str, str]
-"""Sources by path from the repository's root."""
 
-
-class _Import(NamedTuple):
-    path: str
-    line: int
-    module: str
-    """Whole dotted name, that of `from a import b` being `a.b`: `b` may be a module."""
-    for_types_alone: bool
-    """Under `if TYPE_CHECKING`: never executed."""
-
-
-def _files() -> Files:
-    return {
-        str(path.relative_to(_ROOT)): path.read_text(encoding="utf-8")
-        for room in _ALLOWED
-        for path in sorted((_ROOT / room).rglob("*.py"))
-    }
-
-
-@cache
-def _imports(path: str, source: str) -> tuple[_Import, ...]:
-    return tuple(_read_imports(path, source))
-
-
-def _read_imports(path: str, source: str) -> Iterator[_Import]:
-    tree = ast.parse(source, path)
-    for_types = {
-        id(node)
-        for guard in ast.walk(tree)
-        if isinstance(guard, ast.If) and ast.unparse(guard.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-        for statement in guard.body
-        for node in ast.walk(statement)
-    }
-    package = ["depthweave", *Path(path).parent.parts]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            start = ".".join([*above, *([node.module] if node.module else [])])
-            names = [f"{start}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            # Only what is spelled out: the rooms' own lazy maps compute the name, and stay inside their room.
-            constants = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
-            names = [value for value in constants if isinstance(value, str)]
-        else:
-            continue
-        for name in names:
-            yield _Import(path, node.lineno, name, id(node) in for_types)
-
-
-def _room(path: str) -> str:
+def _package(path: str) -> str:
     return Path(path).parts[0]
 
 
-def _imported_room(module: str) -> str | None:
+def _imported_package(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] == "depthweave":
         return parts[1] if len(parts) > 1 else None
-    # Without the namespace a room is a bad import of its own: it works only from the repository's root.
+    # An import without the namespace is a fault of its own: it works only from the repository's root.
     return parts[0] if parts[0] in _ALLOWED else None
 
 
 @cache
 def _lazy_homes(source: str) -> dict[str, str]:
-    """Name to module, from a room's `_HOMES` map."""
+    """Returns name to module, from a package's `_HOMES` map."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES":
             return {name: home for home, names in ast.literal_eval(node.value).items() for name in names}
     return {}
 
 
-def _torch_modules(files: Files) -> set[str]:
-    """Modules of `spaces`, without its name, that import torch when they are imported, by themselves or by others."""
+def _torch_modules(files: Sources) -> set[str]:
+    """Returns the modules of `spaces`, without its name, whose import brings in torch, directly or not."""
     needs: dict[str, set[str]] = {}
     for path, source in files.items():
-        if _room(path) == "spaces" and path != "spaces/__init__.py":
+        if _package(path) == "spaces" and path != "spaces/__init__.py":
             module = path.removeprefix("spaces/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            needs[module] = {item.module for item in _imports(path, source) if not item.for_types_alone}
+            needs[module] = {item.module for item in imports_of(path, source) if not item.only_for_types}
     found: set[str] = set()
     while True:
         prefixes = ("torch.", *(f"depthweave.spaces.{module}." for module in found))
@@ -118,45 +108,45 @@ def _torch_modules(files: Files) -> set[str]:
         found |= more
 
 
-def _faults(files: Files) -> list[str]:
+def _faults(files: Sources) -> list[str]:
     torch_modules = _torch_modules(files)
     homes = _lazy_homes(files.get("spaces/__init__.py", ""))
     faults = []
-    for item in (item for path, source in files.items() for item in _imports(path, source)):
-        room, other = _room(item.path), _imported_room(item.module)
+    for item in (item for path, source in files.items() for item in imports_of(path, source)):
+        package, other = _package(item.path), _imported_package(item.module)
         at = f"{item.path}:{item.line}: {item.module}"
         top = item.module.split(".")[0]
-        if other is not None and other != room and other not in _ALLOWED[room]:
-            faults.append(f"{at}: {room} may import {sorted(_ALLOWED[room]) or 'no other room'}")
+        if other is not None and other != package and other not in _ALLOWED[package]:
+            faults.append(f"{at}: {package} may import {sorted(_ALLOWED[package]) or 'no other package'}")
         if other is not None and top != "depthweave":
-            faults.append(f"{at}: rooms are imported as depthweave.{top}")
-        if top in _SEARCH_ALONE and room != "search":
+            faults.append(f"{at}: packages are imported as depthweave.{top}")
+        if top in _ONLY_IN_SEARCH and package != "search":
             faults.append(f"{at}: only search imports {top}")
-        if room == "reports" and not item.path.startswith("reports/export") and not item.for_types_alone:
+        if package == "reports" and not item.path.startswith("reports/export") and not item.only_for_types:
             name = item.module.removeprefix("depthweave.spaces.")
             home = homes.get(name, name)
             heavy = other == "spaces" and any(f"{home}.".startswith(f"{module}.") for module in torch_modules)
             if top == "torch" or heavy:
-                faults.append(f"{at}: reports imports torch in export alone")
+                faults.append(f"{at}: in reports only export imports torch")
     return faults
 
 
 def test_no_import_goes_against_the_arrows() -> None:
-    assert _faults(_files()) == []
+    assert _faults(read_sources()) == []
 
 
-def test_all_four_rooms_are_read() -> None:
-    # A moved folder would leave nothing to check and a test that passes.
-    assert {_room(path) for path in _files()} == set(_ALLOWED)
-    assert {"architecture", "decoder", "fusions.dwa", "fusions"} <= _torch_modules(_files())
-    assert "wiring" not in _torch_modules(_files())
+def test_all_four_packages_are_read() -> None:
+    # If a folder moved, the other tests would pass with nothing to check.
+    assert {_package(path) for path in read_sources()} == set(_ALLOWED)
+    assert {"architecture", "decoder", "fusions.dwa", "fusions"} <= _torch_modules(read_sources())
+    assert "wiring" not in _torch_modules(read_sources())
 
 
 @pytest.mark.parametrize(
     ("path", "source", "fault"),
     [
-        ("spaces/wiring.py", "import depthweave.trainers.tokens", "spaces may import no other room"),
-        ("spaces/fusions/dwa.py", "from depthweave.search import spec", "spaces may import no other room"),
+        ("spaces/wiring.py", "import depthweave.trainers.tokens", "spaces may import no other package"),
+        ("spaces/fusions/dwa.py", "from depthweave.search import spec", "spaces may import no other package"),
         ("trainers/recipe.py", "from depthweave.reports import RunStore", "trainers may import ['spaces']"),
         ("trainers/recipe.py", "from depthweave import reports", "trainers may import ['spaces']"),
         ("trainers/recipe.py", "from ..reports.store import RunStore", "trainers may import ['spaces']"),
@@ -172,22 +162,22 @@ def test_all_four_rooms_are_read() -> None:
             "reports may import",
         ),
         ("trainers/recipe.py", "if TYPE_CHECKING:\n    import depthweave.search", "trainers may import ['spaces']"),
-        ("search/spec/schema.py", "from spaces import Architecture", "rooms are imported as depthweave.spaces"),
+        ("search/spec/schema.py", "from spaces import Architecture", "packages are imported as depthweave.spaces"),
         ("trainers/recipe.py", "import ray.tune", "only search imports ray"),
         ("reports/analysis/front.py", "from optuna.study import Study", "only search imports optuna"),
         ("spaces/space.py", "from ray import tune", "only search imports ray"),
-        ("reports/analysis/front.py", "import torch.nn", "reports imports torch in export alone"),
-        ("reports/analysis/front.py", "from depthweave.spaces import Decoder", "reports imports torch in export alone"),
+        ("reports/analysis/front.py", "import torch.nn", "in reports only export imports torch"),
+        ("reports/analysis/front.py", "from depthweave.spaces import Decoder", "in reports only export imports torch"),
         (
             "reports/analysis/front.py",
             "from depthweave.spaces.fusions.dwa import X",
-            "reports imports torch in export alone",
+            "in reports only export imports torch",
         ),
-        ("reports/figures/pareto.py", "import depthweave.spaces.costs", "reports imports torch in export alone"),
+        ("reports/figures/pareto.py", "import depthweave.spaces.costs", "in reports only export imports torch"),
     ],
 )
 def test_planted_bad_import_is_found(path: str, source: str, fault: str) -> None:
-    (found,) = set(_faults({**_files(), path: source})) - set(_faults(_files()))
+    (found,) = set(_faults({**read_sources(), path: source})) - set(_faults(read_sources()))
     assert found.startswith(f"{path}:")
     assert fault in found
 
@@ -204,7 +194,7 @@ def test_planted_bad_import_is_found(path: str, source: str, fault: str) -> None
     ],
 )
 def test_good_import_is_no_fault(path: str, source: str) -> None:
-    assert set(_faults({**_files(), path: source})) <= set(_faults(_files()))
+    assert set(_faults({**read_sources(), path: source})) <= set(_faults(read_sources()))
 
 
 @pytest.mark.parametrize(
@@ -218,14 +208,82 @@ def test_good_import_is_no_fault(path: str, source: str) -> None:
         ("depthweave.reports.export", {"torch", "ray", "optuna"}),
     ],
 )
-def test_importing_a_room_in_a_fresh_process_leaves_the_heavy_libraries_out(module: str, absent: set[str]) -> None:
+def test_importing_a_package_in_a_fresh_process_leaves_the_heavy_libraries_out(module: str, absent: set[str]) -> None:
     program = f"import sys, {module}; print(*sorted({absent!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []
 
 
-def test_no_file_is_longer_than_400_lines() -> None:
-    sources = [path for room in (*_ALLOWED, "tests", "benchmarks") for path in (_ROOT / room).rglob("*.py")]
-    lines = {str(path.relative_to(_ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
+def _unit(module: str) -> str:
+    """Returns the folder of a module, or the module itself where it is in the package's own folder."""
+    return module.split(".")[1]
+
+
+def _inner_arrows(package: str, sources: Sources) -> dict[str, frozenset[str]]:
+    """Returns for each folder and module of a package the other ones that it imports."""
+    files = {path: source for path, source in sources.items() if _package(path) == package}
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files}
+    arrows: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        if module == package:
+            continue  # Its lazy names reach everywhere.
+        found = arrows.setdefault(_unit(module), set())
+        for item in imports_of(path, files[path]):
+            name = item.module.removeprefix("depthweave.")
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name and name != package and _unit(name) != _unit(module):
+                found.add(_unit(name))
+    return {unit: frozenset(found) for unit, found in arrows.items()}
+
+
+@pytest.mark.parametrize("package", sorted(_FOLDER_ARROWS))
+def test_folders_of_a_package_import_what_is_written_down_and_no_more(package: str) -> None:
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    found = _inner_arrows(package, read_sources())
+    assert {folder: sorted(found[folder]) for folder in sorted(folders)} == {
+        folder: units.split() for folder, units in sorted(_FOLDER_ARROWS[package].items())
+    }
+
+
+@pytest.mark.parametrize("package", sorted(_FOLDER_ARROWS))
+def test_folders_and_modules_of_a_package_form_no_circle(package: str) -> None:
+    found = _inner_arrows(package, read_sources())
+    backward = {(unit, other) for name, unit, other in _BACKWARD_ARROWS if name == package}
+    assert backward <= {(unit, other) for unit, others in found.items() for other in others}, "one is gone: remove it"
+    forward = {unit: {other for other in others if (unit, other) not in backward} for unit, others in found.items()}
+    assert list(TopologicalSorter(forward).static_order())
+
+
+def test_planted_import_between_folders_is_found() -> None:
+    planted = {**read_sources(), "reports/figures/pareto.py": "from depthweave.reports.export import card"}
+    assert "export" in _inner_arrows("reports", planted)["figures"]
+
+
+def _num_lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_file_of_the_packages_is_longer_than_350_lines() -> None:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
+    sources = [path for path in files if path.suffix in {".py", ".js", ".css", ".j2", ".html"}]
+    lines = {str(path.relative_to(ROOT)): _num_lines(path) for path in sources}
     assert len(lines) > 40
+    assert {path: number for path, number in lines.items() if number > _MAX_PACKAGE_LINES} == {}
+
+
+def test_no_function_of_the_packages_is_longer_than_60_lines() -> None:
+    lines = {
+        f"{path}: {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path, source in read_sources().items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lines) > 400
+    assert {name: number for name, number in lines.items() if number > _MAX_FUNCTION_LINES} == {}
+
+
+def test_no_file_of_tests_and_benchmarks_is_longer_than_400_lines() -> None:
+    sources = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): _num_lines(path) for path in sources}
     assert {path: number for path, number in lines.items() if number > _MAX_LINES} == {}

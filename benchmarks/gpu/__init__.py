@@ -1,1 +1,1 @@
-"""What Depthweave does on a GPU: one command that checks, measures, trains, compares and searches (README.md here)."""
+"""Depthweave on a GPU: one command that checks, measures, trains, compares and searches (README.md here)."""

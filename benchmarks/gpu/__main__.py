@@ -1,12 +1,12 @@
-"""What Depthweave does on a GPU, part by part.
+"""Depthweave on a GPU, part by part.
 
     python -m benchmarks.gpu --out FOLDER                     # all parts, in their order
     python -m benchmarks.gpu --part fusions --minutes 4 --out FOLDER
     python -m benchmarks.gpu --dry --out FOLDER               # smallest sizes, on a CPU, under three minutes
     python -m benchmarks.gpu --table --out FOLDER             # what is there, as tables
 
-A part stops at its minutes, keeps every measurement as it comes (`FOLDER/PART.jsonl`), and goes on where it stopped.
-Ends with code 1 where something failed, and names it. benchmarks/gpu/README.md says what each part needs.
+A part stops at its time limit, keeps every measurement at once (`FOLDER/PART.jsonl`), and continues from there. The
+exit code is 1 if something failed, and a line names it. benchmarks/gpu/README.md says what each part needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.gpu.sizes import DRY, FULL
 from depthweave.trainers import pick_device
 
 MINUTES = {"check": 3.0, "fusions": 4.0, "train": 4.0, "compare": 8.0, "search": 5.0}
-"""Of each part, in their order, where `--minutes` says nothing."""
+"""Default minutes of each part, in order."""
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
-"""Depth averages in the ways that compete on a GPU, each in the place of a model's own fusion.
+"""Competing implementations of depth averages on a GPU, each in the place of a model's own fusion.
 
 Axes: B batch, T tokens, D width, S sources of a site.
 
-`ours` is the package's. `loop` is a list of states and a sum that autograd follows: the memory for backward that ours
-must not exceed. `official` is the DenseFormer authors' module, where their package `denseformer` can be imported.
+`ours` is the package's. `loop` is a list of states and a sum that autograd traces; ours must not need more memory for
+the backward pass. `official` is the DenseFormer authors' module, if their package `denseformer` can be imported.
 """
 
 from __future__ import annotations

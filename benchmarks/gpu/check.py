@@ -1,6 +1,6 @@
-"""Does everything that a search does come out right on this device? The part `check`; also the tests marked `gpu`.
+"""Checks that everything in a search is correct on this device. The part `check`; also the tests marked `gpu`.
 
-Each check raises `AssertionError` with what it found, or returns its figures. References are computed in float32 on the
+Each check raises `AssertionError` with its finding, or returns its figures. References are computed in float32 on the
 CPU, on inputs and weights drawn for the check.
 """
 
@@ -37,7 +37,7 @@ from depthweave.trainers.memory import counted_peak, peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 
 MAX_BFLOAT16_ERROR = 0.03
-"""Of logits and gradients, relative to the reference's norm: bfloat16 has 8 bits."""
+"""Largest error of logits and gradients, relative to the reference's norm: bfloat16 has 8 bits."""
 MAX_TF32_ERROR = 3e-3
 """TF32 has 11."""
 
@@ -139,7 +139,7 @@ def resumed_training(shape: Shape, device: torch.device) -> Values:
         resumed = TrainingState.load(Path(folder) / "state.pt", device=str(device))
     again = list(train(resumed, tokens))
     apart = abs(again[-1].loss - whole[-1].loss)
-    # Sums of gradients on a GPU come in another order every time.
+    # Sums of gradients on a GPU have a different order every time.
     assert apart <= 1e-3, f"losses {whole[-1].loss} and {again[-1].loss}"
     return {"apart_nats": apart, "loss": whole[-1].loss}
 

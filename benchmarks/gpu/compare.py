@@ -1,4 +1,4 @@
-"""Does a fusion predict better at a size that people train? The part `compare`: real text, paired seeds, curves kept.
+"""Does a fusion predict better at a realistic size? The part `compare`: real text, paired seeds, curves kept.
 
 Plain against dwa 1x1 and 4x5 at an equal number of parameters, on the Python packages that are installed on the
 machine. The same seed means the same batches in the same order. Two seeds give a direction, not a verdict.
@@ -26,7 +26,7 @@ _NEEDS_S = 60.0
 
 
 def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
-    """Seed by seed, so that what is there when time is over are pairs."""
+    """Trains seed by seed, so that the finished trainings are pairs when time is over."""
     shape, made = sizes.compare, _Text(sizes, out=out)
     ledger.measure("text", made.facts)
     for seed in sizes.compare_seeds:
@@ -36,14 +36,14 @@ def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> Non
 
 
 class _Text:
-    """The text as tokens, made when it is first wanted."""
+    """The text as tokens, created on first use."""
 
     def __init__(self, sizes: Sizes, *, out: Path) -> None:
         self._sizes, self._out = sizes, out
         self._tokens: TokenSet | None = None
 
     def tokens(self) -> TokenSet:
-        """Of Python packages in the order of their names, up to the bytes that are wanted."""
+        """Returns the tokens of Python packages in the order of their names, up to the wanted bytes."""
         if self._tokens is None:
             paths = python_files(_packages(), wanted_bytes=self._sizes.corpus_bytes)
             merges = self._sizes.compare.vocabulary
@@ -53,7 +53,7 @@ class _Text:
         return self._tokens
 
     def facts(self) -> Values:
-        """What it is."""
+        """Returns hash, sizes and vocabulary of the text."""
         tokens = self.tokens()
         return {
             "corpus_sha256": tokens.corpus_sha256,
@@ -64,14 +64,14 @@ class _Text:
 
 
 def _packages() -> list[Path]:
-    """Where packages lie; torch's own folder may be another than the one for new ones."""
+    """Returns the folders of packages; that of torch may differ from the one for new packages."""
     return sorted({Path(sysconfig.get_paths()["purelib"]), Path(torch.__file__).parents[1]})
 
 
 def python_files(roots: Sequence[Path], *, wanted_bytes: int) -> list[str]:
-    """Sources of packages in the order of their names, whole packages up to the bytes that are wanted.
+    """Returns sources of packages in the order of their names, whole packages up to the wanted bytes.
 
-    A corpus refuses what is not text in UTF-8, and some packages test that others read such sources: they are left out.
+    Sources that are not UTF-8 are left out, because a corpus refuses them. Some packages have such test data.
     """
     found: list[str] = []
     total = 0

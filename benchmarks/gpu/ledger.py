@@ -1,7 +1,7 @@
-"""Measurements kept one a line as they come: a part stops at its time and goes on where it stopped.
+"""Measurements, kept one a line at once: a part stops at its time limit and continues later.
 
-A line has what was measured, under a key, and the facts that it holds for: device, driver, torch, commit, sizes. What
-has a line with the same facts is not measured again; what failed has one too, with the cause, and is tried again.
+A line has a key, the measured values, and their conditions: device, driver, torch, commit, sizes. A measurement with a
+line of the same conditions is not repeated. A failed one has a line with the cause, and is tried again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ import torch
 Values = dict[str, Any]
 _ROOT = Path(__file__).parents[2]
 _LEAST_S = 2.0
-"""Nothing is begun with less time left."""
+"""Nothing is started with less time left."""
 _AGAIN_S = 40.0
-"""Python drops what is raised while it collects an object. Longer than the search's own ending takes."""
+"""Time until the signal is sent again, longer than a search needs to end. Python drops exceptions that are raised while
+it collects an object."""
 _CAUSE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a measurement holds for."""
+    """The conditions of a measurement."""
 
     device: str
     """Model of the GPU or the processor."""
@@ -46,7 +47,7 @@ class Facts:
 
     @classmethod
     def of(cls, device: torch.device, *, sizes: str) -> Facts:
-        """Of this machine and this source."""
+        """Returns the conditions of this machine and this source."""
         from depthweave.trainers import hardware
 
         return cls(
@@ -59,7 +60,7 @@ class Facts:
 
 
 class OutOfTime(BaseException):
-    """The part's time is over. Not an `Exception`: libraries catch those and go on in another way."""
+    """The part's time is over. Not an `Exception`, because libraries catch those."""
 
 
 class Ledger:
@@ -70,14 +71,14 @@ class Ledger:
         self._file, self._facts, self._deadline_s = file, asdict(facts), deadline_s
         self._known = {line["key"]: line for line in read_lines(file) if self._is_ours(line)}
         self.failures: list[str] = []
-        """Keys of what failed in this call."""
+        """Keys that failed in this call."""
         self.left_out: list[str] = []
-        """Keys of what there was no time for."""
+        """Keys without time left."""
 
     def measure(self, key: str, work: Callable[[], Values], *, needs_s: float = 0.0) -> Values | None:
-        """What `work` finds, kept; what was kept before; `None` where it failed or there is no time for it.
+        """Returns kept values, or the result of `work`, which is then kept; `None` if it failed or time is over.
 
-        `needs_s`: seconds that it usually takes on a GPU, without which it is not begun.
+        `needs_s`: usual seconds on a GPU; with less time left the work is not started.
         """
         if key in self._known:
             print(f"{key}: known", flush=True)
@@ -157,10 +158,10 @@ def _driver() -> str:
 
 
 def _commit() -> str:
-    """Of the checkout, or of the bundle that was made of it (`pack.py`)."""
-    told = _ROOT / "COMMIT"
-    if told.exists():
-        return told.read_text(encoding="utf-8").strip()
+    """Returns the commit of the checkout, or of its bundle (`pack.py`)."""
+    commit_file = _ROOT / "COMMIT"
+    if commit_file.exists():
+        return commit_file.read_text(encoding="utf-8").strip()
     return _output("git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=10") or "unknown"
 
 

@@ -1,4 +1,4 @@
-"""A training that shares a device, in a process of its own: prints the wall's time at the end of each step.
+"""A training that shares a device, in its own process: prints the wall time at the end of each step.
 
 python -m benchmarks.gpu.neighbour FOLDER_OF_LOCKS DEVICE
 """

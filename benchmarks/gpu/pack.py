@@ -1,11 +1,11 @@
-"""What a GPU machine without a network needs, in a folder and in pieces that a transfer takes.
+"""Packs what a GPU machine without a network needs, in pieces of a size that can be transferred.
 
     python -m benchmarks.gpu.pack --out bundle                  # our source: enough for all parts but `search`
     python -m benchmarks.gpu.pack --out bundle --search         # and Ray, Optuna and what else `search` imports
 
 `bundle/site` is our wheel, unpacked, with the benchmark beside it. `bundle/packages.tar.xz.00`, `.01`, ... are the
-packages for the named Python on Linux x86-64 in one archive, cut into pieces; what the machine is said to have is left
-out, and so is what a search never opens: dashboards, tests, debug symbols, other libraries of Ray.
+packages for the named Python on Linux x86-64 in one archive, cut into pieces; packages that the machine has are left
+out, and so are files that a search never opens: dashboards, tests, debug symbols, other libraries of Ray.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def pack_source(site: Path) -> None:
     shutil.copy(_ROOT / "benchmarks" / "__init__.py", site / "benchmarks")
     (site / "examples").mkdir()
     shutil.copy(_ROOT / "examples" / "gpu.yaml", site / "examples")
-    told = subprocess.run(
+    commit = subprocess.run(
         ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=10"],
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
-    (site / "COMMIT").write_text((told or "unknown") + "\n", encoding="utf-8")
+    (site / "COMMIT").write_text((commit or "unknown") + "\n", encoding="utf-8")
 
 
 def _needed(package: str, *, has: set[str], extra: str = "") -> Iterator[tuple[str, str]]:

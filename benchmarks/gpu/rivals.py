@@ -1,8 +1,8 @@
 """Other people's plain transformers of the same size, trained as they come: nanoGPT's model and transformers' GPT-2.
 
-Both have learned positions where ours are rotary, and the head tied to the embedding as ours. All are compiled, run in
-bfloat16 autocast and take steps of fused AdamW with gradients clipped, so that the models are the only difference.
-nanoGPT's `model.py` has to be on the path under that name.
+Both have learned positions where ours are rotary; their head is tied to the embedding, like ours. All are compiled, run
+in bfloat16 autocast and take steps of fused AdamW with clipped gradients, so that the models are the only difference.
+nanoGPT's `model.py` must be importable under that name.
 
 Axes: B batch, T tokens.
 """

@@ -1,7 +1,8 @@
 """A whole search through Ray whose trials share one device: the part `search`.
 
-What it shows: how busy the device is, trials a minute, how quiet it was while latencies were measured, that every trial
-ended well, and that the report is there. Needs what the command `depthweave` needs, Ray and Optuna among it.
+It shows the device's utilisation, trials a minute, and how quiet it was while latencies were measured. It checks that
+every trial ended well and that the report exists. Needs the dependencies of the command `depthweave`, Ray and Optuna
+included.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.gpu.sizes import Sizes
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "gpu.yaml"
 _NEEDS_S = 150.0
 _ENDING_S = 20.0
-"""For a search that is told to end; then it is killed, which it survives as well."""
+"""Time for a search to end after a signal; then it is killed, which it also survives."""
 _PROGRAM = "from depthweave.search.cli import main; main()"
 
 
@@ -78,7 +79,7 @@ def _search(*, sizes: Sizes, device: torch.device, out: Path) -> Values:
         try:
             code = done.wait()
         except BaseException:
-            # It keeps what it has and says how to go on.
+            # It saves and says how to continue.
             done.terminate()
             try:
                 done.wait(_ENDING_S)
@@ -120,14 +121,14 @@ def _busy(utilisation: list[float]) -> Values:
 
 @contextmanager
 def _watched(device: torch.device) -> Iterator[list[float]]:
-    """Collects the device's utilisation, percent, twice a second; nothing where there is no `nvidia-smi`."""
+    """Collects the device's utilisation, percent, twice a second; nothing without `nvidia-smi`."""
     seen: list[float] = []
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:
         yield seen
         return
     query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "500"]
     watch = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
-    # "[N/A]" where the driver does not tell, as with MIG.
+    # "[N/A]" if the driver does not report it, as with MIG.
     reader = threading.Thread(
         target=lambda: seen.extend(float(line) for line in watch.stdout or () if line.strip().isdecimal())
     )

@@ -1,4 +1,4 @@
-"""How large the models and trainings of each part are: on a GPU, and to try every part on a CPU in seconds."""
+"""Sizes of the models and trainings of each part: for a GPU, and for a trial on a CPU in seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Shape:
     context: int
     batch: int
     vocabulary: int = 50_304
-    """Of GPT-2, rounded up to a multiple of 64."""
+    """That of GPT-2, rounded up to a multiple of 64."""
     head_width: int = 64
 
     @property
@@ -26,7 +26,7 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Of a batch."""
+        """Tokens of a batch."""
         return self.batch * self.context
 
     def architecture(self, fusion: str = "none", wiring: Wiring | None = None) -> Architecture:
@@ -44,23 +44,23 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of all parts."""
+    """Sizes of all parts."""
 
     name: str
     check: Shape
-    """Deep enough for depth averages in panels: of fewer than 11 blocks each site sums alone."""
+    """Deep enough for depth averages in panels: with fewer than 11 blocks each site sums alone."""
     fusions: Shape
-    """The DenseFormer paper's on a GPU."""
+    """On a GPU that of the DenseFormer paper."""
     train: tuple[Shape, ...]
     compare: Shape
     compare_tokens: int
-    """That each training of the comparison sees."""
+    """Tokens of each training of the comparison."""
     compare_seeds: tuple[int, ...]
     corpus_bytes: int
     timing_s: float
     """Longest time for the rounds of one pair of contenders."""
     contenders: int
-    """Of each mode of the part `fusions`, the first ones in their order."""
+    """Number of contenders of each mode of the part `fusions`, from the first on."""
     search_trials: int
     search_workers: int
 

@@ -10,7 +10,7 @@ from benchmarks.gpu.ledger import Values, read_lines
 
 
 def tables(folder: Path) -> str:
-    """One table a part; of a key that was measured several times the last line counts."""
+    """Returns one table a part; the last line of a key counts."""
     parts = {part: _latest(folder / f"{part}.jsonl") for part in _ROWS}
     sections = ["\n".join(_ROWS[part](lines)) for part, lines in parts.items() if lines]
     return "\n\n".join(sections) if sections else f"nothing was measured in {folder}"
@@ -32,8 +32,8 @@ def _check(lines: dict[str, Values]) -> Iterator[str]:
     yield f"**check** ({_heading(lines)})\n\n| check | result | seconds |\n|---|---|---|"
     left_out = {"key", "seconds", "device", "driver", "torch", "commit", "sizes", "at"}
     for key, line in lines.items():
-        told = ", ".join(f"{name} {_number(value)}" for name, value in line.items() if name not in left_out)
-        yield f"| {key} | {told} | {line['seconds']} |"
+        text = ", ".join(f"{name} {_number(value)}" for name, value in line.items() if name not in left_out)
+        yield f"| {key} | {text} | {line['seconds']} |"
 
 
 def _fusions(lines: dict[str, Values]) -> Iterator[str]:
@@ -60,16 +60,16 @@ def _train(lines: dict[str, Values]) -> Iterator[str]:
     )
     for key, line in lines.items():
         if "failed" in line or "flops_per_s" in line:
-            told = line.get("failed") or f"{line['flops_per_s'] / 1e12:.1f} TFLOP/s"
-            yield f"| {key} | {told} | | | |"
+            text = line.get("failed") or f"{line['flops_per_s'] / 1e12:.1f} TFLOP/s"
+            yield f"| {key} | {text} | | | |"
             continue
         speed = _speed(line["ours_speed"], None) if "ours_speed" in line else ""
         ours, shares = (
             line.get("ours_tokens_per_s"),
             [line.get(f"{who}share_of_matrix_product") for who in ("", "ours_")],
         )
-        told = " / ".join(f"{share:.3f}" for share in shares if share is not None)
-        yield f"| {key} | {speed} | {line['tokens_per_s']:,} | {'' if ours is None else f'{ours:,}'} | {told} |"
+        text = " / ".join(f"{share:.3f}" for share in shares if share is not None)
+        yield f"| {key} | {speed} | {line['tokens_per_s']:,} | {'' if ours is None else f'{ours:,}'} | {text} |"
 
 
 def _compare(lines: dict[str, Values]) -> Iterator[str]:
@@ -97,8 +97,8 @@ _ROWS = {"check": _check, "fusions": _fusions, "train": _train, "compare": _comp
 
 def _speed(interval: list[float], aim: float | None) -> str:
     median, low, high = interval
-    told = f"{median:.3f} [{low:.3f}, {high:.3f}]"
-    return told if aim is None else f"{told} (at least {aim}: {'reached' if median >= aim else 'missed'})"
+    text = f"{median:.3f} [{low:.3f}, {high:.3f}]"
+    return text if aim is None else f"{text} (at least {aim}: {'reached' if median >= aim else 'missed'})"
 
 
 def _number(value: object) -> str:

@@ -33,13 +33,13 @@ from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 
 Take = Callable[[Tensor, Tensor], None]
 _CHUNK_TOKENS = 8192
-"""Of the logits, in the variant that never holds them all."""
+"""Tokens whose logits are in memory at once, in the variant that never holds them all."""
 _WHOLE_STEPS = 60
 _NEEDS_S = 45.0
 
 
 def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> None:
-    """The device's rate; ours beside the first rival at every size; then the others, and ours in other ways."""
+    """Measures the device's rate, ours beside the first rival at every size, then the others and variants of ours."""
     side = 8192 if device.type == "cuda" else 256
     rate = ledger.measure("matrix product", partial(_matrix_rate, side, device))
     for shape in sizes.train:
@@ -58,7 +58,7 @@ def run(ledger: Ledger, *, sizes: Sizes, device: torch.device, out: Path) -> Non
 
 
 class _Ours:
-    """Our step as a recipe with `compile` takes it, made when it is first wanted."""
+    """Our step of a recipe with `compile`, created on first use."""
 
     def __init__(self, shape: Shape, *, device: torch.device) -> None:
         # Of two shapes the compiler would make one graph for any, which is slower.

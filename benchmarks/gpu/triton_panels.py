@@ -1,10 +1,10 @@
-"""The panels of depth averages by a Triton kernel: a contender, which the package takes over only if it wins.
+"""The panels of depth averages by a Triton kernel: a contender, which the package adopts only if it wins.
 
-Axes: N elements of a state (B T D), S states, P sums, C columns that a program works on.
+Axes: N elements of a state (B T D), S states, P sums, C columns of a program.
 
 A program reads its columns of each state once and adds them to all sums of the panel, in float32. A general matrix
-product reads them once as well, but is made for larger matrices than [8, 25] by [25, N].
-Forward and backward need nothing else (`depthweave.spaces.fusions.averaging`): the store's two products are replaced.
+product also reads them once, but is made for larger matrices than [8, 25] by [25, N].
+Only the store's two products are replaced (`depthweave.spaces.fusions.averaging`); forward and backward need no more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model with its optimiser and a batch: what is timed of it, and how it is compiled.
+"""A model with its optimiser and a batch: its timed operations, and how it is compiled.
 
 Axes: B batch, T tokens.
 """

@@ -1,6 +1,6 @@
-"""Depthweave beside what a user would write with Ray Tune and Optuna: one space, trainer, machine and number of trials.
+"""Depthweave beside a user's scripts for Ray Tune and Optuna: the same space, trainer, machine and number of trials.
 
-`problem`: what is searched, and what a method hands in. `scripts`: the users' scripts. `methods`: the table of all of
-them, and how each is run. `truth`: every architecture of the space trained to its end. `judge`: the figures of a
-method's run by that truth, and their table. `__main__`: the command.
+`problem`: the search problem, and what a method returns. `scripts`: the users' scripts. `methods`: all methods, and how
+each is run. `truth`: every architecture of the space trained to its end. `judge`: the figures of a method's run
+compared with that truth, and their table. `__main__`: the command.
 """

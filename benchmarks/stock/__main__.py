@@ -1,13 +1,13 @@
 """Depthweave beside stock Ray Tune and Optuna on the quick search's space: time, tokens, front, and what was lost.
 
-    python -m benchmarks.stock                 # runs what is missing, then prints the table; with nothing else running
+    python -m benchmarks.stock                 # runs what is missing, then prints the table; on a quiet machine
     python -m benchmarks.stock --table         # prints the table of what is there
-    python -m benchmarks.stock --truth         # the exhaustive trainings alone
+    python -m benchmarks.stock --truth         # only the exhaustive trainings
     python -m benchmarks.stock --results /tmp/stock --seeds 0 --set recipe.steps=12 --set search.trials=4  # a rehearsal
 
 Two workers of one thread each. Every run of a method is one line in `results/stock.jsonl`, every exhaustive training
-one in `results/stock_truth.jsonl`; what is there is not run again, so a killed command goes on where it was. Lines of
-another space, text, recipe, start of the weights or number of trials are passed over.
+one in `results/stock_truth.jsonl`; existing ones are not repeated, so a killed command continues. Lines of
+another space, text, recipe, start of the weights or number of trials are ignored.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pathlib import Path
 from benchmarks.cache import FOLDER, Cache, Run, seed_range
 from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, run
-from benchmarks.stock.problem import search_key, setting_of
+from benchmarks.stock.problem import prepared_of, search_key
 from benchmarks.stock.truth import complete, truth_of
 from depthweave.search.preparation import PreparedSearch, software
 from depthweave.trainers import hardware, pick_device
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing and print the table."""
+    """Runs what is missing and prints the table."""
     wanted = _parser().parse_args(arguments)
     cache, truths = Cache("stock", folder=wanted.results), Cache("stock_truth", folder=wanted.results)
     if not wanted.table:
         complete(truths, overrides=wanted.set, seeds=wanted.seeds)
     if not wanted.table and not wanted.truth:
-        # Seed by seed and the methods in turn: what disturbs the machine for an hour disturbs all.
+        # Seed by seed, the methods in turn: a disturbance of an hour affects all.
         for seed in wanted.seeds:
             for name in wanted.method or METHODS:
                 _complete_run(name, seed=seed, overrides=wanted.set, cache=cache, truths=truths)
-    key = search_key(setting_of(wanted.set, seed=wanted.seeds[0]))
+    key = search_key(prepared_of(wanted.set, seed=wanted.seeds[0]))
     print(table([item for item in cache.runs() if item["key"] == key], methods=list(METHODS)))
 
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complete_run(name: str, *, seed: int, overrides: Sequence[str], cache: Cache, truths: Cache) -> None:
-    prepared = setting_of(overrides, seed=seed)
+    prepared = prepared_of(overrides, seed=seed)
     if _is_there(cache.runs(), name=name, prepared=prepared):
         return
     truth = truth_of(truths.runs(), prepared=prepared)

@@ -1,6 +1,6 @@
 """The figures of a method's run, judged by the truth, and the table of all methods.
 
-A member of a reported front counts with its true perplexity, latency and memory, whatever the method believed: a
+A member of a reported front counts with its true perplexity, latency and memory, whatever the method reported: a
 half-trained member is judged as if it were trained, in the method's favour.
 """
 
@@ -27,14 +27,14 @@ _COLUMNS = (
     "best found",
     "regret, perplexity",
     "half-trained on the front",
-    "stopped, told complete",
+    "stopped, reported complete",
     "not buildable",
     "repeats",
 )
 
 
 class Figures(NamedTuple):
-    """What one run of a method came to."""
+    """The figures of one run of a method."""
 
     trials: int
     unbuildable: int
@@ -45,11 +45,11 @@ class Figures(NamedTuple):
     front: int
     """Architectures on the reported front."""
     half_trained: int
-    """Of them, those that were stopped."""
-    told_wrongly: int
-    """Trials that were stopped, and that the sampler was told complete."""
+    """Architectures on it that were stopped."""
+    reported_wrongly: int
+    """Stopped trials that the sampler got as complete."""
     hypervolume: float
-    """Of the reported front's architectures, as a share of the whole space's."""
+    """Hypervolume of the reported front's architectures, as a share of that of the whole space."""
     is_best_found: bool
     """Whether the reported front holds the architecture of the lowest true perplexity."""
     regret: float
@@ -57,7 +57,7 @@ class Figures(NamedTuple):
 
 
 def judge(finished: Sequence[Finished], *, truth: Truth) -> Figures:
-    """The figures by the truth of the same seed."""
+    """Returns the figures, by the truth of the same seed."""
     tried = [item.architecture_id for item in finished if item.architecture_id is not None]
     members: dict[str, bool] = {}
     for item in finished:
@@ -72,7 +72,7 @@ def judge(finished: Sequence[Finished], *, truth: Truth) -> Figures:
         tokens=sum(item.tokens for item in finished),
         front=len(members),
         half_trained=sum(not is_whole for is_whole in members.values()),
-        told_wrongly=sum(item.is_told_complete and not item.is_whole for item in finished),
+        reported_wrongly=sum(item.is_reported_complete and not item.is_whole for item in finished),
         hypervolume=Yardstick(truth.points_NO).ratio(rows) if rows else 0.0,
         is_best_found=int(perplexities_N.argmin()) in rows,
         regret=_regret(finished, truth=truth),
@@ -104,7 +104,7 @@ def _row(method: str, mine: Sequence[Run], *, base_s: dict[int, float]) -> str:
         f"{sum(run['is_best_found'] for run in mine)} of {len(mine)}",
         f"{_mean(regrets):.3f}",
         f"{sum(run['half_trained'] for run in mine)} of {sum(run['front'] for run in mine)}",
-        f"{sum(run['told_wrongly'] for run in mine)} of {sum(run['trials'] for run in mine)}",
+        f"{sum(run['reported_wrongly'] for run in mine)} of {sum(run['trials'] for run in mine)}",
         f"{sum(run['unbuildable'] for run in mine)} of {sum(run['trials'] for run in mine)}",
         str(sum(run["repeats"] for run in mine)),
     ]
@@ -116,13 +116,13 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _regret(finished: Sequence[Finished], *, truth: Truth) -> float:
-    told = [
+    reported = [
         (item.perplexity, item.architecture_id)
         for item in finished
         if item.is_on_front and item.perplexity is not None and item.architecture_id is not None
     ]
-    if not told:
+    if not reported:
         return math.inf
-    _, best = min(told)
+    _, best = min(reported)
     perplexities_N = truth.points_NO[:, 0]
     return float(perplexities_N[truth.rows[best]] - perplexities_N.min())

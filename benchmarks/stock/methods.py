@@ -1,4 +1,4 @@
-"""The methods that are compared: each a command of its own, run in a folder of its own, and timed from outside."""
+"""The compared methods: each is a command that runs in its own folder and is timed from outside."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Method:
     """How a method is run, and how its trials are read."""
 
     command: Callable[[Path, int, Sequence[str]], list[str]]
-    """For a folder, a seed and overrides of the spec."""
+    """Returns the command for a folder, a seed and overrides of the spec."""
     finished: Callable[[Path], list[Finished]]
     """The trials that its folder holds at the end."""
 
 
 class Outcome(NamedTuple):
-    """What a method's run came to."""
+    """The result of a method's run."""
 
     wall_s: float
-    """Of the whole command, from the shell's point of view."""
+    """Wall time of the whole command."""
     finished: list[Finished]
 
 
 def run(name: str, *, folder: Path, seed: int, overrides: Sequence[str]) -> Outcome:
-    """Run a method into an empty folder; `RuntimeError` with the end of what it said where it fails."""
+    """Runs a method into an empty folder; `RuntimeError` with the end of its output if it fails."""
     method, log = METHODS[name], folder / "log.txt"
-    # Workers of Ray and spawned processes find the package of the benchmarks by it; one thread each.
+    # With this, workers of Ray and spawned processes find the benchmarks; one thread each.
     paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
@@ -70,7 +70,7 @@ def _depthweave_finished(folder: Path) -> list[Finished]:
             architecture_id=record.architecture_id,
             tokens=record.tokens,
             is_whole=record.state == "complete",
-            is_told_complete=record.state == "complete",
+            is_reported_complete=record.state == "complete",
             is_on_front=record.architecture_id in members,
             perplexity=record.perplexity,
         )

@@ -1,4 +1,4 @@
-"""The quick search's space, text, recipe and number of trials, and what every method hands in at its end."""
+"""The quick search's space, text, recipe and number of trials, and what every method returns at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"
 WORKERS = 2
 """Trials at once, of one thread each."""
 FINISHED_FILE = "finished.json"
-"""In a method's folder: its `Finished` trials."""
+"""File of the `Finished` trials in a method's folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,52 +26,52 @@ class Finished:
     """One trial of a method as the method itself reports it at its end."""
 
     architecture_id: str | None
-    """`None` where its combination cannot be built."""
+    """`None` if its combination cannot be built."""
     tokens: int
-    """Trained on."""
+    """Tokens of training."""
     is_whole: bool
-    """Trained to the recipe's end."""
-    is_told_complete: bool
-    """What the sampler was told of it."""
+    """Whether it was trained to the recipe's end."""
+    is_reported_complete: bool
+    """Whether the sampler got it as complete."""
     is_on_front: bool
     """Whether the method's own front of perplexity, latency and memory holds it."""
     perplexity: float | None = None
-    """The last one that was reported, whole or not."""
+    """The last reported one, complete or not."""
 
 
 def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
-    """The quick search with two workers and that seed, its text divided by the rule of the trainings that are there."""
+    """The quick search with two workers and that seed, its text divided by the rule of the existing trainings."""
     own = ["corpus.division=documents", f"resources.max_concurrent={WORKERS}", f"seed={seed}"]
     return load_spec(QUICK, overrides=[*overrides, *own])
 
 
-def setting_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:
-    """Its text, space and reference."""
+def prepared_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:
+    """Returns text, space and reference of that spec."""
     return prepare(spec_of(overrides, seed=seed))
 
 
 def search_key(prepared: PreparedSearch) -> str:
-    """What two runs of methods have in common that may stand in one table, whatever their seeds."""
+    """Returns the conditions that two runs of methods must share to be in one table, whatever their seeds."""
     values = {name: value for name, value in _values(prepared).items() if name not in ("seed", "name")}
     return _key({**values, "training": training_key(prepared)})
 
 
 def training_key(prepared: PreparedSearch) -> str:
-    """What two trainings have in common that are of one truth, whatever their seeds: text, space, recipe and start."""
+    """Returns the conditions that all trainings of one truth share, whatever their seeds."""
     values = _values(prepared)
     spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
     return _key({**spec, "text": prepared.tokens.corpus_sha256, "start": _start(prepared)})
 
 
 def _values(prepared: PreparedSearch) -> dict[str, Any]:
-    """The spec's, less keys that it did not have when the first trainings were kept."""
+    """Returns those of the spec, without keys that did not exist when the first trainings were kept."""
     values = to_dict(prepared.spec)
     new = ("division", "test_frac")
     return {**values, "corpus": {name: value for name, value in values["corpus"].items() if name not in new}}
 
 
 def _start(prepared: PreparedSearch) -> list[str]:
-    """Sums of the reference's first weights: they tell when models are drawn in another way."""
+    """Returns sums of the reference's first weights, which change if models are initialised differently."""
     recipe = replace(prepared.spec.recipe, seed=0)
     model = TrainingState.start(prepared.reference.architecture, recipe=recipe, device="cpu").model
     # Four digits: the last ones may differ between processors.
@@ -83,11 +83,11 @@ def _key(values: dict[str, Any]) -> str:
 
 
 def write_finished(finished: Sequence[Finished], *, folder: Path) -> None:
-    """Leave a method's trials in its folder."""
+    """Writes a method's trials into its folder."""
     text = json.dumps([asdict(item) for item in finished], indent=1)
     (folder / FINISHED_FILE).write_text(text, encoding="utf-8")
 
 
 def read_finished(folder: Path) -> list[Finished]:
-    """What `write_finished` left."""
+    """Reads what `write_finished` wrote."""
     return [Finished(**item) for item in json.loads((folder / FINISHED_FILE).read_text(encoding="utf-8"))]

@@ -1,11 +1,11 @@
-"""What a competent user writes for the quick search with Ray Tune and Optuna, after their documentation.
+"""A competent user's scripts for the quick search with Ray Tune and Optuna, after their documentation.
 
     python -m benchmarks.stock.scripts "ray + optuna" FOLDER --seed 0
 
-Both get what Depthweave has for its users: the resolver of architectures, the trainer, and the measurement with its
-lock between processes. The space is conditional, as both documentations show: the plain transformer has no dilation
-and no period. A combination that cannot be built raises, and is a failed trial. Everything else is as shipped, the
-number of evaluations for ASHA's longest training apart.
+Both use Depthweave's public parts: the resolver of architectures, the trainer, and the measurement with its lock
+between processes. The space is conditional, as both documentations show: the plain transformer has no dilation
+and no period. A combination that cannot be built raises, and is a failed trial. Everything else is as shipped,
+except the number of evaluations for ASHA's longest training.
 
 Source: docs.ray.io, "Running Tune experiments with Optuna" and `ray.tune.schedulers.ASHAScheduler`, Ray 2.60;
 optuna.readthedocs.io, "Easy Parallelization", "(File-based) Journal Storage" and "Efficient Optimization Algorithms",
@@ -30,7 +30,7 @@ import optuna
 import torch
 from optuna.storages.journal import JournalFileBackend
 
-from benchmarks.stock.problem import WORKERS, Finished, setting_of, write_finished
+from benchmarks.stock.problem import WORKERS, Finished, prepared_of, write_finished
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.spec.schema import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
@@ -141,11 +141,11 @@ def ray_optuna(prepared: PreparedSearch, folder: Path, *, asha: bool, reuse_acto
     )
     results = [dict(item.metrics or {}) for item in tuner.fit()]
     ray.shutdown()
-    # What Optuna was told is read for the count alone: there is no public way to it.
+    # Reads Optuna's results only for the count: there is no public access.
     complete = {
         trial_id
-        for trial_id, told in searcher._ot_trials.items()
-        if searcher._ot_study.trials[told.number].state == optuna.trial.TrialState.COMPLETE
+        for trial_id, trial in searcher._ot_trials.items()
+        if searcher._ot_study.trials[trial.number].state == optuna.trial.TrialState.COMPLETE
     }
     return _finished([(result, result.get("trial_id") in complete) for result in results])
 
@@ -169,9 +169,9 @@ def optuna_median(prepared: PreparedSearch, folder: Path) -> list[Finished]:
         worker.join()
     if any(worker.exitcode for worker in workers):
         raise RuntimeError(f"a worker of {folder} ended with an error")
-    told = _study(folder, seed=prepared.spec.seed).trials
+    ended = _study(folder, seed=prepared.spec.seed).trials
     complete = optuna.trial.TrialState.COMPLETE
-    return _finished([(dict(trial.user_attrs), trial.state == complete) for trial in told])
+    return _finished([(dict(trial.user_attrs), trial.state == complete) for trial in ended])
 
 
 def _study(folder: Path, *, seed: int) -> optuna.Study:
@@ -197,28 +197,28 @@ def _optimise(prepared: PreparedSearch, folder: Path, number: int, trials: int) 
                 raise optuna.TrialPruned()
         return float(result["loss"])
 
-    # Another seed in each process: with the same they would propose the same.
+    # A different seed in each process: with the same seed they would propose the same.
     study = _study(folder, seed=prepared.spec.seed * WORKERS + number)
     study.optimize(objective, n_trials=trials, catch=(BudgetError,))
 
 
-# What the user reads off at the end.
+# The user's results at the end.
 
 
 def _finished(results: list[tuple[Result, bool]]) -> list[Finished]:
-    """The trials with their last results; the front is that of all that were told complete."""
+    """Returns the trials with their last results; the front is that of all that Optuna has as complete."""
     found = [
         Finished(
             architecture_id=result.get("architecture_id"),
             tokens=int(result.get("tokens", 0)),
             is_whole=bool(result.get("is_whole", False)),
-            is_told_complete=is_complete,
+            is_reported_complete=is_complete,
             is_on_front=False,
             perplexity=result.get("perplexity"),
         )
         for result, is_complete in results
     ]
-    rows = [row for row, item in enumerate(found) if item.is_told_complete and item.architecture_id is not None]
+    rows = [row for row, item in enumerate(found) if item.is_reported_complete and item.architecture_id is not None]
     points_NO = np.array([[results[row][0][name] for name in OBJECTIVES] for row in rows], dtype=float)
     finite = [row for row, point in zip(rows, points_NO, strict=True) if all(map(math.isfinite, point))]
     if not finite:
@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     wanted = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    prepared = setting_of(wanted.set, seed=wanted.seed)
+    prepared = prepared_of(wanted.set, seed=wanted.seed)
     write_finished(SCRIPTS[wanted.script](prepared, wanted.folder), folder=wanted.folder)
 
 

@@ -1,7 +1,7 @@
-"""Every architecture of the space trained to its end with a seed, and all of them measured in turn: what is true.
+"""The ground truth: every architecture of the space trained to its end with a seed, and all measured in turn.
 
-A training is one line, so a killed run loses two at most. Costs do not depend on the seed and are measured once,
-alone, after the trainings.
+A training is one line, so a killed run loses at most two. Costs do not depend on the seed and are measured once, alone,
+after the trainings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.cache import Cache, Run
 from benchmarks.replay import Array
-from benchmarks.stock.problem import WORKERS, setting_of, training_key
+from benchmarks.stock.problem import WORKERS, prepared_of, training_key
 from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import Architecture
 from depthweave.trainers import TrainingState, hardware, measure_in_turn, train
@@ -33,21 +33,21 @@ class Truth:
 
 
 def complete(cache: Cache, *, overrides: Sequence[str], seeds: Sequence[int]) -> None:
-    """Train and measure what is missing; nothing else should run while it measures."""
+    """Trains and measures what is missing; nothing else should run while it measures."""
     for seed in seeds:
-        prepared = setting_of(overrides, seed=seed)
+        prepared = prepared_of(overrides, seed=seed)
         missing = _missing(cache.runs(), prepared=prepared)
         if missing:
             print(f"truth, seed {seed}: {len(missing)} of {len(prepared.space)} architectures to train", flush=True)
             _train_all(missing, cache=cache, prepared=prepared)
-    prepared = setting_of(overrides, seed=seeds[0])
+    prepared = prepared_of(overrides, seed=seeds[0])
     if not _of_kind(cache.runs(), kind="costs", key=training_key(prepared)):
         print("truth: measuring all in turn", flush=True)
         _measure_all(cache, prepared=prepared)
 
 
 def truth_of(runs: Sequence[Run], *, prepared: PreparedSearch) -> Truth | None:
-    """What the lines say of the setting's seed; `None` where some are missing."""
+    """Returns the lines of the seed of `prepared`; `None` if some are missing."""
     key, seed = training_key(prepared), prepared.spec.seed
     trained = {run["architecture_id"]: run for run in _of_kind(runs, kind="training", key=key) if run["seed"] == seed}
     costs = {run["architecture_id"]: run for run in _of_kind(runs, kind="costs", key=key)}

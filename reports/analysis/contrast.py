@@ -3,7 +3,7 @@
 Within a depth and budget a seed has an effect that all architectures share (the data order, and the starts of the
 parameters that they share), so losses are subtracted seed by seed. Across depths or budgets there is no such effect:
 between two seeds, four sizes moved by +0.008, -0.013, +0.031 and +0.007 nat/token, each for all its architectures
-(`docs/log.md`, 2026-11-26). There the means are subtracted, and each has its own spread over seeds.
+(`docs/log/statistics.md`, 2026-11-26). There the means are subtracted, and each has its own spread over seeds.
 
 Noise differs between pairs by a factor of ten in variance and more, so that every pair has its own variance. Shrinking
 it toward the mean of all pairs, or of those with the same fusions, was tried and left out: the log has the figures.

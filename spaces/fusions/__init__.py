@@ -1,6 +1,6 @@
 """How a site combines its sources: one file a fusion, one registry.
 
-A fusion in `FUSIONS` is a name in specs, is held to the contract tests, and has a row in the documentation's table.
+Specs may name every fusion in `FUSIONS`. The contract tests check it, and the documentation's table has a row for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FUSIONS: dict[str, type[Fusion]] = {
 
 
 def fusion_class(name: str) -> type[Fusion]:
-    """The fusion of that name; `ValueError` names the nearest known one."""
+    """Returns the fusion of that name; `ValueError` names the nearest known one."""
     if name in FUSIONS:
         return FUSIONS[name]
     near = get_close_matches(name, FUSIONS, n=1, cutoff=0.0)

@@ -1,15 +1,17 @@
-"""The weighted sums of a family of sites, worked out panel by panel, forward and backward (`panels.py`).
+"""The weighted sums of a family of sites, computed panel by panel, forward and backward (`panels.py`).
 
 Axes: N elements of a state (B T D), S sources of the family, P sites of a panel, L sites of the family, R new states.
 
-Forward, a panel's first site works out all of its sums so far, [P, S] by [S, N]; each later site adds the states
-that came since to its own sum, in place. Backward is the same read from the end: the gradients of the sites' outputs
-gather in a store of their own, [L, N], and a panel's new states get their gradient from all later sites in one product,
-[R, L] by [L, N]. The weights' gradients are one product a panel.
+Forward: a panel's first site computes all of the panel's sums so far, [P, S] by [S, N]. Each later site adds the later
+states to its own sum, in place.
 
-What backward needs is the store of states. A state that a later block reads as well goes on as the store's own row, so
-that nothing is kept twice. The nodes of a family's sites hang on a chain, an empty tensor, so that autograd visits them
-from the last to the first.
+Backward: the same from the end. The gradients of the sites' outputs are collected in a second store, [L, N]. One
+product, [R, L] by [L, N], gives a panel's new states their gradient from all later sites. The weights' gradients are
+one product a panel.
+
+Backward needs the store of states. A state that a later block also reads continues as the store's own row, so that
+nothing is kept twice. The nodes of a family's sites are linked by a chain, an empty tensor, so that autograd visits
+them from the last to the first.
 """
 
 from __future__ import annotations
@@ -26,36 +28,36 @@ from torch.autograd.function import once_differentiable
 from depthweave.spaces.fusions.panels import Family, Panel
 
 _SHELF_BYTES = 16 * 2**20
-"""On a CPU. The C library gives blocks of over 32 MiB back to the system as soon as they are free, and to get their
-pages anew at every pass took as long as all the sums."""
+"""On a CPU. The C library returns blocks of over 32 MiB to the system as soon as they are free. Faulting in their
+pages again at every pass took as long as all the sums."""
 _BLOCK = 2**14
-"""Columns of a product over several shelves that are worked on at once: the sums stay in the processor's cache."""
+"""Columns of a product over several shelves that are computed at once: the sums stay in the processor's cache."""
 
 
 class Store:
-    """States one above the other, [S, N], on shelves of some rows each."""
+    """Stacked states, [S, N], on shelves of some rows each."""
 
     def __init__(self, num_states: int, like: Tensor) -> None:
         most = num_states
         if like.device.type == "cpu":
             most = max(1, _SHELF_BYTES // (like.numel() * like.element_size()))
         self.num_rows = min(most, num_states)
-        """Of a shelf; the last one may have fewer."""
+        """Rows of a shelf; the last one may have fewer."""
         starts = range(0, num_states, self.num_rows)
         self.shelves = [like.new_empty(min(most, num_states - start), like.numel()) for start in starts]
 
     def row(self, slot: int) -> Tensor:
-        """A state's place, [N]."""
+        """Returns a state's row, [N]."""
         return self.shelves[slot // self.num_rows][slot % self.num_rows]
 
     def write(self, slot: int, state_BTD: Tensor) -> Tensor:
-        """The state stands in a slot; answers that, in its shape."""
+        """Writes the state into a slot and returns the slot in the state's shape."""
         place_BTD = self.row(slot).view(state_BTD.shape)
         place_BTD.copy_(state_BTD)
         return place_BTD
 
     def product(self, weights_PS: Tensor, first: int, *, onto_PN: Tensor | None = None) -> Tensor:
-        """Weighted sums [P, N] of the states from slot `first` on, added in place to `onto_PN` where it is given."""
+        """Returns weighted sums [P, N] of the states from slot `first` on, added in place to `onto_PN` if given."""
         parts = self._parts(weights_PS, first)
         size = self.shelves[0].shape[1]
         sums_PN = self.shelves[0].new_empty(len(weights_PS), size) if onto_PN is None else onto_PN
@@ -71,19 +73,19 @@ class Store:
         return sums_PN
 
     def add_to(self, sum_N: Tensor, weights_S: Tensor, first: int) -> None:
-        """The weighted sum of the states from slot `first` on is added in place."""
+        """Adds the weighted sum of the states from slot `first` on, in place."""
         for part_PR, rows_RN in self._parts(weights_S[None], first):
             sum_N.addmv_(rows_RN.t(), part_PR[0])
 
     def _parts(self, weights_PS: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
-        """The rows from slot `first` on, shelf by shelf, each with the weights that fall on it."""
+        """Returns the rows from slot `first` on, shelf by shelf, each with its weights."""
         rows = rows_of(self.shelves, first, first + weights_PS.shape[1])
         return list(zip(weights_PS.split([len(item) for item in rows], dim=1), rows, strict=True))
 
 
 @contextmanager
 def in_float32(device: torch.device) -> Iterator[None]:
-    """Within it products of float32 are not done in TF32 on CUDA, whose 10 bits would round the states themselves."""
+    """Disables TF32 for float32 products on CUDA, whose 10 bits would round the states."""
     before = torch.get_float32_matmul_precision() if device.type == "cuda" else "highest"
     if before == "highest":
         yield
@@ -96,7 +98,7 @@ def in_float32(device: torch.device) -> Iterator[None]:
 
 
 def rows_of(shelves: Sequence[Tensor], first: int, end: int) -> list[Tensor]:
-    """The rows from `first` to before `end`, shelf by shelf."""
+    """Returns the rows from `first` to before `end`, shelf by shelf."""
     found, start = [], 0
     for shelf_RN in shelves:
         low, high = max(first - start, 0), min(end - start, len(shelf_RN))
@@ -107,30 +109,30 @@ def rows_of(shelves: Sequence[Tensor], first: int, end: int) -> list[Tensor]:
 
 
 class FamilyPass:
-    """One forward pass through the sites of a family, and the way back."""
+    """One forward pass through the sites of a family, and its backward pass."""
 
     store_class: ClassVar[type[Store]] = Store
-    """What holds states and gradients, and works out their sums."""
+    """Holds states and gradients, and computes their sums."""
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self._panel_of = [panel for panel in family.panels for _ in range(panel.size)]
         self._place = 0
-        """Of the next site."""
+        """Place of the next site."""
         self._slot = 0
-        """Of the next state."""
+        """Slot of the next state."""
         self._new: list[Tensor] = []
         """Kept states that no site has read yet."""
         self._store: Store | None = None
         self._weights_LS: Tensor | None = None
-        """The sites' weights, zero where a site does not read."""
+        """The sites' weights, zero for states that a site does not read."""
         self._sums: list[Tensor] = []
-        """Of the panel, [N] each; the first sites' are complete."""
+        """Sums of the panel, [N] each; those of the first sites are complete."""
         self._chain = torch.empty(0)
-        self.way_back: _WayBack | None = None
+        self.backward_pass: _BackwardPass | None = None
 
     def keep(self, state_BTD: Tensor) -> Tensor:
-        """The next of the family's sources, behind which no site of it stands; answers what is to be used instead."""
+        """Keeps the next of the family's sources, which no site of it follows; returns the tensor to continue with."""
         if torch.is_grad_enabled():
             kept_BTD: Tensor = _Kept.apply(self, state_BTD)
             self._new.append(kept_BTD)
@@ -139,7 +141,7 @@ class FamilyPass:
 
     @property
     def opens_panel(self) -> bool:
-        """Whether the next site is the first of its panel, which is given the weights of all of them."""
+        """Whether the next site is the first of its panel, which gets the weights of all its sites."""
         return self._panel_of[self._place].first == self._place
 
     @property
@@ -149,9 +151,9 @@ class FamilyPass:
         return self.family.sites[panel.first : panel.end]
 
     def advance(self, state_BTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """The next site's sum [B, T, D], given its own state.
+        """Returns the next site's sum [B, T, D], given its own state.
 
-        `weights` [S] are those of the panel's sites where it is the first, else none.
+        `weights` [S] are those of all the panel's sites if it is the first, else empty.
         """
         place, new = self._place, self._new
         self._new = []
@@ -168,16 +170,16 @@ class FamilyPass:
         return mixed_BTD
 
     def write(self, state_BTD: Tensor) -> Tensor:
-        """The next state stands in the store."""
+        """Writes the next state into the store."""
         if self._store is None:
             self._store = self.store_class(len(self.family.sources), state_BTD)
             self._weights_LS = state_BTD.new_zeros(len(self.family.sites), len(self.family.sources))
         self._slot += 1
-        # `data`: of a version of its own, or writing beside it would spoil what backward needs.
+        # `data` has its own version counter: later writes to the store would otherwise invalidate saved tensors.
         return self._store.write(self._slot - 1, state_BTD).data
 
     def sum(self, place: int, state_BTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """Work out a site; they come in order."""
+        """Computes one site; sites come in order."""
         self.write(state_BTD)
         assert self._store is not None
         assert self._weights_LS is not None
@@ -195,26 +197,26 @@ class FamilyPass:
         return sum_N.view(state_BTD.shape)
 
     def saved(self) -> tuple[Tensor, ...]:
-        """Weights and shelves, under versions of their own, for later sites still write."""
+        """Returns weights and shelves with their own version counters, because later sites still write."""
         assert self._store is not None
         assert self._weights_LS is not None
         return self._weights_LS.data, *(item.data for item in self._store.shelves)
 
     def panel_at(self, place: int) -> Panel:
-        """The panel of the site at a place."""
+        """Returns the panel of the site at a place."""
         return self._panel_of[place]
 
 
 @dataclass(slots=True)
-class _WayBack:
+class _BackwardPass:
     """One backward pass, from the last site that the loss depends on."""
 
     last: int
     """Its place."""
     gradients: Store
-    """Of the sites' outputs, written from the last to the first."""
+    """Gradients of the sites' outputs, written from the last to the first."""
     lowest: int
-    """Place of the site that was visited last."""
+    """Place of the last visited site."""
     new_RN: Tensor | None = None
     """Gradients of the panel's new states from the sites after the panel."""
 
@@ -249,25 +251,27 @@ class _SiteSum(torch.autograd.Function):
         family_pass, place = ctx.family_pass, ctx.place
         weights_LS, *shelves = ctx.saved_tensors
         counts, panel = family_pass.family.counts, family_pass.panel_at(place)
-        way = family_pass.way_back
-        if way is None or way.lowest <= place:
-            way = _WayBack(place, family_pass.store_class(place + 1, gradient_BTD), place)
-        way.gradients.write(place, gradient_BTD)
-        way.lowest = place
-        family_pass.way_back = way if place else None
-        end = min(panel.end, way.last + 1)
+        current = family_pass.backward_pass
+        if current is None or current.lowest <= place:
+            current = _BackwardPass(place, family_pass.store_class(place + 1, gradient_BTD), place)
+        current.gradients.write(place, gradient_BTD)
+        current.lowest = place
+        family_pass.backward_pass = current if place else None
+        end = min(panel.end, current.last + 1)
         start = counts[panel.first - 1] if panel.first else 0
         if place == end - 1:
-            way.new_RN = None
-            if end <= way.last:
-                way.new_RN = way.gradients.product(weights_LS[end : way.last + 1, start : counts[place]].t(), end)
+            current.new_RN = None
+            if end <= current.last:
+                current.new_RN = current.gradients.product(
+                    weights_LS[end : current.last + 1, start : counts[place]].t(), end
+                )
         slots = slice(counts[place] - ctx.num_new, counts[place])
-        onto_RN = None if way.new_RN is None else way.new_RN[slots.start - start : slots.stop - start]
-        new_RN = way.gradients.product(weights_LS[place:end, slots].t(), place, onto_PN=onto_RN)
+        onto_RN = None if current.new_RN is None else current.new_RN[slots.start - start : slots.stop - start]
+        new_RN = current.gradients.product(weights_LS[place:end, slots].t(), place, onto_PN=onto_RN)
         by_weights: list[Tensor | None] = [None] * len(ctx.weight_types)
         if any(ctx.needs_input_grad[4 + ctx.num_new :]):
             states = rows_of(shelves, 0, counts[end - 1])
-            ours = rows_of(way.gradients.shelves, place, end)
+            ours = rows_of(current.gradients.shelves, place, end)
             table_PS = torch.cat([torch.cat([mine @ rows.t() for rows in states], dim=1) for mine in ours])
             for row, dtype in enumerate(ctx.weight_types[: end - place]):
                 by_weights[row] = table_PS[row, : counts[place + row]].to(dtype)
@@ -275,12 +279,12 @@ class _SiteSum(torch.autograd.Function):
 
 
 class WeightedSum(torch.autograd.Function):
-    """One site's sum of its states [B, T, D] by its weights [S], for a site that is alone: nothing is copied."""
+    """One site's weighted sum of its states [B, T, D], weights [S], for a site without a family: nothing is copied."""
 
     @staticmethod
     def forward(ctx: Any, weights_S: Tensor, *states: Tensor) -> Tensor:
         ctx.save_for_backward(weights_S, *states)
-        # In place, which takes a fifth less than a loop that autograd can follow.
+        # In place, a fifth faster than a loop that autograd can trace.
         first, *others = _pairs(weights_S, states)
         mixed_BTD = first[0] * first[1]
         for state, weight in others:
@@ -299,7 +303,7 @@ class WeightedSum(torch.autograd.Function):
 
 
 def weighted_sum(weights_S: Tensor, states: Sequence[Tensor]) -> Tensor:
-    """The same as autograd and the compiler can follow, which makes one kernel of it."""
+    """Returns the same sum in a form that autograd and the compiler can trace; the compiler makes one kernel of it."""
     first, *others = _pairs(weights_S, states)
     mixed_BTD = first[0] * first[1]
     for state, weight in others:
@@ -308,5 +312,5 @@ def weighted_sum(weights_S: Tensor, states: Sequence[Tensor]) -> Tensor:
 
 
 def _pairs(weights_S: Tensor, states: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    # unbind: one backward node for all scalars of the site, where indexing would make one a source.
+    # unbind makes one backward node for all scalars of the site; indexing would make one a source.
     return list(zip(states, weights_S.to(states[-1].dtype).unbind(), strict=True))

@@ -53,10 +53,10 @@ class Concat(Fusion):
 
 
 class SiteMaps(CalledParameters):
-    """The maps of all sites, by the number of their block; a call works out a site."""
+    """The maps of all sites, by the number of their block; a call computes one site."""
 
     def forward(self, block: int, states: list[Tensor], observe: Observe | None) -> Tensor:
-        """The state of the block itself, the last one, plus every state's map."""
+        """Returns the block's own state, the last one, plus every state's map."""
         maps_SDD = self[str(block)]
         if observe is not None:
             observe(block, _gains(maps_SDD))
@@ -79,7 +79,7 @@ class _LinearReader:
 
 
 def _gains(maps_SDD: Tensor) -> Tensor:
-    """Root-mean-square gain [S] of each source's whole map, the block's own identity included: 1 is an identity."""
+    """Returns the root-mean-square gain [S] of each source's map with the block's own identity: 1 is an identity."""
     own_SDD = maps_SDD.detach().clone()
     own_SDD[-1].diagonal().add_(1.0)
     return own_SDD.square().sum(dim=(1, 2)).div(own_SDD.shape[-1]).sqrt()

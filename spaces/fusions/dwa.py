@@ -7,7 +7,7 @@ Depth Weighted Averaging", arXiv 2402.02622: Y_i = sum over j in S_i of a_ij X_j
 shared by all tokens and channels, a_ii = 1 and the rest 0 at the start.
 Differs: the authors gave the a's weight decay 0.1; here they have none (`connection_parameters`), because decay
 pulls the diagonal 1 toward 0. A site that reads only its own block would be a bare scale, and is dropped.
-Cost: 2 S D operations a token and site; the time goes into reading S states.
+Cost: 2 S D operations a token and site; most time is spent on reading S states.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DepthWeightedAverage(Fusion):
         _ = self._alone.last_reads
 
     def open(self, *, observe: Observe | None = None) -> Reader:
-        # The compiler looks into no autograd function, and makes one kernel of each site's plain loop.
+        # The compiler does not trace autograd functions. It makes one kernel of each site's plain loop.
         if not torch.compiler.is_compiling():
             return AveragingReader(self, [FamilyPass(family) for family in self._families], self._alone, observe)
         if sum(sum(family.counts) for family in self._families) < MIN_CONNECTIONS:
@@ -80,13 +80,13 @@ class AveragingReader:
         alone: Wiring,
         observe: Observe | None,
     ) -> None:
-        """`alone`: the sites that no pass sums."""
+        """`alone`: the sites that are not in a pass."""
         self._weights, self._observe = fusion.weights, observe
         self._passes = {source: item for item in passes for source in item.family.sources}
         self._together = {site for item in passes for site in item.family.sites}
         self._states = KeptStates(alone)
         self._device: torch.device | None = None
-        """Of the first state: where all are summed, also of blocks on several devices."""
+        """The device of the first state, where all are summed, also if blocks are on several devices."""
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
         if self._device is None:

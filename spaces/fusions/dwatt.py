@@ -2,8 +2,8 @@
 
 Axes: B batch, T tokens, D width, S sources of a site, K key features, G inner width of the maps.
 
-Source: ElNokrashy, AlKhamissi, Diab, "Depth-Wise Attention (DWAtt)", arXiv 2209.15168; the equations as a
-re-implementation that cites the paper's numbers gives them:
+Source: ElNokrashy, AlKhamissi, Diab, "Depth-Wise Attention (DWAtt)", arXiv 2209.15168; the equations
+are those of a re-implementation that cites the paper's numbers:
 
     keys    k_n = W_K p_n             p_n learned, 24 features, drawn from U[0, 1]; no input in them
     values  v_n = LN_n(f_n(z_n))      f_n(x) = W_n LN(gelu(U_n x)), inner width D / 2
@@ -17,9 +17,9 @@ Differs, for a decoder that is trained from scratch:
 2. The gain of LN_n starts at zero, so a site starts as the identity. The keys do not start at zero: gain and keys both
    at zero would leave W_K and p_n without a gradient. So every parameter moves within two steps.
 3. A softmax over cumulative states could only down-weight late blocks and never cancel the embedding. The paper's own
-   value maps are kept, which can: a gain of either sign stands behind every source.
-4. A site that reads only its own block has nothing to choose from, so that its query and keys would never get a
-   gradient: it is dropped.
+   value maps are kept, which can: every source has a gain of either sign.
+4. A site that reads only its own block is dropped: it has nothing to choose from, and its query and keys would never
+   get a gradient.
 
 Cost: about (S + 1) D^2 parameters a site: meant for few sites (one after the last block, or a long period).
 """
@@ -80,7 +80,7 @@ class DepthWiseAttention(Fusion):
 
     @classmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
-        # The maps, the scores and the weighted sum; the keys are made once a pass and not once a token.
+        # The maps, the scores and the weighted sum; the keys are computed once a pass and not once a token.
         a_map = 4 * _inner_width(width) * width
         sources, sites = wiring.num_connections, len(wiring.sites)
         return (sources + sites) * a_map + 4 * sources * width
@@ -128,13 +128,13 @@ class _AttentionSite(nn.Module):
             nn.init.zeros_(norm.bias)
 
     def weights(self, own_BTD: Tensor) -> Tensor:
-        """Softmax over the sources [B, T, S], from the site's own block alone."""
+        """Returns the softmax over the sources [B, T, S], from the site's own block only."""
         query_BTD = 1 + F.elu(own_BTD + self.query(own_BTD))
         keys_DS = (self.positions_SK @ self.key_KD).T
         return torch.softmax(query_BTD @ keys_DS / math.sqrt(own_BTD.shape[-1]), dim=-1)
 
     def forward(self, states: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The site's output, given its sources, its own block the last; and the weights [B, T, S]."""
+        """Returns the site's output, given its sources with its own block last, and the weights [B, T, S]."""
         mixed_BTD = states[-1]
         weights_BTS = self.weights(mixed_BTD)
         shares = weights_BTS.split(1, dim=-1)

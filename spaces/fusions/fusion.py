@@ -1,4 +1,4 @@
-"""What every fusion is: a module with the weights of all sites, which opens a reader for each forward pass.
+"""The interface of every fusion: a module with the weights of all sites, which opens a reader for each forward pass.
 
 Axes: B batch, T tokens, D width, S sources of a site.
 
@@ -25,9 +25,9 @@ class Reader(Protocol):
     """One forward pass through a fusion."""
 
     def advance(self, block: int, state_BTD: Tensor) -> Tensor:
-        """The input [B, T, D] of the block after `block`, given its output; blocks come as 0, 1, 2, ... depth.
+        """Returns the input [B, T, D] of the block after `block`, given its output. Called for blocks 0, 1, ... depth.
 
-        The output of block 0 is the embedding; the answer for the last block goes to the final norm.
+        The output of block 0 is the embedding. The result for the last block goes to the final norm.
         """
 
 
@@ -35,49 +35,49 @@ class Fusion(nn.Module, ABC):
     """The weights of all sites of one wiring."""
 
     paper: ClassVar[str]
-    """Authors' title and arXiv id; empty where there is none."""
+    """Authors' title and arXiv id; empty if there is none."""
     summary: ClassVar[str]
     """One line: how a site combines its sources."""
     starts_as_identity: ClassVar[bool] = True
-    """True where a fresh model computes exactly what the plain transformer does."""
+    """Whether a fresh model computes exactly what the plain transformer does."""
 
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__()
         self.wiring = wiring
         self.width = width
-        # Worked out now: the lock of a cached property would break the compiler's graph at the first pass.
+        # Computed now: the lock of a cached property would break the compiler's graph at the first pass.
         _ = wiring.last_reads
 
     @abstractmethod
     def open(self, *, observe: Observe | None = None) -> Reader:
-        """A reader for one pass; `observe` sees the weights of every site."""
+        """Returns a reader for one pass; `observe` sees the weights of every site."""
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the start, the identity where `starts_as_identity`; called after any model-wide initialisation."""
+        """Draws the start, the identity if `starts_as_identity`. Called after any model-wide initialisation."""
 
     @abstractmethod
     def connection_parameters(self) -> list[nn.Parameter]:
-        """The parameters that weigh whole states: trained without decay and with their own learning-rate factor."""
+        """Returns the parameters that weigh whole states. They have no decay and their own learning-rate factor."""
 
     @classmethod
     def canonical_wiring(cls, wiring: Wiring) -> Wiring:
-        """The wiring less the sites that compute nothing new for this fusion."""
+        """Returns the wiring without the sites that compute nothing new for this fusion."""
         return wiring
 
     @classmethod
     @abstractmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
-        """Number of parameters, in closed form."""
+        """Returns the number of parameters, in closed form."""
 
     @classmethod
     @abstractmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
-        """Operations a token, in closed form: 2 for a multiply-add of a matrix product or a depth average."""
+        """Returns the operations a token, in closed form: 2 a multiply-add of a matrix product or a depth average."""
 
 
 class KeptStates:
-    """The states of one pass that a later site still reads; the others are dropped as soon as they may be."""
+    """The states of one pass that a later site still reads; others are dropped as soon as possible."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._last_reads = wiring.last_reads
@@ -88,11 +88,11 @@ class KeptStates:
         return len(self._states)
 
     def sources_of(self, block: int) -> tuple[int, ...]:
-        """The sources of the site after `block`; empty where no site stands there."""
+        """Returns the sources of the site after `block`; empty if there is none."""
         return self._sources.get(block, ())
 
     def take(self, block: int, state_BTD: Tensor) -> list[Tensor]:
-        """Keep the state of `block`, answer the states its site reads in order, and drop those no later site reads."""
+        """Keeps the state of `block`, returns the states that its site reads, and drops those not read later."""
         self._states[block] = state_BTD
         states = [self._states[source] for source in self.sources_of(block)]
         for kept in [kept for kept in self._states if self._last_reads[kept] <= block]:

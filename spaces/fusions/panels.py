@@ -1,12 +1,12 @@
-"""How the weighted sums of many sites are worked out together: which sites, in which panels.
+"""Which sites compute their weighted sums together, in which panels.
 
-The weights of a depth-weighted average do not depend on the input. So the part of the next few sites' sums that comes
-from states which stand already can be worked out in one matrix product, [sites, states] by [states, B T D]: a panel.
-Each of them then adds the few states that came since. A state is read about once a panel instead of once a site.
+The weights of a depth-weighted average do not depend on the input. So one matrix product, [sites, states] by
+[states, B T D], computes the part of the next few sites' sums that comes from existing states: a panel. Each of these
+sites then adds the few later states. A state is read about once a panel instead of once a site.
 
-That needs sites that read ever more of the same states: a family. The wirings of the DenseFormer rule are families, one
-for each residue of the dilation. Where two families would share a state, and in a family of few states, each site sums
-alone.
+This needs a family: sites that each read all states of the one before and more. The wirings of the DenseFormer
+rule are families, one for each residue of the dilation. If two families would share a state, or a family has few
+states, each site sums alone.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import NamedTuple
 from depthweave.spaces.wiring import Wiring
 
 _PRODUCT_ROW = 1 / 6
-"""What a further row of a matrix product costs where reading its states costs 1 (a CPU core, float32: 1/8 to 1/5)."""
+"""Cost of a further row of a matrix product, relative to reading its states (a CPU core, float32: 1/8 to 1/5)."""
 
 _WORTHWHILE = 7
-"""States that the sites of a family read on the average, from which on panels were faster than sums alone, forward and
-backward, at widths 64 and 256: with fewer, copying the states into one block takes longer than it saves."""
+"""Average number of states a site from which panels were faster than single sums, forward and backward, at widths 64
+and 256. With fewer, copying the states into one block takes longer than it saves."""
 
 
 class Panel(NamedTuple):
-    """Sites of a family that follow each other, worked out together."""
+    """Consecutive sites of a family that are computed together."""
 
     first: int
-    """Place of the first in the family."""
+    """Place of the first site in the family."""
     size: int
 
     @property
@@ -38,23 +38,23 @@ class Panel(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Sites of which each reads all that the one before reads, and then some."""
+    """Sites that each read all states of the one before, and more."""
 
     sources: tuple[int, ...]
     """All states that they read, ascending."""
     sites: tuple[int, ...]
     """Blocks, ascending."""
     counts: tuple[int, ...]
-    """How many of the sources each site reads: the first ones."""
+    """How many of the sources each site reads, from the first on."""
     panels: tuple[Panel, ...]
     """They cover the sites in order."""
 
 
 @cache
 def families_of(wiring: Wiring) -> tuple[Family, ...]:
-    """The families of a wiring that are worth their panels; sites of no family sum alone.
+    """Returns the families of a wiring for which panels are faster; other sites sum alone.
 
-    There is none where two families share a state.
+    Returns none if two families share a state.
     """
     found: list[tuple[list[int], list[int], list[int]]] = []
     for block, sources in wiring:
@@ -77,10 +77,10 @@ def families_of(wiring: Wiring) -> tuple[Family, ...]:
 
 
 def panels_of(counts: tuple[int, ...]) -> tuple[Panel, ...]:
-    """The cheapest panels for sites that read so many states: a shortest path over their places.
+    """Returns the cheapest panels for sites with these numbers of states: a shortest path over their places.
 
-    The unit is a state that is read or written once. A panel reads what its first site reads and writes a sum a site;
-    each later site reads its sum and the states that came since, and writes.
+    The unit is one read or write of a state. A panel reads the states of its first site and writes a sum a site. Each
+    later site reads its sum and the later states, and writes.
     """
     best: list[tuple[float, tuple[Panel, ...]]] = [(0.0, ())]
     for end in range(1, len(counts) + 1):

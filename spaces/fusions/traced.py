@@ -1,10 +1,9 @@
-"""The weighted sums of a deep family of sites as the compiler can follow them: one matrix product a panel and block.
+"""The weighted sums of a deep family of sites in a form that the compiler can trace: one matrix product a panel.
 
-What one kernel a site does well for 24 blocks is a graph of over a thousand multiplications for 48, which the code
-generator does not come to the end of. Here the states of each panel are laid one above the other once, and the next
-panel's sums so far are products with those layers; only what came since is added state by state (`panels.py`). A site's
-own state is always added so: in a product a GPU may round it to the 10 bits of TF32, and a fresh model would not be the
-plain transformer exactly.
+One kernel a site works well for 24 blocks. For 48 it is a graph of over a thousand multiplications, and the code
+generator does not finish. So the states of each panel are stacked once, and the next panel's sums so far are products
+with these stacks. Only later states are added one by one (`panels.py`). A site's own state is always added this way: in
+a product a GPU may round it to the 10 bits of TF32, and a fresh model would not be exactly the plain transformer.
 
 Axes: N elements of a state (B T D), P sites of a panel, R states of a layer, S sources of a site.
 """
@@ -19,30 +18,30 @@ from torch import Tensor
 from depthweave.spaces.fusions.panels import Family
 
 MIN_CONNECTIONS = 400
-"""Connections from which on families are traced so; 24 blocks of 1x1 have 324."""
+"""Families with at least this many connections are traced this way; 24 blocks of 1x1 have 324."""
 
 
 class TracedPass:
-    """One forward pass through the sites of a family; autograd and the compiler find the way back themselves."""
+    """One forward pass through the sites of a family; autograd and the compiler derive the backward pass."""
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self._layers: list[Tensor] = []
-        """States [R, N] that were there when a panel was opened, without that of its first site."""
+        """States [R, N] that existed when a panel was opened, without that of its first site."""
         self._new: list[Tensor] = []
-        """Those that came since."""
+        """Later states."""
         self._sums: list[tuple[Tensor, Tensor]] = []
-        """Of the panel's later sites: the sum so far [N], and the site's weights."""
+        """For the panel's later sites: the sum so far [N], and the site's weights."""
         self._place = 0
 
     def keep(self, state_BTD: Tensor) -> Tensor:
-        """The next of the family's sources, behind which no site of it stands."""
+        """Keeps the next of the family's sources, which no site of the family follows."""
         self._new.append(state_BTD)
         return state_BTD
 
     @property
     def opens_panel(self) -> bool:
-        """Whether the next site is the first of its panel, which is given the weights of all of them."""
+        """Whether the next site is the first of its panel, which gets the weights of all its sites."""
         return not self._sums
 
     @property
@@ -52,9 +51,9 @@ class TracedPass:
         return self.family.sites[panel.first : panel.end]
 
     def advance(self, state_BTD: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """The next site's sum [B, T, D], given its own state.
+        """Returns the next site's sum [B, T, D], given its own state.
 
-        `weights` [S] are those of the panel's sites where it is the first, else none.
+        `weights` [S] are those of all the panel's sites if it is the first, else empty.
         """
         self._new.append(state_BTD)
         if weights:
@@ -75,7 +74,7 @@ class TracedPass:
         count = self.family.counts[self._place] - 1
         weights = [item.to(layer_RN.dtype) for item in weights]
         table_PS = torch.stack([item[:count] for item in weights])
-        # Not in the lower precision of autocast: sums by hand are not either.
+        # Without the lower precision of autocast, like the sums one by one.
         with torch.autocast(layer_RN.device.type, enabled=False):
             parts = table_PS.split([len(item) for item in self._layers], dim=1)
             sums_PN = parts[0] @ self._layers[0]

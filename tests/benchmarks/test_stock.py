@@ -14,7 +14,7 @@ from benchmarks.cache import Cache
 from benchmarks.stock import __main__ as command
 from benchmarks.stock.judge import judge, table
 from benchmarks.stock.methods import METHODS, Outcome, run
-from benchmarks.stock.problem import Finished, read_finished, search_key, setting_of, training_key, write_finished
+from benchmarks.stock.problem import Finished, prepared_of, read_finished, search_key, training_key, write_finished
 from benchmarks.stock.scripts import architecture_of
 from benchmarks.stock.truth import Truth, complete, truth_of
 from depthweave.spaces import Architecture, BudgetError
@@ -45,7 +45,7 @@ def _finished(name: str | None, *, whole: bool = True, front: bool = True, perpl
         architecture_id=name,
         tokens=100 if whole else 40,
         is_whole=whole,
-        is_told_complete=name is not None,
+        is_reported_complete=name is not None,
         is_on_front=front,
         perplexity=perplexity,
     )
@@ -77,7 +77,7 @@ def test_figures_of_a_run_counted_by_hand() -> None:
     ]
     found = judge(finished, truth=_TRUTH)
     assert (found.trials, found.unbuildable, found.repeats, found.tokens) == (4, 1, 1, 220)
-    assert (found.front, found.half_trained, found.told_wrongly) == (2, 1, 2)
+    assert (found.front, found.half_trained, found.reported_wrongly) == (2, 1, 2)
     # The half-trained c looks best, and is a whole perplexity worse than b.
     assert not found.is_best_found
     assert found.regret == pytest.approx(1.0)
@@ -119,7 +119,7 @@ def test_table_has_ratios_of_time_to_the_first_method_on_the_same_seeds() -> Non
 
 
 def test_scripts_span_the_space_of_the_search() -> None:
-    prepared = setting_of([], seed=0)
+    prepared = prepared_of([], seed=0)
     found, num_refused = set(), 0
     for combination in [*prepared.space.by_combination, *(item.combination for item in prepared.space.infeasible)]:
         fusion, pattern, depth, _ = combination
@@ -136,9 +136,9 @@ def test_scripts_span_the_space_of_the_search() -> None:
 
 def test_keys_leave_seeds_out_and_tell_what_may_stand_together() -> None:
     first, again, longer = (
-        setting_of(TINY, seed=0),
-        setting_of(TINY, seed=3),
-        setting_of([*TINY, "search.trials=9"], seed=0),
+        prepared_of(TINY, seed=0),
+        prepared_of(TINY, seed=3),
+        prepared_of([*TINY, "search.trials=9"], seed=0),
     )
     assert (search_key(first), training_key(first)) == (search_key(again), training_key(again))
     assert search_key(first) != search_key(longer)
@@ -146,7 +146,7 @@ def test_keys_leave_seeds_out_and_tell_what_may_stand_together() -> None:
 
 
 def test_key_tells_when_models_start_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = setting_of(TINY, seed=0)
+    prepared = prepared_of(TINY, seed=0)
     before = training_key(prepared), search_key(prepared)
     start = TrainingState.start
 
@@ -173,7 +173,7 @@ def test_finished_trials_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_truth_is_whole_once_all_are_trained_and_trains_nothing_twice(results: Path) -> None:
-    cache, prepared = Cache("stock_truth", folder=results), setting_of(TINY, seed=0)
+    cache, prepared = Cache("stock_truth", folder=results), prepared_of(TINY, seed=0)
     lines = cache.runs()
     found = truth_of(lines, prepared=prepared)
     assert found is not None
@@ -183,7 +183,7 @@ def test_truth_is_whole_once_all_are_trained_and_trains_nothing_twice(results: P
     assert cache.runs() == lines
     first = next(iter(found.rows))
     assert truth_of([line for line in lines if line["architecture_id"] != first], prepared=prepared) is None
-    assert truth_of(lines, prepared=setting_of(TINY, seed=1)) is None
+    assert truth_of(lines, prepared=prepared_of(TINY, seed=1)) is None
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_run_that_is_there_is_not_run_again(results: Path, monkeypatch: pytest.M
 
     def fake(name: str, *, folder: Path, seed: int, overrides: list[str]) -> Outcome:
         ran.append((name, seed))
-        return Outcome(1.0, [_finished(setting_of(TINY, seed=0).reference.architecture.id, perplexity=9.0)])
+        return Outcome(1.0, [_finished(prepared_of(TINY, seed=0).reference.architecture.id, perplexity=9.0)])
 
     monkeypatch.setattr(command, "run", fake)
     command.main([*_options(results), "--method", "depthweave"])

@@ -47,7 +47,7 @@ def architecture(fusion_name: str, request: pytest.FixtureRequest) -> Architectu
 
 @pytest.fixture
 def fusion(architecture: Architecture) -> Fusion:
-    """That architecture's fusion alone, its parameters far from their start."""
+    """Only that architecture's fusion, its parameters far from their start."""
     made = FUSIONS[architecture.fusion](architecture.wiring, architecture.width)
     _draw(made, seed=1)
     return made

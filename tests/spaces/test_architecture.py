@@ -83,7 +83,7 @@ def test_id_has_its_length_and_differs_with_every_field() -> None:
 
 
 def test_same_graph_of_other_spelling_is_equal() -> None:
-    # 4 blocks: every dilation above 4 reads the own block alone, save 4 itself at block 4.
+    # 4 blocks: every dilation from 4 on reads only its own block, except 4 at block 4.
     one = _architecture("dwa", strided_wiring(4, dilation=4, period=1))
     other = _architecture("dwa", strided_wiring(4, dilation=4, period=2))
     by_hand = _architecture("dwa", Wiring(4, (Site(4, (0, 4)),)))

@@ -1,4 +1,4 @@
-"""Depth averages worked out in panels: the numbers of the plain loop, forward and backward, and no more memory."""
+"""Depth averages in panels: the numbers of the plain loop, forward and backward, and no more memory."""
 
 from __future__ import annotations
 
@@ -183,8 +183,8 @@ def saved_bytes(model: Decoder, *, autocast: bool) -> int:
 
 
 def test_panels_are_the_cheapest_of_all() -> None:
-    # A first site reads 2 states and writes 1; alone the second reads 3 and writes 1: 7. Together: 2 and a sixth of 2,
-    # two sums written, one read, one new state read, one sum written.
+    # Singly the first site reads 2 states and writes 1, and the second reads 3 and writes 1: 7. Together: 2 and a sixth
+    # of 2, two sums written, one read, one new state read, one sum written.
     assert panels_of((2, 3)) == (Panel(0, 1), Panel(1, 1))
     assert cost_of([2, 3], [(0, 2)]) == pytest.approx(2 + 2 / 6 + 2 + 3)
     for counts in ((2, 3, 4, 5, 6, 7), (5, 9, 13), (20, 21, 22, 23), (2,), (1, 5, 30, 31, 32)):
@@ -227,14 +227,14 @@ def test_families_cover_every_site_and_read_what_the_wiring_says(worth: str) -> 
 
 
 def test_states_are_not_rounded_to_tf32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = ["high"]
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: told[-1])
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    precisions = ["high"]
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precisions[-1])
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", precisions.append)
     with averaging.in_float32(torch.device("cpu")):
-        assert told == ["high"]
+        assert precisions == ["high"]
     with averaging.in_float32(torch.device("cuda")):
-        assert told == ["high", "highest"]
-    assert told == ["high", "highest", "high"]
+        assert precisions == ["high", "highest"]
+    assert precisions == ["high", "highest", "high"]
 
 
 def test_traced_panels_keep_a_sites_own_state_exact_where_products_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:

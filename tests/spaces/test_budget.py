@@ -52,7 +52,7 @@ def test_grid_every_budget_is_met_within_tolerance_or_an_error_names_one_that_is
                 num_hopeless += 1
                 assert fusion in ("dwatt", "concat"), at
                 assert re.search(r"^[^\n]*, nor can a larger budget be met: take fewer connections", found), at
-    # A grid that met or refused everything would test one half alone.
+    # A grid that met or refused everything would test only one half.
     assert num_met > 1500
     assert num_refused > 100
     assert num_hopeless > 20
@@ -84,7 +84,7 @@ def test_width_is_the_same_for_all_fusions_of_a_depth_and_budget(depth: int, bud
 
 
 def test_width_of_the_papers_48_blocks() -> None:
-    # 48 blocks with 378 M parameters, of which 38.6 M are the embedding of 50,304 tokens: width 768.
+    # 48 blocks with 378 M parameters, 38.6 M of them in the embedding of 50,304 tokens: width 768.
     assert plain_width(depth=48, budget=378_000_000 - 50_304 * 768, head_width=64) == 768
 
 

@@ -1,7 +1,7 @@
 """Closed-form costs against counted ones: on each fusion alone and on 50 whole models drawn at random.
 
-A depth average is not a matrix product, so the counter is told to count its multiplications and multiply-adds as 2 an
-output element; on a whole model, where norms and rotary turns multiply too, only on the fusion alone.
+A depth average is not a matrix product, so the counter counts its multiplications and multiply-adds as 2 an
+output element. On a whole model, where norms and rotations also multiply, it does so only on the fusion.
 """
 
 from __future__ import annotations

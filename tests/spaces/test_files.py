@@ -242,7 +242,7 @@ def test_folder_in_place_of_the_weights_names_it(exported: Path) -> None:
 def test_weights_of_another_architecture_are_refused(
     exported: Path, small: Architecture, sizes: dict[str, int]
 ) -> None:
-    # With 4 heads every shape is the same, and only the note in the file tells.
+    # With 4 heads every shape is the same; only the metadata in the file differs.
     other = replace(small, **sizes)  # type: ignore[arg-type]  # all three fields are whole numbers
     save_model(exported / MODEL_FILE, Decoder(other))
     with pytest.raises(ValueError, match=f"holds the weights of architecture {other.id}") as error:

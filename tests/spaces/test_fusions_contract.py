@@ -1,4 +1,4 @@
-"""What every registered fusion holds to: its start, its order in time, its gradients, its numbers, its passes.
+"""The contract of every registered fusion: its start, its order in time, its gradients, its numbers, its passes.
 
 Axes: B batch, T tokens, D width, V vocabulary.
 """
@@ -21,7 +21,7 @@ from depthweave.spaces.wiring import Wiring, strided_wiring
 
 
 def _drive(fusion: Fusion, states: list[Tensor]) -> list[Tensor]:
-    """The inputs of all blocks but the first, and the final norm's, from given states 0 to depth."""
+    """Returns the inputs of all blocks but the first, and the final norm's, from given states 0 to depth."""
     reader = fusion.open()
     return [reader.advance(block, state) for block, state in enumerate(states)][1:]
 
@@ -77,7 +77,7 @@ def test_reset_restores_the_start_after_a_model_wide_initialisation(architecture
 def test_every_element_of_every_parameter_moves_within_two_steps(architecture: Architecture, tokens_BT: Tensor) -> None:
     model = Decoder(architecture, seed=1)
     start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    # The smallest eps: Adam then moves whatever has a gradient, however small, and nothing that has none.
+    # The smallest eps: Adam then moves every element with a gradient, however small, and no other.
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=1e-30)
     for _ in range(2):
         optimiser.zero_grad()
@@ -97,7 +97,7 @@ def test_change_of_one_token_leaves_all_earlier_outputs_untouched(fusion: Fusion
         state[0, 3] += 1.0
     for before_BTD, after_BTD in zip(_drive(fusion, states), _drive(fusion, changed), strict=True):
         same_BT = (before_BTD == after_BTD).all(dim=-1)
-        # A fusion mixes over depth alone: bit for bit, neither another token nor another sequence notices.
+        # A fusion mixes only over depth: no other token or sequence changes by a bit.
         assert same_BT.tolist() == [[True, True, True, False, True], [True] * 5]
 
 
@@ -192,7 +192,7 @@ def test_activation_checkpointing_gives_the_same_gradients(
     def forward(_: Tensor, tokens_BT: Tensor) -> Tensor:
         return model.hidden(tokens_BT)
 
-    # The first argument is there because the re-entrant kind wants an input with a gradient.
+    # The first argument is there because the re-entrant kind needs an input with a gradient.
     hidden_BTD = checkpoint(forward, torch.ones(1, requires_grad=True), tokens_BT, use_reentrant=use_reentrant)
     (hidden_BTD * probe_BTD).sum().backward()
     for name, parameter in model.named_parameters():
@@ -231,7 +231,7 @@ def test_connection_parameters_are_the_modules_own(fusion: Fusion) -> None:
 
 @pytest.mark.parametrize("fusion_name", FUSIONS)
 def test_parameters_over_squared_width_do_not_rise_with_the_width(fusion_name: str) -> None:
-    # Budgets rest on it: which of them no width meets is known without trying all.
+    # Budgets rely on it to know, without trying all, which of them no width meets.
     for dilation, period in ((1, 1), (2, 3), (4, 12)):
         wiring = strided_wiring(12, dilation=dilation, period=period)
         widths = [2, 4, 6, 16, 30, 64, 256, 1000, 2**14, 2**20]

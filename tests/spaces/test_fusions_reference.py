@@ -1,4 +1,4 @@
-"""Fusions against the papers' equations, written out one token at a time in plain loops, with weights at random.
+"""Fusions against the papers' equations, in plain loops over single tokens, with random weights.
 
 Axes: D width, S sources of a site.
 """

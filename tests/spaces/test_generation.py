@@ -118,11 +118,13 @@ def test_stream_gives_each_token_as_soon_as_it_is_known_and_leaves_gradients_on(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "top_k", "told"),
+    ("prompt", "top_k", "message"),
     [([1], 0, "^top_k is 0: it must be at least 1$"), ([1, 13], None, "^the prompt has tokens from 1 to 13")],
 )
-def test_fault_is_told_before_the_first_token(dwa: Decoder, prompt: list[int], top_k: int | None, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_fault_is_raised_before_the_first_token(
+    dwa: Decoder, prompt: list[int], top_k: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         stream(dwa, torch.tensor([prompt]), num_tokens=3, top_k=top_k)
 
 

@@ -10,7 +10,7 @@ import torch
 from depthweave.spaces.rotary import rotary_table, rotate
 
 
-def test_each_pair_is_turned_by_position_times_frequency() -> None:
+def test_each_pair_is_rotated_by_position_times_frequency() -> None:
     x_BHTK = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = rotate(x_BHTK, rotary_table(5, 8))
     for position in range(5):
@@ -34,7 +34,7 @@ def test_scores_depend_on_distance_alone() -> None:
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-5, atol=1e-5)
 
 
-def test_lengths_stay_and_the_first_position_is_not_turned() -> None:
+def test_lengths_stay_and_the_first_position_is_not_rotated() -> None:
     x_K = torch.randn(8, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     turned_TK = rotate(x_K.expand(20, 8), rotary_table(20, 8))
     torch.testing.assert_close(turned_TK.norm(dim=1), x_K.norm().expand(20), rtol=1e-6, atol=0)
@@ -49,7 +49,7 @@ def test_gradient_is_that_of_the_formula() -> None:
     assert torch.autograd.gradcheck(lambda x: rotate(x, rotary), x_BHTK)
 
 
-def test_reduced_precision_is_turned_in_float32() -> None:
+def test_reduced_precision_is_rotated_in_float32() -> None:
     x_BHTK = torch.randn(1, 1, 64, 16, generator=torch.Generator().manual_seed(3)).bfloat16()
     rotary = rotary_table(64, 16)
     found = rotate(x_BHTK, rotary)

@@ -50,7 +50,7 @@ def test_wiring_of_any_kind_takes_another_width() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "asked", "told"),
+    ("pattern", "asked", "message"),
     [
         (Pattern(1, 1), {"width": 500}, "width is 500: it must be a multiple of 32, .*: take 480 or 512$"),
         (Pattern(1, 1), {"width": 16}, "width is 16: .*: take 32$"),
@@ -59,8 +59,8 @@ def test_wiring_of_any_kind_takes_another_width() -> None:
         (Pattern(2, 1), {"depth": 24}, "are not those of dilation 2 and period 1: correct the pattern"),
     ],
 )
-def test_size_that_cannot_be_is_one_line(pattern: Pattern | None, asked: dict[str, int], told: str) -> None:
-    with pytest.raises(ValueError, match=told) as error:
+def test_size_that_cannot_be_is_one_line(pattern: Pattern | None, asked: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
         resize(_made(pattern=Pattern(1, 1)), pattern=pattern, **asked)
     assert "\n" not in str(error.value)
 

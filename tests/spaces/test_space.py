@@ -52,7 +52,7 @@ def test_counts_of_a_space_counted_by_hand() -> None:
 
 
 def test_same_graph_is_kept_once_with_all_its_spellings() -> None:
-    # 4 blocks, dilation 4: only the site after block 4 reads more than its own block, with period 1, 2 and 4 alike.
+    # 4 blocks, dilation 4: only the site after block 4 reads more than its own block, with periods 1, 2 and 4.
     # Dilation 5 leaves no such site at all: that is the plain transformer.
     space = enumerate_space(_axes(depths=(4,), dilations=(4, 5), periods=(1, 2, "depth")))
     assert (space.num_combinations, len(space), space.num_duplicates) == (7, 2, 5)
@@ -224,11 +224,11 @@ def test_infeasible_combinations_and_their_budgets_are_those_of_a_search_that_sk
 
 
 def test_progress_is_told_every_thousand_combinations() -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     budgets = tuple(range(10**6, 2 * 10**6, 1000))
-    space = enumerate_space(_axes(depths=(4,), budgets=budgets), on_progress=lambda *given: told.append(given))
+    space = enumerate_space(_axes(depths=(4,), budgets=budgets), on_progress=lambda *given: calls.append(given))
     assert space.num_combinations == 2000
-    assert told == [(1000, 2000)]
+    assert calls == [(1000, 2000)]
 
 
 # The reference.

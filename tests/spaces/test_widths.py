@@ -34,7 +34,7 @@ def _ratio(*, depth: int, budget: int, head_width: int, width: int) -> float | N
 
 def _by_trying_all(*, depth: int, budget: int, head_width: int) -> list[int]:
     """Every width whose plain ratio lies between 2 and 5."""
-    # A block alone has 6 widths squared where the ratio is 1.
+    # A single block has 6 widths squared at a ratio of 1.
     most = int((budget / (6 * depth)) ** 0.5) + 2 * head_width
     ratios = {
         width: _ratio(depth=depth, budget=budget, head_width=head_width, width=width)

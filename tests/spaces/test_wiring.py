@@ -112,7 +112,7 @@ def test_period_above_depth_gives_no_site() -> None:
 
 
 def _kept_by_simulation(wiring: Wiring) -> tuple[list[int], int]:
-    """Last reads, and the most states held, by looking ahead from every block anew."""
+    """Returns last reads and the most states held, by looking ahead from every block."""
     last = [
         max((block for block, sources in wiring if state in sources), default=-1) for state in range(wiring.depth + 1)
     ]

@@ -1,8 +1,10 @@
-"""Every interval and verdict of a confirmation, simulated: how often it covers the truth that the draws are made of.
+"""Every interval and verdict of a confirmation, simulated: how often it covers the truth behind the draws.
 
-The noises are those measured (`docs/log.md`, 2026-11-26): standard deviations over seeds of a difference from 0.0012
-(two dwa) to 0.0156 (dwatt against plain) nat/token within a size, of a loss 0.01 to 0.03 across sizes; by the text
-alone 0.0015 to 0.009 with 16,384 tokens in 16 parts. Axes: N draws, A architectures, S seeds, G parts of the text.
+The noises are measured ones (`docs/log/statistics.md`, 2026-11-26). The standard deviation over seeds of a difference
+is 0.0012 (two dwa) to 0.0156 (dwatt against plain) nat/token within a size. That of a loss is 0.01 to 0.03 across
+sizes. The text alone adds 0.0015 to 0.009 with 16,384 tokens in 16 parts.
+
+Axes: N draws, A architectures, S seeds, G parts of the text.
 """
 
 from __future__ import annotations

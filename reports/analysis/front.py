@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.device_kinds import comparable
 from depthweave.reports.analysis.seeds import averaged
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 
 _MARGIN_FRAC = 0.1
@@ -29,8 +29,8 @@ _MARGIN_FRAC = 0.1
 
 
 def value_of(record: Record, name: str) -> float | None:
-    """A record's numeric column, `None` where it is absent or not finite."""
-    value = getattr(record, name)
+    """Returns a record's objective or numeric column, `None` where it is absent or not finite."""
+    value = column_value(record, name)
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -51,7 +51,7 @@ def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Re
 
 def points_of(records: Sequence[Record], *, objectives: Sequence[str]) -> NDArray[np.float64]:
     """The objective values, `[records, objectives]`, all to be minimised; an absent one raises `TypeError`."""
-    rows = [[float(getattr(record, name)) for name in objectives] for record in records]
+    rows = [[float(column_value(record, name)) for name in objectives] for record in records]
     return np.array(rows, dtype=np.float64).reshape(len(records), len(objectives))
 
 

@@ -32,10 +32,11 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import Contrast, Variance, probability_below, stacked
 from depthweave.reports.analysis.evidence import Evidence, contrast_of, text_variance
+from depthweave.reports.analysis.front import end_of, points_of
 from depthweave.reports.analysis.seed_blocks import fit_blocks
 from depthweave.reports.analysis.seeds import Size, size_of
 from depthweave.reports.analysis.student_t import normal_cdf
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerances_of
 
@@ -126,13 +127,13 @@ def _rivals(
         else:
             rest[size_of(item)].append(number)
     for numbers in rest.values():
-        values_NO = np.array([[float(getattr(points[number], name)) for name in objectives] for number in numbers])
+        values_NO = points_of([points[number] for number in numbers], objectives=objectives)
         kept += [numbers[place] for place in np.flatnonzero(moocore.is_nondominated(values_NO, keep_weakly=True))]
     return np.array(sorted(kept), dtype=np.int64)
 
 
 def _cost_ahead(points: Sequence[Record], rivals: NDArray[np.int64], *, name: str, tolerance: float) -> _Ahead:
-    value_P = np.array([float(getattr(item, name)) for item in points])
+    value_P = np.array([float(column_value(item, name)) for item in points])
     sd_P = np.array([_timing_sd(item, name) for item in points])
     over_PR = value_P[:, None] - value_P[rivals]
     sd_PR = np.hypot(sd_P[:, None], sd_P[rivals])
@@ -143,7 +144,8 @@ def _cost_ahead(points: Sequence[Record], rivals: NDArray[np.int64], *, name: st
 
 
 def _timing_sd(record: Record, name: str) -> float:
-    low, high = getattr(record, f"{name}_low", None), getattr(record, f"{name}_high", None)
+    """Returns the standard deviation of the measurement; 0 of an objective without an interval."""
+    low, high = end_of(record, name, "low"), end_of(record, name, "high")
     return 0.0 if low is None or high is None else max(0.0, high - low) / (2 * _NORMAL_95)
 
 
@@ -175,8 +177,8 @@ def _loss_ahead(
 
 
 def _nats(points: Sequence[Record], name: str, *, tolerance: float) -> float:
-    """The tolerance of a perplexity or of bits per byte as a difference in loss."""
-    if name == "perplexity":
+    """Returns the tolerance of a quality objective as a difference in loss."""
+    if OBJECTIVES[name].of_loss == "exponential":
         return math.log1p(tolerance)
     return tolerance * float(np.median([item.loss for item in points if item.loss is not None]))
 

@@ -22,7 +22,7 @@ from depthweave.reports.analysis.selection import Condition
 from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, distinguishable
 from depthweave.reports.formatting import axis_of, full_name, plural, show, title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
 _MAX_LIMITS = 120
@@ -99,7 +99,7 @@ def recommended_sentence(record: Record, *, objectives: Sequence[str], verdicts:
     interval = interval_text(verdict) if verdict else ""
     told = f"{full_name(record)}, perplexity {show('perplexity', record.perplexity)}"
     told += f" (95 % interval {interval})" if interval else ""
-    costs = [f"{title_of(name)} {show(name, getattr(record, name))}" for name in objectives if OBJECTIVES[name].cost]
+    costs = [f"{title_of(name)} {show(name, column_value(record, name))}" for name in cost_names(objectives)]
     return ", ".join([told, *costs])
 
 
@@ -159,7 +159,7 @@ def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:
 
 
 def _perplexity(record: Record) -> float:
-    value = value_of(record, "perplexity")
+    value = value_of(record, QUALITY)
     return math.inf if value is None else value
 
 

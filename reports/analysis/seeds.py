@@ -14,9 +14,10 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from depthweave.reports.analysis.seed_blocks import fit_blocks
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
 FIRST_CONFIRMATION = 1_000_000
@@ -119,8 +120,14 @@ def _moved(record: Record, loss: float | None) -> Record:
     """The record at this loss."""
     if loss is None:
         return record
-    # Bits per byte are the loss in another unit: the factor is the validation text's, the same for every seed.
-    bits = record.bits_per_byte
-    if bits is not None and record.loss:
-        bits *= loss / record.loss
-    return dataclasses.replace(record, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)
+    columns: dict[str, Any] = {"loss": loss}
+    for item in OBJECTIVES.values():
+        if item.of_loss is None or item.source is not None:
+            continue
+        value = getattr(record, item.name)
+        if item.of_loss == "exponential":
+            columns[item.name] = math.exp(loss)
+        elif value is not None and record.loss:
+            # The loss in another unit: the factor is the validation text's, the same for every seed.
+            columns[item.name] = item.at_loss(loss, value=value, mean=record.loss)
+    return dataclasses.replace(record, **columns)

@@ -28,6 +28,7 @@ from depthweave.reports.analysis.distinct import grouped
 from depthweave.reports.analysis.front import complete, front, points_of, value_of
 from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
 
 RULES = ("best", "knee", "fastest", "smallest")
@@ -71,14 +72,15 @@ class Condition(NamedTuple):
 
 
 def numeric_columns() -> tuple[str, ...]:
-    """The record columns that a condition may name."""
+    """Returns what a condition may name: the numeric columns of a record, and the objectives that follow from them."""
     hints = typing.get_type_hints(Record)
     numeric = (int, float)
-    return tuple(
+    columns = [
         item.name
         for item in fields(Record)
         if any(kind in numeric for kind in (hints[item.name], *typing.get_args(hints[item.name])))
-    )
+    ]
+    return tuple(dict.fromkeys((*columns, *OBJECTIVES)))
 
 
 def parse_where(text: str) -> tuple[Condition, ...]:
@@ -157,7 +159,7 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
         raise ValueError(f"no complete record has {' and '.join(lacking) or 'every objective'}: select best or id:ID")
     if how == "knee":
         return knee(members, objectives=objectives)
-    columns = ("latency",) if how == "fastest" else ("memory_bytes", "parameters")
+    columns = [item.name for item in OBJECTIVES.values() if item.rule == how]
     for column in columns:
         found = [
             (value, *_order(record), record) for record in members if (value := value_of(record, column)) is not None
@@ -168,8 +170,8 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
 
 
 def _order(record: Record) -> tuple[float, int]:
-    perplexity = value_of(record, "perplexity")
-    return (float("inf") if perplexity is None else perplexity, record.trial)
+    quality = value_of(record, QUALITY)
+    return (float("inf") if quality is None else quality, record.trial)
 
 
 def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:

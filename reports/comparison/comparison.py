@@ -12,7 +12,7 @@ from depthweave.reports.comparison.agreement import MIN_PATTERNS, Order, order_o
 from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
 from depthweave.reports.comparison.dominance import Dominance, dominance_of
 from depthweave.reports.formatting import plural, title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
@@ -203,7 +203,7 @@ def _pair(first: ComparedRun, second: ComparedRun) -> Pair:
 
 
 def _why_no_fronts(objectives: Sequence[str], *, first: ComparedRun, second: ComparedRun) -> str:
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    losses = quality_names(objectives)
     if not losses or len(losses) == len(objectives):
         lacking = "quality" if not losses else "cost"
         return f"The fronts are not compared: the runs share no {lacking} that may be."

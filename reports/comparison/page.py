@@ -20,7 +20,7 @@ from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE
 from depthweave.reports.formatting import plural, title_of
 from depthweave.reports.page.rendering import Figure, figure_of, render_page
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import cost_names, quality_names
 
 
 class PairSection(NamedTuple):
@@ -88,8 +88,8 @@ def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str])
 def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
     names = list(dict.fromkeys(name for run in runs for name in run.objectives))
     figures: list[Figure] = []
-    for quality in (name for name in names if not OBJECTIVES[name].cost):
-        for cost in (name for name in names if OBJECTIVES[name].cost):
+    for quality in quality_names(names):
+        for cost in cost_names(names):
             for group in comparable_groups(runs, objectives=(quality, cost)):
                 data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
                 told = (

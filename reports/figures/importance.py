@@ -25,7 +25,7 @@ from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.formatting import title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 
 AXES = ("fusion", "dilation", "period", "depth", "budget")
@@ -56,7 +56,7 @@ def importance_of(records: Sequence[Record], *, objective: str) -> Importance | 
     if len(held) > _MAX_RECORDS:
         held = held[:: -(-len(held) // _MAX_RECORDS)]
     axes = [axis for axis in AXES if len({_level(it, axis) for it in held}) > 1]
-    y_N = np.array([float(getattr(it, objective)) for it in held])
+    y_N = np.array([float(column_value(it, objective)) for it in held])
     if len(held) < MIN_RECORDS or not axes or float(y_N.std()) <= 1e-12 * abs(float(y_N.mean())):
         return None
     rows = [tuple(_level(it, axis) for axis in axes) for it in held]

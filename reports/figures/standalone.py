@@ -20,7 +20,7 @@ from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of,
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import cost_names, quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
@@ -39,10 +39,9 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
     records, objectives = store.records(), store.info.objectives
     search, members = searched(records), front(records, objectives=objectives)
     verdicts = verdicts_of(records, objectives=objectives, tolerances=store.info.tolerance_of)
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    quality = quality_of(objectives)
     figures: dict[str, go.Figure] = {}
-    for cost in (name for name in objectives if OBJECTIVES[name].cost):
+    for cost in cost_names(objectives):
         pareto = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
         if pareto.points:
             figures[f"front-{cost}"] = _with_key(draw_pareto(pareto), records, confirmed=bool(verdicts))

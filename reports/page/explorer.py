@@ -40,7 +40,7 @@ from depthweave.reports.formatting import (
     title_of,
 )
 from depthweave.reports.page.traces import page_curves, page_weights, short
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
 MAX_FAINT = 2_500
@@ -115,7 +115,7 @@ def explorer_of(
     points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
     members = {it.trial for it in front(records, objectives=objectives)}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
-    costs = [name for name in objectives if OBJECTIVES[name].cost and name in names]
+    costs = [name for name in cost_names(objectives) if name in names]
     limits = {name: found for name in costs if (found := limits_of(records, column=name))}
     wirings = {text: number for number, text in enumerate(sorted({it.wiring for it in points}))}
     data: dict[str, Any] = {
@@ -145,7 +145,7 @@ def explorer_of(
         "curves": page_curves(records, points=ranked, evaluations=evaluations),
         "weights": page_weights(ranked, read=weights),
     }
-    x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
+    x, y = (costs or cost_names(names) or names[:1])[0], _quality(names)
     return Explorer(
         columns=columns,
         x=x if x != y else names[1],
@@ -161,7 +161,8 @@ def explorer_of(
 def drawn_value(record: Record, name: str) -> float | None:
     """A record's value on an axis; a stopped one's perplexity is that of its last evaluation."""
     loss = value_of(record, "last_loss")
-    if name == "perplexity" and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
+    exponential = name in OBJECTIVES and OBJECTIVES[name].of_loss == "exponential"
+    if exponential and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
         return math.exp(loss)
     return value_of(record, name)
 
@@ -177,7 +178,7 @@ def _columns(records: Sequence[Record]) -> list[Column]:
 
 
 def _quality(names: Sequence[str]) -> str:
-    return "perplexity" if "perplexity" in names else names[0]
+    return QUALITY if QUALITY in names else names[0]
 
 
 def _point_columns(
@@ -197,7 +198,7 @@ def _point_columns(
         "id": [it.architecture_id for it in points],
         "seed": [it.seed for it in points],
         "seeds": [_seeds(it, verdicts) for it in points],
-        "chosen": [show("perplexity", chosen[it.trial]) if it.trial in chosen else "" for it in points],
+        "chosen": [show(QUALITY, chosen[it.trial]) if it.trial in chosen else "" for it in points],
         "name": [short_name(it) for it in points],
         "full": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
@@ -214,7 +215,7 @@ def _point_columns(
         "low": _ends(points, verdicts=known, names=names, end=0),
         "high": _ends(points, verdicts=known, names=names, end=1),
         "interval": {
-            "perplexity": [interval_text(it) if it else "" for it in known],
+            QUALITY: [interval_text(it) if it else "" for it in known],
             **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
         "said": [
@@ -266,7 +267,7 @@ def _ended(record: Record) -> str:
 
 
 def _text(record: Record, name: str) -> str:
-    value = getattr(record, name)
+    value = column_value(record, name)
     if value is None:
         reached = drawn_value(record, name)
         return "" if reached is None else f"{show(name, reached)} when stopped"
@@ -278,9 +279,9 @@ def _ends(
 ) -> dict[str, list[float | None]]:
     """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
     found: dict[str, list[float | None]] = {
-        "perplexity": [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        QUALITY: [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
         **{
-            name: [short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            name: [short(value_of(it, OBJECTIVES[name].interval_columns[end])) for it in points]
             for name in names
             if OBJECTIVES[name].timed
         },
@@ -289,7 +290,7 @@ def _ends(
 
 
 def _timed_interval(record: Record, name: str) -> str:
-    low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
+    low, high = (value_of(record, column) for column in OBJECTIVES[name].interval_columns)
     return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
 
 

@@ -38,6 +38,7 @@ from depthweave.reports.page.sections import (
     learning,
     what_matters,
 )
+from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.run_store import RunStore
@@ -174,7 +175,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
         sections=[section for section in sections if section.figures or section.tables],
         key=key_of(records, verdicts=verdicts) if records else [],
-        heads=[title_of(name) for name in _shown(info.objectives)],
+        heads=[title_of(name) for name in table_columns(info.objectives)],
         rows=_rows(records, groups=groups, store=store, verdicts=verdicts),
         distinct=_distinct(groups, info=info),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
@@ -245,7 +246,7 @@ def _rows(
                 depth=member.depth,
                 parameters=show("parameters", member.parameters),
                 seed=member.seed,
-                values=[_cell(member, name) for name in _shown(store.info.objectives)],
+                values=[_cell(member, name) for name in table_columns(store.info.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
                 command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
                 verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
@@ -275,11 +276,7 @@ def _verdict_cells(verdict: Verdict) -> VerdictCells:
 
 
 def _cell(record: Record, name: str) -> str:
-    return show(name, getattr(record, name))
-
-
-def _shown(objectives: Sequence[str]) -> list[str]:
-    return [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
+    return show(name, column_value(record, name))
 
 
 def _failure(record: Record) -> Failure:

@@ -14,7 +14,7 @@ from rich.text import Text
 from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import axis_of, plural, short_name
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import column_value, cost_names, quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import front_table, held_out_table
@@ -35,7 +35,7 @@ def front_view(
     tolerances: Mapping[str, float] | None = None,
 ) -> RenderableType:
     """The table of the front, and below it its plots against as many costs as fit beside each other."""
-    costs = [name for name in objectives if OBJECTIVES[name].cost and complete(records, objectives=[name])]
+    costs = [name for name in cost_names(objectives) if complete(records, objectives=[name])]
     if not front(records, objectives=objectives):
         return Text(f"No complete trial has all objectives yet, so there is no front. {_counts(records)}")
     num = max(1, min(len(costs), columns // _PLOT_COLUMNS[0]))
@@ -52,28 +52,27 @@ def front_view(
 
 def front_plot(records: Sequence[Record], *, objectives: Sequence[str], cost: str, columns: int) -> Text:
     """The loss against one cost: the line is the front of the two, named marks stand on that of all objectives."""
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    quality = quality_of(objectives)
     finished = complete(records, objectives=(quality, cost))
     members = {record.trial for record in front(records, objectives=objectives)}
-    axis = axis_of(cost, [getattr(record, cost) for record in finished])
+    axis = axis_of(cost, [column_value(record, cost) for record in finished])
     several_depths = len({record.depth for record in finished if record.trial in members}) > 1
     marks = []
     # The front last: it lies on top.
-    for record in sorted(finished, key=lambda item: (item.trial in members, -getattr(item, quality))):
+    for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
         sign = _SIGNS.get(record.fusion, _SPARE_SIGN) if on_front else _DOMINATED
         marks.append(
             Mark(
-                x=getattr(record, cost) / axis.divisor,
-                y=getattr(record, quality),
+                x=column_value(record, cost) / axis.divisor,
+                y=column_value(record, quality),
                 sign=sign,
                 style=colour_of(record.fusion) if on_front else f"{colour_of(record.fusion)} dim",
                 label=_label(record, with_depth=several_depths) if on_front else "",
             )
         )
     step = [
-        (getattr(record, cost) / axis.divisor, getattr(record, quality))
+        (column_value(record, cost) / axis.divisor, column_value(record, quality))
         for record in front(finished, objectives=(cost, quality))
     ]
     return scatter(

@@ -16,6 +16,7 @@ from depthweave.reports.analysis.selection import RULES, select
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values, verdicts_of
 from depthweave.reports.formatting import short_name, show
+from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerance_text
 
@@ -29,34 +30,10 @@ _COLUMNS = (
     "period",
     "depth",
     "parameters",
-    "perplexity",
-    "bits_per_byte",
-    "latency",
-    "latency_low",
-    "latency_high",
-    "trial_latency",
-    "step_latency",
-    "step_latency_low",
-    "step_latency_high",
-    "decode_latency",
-    "decode_latency_low",
-    "decode_latency_high",
-    "memory_bytes",
-    "forward_memory_bytes",
-    "forward_flops",
 )
+"""Columns of `front_rows` before those of the objectives."""
 
 _TWIN = "≈"
-
-_SHORT = {
-    "bits_per_byte": "bit/byte",
-    "step_latency": "step",
-    "decode_latency": "decode",
-    "memory_bytes": "memory",
-    "forward_memory_bytes": "fwd memory",
-    "forward_flops": "fwd flop",
-}
-"""Column heads where the record's own name is too long for a terminal."""
 
 
 def front_rows(
@@ -70,9 +47,10 @@ def front_rows(
     verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
     chosen = selected_trials(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
     twins = twins_of(front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts))
+    columns = _row_columns()
     return [
         {
-            **{name: getattr(member, name) for name in _COLUMNS},
+            **{name: column_value(member, name) for name in columns},
             **(verdict_values(verdicts[member.architecture_id]) if verdicts else {}),
             "twin_of": twins[member.architecture_id],
             "selected_by": [rule for rule, trial in chosen.items() if trial == member.trial],
@@ -119,7 +97,7 @@ def front_table(
     members = [member for group in groups for member in (group.member, *group.twins)]
     twins = {item.trial for group in groups for item in group.twins}
     seeds = not verdicts and len({member.seed for member in members}) > 1
-    shown = [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
+    shown = table_columns(objectives)
     table = Table(
         title=title,
         title_justify="left",
@@ -130,7 +108,7 @@ def front_table(
     )
     table.add_column("id", no_wrap=True, min_width=12)
     table.add_column("fusion k×p", no_wrap=True)
-    for name in ("depth", "params", *(["seed"] if seeds else []), *(_SHORT.get(name, name) for name in shown)):
+    for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].head for name in shown)):
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
     if twins:
@@ -194,9 +172,15 @@ def held_out_table(
     return table
 
 
+def _row_columns() -> list[str]:
+    """Returns what a row of `front_rows` holds of a record: each objective is followed by its interval."""
+    own = [column for item in OBJECTIVES.values() for column in (item.name, *item.interval_columns, *item.also)]
+    return list(dict.fromkeys((*_COLUMNS, *own)))
+
+
 def _cell(member: Record, name: str, *, verdict: Verdict | None) -> str:
-    value = show(name, getattr(member, name))
-    if verdict is None or name != "perplexity" or verdict.perplexity_high is None:
+    value = show(name, column_value(member, name))
+    if verdict is None or OBJECTIVES[name].of_loss != "exponential" or verdict.perplexity_high is None:
         return value
     # One number must do here: the interval of the mean loss is all but symmetric in perplexity.
     half_width = show(name, verdict.perplexity_high - math.exp(verdict.loss.mean))

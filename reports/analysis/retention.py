@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front_file import front_objectives
 from depthweave.reports.store.records import Record
-from depthweave.reports.store.run_store import RunStore, front_objectives
+from depthweave.reports.store.run_store import RunStore
 
 
 def retained_ids(records: Sequence[Record], *, objectives: Sequence[str]) -> set[str]:

@@ -19,26 +19,20 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 from pyarrow import fs
 
-from depthweave.reports.analysis.distinct import front_groups, twins_of
-from depthweave.reports.analysis.front import front
-from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
-from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.parquet_file import parquet_bytes
 from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import (
-    ARROW_TYPES,
     STATES,
     EvaluationRow,
     Record,
     WeightRow,
     from_table,
-    schema_of,
-    to_table,
 )
 from depthweave.reports.store.run_info import RunInfo, from_json, to_json
 from depthweave.reports.store.storage import Storage
 
 TOKENIZER_FILE = "tokenizer.json"
+FRONT_FILE = "front.parquet"
+"""Written by `analysis.front_file`."""
 
 _LOOSE_PARTS = 64
 """`append` gathers parts into a batch when more than this many stand alone."""
@@ -166,35 +160,9 @@ class RunStore:
 
     def stamp(self) -> str:
         """Another text whenever a record was added or revised, or the front written; lists files and reads none."""
-        listed = [*self.storage.files("records"), self.storage.info("front.parquet")]
+        listed = [*self.storage.files("records"), self.storage.info(FRONT_FILE)]
         seen = sorted((info.path, info.size, info.mtime_ns) for info in listed if info.type == fs.FileType.File)
         return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
-
-    def write_front(self, records: Sequence[Record]) -> pa.Table:
-        """`front.parquet` holds the joint front and that of each pair of perplexity and a cost; returned too.
-
-        The columns are the record's, `VERDICT_COLUMNS` (null until the run is confirmed) and `objectives`,
-        "perplexity,latency" for example, and `twin_of`, the distinct member that stands for the row there: one row a
-        member and front.
-        """
-        schema = front_schema()
-        tables = [schema.empty_table()]
-        tolerances = self.info.tolerance_of
-        verdicts = verdicts_of(records, objectives=self.info.objectives, tolerances=tolerances)
-        for names in front_objectives(self.info.objectives):
-            members = front(records, objectives=names)
-            told = [verdict_values(verdicts.get(item.architecture_id)) for item in members]
-            added = {name: [row[name] for row in told] for name in VERDICT_COLUMNS}
-            added["objectives"] = [",".join(names)] * len(members)
-            groups = front_groups(records, objectives=names, tolerances=tolerances, verdicts=verdicts)
-            twins = twins_of(groups)
-            added["twin_of"] = [twins[item.architecture_id] for item in members]
-            columns = [pa.array(values, schema.field(name).type) for name, values in added.items()]
-            table = to_table(members, row_class=Record)
-            tables.append(pa.table([*table.columns, *columns], schema=schema))
-        merged = pa.concat_tables(tables)
-        self.write_bytes("front.parquet", parquet_bytes(merged))
-        return merged
 
     def compact(self) -> None:
         """Many small parts become one of each table: reading is quick again. Safe beside readers."""
@@ -248,23 +216,3 @@ def check_free(storage: Storage) -> None:
 def checkpoint_name(trial: int) -> str:
     """Folder of a trial's checkpoint inside the run folder."""
     return f"{CHECKPOINTS}/trial-{trial:05d}"
-
-
-def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
-    """The joint objectives, then each pair of the loss (perplexity where it is one) and a cost, none twice."""
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
-    pairs = [(quality, name) for name in objectives if OBJECTIVES[name].cost]
-    return [tuple(objectives), *(pair for pair in pairs if set(pair) != set(objectives))]
-
-
-def front_schema() -> pa.Schema:
-    """The schema of `front.parquet`: a record's, a verdict's, and the objectives of the front the row stands on."""
-    schema = schema_of(Record)
-    for name, item in VERDICT_COLUMNS.items():
-        metadata = {"unit": item.unit, "meaning": item.meaning}
-        schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
-    metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
-    schema = schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
-    metadata = {"unit": "", "meaning": "id of the member that stands for it within tolerance; its own where distinct"}
-    return schema.append(pa.field("twin_of", pa.string(), metadata=metadata))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.analysis.held_out import held_out_of, held_out_text
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.analysis.selection import select
@@ -124,7 +125,7 @@ def test_answer_and_what_happened_tell_of_the_test_part_and_of_the_sizes() -> No
 def test_front_file_has_the_columns_with_their_meaning(store: RunStore, append: Append) -> None:
     for record in held_out_records():
         append(record)
-    store.write_front(store.records())
+    write_front(store, store.records())
     table = pq.read_table(Path(store.where) / "front.parquet")
     assert b"test part" in table.schema.field("mean_test_perplexity").metadata[b"meaning"]
     assert table["mean_test_perplexity"].null_count == 0

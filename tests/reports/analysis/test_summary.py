@@ -100,7 +100,7 @@ def test_answer_of_a_best_that_diverged_with_a_seed_is_not_settled() -> None:
 def test_answer_other_budget_or_depth_is_said() -> None:
     plain = _make(0, loss=1.5, architecture_id="plain", fusion="none", reference=True, depth=8, budget=1)
     told = " ".join(answer_sentence([plain, _make(1, loss=1.4)], info=INFO))
-    assert "differ in budget and depth too, so this is not the fusion's doing alone" in told
+    assert "differ in budget and depth too, so the fusion is not the only cause" in told
 
 
 def test_answer_quick_one_needs_its_whole_interval_below() -> None:

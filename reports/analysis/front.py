@@ -45,9 +45,14 @@ def end_of(record: Record, name: str, end: Literal["low", "high"]) -> float | No
 
 def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
     """Returns the records that can be on a front: complete, with every objective, one for each architecture."""
+    return with_all(averaged(comparable(records, objectives=objectives)), objectives=objectives)
+
+
+def with_all(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+    """Returns the complete records with a finite value of every objective."""
     return [
         record
-        for record in averaged(comparable(records, objectives=objectives))
+        for record in records
         if record.state == "complete" and all(value_of(record, name) is not None for name in objectives)
     ]
 
@@ -60,7 +65,11 @@ def points_of(records: Sequence[Record], *, objectives: Sequence[str]) -> NDArra
 
 def front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
     """Returns the non-dominated complete records, sorted by the first objective and then by the others."""
-    candidates = complete(records, objectives=objectives)
+    return non_dominated(complete(records, objectives=objectives), objectives=objectives)
+
+
+def non_dominated(candidates: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+    """Returns the front of records that can be on it (`complete`), sorted as by `front`."""
     if not candidates:
         return []
     points = points_of(candidates, objectives=objectives)

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthweave.reports.analysis.device_kinds import comparable
-from depthweave.reports.analysis.front import complete, front, value_of
-from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import Condition
 from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, distinguishable
@@ -39,9 +38,9 @@ class Limit(NamedTuple):
     text: str
 
 
-def limits_of(records: Sequence[Record], *, column: str) -> list[Limit]:
+def limits_of(averaged: Sequence[Record], *, column: str) -> list[Limit]:
     """Returns the stops of a cost's slider, ascending: round numbers, the last one met by all records."""
-    finished = [record for record in averaged(records) if record.state == "complete"]
+    finished = [record for record in averaged if record.state == "complete"]
     values = [value for record in finished if (value := value_of(record, column)) is not None]
     if not values:
         return []
@@ -52,39 +51,23 @@ def limits_of(records: Sequence[Record], *, column: str) -> list[Limit]:
     return [_limit(column, number * step * divisor) for number in range(first, last + 1)]
 
 
-def recommended(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    limits: Mapping[str, Limit],
-) -> Record | None:
+def recommended(view: RunView, *, limits: Mapping[str, Limit]) -> Record | None:
     """Returns the record with the lowest mean perplexity within the limits; `None` where no record meets them."""
-    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    candidates = averaged(comparable(records, objectives=objectives))
-    met = [it for it in candidates if it.state == "complete" and all(item.holds(it) for item in where)]
-    return min(met, key=lambda it: (_perplexity(it), it.trial), default=None)
+    return min(_within(view.comparable, limits), key=_order, default=None)
 
 
-def recommendation(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    limits: Mapping[str, Limit],
-    verdicts: Mapping[str, Verdict],
-) -> str:
+def recommendation(view: RunView, *, limits: Mapping[str, Limit]) -> str:
     """Returns the choice in words, and what is not settled about it."""
-    chosen = recommended(records, objectives=objectives, limits=limits)
+    chosen, verdicts = recommended(view, limits=limits), view.verdicts
     if chosen is None:
         return "No complete trial meets these limits." if limits else "No trial is complete yet."
-    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    met = [it for it in averaged(records) if it.state == "complete" and all(item.holds(it) for item in where)]
-    lead = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=objectives, verdicts=verdicts)}. "
+    lead = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=view.objectives, verdicts=verdicts)}. "
     if uncertainty_sentence(chosen, verdicts=verdicts):
         return f"{lead}Not settled: {uncertainty_sentence(chosen, verdicts=verdicts)}."
+    met = _within(view.averaged, limits)
     rivals = [it for it in met if _has_seeds(it, verdicts) and it.architecture_id != chosen.architecture_id]
-    close = close_rivals(records, objectives=objectives, verdicts=verdicts).get(chosen.architecture_id, frozenset())
-    near = [it for it in rivals if it.architecture_id in close]
-    near.sort(key=lambda it: (_perplexity(it), it.trial))
+    close = close_rivals(view).get(chosen.architecture_id, frozenset())
+    near = sorted((it for it in rivals if it.architecture_id in close), key=_order)
     return lead + _settled_text([full_name(it) for it in near], total=len(rivals))
 
 
@@ -123,21 +106,24 @@ def uncertainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> 
     return f"it has {plural(num, 'fresh seed')} of the {MIN_SEEDS} needed" if num < MIN_SEEDS else ""
 
 
-def close_rivals(
-    records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]
-) -> dict[str, frozenset[str]]:
+def close_rivals(view: RunView) -> dict[str, frozenset[str]]:
     """Returns for each member of the front with several fresh seeds those whose loss is not told apart."""
-    if not verdicts:
+    if not view.verdicts:
         return {}
-    candidates = [it for it in complete(records, objectives=objectives) if _has_seeds(it, verdicts)]
-    members = {it.architecture_id for it in front(records, objectives=objectives)}
-    ids = [it.architecture_id for it in candidates]
-    apart = distinguishable(records, ids=ids)
+    ids = [it.architecture_id for it in view.candidates if _has_seeds(it, view.verdicts)]
+    members = {it.architecture_id for it in view.front}
+    different = distinguishable(view.records, ids=ids)
     return {
-        own: frozenset(ids[other] for other in np.flatnonzero(~apart[row]) if other != row)
+        own: frozenset(ids[other] for other in np.flatnonzero(~different[row]) if other != row)
         for row, own in enumerate(ids)
         if own in members
     }
+
+
+def _within(records: Sequence[Record], limits: Mapping[str, Limit]) -> list[Record]:
+    """Returns the complete records that meet all limits."""
+    conditions = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
+    return [it for it in records if it.state == "complete" and all(condition.holds(it) for condition in conditions)]
 
 
 def _settled_text(near: Sequence[str], *, total: int) -> str:
@@ -159,9 +145,10 @@ def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:
     return verdict is not None and verdict.loss.num > 1
 
 
-def _perplexity(record: Record) -> float:
+def _order(record: Record) -> tuple[float, int]:
+    """Sorts by perplexity, an absent one last, then by trial."""
     value = value_of(record, QUALITY)
-    return math.inf if value is None else value
+    return math.inf if value is None else value, record.trial
 
 
 def _step(spread: float, *, level: float) -> float:

@@ -23,11 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthweave.reports.analysis.device_kinds import comparable
-from depthweave.reports.analysis.distinct import grouped
+from depthweave.reports.analysis.distinct import Group, grouped
 from depthweave.reports.analysis.front import complete, front, points_of, value_of
-from depthweave.reports.analysis.seeds import averaged
-from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
 
@@ -95,9 +93,13 @@ def select(
     how: str = "best",
     objectives: Sequence[str],
     where: str | Sequence[Condition] | None = None,
-    verdicts: Mapping[str, Verdict] | None = None,
     tolerances: Mapping[str, float] | None = None,
 ) -> Record:
+    """Returns the record of a run that `how` names, as `select_from` does."""
+    return select_from(RunView.of(records, objectives=objectives, tolerances=tolerances), how=how, where=where)
+
+
+def select_from(view: RunView, *, how: str = "best", where: str | Sequence[Condition] | None = None) -> Record:
     """Returns the record that `how` names among the complete ones that meet `where`.
 
     `how` is one of:
@@ -107,16 +109,14 @@ def select(
     - `id:ID`: an architecture id, or an unambiguous start of one, and of its seeds the one with the lowest perplexity.
     Ties go to the lower perplexity, then to the earlier trial.
 
-    `verdicts` are those of the records, where they are known already.
     Raises `ValueError`, one line, for an unknown rule or id, and where no record meets the conditions.
     """
     conditions = parse_where(where) if isinstance(where, str) else tuple(where or ())
     _check_length(how, named="--select")
     if how.startswith("id:"):
-        finished = _with_id(records, how.removeprefix("id:"))
+        finished = _with_id(view.records, how.removeprefix("id:"))
     elif how in RULES:
-        candidates = averaged(comparable(records, objectives=objectives))
-        finished = [record for record in candidates if record.state == "complete"]
+        finished = [record for record in view.comparable if record.state == "complete"]
     else:
         near = get_close_matches(how, RULES, n=1, cutoff=0.0)[0]
         raise ValueError(f"--select {how!r}: one of {', '.join(RULES)} or id:ID; did you mean {near!r}?")
@@ -127,16 +127,14 @@ def select(
         raise ValueError(_nearest_miss(finished, conditions))
     if how.startswith("id:"):
         return min(kept, key=_order)
-    if verdicts is None:
-        verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    settled = {key for key, verdict in verdicts.items() if verdict.settled}
-    members = front(kept, objectives=objectives)
-    groups = grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
-    distinct = [group.member for group in groups]
-    preferred = [item for item in distinct if item.architecture_id in settled] or distinct
-    chosen = _best(kept, members=preferred) if how == "best" else _on_front(kept, preferred, how, objectives=objectives)
+    distinct = [group.member for group in (_groups(view, kept) if conditions else view.groups)]
+    preferred = [item for item in distinct if item.architecture_id in view.settled_ids] or distinct
+    if how == "best":
+        chosen = _best(kept, members=preferred)
+    else:
+        chosen = _on_front(kept, preferred, how, objectives=view.objectives)
     # The weights belong to the record of the first trial and not to the mean over seeds.
-    (record,) = (item for item in records if item.trial == chosen.trial)
+    (record,) = (item for item in view.records if item.trial == chosen.trial)
     return record
 
 
@@ -149,6 +147,12 @@ def knee(members: Sequence[Record], *, objectives: Sequence[str]) -> Record:
     # Rounded, so that a tie does not depend on the order of summation.
     ranked = [(round(float(total), 9), *_order(record), record) for total, record in zip(sums, members, strict=True)]
     return min(ranked, key=lambda item: item[:3])[3]
+
+
+def _groups(view: RunView, kept: Sequence[Record]) -> list[Group]:
+    """Returns the distinct members of the front of these records alone."""
+    members = front(kept, objectives=view.objectives)
+    return grouped(members, objectives=view.objectives, tolerances=view.tolerances, settled=view.settled_ids)
 
 
 def _best(kept: Sequence[Record], *, members: Sequence[Record]) -> Record:

@@ -170,7 +170,7 @@ def _interval(record: Record) -> str:
 
 
 def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> list[str]:
-    """Returns a sentence on the best architecture that is no slower than the reference by its whole interval, if any."""
+    """Returns a sentence on the best architecture whose interval is not above the reference, if there is one."""
 
     def upper(record: Record) -> float:
         return end_of(record, "latency", "high") or math.inf

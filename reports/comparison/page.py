@@ -91,7 +91,7 @@ def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
     for quality in quality_names(names):
         for cost in cost_names(names):
             for group in comparable_groups(runs, objectives=(quality, cost)):
-                data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
+                data = fronts_data({run.label: run.view.records for run in group}, quality=quality, cost=cost)
                 told = (
                     f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
                     f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
@@ -144,5 +144,5 @@ def _facts(run: ComparedRun) -> list[str]:
 
 def _key(comparison: Comparison) -> list[list[KeyEntry]]:
     """Fusions and periods; what else a key of one run holds is not drawn here."""
-    fusions, periods = key_of([record for run in comparison.runs for record in run.records])[:2]
+    fusions, periods = key_of([record for run in comparison.runs for record in run.view.records])[:2]
     return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]

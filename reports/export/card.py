@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
@@ -97,7 +98,8 @@ def card_of_record(
     """The card of a run's record, with its learning curve and the front it was chosen from."""
     curve = store.evaluations([record.trial]).to_pylist()
     columns = tuple(dict.fromkeys((QUALITY, *store.info.objectives)))
-    rivals = _rivals(store.records(), record, objectives=store.info.objectives, columns=columns)
+    view = RunView.of(store.records(), objectives=store.info.objectives, tolerances=store.info.tolerance_of)
+    rivals = _rivals(view, record, columns=columns)
     several = "" if verdict is None or verdict.loss.num < 2 else " A perplexity is the mean over fresh seeds."
     return model_card(
         Card(
@@ -224,12 +226,10 @@ def _confirmed(verdict: Verdict) -> str:
     return f"{told}. Its place on the run's front is {place}."
 
 
-def _rivals(
-    records: Sequence[Record], record: Record, *, objectives: Sequence[str], columns: Sequence[str]
-) -> list[Rival]:
+def _rivals(view: RunView, record: Record, *, columns: Sequence[str]) -> list[Rival]:
     members = [
         item
-        for place, item in enumerate(front(records, objectives=objectives))
+        for place, item in enumerate(view.front)
         if place < _MOST_ROWS or item.architecture_id == record.architecture_id
     ]
     if not members:

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.formatting import title_of
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
@@ -51,8 +50,11 @@ class Importance(NamedTuple):
 
 
 def importance_of(records: Sequence[Record], *, objective: str) -> Importance | None:
-    """The shares of the axes that vary; `None` where there are too few complete architectures or nothing varies."""
-    held = [it for it in averaged(records) if it.state == "complete" and value_of(it, objective) is not None]
+    """The shares of the axes that vary; `None` where there are too few complete architectures or nothing varies.
+
+    The records are averaged over seeds (`RunView.averaged`).
+    """
+    held = [it for it in records if it.state == "complete" and value_of(it, objective) is not None]
     if len(held) > _MAX_RECORDS:
         held = held[:: -(-len(held) // _MAX_RECORDS)]
     axes = [axis for axis in AXES if len({_level(it, axis) for it in held}) > 1]

@@ -12,9 +12,8 @@ from functools import cache
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
-from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
@@ -36,16 +35,16 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
 
     Names are fit for files. A figure without data is left out; an empty run gives an empty mapping.
     """
-    records, objectives = store.records(), store.info.objectives
-    search, members = searched(records), front(records, objectives=objectives)
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=store.info.tolerance_of)
+    view = RunView.read(store)
+    records, objectives, members, verdicts = view.records, view.objectives, view.front, view.verdicts
+    search = searched(records)
     quality = quality_of(objectives)
     figures: dict[str, go.Figure] = {}
     for cost in cost_names(objectives):
         pareto = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
         if pareto.points:
             figures[f"front-{cost}"] = _with_key(draw_pareto(pareto), records, confirmed=bool(verdicts))
-    curves = curves_data(search, evaluations=store.evaluations(), on_front={it.trial for it in members})
+    curves = curves_data(search, evaluations=view.evaluations, on_front={it.trial for it in members})
     if curves.curves:
         figures["curves"] = _standalone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
     shown = members[:_MAX_WEIGHT_MEMBERS]

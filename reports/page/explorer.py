@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.distinct import twins_of
+from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.recommend import (
     Limit,
@@ -23,7 +24,8 @@ from depthweave.reports.analysis.recommend import (
     recommended_sentence,
     uncertainty_sentence,
 )
-from depthweave.reports.analysis.seeds import averaged, searched
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.key import outline_of
@@ -90,22 +92,13 @@ class Explorer(NamedTuple):
     data: dict[str, Any]
 
 
-def explorer_of(
-    records: Sequence[Record],
-    *,
-    run: str,
-    objectives: Sequence[str],
-    verdicts: Mapping[str, Verdict],
-    evaluations: pa.Table,
-    weights: Callable[[set[int]], pa.Table],
-    twins: Mapping[str, str] | None = None,
-) -> Explorer | None:
+def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Table]) -> Explorer | None:
     """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
 
-    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials. `twins`:
-    member of the front to the distinct one that stands for it (`tolerance`).
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
     """
-    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    records, objectives, verdicts = view.records, view.objectives, view.verdicts
+    shown = [it for it in view.averaged if it.state in ("complete", "pruned")]
     columns = _columns(shown)
     if not shown or len(columns) < 2:
         return None
@@ -113,16 +106,16 @@ def explorer_of(
     needed = ever_on_front(shown, columns=names, objectives=objectives)
     needed |= {it.trial for it in shown if _seeds(it, verdicts) > 1}
     points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
-    members = {it.trial for it in front(records, objectives=objectives)}
+    members = {it.trial for it in view.front}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
     costs = [name for name in cost_names(objectives) if name in names]
-    limits = {name: found for name in costs if (found := limits_of(records, column=name))}
+    limits = {name: found for name in costs if (found := limits_of(view.averaged, column=name))}
     wirings = {text: number for number, text in enumerate(sorted({it.wiring for it in points}))}
     data: dict[str, Any] = {
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
-            "twin": _twins(points, twins=twins or {}),
+            "twin": _twins(points, twins=twins_of(view.groups)),
             **_point_columns(
                 points,
                 columns=columns,
@@ -141,8 +134,8 @@ def explorer_of(
             json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
         },
         "wirings": [json.loads(text) for text in wirings],
-        "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
-        "curves": page_curves(records, points=ranked, evaluations=evaluations),
+        "close": _close(view, points=points),
+        "curves": page_curves(records, points=ranked, evaluations=view.evaluations),
         "weights": page_weights(ranked, read=weights),
     }
     x, y = (costs or cost_names(names) or names[:1])[0], _quality(names)
@@ -308,16 +301,10 @@ def _filters(points: Sequence[Record]) -> list[Filter]:
     return [item for item in found if len(item.choices) > 1]
 
 
-def _close(
-    records: Sequence[Record],
-    *,
-    points: Sequence[Record],
-    objectives: Sequence[str],
-    verdicts: Mapping[str, Verdict],
-) -> dict[str, list[int]]:
+def _close(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
     """For members of the front, by place in `points`: the places of those whose loss is not told apart."""
     place = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
-    found = close_rivals(records, objectives=objectives, verdicts=verdicts)
+    found = close_rivals(view)
     return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from depthweave.reports.analysis.distinct import distinct_text, front_groups, twins_of
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.distinct import distinct_text, twins_of
 from depthweave.reports.analysis.held_out import held_out_text
-from depthweave.reports.analysis.selection import RULES, select
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.selection import RULES, select_from
 from depthweave.reports.analysis.verdict_text import probability_text
-from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values, verdicts_of
+from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
 from depthweave.reports.formatting import short_name, show
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
@@ -39,14 +39,17 @@ _TWIN = "≈"
 def front_rows(
     records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
 ) -> list[dict[str, Any]]:
-    """The members of the joint front, by the first objective, as values that JSON takes (units as in `Record`).
+    """Returns the rows of `view_rows` for these records."""
+    return view_rows(RunView.of(records, objectives=objectives, tolerances=tolerances))
+
+
+def view_rows(view: RunView) -> list[dict[str, Any]]:
+    """Returns the members of the joint front, by the first objective, as values that JSON takes (units as in `Record`).
 
     `selected_by` lists the rules of `--select` that name the row, `twin_of` is the id of the distinct member that
     stands for it, its own where it is one. Once a run is confirmed, a row has the columns of `VERDICT_COLUMNS` too.
     """
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    chosen = selected_trials(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
-    twins = twins_of(front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts))
+    verdicts, chosen, twins = view.verdicts, selected_trials(view), twins_of(view.groups)
     columns = _row_columns()
     return [
         {
@@ -55,22 +58,16 @@ def front_rows(
             "twin_of": twins[member.architecture_id],
             "selected_by": [rule for rule, trial in chosen.items() if trial == member.trial],
         }
-        for member in front(records, objectives=objectives)
+        for member in view.front
     ]
 
 
-def selected_trials(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    verdicts: Mapping[str, Verdict] | None = None,
-    tolerances: Mapping[str, float] | None = None,
-) -> dict[str, int]:
+def selected_trials(view: RunView) -> dict[str, int]:
     """Which trial each rule of `--select` names; a rule that names none is left out."""
     chosen = {}
     for rule in RULES:
         try:
-            found = select(records, how=rule, objectives=objectives, verdicts=verdicts, tolerances=tolerances)
+            found = select_from(view, how=rule)
         except ValueError:
             # Nothing complete, or its column was not measured: the rule has no row to mark.
             continue
@@ -85,6 +82,11 @@ def front_table(
     tolerances: Mapping[str, float] | None = None,
     title: str | None = None,
 ) -> Table:
+    """Returns the table of `view_table` for these records."""
+    return view_table(RunView.of(records, objectives=objectives, tolerances=tolerances), title=title)
+
+
+def view_table(view: RunView, *, title: str | None = None) -> Table:
     """The front as a table that fits a terminal of 80 columns where the objectives are three.
 
     The pattern is dilation × period, an asterisk marks the reference, and the last column names
@@ -92,12 +94,11 @@ def front_table(
     for them. Seeds are shown where there are several. Once a run is confirmed, a
     perplexity is the mean over seeds with its 95 % interval, and a column says how probable the place on the front is.
     """
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    groups = front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
+    verdicts, groups = view.verdicts, view.groups
     members = [member for group in groups for member in (group.member, *group.twins)]
     twins = {item.trial for group in groups for item in group.twins}
     seeds = not verdicts and len({member.seed for member in members}) > 1
-    shown = table_columns(objectives)
+    shown = table_columns(view.objectives)
     table = Table(
         title=title,
         title_justify="left",
@@ -112,9 +113,8 @@ def front_table(
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
     if twins:
-        captions.append(
-            f"{distinct_text(groups)}: {_TWIN} a twin of the one above, within {tolerance_text(objectives, tolerances)}"
-        )
+        within = tolerance_text(view.objectives, view.tolerances)
+        captions.append(f"{distinct_text(groups)}: {_TWIN} a twin of the one above, within {within}")
     if verdicts:
         table.add_column("front", justify="right", no_wrap=True)
         captions.append(
@@ -123,7 +123,7 @@ def front_table(
         )
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)
-    chosen = selected_trials(records, objectives=objectives, verdicts=verdicts, tolerances=tolerances)
+    chosen = selected_trials(view)
     for member in members:
         rules = [rule for rule, trial in chosen.items() if trial == member.trial]
         table.add_row(
@@ -140,16 +140,10 @@ def front_table(
     return table
 
 
-def held_out_table(
-    records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
-) -> Table | None:
+def held_out_table(view: RunView) -> Table | None:
     """What the test part says of the front's members; `None` before a confirmation has evaluated any of them there."""
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    members = [
-        (item, verdicts[item.architecture_id])
-        for item in front(records, objectives=objectives)
-        if item.architecture_id in verdicts
-    ]
+    verdicts = view.verdicts
+    members = [(item, verdicts[item.architecture_id]) for item in view.front if item.architecture_id in verdicts]
     if all(verdict.test is None for _, verdict in members):
         return None
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)

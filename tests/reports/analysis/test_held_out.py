@@ -15,6 +15,7 @@ from rich.console import Console
 from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.analysis.held_out import held_out_of, held_out_text
 from depthweave.reports.analysis.intervals import Interval, mean_interval
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import select
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdicts import verdicts_of
@@ -66,7 +67,7 @@ def test_terminal_shows_validation_and_test_beside_each_other_within_80_columns(
     (line,) = [line for line in text.getvalue().splitlines() if line.startswith("best") and " to " in line]
     own = held_out_text(held_out_of(held_out_records())["best"])
     assert line.split()[-4:] == [own.value, *own.interval.split()]
-    assert held_out_table(confirmed_records(), objectives=PAIR) is None
+    assert held_out_table(RunView.of(confirmed_records(), objectives=PAIR)) is None
 
 
 def test_page_states_the_test_perplexity_of_confirmed_members(store: RunStore, append: Append) -> None:

@@ -20,7 +20,7 @@ def write_front(store: RunStore, records: Sequence[Record]) -> pa.Table:
 
     It holds the joint front, and that of each pair of the quality and a cost. The columns are those of the record,
     `VERDICT_COLUMNS` (null until the run is confirmed), `objectives` ("perplexity,latency" for example), and `twin_of`,
-    the distinct member that stands for the row on that front.
+    the distinct member that represents the row on that front.
     """
     schema = front_schema()
     tables = [schema.empty_table()]

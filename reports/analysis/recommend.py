@@ -39,7 +39,7 @@ class Limit(NamedTuple):
 
 
 def limits_of(averaged: Sequence[Record], *, column: str) -> list[Limit]:
-    """Returns the stops of a cost's slider, ascending: round numbers, the last one met by all records."""
+    """Returns the stops of a cost's slider, ascending: round numbers that some record meets."""
     finished = [record for record in averaged if record.state == "complete"]
     values = [value for record in finished if (value := value_of(record, column)) is not None]
     if not values:

@@ -81,7 +81,7 @@ def regret_sentence(regret: Regret | None) -> str:
         return ""
     text = (
         f" Audit of the pruner: of {plural(regret.num_given_up, 'trial')} that it gave up, "
-        f"{regret.num_audited:,}, drawn by chance, ran to the end all the same; "
+        f"{regret.num_audited:,}, drawn at random, ran to the end; "
     )
     if not regret.num_on_front:
         text += "none of them reached the front."
@@ -96,10 +96,10 @@ def regret_sentence(regret: Regret | None) -> str:
 def _bound_sentence(regret: Regret) -> str:
     left = regret.num_given_up - regret.num_audited
     if not left:
-        return "They were all, so that nothing is left unknown."
+        return "All of them ran to the end, so nothing is unknown."
     more = regret.most - regret.num_on_front
     text = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
     share = more / left
     if share > _LITTLE_FRAC:
-        return f"{text}): {plural(regret.num_audited, 'audited trial')} can say little."
+        return f"{text}): {plural(regret.num_audited, 'audited trial')}: too few for a tighter bound."
     return f"{text}), {100 * share:.0f} %."

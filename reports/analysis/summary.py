@@ -86,7 +86,7 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
     finished = averaged(trained)
     if not finished:
-        return ["No trial is complete yet: nothing can be said."]
+        return ["No trial is complete yet: there is no answer yet."]
     best = min(finished, key=lambda it: (it.perplexity or math.inf, it.trial))
     references = [it for it in finished if it.architecture_id == info.reference_id or it.reference]
     lead = f"The lowest perplexity is {show('perplexity', best.perplexity)}: {_named(best)}."

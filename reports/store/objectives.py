@@ -56,7 +56,7 @@ class Objective:
     rule: Literal["fastest", "smallest"] | None = None
     """The rule of `--select` that takes the lowest value of it."""
     also: tuple[str, ...] = ()
-    """Further columns of `Record` that stand beside it in `depthweave show --json`."""
+    """Further columns of `Record` that `depthweave show --json` prints after it."""
 
     @property
     def timed(self) -> bool:

@@ -35,9 +35,9 @@ def test_gain_of_an_audited_trial_by_hand() -> None:
     assert found[:3] == (3, 1, 1)
     assert found.gained_frac == pytest.approx(gained / (without + gained))
     told = regret_sentence(found)
-    assert "of 3 trials that it gave up, 1, drawn by chance, ran to the end all the same; 1 of them reached" in told
+    assert "of 3 trials that it gave up, 1, drawn at random, ran to the end; 1 of them reached" in told
     assert told.endswith(
-        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): 1 audited trial can say little."
+        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): 1 audited trial: too few for a tighter bound."
     )
 
 
@@ -47,7 +47,7 @@ def test_an_audit_that_finds_nothing_says_so_and_no_audit_says_nothing() -> None
     assert found is not None
     assert (found.num_on_front, found.gained_frac) == (0, pytest.approx(0.0))
     assert regret_sentence(found).endswith(
-        "none of them reached the front. They were all, so that nothing is left unknown."
+        "none of them reached the front. All of them ran to the end, so nothing is unknown."
     )
     assert pruning_regret([*kept, stopped(2)], objectives=OBJECTIVES) is None
     assert regret_sentence(None) == ""

@@ -50,7 +50,7 @@ def test_happened_says_how_much_and_how_long() -> None:
 
 
 def test_nothing_complete_claims_nothing() -> None:
-    assert answer_sentence([], info=INFO) == ["No trial is complete yet: nothing can be said."]
+    assert answer_sentence([], info=INFO) == ["No trial is complete yet: there is no answer yet."]
     assert answer_sentence([make_record(0, state="pruned", perplexity=None)], info=INFO) == answer_sentence(
         [], info=INFO
     )

@@ -101,5 +101,5 @@ def _bound_sentence(regret: Regret) -> str:
     text = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
     share = more / left
     if share > _LITTLE_FRAC:
-        return f"{text}): {plural(regret.num_audited, 'audited trial')}: too few for a tighter bound."
+        return f"{text}): no tighter bound follows from {plural(regret.num_audited, 'audited trial')}."
     return f"{text}), {100 * share:.0f} %."

@@ -37,7 +37,8 @@ def test_gain_of_an_audited_trial_by_hand() -> None:
     told = regret_sentence(found)
     assert "of 3 trials that it gave up, 1, drawn at random, ran to the end; 1 of them reached" in told
     assert told.endswith(
-        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): 1 audited trial: too few for a tighter bound."
+        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): "
+        "no tighter bound follows from 1 audited trial."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from depthweave.reports.store.objectives import OBJECTIVES, Format
 from depthweave.reports.store.records import Record
 
 STATE_WORDS = {
@@ -15,23 +16,21 @@ STATE_WORDS = {
 }
 """What a reader sees for each `Record.state`."""
 
-_TITLES = {
-    "perplexity": "validation perplexity",
-    "loss": "validation loss",
-    "bits_per_byte": "validation loss",
-    "latency": "forward latency",
-    "step_latency": "training-step latency",
-    "decode_latency": "decoding latency",
-    "trial_latency": "forward latency, others beside it",
-    "memory_bytes": "memory of a training step",
-    "forward_memory_bytes": "memory of a forward pass",
-    "parameters": "parameters without embedding",
-    "forward_flops": "operations of a forward pass",
+
+class _Written(NamedTuple):
+    """How the values of a column are written."""
+
+    format: Format
+    unit: str = ""
+    title: str = ""
+
+
+_OTHER_COLUMNS = {
+    "loss": _Written("number", "nat/token", "validation loss"),
+    "trial_latency": _Written("ratio", title="forward latency, others beside it"),
+    "embedding_parameters": _Written("count"),
 }
-_UNITS = {"loss": "nat/token", "bits_per_byte": "bit/byte"}
-_RELATIVE = ("latency", "step_latency", "decode_latency", "trial_latency", "latency_low", "latency_high")
-_BYTES = ("memory_bytes", "forward_memory_bytes")
-_COUNTS = {"parameters": "", "embedding_parameters": "", "forward_flops": "flop/token"}
+"""Columns with a unit that are no objectives."""
 
 
 class Axis(NamedTuple):
@@ -43,42 +42,52 @@ class Axis(NamedTuple):
 
 def axis_of(column: str, values: Iterable[float]) -> Axis:
     """The axis of a record column, in the unit that suits the largest of `values`."""
-    title = _TITLES.get(column, column.replace("_", " "))
+    title, written = title_of(column), _written(column)
     largest = max((abs(value) for value in values), default=0.0)
-    if column in _RELATIVE:
+    if written.format == "ratio":
         return Axis(f"{title} (× reference)", 1.0)
-    if column in _BYTES:
+    if written.format == "bytes":
         divisor, prefix = _binary(largest)
         return Axis(f"{title} ({prefix}B)", divisor)
-    if column in _COUNTS:
+    if written.format == "count":
         divisor, prefix = _decimal(largest)
-        unit = " ".join(part for part in (prefix, _COUNTS[column]) if part).replace(" flop", "flop")
+        unit = f"{prefix}{written.unit}"
         return Axis(f"{title} ({unit})" if unit else title, divisor)
-    return Axis(f"{title} ({_UNITS[column]})" if column in _UNITS else title, 1.0)
+    return Axis(f"{title} ({written.unit})" if written.unit else title, 1.0)
 
 
 def show(column: str, value: float | None) -> str:
     """A record's value with its unit, for a person: "3.914", "1.08×", "412 MiB", "1.23 M"; "-" where absent."""
     if value is None:
         return "-"
-    if column in _RELATIVE:
+    written = _written(column)
+    if written.format == "ratio":
         return f"{value:.2f}×"
-    if column in _BYTES:
+    if written.format == "bytes":
         return bytes_text(value)
-    if column in _COUNTS:
+    if written.format == "count":
         divisor, prefix = _decimal(abs(value))
-        unit = f"{prefix}{_COUNTS[column]}"
-        return f"{_digits(value / divisor)} {unit}".rstrip()
+        return f"{_digits(value / divisor)} {prefix}{written.unit}".rstrip()
     if isinstance(value, int):
         return f"{value:,}"
-    if column in _UNITS:
-        return f"{value:.3f} {_UNITS[column]}"
+    if written.unit:
+        return f"{value:.3f} {written.unit}"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
 def title_of(column: str) -> str:
     """What a column is called where its unit stands elsewhere."""
-    return _TITLES.get(column, column.replace("_", " "))
+    return _written(column).title or column.replace("_", " ")
+
+
+def _written(column: str) -> _Written:
+    if column in OBJECTIVES:
+        item = OBJECTIVES[column]
+        return _Written(item.format, item.unit, item.title)
+    if column in _OTHER_COLUMNS:
+        return _OTHER_COLUMNS[column]
+    measured = next((item for item in OBJECTIVES.values() if column in item.interval_columns), None)
+    return _Written("number") if measured is None else _Written(measured.format, measured.unit)
 
 
 def bytes_text(value: float) -> str:

@@ -20,12 +20,13 @@ from typing import Any, Literal, TypeVar
 import plotly.graph_objects as go
 import pyarrow as pa
 
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.summary import answer_sentence
 from depthweave.reports.figures.standalone import run_figures
 from depthweave.reports.formatting import show
 from depthweave.reports.store.records import Record, to_table
 from depthweave.reports.store.run_store import RunStore
-from depthweave.reports.terminal.table import front_rows
+from depthweave.reports.terminal.table import view_rows
 
 Frames = Literal["pandas", "polars", "arrow"]
 _Read = TypeVar("_Read")
@@ -93,7 +94,7 @@ class OpenRun:
 
     def _rows(self) -> list[dict[str, Any]]:
         info = self.store.info
-        return front_rows(self._records(), objectives=info.objectives, tolerances=info.tolerance_of)
+        return view_rows(RunView.of(self._records(), objectives=info.objectives, tolerances=info.tolerance_of))
 
     def _records(self) -> list[Record]:
         return self._whole(self.store.records())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
@@ -298,7 +299,7 @@ def _conclude(store: RunStore, resources: _RunResources, *, ending: Ending, prog
     # One part a table, each trial once: other programs read it with one line.
     store.merge()
     records = store.records()
-    store.write_front(records)
+    write_front(store, records)
     if ending == "done":
         keep_front_only(store, checkpoints=resources.checkpoints)
     write_report(store)

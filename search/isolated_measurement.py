@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import ray
 from ray.exceptions import RayError
@@ -43,12 +43,9 @@ class Found(NamedTuple):
 
 def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
     """What is to be timed for these objectives; `step`: the training step in any case."""
-    kinds: list[Kind] = ["forward"]
-    if step or "step_latency" in objectives:
-        kinds.append("step")
-    if "decode_latency" in objectives:
-        kinds.append("decode")
-    return tuple(kinds)
+    wanted = {"forward", *(["step"] if step else []), *(OBJECTIVES[name].timing for name in objectives)}
+    known: tuple[Kind, ...] = get_args(Kind)
+    return tuple(kind for kind in known if kind in wanted)
 
 
 def measure_front(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.search.pruners.audit import surprises
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
@@ -47,7 +47,7 @@ class PausedTrials:
         self.changed()
         self._known.pop(record.trial, None)
         if record.state in ("complete", "pruned"):
-            values = {name: getattr(record, name) for name in self._objectives}
+            values = {name: column_value(record, name) for name in self._objectives}
             self._known[record.trial] = TrialSnapshot(
                 number=record.trial,
                 architecture_id=record.architecture_id,

@@ -23,7 +23,7 @@ from ray.exceptions import RayError
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.bounds import json_value
 from depthweave.reports.store.columns import check_numbers
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, cost_names
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.failures.causes import reason_of
@@ -59,9 +59,8 @@ class Survey(NamedTuple):
 
 def has_survey(prepared: PreparedSearch) -> bool:
     """Whether a search of this kind measures first: its sampler weighs costs that only measuring tells."""
-    measured = {item.name for item in dataclasses.fields(Measurement)}
-    costs = {name for name in prepared.spec.objectives if OBJECTIVES[name].cost}
-    return prepared.spec.search.sampler == "known-cost" and bool(costs & measured)
+    measured = any(OBJECTIVES[name].cost and OBJECTIVES[name].measured for name in prepared.spec.objectives)
+    return prepared.spec.search.sampler == "known-cost" and measured
 
 
 def read_survey(store: RunStore) -> Survey:
@@ -155,7 +154,7 @@ def _predictions(prepared: PreparedSearch, survey: Survey) -> Iterator[str]:
     """How well the costs that were not measured are predicted from those that were."""
     objectives = prepared.spec.objectives
     candidates = of_space(Parameters(prepared.space), objectives=objectives, measured=survey.measurements)
-    for axis, name in enumerate(item for item in objectives if OBJECTIVES[item].cost):
+    for axis, name in enumerate(cost_names(objectives)):
         error = cost_error(candidates, axis) if np.isnan(candidates.costs_NC[:, axis]).any() else None
         if error is not None:
             yield f"{name} of the others is predicted with a median error of {error:.1%} (measured ones held out)"

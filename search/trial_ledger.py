@@ -16,9 +16,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.store.objectives import column_value, cost_names
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.failures.streak import Streak
+from depthweave.search.known_columns import KnownColumns
 from depthweave.search.paused_trials import PausedTrials, Work, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
 from depthweave.search.study.journal_recovery import first_unknown, tell
@@ -29,7 +31,6 @@ from depthweave.search.trials.live_trial import Listener, LiveTrial
 from depthweave.search.trials.recording import RecordMaker, outcome_of
 from depthweave.search.trials.trial import TrialReport, read_progress
 from depthweave.search.trials.weight_retention import WeightRetention
-from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, SearchSpace
 
 
@@ -348,14 +349,6 @@ class TrialLedger:
                 self._checkpoints.drop(gone.trial, keep_weights=False)
 
     def _costs(self, candidate: Candidate, report: TrialReport) -> dict[str, float]:
-        measured, known = report.measurement, costs_of(candidate.architecture)
-        values = {
-            "latency": measured.latency,
-            "step_latency": measured.step_latency,
-            "decode_latency": measured.decode_latency,
-            "memory_bytes": measured.memory_bytes,
-            "forward_memory_bytes": measured.forward_memory_bytes,
-            "parameters": known.parameters,
-            "forward_flops": known.forward_flops,
-        }
+        known = KnownColumns(candidate.architecture, report.measurement)
+        values = {name: column_value(known, name) for name in cost_names(self._objectives)}
         return costs_among(self._objectives, values)

@@ -1,15 +1,15 @@
-"""The difference between two architectures' losses: what seeds and the validation text let one say of it.
+"""The difference between two architectures' losses, with its variance by the seeds and by the validation text.
 
 Within a depth and budget a seed has an effect that all architectures share (the data order, and the starts of the
 parameters that they share), so losses are subtracted seed by seed. Across depths or budgets there is no such effect:
 between two seeds, four sizes moved by +0.008, -0.013, +0.031 and +0.007 nat/token, each for all its architectures
-(`docs/log/statistics.md`, 2026-11-26). There the means are subtracted, and each has its own spread over seeds.
+(`docs/log/statistics.md`, 2026-11-26). There the means are subtracted, and each has its own variance over seeds.
 
-Noise differs between pairs by a factor of ten in variance and more, so that every pair has its own variance. Shrinking
-it toward the mean of all pairs, or of those with the same fusions, was tried and left out: the log has the figures.
+The variance differs between pairs by a factor of ten and more, so every pair has its own. Shrinking it toward the mean
+of all pairs, or of those with the same fusions, was tried and left out; the log has the figures.
 
-All seeds are evaluated on the same text, whose choice favours one architecture or another by an amount that no
-further seed takes away. Its variance is added (`evidence` says where it comes from).
+All seeds are evaluated on the same text. The choice of that text favours some architectures, and more seeds do not
+change that. Its variance is added (`evidence` estimates it).
 
 Axes: N draws or pairs, S seeds.
 
@@ -29,11 +29,11 @@ from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.student_t import student_cdf, student_point
 
 TWO_SIDED = 0.975
-"""An interval of 95 % leaves out one in forty on each side."""
+"""A 95 % interval leaves out one in forty on each side."""
 
 
 class Variance(NamedTuple):
-    """Of a mean, with its degrees of freedom, infinite where it is known; one value or an array of them."""
+    """The variance of a mean and its degrees of freedom, infinite for a known variance; one value or an array."""
 
     value: NDArray[np.float64]
     degrees: NDArray[np.float64]
@@ -43,72 +43,73 @@ NONE = Variance(np.array(0.0), np.array(np.inf))
 
 
 class Contrast(NamedTuple):
-    """First less second, nat/token; below zero the first is better. One value or an array of them."""
+    """The first loss less the second, nat/token: below zero the first is better. One value or an array."""
 
     num: int
     """Seeds that both have, or the smaller number of seeds where they are not paired."""
     mean: NDArray[np.float64]
     seeds: Variance
-    """Of the mean, by the seeds alone."""
+    """Variance of the mean by the seeds alone."""
     whole: Variance
-    """The same with what the text adds."""
+    """Variance of the mean by the seeds and the text."""
 
     @property
     def half_width(self) -> NDArray[np.float64]:
-        """Half of the 95 % interval: the wider one of the two, for what the text adds takes nothing away.
+        """Half of the 95 % interval, the wider one of the two variances'.
 
-        By the degrees of freedom it sometimes would: a variance that few seeds show by chance too small seems known.
+        The text's part can only widen the interval. By the degrees of freedom alone it would sometimes narrow it, where
+        few seeds show too small a variance by chance.
         """
         both = [student_point(TWO_SIDED, degrees=it.degrees) * np.sqrt(it.value) for it in (self.seeds, self.whole)]
         return np.maximum(*both)
 
     @property
     def below(self) -> NDArray[np.float64]:
-        """How sure it is that the difference is below zero: 0.975 where the interval of 95 % just ends there."""
+        """Probability that the difference is below zero: 0.975 where the 95 % interval just ends at zero."""
         return self.below_by(0.0)
 
     def below_by(self, least: float) -> NDArray[np.float64]:
-        """How sure it is that the difference is below zero by more than `least`: the more doubtful of the two."""
+        """Returns the probability that the difference is below `-least`: the one closer to 1/2 of two."""
         mean = self.mean + least
         both = [probability_below(mean, variance=it) for it in (self.seeds, self.whole)]
         return np.where(mean < 0, np.minimum(*both), np.maximum(*both))
 
     @property
     def interval(self) -> Interval:
-        """Of a single value."""
+        """The 95 % interval of a single contrast."""
         return Interval(self.num, float(self.mean), float(self.half_width))
 
 
 def paired_contrast(differences_NS: NDArray[np.float64], *, text: Variance = NONE) -> Contrast:
-    """Of differences seed by seed, `[..., S]` with at least two."""
+    """Returns the contrast of differences by seed, `[..., S]` with at least two seeds."""
     return _contrast(differences_NS.shape[-1], differences_NS.mean(axis=-1), _of_mean(differences_NS), text)
 
 
 def unpaired_contrast(
     first_NS: NDArray[np.float64], second_NS: NDArray[np.float64], *, text: Variance = NONE
 ) -> Contrast:
-    """Of two samples of losses, `[..., S]` with at least two seeds each; they need not have as many."""
+    """Returns the contrast of two samples of losses, `[..., S]` with at least two seeds each."""
     mean = first_NS.mean(axis=-1) - second_NS.mean(axis=-1)
     num = min(first_NS.shape[-1], second_NS.shape[-1])
     return _contrast(num, mean, _of_mean(first_NS), _of_mean(second_NS), text)
 
 
-def stacked(contrasts: Sequence[Contrast]) -> Contrast:
-    """Single ones as one of arrays, its `num` the smallest."""
+def stack_contrasts(contrasts: Sequence[Contrast]) -> Contrast:
+    """Returns single contrasts as one contrast of arrays, with the smallest `num`."""
 
-    def together(variances: Sequence[Variance]) -> Variance:
+    def stack(variances: Sequence[Variance]) -> Variance:
         return Variance(*(np.array([float(item[part]) for item in variances]) for part in (0, 1)))
 
     return Contrast(
         min(item.num for item in contrasts),
         np.array([float(item.mean) for item in contrasts]),
-        together([item.seeds for item in contrasts]),
-        together([item.whole for item in contrasts]),
+        stack([item.seeds for item in contrasts]),
+        stack([item.whole for item in contrasts]),
     )
 
 
 def probability_below(mean: NDArray[np.float64], *, variance: Variance) -> NDArray[np.float64]:
-    """Student's probability that differences with these means are below zero, `variance` being that of the means."""
+    """Returns Student's probability that differences with these means and variances of the mean are below zero."""
     error = np.sqrt(variance.value)
     known = error > 0
     ratio = np.divide(-mean, error, out=np.zeros(np.shape(mean)), where=known)
@@ -122,13 +123,13 @@ def _of_mean(values_NS: NDArray[np.float64]) -> Variance:
 
 
 def _contrast(num: int, mean: NDArray[np.float64], *parts: Variance) -> Contrast:
-    """The last part is the text's."""
+    """Returns the contrast; the last part is the variance by the text."""
     return Contrast(num, np.asarray(mean), _sum(*parts[:-1]), _sum(*parts))
 
 
 def _sum(*parts: Variance) -> Variance:
     total = np.asarray(sum(part.value for part in parts), dtype=np.float64)
     spread = np.asarray(sum(part.value**2 / part.degrees for part in parts), dtype=np.float64)
-    # Without any noise the fewest degrees of freedom stand for the rest.
+    # Where all variances are zero the fewest degrees of freedom are used.
     fewest = np.full_like(total, min(float(np.min(part.degrees)) for part in parts))
     return Variance(total, np.divide(total**2, spread, out=fewest, where=spread > 0))

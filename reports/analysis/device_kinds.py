@@ -1,7 +1,7 @@
-"""Costs that a device was asked for stand on one front only where the device was of one kind.
+"""Keeps costs that were measured on different kinds of devices off one front.
 
-A search keeps to one kind by itself. Records of two come together where a run was moved, or its tables were: then the
-kind that the reference was measured on counts, and what is left out is said.
+A search measures on one kind of device. Records of several kinds come together where a run, or its tables, were moved.
+Then the kind that the reference was measured on counts, and a sentence says what is left out.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from depthweave.reports.store.records import Record
 
 
 def comparable(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The records that may stand beside each other with these objectives: all, or those of the run's one kind."""
+    """Returns the records that may be on one front: all, or those of one kind of device where a cost is measured."""
     if not any(OBJECTIVES[name].measured for name in objectives if name in OBJECTIVES):
         return list(records)
     kind = _kind(records)
-    # One that never reported has no kind, and no costs either.
+    # A trial that never reported has no kind of device, and no costs either.
     return [record for record in records if record.hardware in (kind, "")]
 
 
 def kinds_sentence(records: Sequence[Record], *, objectives: Sequence[str]) -> str:
-    """What a reader must know of the complete records that were left out; empty where none was."""
+    """Returns a sentence on the complete records that were left out; empty where none was."""
     kept = {record.trial for record in comparable(records, objectives=objectives)}
     left_out = [record for record in records if record.state == "complete" and record.trial not in kept]
     if not left_out:
         return ""
     others = ", ".join(sorted({record.hardware for record in left_out}))
     return (
-        f" {plural(len(left_out), 'complete trial')} ran on {others}: with measured costs they stand on no "
-        f"front, where the others were measured on {_kind(records)}."
+        f" {plural(len(left_out), 'complete trial')} ran on {others}: with measured costs they are on no "
+        f"front, because the others were measured on {_kind(records)}."
     )
 
 

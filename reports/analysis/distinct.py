@@ -1,4 +1,4 @@
-"""The distinct members of a front: of those that match each other within tolerance one stands for the others.
+"""The distinct members of a front: of members that match each other within tolerance, one represents the others.
 
 Axes: P members, O objectives.
 """
@@ -34,7 +34,7 @@ def front_groups(
     tolerances: Mapping[str, float] | None,
     verdicts: Mapping[str, Verdict],
 ) -> list[Group]:
-    """The distinct members of the records' front with their twins."""
+    """Returns the distinct members of the records' front with their twins."""
     settled = {key for key, verdict in verdicts.items() if verdict.settled}
     members = front(records, objectives=objectives)
     return grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
@@ -47,45 +47,46 @@ def grouped(
     tolerances: Mapping[str, float] | None = None,
     settled: Collection[str] = (),
 ) -> list[Group]:
-    """The distinct members of a front with their twins, by the place of each distinct one in the front.
+    """Returns the distinct members of a front with their twins, in the order of the front.
 
-    Whoever covers the most that is left stands for it; of several that cover the same, one whose place is settled
-    (`settled` are ids), then the simplest: fewest connections, fewest states kept.
+    Groups are formed one after another, each from the member that covers the most remaining ones. Of the members that
+    cover the same ones, a settled one represents the group (`settled` holds ids), then the simplest: that with the
+    fewest connections, then with the fewest kept states.
     """
     if not members:
         return []
     points_PO = points_of(members, objectives=objectives)
     covers_PP = covers(points_PO, points_PO, tolerances_O=list(tolerances_of(objectives, tolerances).values()))
-    order = sorted(range(len(members)), key=lambda place: _preference(members[place], settled=settled, place=place))
-    left, found = set(range(len(members))), []
+    order = sorted(range(len(members)), key=lambda index: _preference(members[index], settled=settled, index=index))
+    left, groups = set(range(len(members))), []
     while left:
-        # `max` takes the first of equals, which the order prefers.
-        widest = max((place for place in order if place in left), key=lambda place: _count(covers_PP[place], left))
-        own = {place for place in left if covers_PP[widest, place]}
-        chosen = next(place for place in order if place in own and all(covers_PP[place, other] for other in own))
-        found.append((chosen, sorted(own - {chosen})))
+        # Of equal ones `max` takes the first, which is the preferred one.
+        widest = max((index for index in order if index in left), key=lambda index: _count(covers_PP[index], left))
+        own = {index for index in left if covers_PP[widest, index]}
+        chosen = next(index for index in order if index in own and all(covers_PP[index, other] for other in own))
+        groups.append((chosen, sorted(own - {chosen})))
         left -= own
-    return [Group(members[chosen], [members[place] for place in twins]) for chosen, twins in sorted(found)]
+    return [Group(members[chosen], [members[index] for index in twins]) for chosen, twins in sorted(groups)]
 
 
 def twins_of(groups: Sequence[Group]) -> dict[str, str]:
-    """Architecture id to that of the distinct member that stands for it, of all members."""
+    """Returns for the architecture id of each member that of the distinct member that represents it."""
     return {
         item.architecture_id: group.member.architecture_id for group in groups for item in (group.member, *group.twins)
     }
 
 
 def distinct_text(groups: Sequence[Group]) -> str:
-    """ "8 distinct of 14 members", or "14 members" where none is another's twin."""
+    """Returns "8 distinct of 14 members", or "14 members" where there are no twins."""
     num = sum(1 + len(group.twins) for group in groups)
     whole = plural(num, "member")
     return whole if num == len(groups) else f"{len(groups):,} distinct of {whole}"
 
 
 def _count(covers_P: NDArray[np.bool_], left: set[int]) -> int:
-    return sum(bool(covers_P[place]) for place in left)
+    return sum(bool(covers_P[index]) for index in left)
 
 
-def _preference(record: Record, *, settled: Collection[str], place: int) -> tuple[bool, int, int, int]:
+def _preference(record: Record, *, settled: Collection[str], index: int) -> tuple[bool, int, int, int]:
     connections = 0 if record.fusion == "none" else sum(len(sources) for _, sources in json.loads(record.wiring))
-    return record.architecture_id not in settled, connections, record.kept_states, place
+    return record.architecture_id not in settled, connections, record.kept_states, index

@@ -1,9 +1,9 @@
-"""The front of a run, how much of the objective space it dominates, and how far behind each record is.
+"""The front of a run, its hypervolume, and the Pareto rank of each record.
 
-A record counts where it is complete, every objective has a finite value, and measured ones are of the run's one
-kind of device (`kinds`). It stands on the front where no other
-one is at least as good in every objective and better in one. Records with equal values stand or fall together.
-Several seeds of one architecture are one record, at their mean loss (`seeds.averaged`).
+A record counts where it is complete, every objective has a finite value, and measured ones are of the run's one kind of
+device (`device_kinds`). It is on the front where no other record is at least as good in every objective and better in
+one. Records with equal values are all on the front or all off it. Several seeds of one architecture are one record, at
+their mean loss (`seeds.averaged`).
 
 Source: moocore (López-Ibáñez, Paquete and Stützle), for the non-dominated set, ranks and exact hypervolume.
 """
@@ -21,43 +21,55 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.device_kinds import comparable
 from depthweave.reports.analysis.seeds import averaged
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 
 _MARGIN_FRAC = 0.1
-"""How far the reference point lies beyond the worst complete record, as a share of best to worst."""
+"""Distance of the reference point beyond the worst complete record, as a share of the range from best to worst."""
 
 
 def value_of(record: Record, name: str) -> float | None:
-    """A record's numeric column, `None` where it is absent or not finite."""
-    value = getattr(record, name)
+    """Returns a record's objective or numeric column, `None` where it is absent or not finite."""
+    value = column_value(record, name)
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def end_of(record: Record, name: str, end: Literal["low", "high"]) -> float | None:
-    """That end of the 95 % interval of a timed objective, the value itself where it has none; `None` where absent."""
-    found = value_of(record, f"{name}_{end}") if OBJECTIVES[name].timed else None
-    return value_of(record, name) if found is None else found
+    """Returns one end of the 95 % interval of a timed objective, the value itself where it has no interval.
+
+    `None` where the value is absent.
+    """
+    value = value_of(record, f"{name}_{end}") if OBJECTIVES[name].timed else None
+    return value_of(record, name) if value is None else value
 
 
 def complete(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The records that can stand on a front: complete, with every objective, one an architecture."""
+    """Returns the records that can be on a front: complete, with every objective, one for each architecture."""
+    return with_all(averaged(comparable(records, objectives=objectives)), objectives=objectives)
+
+
+def with_all(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+    """Returns the complete records with a finite value of every objective."""
     return [
         record
-        for record in averaged(comparable(records, objectives=objectives))
+        for record in records
         if record.state == "complete" and all(value_of(record, name) is not None for name in objectives)
     ]
 
 
 def points_of(records: Sequence[Record], *, objectives: Sequence[str]) -> NDArray[np.float64]:
-    """The objective values, `[records, objectives]`, all to be minimised; an absent one raises `TypeError`."""
-    rows = [[float(getattr(record, name)) for name in objectives] for record in records]
+    """Returns the objective values, `[records, objectives]`; raises `TypeError` for an absent one."""
+    rows = [[float(column_value(record, name)) for name in objectives] for record in records]
     return np.array(rows, dtype=np.float64).reshape(len(records), len(objectives))
 
 
 def front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The non-dominated complete records, by the first objective and then the others."""
-    candidates = complete(records, objectives=objectives)
+    """Returns the non-dominated complete records, sorted by the first objective and then by the others."""
+    return non_dominated(complete(records, objectives=objectives), objectives=objectives)
+
+
+def non_dominated(candidates: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+    """Returns the front of records that can be on it (`complete`), sorted as by `front`."""
     if not candidates:
         return []
     points = points_of(candidates, objectives=objectives)
@@ -69,25 +81,25 @@ def front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Recor
 
 
 def may_stand(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
-    """The front, and the complete records that would stand on it were their times at the low ends of their intervals.
+    """Returns the front, and the complete records that would be on it with each time at the low end of its interval.
 
-    A time that was measured beside other trials is noisy: these are the ones worth measuring again, alone.
+    A time that was measured beside other trials is noisy. These records are worth a second measurement, alone.
     """
     candidates = complete(records, objectives=objectives)
     members = front(records, objectives=objectives)
     points_FO = points_of(members, objectives=objectives)
-    found = []
+    possible = []
     for record in candidates:
         lows: dict[str, Any] = {name: end_of(record, name, "low") for name in objectives if OBJECTIVES[name].timed}
         (point_O,) = points_of([dataclasses.replace(record, **lows)], objectives=objectives)
         beaten_F = (points_FO <= point_O).all(axis=1) & (points_FO < point_O).any(axis=1)
         if not beaten_F.any():
-            found.append(record)
-    return found
+            possible.append(record)
+    return possible
 
 
 def pareto_ranks(records: Sequence[Record], *, objectives: Sequence[str]) -> dict[int, int]:
-    """Trial to rank: 0 on the front, 1 on the front of what is left, and so on; only records that count."""
+    """Returns trial to rank: 0 on the front, 1 on the front of the rest, and so on; only records that count."""
     candidates = complete(records, objectives=objectives)
     if not candidates:
         return {}
@@ -96,11 +108,11 @@ def pareto_ranks(records: Sequence[Record], *, objectives: Sequence[str]) -> dic
 
 
 def reference_point(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The corner from which hypervolume is counted, `[objectives]`.
+    """Returns the corner from which hypervolume is counted, `[objectives]`.
 
-    Each coordinate is the worst value seen plus a tenth of the distance from the best to the worst, so that the
-    ends of the front count too; where all values are equal, a tenth of the value. It depends on the points: compare
-    hypervolumes only where one reference point was used for both.
+    Each coordinate is the worst value plus a tenth of the range from best to worst, so that the ends of the front count
+    too; where all values are equal, plus a tenth of the value. It depends on the points: two hypervolumes are
+    comparable only with the same reference point.
     """
     if not len(points):
         raise ValueError("reference_point: no complete record: nothing to measure from")
@@ -111,7 +123,7 @@ def reference_point(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hypervolume(points: NDArray[np.float64], *, reference: NDArray[np.float64]) -> float:
-    """The volume between the points and `reference` that some point dominates, in the objectives' units."""
+    """Returns the volume between the points and `reference`, in the objectives' units."""
     if not len(points):
         return 0.0
     return float(moocore.hypervolume(points, ref=reference))
@@ -120,9 +132,9 @@ def hypervolume(points: NDArray[np.float64], *, reference: NDArray[np.float64]) 
 def hypervolume_frac(
     points: NDArray[np.float64], *, ideal: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> float:
-    """`hypervolume` as a share, 0 to 1, of the box from the best value of each objective to `reference`."""
+    """Returns `hypervolume` as a share, 0 to 1, of the box from the best value of each objective to `reference`."""
     if not len(points):
         return 0.0
-    # Scaled first: bytes times perplexity would otherwise lose digits.
+    # Scaled first: bytes times perplexity would lose digits.
     scaled = (points - ideal) / (reference - ideal)
     return hypervolume(scaled, reference=np.ones(len(ideal)))

@@ -1,4 +1,4 @@
-"""Losses on the test part, which a confirmation evaluates and no search reads: over fresh seeds, with their interval.
+"""Losses on the test part, over fresh seeds and with their interval. Only a confirmation evaluates that part.
 
 Records of earlier versions, and of a corpus without a test part, have none.
 """
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.analysis.seeds import fresh_records
 from depthweave.reports.formatting import plural, show
+from depthweave.reports.store.objectives import QUALITY
 from depthweave.reports.store.records import Record
 
 
@@ -26,7 +27,7 @@ class HeldOutText(NamedTuple):
 
 
 def held_out_of(records: Sequence[Record]) -> dict[str, Interval]:
-    """Architecture id to the mean test loss over its fresh seeds, nat/token, of those that have one."""
+    """Returns architecture id to the mean test loss over its fresh seeds, nat/token, where there is one."""
     losses: dict[str, dict[int, float]] = defaultdict(dict)
     for record in fresh_records(records):
         if record.test_loss is not None and math.isfinite(record.test_loss):
@@ -35,33 +36,33 @@ def held_out_of(records: Sequence[Record]) -> dict[str, Interval]:
 
 
 def held_out_text(test: Interval | None) -> HeldOutText:
-    """The perplexity of the mean test loss."""
+    """Returns the perplexity of the mean test loss, with its interval."""
     if test is None:
         return HeldOutText("", "")
-    low, high = (None if it is None else show("perplexity", perplexity_of(it)) for it in (test.low, test.high))
-    return HeldOutText(show("perplexity", perplexity_of(test.mean)), "" if low is None else f"{low} to {high}")
+    low, high = (None if it is None else show(QUALITY, perplexity_of(it)) for it in (test.low, test.high))
+    return HeldOutText(show(QUALITY, perplexity_of(test.mean)), "" if low is None else f"{low} to {high}")
 
 
 def held_out_sentence(records: Sequence[Record], *, best: Record, other: Record) -> list[str]:
-    """What the test part says of the best architecture and the one it is compared with; nothing where it says none."""
-    found = held_out_of(records)
-    if best.architecture_id not in found:
+    """Returns a sentence on the test losses of the best architecture and of the one it is compared with, if any."""
+    test_losses = held_out_of(records)
+    if best.architecture_id not in test_losses:
         return []
-    own = found[best.architecture_id]
-    told = f"On the test part, which the search did not read, it has {_told(own)}"
-    if other.architecture_id in found and other.architecture_id != best.architecture_id:
-        told += f", and the one it is compared with {_told(found[other.architecture_id])}"
-    return [f"{told}, over {plural(own.num, 'fresh seed')}."]
+    own = test_losses[best.architecture_id]
+    sentence = f"On the test part, which the search did not read, it has {_with_interval(own)}"
+    if other.architecture_id in test_losses and other.architecture_id != best.architecture_id:
+        sentence += f", and the one it is compared with {_with_interval(test_losses[other.architecture_id])}"
+    return [f"{sentence}, over {plural(own.num, 'fresh seed')}."]
 
 
 def perplexity_of(loss: float) -> float:
-    """exp of a loss in nats; infinite where that is too large a number."""
+    """Returns exp of a loss in nats; infinity where that is too large a number."""
     try:
         return math.exp(loss)
     except OverflowError:
         return math.inf
 
 
-def _told(test: Interval) -> str:
+def _with_interval(test: Interval) -> str:
     value, interval = held_out_text(test)
     return f"{value} (95 % interval {interval})" if interval else value

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Two-sided 95 % points of Student's t by degrees of freedom; between two rows the larger point is taken.
+# Two-sided 95 % points of Student's t by degrees of freedom. Between two rows the larger point is used.
 _STUDENT_T = {
     1: 12.706,
     2: 4.303,
@@ -29,7 +29,7 @@ class Interval(NamedTuple):
     """A mean over seeds and half of its 95 % interval, in the values' unit."""
 
     num: int
-    """Values averaged."""
+    """Number of values."""
     mean: float
     half_width: float | None
     """`None` for a single value."""
@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of at least one value, with its interval where there are two."""
+    """Returns the mean of at least one value, with its interval where there are two values."""
     half_width = None
     if len(values) >= 2:
         half_width = student_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
@@ -54,5 +54,5 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def student_t(degrees: int) -> float:
-    """The two-sided 95 % point of Student's t with that many degrees of freedom, at least 1."""
+    """Returns the two-sided 95 % point of Student's t for these degrees of freedom, at least 1."""
     return _STUDENT_T[max(known for known in _STUDENT_T if known <= degrees)]

@@ -1,10 +1,11 @@
-"""Which architecture to take under limits, and how sure that is: the sentence beside the page's sliders.
+"""Which architecture to take under limits on the costs, and whether the choice is settled.
 
-The choice is the lowest mean perplexity within the limits, settled or not: the sentence says which. (`--select best`
-prefers settled members of the front and of twins the simplest, which may have a higher perplexity.) It is settled
-where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within the
-limits. The test is two-sided, for the seeds that decide also chose which of two equals is ahead. The page's script
-chooses and speaks by the same rules; a browser test holds the two together.
+The choice is the lowest mean perplexity within the limits, settled or not, and the sentence says which. (`--select
+best` prefers settled members of the front, and the simplest of twins, which may have a higher perplexity.) It is
+settled where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within
+the limits. The test is two-sided, because the same seeds also decide which of two equal ones is ahead.
+
+The page's script chooses by the same rules and writes the same sentences; a browser test compares the two.
 """
 
 from __future__ import annotations
@@ -15,32 +16,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthweave.reports.analysis.device_kinds import comparable
-from depthweave.reports.analysis.front import complete, front, value_of
-from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import Condition
 from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, distinguishable
 from depthweave.reports.formatting import axis_of, full_name, plural, show, title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
 _MAX_LIMITS = 120
-"""Stops of a slider."""
+"""Most stops of a slider."""
 _STEPS = (1, 2, 5)
 _MAX_NAMED = 3
 
 
 class Limit(NamedTuple):
-    """A value that a cost may be held to, and how it reads."""
+    """An upper limit of a cost, with its text."""
 
     value: float
     text: str
 
 
-def limits_of(records: Sequence[Record], *, column: str) -> list[Limit]:
-    """The stops of a cost's slider, ascending: round numbers from one that something meets to one that all meet."""
-    finished = [record for record in averaged(records) if record.state == "complete"]
+def limits_of(averaged: Sequence[Record], *, column: str) -> list[Limit]:
+    """Returns the stops of a cost's slider, ascending: round numbers that some record meets."""
+    finished = [record for record in averaged if record.state == "complete"]
     values = [value for record in finished if (value := value_of(record, column)) is not None]
     if not values:
         return []
@@ -51,60 +51,44 @@ def limits_of(records: Sequence[Record], *, column: str) -> list[Limit]:
     return [_limit(column, number * step * divisor) for number in range(first, last + 1)]
 
 
-def recommended(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    limits: Mapping[str, Limit],
-) -> Record | None:
-    """The lowest perplexity under these limits, at the mean of its seeds; `None` where nothing meets them."""
-    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    alike = averaged(comparable(records, objectives=objectives))
-    met = [it for it in alike if it.state == "complete" and all(item.holds(it) for item in where)]
-    return min(met, key=lambda it: (_perplexity(it), it.trial), default=None)
+def recommended(view: RunView, *, limits: Mapping[str, Limit]) -> Record | None:
+    """Returns the record with the lowest mean perplexity within the limits; `None` where no record meets them."""
+    return min(_within(view.comparable, limits), key=_order, default=None)
 
 
-def recommendation(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    limits: Mapping[str, Limit],
-    verdicts: Mapping[str, Verdict],
-) -> str:
-    """The choice in words, with what is not settled about it."""
-    chosen = recommended(records, objectives=objectives, limits=limits)
+def recommendation(view: RunView, *, limits: Mapping[str, Limit]) -> str:
+    """Returns the choice in words, and what is not settled about it."""
+    chosen, verdicts = recommended(view, limits=limits), view.verdicts
     if chosen is None:
         return "No complete trial meets these limits." if limits else "No trial is complete yet."
-    where = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
-    met = [it for it in averaged(records) if it.state == "complete" and all(item.holds(it) for item in where)]
-    told = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=objectives, verdicts=verdicts)}. "
+    lead = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=view.objectives, verdicts=verdicts)}. "
     if uncertainty_sentence(chosen, verdicts=verdicts):
-        return f"{told}Not settled: {uncertainty_sentence(chosen, verdicts=verdicts)}."
+        return f"{lead}Not settled: {uncertainty_sentence(chosen, verdicts=verdicts)}."
+    met = _within(view.averaged, limits)
     rivals = [it for it in met if _has_seeds(it, verdicts) and it.architecture_id != chosen.architecture_id]
-    close = close_rivals(records, objectives=objectives, verdicts=verdicts).get(chosen.architecture_id, frozenset())
-    near = [it for it in rivals if it.architecture_id in close]
-    near.sort(key=lambda it: (_perplexity(it), it.trial))
-    return told + _settled_text([full_name(it) for it in near], total=len(rivals))
+    close = close_rivals(view).get(chosen.architecture_id, frozenset())
+    near = sorted((it for it in rivals if it.architecture_id in close), key=_order)
+    return lead + _settled_text([full_name(it) for it in near], total=len(rivals))
 
 
 def lead_sentence(limits: Mapping[str, Limit]) -> str:
-    """What was asked for: "Lowest perplexity with forward latency at most 1.10×: "."""
+    """Returns what was asked for: "Lowest perplexity with forward latency at most 1.10×: "."""
     parts = [f"{title_of(column)} at most {limit.text}" for column, limit in limits.items()]
     return "Lowest perplexity" + (f" with {' and '.join(parts)}" if parts else " without limits") + ": "
 
 
 def recommended_sentence(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
-    """What the record is and has, in one clause."""
+    """Returns name, perplexity and costs of the record in one clause."""
     verdict = verdicts.get(record.architecture_id)
     interval = interval_text(verdict) if verdict else ""
-    told = f"{full_name(record)}, perplexity {show('perplexity', record.perplexity)}"
-    told += f" (95 % interval {interval})" if interval else ""
-    costs = [f"{title_of(name)} {show(name, getattr(record, name))}" for name in objectives if OBJECTIVES[name].cost]
-    return ", ".join([told, *costs])
+    quality = f"{full_name(record)}, perplexity {show(QUALITY, record.perplexity)}"
+    quality += f" (95 % interval {interval})" if interval else ""
+    costs = [f"{title_of(name)} {show(name, column_value(record, name))}" for name in cost_names(objectives)]
+    return ", ".join([quality, *costs])
 
 
 def certainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
-    """Whether its place on the front is settled."""
+    """Returns a sentence on whether the record's place on the front is settled."""
     verdict = verdicts.get(record.architecture_id)
     if verdict is None:
         return "One seed, which chose it: not settled."
@@ -114,7 +98,7 @@ def certainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> st
 
 
 def uncertainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> str:
-    """Why nothing that is said of its loss can be settled: too few seeds, or one that diverged; else empty."""
+    """Returns why no claim on the record's loss can be settled: too few seeds, or one that diverged; else empty."""
     verdict = verdicts.get(record.architecture_id)
     if verdict is not None and verdict.num_diverged:
         return f"it diverged with {plural(verdict.num_diverged, 'seed')}"
@@ -122,25 +106,28 @@ def uncertainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> 
     return f"it has {plural(num, 'fresh seed')} of the {MIN_SEEDS} needed" if num < MIN_SEEDS else ""
 
 
-def close_rivals(
-    records: Sequence[Record], *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]
-) -> dict[str, frozenset[str]]:
-    """For each member of the front with several fresh seeds, the others with such whose loss is not told apart."""
-    if not verdicts:
+def close_rivals(view: RunView) -> dict[str, frozenset[str]]:
+    """Returns for each member of the front with several fresh seeds those whose loss is not told apart."""
+    if not view.verdicts:
         return {}
-    held = [it for it in complete(records, objectives=objectives) if _has_seeds(it, verdicts)]
-    members = {it.architecture_id for it in front(records, objectives=objectives)}
-    ids = [it.architecture_id for it in held]
-    apart = distinguishable(records, ids=ids)
+    ids = [it.architecture_id for it in view.candidates if _has_seeds(it, view.verdicts)]
+    members = {it.architecture_id for it in view.front}
+    different = distinguishable(view.records, ids=ids)
     return {
-        own: frozenset(ids[other] for other in np.flatnonzero(~apart[row]) if other != row)
+        own: frozenset(ids[other] for other in np.flatnonzero(~different[row]) if other != row)
         for row, own in enumerate(ids)
         if own in members
     }
 
 
+def _within(records: Sequence[Record], limits: Mapping[str, Limit]) -> list[Record]:
+    """Returns the complete records that meet all limits."""
+    conditions = [Condition(column, "<=", limit.value) for column, limit in limits.items()]
+    return [it for it in records if it.state == "complete" and all(condition.holds(it) for condition in conditions)]
+
+
 def _settled_text(near: Sequence[str], *, total: int) -> str:
-    """`near` are those that are not told apart, the lowest perplexity first."""
+    """Returns whether the choice is settled; `near` names the rivals that are not told apart, the best first."""
     if not total:
         return "Nothing else with several fresh seeds is within these limits."
     among = f"the {plural(total, 'other')} with several fresh seeds within these limits"
@@ -158,13 +145,14 @@ def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:
     return verdict is not None and verdict.loss.num > 1
 
 
-def _perplexity(record: Record) -> float:
-    value = value_of(record, "perplexity")
-    return math.inf if value is None else value
+def _order(record: Record) -> tuple[float, int]:
+    """Sorts by perplexity, an absent one last, then by trial."""
+    value = value_of(record, QUALITY)
+    return math.inf if value is None else value, record.trial
 
 
 def _step(spread: float, *, level: float) -> float:
-    """The finest of 1, 2, 5 times a power of ten that gives at most 120 stops, and no two of them that read alike."""
+    """Returns the smallest of 1, 2, 5 times a power of ten that gives at most 120 stops with different texts."""
     wanted = (spread or abs(level) * 0.1 or 1.0) / _MAX_LIMITS
     wanted = max(wanted, 10.0 ** (max(0, math.floor(math.log10(abs(level) or 1.0))) - 2) * (1 - 1e-9))
     power = math.floor(math.log10(wanted))

@@ -1,7 +1,7 @@
-"""Pruning regret: what the front gained by the trials that were trained on only to audit the pruner.
+"""Pruning regret: what the front gains from trials that the pruner gave up and that ran to the end as an audit.
 
-A pruner that is wrong is not found out by its own records: what it stopped has no final loss. So a drawn share of what
-it gave up runs to its end all the same, and the front with them is compared with the front without.
+The records alone do not show whether a pruner is wrong, because a stopped trial has no final loss. So a random share of
+the trials that it gives up runs to the end, and the front with them is compared with the front without them.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from depthweave.reports.store.records import Record
 _RISK = 0.05
 _CONFIDENCE = "95 % confidence"
 _LITTLE_FRAC = 0.2
-"""A bound above this share of the trials says little."""
+"""A bound above this share of the trials is called weak."""
 
 
 class Regret(NamedTuple):
-    """What the audit of a pruner found."""
+    """The result of an audit of the pruner."""
 
     num_given_up: int
     """Trials that the pruner gave up, audited ones included."""
     num_audited: int
-    """Of these, trained to their end all the same."""
+    """Trials among them that were trained to the end as an audit."""
     num_on_front: int
-    """Of these, on the front."""
+    """Audited trials on the front."""
     gained_frac: float
-    """Share of the front's hypervolume that would be missing without the audited trials."""
+    """Share of the front's hypervolume that the audited trials add."""
 
     @property
     def most(self) -> int:
-        """At most so many of the trials given up would have reached the front, with 95 % confidence."""
+        """Upper bound, with 95 % confidence, on the trials given up that would have reached the front."""
         return most_marked(self.num_given_up, drawn=self.num_audited, found=self.num_on_front)
 
 
 def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> Regret | None:
-    """Of the trials of a search; `None` where no trial was audited to its end."""
+    """Returns the pruning regret of a search; `None` where no audited trial is complete."""
     finished = complete(records, objectives=objectives)
     audited = {record.trial for record in finished if record.audit}
     if not audited:
@@ -60,9 +60,10 @@ def pruning_regret(records: Sequence[Record], *, objectives: Sequence[str]) -> R
 
 
 def most_marked(total: int, *, drawn: int, found: int) -> int:
-    """The largest number of marked ones among `total` that `found` marked ones in `drawn` drawn leave possible, 95 %.
+    """Returns the upper bound, with 95 % confidence, on the marked items among `total`.
 
-    One-sided: with more of them so few would be found in less than one of twenty draws.
+    `found` of the `drawn` items were marked. With more marked items, so few would be found in under one of twenty
+    draws.
     """
     if not 0 <= found <= drawn <= total:
         raise ValueError(f"most_marked: {found} found of {drawn} drawn of {total}: each is at most the next")
@@ -75,30 +76,30 @@ def most_marked(total: int, *, drawn: int, found: int) -> int:
 
 
 def regret_sentence(regret: Regret | None) -> str:
-    """What a reader needs to know of it, and how little it is; empty where there was no audit."""
+    """Returns the result of the audit and its confidence in words; empty where there was no audit."""
     if regret is None:
         return ""
-    told = (
+    text = (
         f" Audit of the pruner: of {plural(regret.num_given_up, 'trial')} that it gave up, "
-        f"{regret.num_audited:,}, drawn by chance, ran to the end all the same; "
+        f"{regret.num_audited:,}, drawn at random, ran to the end; "
     )
     if not regret.num_on_front:
-        told += "none of them reached the front."
+        text += "none of them reached the front."
     else:
-        told += (
+        text += (
             f"{regret.num_on_front:,} of them reached the front, which has {100 * regret.gained_frac:.2g} % of its "
             "hypervolume from them: the pruner was wrong there."
         )
-    return f"{told} {_bound_sentence(regret)}"
+    return f"{text} {_bound_sentence(regret)}"
 
 
 def _bound_sentence(regret: Regret) -> str:
     left = regret.num_given_up - regret.num_audited
     if not left:
-        return "They were all, so that nothing is left unknown."
+        return "All of them ran to the end, so nothing is unknown."
     more = regret.most - regret.num_on_front
-    told = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
+    text = f"Of the {left:,} that did not, up to {more:,} may have belonged there ({_CONFIDENCE}"
     share = more / left
     if share > _LITTLE_FRAC:
-        return f"{told}): {plural(regret.num_audited, 'audited trial')} can say little."
-    return f"{told}), {100 * share:.0f} %."
+        return f"{text}): no tighter bound follows from {plural(regret.num_audited, 'audited trial')}."
+    return f"{text}), {100 * share:.0f} %."

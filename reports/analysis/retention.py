@@ -1,16 +1,17 @@
-"""Whose weights a run keeps once its front is measured, and why those of another trial are absent."""
+"""Which weights a run keeps once its front is measured, and why those of another trial are absent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front_file import front_objectives
 from depthweave.reports.store.records import Record
-from depthweave.reports.store.run_store import RunStore, front_objectives
+from depthweave.reports.store.run_store import RunStore
 
 
 def retained_ids(records: Sequence[Record], *, objectives: Sequence[str]) -> set[str]:
-    """Architectures whose weights stay: members of a front, those that may still stand there, and plain ones."""
+    """Returns the architectures whose weights stay: members of a front, possible members, and plain ones."""
     wanted = {item.architecture_id for item in records if item.fusion == "none"}
     wanted |= {item.architecture_id for item in may_stand(records, objectives=objectives)}
     for names in front_objectives(objectives):
@@ -19,8 +20,8 @@ def retained_ids(records: Sequence[Record], *, objectives: Sequence[str]) -> set
 
 
 def why_absent(store: RunStore, record: Record) -> str:
-    """What became of a complete record's weights, after "the weights of ..."."""
+    """Returns why a complete record's weights are absent, as a continuation of "the weights of ..."."""
     if record.architecture_id not in retained_ids(store.records(), objectives=store.info.objectives):
-        return "were not kept, for it is not on the front"
+        return "were not kept, because it is not on the front"
     what = "a plain baseline" if record.fusion == "none" else "on the front"
-    return f"are gone: the run keeps them, for it is {what}, so something else has deleted them"
+    return f"are gone: the run keeps them, because it is {what}, so something else has deleted them"

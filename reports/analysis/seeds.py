@@ -1,10 +1,10 @@
-"""Several seeds of one architecture: which trials are a confirmation's, and how they become one point.
+"""Several seeds of one architecture: the trials of a confirmation, and how they become one point.
 
-A search trains an architecture once. A confirmation trains it again with further seeds; its trials are numbered from
-1,000,000 up, apart from those of the search, and stand in no Optuna study.
+A search trains an architecture once. A confirmation trains it again with further seeds. Its trials are numbered from
+1,000,000 and are in no Optuna study.
 
-The search chose what to confirm by the losses of its own seed, so these flatter what was chosen. An architecture that
-was confirmed therefore stands at the mean of its fresh seeds; the search's own loss stays in its record and is shown.
+The search chose what to confirm by the losses of its own seed, so these losses are biased downwards. A confirmed
+architecture is therefore reported at the mean of its fresh seeds. Its record keeps the search's own loss.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from depthweave.reports.analysis.seed_blocks import fit_blocks
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
 FIRST_CONFIRMATION = 1_000_000
-"""Number of a run's first trial that is a confirmation's and not the search's."""
+"""Number of the first trial of a confirmation."""
 
 
 class Size(NamedTuple):
-    """Within one a seed has an effect that its architectures share."""
+    """Depth and budget. All architectures of one size share the effect of a seed."""
 
     depth: int
     budget: int | None
 
 
 def size_of(record: Record) -> Size:
-    """The depth and budget of an architecture."""
+    """Returns the depth and budget of an architecture."""
     return Size(record.depth, record.budget)
 
 
 def searched(records: Iterable[Record]) -> list[Record]:
-    """The records of the search alone."""
+    """Returns the records of the search, without those of confirmations."""
     return [record for record in records if record.trial < FIRST_CONFIRMATION]
 
 
 def confirming(records: Iterable[Record]) -> list[Record]:
-    """The records of the run's confirmations alone."""
+    """Returns the records of the run's confirmations."""
     return [record for record in records if record.trial >= FIRST_CONFIRMATION]
 
 
 def averaged(records: Sequence[Record]) -> list[Record]:
-    """One complete record an architecture, in the given order; those that are not complete stay as they are.
+    """Returns one complete record for each architecture, in the given order; other records are returned unchanged.
 
-    An architecture with fresh seeds stands at their mean loss, and at the perplexity of that, the geometric mean of
-    its seeds' perplexities. One that lacks some of the seeds, or has the search's alone, stands where it would with the
-    fresh seeds of its depth and budget, the effects of its own seeds taken out (`pairing`). All else, costs included,
-    is that of its first trial, of the search itself where that was complete. A search's stopped trial is dropped where
+    An architecture with fresh seeds gets their mean loss, and the perplexity of that, which is the geometric mean of
+    its seeds' perplexities. One that lacks some of the seeds, or has the search's alone, gets the loss that it would
+    have with the fresh seeds of its depth and budget: the effects of its own seeds are removed (`seed_blocks`). All
+    other columns, costs included, are those of its first complete trial. A stopped trial of the search is dropped where
     a confirmation has trained the architecture to the end.
     """
     losses = losses_by_seed(records)
@@ -66,14 +67,14 @@ def averaged(records: Sequence[Record]) -> list[Record]:
     for record in records:
         own = record.architecture_id
         if record.state == "complete" and first[own] == record.trial:
-            kept.append(_moved(record, means.get(own)))
+            kept.append(_at_loss(record, means.get(own)))
         elif record.state not in ("complete", "pruned") or own not in first:
             kept.append(record)
     return kept
 
 
 def losses_by_seed(records: Iterable[Record]) -> dict[str, dict[int, float]]:
-    """Architecture id to seed to validation loss, nat/token, of complete records with a finite one."""
+    """Returns architecture id to seed to validation loss, nat/token, for complete records with a finite loss."""
     losses: dict[str, dict[int, float]] = defaultdict(dict)
     for record in records:
         if record.state == "complete" and record.loss is not None and math.isfinite(record.loss):
@@ -82,7 +83,7 @@ def losses_by_seed(records: Iterable[Record]) -> dict[str, dict[int, float]]:
 
 
 def fresh_records(records: Sequence[Record]) -> list[Record]:
-    """A confirmation's complete records with a finite loss, less those with a seed that the search trained with."""
+    """Returns the complete records of confirmations with a finite loss and a seed that the search did not use."""
     known = {record.seed for record in searched(records)}
     return [
         record
@@ -97,7 +98,7 @@ def fresh_records(records: Sequence[Record]) -> list[Record]:
 def _means(
     records: Sequence[Record], *, losses: Mapping[str, Mapping[int, float]], fresh: Mapping[str, Mapping[int, float]]
 ) -> dict[str, float]:
-    """Architecture id to its loss as if it had all fresh seeds of its depth and budget."""
+    """Returns architecture id to the loss that it would have with all fresh seeds of its depth and budget."""
     members: dict[Size, list[str]] = defaultdict(list)
     for own, size in {item.architecture_id: size_of(item) for item in records if item.state == "complete"}.items():
         if own in losses:
@@ -115,12 +116,18 @@ def _means(
     return means
 
 
-def _moved(record: Record, loss: float | None) -> Record:
-    """The record at this loss."""
+def _at_loss(record: Record, loss: float | None) -> Record:
+    """Returns the record with this loss, and with the qualities that follow from it."""
     if loss is None:
         return record
-    # Bits per byte are the loss in another unit: the factor is the validation text's, the same for every seed.
-    bits = record.bits_per_byte
-    if bits is not None and record.loss:
-        bits *= loss / record.loss
-    return dataclasses.replace(record, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)
+    columns: dict[str, Any] = {"loss": loss}
+    for item in OBJECTIVES.values():
+        if item.of_loss is None or item.source is not None:
+            continue
+        value = getattr(record, item.name)
+        if item.of_loss == "exponential":
+            columns[item.name] = math.exp(loss)
+        elif value is not None and record.loss:
+            # The loss in another unit. The factor depends on the validation text and not on the seed.
+            columns[item.name] = item.at_loss(loss, value=value, mean=record.loss)
+    return dataclasses.replace(record, **columns)

@@ -1,9 +1,9 @@
-"""Which record of a run is meant: by a rule (`best`, `knee`, `fastest`, `smallest`), by id, under conditions.
+"""Selects a record of a run by a rule (`best`, `knee`, `fastest`, `smallest`) or by id, under conditions.
 
-Conditions are applied first; a rule then chooses from the distinct members of the front of what is left (`tolerance`),
-so that "fastest of depth 12" has an answer even where a shallower architecture beats all of depth 12. Where a
-confirmation has settled members of that front, the rule chooses among them alone. An architecture with fresh seeds
-counts at their mean, and is given as the search's own training of it.
+Conditions are applied first. A rule then chooses from the distinct members of the front of the remaining records
+(`tolerance`), so that "fastest of depth 12" has an answer even where a shallower architecture dominates all of depth
+12. Where a confirmation has settled members of that front, the rule chooses among them only. An architecture with fresh
+seeds counts at their mean loss, and the search's own record of it is returned.
 
 The knee is the front's point with the lowest sum of objectives, each scaled to 0 at the front's best and 1 at its
 worst. With two objectives this is the point farthest below the line through the front's two ends.
@@ -23,11 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depthweave.reports.analysis.device_kinds import comparable
-from depthweave.reports.analysis.distinct import grouped
+from depthweave.reports.analysis.distinct import Group, grouped
 from depthweave.reports.analysis.front import complete, front, points_of, value_of
-from depthweave.reports.analysis.seeds import averaged
-from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
 
 RULES = ("best", "knee", "fastest", "smallest")
@@ -41,8 +40,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|<|>)\s*(\S+)\s*")
 _MANY_IDS = 5
-_MAX_WISH = 1000
-"""Characters of a wish; more is no wish of a human being, and would only be slow to refuse."""
+_MAX_CHARACTERS = 1000
+"""Longest text of `--select` and `--where`. A longer one is a mistake, and parsing it would be slow."""
 
 
 class Condition(NamedTuple):
@@ -53,12 +52,12 @@ class Condition(NamedTuple):
     bound: float
 
     def holds(self, record: Record) -> bool:
-        """Whether the record has the column and it meets the bound."""
+        """Returns whether the record has a value that meets the bound."""
         value = value_of(record, self.column)
         return value is not None and _OPERATORS[self.sign](value, self.bound)
 
     def miss(self, record: Record) -> float:
-        """How far the record is from meeting it, as a share of the bound; 0 where it does."""
+        """Returns the distance from meeting the bound, as a share of the bound; 0 where the record meets it."""
         value = value_of(record, self.column)
         if value is None:
             return float("inf")
@@ -71,18 +70,19 @@ class Condition(NamedTuple):
 
 
 def numeric_columns() -> tuple[str, ...]:
-    """The record columns that a condition may name."""
+    """Returns what a condition may name: the numeric columns of a record, and the objectives that follow from them."""
     hints = typing.get_type_hints(Record)
     numeric = (int, float)
-    return tuple(
+    columns = [
         item.name
         for item in fields(Record)
         if any(kind in numeric for kind in (hints[item.name], *typing.get_args(hints[item.name])))
-    )
+    ]
+    return tuple(dict.fromkeys((*columns, *OBJECTIVES)))
 
 
 def parse_where(text: str) -> tuple[Condition, ...]:
-    """The conditions of "latency<=0.9, depth==12" or "latency<=0.9 and depth==12", all of which must hold."""
+    """Returns the conditions of "latency<=0.9, depth==12" or "latency<=0.9 and depth==12". All of them must hold."""
     _check_length(text, named="--where")
     return tuple(_condition(part) for part in re.split(r",|\band\b", text) if part.strip()) or _refuse(text)
 
@@ -93,25 +93,30 @@ def select(
     how: str = "best",
     objectives: Sequence[str],
     where: str | Sequence[Condition] | None = None,
-    verdicts: Mapping[str, Verdict] | None = None,
     tolerances: Mapping[str, float] | None = None,
 ) -> Record:
-    """The one record that `how` names among the complete ones that meet `where`.
+    """Returns the record of a run that `how` names, as `select_from` does."""
+    return select_from(RunView.of(records, objectives=objectives, tolerances=tolerances), how=how, where=where)
 
-    `best` has the lowest perplexity, or is the simplest that has no more within `tolerances`; `knee`, `fastest` (lowest
-    latency) and `smallest` (least memory of a training step, else fewest parameters) choose from the front; `id:ID`
-    takes an architecture id or an unambiguous start of one, and the seed with the lowest perplexity. Ties go to the
-    lower perplexity, then to the earlier trial.
-    `verdicts` are those of the records where they are known already.
-    Raises `ValueError`, one line, where nothing is meant or nothing meets it.
+
+def select_from(view: RunView, *, how: str = "best", where: str | Sequence[Condition] | None = None) -> Record:
+    """Returns the record that `how` names among the complete ones that meet `where`.
+
+    `how` is one of:
+    - `best`: the lowest perplexity, or the simplest architecture that equals it within `tolerances`;
+    - `knee`, `fastest` (lowest latency), `smallest` (least memory of a training step, else fewest parameters): from the
+      front;
+    - `id:ID`: an architecture id, or an unambiguous start of one, and of its seeds the one with the lowest perplexity.
+    Ties go to the lower perplexity, then to the earlier trial.
+
+    Raises `ValueError`, one line, for an unknown rule or id, and where no record meets the conditions.
     """
     conditions = parse_where(where) if isinstance(where, str) else tuple(where or ())
     _check_length(how, named="--select")
     if how.startswith("id:"):
-        finished = _with_id(records, how.removeprefix("id:"))
+        finished = _with_id(view.records, how.removeprefix("id:"))
     elif how in RULES:
-        alike = comparable(records, objectives=objectives)
-        finished = [record for record in averaged(alike) if record.state == "complete"]
+        finished = [record for record in view.comparable if record.state == "complete"]
     else:
         near = get_close_matches(how, RULES, n=1, cutoff=0.0)[0]
         raise ValueError(f"--select {how!r}: one of {', '.join(RULES)} or id:ID; did you mean {near!r}?")
@@ -122,32 +127,36 @@ def select(
         raise ValueError(_nearest_miss(finished, conditions))
     if how.startswith("id:"):
         return min(kept, key=_order)
-    if verdicts is None:
-        verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    settled = {key for key, verdict in verdicts.items() if verdict.settled}
-    members = front(kept, objectives=objectives)
-    groups = grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
-    distinct = [group.member for group in groups]
-    preferred = [item for item in distinct if item.architecture_id in settled] or distinct
-    chosen = _best(kept, members=preferred) if how == "best" else _on_front(kept, preferred, how, objectives=objectives)
-    # A mean over seeds has no weights; its first trial has.
-    (record,) = (item for item in records if item.trial == chosen.trial)
+    distinct = [group.member for group in (_groups(view, kept) if conditions else view.groups)]
+    preferred = [item for item in distinct if item.architecture_id in view.settled_ids] or distinct
+    if how == "best":
+        chosen = _best(kept, members=preferred)
+    else:
+        chosen = _on_front(kept, preferred, how, objectives=view.objectives)
+    # The weights belong to the record of the first trial and not to the mean over seeds.
+    (record,) = (item for item in view.records if item.trial == chosen.trial)
     return record
 
 
 def knee(members: Sequence[Record], *, objectives: Sequence[str]) -> Record:
-    """The member with the lowest sum of objectives, each scaled from the front's best (0) to its worst (1)."""
+    """Returns the member with the lowest sum of objectives, each scaled from the front's best (0) to its worst (1)."""
     points = points_of(members, objectives=objectives)
     best, worst = points.min(axis=0), points.max(axis=0)
     spread = np.where(worst > best, worst - best, 1.0)
     sums = ((points - best) / spread).sum(axis=1)
-    # Rounded, so that a tie is one whatever the order of summation.
+    # Rounded, so that a tie does not depend on the order of summation.
     ranked = [(round(float(total), 9), *_order(record), record) for total, record in zip(sums, members, strict=True)]
     return min(ranked, key=lambda item: item[:3])[3]
 
 
+def _groups(view: RunView, kept: Sequence[Record]) -> list[Group]:
+    """Returns the distinct members of the front of these records alone."""
+    members = front(kept, objectives=view.objectives)
+    return grouped(members, objectives=view.objectives, tolerances=view.tolerances, settled=view.settled_ids)
+
+
 def _best(kept: Sequence[Record], *, members: Sequence[Record]) -> Record:
-    """Of the members; where there is no front, for an objective was not measured, of all."""
+    """Returns the best member; the best of all records where an objective was not measured and there is no front."""
     return min(members or kept, key=_order)
 
 
@@ -157,23 +166,23 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
         raise ValueError(f"no complete record has {' and '.join(lacking) or 'every objective'}: select best or id:ID")
     if how == "knee":
         return knee(members, objectives=objectives)
-    columns = ("latency",) if how == "fastest" else ("memory_bytes", "parameters")
+    columns = [item.name for item in OBJECTIVES.values() if item.rule == how]
     for column in columns:
-        found = [
+        ranked = [
             (value, *_order(record), record) for record in members if (value := value_of(record, column)) is not None
         ]
-        if found:
-            return min(found, key=lambda item: item[:3])[3]
+        if ranked:
+            return min(ranked, key=lambda item: item[:3])[3]
     raise ValueError(f"no record on the front has {columns[0]}: it was not measured in this run")
 
 
 def _order(record: Record) -> tuple[float, int]:
-    perplexity = value_of(record, "perplexity")
-    return (float("inf") if perplexity is None else perplexity, record.trial)
+    quality = value_of(record, QUALITY)
+    return (float("inf") if quality is None else quality, record.trial)
 
 
 def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:
-    """The complete records of the architecture whose id is, or alone starts with, `wanted`."""
+    """Returns the complete records of the architecture whose id is `wanted`, or is the only one that starts with it."""
     ids = sorted({record.architecture_id for record in records})
     matches = [wanted] if wanted in ids else [item for item in ids if wanted and item.startswith(wanted)]
     if len(matches) > 1:
@@ -181,13 +190,13 @@ def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:
         raise ValueError(f"id:{wanted} begins {len(matches)} architecture ids ({shown}): write more of it")
     if not matches:
         near = get_close_matches(wanted, ids, n=3, cutoff=0.0)
-        told = f"nearest: {', '.join(near)}" if near else "the run holds no record"
-        raise ValueError(f"id:{wanted} is no architecture of this run: {told}")
-    found = [record for record in records if record.architecture_id == matches[0]]
-    finished = [record for record in found if record.state == "complete"]
+        hint = f"nearest: {', '.join(near)}" if near else "the run holds no record"
+        raise ValueError(f"id:{wanted} is no architecture of this run: {hint}")
+    own = [record for record in records if record.architecture_id == matches[0]]
+    finished = [record for record in own if record.state == "complete"]
     if not finished:
-        reason = f" ({found[-1].reason})" if found[-1].reason else ""
-        raise ValueError(f"id:{matches[0]} is {found[-1].state}{reason}: only complete records can be selected")
+        reason = f" ({own[-1].reason})" if own[-1].reason else ""
+        raise ValueError(f"id:{matches[0]} is {own[-1].state}{reason}: only complete records can be selected")
     return finished
 
 
@@ -210,8 +219,8 @@ def _condition(text: str) -> Condition:
 
 
 def _check_length(text: str, *, named: str) -> None:
-    if len(text) > _MAX_WISH:
-        raise ValueError(f"{named} has {len(text):,} characters: write at most {_MAX_WISH:,}")
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"{named} has {len(text):,} characters: write at most {_MAX_CHARACTERS:,}")
 
 
 def _refuse(text: str) -> typing.NoReturn:

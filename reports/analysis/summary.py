@@ -1,4 +1,4 @@
-"""What may be said of a run in words: counts, and an answer that claims nothing the records do not support.
+"""A run in sentences: its counts, and an answer that claims only what the records support.
 
 A difference is settled with at least five fresh seeds of both architectures, none of them the search's, where its 95 %
 interval excludes zero: `verdicts` has the rule, and `contrast` the interval.
@@ -24,7 +24,7 @@ from depthweave.reports.store.run_info import RunInfo
 
 
 class Summary(NamedTuple):
-    """What happened in a run."""
+    """Counts and times of a run."""
 
     num_by_state: dict[str, int]
     """In the order of `STATES`."""
@@ -33,14 +33,14 @@ class Summary(NamedTuple):
     begin: datetime | None
     end: datetime | None
     worker_s: float
-    """Wall time of all trials, added."""
+    """Sum of the wall times of all trials."""
     tokens: int
     spared_frac: float
-    """Share of the tokens that all trials would have trained on, which stopping spared."""
+    """Tokens spared by stopping trials, as a share of those of all trials without stopping."""
 
 
 def summarise(records: Sequence[Record]) -> Summary:
-    """The counts and times of these records."""
+    """Returns the counts and times of these records."""
     states = Counter(record.state for record in records)
     whole = max((record.tokens for record in records if record.state == "complete"), default=0)
     stopped = [record for record in records if record.state == "pruned"]
@@ -59,18 +59,18 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 
 def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
-    """One paragraph: what was searched, on what, for how long, and how much was stopped."""
+    """Returns a paragraph on the space, the corpus, the time, and the trials that were stopped."""
     finished = sum(summary.num_by_state.values())
-    told = (
+    text = (
         f"{plural(finished, 'trial')} of {plural(summary.num_architectures, 'architecture')}, from a space of "
         f"{info.distinct:,} distinct ones ({info.combinations:,} combinations), on the corpus {info.corpus}"
     )
     if info.corpus_bytes:
-        told += f" of {parts_text(info.corpus_bytes)}"
+        text += f" of {parts_text(info.corpus_bytes)}"
     if summary.begin is None or summary.end is None:
         return f"No trial has finished yet, from a space of {info.distinct:,} distinct architectures."
     elapsed = (summary.end - summary.begin).total_seconds()
-    told += f", in {duration_text(elapsed)} ({duration_text(summary.worker_s)} of workers' time). "
+    text += f", in {duration_text(elapsed)} ({duration_text(summary.worker_s)} of workers' time). "
     states = summary.num_by_state
     parts = [f"{states['complete']:,} ran to the end"]
     if states["pruned"]:
@@ -78,21 +78,21 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
             f"{states['pruned']:,} were stopped early, which spared {100 * summary.spared_frac:.0f} % of the tokens"
         )
     parts += [f"{states[name]:,} {name}" for name in ("diverged", "failed") if states[name]]
-    return told + f"{_listed(parts).capitalize()}."
+    return text + f"{_listed(parts).capitalize()}."
 
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
-    """Sentences on what was found, the last one on how sure that is."""
+    """Returns sentences on the result, the last one on whether it is settled."""
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
     finished = averaged(trained)
     if not finished:
-        return ["No trial is complete yet: nothing can be said."]
+        return ["No trial is complete yet: there is no answer yet."]
     best = min(finished, key=lambda it: (it.perplexity or math.inf, it.trial))
     references = [it for it in finished if it.architecture_id == info.reference_id or it.reference]
     lead = f"The lowest perplexity is {show('perplexity', best.perplexity)}: {_named(best)}."
     if not references:
         return [lead, "The reference is not complete, so there is nothing to compare with."]
-    # The same seed where there is one: then data and their order are the same too.
+    # Preferably with the same seed: then the data and their order are the same too.
     reference = min(references, key=lambda it: (it.seed != best.seed, it.perplexity or math.inf))
     if best.architecture_id == reference.architecture_id:
         plain = (
@@ -101,28 +101,28 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
     sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
     rival = _best_plain(finished, reference)
-    level = _at_equal_latency(records, finished, rival)
+    gain = _gain_at_equal_latency(records, finished, rival)
     if rival.architecture_id != reference.architecture_id:
-        # What the fusions must beat; how sure that is comes next.
+        # The architecture to beat. Whether the difference to it is settled follows.
         named = f"The best plain architecture is {_named(rival)}: {show('perplexity', rival.perplexity)}"
-        sentences.append(f"{named}; {level}." if level else f"{named}.")
-    elif level:
-        sentences.append(f"Against the reference: {level}.")
-    against = reference if rival.architecture_id == best.architecture_id else rival
-    sentences += held_out_sentence(records, best=best, other=against)
-    return [*sentences, _certainty_text(records, best, against)]
+        sentences.append(f"{named}; {gain}." if gain else f"{named}.")
+    elif gain:
+        sentences.append(f"Against the reference: {gain}.")
+    other = reference if rival.architecture_id == best.architecture_id else rival
+    sentences += held_out_sentence(records, best=best, other=other)
+    return [*sentences, _certainty_text(records, best, other)]
 
 
 class Difference(NamedTuple):
-    """Loss of one architecture less another's, nat/token, over their fresh seeds."""
+    """The loss of one architecture less that of another, nat/token, over their fresh seeds."""
 
     interval: Interval
     num_diverged: int
-    """Seeds with which either diverged."""
+    """Number of trainings of either that diverged."""
 
     @property
     def settled(self) -> bool:
-        """Whether there are seeds enough, and the interval excludes zero."""
+        """Whether there are enough seeds and the interval excludes zero."""
         low, high = self.interval.low, self.interval.high
         if low is None or high is None or self.interval.num < MIN_SEEDS or self.num_diverged:
             return False
@@ -130,25 +130,25 @@ class Difference(NamedTuple):
 
 
 def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> Difference | None:
-    """Loss of architecture `first` less that of `second`; `None` where either has fewer than two fresh seeds."""
+    """Returns the loss of architecture `first` less that of `second`; `None` where either lacks two fresh seeds."""
     evidence = evidence_of(records)
     if first not in evidence or second not in evidence:
         return None
-    known = contrast_of(evidence[first], evidence[second])
+    contrast = contrast_of(evidence[first], evidence[second])
     diverged = sum(it.state == "diverged" and it.architecture_id in (first, second) for it in records)
-    return None if known is None else Difference(known.interval, diverged)
+    return None if contrast is None else Difference(contrast.interval, diverged)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:
-    told = f"{full_name(record)}, {show('parameters', record.parameters)} parameters"
-    return f"{told} (id {record.architecture_id})" if bracket else f"{told}, id {record.architecture_id}"
+    name = f"{full_name(record)}, {show('parameters', record.parameters)} parameters"
+    return f"{name} (id {record.architecture_id})" if bracket else f"{name}, id {record.architecture_id}"
 
 
 def _against(best: Record, reference: Record) -> str:
     assert best.perplexity is not None
     assert reference.perplexity is not None
     less = 1 - best.perplexity / reference.perplexity
-    told = (
+    text = (
         f"The reference ({_named(reference, bracket=False)}) has {show('perplexity', reference.perplexity)}: "
         f"the former is {100 * less:.1f} % lower"
     )
@@ -157,11 +157,11 @@ def _against(best: Record, reference: Record) -> str:
         costs.append(f"{show('latency', best.latency)} the forward latency{_interval(best)}")
     if best.memory_bytes and reference.memory_bytes:
         costs.append(f"{best.memory_bytes / reference.memory_bytes:.2f}× the memory of a training step")
-    told += f", at {_listed(costs)}." if costs else "."
+    text += f", at {_listed(costs)}." if costs else "."
     differ = [name for name in ("budget", "depth") if getattr(best, name) != getattr(reference, name)]
     if differ:
-        told += f" The two differ in {_listed(differ)} too, so this is not the fusion's doing alone."
-    return told
+        text += f" The two differ in {_listed(differ)} too, so the fusion is not the only cause."
+    return text
 
 
 def _interval(record: Record) -> str:
@@ -170,7 +170,7 @@ def _interval(record: Record) -> str:
 
 
 def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> list[str]:
-    """The best of those whose latency, with the whole of its interval, is at most the reference's."""
+    """Returns a sentence on the best architecture whose interval is not above the reference, if there is one."""
 
     def upper(record: Record) -> float:
         return end_of(record, "latency", "high") or math.inf
@@ -179,8 +179,8 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
     if not quick or upper(best) <= 1.0:
         return []
     chosen = min(quick, key=lambda it: (it.perplexity or math.inf, it.trial))
-    told = f"Of those no slower than the reference, {_named(chosen)} is lowest: "
-    return [told + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
+    lead = f"Of those no slower than the reference, {_named(chosen)} is lowest: "
+    return [lead + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
 
 
 def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
@@ -188,48 +188,47 @@ def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
     return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
 
 
-def _at_equal_latency(records: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
-    """What a fusion gains on the plain one at a latency no higher, or higher by no more than the intervals tell."""
+def _gain_at_equal_latency(records: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
+    """Returns how much lower a fusion's perplexity is at a latency that is not above that of `plain`, or may not be."""
     near = [it for it in finished if it.fusion != "none" and not _slower(it, plain)]
     chosen = min(near, key=lambda it: (it.perplexity or math.inf, it.trial), default=None)
     if chosen is None or chosen.perplexity is None or plain.perplexity is None:
         return ""
     if chosen.perplexity >= plain.perplexity:
         return "of the fusions that are not slower, within the intervals of latency, none has a lower perplexity"
-    found = fresh_difference(records, first=chosen.architecture_id, second=plain.architecture_id)
-    sure = "settled" if found and found.settled else "not settled"
-    seeds = plural(found.interval.num if found else 0, "fresh seed")
+    difference = fresh_difference(records, first=chosen.architecture_id, second=plain.architecture_id)
+    settled = "settled" if difference and difference.settled else "not settled"
+    seeds = plural(difference.interval.num if difference else 0, "fresh seed")
     latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not told apart from its"
     return (
         f"at {latency} ({show('latency', chosen.latency)} and "
         f"{show('latency', plain.latency)}), {full_name(chosen)} has "
-        f"{100 * (1 - chosen.perplexity / plain.perplexity):.1f} % less perplexity ({sure}, {seeds})"
+        f"{100 * (1 - chosen.perplexity / plain.perplexity):.1f} % less perplexity ({settled}, {seeds})"
     )
 
 
 def _slower(first: Record, second: Record) -> bool:
-    """Whether the whole interval of the first latency lies above that of the second; so it is where one is absent."""
-
+    """Returns whether the whole interval of the first latency is above that of the second, or one of them is absent."""
     low, high = end_of(first, "latency", "low"), end_of(second, "latency", "high")
     return low is None or high is None or low > high
 
 
 def _certainty_text(records: Sequence[Record], best: Record, plain: Record) -> str:
-    found = fresh_difference(records, first=best.architecture_id, second=plain.architecture_id)
-    if found is None:
+    difference = fresh_difference(records, first=best.architecture_id, second=plain.architecture_id)
+    if difference is None:
         if confirming(records):
             return "The two have fewer than two fresh seeds each: their difference is not settled."
         return "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
-    interval = found.interval
-    told = f"Over {interval.num} fresh seeds the loss differs by {interval.mean:+.3f} nat/token"
-    told += f" (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
-    if found.num_diverged:
-        return f"{told}; {plural(found.num_diverged, 'seed')} diverged: not settled."
+    interval = difference.interval
+    text = f"Over {interval.num} fresh seeds the loss differs by {interval.mean:+.3f} nat/token"
+    text += f" (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
+    if difference.num_diverged:
+        return f"{text}; {plural(difference.num_diverged, 'seed')} diverged: not settled."
     if interval.num < MIN_SEEDS:
-        return f"{told}; fewer than {MIN_SEEDS} fresh seeds: not settled."
-    if not found.settled:
-        return f"{told}, which includes zero: not settled."
-    return f"{told}: settled. The seed by which the search chose it does not count."
+        return f"{text}; fewer than {MIN_SEEDS} fresh seeds: not settled."
+    if not difference.settled:
+        return f"{text}, which includes zero: not settled."
+    return f"{text}: settled. The seed by which the search chose it does not count."
 
 
 def _seed_caveat(trained: Sequence[Record]) -> list[str]:

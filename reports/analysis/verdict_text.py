@@ -1,4 +1,4 @@
-"""What a confirmation found, in the words of page, table and figures. A run without one gets no word of it."""
+"""The results of a confirmation in the words of page, table and figures; empty for a run without one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.formatting import duration_text, plural, show
+from depthweave.reports.store.objectives import QUALITY
 from depthweave.reports.store.records import Record
 
 
 def confirmation_sentence(records: Sequence[Record]) -> str:
-    """What the confirmation took, to stand after what the search took; empty where there was none."""
+    """Returns a sentence on the trainings of the confirmation; empty where there was none."""
     further = confirming(records)
     if not further:
         return ""
@@ -26,7 +27,7 @@ def confirmation_sentence(records: Sequence[Record]) -> str:
 
 
 def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[str]:
-    """How many of the front's members are settled there; nothing in a run that has one seed."""
+    """Returns a sentence on how many members of the front are settled; none in a run without a confirmation."""
     if not verdicts or not members:
         return []
     num_settled = sum(verdicts[item.architecture_id].settled for item in members)
@@ -38,32 +39,33 @@ def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdi
 
 
 def interval_text(verdict: Verdict) -> str:
-    """The 95 % interval of a perplexity over fresh seeds: "3.89 to 3.95"; empty with fewer than two."""
+    """Returns the 95 % interval of the perplexity over fresh seeds, "3.89 to 3.95"; empty with fewer than two seeds."""
     low, high = verdict.perplexity_low, verdict.perplexity_high
-    return "" if low is None or high is None else f"{show('perplexity', low)} to {show('perplexity', high)}"
+    return "" if low is None or high is None else f"{show(QUALITY, low)} to {show(QUALITY, high)}"
 
 
 def difference_text(verdict: Verdict) -> tuple[str, str]:
-    """The loss against the plain architecture of the same depth and budget, and its interval where there is one."""
-    found = verdict.difference
-    if found is None:
+    """Returns the loss against the plain architecture of the same depth and budget, and its interval if any."""
+    difference = verdict.difference
+    if difference is None:
         return "-", ""
-    return f"{found.mean:+.3f}", "" if found.low is None else f"{found.low:+.3f} to {found.high:+.3f}"
+    interval = "" if difference.low is None else f"{difference.low:+.3f} to {difference.high:+.3f}"
+    return f"{difference.mean:+.3f}", interval
 
 
 def probability_text(verdict: Verdict) -> str:
-    """How sure its place on the front is, rounded down and never to certainty: "94 %", "97.5 %", "> 99 %"."""
+    """Returns the probability of being on the front, rounded down: "94 %", "97.5 %", "> 99 %"."""
     percent = 100 * verdict.front_probability
     if percent > 99:
         return "> 99 %"
     if percent >= 95:
-        # Here it is decided whether a place is settled.
+        # A decimal more, because the threshold for settled is 97.5 %.
         return f"{math.floor(10 * percent) / 10:.1f} %"
     return "< 1 %" if percent < 1 else f"{math.floor(percent)} %"
 
 
 def why_not_settled(verdict: Verdict) -> str:
-    """One phrase; empty where the place is settled."""
+    """Returns the reason in one phrase; empty where the place is settled."""
     if verdict.settled:
         return ""
     if verdict.num_diverged:

@@ -1,11 +1,11 @@
-"""How sure a run is of each architecture's loss and of its place on the front, once it was confirmed.
+"""Verdicts: the intervals of each architecture's loss, and its probability of being on the front, after a confirmation.
 
-Only fresh seeds count: what the search chose by its own seed looks better by it than it is. A loss against the plain
-architecture of the same depth and budget is a `contrast`, and so is each loss against a rival's (`places`): what is
-said of a difference and what is said of a place follow from the same numbers and cannot disagree.
+Only fresh seeds count, because the search chose by its own seed, whose losses are biased downwards. The loss against
+the plain architecture of the same depth and budget is a `contrast`, and so is each loss against a rival's
+(`front_membership`). So the statements on a difference and on a place on the front cannot contradict each other.
 
-A place, a difference or a choice is settled with at least five fresh seeds, none diverged, where the interval of 95 %
-(two-sided) of each difference that it rests on excludes zero.
+A place, a difference or a choice is settled with at least five fresh seeds, none of them diverged, where the two-sided
+95 % interval of each difference that it depends on excludes zero.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.analysis.contrast import TWO_SIDED, stacked
+from depthweave.reports.analysis.contrast import TWO_SIDED, stack_contrasts
 from depthweave.reports.analysis.evidence import Evidence, contrast_of, evidence_of
 from depthweave.reports.analysis.front import complete
 from depthweave.reports.analysis.front_membership import contrasts_of, front_memberships
@@ -28,7 +28,7 @@ from depthweave.reports.formatting import full_name
 from depthweave.reports.store.records import Record
 
 MIN_SEEDS = 5
-"""Fewer fresh seeds settle nothing."""
+"""With fewer fresh seeds nothing is settled."""
 MIN_PROBABILITY = TWO_SIDED
 
 
@@ -63,22 +63,22 @@ VERDICT_COLUMNS = {
 
 
 class Verdict(NamedTuple):
-    """What a run's seeds say of one architecture."""
+    """The results of a run's fresh seeds for one architecture."""
 
     loss: Interval
-    """Validation loss over its fresh seeds, nat/token, as if it had all of its depth and budget (`seeds.averaged`)."""
+    """Validation loss, nat/token, as if it had all fresh seeds of its depth and budget (`seeds.averaged`)."""
     num_diverged: int
-    """Seeds with which its training diverged."""
+    """Number of seeds with which its training diverged."""
     plain_id: str | None
     """The plain architecture of its depth and budget; `None` where that is itself, or not complete."""
     difference: Interval | None
-    """Loss less the plain one's over the fresh seeds of both, nat/token; `None` without a plain one or such a seed."""
+    """Loss less the plain one's over the fresh seeds of both, nat/token; `None` where either has none."""
     front_probability: float
-    """That the rival most likely to dominate it in all objectives does not."""
+    """Probability that the rival most likely to dominate it in all objectives does not."""
     rival_id: str | None
-    """The architecture that is that rival; `None` where there is no other."""
+    """Architecture id of that rival; `None` where there is none."""
     rival_name: str
-    """The same for a reader; empty where there is none."""
+    """Its name for a reader; empty where there is none."""
     test: Interval | None = None
     """Loss on the test part over its fresh seeds, nat/token; `None` where it was not evaluated there."""
 
@@ -94,13 +94,13 @@ class Verdict(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether its place on the front is beyond reasonable doubt."""
+        """Whether its place on the front is settled."""
         enough = self.loss.num >= MIN_SEEDS and not self.num_diverged
         return enough and self.front_probability >= MIN_PROBABILITY
 
 
 def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
-    """The values of `VERDICT_COLUMNS`; all `None` in a run that has one seed."""
+    """Returns the values of `VERDICT_COLUMNS`; all are `None` without a verdict."""
     if verdict is None:
         return dict.fromkeys(VERDICT_COLUMNS)
     difference, test = verdict.difference, verdict.test
@@ -125,7 +125,7 @@ def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
 def verdicts_of(
     records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
 ) -> dict[str, Verdict]:
-    """Architecture id to verdict, of all that can stand on a front; empty where none has two fresh seeds."""
+    """Returns architecture id to verdict for all that can be on a front; empty where none has two fresh seeds."""
     evidence = evidence_of(records)
     if max((len(own.losses) for own in evidence.values()), default=0) < 2:
         return {}
@@ -139,31 +139,31 @@ def verdicts_of(
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
     held_out = held_out_of(records)
     verdicts = {}
-    places = front_memberships(points, evidence=known, objectives=objectives, tolerances=tolerances)
-    for point, place in zip(points, places, strict=True):
+    memberships = front_memberships(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    for point, membership in zip(points, memberships, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
             loss=_over_seeds(point, known.get(own)),
             num_diverged=diverged[own],
             plain_id=None if plain_id == own else plain_id,
             difference=None if plain_id in (own, None) else _difference(known.get(own), known.get(plain_id)),
-            front_probability=place.probability,
-            rival_id=None if place.rival is None else points[place.rival].architecture_id,
-            rival_name="" if place.rival is None else full_name(points[place.rival]),
+            front_probability=membership.probability,
+            rival_id=None if membership.rival is None else points[membership.rival].architecture_id,
+            rival_name="" if membership.rival is None else full_name(points[membership.rival]),
             test=held_out.get(own),
         )
     return verdicts
 
 
 def distinguishable(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
-    apart = np.zeros((len(ids), len(ids)), dtype=np.bool_)
-    known = contrasts_of(ids, evidence=evidence_of(records))
-    if known:
-        below = stacked(list(known.values())).below
-        first, second = [pair[0] for pair in known], [pair[1] for pair in known]
-        apart[first, second] = apart[second, first] = (below <= 1 - TWO_SIDED) | (below >= TWO_SIDED)
-    return apart
+    """Returns whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
+    different = np.zeros((len(ids), len(ids)), dtype=np.bool_)
+    contrasts = contrasts_of(ids, evidence=evidence_of(records))
+    if contrasts:
+        below = stack_contrasts(list(contrasts.values())).below
+        first, second = [pair[0] for pair in contrasts], [pair[1] for pair in contrasts]
+        different[first, second] = different[second, first] = (below <= 1 - TWO_SIDED) | (below >= TWO_SIDED)
+    return different
 
 
 def _over_seeds(point: Record, own: Evidence | None) -> Interval:
@@ -174,11 +174,11 @@ def _over_seeds(point: Record, own: Evidence | None) -> Interval:
 
 
 def _difference(mine: Evidence | None, plain: Evidence | None) -> Interval | None:
-    """Over fresh seeds; a mean without an interval where the two share one alone."""
+    """Returns the difference over fresh seeds, without an interval where the two share only one seed."""
     if mine is None or plain is None:
         return None
-    known = contrast_of(mine, plain)
-    if known is not None:
-        return known.interval
+    contrast = contrast_of(mine, plain)
+    if contrast is not None:
+        return contrast.interval
     shared = mine.losses.keys() & plain.losses.keys()
     return mean_interval([mine.losses[seed] - plain.losses[seed] for seed in shared]) if shared else None

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.store.records import Record
 
 MIN_PATTERNS = 6
@@ -90,7 +89,10 @@ class Order(NamedTuple):
 
 
 def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: str) -> Order:
-    """Both runs' orders in one objective, matched as finely as leaves the most to match."""
+    """Both runs' orders in one objective, matched as finely as leaves the most to match.
+
+    The records are averaged over seeds (`RunView.averaged`).
+    """
     found: tuple[Sameness, list[Matched]] = ("a pattern at any size", [])
     for sameness, by in _LEVELS.items():
         mine, other = effects(first, objective=objective, by=by), effects(second, objective=objective, by=by)
@@ -106,7 +108,7 @@ def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: st
 
 def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> dict[Unit, float]:
     """Unit to its ratio to plain, the geometric mean over the depths and budgets that `by` does not tell apart."""
-    finished = [record for record in averaged(records) if record.state == "complete"]
+    finished = [record for record in records if record.state == "complete"]
     plain = {
         (record.depth, record.budget): value
         for record in finished

@@ -11,27 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from depthweave.reports.formatting import full_name, plural, show, title_of
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
 Facts = Mapping[str, tuple[str, ...]]
 """Fact to what a run has of it, as a person reads it: one value, or several where the run itself is mixed."""
-
-_TEXT = ("corpus", "context", "evaluation tokens")
-_SHAPE = ("batch", "context", "precision", "compiled")
-_CLOCK = ("device", "hardware", "threads", "reference", *_SHAPE)
-_BASIS: Mapping[str, tuple[str, ...]] = {
-    # Per token, and so of one tokenizer; bits per byte are for comparing tokenizers.
-    "perplexity": ("tokenizer", *_TEXT),
-    "bits_per_byte": _TEXT,
-    "latency": _CLOCK,
-    "step_latency": _CLOCK,
-    "decode_latency": _CLOCK,
-    "memory_bytes": ("device", "allocator", *_SHAPE),
-    "forward_memory_bytes": ("device", "allocator", *_SHAPE),
-    "parameters": (),
-    # Attention's operations grow with the context.
-    "forward_flops": ("context",),
-}
 
 
 class Refusal(NamedTuple):
@@ -73,7 +57,7 @@ def facts_of(records: Sequence[Record]) -> Facts:
 def why_not_comparable(objective: str, *, first: Facts, second: Facts) -> str:
     """One phrase that names the first facts in which the two runs differ; empty where they may be compared."""
     faults = []
-    for fact in _BASIS[objective]:
+    for fact in OBJECTIVES[objective].compared_on:
         mine, other = first[fact], second[fact]
         if len(mine) > 1 or len(other) > 1:
             several = mine if len(mine) > 1 else other

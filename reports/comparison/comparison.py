@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from depthweave.reports.analysis.front import complete
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.comparison.agreement import MIN_PATTERNS, Order, order_of
 from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
 from depthweave.reports.comparison.dominance import Dominance, dominance_of
 from depthweave.reports.formatting import plural, title_of
-from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.records import Record
+from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.run_store import RunStore
 
 _MIN_MATCHED = 3
@@ -30,7 +30,7 @@ class ComparedRun(NamedTuple):
     where: str
     name: str
     objectives: tuple[str, ...]
-    records: list[Record]
+    view: RunView
     facts: Facts
     num_complete: int
     seeds: list[int]
@@ -167,8 +167,8 @@ def _labels(stores: Sequence[RunStore]) -> list[str]:
 
 
 def _read(store: RunStore, *, label: str) -> ComparedRun:
-    records = store.records()
-    finished = [record for record in records if record.state == "complete"]
+    view = RunView.of(store.records(), objectives=store.info.objectives, tolerances=store.info.tolerance_of)
+    finished = [record for record in view.records if record.state == "complete"]
     if not finished:
         raise ValueError(f"compare: {store.where} has no complete trial yet: nothing to compare")
     return ComparedRun(
@@ -176,8 +176,8 @@ def _read(store: RunStore, *, label: str) -> ComparedRun:
         where=store.where,
         name=store.info.name,
         objectives=store.info.objectives,
-        records=records,
-        facts=facts_of(records),
+        view=view,
+        facts=facts_of(view.records),
         num_complete=len(finished),
         seeds=sorted({record.seed for record in finished}),
         tokens=sorted({record.tokens for record in finished}),
@@ -186,7 +186,7 @@ def _read(store: RunStore, *, label: str) -> ComparedRun:
 
 def _pair(first: ComparedRun, second: ComparedRun) -> Pair:
     shared = [name for name in first.objectives if name in second.objectives]
-    found = [order_of(first.records, second.records, objective=name) for name in shared]
+    found = [order_of(first.view.averaged, second.view.averaged, objective=name) for name in shared]
     refused = refusals(shared, first=first.facts, second=second.facts)
     left = [name for name in shared if name not in {item.objective for item in refused}]
     why = _why_no_fronts(left, first=first, second=second)
@@ -195,7 +195,7 @@ def _pair(first: ComparedRun, second: ComparedRun) -> Pair:
         second=second.label,
         orders=[order for order in found if len(order.matched) >= _MIN_MATCHED],
         unmatched=[order.objective for order in found if len(order.matched) < _MIN_MATCHED],
-        fronts=None if why else dominance_of(first.records, second.records, objectives=left),
+        fronts=None if why else dominance_of(first.view.records, second.view.records, objectives=left),
         why_no_fronts=why,
         refused=refused,
         notes=_notes(first, second, orders=found),
@@ -203,12 +203,12 @@ def _pair(first: ComparedRun, second: ComparedRun) -> Pair:
 
 
 def _why_no_fronts(objectives: Sequence[str], *, first: ComparedRun, second: ComparedRun) -> str:
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
+    losses = quality_names(objectives)
     if not losses or len(losses) == len(objectives):
         lacking = "quality" if not losses else "cost"
         return f"The fronts are not compared: the runs share no {lacking} that may be."
     for run in (first, second):
-        if not complete(run.records, objectives=objectives):
+        if not complete(run.view.records, objectives=objectives):
             return f"The fronts are not compared: no complete trial of {run.label} has all of their objectives."
     return ""
 

@@ -9,7 +9,6 @@ Source: coverage after Zitzler and Thiele, "Multiobjective evolutionary algorith
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import complete, end_of, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 
 
@@ -96,10 +95,10 @@ def _at_ends(
 
 
 def _end(member: Record, verdict: Verdict | None, *, name: str, end: Literal["low", "high"]) -> float | None:
-    value = float(getattr(member, name))
+    value = float(column_value(member, name))
     if not OBJECTIVES[name].cost:
         loss = None if verdict is None else getattr(verdict.loss, end)
         if loss is None or verdict is None:
             return None
-        return math.exp(loss) if name == "perplexity" else value * loss / verdict.loss.mean
+        return OBJECTIVES[name].at_loss(loss, value=value, mean=verdict.loss.mean)
     return end_of(member, name, end)

@@ -20,7 +20,7 @@ from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE
 from depthweave.reports.formatting import plural, title_of
 from depthweave.reports.page.rendering import Figure, figure_of, render_page
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import cost_names, quality_names
 
 
 class PairSection(NamedTuple):
@@ -88,10 +88,10 @@ def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str])
 def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
     names = list(dict.fromkeys(name for run in runs for name in run.objectives))
     figures: list[Figure] = []
-    for quality in (name for name in names if not OBJECTIVES[name].cost):
-        for cost in (name for name in names if OBJECTIVES[name].cost):
+    for quality in quality_names(names):
+        for cost in cost_names(names):
             for group in comparable_groups(runs, objectives=(quality, cost)):
-                data = fronts_data({run.label: run.records for run in group}, quality=quality, cost=cost)
+                data = fronts_data({run.label: run.view.records for run in group}, quality=quality, cost=cost)
                 told = (
                     f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
                     f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
@@ -144,5 +144,5 @@ def _facts(run: ComparedRun) -> list[str]:
 
 def _key(comparison: Comparison) -> list[list[KeyEntry]]:
     """Fusions and periods; what else a key of one run holds is not drawn here."""
-    fusions, periods = key_of([record for run in comparison.runs for record in run.records])[:2]
+    fusions, periods = key_of([record for run in comparison.runs for record in run.view.records])[:2]
     return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]

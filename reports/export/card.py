@@ -13,32 +13,25 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
 from depthweave.reports.formatting import full_name, plural, short_name, show, title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
 CARD_FILE = "README.md"
 
-_METRICS = (
-    ("perplexity", "validation perplexity, per token"),
-    ("bits_per_byte", "validation bits per byte of text"),
+_TEST_METRICS = (
     ("test_perplexity", "perplexity on the test part, which no search read, per token"),
     ("test_bits_per_byte", "bits per byte of the test part"),
-    ("latency", "forward latency, relative to the run's reference"),
-    ("step_latency", "training-step latency, relative to the run's reference"),
-    ("decode_latency", "latency of a decoded token, relative to the run's reference"),
-    ("memory_bytes", "peak memory of a training step"),
-    ("forward_memory_bytes", "peak memory of a forward pass"),
-    ("parameters", "parameters without the token embedding"),
-    ("forward_flops", "operations of a forward pass"),
 )
+"""Columns that stand after the quality objectives."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MOST_ROWS = 20
 """Of the table of the front."""
@@ -104,8 +97,9 @@ def card_of_record(
 ) -> str:
     """The card of a run's record, with its learning curve and the front it was chosen from."""
     curve = store.evaluations([record.trial]).to_pylist()
-    columns = tuple(dict.fromkeys(("perplexity", *store.info.objectives)))
-    rivals = _rivals(store.records(), record, objectives=store.info.objectives, columns=columns)
+    columns = tuple(dict.fromkeys((QUALITY, *store.info.objectives)))
+    view = RunView.of(store.records(), objectives=store.info.objectives, tolerances=store.info.tolerance_of)
+    rivals = _rivals(view, record, columns=columns)
     several = "" if verdict is None or verdict.loss.num < 2 else " A perplexity is the mean over fresh seeds."
     return model_card(
         Card(
@@ -188,14 +182,14 @@ def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> l
 
 def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
     rows = []
-    for name, meaning in _METRICS:
-        value = getattr(record, name)
+    for name, meaning in (*_meanings(cost=False), *_TEST_METRICS, *_meanings(cost=True)):
+        value = column_value(record, name)
         if value is None:
             continue
         interval = ""
         # The reference's is 1 by definition.
-        timed = name in OBJECTIVES and OBJECTIVES[name].timed and not record.reference
-        low, high = (value_of(record, f"{name}_{end}") if timed else None for end in ("low", "high"))
+        ends = OBJECTIVES[name].interval_columns if name in OBJECTIVES and not record.reference else ()
+        low, high = [value_of(record, column) for column in ends] or (None, None)
         if low is not None and high is not None:
             interval = f"{show(name, low)} to {show(name, high)}, of the measurement"
         rows.append(Metric(meaning, show(name, value), interval))
@@ -214,6 +208,11 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
     return rows
 
 
+def _meanings(*, cost: bool) -> list[tuple[str, str]]:
+    """Returns name and meaning of the costs, or of the quality objectives."""
+    return [(item.name, item.meaning) for item in OBJECTIVES.values() if item.cost is cost]
+
+
 def _confirmed(verdict: Verdict) -> str:
     """What further seeds say of the architecture, as a sentence."""
     against, interval = difference_text(verdict)
@@ -227,12 +226,10 @@ def _confirmed(verdict: Verdict) -> str:
     return f"{told}. Its place on the run's front is {place}."
 
 
-def _rivals(
-    records: Sequence[Record], record: Record, *, objectives: Sequence[str], columns: Sequence[str]
-) -> list[Rival]:
+def _rivals(view: RunView, record: Record, *, columns: Sequence[str]) -> list[Rival]:
     members = [
         item
-        for place, item in enumerate(front(records, objectives=objectives))
+        for place, item in enumerate(view.front)
         if place < _MOST_ROWS or item.architecture_id == record.architecture_id
     ]
     if not members:
@@ -244,7 +241,7 @@ def _rivals(
     return [
         Rival(
             f"{short_name(item)}, {plural(item.depth, 'block')}",
-            tuple(show(name, getattr(item, name)) for name in columns),
+            tuple(show(name, column_value(item, name)) for name in columns),
             mark if item.architecture_id == record.architecture_id else "",
         )
         for item in members

@@ -30,6 +30,7 @@ from depthweave.reports.export.hub import write_hub_files
 from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
 from depthweave.reports.export.tokenizer import tokenizer_of_run
 from depthweave.reports.export.training import Training, training_of, write_training
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
 from depthweave.spaces.checksums import SUM_SUFFIX, check_sum, write_sums
@@ -178,7 +179,9 @@ def _contents(
         tokenizer_json=tokenizer_of_run(store, record),
         training=training,
         metrics=metrics_json(
-            {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}, verdict=verdict
+            {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+            | {item.name: item.of(record) for item in OBJECTIVES.values()},
+            verdict=verdict,
         ),
         card=card_of_record(store, record, training=training, folder=target, verdict=verdict, formats=formats),
     )

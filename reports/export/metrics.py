@@ -8,21 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record, schema_of
 
 METRICS_FILE = "metrics.json"
 
 
 def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -> str:
-    """The columns of a record that are given, in its order, and those of the verdict where there is one."""
-    fields = {field.name: field for field in schema_of(Record)}
+    """Returns the given columns of a record, in its order, then further objectives, then those of the verdict."""
+    columns = {it.name: (it.metadata[b"unit"].decode(), it.metadata[b"meaning"].decode()) for it in schema_of(Record)}
+    columns |= {it.name: (it.unit, it.meaning) for it in OBJECTIVES.values() if it.name not in columns}
     told = {}
-    for name in [name for name in fields if name in values]:
-        value, metadata = values[name], fields[name].metadata
+    for name in [name for name in columns if name in values]:
+        value, (unit, meaning) = values[name], columns[name]
         told[name] = {
             "value": value.isoformat() if isinstance(value, datetime) else value,
-            "unit": metadata[b"unit"].decode(),
-            "meaning": metadata[b"meaning"].decode(),
+            "unit": unit,
+            "meaning": meaning,
         }
     if verdict is not None:
         for name, value in verdict_values(verdict).items():

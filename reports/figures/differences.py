@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
 from depthweave.reports.formatting import full_name, plural
@@ -31,9 +30,9 @@ class Difference(NamedTuple):
 
 
 def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
-    """The differences that have an interval, the lowest first; at most 40."""
+    """The differences that have an interval, the lowest first; at most 40. The records are averaged over seeds."""
     found = []
-    for record in averaged(records):
+    for record in records:
         verdict = verdicts.get(record.architecture_id) if record.state == "complete" else None
         difference = verdict.difference if verdict else None
         if difference is None or difference.low is None or difference.high is None:

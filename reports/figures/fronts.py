@@ -12,6 +12,7 @@ from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
 from depthweave.reports.formatting import axis_of
+from depthweave.reports.store.objectives import column_value
 from depthweave.reports.store.records import Record
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -40,7 +41,7 @@ class FrontsData(NamedTuple):
 def fronts_data(runs: Mapping[str, Sequence[Record]], *, quality: str, cost: str) -> FrontsData:
     """The fronts of these runs (label to records) in two objectives that may be compared between them."""
     members = {run: front(records, objectives=(cost, quality)) for run, records in runs.items()}
-    values = [getattr(it, cost) for own in runs.values() for it in complete(own, objectives=(quality, cost))]
+    values = [column_value(it, cost) for own in runs.values() for it in complete(own, objectives=(quality, cost))]
     axis = axis_of(cost, values)
     return FrontsData(
         x_title=axis.title,
@@ -48,8 +49,8 @@ def fronts_data(runs: Mapping[str, Sequence[Record]], *, quality: str, cost: str
         fronts=[
             RunFront(
                 run=run,
-                xs=[getattr(member, cost) / axis.divisor for member in own],
-                ys=[getattr(member, quality) for member in own],
+                xs=[column_value(member, cost) / axis.divisor for member in own],
+                ys=[column_value(member, quality) for member in own],
                 fusions=[member.fusion for member in own],
                 hovers=[f"{html.escape(run)}<br>{hover_text(member)}" for member in own],
             )

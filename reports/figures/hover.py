@@ -7,18 +7,8 @@ import html
 from depthweave.reports.analysis.verdict_text import interval_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.formatting import STATE_WORDS, full_name, plural, show
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
-
-_COLUMNS = (
-    ("perplexity", "perplexity"),
-    ("latency", "latency"),
-    ("step_latency", "step latency"),
-    ("decode_latency", "decoding latency"),
-    ("memory_bytes", "step memory"),
-    ("forward_memory_bytes", "forward memory"),
-    ("parameters", "parameters"),
-    ("forward_flops", "operations"),
-)
 
 
 def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
@@ -30,7 +20,7 @@ def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
     lines = [
         f"<b>{html.escape(full_name(record))}</b>" + (" (reference)" if record.reference else ""),
         f"id {html.escape(record.architecture_id)}, trial {record.trial}, seed {record.seed}",
-        *(f"{label} {show(name, value)}" for name, label in _COLUMNS if (value := getattr(record, name)) is not None),
+        *(f"{it.short} {show(it.name, value)}" for it in OBJECTIVES.values() if (value := it.of(record)) is not None),
         f"width {record.width}, heads {record.heads}, feed-forward {record.feed_forward}",
         f"vocabulary {record.vocabulary:,}, context {record.context:,}, states kept {record.kept_states}",
         f"{state} after {record.tokens:,} tokens",

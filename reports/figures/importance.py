@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.formatting import title_of
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 
 AXES = ("fusion", "dilation", "period", "depth", "budget")
@@ -51,12 +50,15 @@ class Importance(NamedTuple):
 
 
 def importance_of(records: Sequence[Record], *, objective: str) -> Importance | None:
-    """The shares of the axes that vary; `None` where there are too few complete architectures or nothing varies."""
-    held = [it for it in averaged(records) if it.state == "complete" and value_of(it, objective) is not None]
+    """The shares of the axes that vary; `None` where there are too few complete architectures or nothing varies.
+
+    The records are averaged over seeds (`RunView.averaged`).
+    """
+    held = [it for it in records if it.state == "complete" and value_of(it, objective) is not None]
     if len(held) > _MAX_RECORDS:
         held = held[:: -(-len(held) // _MAX_RECORDS)]
     axes = [axis for axis in AXES if len({_level(it, axis) for it in held}) > 1]
-    y_N = np.array([float(getattr(it, objective)) for it in held])
+    y_N = np.array([float(column_value(it, objective)) for it in held])
     if len(held) < MIN_RECORDS or not axes or float(y_N.std()) <= 1e-12 * abs(float(y_N.mean())):
         return None
     rows = [tuple(_level(it, axis) for axis in axes) for it in held]

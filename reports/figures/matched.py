@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.recommend import limits_of
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdict_text import difference_text
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
@@ -29,7 +28,10 @@ _MAX_CELLS = 8
 
 
 def at_equal_parameters(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> Grid | None:
-    """Lowest perplexity of each fusion in each depth and budget, with its difference to the plain one."""
+    """Lowest perplexity of each fusion in each depth and budget, with its difference to the plain one.
+
+    The records are averaged over seeds (`RunView.averaged`), also below.
+    """
     finished = _finished(records)
     cells = sorted({(it.depth, it.budget) for it in finished}, key=lambda key: (key[1] or 0, key[0]))[-_MAX_CELLS:]
 
@@ -127,7 +129,7 @@ def _pattern(record: Record) -> str:
 
 
 def _finished(records: Sequence[Record]) -> list[Record]:
-    return [it for it in averaged(records) if it.state == "complete" and value_of(it, "perplexity") is not None]
+    return [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
 
 
 def _order(record: Record) -> tuple[float, int]:

@@ -157,7 +157,8 @@ def _objective(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict
 
 
 def _like(name: str, value: float) -> float:
-    return float(round(value)) if name in ("parameters", "forward_flops", "memory_bytes") else value
+    """Returns the value as a record would hold it: counts and bytes are whole."""
+    return float(round(value)) if name in OBJECTIVES and OBJECTIVES[name].format in ("count", "bytes") else value
 
 
 def _wrapped(title: str) -> str:

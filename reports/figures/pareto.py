@@ -19,7 +19,7 @@ from depthweave.reports.figures.labels import Label, place_labels
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.formatting import axis_of, short_name
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
 
 Role = Literal["front", "dominated", "stopped early"]
@@ -75,7 +75,7 @@ def pareto_data(
     records: Sequence[Record],
     *,
     cost: str,
-    quality: str = "perplexity",
+    quality: str = QUALITY,
     verdicts: Mapping[str, Verdict] | None = None,
 ) -> ParetoData:
     """The figure of one cost. A stopped record stands at the perplexity of its last evaluation and on no front.
@@ -96,8 +96,7 @@ def pareto_data(
         if x is None or y is None:
             num_without += 1
             continue
-        timed = OBJECTIVES[cost].timed
-        low, high = (value_of(record, f"{cost}_{end}") if timed else None for end in ("low", "high"))
+        low, high = [value_of(record, column) for column in OBJECTIVES[cost].interval_columns] or (None, None)
         verdict = known.get(record.architecture_id)
         y_low, y_high = _ends(record, verdict, quality=quality)
         role: Role = "front" if record.trial in on_front else "dominated"
@@ -217,10 +216,11 @@ def _ends(record: Record, verdict: Verdict | None, *, quality: str) -> tuple[flo
     """The ends of the interval over seeds, in the figure's quality."""
     if verdict is None or verdict.loss.low is None or verdict.loss.high is None:
         return None, None
-    if quality == "perplexity":
-        return verdict.perplexity_low, verdict.perplexity_high
-    factor = (value_of(record, quality) or 0.0) / verdict.loss.mean
-    return verdict.loss.low * factor, verdict.loss.high * factor
+    value, mean, known = value_of(record, quality) or 0.0, verdict.loss.mean, OBJECTIVES[quality]
+    return (
+        known.at_loss(verdict.loss.low, value=value, mean=mean),
+        known.at_loss(verdict.loss.high, value=value, mean=mean),
+    )
 
 
 def _symbol(point: ParetoPoint, *, hollow: bool) -> str:
@@ -260,7 +260,7 @@ def _quality_of(record: Record, quality: str) -> float | None:
     if record.state == "complete":
         return value_of(record, quality)
     loss = value_of(record, "last_loss")
-    if quality != "perplexity" or loss is None or loss > _MAX_EXPONENT:
+    if OBJECTIVES[quality].of_loss != "exponential" or loss is None or loss > _MAX_EXPONENT:
         return None
     return math.exp(loss)
 

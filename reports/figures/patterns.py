@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from depthweave.reports.analysis.front import value_of
-from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import count_text, full_name, plural, show
@@ -20,9 +19,9 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
     """Grids of periods by dilations, coloured by the loss against the plain architecture of the depth and budget.
 
     All share one scale: the strongest colour is the largest difference of any cell. Without a plain one there is no
-    colour. At most 24 grids, the shallowest and smallest first.
+    colour. At most 24 grids, the shallowest and smallest first. The records are averaged over seeds.
     """
-    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    shown = [it for it in records if it.state in ("complete", "pruned")]
     plain = {(it.depth, it.budget): it for it in shown if it.fusion == "none" and it.state == "complete"}
     cells: dict[tuple[int, int | None, str], dict[tuple[int, int], Record]] = defaultdict(dict)
     for record in shown:

@@ -12,15 +12,14 @@ from functools import cache
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
-from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import cost_names, quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
@@ -36,17 +35,16 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
 
     Names are fit for files. A figure without data is left out; an empty run gives an empty mapping.
     """
-    records, objectives = store.records(), store.info.objectives
-    search, members = searched(records), front(records, objectives=objectives)
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=store.info.tolerance_of)
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
+    view = RunView.read(store)
+    records, objectives, members, verdicts = view.records, view.objectives, view.front, view.verdicts
+    search = searched(records)
+    quality = quality_of(objectives)
     figures: dict[str, go.Figure] = {}
-    for cost in (name for name in objectives if OBJECTIVES[name].cost):
+    for cost in cost_names(objectives):
         pareto = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)
         if pareto.points:
             figures[f"front-{cost}"] = _with_key(draw_pareto(pareto), records, confirmed=bool(verdicts))
-    curves = curves_data(search, evaluations=store.evaluations(), on_front={it.trial for it in members})
+    curves = curves_data(search, evaluations=view.evaluations, on_front={it.trial for it in members})
     if curves.curves:
         figures["curves"] = _standalone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
     shown = members[:_MAX_WEIGHT_MEMBERS]

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from depthweave.reports.analysis.front import front, value_of
+from depthweave.reports.analysis.distinct import twins_of
+from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.recommend import (
     Limit,
@@ -23,7 +24,8 @@ from depthweave.reports.analysis.recommend import (
     recommended_sentence,
     uncertainty_sentence,
 )
-from depthweave.reports.analysis.seeds import averaged, searched
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.key import outline_of
@@ -40,7 +42,7 @@ from depthweave.reports.formatting import (
     title_of,
 )
 from depthweave.reports.page.traces import page_curves, page_weights, short
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
 MAX_FAINT = 2_500
@@ -90,22 +92,13 @@ class Explorer(NamedTuple):
     data: dict[str, Any]
 
 
-def explorer_of(
-    records: Sequence[Record],
-    *,
-    run: str,
-    objectives: Sequence[str],
-    verdicts: Mapping[str, Verdict],
-    evaluations: pa.Table,
-    weights: Callable[[set[int]], pa.Table],
-    twins: Mapping[str, str] | None = None,
-) -> Explorer | None:
+def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Table]) -> Explorer | None:
     """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
 
-    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials. `twins`:
-    member of the front to the distinct one that stands for it (`tolerance`).
+    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
     """
-    shown = [it for it in averaged(records) if it.state in ("complete", "pruned")]
+    records, objectives, verdicts = view.records, view.objectives, view.verdicts
+    shown = [it for it in view.averaged if it.state in ("complete", "pruned")]
     columns = _columns(shown)
     if not shown or len(columns) < 2:
         return None
@@ -113,16 +106,16 @@ def explorer_of(
     needed = ever_on_front(shown, columns=names, objectives=objectives)
     needed |= {it.trial for it in shown if _seeds(it, verdicts) > 1}
     points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
-    members = {it.trial for it in front(records, objectives=objectives)}
+    members = {it.trial for it in view.front}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
-    costs = [name for name in objectives if OBJECTIVES[name].cost and name in names]
-    limits = {name: found for name in costs if (found := limits_of(records, column=name))}
+    costs = [name for name in cost_names(objectives) if name in names]
+    limits = {name: found for name in costs if (found := limits_of(view.averaged, column=name))}
     wirings = {text: number for number, text in enumerate(sorted({it.wiring for it in points}))}
     data: dict[str, Any] = {
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
-            "twin": _twins(points, twins=twins or {}),
+            "twin": _twins(points, twins=twins_of(view.groups)),
             **_point_columns(
                 points,
                 columns=columns,
@@ -141,11 +134,11 @@ def explorer_of(
             json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
         },
         "wirings": [json.loads(text) for text in wirings],
-        "close": _close(records, points=points, objectives=objectives, verdicts=verdicts),
-        "curves": page_curves(records, points=ranked, evaluations=evaluations),
+        "close": _close(view, points=points),
+        "curves": page_curves(records, points=ranked, evaluations=view.evaluations),
         "weights": page_weights(ranked, read=weights),
     }
-    x, y = (costs or [name for name in names if OBJECTIVES[name].cost] or names[:1])[0], _quality(names)
+    x, y = (costs or cost_names(names) or names[:1])[0], _quality(names)
     return Explorer(
         columns=columns,
         x=x if x != y else names[1],
@@ -161,7 +154,8 @@ def explorer_of(
 def drawn_value(record: Record, name: str) -> float | None:
     """A record's value on an axis; a stopped one's perplexity is that of its last evaluation."""
     loss = value_of(record, "last_loss")
-    if name == "perplexity" and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
+    exponential = name in OBJECTIVES and OBJECTIVES[name].of_loss == "exponential"
+    if exponential and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
         return math.exp(loss)
     return value_of(record, name)
 
@@ -177,7 +171,7 @@ def _columns(records: Sequence[Record]) -> list[Column]:
 
 
 def _quality(names: Sequence[str]) -> str:
-    return "perplexity" if "perplexity" in names else names[0]
+    return QUALITY if QUALITY in names else names[0]
 
 
 def _point_columns(
@@ -197,7 +191,7 @@ def _point_columns(
         "id": [it.architecture_id for it in points],
         "seed": [it.seed for it in points],
         "seeds": [_seeds(it, verdicts) for it in points],
-        "chosen": [show("perplexity", chosen[it.trial]) if it.trial in chosen else "" for it in points],
+        "chosen": [show(QUALITY, chosen[it.trial]) if it.trial in chosen else "" for it in points],
         "name": [short_name(it) for it in points],
         "full": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
@@ -214,7 +208,7 @@ def _point_columns(
         "low": _ends(points, verdicts=known, names=names, end=0),
         "high": _ends(points, verdicts=known, names=names, end=1),
         "interval": {
-            "perplexity": [interval_text(it) if it else "" for it in known],
+            QUALITY: [interval_text(it) if it else "" for it in known],
             **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
         "said": [
@@ -266,7 +260,7 @@ def _ended(record: Record) -> str:
 
 
 def _text(record: Record, name: str) -> str:
-    value = getattr(record, name)
+    value = column_value(record, name)
     if value is None:
         reached = drawn_value(record, name)
         return "" if reached is None else f"{show(name, reached)} when stopped"
@@ -278,9 +272,9 @@ def _ends(
 ) -> dict[str, list[float | None]]:
     """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
     found: dict[str, list[float | None]] = {
-        "perplexity": [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        QUALITY: [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
         **{
-            name: [short(value_of(it, f"{name}_{('low', 'high')[end]}")) for it in points]
+            name: [short(value_of(it, OBJECTIVES[name].interval_columns[end])) for it in points]
             for name in names
             if OBJECTIVES[name].timed
         },
@@ -289,7 +283,7 @@ def _ends(
 
 
 def _timed_interval(record: Record, name: str) -> str:
-    low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
+    low, high = (value_of(record, column) for column in OBJECTIVES[name].interval_columns)
     return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
 
 
@@ -307,16 +301,10 @@ def _filters(points: Sequence[Record]) -> list[Filter]:
     return [item for item in found if len(item.choices) > 1]
 
 
-def _close(
-    records: Sequence[Record],
-    *,
-    points: Sequence[Record],
-    objectives: Sequence[str],
-    verdicts: Mapping[str, Verdict],
-) -> dict[str, list[int]]:
+def _close(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
     """For members of the front, by place in `points`: the places of those whose loss is not told apart."""
     place = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
-    found = close_rivals(records, objectives=objectives, verdicts=verdicts)
+    found = close_rivals(view)
     return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
 
 

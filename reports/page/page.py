@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from depthweave.reports.analysis.device_kinds import kinds_sentence
-from depthweave.reports.analysis.distinct import Group, distinct_text, front_groups, twins_of
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.distinct import distinct_text
 from depthweave.reports.analysis.held_out import HeldOutText, held_out_text
 from depthweave.reports.analysis.recommend import recommendation
 from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdict_text import (
@@ -22,7 +22,7 @@ from depthweave.reports.analysis.verdict_text import (
     settled_sentences,
     why_not_settled,
 )
-from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, show, title_of
 from depthweave.reports.page.explorer import Explorer, explorer_of, export_command
@@ -38,8 +38,8 @@ from depthweave.reports.page.sections import (
     learning,
     what_matters,
 )
+from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
-from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.tolerance import tolerance_text
 from depthweave.reports.terminal.table import selected_trials
@@ -129,34 +129,22 @@ def write_report(store: RunStore, *, running: bool = False) -> str:
 
 def page_of(store: RunStore, *, running: bool = False) -> Page:
     """What the report says, from what the store holds now; an empty run gives a page that says so."""
-    records = store.records()
-    info = store.info
+    view, info = RunView.read(store), store.info
+    records, members, verdicts = view.records, view.front, view.verdicts
     search = searched(records)
-    verdicts = verdicts_of(records, objectives=info.objectives, tolerances=info.tolerance_of)
-    groups = front_groups(records, objectives=info.objectives, tolerances=info.tolerance_of, verdicts=verdicts)
-    members = front(records, objectives=info.objectives)
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
-    evaluations = store.evaluations()
-    explorer = explorer_of(
-        records,
-        run=store.where,
-        objectives=info.objectives,
-        verdicts=verdicts,
-        twins=twins_of(groups),
-        evaluations=evaluations,
-        weights=store.weights,
-    )
+    explorer = explorer_of(view, run=store.where, weights=store.weights)
     sections = [
-        at_equal_cost(records, evaluations=evaluations, verdicts=verdicts),
-        dilation_and_period(records),
+        at_equal_cost(view),
+        dilation_and_period(view),
         connections(
             store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),
             members=members,
             plain=[it for it in search if it.fusion == "none" and it.state == "complete"],
         ),
-        what_matters(records, objectives=info.objectives),
-        learning(search, evaluations=evaluations, members=members),
+        what_matters(view),
+        learning(search, evaluations=view.evaluations, members=members),
         course_of_search(search, objectives=info.objectives),
     ]
     return Page(
@@ -170,13 +158,13 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         stamp=max(it.finished_at for it in records).strftime("%Y-%m-%d %H:%M UTC") if records else "",
         explorer=explorer,
         front_caption=_front_caption(explorer) if explorer else "",
-        recommendation=recommendation(records, objectives=info.objectives, limits={}, verdicts=verdicts),
+        recommendation=recommendation(view, limits={}),
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
         sections=[section for section in sections if section.figures or section.tables],
         key=key_of(records, verdicts=verdicts) if records else [],
-        heads=[title_of(name) for name in _shown(info.objectives)],
-        rows=_rows(records, groups=groups, store=store, verdicts=verdicts),
-        distinct=_distinct(groups, info=info),
+        heads=[title_of(name) for name in table_columns(info.objectives)],
+        rows=_rows(view, store=store),
+        distinct=_distinct(view),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stops=_stops(records),
@@ -226,15 +214,12 @@ def _front_caption(explorer: Explorer) -> str:
     return told
 
 
-def _rows(
-    records: Sequence[Record], *, groups: Sequence[Group], store: RunStore, verdicts: Mapping[str, Verdict]
-) -> list[FrontRow]:
+def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
     """Each distinct member, its twins below it."""
-    info = store.info
-    chosen = selected_trials(records, objectives=info.objectives, verdicts=verdicts, tolerances=info.tolerance_of)
-    seeds = Counter(it.architecture_id for it in records if it.state == "complete")
+    chosen, verdicts = selected_trials(view), view.verdicts
+    seeds = Counter(it.architecture_id for it in view.records if it.state == "complete")
     rows = []
-    for member, twin in ((it, it is not group.member) for group in groups for it in (group.member, *group.twins)):
+    for member, twin in ((it, it is not group.member) for group in view.groups for it in (group.member, *group.twins)):
         rows.append(
             FrontRow(
                 twin=twin,
@@ -245,7 +230,7 @@ def _rows(
                 depth=member.depth,
                 parameters=show("parameters", member.parameters),
                 seed=member.seed,
-                values=[_cell(member, name) for name in _shown(store.info.objectives)],
+                values=[_cell(member, name) for name in table_columns(view.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
                 command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
                 verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
@@ -254,12 +239,12 @@ def _rows(
     return rows
 
 
-def _distinct(groups: Sequence[Group], *, info: RunInfo) -> str:
-    if not any(group.twins for group in groups):
+def _distinct(view: RunView) -> str:
+    if not any(group.twins for group in view.groups):
         return ""
     return (
-        f"{distinct_text(groups)}. A twin, marked ≈, stands under a member that matches it within tolerance in every "
-        f"objective: {tolerance_text(info.objectives, info.tolerance_of)}."
+        f"{distinct_text(view.groups)}. A twin, marked ≈, stands under a member that matches it within tolerance in "
+        f"every objective: {tolerance_text(view.objectives, view.tolerances)}."
     )
 
 
@@ -275,11 +260,7 @@ def _verdict_cells(verdict: Verdict) -> VerdictCells:
 
 
 def _cell(record: Record, name: str) -> str:
-    return show(name, getattr(record, name))
-
-
-def _shown(objectives: Sequence[str]) -> list[str]:
-    return [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
+    return show(name, column_value(record, name))
 
 
 def _failure(record: Record) -> Failure:

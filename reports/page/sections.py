@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.grid import Grid
@@ -86,12 +86,12 @@ def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence
     return Section("What the connections learnt", figures, choices)
 
 
-def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts: Mapping[str, Verdict]) -> Section:
+def at_equal_cost(view: RunView) -> Section:
     """The fusions against each other, and each architecture against plain."""
     grids = [
-        at_equal_parameters(records, verdicts=verdicts),
-        at_equal_latency(records),
-        at_equal_time(records, evaluations=evaluations),
+        at_equal_parameters(view.averaged, verdicts=view.verdicts),
+        at_equal_latency(view.averaged),
+        at_equal_time(view.records, evaluations=view.evaluations),
     ]
     tables = [grid for grid in grids if grid is not None]
     told = (
@@ -100,34 +100,34 @@ def at_equal_cost(records: Sequence[Record], *, evaluations: pa.Table, verdicts:
         "validation loss, nat/token, after a share of the time that the reference trains, by measured training-step "
         "latency; the learning-rate schedule ends with the tokens, so that a slower training is judged before its end."
     )
-    if verdicts:
+    if view.verdicts:
         told += " Small, at equal parameters: loss against plain, nat/token, with its 95 % interval."
-    data = differences_data(records, verdicts=verdicts)
+    data = differences_data(view.averaged, verdicts=view.verdicts)
     caption = (
         "Loss less that of the plain architecture of the same depth and budget, mean over fresh seeds with its 95 % "
         "interval (Student's t over seeds, and what the choice of the validation text adds). Left of the line is "
         "better than plain; hollow is not settled."
     )
     figures = [figure_of("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
-    several = len({it.fusion for it in records if it.state == "complete"}) > 1
+    several = len({it.fusion for it in view.records if it.state == "complete"}) > 1
     sentences = [differences_sentence(data)] if several else []
     caption = told if tables else ""
     return Section("Fusions at equal cost", figures, told=sentences, tables=tables, tables_caption=caption)
 
 
-def dilation_and_period(records: Sequence[Record]) -> Section:
+def dilation_and_period(view: RunView) -> Section:
     """Perplexity over the patterns of each fusion."""
     told = (
         "Perplexity, and the loss against the plain architecture of the same depth and budget (nat/token) where it is "
         "complete; blue is below plain, orange above, one scale for all. k is the dilation, p the period; an empty "
         "cell was not tried or cannot be built. Differences of one seed are not settled."
     )
-    return Section("Dilation and period", [], tables=pattern_grids(records), tables_caption=told)
+    return Section("Dilation and period", [], tables=pattern_grids(view.averaged), tables_caption=told)
 
 
-def what_matters(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
+def what_matters(view: RunView) -> Section:
     """The importance of each axis, and all architectures across all axes."""
-    grid = importance_grid(records, objectives=objectives)
+    grid = importance_grid(view.averaged, objectives=view.objectives)
     told = (
         "Share of each objective's variance that goes with an axis, by a model of single axes and pairs (shares of "
         "axes that act together count in each, so that a column may sum to more than 100 %). The last row is the "
@@ -135,7 +135,7 @@ def what_matters(records: Sequence[Record], *, objectives: Sequence[str]) -> Sec
         f"{100 * MIN_EXPLAINED:.0f} % nothing is said. Of the architectures that the search chose to train, not of the "
         "whole space."
     )
-    data = parallel_data(records, objectives=objectives)
+    data = parallel_data(view.records, objectives=view.objectives)
     caption = "Each line is a complete architecture; blue ones stand on the front. Lower is better on every objective."
     if data.num_left_out:
         caption += f" {plural(data.num_left_out, 'line')} off the front not drawn."

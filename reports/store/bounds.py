@@ -1,8 +1,8 @@
-"""What values a column can hold, and the rows of a table that hold no others.
+"""Drops the rows of a table that break the bounds of their columns.
 
-A run may come from a stranger, and a disk or a program may have changed it: a latency below zero, a year that no
-calendar has, text nested ten thousand deep. Such a row is no fact, and one is enough to break a page. Bounds are
-declared with the column (`columns.column`), beside its unit and its meaning, and stand in the schema's metadata.
+The files of a run may come from a stranger or be damaged: a latency below zero, a year that no calendar has, text
+nested ten thousand deep. One such row is enough to break a page. The bounds are declared with the column
+(`columns.column`), beside its unit and its meaning, and are part of the schema's metadata.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from depthweave.reports.store.columns import Bounds, Form
 from depthweave.spaces.wiring import Wiring
 
-MOST = 2**62
-"""Of a whole number: sums of two still fit."""
+MAX_INTEGER = 2**62
+"""Largest whole number in a column: the sum of two still fits into 64 bits."""
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _FIRST_US, _LAST_US = (int(end.timestamp()) * 10**6 for end in (_FIRST, _LAST))
 _MAX_CHARACTERS = 2**20
-"""Of a text; the wiring of the deepest model has a fifth of them."""
-_SHOWN = 40
+"""Longest text in a column. The wiring of the deepest model has a fifth of that."""
+_SHOWN_CHARACTERS = 40
+"""A message cuts a longer value."""
 
 
 class ValidRows(NamedTuple):
@@ -36,19 +37,19 @@ class ValidRows(NamedTuple):
 
     table: pa.Table
     left_out: str
-    """What the first of the others is, and how many there are; empty where there is none."""
+    """Describes the first row that was dropped, with the number of the others; empty where none was."""
 
 
 class _Fault(NamedTuple):
     rows: NDArray[np.bool_]
-    """True for each row that has it."""
+    """True for each row with the fault."""
     column: str
     rule: str
-    """What is allowed; empty where it depends on the value."""
+    """What is allowed; empty where that depends on the value."""
 
 
 def valid_rows(table: pa.Table, *, row_class: type[Any], required: Collection[str]) -> ValidRows:
-    """The rows within their bounds; `required` are the columns that may not be empty."""
+    """Returns the rows within their bounds; `required` names the columns that may not be empty."""
     faults = [fault for fault in _faults(table, row_class, required) if fault.rows.any()]
     if not faults:
         return ValidRows(table, "")
@@ -59,7 +60,7 @@ def valid_rows(table: pa.Table, *, row_class: type[Any], required: Collection[st
 
 
 def json_value(text: str) -> Any:
-    """The value in a JSON text; `ValueError` where there is none, or a number in it is not finite."""
+    """Returns the value of a JSON text; raises `ValueError` for other text and for a number that is not finite."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
         json.dumps(value, allow_nan=False)
@@ -69,7 +70,7 @@ def json_value(text: str) -> Any:
 
 
 def _faults(table: pa.Table, row_class: type[Any], required: Collection[str]) -> Iterator[_Fault]:
-    # With numpy: of the many parts of one row a call of Arrow's takes longer than the comparison.
+    # Numpy and not Arrow: most files hold one row, and for one row a call of Arrow takes longer than the comparison.
     fields = {item.name: item.metadata["bounds"] for item in dataclasses.fields(row_class)}
     states = table["state"].to_pylist() if "state" in table.column_names else []
     complete = np.array([state == "complete" for state in states], np.bool_)
@@ -94,7 +95,7 @@ def _faults(table: pa.Table, row_class: type[Any], required: Collection[str]) ->
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
-    """The values, anything where they are null; of a moment its microseconds."""
+    """Returns the values, with an arbitrary one for a null; a time is in microseconds."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     return np.asarray((column.fill_null(0) if column.null_count else column).to_numpy())
@@ -103,11 +104,10 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
 def _out_of(values: NDArray[Any], bounds: Bounds, *, kind: pa.DataType) -> NDArray[np.bool_]:
     if pa.types.is_timestamp(kind):
         return np.asarray((values < _FIRST_US) | (values > _LAST_US))
-    least, most = (
-        -math.inf if bounds.least is None else bounds.least,
-        MOST if bounds.most is None and pa.types.is_integer(kind) else math.inf if bounds.most is None else bounds.most,
-    )
-    # What is no number is neither above nor below.
+    least = -math.inf if bounds.least is None else bounds.least
+    unbounded = MAX_INTEGER if pa.types.is_integer(kind) else math.inf
+    most = unbounded if bounds.most is None else bounds.most
+    # NaN is neither above nor below, so the test asks for values inside.
     out = ~((values >= least) & (values <= most))
     if pa.types.is_floating(kind):
         out |= np.isinf(values)
@@ -133,7 +133,7 @@ def _text_faults(table: pa.Table, name: str, bounds: Bounds) -> Iterator[_Fault]
 
 
 def _malformed(column: pa.ChunkedArray, form: Form, *, depths: NDArray[Any]) -> NDArray[np.bool_]:
-    """True where the text is not of that form; most texts repeat, and each is looked at once."""
+    """Returns True where the text is not of that form. Most texts repeat, so each distinct one is parsed once."""
     pairs = list(zip(column.to_pylist(), depths.tolist(), strict=True))
     known = {pair: pair[0] is not None and not _is_formed(pair[0], form, depth=pair[1]) for pair in set(pairs)}
     return np.array([known[pair] for pair in pairs], np.bool_)
@@ -142,48 +142,48 @@ def _malformed(column: pa.ChunkedArray, form: Form, *, depths: NDArray[Any]) -> 
 def _is_formed(text: str, form: Form, *, depth: int) -> bool:
     try:
         if form == "numbers":
-            # A million of them are quicker so than by `json_value`.
+            # For a million numbers this is faster than `json_value`.
             value = json.loads(text, parse_constant=_refuse_constant)
             return type(value) is list and all(type(item) in (int, float) and math.isfinite(item) for item in value)
         value = json_value(text)
         if form == "object":
             return isinstance(value, dict)
-        # Exactly as written: `Wiring` itself would take "5" for 5.
+        # The text must be equal to the canonical one: `Wiring` itself would take "5" for 5.
         return bool(json.loads(Wiring(depth, tuple(value)).sites_json) == value)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return False
 
 
 def _repeated(table: pa.Table, key: Sequence[str]) -> NDArray[np.bool_]:
-    """True for each row that has the key of another: which of them is true cannot be known."""
-    # No row's number is below zero.
+    """Returns True for each row that shares its key with another. Which of them is right cannot be known."""
+    # -1 stands for a null: no number of a trial or evaluation is below zero.
     columns = [_numbers(table[name].fill_null(-1)) for name in key]
-    _, places, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
-    return np.asarray(counts[places.reshape(-1)] > 1)
+    _, groups, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(counts[groups.reshape(-1)] > 1)
 
 
 def _described(table: pa.Table, fault: _Fault, *, row_class: type[Any], count: int) -> str:
-    place, rows = int(np.flatnonzero(fault.rows)[0]), int(fault.rows.sum())
-    value, rule = table[fault.column][place], fault.rule
+    row, num_rows = int(np.flatnonzero(fault.rows)[0]), int(fault.rows.sum())
+    value, rule = table[fault.column][row], fault.rule
     others = "" if count == 1 else f", and {count - 1:,} further rows like it or worse"
     if rule == "empty":
-        return f"column {fault.column!r} is empty in {rows:,} rows{others}"
+        return f"column {fault.column!r} is empty in {num_rows:,} rows{others}"
     if not rule and pa.types.is_timestamp(value.type):
         rule = f"from {_FIRST.year} to {_LAST.year}"
     elif not rule:
         (bounds,) = (it.metadata["bounds"] for it in dataclasses.fields(row_class) if it.name == fault.column)
-        rule = bounds.rule_against(value.as_py()) or f"at most {MOST}"
-    trial = table["trial"][place].as_py()
+        rule = bounds.rule_against(value.as_py()) or f"at most {MAX_INTEGER}"
+    trial = table["trial"][row].as_py()
     return f"trial {trial}: {fault.column} is {_shown(value)}, it must be {rule}{others}"
 
 
 def _shown(value: pa.Scalar) -> str:
     try:
         text = repr(value.as_py())
-    # A moment that no calendar has.
+    # A time outside Python's calendar.
     except (ValueError, OverflowError):
         text = f"{value.cast(pa.int64()).as_py()} microseconds"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,6 +1,6 @@
-"""One Parquet part of a run: a table as bytes, and bytes as a checked table, whoever wrote them.
+"""One Parquet file of a run: writes a table as bytes, and reads bytes as a checked table.
 
-Pages carry checksums: a bit that rots on a disk makes a part that cannot be read, never another number.
+Pages have checksums: a flipped bit on a disk makes the file unreadable and never changes a number.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from depthweave.reports.store.records import SCHEMA_VERSION, Row, schema_of
 
 
 class LaterSchemaError(ValueError):
-    """A part that a later Depthweave wrote: to leave it out would be to lose what can be read."""
+    """A file that a later Depthweave wrote. It is not damaged, so it must not be left out silently."""
 
 
 class UnusableFileError(Exception):
-    """A file that reads as Parquet and is yet no part of this table."""
+    """A readable Parquet file that does not belong to this table."""
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """The table as Parquet."""
+    """Returns the table as Parquet."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue()
 
 
 def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int | None) -> ValidRows:
-    """The table of a part in this version's columns, any of which may hold nulls; `trial` is the only one it may hold.
+    """Returns the table of a file in this version's columns, any of which may hold nulls.
 
-    Rows that break the columns' bounds are left out.
-    Raises `UnusableFileError`, an Arrow error, `ValueError`, `LookupError` or `OverflowError` where the bytes are no
-    such table, and `LaterSchemaError` where this code is too old for it.
+    Rows that break the columns' bounds are left out. With `trial`, the file may hold rows of that trial only.
+    Raises `UnusableFileError`, an Arrow error, `ValueError`, `LookupError` or `OverflowError` where the bytes are not
+    such a table, and `LaterSchemaError` where this code is too old for it.
     """
     schema = schema_of(row_class)
     footer = pq.read_metadata(io.BytesIO(data))
@@ -56,9 +56,9 @@ def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int |
     except TooLargeError as error:
         raise UnusableFileError(str(error)) from None
     table = _in_columns(read, schema, version=version)
-    # Text that is no UTF-8, say.
+    # Finds text that is not UTF-8, for example.
     table.validate(full=True)
-    # A column that is absent here was not yet there when this was written; so it may be with one that has a default.
+    # An absent column did not exist when the file was written. A column with a default may be null for that reason too.
     absent = set(schema.names) - set(file.schema_arrow.names)
     optional = {item.name for item in dataclasses.fields(row_class) if item.default is not dataclasses.MISSING}
     required = {item.name for item in schema if not item.nullable} - absent - optional
@@ -73,9 +73,9 @@ def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int |
 
 
 def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
-    found = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
-    if found != row_class.__name__:
-        what = f"a table of {found}" if found else "Parquet that Depthweave did not write"
+    name = metadata.get(b"depthweave.schema", b"").decode(errors="replace")
+    if name != row_class.__name__:
+        what = f"a table of {name}" if name else "Parquet that Depthweave did not write"
         raise UnusableFileError(f"{what}, expected {row_class.__name__}")
     text = metadata.get(b"depthweave.schema_version", b"").decode(errors="replace")
     if not text.isdigit():
@@ -84,7 +84,7 @@ def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
 
 
 def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table:
-    """The table in exactly the columns of `schema`; those that an older version lacks are null."""
+    """Returns the table in exactly the columns of `schema`; the columns that an older version lacks are null."""
     absent = [item.name for item in schema if item.name not in table.column_names]
     if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
         raise UnusableFileError(f"column {absent[0]!r} is missing")
@@ -96,11 +96,11 @@ def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table
 
 
 def nullable(schema: pa.Schema) -> pa.Schema:
-    """The schema with every column allowed to be empty."""
+    """Returns the schema with every column nullable."""
     return pa.schema([item.with_nullable(True) for item in schema], metadata=schema.metadata)
 
 
 def as_strict_as_possible(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Required columns are declared so again, but for those that an older version lacks."""
+    """Returns the table with required columns declared as such, except those that hold nulls."""
     fields: Sequence[pa.Field] = [item.with_nullable(True) if table[item.name].null_count else item for item in schema]
     return table.cast(pa.schema(fields, metadata=schema.metadata))

@@ -1,11 +1,13 @@
-"""One table of a run as a folder of Parquet parts, read whole whatever a crash or a stranger left in it.
+"""One table of a run as a folder of Parquet files, readable whatever a crash or a stranger left in it.
 
-Rule of precedence, trial by trial: a part of its own, `trial-00012-r001.parquet`, the highest revision `r` that
-can be read; else the latest batch, `batch-00003.parquet`, that holds the trial. Nothing is ever changed in place.
+Each trial is read from one file, by this rule of precedence:
+1. its own file with the highest readable revision, `trial-00012-r001.parquet`;
+2. else the latest batch that holds the trial, `batch-00003.parquet`.
+No file is ever changed in place.
 
-A batch is many parts in one: a part costs about 1.3 ms to open, so 20,000 of them would take half a minute.
-It is written before the parts that it replaces are deleted, lowest revision first, so that a crash in between
-leaves a duplicate, which the rule resolves, and never a gap or a superseded revision on top.
+A batch holds the rows of many files: opening a file costs about 1.3 ms, so 20,000 of them would take half a minute.
+A batch is written before the files that it replaces are deleted, lowest revision first. A crash in between leaves a
+duplicate, which the rule resolves, and never a gap or a superseded revision on top.
 """
 
 from __future__ import annotations
@@ -34,25 +36,25 @@ from depthweave.reports.store.records import Row, schema_of, to_table
 from depthweave.reports.store.storage import Storage, UnreachableError
 from depthweave.spaces.locks import acquire_soon, file_lock
 
-_TRIAL_PART = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
-_BATCH_PART = re.compile(r"batch-(\d{5,})\.parquet")
+_TRIAL_FILE = re.compile(r"trial-(\d{5,})-r(\d{3,})\.parquet")
+_BATCH_FILE = re.compile(r"batch-(\d{5,})\.parquet")
 _ASIDE = ".corrupt"
 _READERS = 8
 _RETRIES = 20
 _RETRY_S = 0.05
 _LOCK_LIMIT_S = 300.0
-"""Another process that gathers parts is waited for so long."""
+"""Longest wait for another process that is writing a batch."""
 
 
 class _Listing(NamedTuple):
     revisions: dict[int, list[int]]
-    """Trial to its revisions, highest first."""
+    """Trial to the revisions of its own files, highest first."""
     batches: list[int]
     """Numbers of the batches, latest first."""
 
 
 class ParquetFolder(Generic[Row]):
-    """The parts of one row class under one folder. One writer at a time; readers at any time."""
+    """The files of one row class in one folder. One process may write at a time; any number may read at any time."""
 
     def __init__(self, storage: Storage, folder: str, *, row_class: type[Row], run_id: str) -> None:
         """`folder` is a name in the storage."""
@@ -62,71 +64,71 @@ class ParquetFolder(Generic[Row]):
         self._run_id = run_id
         self._problems: dict[str, str] = {}
         self._damaged: set[str] = set()
-        """Parts that were read whole and are none, or hold rows that are none, unlike those not readable just now."""
+        """Files that could be read from the storage and whose content is not valid, or not all of it."""
 
     @property
     def problems(self) -> list[str]:
-        """One line for each file that the last reading left out, with its name and what is wrong."""
+        """One line for each file that the last reading left out, with its name and the reason."""
         return [f"{self._folder}/{name}: {problem}" for name, problem in sorted(self._problems.items())]
 
     def write(self, rows: Iterable[Row], *, trial: int, revision: int = 0) -> None:
-        """The trial's rows stand in a part of their own; the same revision written twice is written once."""
+        """Writes the trial's rows into a file of their own; writing the same revision twice changes nothing."""
         table = to_table(rows, row_class=self._row_class)
         self._write_table(_trial_name(trial, revision), table)
 
     def next_revision(self, trial: int) -> int:
-        """A revision that supersedes everything known of the trial."""
+        """Returns a revision that supersedes all existing ones of the trial."""
         return max(self._list().revisions.get(trial, [0])) + 1
 
     def num_batches(self) -> int:
-        """Batches, readable or not."""
+        """Returns the number of batches, readable or not."""
         return len(self._list().batches)
 
     def num_loose(self) -> int:
-        """Parts that are not yet in a batch."""
+        """Returns the number of files that are not yet in a batch."""
         return sum(len(revisions) for revisions in self._list().revisions.values())
 
     def read(self, trials: Collection[int] | None = None) -> pa.Table:
-        """The rows of all trials, or of these, by trial, one revision of each; `problems` says what was left out.
+        """Returns the rows of all trials, or of these, sorted by trial; `problems` then says what was left out.
 
-        Raises `ValueError` where a part is of a later schema version than this code knows.
+        Raises `ValueError` where a file has a later schema version than this code knows.
         """
         wanted = set(trials) if trials is not None else None
         for _ in range(_RETRIES):
-            # A part that went into a batch after it was listed is gone: look again.
+            # A file that was moved into a batch after the listing is gone: list again.
             with suppress(FileNotFoundError):
                 return self._read(wanted)
             time.sleep(_RETRY_S)
         return self._read(wanted)
 
     def compact(self) -> int:
-        """Every readable loose part is in a batch; returns how many parts were replaced."""
-        with self._alone():
+        """Moves every readable file of a single trial into a batch; returns the number of files replaced."""
+        with self._batch_lock():
             return self._compact()
 
     def merge(self) -> None:
-        """Everything readable is one part, each trial once; what is damaged stands beside it under a name of its own.
+        """Merges everything readable into one file, each trial once, and sets damaged files aside under another suffix.
 
-        Other programs read the folder whole: one damaged part would keep them from all.
+        Other programs read the folder as a whole, and one damaged file would keep them from reading any.
         """
-        with self._alone():
+        with self._batch_lock():
             self._damaged.clear()
             self._compact()
-            readable = [number for number in self._list().batches if self._read_part(_batch_name(number)) is not None]
+            readable = [number for number in self._list().batches if self._read_file(_batch_name(number)) is not None]
             for name in sorted(self._damaged - {_batch_name(number) for number in readable}):
                 self._set_aside(name)
             if len(readable) < 2 and not self._damaged & {_batch_name(number) for number in readable}:
                 return
-            # The newest batch wins: a crash before the last deletion changes nothing that a reader sees.
+            # The newest batch takes precedence: a crash before the last deletion changes nothing for a reader.
             self._write_table(_batch_name(max(readable) + 1), self._read(None))
             for number in readable:
                 self._replace(_batch_name(number))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process of this machine gathers parts: two would give their batches one name.
+    def _batch_lock(self) -> Iterator[None]:
+        """Keeps other processes of this machine from writing a batch: two would give their batches the same name.
 
-        A search gathers its own; elsewhere than on a disk it is the only one that may write.
+        In object storage there is no such lock, because there only the search may write.
         """
         if not self._storage.is_local:
             yield
@@ -158,7 +160,7 @@ class ParquetFolder(Generic[Row]):
         return len(replaced)
 
     def _replace(self, name: str) -> None:
-        """The part goes, as its rows are in another; one that held further rows, which were left out, is set aside."""
+        """Deletes a file whose rows are in another one; sets it aside where it also held rows that were left out."""
         if name in self._damaged:
             self._set_aside(name)
         else:
@@ -174,12 +176,12 @@ class ParquetFolder(Generic[Row]):
         tables: list[Any] = [chosen[trial][1] for trial in sorted(chosen)]
         seen = set(chosen)
         for number in listing.batches:
-            table = self._read_part(_batch_name(number))
+            table = self._read_file(_batch_name(number))
             if table is None:
                 continue
-            held = frozenset(pc.unique(table["trial"]).to_pylist())
-            wanted = (held if trials is None else held & trials) - seen
-            if wanted != held:
+            contained = frozenset(pc.unique(table["trial"]).to_pylist())
+            wanted = (contained if trials is None else contained & trials) - seen
+            if wanted != contained:
                 table = table.filter(pc.is_in(table["trial"], pa.array(sorted(wanted), pa.int64())))
             tables.append(table)
             seen |= wanted
@@ -195,14 +197,14 @@ class ParquetFolder(Generic[Row]):
 
         def newest_readable(trial: int) -> tuple[int, pa.Table] | None:
             for revision in listing.revisions[trial]:
-                table = self._read_part(_trial_name(trial, revision), trial=trial)
+                table = self._read_file(_trial_name(trial, revision), trial=trial)
                 if table is not None:
                     return revision, table
             return None
 
         with ThreadPoolExecutor(_READERS) as pool:
-            found = zip(wanted, pool.map(newest_readable, wanted), strict=True)
-            return {trial: item for trial, item in found if item is not None}
+            files = zip(wanted, pool.map(newest_readable, wanted), strict=True)
+            return {trial: item for trial, item in files if item is not None}
 
     def _list(self) -> _Listing:
         revisions: dict[int, list[int]] = defaultdict(list)
@@ -215,9 +217,9 @@ class ParquetFolder(Generic[Row]):
             names.add(name)
             if name.endswith(_ASIDE):
                 self._problems[name] = "was damaged and set aside; left out"
-            elif match := _TRIAL_PART.fullmatch(name):
+            elif match := _TRIAL_FILE.fullmatch(name):
                 revisions[int(match[1])].append(int(match[2]))
-            elif match := _BATCH_PART.fullmatch(name):
+            elif match := _BATCH_FILE.fullmatch(name):
                 batches.append(int(match[1]))
             else:
                 self._problems[name] = "not a name that Depthweave writes; left out"
@@ -226,8 +228,8 @@ class ParquetFolder(Generic[Row]):
         ordered = {trial: sorted(numbers, reverse=True) for trial, numbers in sorted(revisions.items())}
         return _Listing(ordered, sorted(batches, reverse=True))
 
-    def _read_part(self, name: str, *, trial: int | None = None) -> pa.Table | None:
-        """The part in this version's columns, or `None` with the problem remembered."""
+    def _read_file(self, name: str, *, trial: int | None = None) -> pa.Table | None:
+        """Returns the file's rows in this version's columns, or `None` after noting the problem."""
         data = None
         try:
             data = self._storage.read(f"{self._folder}/{name}")
@@ -236,12 +238,12 @@ class ParquetFolder(Generic[Row]):
             raise
         except LaterSchemaError as error:
             raise ValueError(f"{self._storage.path(self._folder)}/{name}: {error}") from None
-        # ValueError: a column's name that is no UTF-8; LookupError: a column that stands twice.
+        # ValueError: the name of a column is not UTF-8. LookupError: a column occurs twice.
         except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, UnusableFileError) as error:
-            told = _first_line(error)
-            # What Arrow says of damage is about its own insides.
+            reason = _first_line(error)
+            # A message of Arrow is about its own internals, so it needs an introduction.
             is_foreign = not isinstance(error, UnusableFileError)
-            self._problems[name] = f"cannot be read ({told}); left out" if is_foreign else f"{told}; left out"
+            self._problems[name] = f"cannot be read ({reason}); left out" if is_foreign else f"{reason}; left out"
             if data is not None:
                 self._damaged.add(name)
             return None
@@ -250,7 +252,7 @@ class ParquetFolder(Generic[Row]):
             return table
         self._problems[name] = f"{left_out}; left out"
         self._damaged.add(name)
-        # Of a part without a sound row an earlier revision counts.
+        # Without a valid row, an earlier revision counts.
         return table if table.num_rows else None
 
     def _write_table(self, name: str, table: pa.Table) -> None:

@@ -1,7 +1,7 @@
-"""What is kept of a search: records, evaluations and connection weights, one versioned Arrow schema each.
+"""What a search keeps: records, evaluations and connection weights, each with a versioned Arrow schema.
 
-A row class is the single source of its schema: every field states its unit, its meaning and its bounds, and they go
-into the Arrow field's metadata, so that a Parquet part explains itself without this package.
+A row class is the only source of its schema. Every field states its unit, its meaning and its bounds, and they are part
+of the Arrow field's metadata, so that a Parquet file explains itself without this package.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from depthweave.reports.store.columns import (
 )
 
 SCHEMA_VERSION = 6
-"""Raised by one with every change of a schema; an older part is read with the missing columns null.
+"""Raised by one with every change of a schema. In an older file the missing columns are read as null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
@@ -45,7 +45,7 @@ State = Literal["complete", "pruned", "diverged", "failed"]
 STATES: tuple[State, ...] = typing.get_args(State)
 
 _ROWS_AT_ONCE = 500
-"""Rows that are filled at once: so many stay in the processor's cache."""
+"""Rows filled together. So many stay in the processor's cache."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,9 +54,9 @@ Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What is kept of one trial. Absent is `None`; `perplexity` is set only where `state` is `complete`."""
+    """What is kept of one trial. An absent value is `None`; `perplexity` is set only where `state` is `complete`."""
 
-    # Who it was
+    # Identity
     run_id: str = column("", "identifier of the run this record belongs to")
     trial: int = column("", "number of the trial in its run; below 1,000,000, in its Optuna study too", bounds=KEY)
     architecture_id: str = column("", "stable hash of fusion, wiring and sizes")
@@ -119,7 +119,7 @@ class Record:
         "bit/byte", "bits per byte of the test part, likewise", default=None, bounds=LOSS_AT_END
     )
 
-    # What became of its states, of a complete training
+    # Its states at the end of a complete training
     state_norms: str | None = column(
         "",
         "JSON list of each state's mean norm over validation tokens, the embedding first",
@@ -133,7 +133,7 @@ class Record:
         bounds=Bounds(form="numbers"),
     )
 
-    # What it costs
+    # Costs
     latency: float | None = column(
         "", "forward latency relative to the reference, interleaved median ratio", bounds=AMOUNT
     )
@@ -178,7 +178,7 @@ class Record:
     wall_s: float = column("s", "whole time of the trial on its worker", bounds=AMOUNT)
     attempts: int = column("", "times the trial was started, retries included", bounds=COUNT)
 
-    # On what
+    # Data and machine
     recipe: str = column("", "JSON of the recipe", bounds=Bounds(form="object"))
     corpus: str = column("", "name of the corpus")
     corpus_sha256: str = column("", "hash of the corpus's documents")
@@ -232,16 +232,16 @@ ARROW_TYPES: Mapping[type, pa.DataType] = {
 
 
 def schema_of(row_class: type[Row]) -> pa.Schema:
-    """The Arrow schema of a row class: names, types, nullability, and unit and meaning as metadata."""
-    # A row class is hashable though mypy, looking at its instances, doubts it.
+    """Returns the Arrow schema of a row class: names, types, nullability, and unit and meaning as metadata."""
+    # The cast is for mypy, which takes the class for unhashable because its instances are.
     return _schema_of(typing.cast(Any, row_class))
 
 
 def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
-    """The rows as an Arrow table of exactly `schema_of(row_class)`; a null in a required column raises."""
+    """Returns the rows as a table of `schema_of(row_class)`; raises `ValueError` for a null in a required column."""
     schema = schema_of(row_class)
     held = list(rows)
-    # Column by column: rows are flat, and `dataclasses.asdict` copies deeply at six times the cost.
+    # Column by column: `dataclasses.asdict` makes deep copies and takes six times as long.
     columns = [pa.array([getattr(row, item.name) for row in held], item.type) for item in schema]
     table = pa.table(columns, schema=schema)
     for item in schema:
@@ -251,8 +251,8 @@ def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
 
 
 def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
-    """The rows of a table of this or an older schema version; columns that it lacks become their default, or `None`."""
-    # Slot by slot: by keyword and row by row 100,000 records take ten times as long. A row class checks nothing itself.
+    """Returns the rows of a table of this or an older schema version; a missing column has its default or `None`."""
+    # Slot by slot: keyword arguments, row by row, take ten times as long. No row class has checks of its own to skip.
     columns: list[tuple[Callable[[Row, Any], None], Iterator[Any]]] = []
     for item in dataclasses.fields(row_class):
         default = None if item.default is dataclasses.MISSING else item.default
@@ -262,31 +262,30 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
     rows: list[Row] = []
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         some = [row_class.__new__(row_class) for _ in range(min(_ROWS_AT_ONCE, table.num_rows - start))]
-        for put, left in columns:
-            # A deque that keeps nothing: the quickest way to run a map to its end.
-            deque(map(put, some, left), maxlen=0)
+        for set_value, values_left in columns:
+            # A deque of length 0 is the fastest way to exhaust a map.
+            deque(map(set_value, some, values_left), maxlen=0)
         rows += some
     return rows
 
 
 def _plain_values(column: pa.ChunkedArray, *, default: Any) -> list[Any]:
-    """A column as Python values; null is the default, for a table of parts of several versions holds nulls where the
-    older ones lack a column."""
+    """Returns a column as Python values, with the default for a null: older files of a table lack some columns."""
     array = column.combine_chunks()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        # Most texts repeat in every row: each is made once.
+        # Most texts repeat in every row, so each distinct one is converted once.
         coded = array.dictionary_encode()
         texts = [*coded.dictionary.to_pylist(), default]
-        return [texts[place] for place in coded.indices.fill_null(-1).to_pylist()]
+        return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]
     if pa.types.is_timestamp(array.type):
-        moments = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
-        return [default if it is None else _EPOCH + timedelta(microseconds=it) for it in moments]
+        times_us = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
+        return [default if it is None else _EPOCH + timedelta(microseconds=it) for it in times_us]
     if pa.types.is_boolean(array.type):
         values: list[Any] = array.to_pylist()
     else:
         values = array.fill_null(0).to_numpy().tolist()
-    for place in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else ():
-        values[place] = default
+    for index in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else ():
+        values[index] = default
     return values
 
 

@@ -1,4 +1,4 @@
-"""What a run is: who made it, what it searched over and on what, kept as `run.json`."""
+"""What a run is: its name, its search space, its objectives and its data, kept as `run.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
 from depthweave.spaces.checksums import check_seal, seal
 
 FORMAT = 1
-"""Layout of a run folder; raised by one when an older reader could no longer follow it."""
+"""Version of the layout of a run folder; raised by one when older code can no longer read it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,29 +24,29 @@ class RunInfo:
     run_id: str
     """Unique name; every record of the run carries it."""
     name: str
-    """What a reader calls it; any text."""
+    """Title for readers; any text."""
     created_at: datetime
-    """With its time zone."""
+    """Has a time zone."""
     objectives: tuple[str, ...]
-    """Record columns that the search minimises, in the spec's order."""
+    """Names of the objectives that the search minimises, in the spec's order."""
     tolerances: tuple[float, ...] = ()
-    """Of these objectives (`tolerance`), in the same order; empty in runs of earlier versions: the defaults."""
+    """Tolerances of these objectives, in the same order. Empty in runs of earlier versions, which have the defaults."""
     reference_id: str
     """Architecture id of the reference."""
     corpus: str
     """Name of the corpus."""
     combinations: int
-    """Entries of the search space as written."""
+    """Combinations in the search space as written."""
     distinct: int
     """Architectures left after infeasible ones and equal graphs are dropped."""
     infeasible: tuple[str, ...] = ()
-    """Why each infeasible entry is, one line each."""
+    """The reason for each infeasible combination, one line each."""
     corpus_sha256: str = ""
     """Hash of the corpus's documents."""
     corpus_bytes: tuple[int, ...] = ()
-    """Of its text: training, validation and test part; empty in runs of earlier versions."""
+    """Sizes of its training, validation and test part; empty in runs of earlier versions."""
     tokenizer_sha256: str = ""
-    """Sum of `tokenizer.json`; empty where a token is a byte, and in runs of earlier versions."""
+    """Hash of `tokenizer.json`; empty where a token is a byte, and in runs of earlier versions."""
     software: str = ""
     """Versions of depthweave, torch, ray, optuna and Python."""
     spec: str = ""
@@ -78,7 +78,7 @@ class RunInfo:
         return tolerances_of(self.objectives, dict(zip(self.objectives, self.tolerances, strict=False)))
 
     def _check_kind(self, name: str) -> None:
-        """What stands in a file may be anything, and is used as text, as numbers and as names of columns."""
+        """Raises `ValueError` for a value of the wrong type: a file may hold anything."""
         value = getattr(self, name)
         kind = {
             "created_at": datetime,
@@ -95,14 +95,14 @@ class RunInfo:
 
 
 def to_json(info: RunInfo) -> str:
-    """The text of `run.json`."""
+    """Returns the text of `run.json`."""
     values: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(info)}
     values["created_at"] = info.created_at.isoformat()
     return json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, *, where: str) -> RunInfo:
-    """The run that `run.json` describes; `ValueError` in one line where it is damaged or from a later format."""
+    """Returns the run that `run.json` describes; raises `ValueError`, one line, for a damaged one or a later format."""
     try:
         values = check_seal(json_value(text))
         version = int(values.pop("format"))
@@ -115,8 +115,8 @@ def from_json(text: str, *, where: str) -> RunInfo:
         kept["corpus_bytes"] = tuple(kept.get("corpus_bytes", ()))
         info = RunInfo(**kept)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise ValueError(f"{where}: not readable as a run ({told}): restore it, or start a new search") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{where}: not readable as a run ({reason}): restore it, or start a new search") from None
     if version > FORMAT:
         raise ValueError(f"{where}: run format {version}, this Depthweave reads up to {FORMAT}: upgrade it")
     return info

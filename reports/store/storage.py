@@ -1,8 +1,8 @@
 """A folder on any filesystem that pyarrow opens: a local path, `file://`, `s3://`, `gs://`.
 
-Its files are either whole or absent: written under another name, then renamed, so that a reader, and a crash at any
-moment, see the old file or the new one and never half of one. Object storage that is away for a while is waited for.
-On a disk a name below the folder that is a link is refused: another's files may be behind it.
+A file is written under a temporary name and then renamed. So a reader, also after a crash, finds the old file or the
+new one and never a part of one. Requests to object storage are retried for a while. On a disk a link below the folder
+is refused, because it may lead to files of others.
 """
 
 from __future__ import annotations
@@ -28,97 +28,100 @@ from depthweave.spaces.checksums import check_no_link, check_no_links
 from depthweave.spaces.regular import check_named, check_regular
 
 TEMPORARY_SUFFIX = ".tmp"
-"""Names that end so, or start with a dot, are never read as data."""
+"""Files with this suffix, or with a leading dot, are never read as data."""
 PATIENCE_S = 180.0
-"""Object storage that has answered before is asked again for so long."""
+"""Object storage that has answered before is retried for so long."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _COPY_BYTES = 8 * 2**20
 
-_MISSPELT = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
-"""Begins as an address does, and is none. (One letter is a drive.)"""
+_INCOMPLETE_ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|abfss?):(?!//[^/])|[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
+"""Matches text that begins like an address and is not one. (A single letter is a drive.)"""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full disk. A copy to or from object storage may meet one here, and to wait would not help."""
+"""Errors of a full disk. A copy to or from object storage may meet one on this machine; a retry would not help."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
 
 class UnreachableError(OSError):
-    """Object storage does not answer, one line; says nothing about any file in it."""
+    """Object storage does not answer. The message is one line, and nothing follows for any file in the storage."""
 
 
 class Storage:
-    """A folder, by names below it. Missing files are `FileNotFoundError`; what is away for good `UnreachableError`."""
+    """A folder whose files are accessed by their names in it.
+
+    A missing file raises `FileNotFoundError`, storage that does not answer `UnreachableError`.
+    """
 
     def __init__(
         self, where: str | os.PathLike[str], *, filesystem: fs.FileSystem | None = None, patient: bool = False
     ) -> None:
-        """`filesystem` reads `where` as a path of its own, for a store that pyarrow has no address for.
+        """With `filesystem`, `where` is a path on it, for storage that pyarrow has no address for.
 
-        `patient`: somebody has reached it, so that it is worth waiting for from the first request on.
+        `patient`: the storage is known to be reachable, so that even the first request is retried.
         Raises `ValueError`, one line, for an address that pyarrow does not open.
         """
         check_named(where, what="the folder of a run")
         self.where = os.fspath(where).rstrip("/") or "/"
-        """As the caller named it, for messages and commands."""
+        """The folder as the caller named it, for messages and commands."""
         self.is_local = filesystem is None and "://" not in self.where
         """Whether `root` is a path on a disk."""
         self.before_write: Callable[[], None] | None = None
-        """Called before every try to write into object storage; what it raises is raised, and nothing written."""
+        """Called before every attempt to write into object storage. If it raises, nothing is written."""
         self._answered = {"read", "write"} if patient else set()
         self._patience_s = PATIENCE_S
-        # Amazon is asked here already where a bucket is.
+        # For a bucket of Amazon this sends a request already.
         self.filesystem, self.root = self._ask(lambda: _opened(self.where, filesystem), kind="open")
         self.is_local = isinstance(self.filesystem, fs.LocalFileSystem)
         self._folders: set[str] = set()
 
     def without_retries(self) -> Storage:
-        """The same folder for whoever would rather know at once that it is away, and asks before writing himself."""
+        """Returns the same folder without retries and without `before_write`."""
         other = copy.copy(self)
         other.before_write, other._patience_s = None, 0.0
         return other
 
     def path(self, name: str) -> str:
-        """The path of a file on the filesystem; `ValueError` where the name, or a folder on the way, is a link."""
+        """Returns the path of a file on the filesystem; raises `ValueError` where it or a folder above it is a link."""
         if self.is_local:
-            place = Path(self.root)
+            path = Path(self.root)
             for part in filter(None, name.split("/")):
-                place /= part
-                check_no_link(place)
+                path /= part
+                check_no_link(path)
         return f"{self.root}/{name}"
 
     def address(self, name: str) -> str:
-        """What names a folder in it as `where` names this one."""
+        """Returns the address of a folder below this one, in the form of `where`."""
         address, mark, query = self.where.partition("?")
         return self.path(name) if self.is_local else f"{address.rstrip('/')}/{name}{mark}{query}"
 
     def check_no_links(self, name: str) -> None:
-        """Raises `ValueError` where on a disk the name, or anything below it, is a link."""
+        """Raises `ValueError` where the storage is a disk and the name, or anything below it, is a link."""
         path = self.path(name)
         if self.is_local:
             check_no_links(Path(path))
 
     def exists(self, name: str) -> bool:
-        """Whether a file (not a folder) stands under that name."""
+        """Returns whether there is a file (not a folder) of that name."""
         return bool(self.info(name).type == fs.FileType.File)
 
     def info(self, name: str) -> fs.FileInfo:
-        """Kind, size and time of what stands under that name."""
+        """Returns kind, size and time of the file or folder of that name."""
         return self._ask(lambda: self.filesystem.get_file_info(self.path(name)))
 
     def files(self, name: str, *, recursive: bool = False) -> list[fs.FileInfo]:
-        """The files in a folder; none where there is no such folder. `ValueError` where one of them is a link."""
+        """Returns the files of a folder, none where it does not exist; raises `ValueError` for a link among them."""
         selector = fs.FileSelector(self.path(name), allow_not_found=True, recursive=recursive)
         if self.is_local:
-            # The selector would follow links, and list what is behind them.
+            # The selector would follow links.
             _check_listed(Path(self.path(name)), recursive=recursive)
-        found = self._ask(lambda: self.filesystem.get_file_info(selector))
-        return [info for info in found if info.type == fs.FileType.File]
+        listed = self._ask(lambda: self.filesystem.get_file_info(selector))
+        return [info for info in listed if info.type == fs.FileType.File]
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file."""
+        """Returns the bytes of a file."""
 
         def whole() -> bytes:
             self._check_regular(name)
@@ -129,7 +132,7 @@ class Storage:
         return self._ask(whole)
 
     def write(self, name: str, data: bytes) -> None:
-        """The file holds exactly `data`, replacing what was there, also after a power cut on a local disk."""
+        """Replaces a file with `data`, durably on a local disk: a power cut afterwards does not undo it."""
 
         def fill(temporary: str) -> None:
             if self.is_local:
@@ -144,7 +147,7 @@ class Storage:
         self._replace(name, fill)
 
     def copy_in(self, path: str | os.PathLike[str], name: str) -> None:
-        """The file is a copy of a local one, made in pieces: weights may be larger than memory."""
+        """Replaces a file with a copy of a local one, in pieces: weights may be larger than memory."""
 
         def fill(temporary: str) -> None:
             with open(path, "rb") as source, self.filesystem.open_output_stream(temporary) as target:
@@ -153,7 +156,7 @@ class Storage:
         self._replace(name, fill)
 
     def copy_out(self, name: str, path: str | os.PathLike[str]) -> None:
-        """A local copy of a file, made in pieces."""
+        """Copies a file to a local path, in pieces."""
 
         def fill() -> None:
             self._check_regular(name)
@@ -166,45 +169,45 @@ class Storage:
         self._ask(fill)
 
     def move(self, name: str, to: str) -> None:
-        """The file has another name, under which nothing stood."""
+        """Renames a file; there is no file of the new name."""
 
         def move() -> None:
             try:
                 self.filesystem.move(self.path(name), self.path(to))
             except FileNotFoundError:
-                # An earlier try was done, and only its answer lost.
+                # An earlier attempt succeeded and only its response was lost.
                 if self.is_local or not self.exists(to):
                     raise
 
         self._ask(move, kind="write")
 
     def delete(self, name: str) -> None:
-        """The file is gone; one that is missing is an error on a disk alone."""
+        """Deletes a file; a missing file is an error on a disk only."""
 
         def delete() -> None:
             try:
                 self.filesystem.delete_file(self.path(name))
             except FileNotFoundError:
-                # An earlier try may have been done, and only its answer lost.
+                # An earlier attempt may have succeeded and only its response been lost.
                 if self.is_local:
                     raise
 
         self._ask(delete, kind="write")
 
     def make_folder(self, name: str) -> None:
-        """The folder is there, where the filesystem knows folders."""
+        """Creates a folder, where the filesystem has folders."""
         folder = posixpath.dirname(self.path(f"{name}/"))
         if folder not in self._folders or self.is_local:
             self._ask(lambda: self.filesystem.create_dir(folder, recursive=True), kind="write")
             self._folders.add(folder)
 
     def _check_regular(self, name: str) -> None:
-        """A pipe or a device under a name of the run would be read for ever."""
+        """Raises `ValueError` for a pipe or a device, which could be read forever."""
         if self.is_local:
             check_regular(self.path(name))
 
     def _replace(self, name: str, fill: Callable[[str], None]) -> None:
-        """On an object store the rename is a copy and a delete; the copy itself is what appears at once."""
+        """Writes a temporary file and renames it. In object storage a rename is an atomic copy and a delete."""
         folder, last = posixpath.split(self.path(name))
         self.make_folder(posixpath.dirname(name))
 
@@ -222,19 +225,19 @@ class Storage:
 
         self._ask(replace, kind="write")
 
-    def _ask(self, request: Callable[[], Answer], *, kind: str = "read") -> Answer:
-        """The answer; where object storage fails that has answered a request of this kind before, after further tries.
+    def _ask(self, request: Callable[[], Result], *, kind: str = "read") -> Result:
+        """Returns the response, after retries where object storage has answered a request of this kind before.
 
-        What was read from may refuse to be written to, and to wait would not help.
+        Storage that was read from may refuse to be written to, and then a retry would not help.
         """
         if self.is_local:
             return request()
-        deadline, wait_s, told = time.monotonic() + self._patience_s, _FIRST_WAIT_S, False
+        deadline, wait_s, warned = time.monotonic() + self._patience_s, _FIRST_WAIT_S, False
         while True:
             try:
                 if kind == "write" and self.before_write is not None:
                     self.before_write()
-                answer = request()
+                result = request()
             except FileNotFoundError:
                 raise
             except OSError as error:
@@ -246,21 +249,21 @@ class Storage:
                     raise UnreachableError(f"{self.where}: no answer ({reason}): {what}") from None
                 if time.monotonic() + wait_s > deadline:
                     raise UnreachableError(f"{self.where}: no answer for {self._patience_s:.0f} s ({reason})") from None
-                if not told:
+                if not warned:
                     logger.warning("%s does not answer: trying again for %.0f s", self.where, self._patience_s)
-                told = True
+                warned = True
             else:
                 self._answered.add(kind)
-                return answer
+                return result
             time.sleep(wait_s)
             wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
 
 
 def _opened(where: str, filesystem: fs.FileSystem | None) -> tuple[fs.FileSystem, str]:
-    """The filesystem, and the folder's path on it."""
+    """Returns the filesystem and the folder's path on it."""
     if filesystem is not None:
         return filesystem, where
-    if _MISSPELT.match(where):
+    if _INCOMPLETE_ADDRESS.match(where):
         raise ValueError(f"{where}: not an address: write s3://BUCKET/RUN, say; a folder of that name is ./{where}")
     if "://" not in where:
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(where))
@@ -273,7 +276,7 @@ def _opened(where: str, filesystem: fs.FileSystem | None) -> tuple[fs.FileSystem
 
 
 def _with_endpoint(uri: str) -> str:
-    """An `s3://` address at the endpoint that the environment names for every program of AWS; pyarrow overlooks it."""
+    """Returns an `s3://` address with the endpoint of the environment variables of AWS, which pyarrow ignores."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not endpoint or not uri.startswith("s3://") or "endpoint_override=" in uri:
         return uri
@@ -283,7 +286,7 @@ def _with_endpoint(uri: str) -> str:
 
 
 def _check_listed(folder: Path, *, recursive: bool) -> None:
-    """Raises `ValueError` where an entry of the folder is a link; one that is removed meanwhile is none."""
+    """Raises `ValueError` where an entry of the folder is a link; one that was removed meanwhile is ignored."""
     if recursive:
         check_no_links(folder)
         return

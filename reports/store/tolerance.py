@@ -1,8 +1,8 @@
-"""When two members of a front are twins: the difference in each objective below which one is no better than the other.
+"""Tolerances: the difference in each objective below which one value is no better than another.
 
-A tolerance is relative: 0.02 of a latency of 0.50 is 0.01. One point covers another where it is at least as good
-within tolerance in every objective; so a member of the front may cover another that is ahead by less than can be
-measured, and many such members are one finding (`distinct`).
+A tolerance is relative: 0.02 of a latency of 0.50 is 0.01. One point covers another where it is at least as good within
+tolerance in every objective. So a member of the front may cover another that is ahead by less than can be measured, and
+many such members are one finding (`distinct`).
 
 Axes: P points, Q others, O objectives.
 
@@ -21,12 +21,12 @@ from depthweave.reports.store.objectives import OBJECTIVES, objective
 
 
 def tolerances_of(objectives: Sequence[str], given: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Objective to its tolerance: the given one, else its default."""
+    """Returns objective to tolerance: the given one, else the default."""
     return {name: (given or {}).get(name, OBJECTIVES[name].tolerance) for name in objectives}
 
 
 def check_tolerance(name: str, value: float) -> float:
-    """The tolerance; `ValueError` where the objective is unknown or the value none."""
+    """Returns the tolerance; raises `ValueError` where the objective is unknown or the value out of range."""
     objective(name)
     if not 0.0 <= value < 1.0:
         raise ValueError(f"tolerance of {name} is {value!r:.60}: give a share from 0 to below 1, such as 0.02")
@@ -36,9 +36,9 @@ def check_tolerance(name: str, value: float) -> float:
 def covered(
     points_PO: NDArray[np.float64], *, by_QO: NDArray[np.float64], tolerances_O: Sequence[float]
 ) -> NDArray[np.bool_]:
-    """Whether some of the others is at least as good within tolerance in every objective, `[P]`.
+    """Returns for each point whether another one covers it, `[P]`.
 
-    All objectives are minimised and above zero. A point that is among the others covers itself.
+    All objectives are minimised and above zero. A point that is also among the others covers itself.
     """
     if not len(by_QO):
         return np.zeros(len(points_PO), dtype=np.bool_)
@@ -46,14 +46,14 @@ def covered(
 
 
 def tolerance_text(objectives: Sequence[str], tolerances: Mapping[str, float] | None = None) -> str:
-    """ "perplexity 0.5 %, latency 2 %"."""
-    found = tolerances_of(objectives, tolerances)
-    return ", ".join(f"{name.replace('_', ' ')} {100 * value:.3g} %" for name, value in found.items())
+    """Returns the tolerances for a reader: "perplexity 0.5 %, latency 2 %"."""
+    by_objective = tolerances_of(objectives, tolerances)
+    return ", ".join(f"{name.replace('_', ' ')} {100 * value:.3g} %" for name, value in by_objective.items())
 
 
 def covers(
     first_PO: NDArray[np.float64], second_QO: NDArray[np.float64], *, tolerances_O: Sequence[float]
 ) -> NDArray[np.bool_]:
-    """Whether a first point covers a second, `[P, Q]`."""
+    """Returns whether each first point covers each second one, `[P, Q]`."""
     bounds_QO = second_QO * (1 + np.asarray(tolerances_O))
     return np.asarray((first_PO[:, None, :] <= bounds_QO[None]).all(axis=2), dtype=np.bool_)

@@ -12,12 +12,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from depthweave.reports.analysis.front import complete, front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import axis_of, plural, short_name
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import column_value, cost_names, quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
-from depthweave.reports.terminal.table import front_table, held_out_table
+from depthweave.reports.terminal.table import held_out_table, view_table
 
 _SIGNS = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
 _SPARE_SIGN = "◆"
@@ -35,14 +36,15 @@ def front_view(
     tolerances: Mapping[str, float] | None = None,
 ) -> RenderableType:
     """The table of the front, and below it its plots against as many costs as fit beside each other."""
-    costs = [name for name in objectives if OBJECTIVES[name].cost and complete(records, objectives=[name])]
-    if not front(records, objectives=objectives):
+    view = RunView.of(records, objectives=objectives, tolerances=tolerances)
+    costs = [name for name in cost_names(objectives) if complete(records, objectives=[name])]
+    if not view.front:
         return Text(f"No complete trial has all objectives yet, so there is no front. {_counts(records)}")
     num = max(1, min(len(costs), columns // _PLOT_COLUMNS[0]))
     width = min(_PLOT_COLUMNS[1], columns // num - 2)
-    plots = [front_plot(records, objectives=objectives, cost=cost, columns=width) for cost in costs[:num]]
-    shown: list[RenderableType] = [front_table(records, objectives=objectives, tolerances=tolerances)]
-    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    plots = [front_plot(view, cost=cost, columns=width) for cost in costs[:num]]
+    shown: list[RenderableType] = [view_table(view)]
+    test = held_out_table(view)
     if test is not None:
         shown += ["", test]
     if plots:
@@ -50,30 +52,29 @@ def front_view(
     return Group(*shown)
 
 
-def front_plot(records: Sequence[Record], *, objectives: Sequence[str], cost: str, columns: int) -> Text:
+def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     """The loss against one cost: the line is the front of the two, named marks stand on that of all objectives."""
-    losses = [name for name in objectives if not OBJECTIVES[name].cost]
-    quality = losses[0] if losses and "perplexity" not in losses else "perplexity"
-    finished = complete(records, objectives=(quality, cost))
-    members = {record.trial for record in front(records, objectives=objectives)}
-    axis = axis_of(cost, [getattr(record, cost) for record in finished])
+    quality = quality_of(view.objectives)
+    finished = complete(view.records, objectives=(quality, cost))
+    members = {record.trial for record in view.front}
+    axis = axis_of(cost, [column_value(record, cost) for record in finished])
     several_depths = len({record.depth for record in finished if record.trial in members}) > 1
     marks = []
     # The front last: it lies on top.
-    for record in sorted(finished, key=lambda item: (item.trial in members, -getattr(item, quality))):
+    for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
         sign = _SIGNS.get(record.fusion, _SPARE_SIGN) if on_front else _DOMINATED
         marks.append(
             Mark(
-                x=getattr(record, cost) / axis.divisor,
-                y=getattr(record, quality),
+                x=column_value(record, cost) / axis.divisor,
+                y=column_value(record, quality),
                 sign=sign,
                 style=colour_of(record.fusion) if on_front else f"{colour_of(record.fusion)} dim",
                 label=_label(record, with_depth=several_depths) if on_front else "",
             )
         )
     step = [
-        (getattr(record, cost) / axis.divisor, getattr(record, quality))
+        (column_value(record, cost) / axis.divisor, column_value(record, quality))
         for record in front(finished, objectives=(cost, quality))
     ]
     return scatter(

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import optuna
 
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdict_text import settled_sentences
-from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.run_store import RunStore
-from depthweave.reports.terminal.table import front_table, held_out_table
+from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.commands.display import search_display
 from depthweave.search.commands.no_results import FRUITLESS, has_no_results, no_results_sentence
@@ -61,16 +60,15 @@ def confirm_run(
 
 def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
     records = result.records
-    tolerances = result.store.info.tolerance_of
-    console.show(front_table(records, objectives=objectives, tolerances=tolerances))
-    test = held_out_table(records, objectives=objectives, tolerances=tolerances)
+    view = RunView.of(records, objectives=objectives, tolerances=result.store.info.tolerance_of)
+    console.show(view_table(view))
+    test = held_out_table(view)
     if test is not None:
         console.say("")
         console.show(test)
-    members = front(records, objectives=objectives)
     lines = [
         f"{len(confirming(records))} trainings confirm the front",
-        *settled_sentences(members, verdicts=verdicts_of(records, objectives=objectives, tolerances=tolerances)),
+        *settled_sentences(view.front, verdicts=view.verdicts),
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depthweave.reports.analysis.held_out import held_out_text
-from depthweave.reports.analysis.selection import select as select_record
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.selection import select_from
 from depthweave.reports.analysis.verdict_text import why_not_settled
-from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export import MODEL_FILE, check_formats, check_target, export
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
@@ -21,23 +22,17 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
     graphs = check_formats(tuple(formats))
     check_target(out)
     store = RunStore.open(run)
-    records, objectives = store.records(), store.info.objectives
+    records = store.records()
     # Before the choice: what could not be read may be what was looked for.
     print_problems(store)
-    tolerances = store.info.tolerance_of
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
+    view = RunView.of(records, objectives=store.info.objectives, tolerances=store.info.tolerance_of)
     rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
     # All of them before the first is written.
-    chosen = {
-        rule: select_record(
-            records, how=rule, objectives=objectives, where=where, verdicts=verdicts, tolerances=tolerances
-        )
-        for rule in rules
-    }
+    chosen = {rule: select_from(view, how=rule, where=where) for rule in rules}
     for rule, record in chosen.items():
         name = record.architecture_id if rule.startswith("id:") else rule
         target = out / name if len(chosen) > 1 else out
-        verdict = verdicts.get(record.architecture_id)
+        verdict = view.verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
         print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}")

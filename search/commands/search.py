@@ -7,14 +7,13 @@ from pathlib import Path
 
 import optuna
 
-from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.verdict_text import settled_sentences
-from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.run_store import RunStore, check_free
 from depthweave.reports.store.storage import Storage
-from depthweave.reports.terminal.table import front_table, held_out_table
+from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.cluster.ray_start import RayStartError
 from depthweave.search.commands.display import search_display
@@ -97,9 +96,9 @@ def _resumed(
 def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
     go_on = command_line("search", "--resume", "--out", where)
-    tolerances = result.store.info.tolerance_of
-    console.show(front_table(result.records, objectives=objectives, tolerances=tolerances))
-    test = held_out_table(result.records, objectives=objectives, tolerances=tolerances)
+    view = RunView.of(result.records, objectives=objectives, tolerances=result.store.info.tolerance_of)
+    console.show(view_table(view))
+    test = held_out_table(view)
     if test is not None:
         console.say("")
         console.show(test)
@@ -112,13 +111,12 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     busy = ""
     if result.busy_frac is not None:
         busy = f", {result.busy_frac:.0%} of the workers' time measuring, training, evaluating"
-    verdicts = verdicts_of(result.records, objectives=objectives, tolerances=tolerances)
     lines = [
         f"{ended}; {result.wall_s:.0f} s{busy}",
-        *settled_sentences(front(result.records, objectives=objectives), verdicts=verdicts),
+        *settled_sentences(view.front, verdicts=view.verdicts),
         f"report: {result.store.report_path}",
     ]
-    if front(result.records, objectives=objectives):
+    if view.front:
         lines.append(f"export: {command_line('export', where, '--select', 'knee', '--out', 'exports/knee')}")
     if has_no_results(searched(result.records)):
         again = command_line("search", "--resume", "--retry-failed", "--out", where)

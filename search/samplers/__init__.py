@@ -11,7 +11,7 @@ from types import MappingProxyType
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import quality_names
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
@@ -55,8 +55,7 @@ def make_sampler(
     """
     if check_sampler(name) == "known-cost":
         candidates = of_space(parameters, objectives=objectives, measured=measured)
-        losses = [place for place, item in enumerate(objectives) if not OBJECTIVES[item].cost]
-        return KnownCostSampler(candidates, seed=seed, loss=losses[0])
+        return KnownCostSampler(candidates, seed=seed, loss=list(objectives).index(quality_names(objectives)[0]))
     return distinct(name, parameters=parameters, seed=seed)
 
 

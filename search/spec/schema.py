@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from depthweave.reports.store.objectives import OBJECTIVES, objective
+from depthweave.reports.store.objectives import OBJECTIVES, objective, quality_names
 from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
@@ -235,7 +235,8 @@ class Spec(_Part):
         if len(set(names)) < len(names):
             raise ValueError(f"{list(names)} names one twice: list each once")
         if all(objective(name).cost for name in names):
-            raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
+            qualities = " or ".join(quality_names(list(OBJECTIVES)))
+            raise ValueError(f"{list(names)} are all costs, known without training: add {qualities}")
         return names
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, searched
+from depthweave.reports.store.objectives import column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
@@ -32,7 +33,7 @@ from depthweave.spaces.regular import check_regular
 
 def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
     """Optuna hears how a running trial ended, as its record says."""
-    values = [getattr(record, name) for name in objectives]
+    values = [column_value(record, name) for name in objectives]
     if record.state == "pruned":
         studies.stop(number, reason=record.reason or "")
     elif record.state == "complete" and all(value is not None and math.isfinite(value) for value in values):
@@ -127,7 +128,7 @@ def rebuild(
         record, architecture_id = recorded.get(number), in_flight.get(number)
         if record is not None:
             studies.restore(number, record.architecture_id)
-            values = {name: getattr(record, name) for name in objectives}
+            values = {name: column_value(record, name) for name in objectives}
             studies.set_costs(number, costs_among(objectives, values))
             _report(studies, number, losses[number])
             tell(studies, record, number=number, objectives=objectives)

@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileOpenLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers import KnownCostSampler
@@ -87,7 +88,7 @@ class Studies:
             study_name=OBJECTIVES_STUDY,
             storage=storage,
             sampler=sampler,
-            directions=["minimize"] * len(objectives),
+            directions=[OBJECTIVES[name].direction for name in objectives],
             load_if_exists=True,
         )
         if self.objectives.metric_names is None:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import column_value, cost_names
+from depthweave.search.known_columns import KnownColumns
 from depthweave.search.parameters import Parameters
 from depthweave.spaces.costs import Costs, costs_of
 from depthweave.spaces.space import Candidate
@@ -96,15 +97,11 @@ def of_space(
     """
     items = [parameters.space[item] for item in parameters.architecture_ids]
     known = [costs_of(item.architecture) for item in items]
-    costs = {
-        "parameters": np.array([item.parameters for item in known], dtype=np.float64),
-        "forward_flops": np.array([item.forward_flops for item in known], dtype=np.float64),
-    }
-    names = [name for name in objectives if OBJECTIVES[name].cost]
-    for name in names:
-        if name not in costs:
-            told = [getattr(measured.get(item), name, None) for item in parameters.architecture_ids]
-            costs[name] = np.array([np.nan if value is None else value for value in told], dtype=np.float64)
+    columns = [KnownColumns(item.architecture, measured.get(item.architecture.id)) for item in items]
+    costs = []
+    for name in cost_names(objectives):
+        values = [column_value(item, name) for item in columns]
+        costs.append(np.array([np.nan if value is None else value for value in values], dtype=np.float64))
     depths = [item.architecture.depth for item in items]
     connections = [1 + item.architecture.wiring.num_connections for item in items]
     groups = [
@@ -122,7 +119,7 @@ def of_space(
         parameters=tuple(parameters.spelling(item) for item in parameters.architecture_ids),
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
-        costs_NC=np.stack([costs[name] for name in names], axis=1) if names else np.ones((len(items), 0)),
+        costs_NC=np.stack(costs, axis=1) if costs else np.ones((len(items), 0)),
         hints_NH=_work(items, known),
     )
 

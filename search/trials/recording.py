@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.costs import costs_of
@@ -18,25 +19,9 @@ from depthweave.trainers import Recipe, TokenSet
 from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.recipe import Precision
 
-TIMED = (
-    "latency",
-    "latency_low",
-    "latency_high",
-    "latency_s",
-    "reference_latency_s",
-    "step_latency",
-    "step_latency_low",
-    "step_latency_high",
-    "step_latency_s",
-    "reference_step_latency_s",
-    "decode_latency",
-    "decode_latency_low",
-    "decode_latency_high",
-    "decode_latency_s",
-    "reference_decode_latency_s",
-)
+TIMED = tuple(column for item in OBJECTIVES.values() if item.timed for column in item.measured_columns)
 """Columns of a record that a clock fills, named as in a measurement."""
-
+_MEASURED = tuple(column for item in OBJECTIVES.values() for column in item.measured_columns)
 
 _MAX_LOSS = 230.0
 """Nats a token; the perplexity has a hundred digits there, and no column takes it."""
@@ -176,7 +161,7 @@ class RecordMaker:
         report = live.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
         return {
-            **{name: _finite(measured.get(name)) for name in (*TIMED, "memory_bytes", "forward_memory_bytes")},
+            **{name: _finite(measured.get(name)) for name in _MEASURED},
             "latency_noise": _finite(measured.get("noise_frac")),
             "measure_s": measured.get("measure_s", 0.0),
             "wall_s": 0.0 if report is None else report.wall_s,

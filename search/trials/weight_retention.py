@@ -56,7 +56,7 @@ class WeightRetention:
                 value = math.inf if sure else -math.inf
             elif not OBJECTIVES[name].cost:
                 value = value if sure else value / _LOSS_FACTOR
-            elif not OBJECTIVES[name].repeats:
+            elif OBJECTIVES[name].timed:
                 value = value if sure else value / _TIME_FACTOR
             values.append(value)
         return tuple(values)

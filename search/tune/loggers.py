@@ -20,12 +20,11 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TIMESTEPS_TOTAL
 
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.trial import REPORT, TrialReport
 
 logger = logging.getLogger(__name__)
-
-_COSTS = ("latency", "memory_bytes")
 
 
 def make_loggers(names: Sequence[str], *, folder: Path, run_id: str) -> list[Callback]:
@@ -126,7 +125,7 @@ class EvaluationLogger(Callback):
 
 def numbers_of(report: TrialReport, *, seen: set[int]) -> list[dict[str, float]]:
     """The evaluations of a report that were not seen, each with the trial's costs; they are seen after the call."""
-    costs = {name: getattr(report.measurement, name) for name in _COSTS}
+    costs = {it.name: it.of(report.measurement) for it in OBJECTIVES.values() if it.measured and it.source is None}
     found = []
     for item in report.evaluations:
         if item.index in seen:

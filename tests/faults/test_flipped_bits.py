@@ -19,11 +19,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from safetensors.torch import load_file
 
+from depthweave.reports.analysis.front_file import front_schema
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
 from depthweave.reports.analysis.selection import select
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.tokenizer import read_tokenizer
-from depthweave.reports.store.run_store import RunStore, front_schema
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.commands.generate import write_text
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.driver import run_search

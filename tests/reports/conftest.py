@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from tests.buckets import in_memory
@@ -28,7 +29,7 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     )
     for trial in synthetic_trials():
         store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
-    store.write_front(store.records())
+    write_front(store, store.records())
     return store
 
 

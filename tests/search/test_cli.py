@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.spaces import load, save_model
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import MODEL_FILE
@@ -29,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = Path(made.store.checkpoint_dir(number)) / MODEL_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         save_model(path, Decoder(entry.candidate.architecture, seed=0))
-    made.store.write_front(made.store.records())
+    write_front(made.store, made.store.records())
     return folder
 
 

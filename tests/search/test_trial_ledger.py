@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.study.studies import ARCHITECTURE, REASON
@@ -99,7 +100,7 @@ def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
     run.ledger.finish("stopped", crashed=False)
     run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
     run.ledger.finish("crashed", crashed=True)
-    run.store.write_front(run.store.records())
+    write_front(run.store, run.store.records())
     front = pq.read_table(tmp_path / "front.parquet")
     assert set(front["trial"].to_pylist()) == {0}
     assert set(front["state"].to_pylist()) == {"complete"}
@@ -111,7 +112,7 @@ def test_trial_with_an_objective_that_is_no_number_has_failed_in_the_study(tmp_p
     run.train("a", latency=math.nan)
     assert states(run) == [TrialState.FAIL]
     assert run.studies.trials[0].user_attrs[REASON] == "an objective is missing"
-    assert run.store.write_front(run.store.records()).num_rows == 1, "the pair of perplexity and memory has both"
+    assert write_front(run.store, run.store.records()).num_rows == 1, "the pair of perplexity and memory has both"
 
 
 def test_reference_is_never_stopped(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.analysis.held_out import held_out_of, held_out_text
 from depthweave.reports.analysis.intervals import Interval, mean_interval
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import select
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdicts import verdicts_of
@@ -65,7 +67,7 @@ def test_terminal_shows_validation_and_test_beside_each_other_within_80_columns(
     (line,) = [line for line in text.getvalue().splitlines() if line.startswith("best") and " to " in line]
     own = held_out_text(held_out_of(held_out_records())["best"])
     assert line.split()[-4:] == [own.value, *own.interval.split()]
-    assert held_out_table(confirmed_records(), objectives=PAIR) is None
+    assert held_out_table(RunView.of(confirmed_records(), objectives=PAIR)) is None
 
 
 def test_page_states_the_test_perplexity_of_confirmed_members(store: RunStore, append: Append) -> None:
@@ -124,7 +126,7 @@ def test_answer_and_what_happened_tell_of_the_test_part_and_of_the_sizes() -> No
 def test_front_file_has_the_columns_with_their_meaning(store: RunStore, append: Append) -> None:
     for record in held_out_records():
         append(record)
-    store.write_front(store.records())
+    write_front(store, store.records())
     table = pq.read_table(Path(store.where) / "front.parquet")
     assert b"test part" in table.schema.field("mean_test_perplexity").metadata[b"meaning"]
     assert table["mean_test_perplexity"].null_count == 0

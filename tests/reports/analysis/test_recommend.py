@@ -13,6 +13,7 @@ from depthweave.reports.analysis.recommend import (
     recommended,
     uncertainty_sentence,
 )
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.records import Record
 from tests.reports.confirmed import PAIR, confirmed_records, seeded
@@ -28,40 +29,39 @@ def _latency(value: float) -> dict[str, Limit]:
 
 @pytest.mark.parametrize("bound", [0.6, 0.8, 1.0, 1.05, 1.1, 2.0])
 def test_recommended_is_the_lowest_perplexity_within_the_limit(bound: float) -> None:
-    found = recommended(RECORDS, objectives=OBJECTIVES, limits=_latency(bound))
+    found = recommended(RunView.of(RECORDS, objectives=OBJECTIVES), limits=_latency(bound))
     met = [it for it in COMPLETE if it.latency is not None and it.latency <= bound]
     assert found == min(met, key=lambda it: it.perplexity or 0.0)
 
 
 def test_nothing_meets_a_limit_below_all() -> None:
-    assert recommended(RECORDS, objectives=OBJECTIVES, limits=_latency(0.1)) is None
-    told = recommendation(RECORDS, objectives=OBJECTIVES, limits=_latency(0.1), verdicts={})
+    assert recommended(RunView.of(RECORDS, objectives=OBJECTIVES), limits=_latency(0.1)) is None
+    told = recommendation(RunView.of(RECORDS, objectives=OBJECTIVES), limits=_latency(0.1))
     assert told == "No complete trial meets these limits."
-    assert recommendation([], objectives=OBJECTIVES, limits={}, verdicts={}) == "No trial is complete yet."
+    assert recommendation(RunView.of([], objectives=OBJECTIVES), limits={}) == "No trial is complete yet."
 
 
 def test_one_seed_settles_nothing() -> None:
-    told = recommendation(RECORDS, objectives=OBJECTIVES, limits=_latency(1.1), verdicts={})
+    told = recommendation(RunView.of(RECORDS, objectives=OBJECTIVES), limits=_latency(1.1))
     assert told.startswith("Lowest perplexity with forward latency at most 1.10×: dwa ")
     assert told.endswith("Not settled: it has 0 fresh seeds of the 5 needed.")
 
 
 def test_confirmed_run_says_who_is_not_told_apart() -> None:
     records = confirmed_records()
-    verdicts = verdicts_of(records, objectives=PAIR)
-    told = recommendation(records, objectives=PAIR, limits={}, verdicts=verdicts)
+    told = recommendation(RunView.of(records, objectives=PAIR), limits={})
     # `close` is as good as `best` up to noise, `plain` is not, `once` has no seeds to compare with.
     assert "Not settled: of the 2 others with several fresh seeds within these limits, 1 is not told apart" in told
-    slower_out = recommendation(records, objectives=PAIR, limits=_latency(1.35), verdicts=verdicts)
+    slower_out = recommendation(RunView.of(records, objectives=PAIR), limits=_latency(1.35))
     assert "Settled: of the 1 other with several fresh seeds within these limits, none has a loss as low." in slower_out
     assert slower_out.startswith("Lowest perplexity with forward latency at most 1.35×: dwa 4×1, 12 blocks")
-    alone = recommendation(records, objectives=PAIR, limits=_latency(1.0), verdicts=verdicts)
+    alone = recommendation(RunView.of(records, objectives=PAIR), limits=_latency(1.0))
     assert alone.endswith("Nothing else with several fresh seeds is within these limits.")
 
 
 def test_rivals_are_close_both_ways_and_never_oneself() -> None:
     records = confirmed_records()
-    close = close_rivals(records, objectives=PAIR, verdicts=verdicts_of(records, objectives=PAIR))
+    close = close_rivals(RunView.of(records, objectives=PAIR))
     assert close["best"] == {"close"}
     assert close["close"] == {"best"}
     assert close["plain"] == frozenset()

@@ -35,9 +35,10 @@ def test_gain_of_an_audited_trial_by_hand() -> None:
     assert found[:3] == (3, 1, 1)
     assert found.gained_frac == pytest.approx(gained / (without + gained))
     told = regret_sentence(found)
-    assert "of 3 trials that it gave up, 1, drawn by chance, ran to the end all the same; 1 of them reached" in told
+    assert "of 3 trials that it gave up, 1, drawn at random, ran to the end; 1 of them reached" in told
     assert told.endswith(
-        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): 1 audited trial can say little."
+        "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): "
+        "no tighter bound follows from 1 audited trial."
     )
 
 
@@ -47,7 +48,7 @@ def test_an_audit_that_finds_nothing_says_so_and_no_audit_says_nothing() -> None
     assert found is not None
     assert (found.num_on_front, found.gained_frac) == (0, pytest.approx(0.0))
     assert regret_sentence(found).endswith(
-        "none of them reached the front. They were all, so that nothing is left unknown."
+        "none of them reached the front. All of them ran to the end, so nothing is unknown."
     )
     assert pruning_regret([*kept, stopped(2)], objectives=OBJECTIVES) is None
     assert regret_sentence(None) == ""
@@ -60,7 +61,7 @@ def test_one_audited_trial_of_six_says_little() -> None:
     """It was once taken to say that no regret was found."""
     told = regret_sentence(Regret(num_given_up=6, num_audited=1, num_on_front=0, gained_frac=0.0))
     assert "no regret" not in told
-    assert "Of the 5 that did not, up to 5 may have belonged there (95 % confidence): 1 audited trial can say" in told
+    assert "Of the 5 that did not, up to 5 may have belonged there (95 % confidence): no tighter" in told
     much = regret_sentence(Regret(num_given_up=1000, num_audited=59, num_on_front=0, gained_frac=0.0))
     assert "Of the 941 that did not, up to 48 may have belonged there (95 % confidence), 5 %." in much
 

@@ -50,7 +50,7 @@ def test_happened_says_how_much_and_how_long() -> None:
 
 
 def test_nothing_complete_claims_nothing() -> None:
-    assert answer_sentence([], info=INFO) == ["No trial is complete yet: nothing can be said."]
+    assert answer_sentence([], info=INFO) == ["No trial is complete yet: there is no answer yet."]
     assert answer_sentence([make_record(0, state="pruned", perplexity=None)], info=INFO) == answer_sentence(
         [], info=INFO
     )
@@ -100,7 +100,7 @@ def test_answer_of_a_best_that_diverged_with_a_seed_is_not_settled() -> None:
 def test_answer_other_budget_or_depth_is_said() -> None:
     plain = _make(0, loss=1.5, architecture_id="plain", fusion="none", reference=True, depth=8, budget=1)
     told = " ".join(answer_sentence([plain, _make(1, loss=1.4)], info=INFO))
-    assert "differ in budget and depth too, so this is not the fusion's doing alone" in told
+    assert "differ in budget and depth too, so the fusion is not the only cause" in told
 
 
 def test_answer_quick_one_needs_its_whole_interval_below() -> None:

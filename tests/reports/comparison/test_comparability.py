@@ -40,6 +40,10 @@ def test_objectives_that_a_difference_forbids(changes: dict[str, Any], refused: 
     assert all(told in item.reason for item in found)
 
 
+def test_facts_that_objectives_are_compared_on_are_all_known() -> None:
+    assert {fact for item in OBJECTIVES.values() for fact in item.compared_on} <= facts_of(make_run()).keys()
+
+
 def test_allocators_of_two_accelerators_are_not_mixed() -> None:
     first, second = (facts_of(make_run(device="cuda", hardware=name)) for name in ("A100", "H100"))
     assert "other allocator (A100 against H100)" in why_not_comparable("memory_bytes", first=first, second=second)

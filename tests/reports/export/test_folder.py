@@ -167,7 +167,7 @@ def test_export_into_an_empty_folder_works(trained: RunStore, tmp_path: Path) ->
 
 def test_export_whose_weights_were_not_kept_says_how_to_train_them_again(store: RunStore, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match="were not kept, for it is not on the front") as error:
+    with pytest.raises(ValueError, match="were not kept, because it is not on the front") as error:
         export(store, record_of(), out=out)
     assert len(str(error.value).splitlines()) == 1
     assert f"`depthweave train {out} --out {out}-trained` trains it again" in str(error.value)

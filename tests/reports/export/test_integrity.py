@@ -155,9 +155,9 @@ def test_weights_deleted_by_hand_are_not_said_to_be_off_the_front(store: RunStor
     for item in (front, behind, plain):
         store.append(item, evaluations=[], weights=[])
     told = {
-        front.trial: "are gone: the run keeps them, for it is on the front, so something else has deleted them",
-        behind.trial: "were not kept, for it is not on the front",
-        plain.trial: "are gone: the run keeps them, for it is a plain baseline",
+        front.trial: "are gone: the run keeps them, because it is on the front, so something else has deleted them",
+        behind.trial: "were not kept, because it is not on the front",
+        plain.trial: "are gone: the run keeps them, because it is a plain baseline",
     }
     for item in (front, behind, plain):
         assert why_absent(store, item).startswith(told[item.trial])

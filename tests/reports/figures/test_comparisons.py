@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.grid import Cell, Grid
@@ -64,7 +65,7 @@ def test_equal_parameters_has_the_best_pattern_and_its_paired_difference() -> No
         *seeded("good", {0: 1.2, 1: 1.40, 2: 1.49}, trial=1, dilation=1, period=4),
         *seeded("bad", {0: 1.5, 1: 1.55, 2: 1.66}, trial=2),
     ]
-    grid = at_equal_parameters(records, verdicts=verdicts_of(records, objectives=PAIR))
+    grid = at_equal_parameters(averaged(records), verdicts=verdicts_of(records, objectives=PAIR))
     cell = _cell(grid, "dwa", "12 blocks, 600 k")
     assert cell.text == f"{math.exp(1.445):.3f}, 1×4"
     assert cell.more.startswith("-0.105 (")
@@ -121,7 +122,7 @@ def test_differences_are_settled_with_five_seeds_and_an_interval_without_zero() 
         *seeded("same", {seed: plain[seed] + 0.01 * (-1) ** seed for seed in seeds}, trial=2),
         *seeded("few", {seed: plain[seed] - 0.2 + 0.001 * seed for seed in range(1, 4)}, trial=3),
     ]
-    data = differences_data(records, verdicts=verdicts_of(records, objectives=PAIR))
+    data = differences_data(averaged(records), verdicts=verdicts_of(records, objectives=PAIR))
     assert [(round(it.mean, 3), it.num_seeds, it.settled) for it in data] == [
         (-0.198, 3, False),
         (-0.097, 5, True),
@@ -246,6 +247,6 @@ def test_timeline_by_hand() -> None:
 
 def test_confirmed_run_compares_by_means_over_seeds() -> None:
     records = confirmed_records()
-    grid = at_equal_parameters(records, verdicts=verdicts_of(records, objectives=PAIR))
+    grid = at_equal_parameters(averaged(records), verdicts=verdicts_of(records, objectives=PAIR))
     best = min((1.40 + 1.19 + 1.345 + 1.27 + 1.315) / 5, (1.40 + 1.205 + 1.34 + 1.275 + 1.325) / 5)
     assert _cell(grid, "dwa", "12 blocks, 600 k").text.startswith(f"{math.exp(best):.3f}")

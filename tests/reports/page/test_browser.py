@@ -13,7 +13,8 @@ import pytest
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.recommend import limits_of, recommendation
-from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -170,7 +171,7 @@ def test_every_figure_is_drawn_when_it_comes_into_view_and_nothing_is_wider_than
 
 def _limit_sets(records: list[Record]) -> list[dict[str, int]]:
     """Settings of the sliders: each alone, and some of both."""
-    stops = {name: len(limits_of(records, column=name)) for name in ("latency", "memory_bytes")}
+    stops = {name: len(limits_of(averaged(records), column=name)) for name in ("latency", "memory_bytes")}
     draw = random.Random(0)
     both = [{name: draw.randrange(num) for name, num in stops.items()} for _ in range(20)]
     alone = [{name: place} for name, num in stops.items() for place in range(0, num, max(1, num // 12))]
@@ -179,14 +180,14 @@ def _limit_sets(records: list[Record]) -> list[dict[str, int]]:
 
 def _assert_recommends(browser: Browser, records: list[Record]) -> set[str]:
     """Every setting's sentence is Python's; returned are those sentences."""
-    verdicts = verdicts_of(records, objectives=OBJECTIVES)
-    stops = {name: limits_of(records, column=name) for name in ("latency", "memory_bytes")}
+    view = RunView.of(records, objectives=OBJECTIVES)
+    stops = {name: limits_of(view.averaged, column=name) for name in ("latency", "memory_bytes")}
     seen = set()
     for setting in _limit_sets(records):
         for name, found in stops.items():
             _choose(browser, f"[data-limit={name}]", str(setting.get(name, len(found))))
         limits = {name: stops[name][place] for name, place in setting.items()}
-        told = recommendation(records, objectives=OBJECTIVES, limits=limits, verdicts=verdicts)
+        told = recommendation(view, limits=limits)
         assert browser.run("document.querySelector('#recommendation').textContent") == told
         seen.add(told)
     return seen

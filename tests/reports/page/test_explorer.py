@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from depthweave.reports.analysis.front import front, points_of, value_of
-from depthweave.reports.analysis.verdicts import verdicts_of
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.page import traces
 from depthweave.reports.page.explorer import Explorer, explorer_of
@@ -31,28 +31,14 @@ NO_WEIGHTS = to_table([], row_class=WeightRow)
 
 
 def _of(records: Sequence[Record], *, objectives: Sequence[str] = RUN_OBJECTIVES) -> Explorer:
-    found = explorer_of(
-        records,
-        run="runs/x",
-        objectives=objectives,
-        verdicts=verdicts_of(records, objectives=objectives),
-        evaluations=NO_CURVES,
-        weights=lambda trials: NO_WEIGHTS,
-    )
+    view = RunView.of(records, objectives=objectives)
+    found = explorer_of(view, run="runs/x", weights=lambda trials: NO_WEIGHTS)
     assert found is not None
     return found
 
 
 def _from_store(store: RunStore) -> dict[str, Any]:
-    records = store.records()
-    found = explorer_of(
-        records,
-        run=store.where,
-        objectives=RUN_OBJECTIVES,
-        verdicts={},
-        evaluations=store.evaluations(),
-        weights=store.weights,
-    )
+    found = explorer_of(RunView.read(store), run=store.where, weights=store.weights)
     assert found is not None
     data: dict[str, Any] = json.loads(json.dumps(found.data))
     return data
@@ -162,5 +148,5 @@ def test_nothing_to_draw_is_none() -> None:
         raise AssertionError("nothing was drawn")
 
     for records in ([], [make_record(0, state="failed", perplexity=None)]):
-        found = explorer_of(records, run="x", objectives=PAIR, verdicts={}, evaluations=NO_CURVES, weights=weights)
+        found = explorer_of(RunView.of(records, objectives=PAIR), run="x", weights=weights)
         assert found is None

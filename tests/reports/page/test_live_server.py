@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.page import live_server as following
 from depthweave.reports.page.live_server import ReportServer, open_server
 from depthweave.reports.store.records import Record
@@ -74,7 +75,7 @@ def test_page_is_made_anew_only_when_the_store_changed(
         assert len(made) == 2
         # The search has not written its front: it goes on.
         assert "still running" in first.body
-        store.write_front(store.records())
+        write_front(store, store.records())
         assert "still running" not in ask(server, "/report.html").body
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
@@ -76,7 +77,7 @@ def test_link_in_a_run_is_found_before_anything_is_done(store: RunStore, elsewhe
         ("records", lambda store: store.append(make_record(1), evaluations=[], weights=[])),
         ("report.html", write_report),
         ("spec.yaml", lambda store: store.spec_yaml),
-        ("front.parquet", lambda store: store.write_front([])),
+        ("front.parquet", lambda store: write_front(store, [])),
         ("tokenizer.json", lambda store: store.copy_out("tokenizer.json", Path(store.where).parent / "copy")),
         ("run.json", lambda store: RunStore.open(store.where)),
         (".records.lock", lambda store: store.merge()),

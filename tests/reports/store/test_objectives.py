@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from depthweave.reports.store.objectives import OBJECTIVES, objective
+from depthweave.reports.store.objectives import OBJECTIVES, Objective, objective, quality_of, table_columns
 from depthweave.reports.store.records import Record, schema_of
+from tests.reports.synthetic import make_record
 
 
 def test_objectives_are_record_columns() -> None:
     assert set(OBJECTIVES) <= set(schema_of(Record).names)
+
+
+@pytest.mark.parametrize("item", OBJECTIVES.values(), ids=list(OBJECTIVES))
+def test_every_column_that_an_objective_names_is_a_record_column(item: Objective) -> None:
+    assert {*item.interval_columns, *item.measured_columns, *item.also} <= set(schema_of(Record).names)
+    assert bool(item.interval_columns) == (item.timing is not None)
+
+
+@pytest.mark.parametrize("item", OBJECTIVES.values(), ids=list(OBJECTIVES))
+def test_only_costs_are_measured_and_only_qualities_follow_from_the_loss(item: Objective) -> None:
+    assert item.cost == (item.of_loss is None)
+    assert item.cost or not item.measured
+    assert item.measured or item.timing is None
+
+
+def test_value_of_a_function_is_made_of_the_columns() -> None:
+    made_up = dataclasses.replace(OBJECTIVES["parameters"], name="all", source=lambda it: it.parameters + it.width)
+    record = make_record(parameters=100, width=7)
+    assert made_up.of(record) == 107
+    assert OBJECTIVES["parameters"].of(record) == 100
+    assert (made_up.timed, made_up.interval_columns, made_up.measured_columns) == (False, (), ())
+
+
+def test_quality_is_perplexity_or_the_first_that_is_none_of_the_costs() -> None:
+    assert quality_of(["latency", "perplexity", "bits_per_byte"]) == "perplexity"
+    assert quality_of(["latency", "bits_per_byte"]) == "bits_per_byte"
+    assert quality_of(["latency"]) == "perplexity"
+    assert table_columns(["parameters", "latency"]) == ["perplexity", "latency"]
 
 
 def test_objectives_costs_are_all_but_losses() -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store import parquet_limits as part_limits
 from depthweave.reports.store.parquet_file import parquet_bytes
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, schema_of, to_table
@@ -91,7 +92,7 @@ def test_tables_of_many_trials_stay_well_below_the_limits(full_store: RunStore) 
 
 
 def test_front_has_page_checksums_and_no_flipped_bit_gives_another_value(full_store: RunStore) -> None:
-    table = full_store.write_front(full_store.records())
+    table = write_front(full_store, full_store.records())
     path = Path(full_store.where) / "front.parquet"
     data, found = path.read_bytes(), 0
     assert pq.read_table(path).equals(table)

@@ -15,11 +15,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-from depthweave.reports.analysis.front import front
 from depthweave.reports.store import run_store as store_module
 from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
-from depthweave.reports.store.run_store import RunStore, front_objectives, front_schema
+from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
 from depthweave.spaces.checksums import seal
 from tests.reports.synthetic import make_info, make_record, make_trial, synthetic_trials
@@ -286,39 +285,6 @@ def test_append_gathers_parts_by_itself(store: RunStore, monkeypatch: pytest.Mon
     names = sorted(path.name for path in (Path(store.where) / "records").iterdir())
     assert names == ["batch-00001.parquet", "batch-00002.parquet", "trial-00008-r000.parquet"]
     assert [row.trial for row in store.records()] == list(range(9))
-
-
-def test_write_front_joint_and_pairs(full_store: RunStore) -> None:
-    table = pq.read_table(Path(full_store.where) / "front.parquet")
-    assert table.schema.equals(front_schema())
-    records = full_store.records()
-    assert set(table["objectives"].to_pylist()) == {
-        "perplexity,latency,memory_bytes",
-        "perplexity,latency",
-        "perplexity,memory_bytes",
-    }
-    for label in set(table["objectives"].to_pylist()):
-        rows = [row["trial"] for row in table.to_pylist() if row["objectives"] == label]
-        assert rows == [row.trial for row in front(records, objectives=label.split(","))]
-    assert set(table["state"].to_pylist()) == {"complete"}
-
-
-def test_write_front_of_nothing_is_an_empty_table(store: RunStore) -> None:
-    assert store.write_front([]).num_rows == 0
-    assert pq.read_table(Path(store.where) / "front.parquet").schema.equals(front_schema())
-
-
-@pytest.mark.parametrize(
-    ("objectives", "expected"),
-    [
-        (("perplexity", "latency"), [("perplexity", "latency")]),
-        (("latency", "perplexity"), [("latency", "perplexity")]),
-        (("bits_per_byte", "latency"), [("bits_per_byte", "latency")]),
-        (("perplexity",), [("perplexity",)]),
-    ],
-)
-def test_front_objectives(objectives: tuple[str, ...], expected: list[tuple[str, ...]]) -> None:
-    assert front_objectives(objectives) == expected
 
 
 def test_paths_of_a_run(store: RunStore) -> None:

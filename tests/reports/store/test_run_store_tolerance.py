@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 
@@ -14,20 +13,6 @@ from depthweave.reports.store.records import Record, to_table
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import check_seal
 from tests.reports.synthetic import make_info, make_record
-
-
-def test_front_parquet_names_the_distinct_member_of_each_twin(tmp_path: Path) -> None:
-    info = make_info(objectives=("perplexity", "latency"), tolerances=(0.005, 0.1))
-    store = RunStore.create(tmp_path / "run", info=info, spec_yaml="")
-    for trial, (perplexity, latency) in enumerate(((4.0, 1.05), (4.01, 1.0), (6.0, 0.5))):
-        record = make_record(trial, perplexity=perplexity, loss=math.log(perplexity), latency=latency)
-        store.append(record, evaluations=[], weights=[])
-    rows = RunStore.open(store.where).write_front(store.records()).to_pylist()
-    assert [(row["trial"], row["twin_of"]) for row in rows] == [
-        (0, make_record(0).architecture_id),
-        (1, make_record(0).architecture_id),
-        (2, make_record(2).architecture_id),
-    ]
 
 
 @pytest.mark.parametrize("tolerances", ["[0.1]", "[2.0, 0.1]", '["a", 0.1]', "3"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import make_record, make_trial
 
@@ -14,7 +15,7 @@ def test_stamp_changes_with_a_record_a_revision_and_the_front_alone(store: RunSt
     stamps.append(store.stamp())
     store.revise(make_record(0, latency=1.2))
     stamps.append(store.stamp())
-    store.write_front(store.records())
+    write_front(store, store.records())
     stamps.append(store.stamp())
     store.write_bytes("report.html", b"")
     assert store.stamp() == stamps[-1]

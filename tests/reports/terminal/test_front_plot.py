@@ -8,6 +8,7 @@ import io
 from rich.console import Console
 
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.terminal.front_plot import csv_text, front_plot, front_view
 from depthweave.reports.terminal.table import front_rows
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
@@ -30,7 +31,7 @@ def test_view_fits_and_has_a_plot_a_cost_where_there_is_room() -> None:
 
 
 def test_every_member_of_the_joint_front_is_marked_in_the_colour_of_its_fusion() -> None:
-    text = front_plot(RECORDS, objectives=OBJECTIVES, cost="latency", columns=100)
+    text = front_plot(RunView.of(RECORDS, objectives=OBJECTIVES), cost="latency", columns=100)
     signs = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
     members = front(RECORDS, objectives=OBJECTIVES)
     for fusion in {member.fusion for member in members}:

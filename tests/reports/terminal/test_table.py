@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.formatting import show
 from depthweave.reports.terminal.table import front_rows, front_table, selected_trials
 from tests.reports.confirmed import PAIR, confirmed_records
@@ -27,8 +28,8 @@ def test_front_rows_are_the_front_and_json() -> None:
 
 
 def test_selected_trials_leaves_out_what_names_nothing() -> None:
-    assert selected_trials([], objectives=OBJECTIVES) == {}
-    found = selected_trials([make_record(3, latency=None)], objectives=["perplexity"])
+    assert selected_trials(RunView.of([], objectives=OBJECTIVES)) == {}
+    found = selected_trials(RunView.of([make_record(3, latency=None)], objectives=["perplexity"]))
     assert found == {"best": 3, "knee": 3, "smallest": 3}
 
 

@@ -146,7 +146,7 @@ class Browser:
             time.sleep(0.03)
 
     def see_figures(self) -> int:
-        """Scrolls to every figure until it is drawn, except hidden ones. Returns how many there are, hidden ones too."""
+        """Scrolls to each figure until it is drawn, except hidden ones. Returns the number of all figures."""
         plots = "document.querySelectorAll('.plot')"
         number = int(self.run(f"{plots}.length"))
         for plot in (f"{plots}[{place}]" for place in range(number)):

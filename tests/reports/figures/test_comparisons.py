@@ -195,7 +195,7 @@ def test_importance_of_too_few_or_of_a_constant_is_none() -> None:
 
 def test_parallel_lines_stand_at_their_values() -> None:
     data = parallel_data(RECORDS, objectives=OBJECTIVES)
-    titles = [it.title for it in data.uprights]
+    titles = [it.title for it in data.axes]
     assert titles[:5] == ["fusion", "dilation", "period", "depth", "budget"]
     assert {line.trial for line in data.lines if not line.rank} == {
         it.trial for it in front(RECORDS, objectives=OBJECTIVES)

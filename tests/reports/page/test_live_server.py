@@ -1,4 +1,4 @@
-"""A page that follows a run: on this machine alone, made anew when the store changed, where the reader was."""
+"""The live report: served on this machine only, rendered again when the store changes, at the reader's position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from depthweave.reports.page import live_server as following
+from depthweave.reports.page import live_server
 from depthweave.reports.page.live_server import ReportServer, open_server
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -59,8 +59,8 @@ def test_page_is_made_anew_only_when_the_store_changed(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    page_of = following.page_of
-    monkeypatch.setattr(following, "page_of", lambda *args, **named: made.append(1) or page_of(*args, **named))
+    page_of = live_server.page_of
+    monkeypatch.setattr(live_server, "page_of", lambda *args, **named: made.append(1) or page_of(*args, **named))
     append(make_record(0, reference=True))
     with serving(store) as server:
         first = ask(server, "/report.html")
@@ -109,9 +109,9 @@ def test_fault_while_the_page_is_made_is_an_answer_and_the_next_one_works(
 def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=rf"--port {port}: cannot be listened on .* give another or none"):
+        with pytest.raises(ValueError, match=rf"--port {port}: cannot be used .* give another port or leave it out"):
             open_server(store, port=port)
-        monkeypatch.setattr(following, "PORT", port)
+        monkeypatch.setattr(live_server, "PORT", port)
         with open_server(store) as server:
             assert server.server_port != port
 
@@ -121,7 +121,7 @@ def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     append(make_record(0))
-    monkeypatch.setattr(following, "QUESTION_LIMIT_S", 0.5)
+    monkeypatch.setattr(live_server, "REQUEST_LIMIT_S", 0.5)
     before = threading.active_count()
     with serving(store) as server, ExitStack() as opened:
         address = ("127.0.0.1", server.server_port)
@@ -132,13 +132,13 @@ def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
                 connection.sendall(b"GET / HT")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
-        assert threading.active_count() <= before + 2 + following.MAX_CONNECTIONS
+        assert threading.active_count() <= before + 2 + live_server.MAX_CONNECTIONS
         for connection in silent[1::3]:
             connection.settimeout(30)
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b"", "it is closed"
         # The places are free again.
-        monkeypatch.setattr(following, "QUESTION_LIMIT_S", 60.0)
+        monkeypatch.setattr(live_server, "REQUEST_LIMIT_S", 60.0)
         assert ask(server, "/report.html").status == 200
     assert capfd.readouterr().err == ""
 

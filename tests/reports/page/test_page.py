@@ -114,7 +114,7 @@ def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
     assert len(set(names)) == len(names)
     # One seed each: nothing has an interval, and the page says what that means.
     assert "differences" not in names
-    assert "not settled" in page.sections[0].told[0]
+    assert "not settled" in page.sections[0].sentences[0]
     assert "Not settled" in page.recommendation
 
 

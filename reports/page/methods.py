@@ -64,7 +64,8 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         ),
         (
             "Memory",
-            "Peak bytes of tensors in one training step: reported by the allocator on an accelerator, counted on a CPU.",
+            "Peak bytes of tensors in one training step. An accelerator's allocator reports them; on a CPU they are "
+            "counted.",
         ),
         (
             "Hardware",

@@ -1,6 +1,7 @@
 // The upper layer of the front's plot: shaded limits, rings and labels. A click or a slider redraws this layer only.
-depthweave.frontOverlay = (access, { drawErrorBars, overlaps, CHARACTER_PX }) => {
+depthweave.frontOverlay = (access, frontPlot) => {
   "use strict";
+  const { drawErrorBars, overlaps, CHARACTER_PX } = frontPlot;
   const { svg } = depthweave;
   const { points, isComplete, inUnit } = access;
   const MAX_LABELS = 40, MAX_AVOIDED_POINTS = 600;

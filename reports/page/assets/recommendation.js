@@ -1,6 +1,7 @@
 // The best complete point within the limits and a sentence about it, by the rules of recommend.py.
-depthweave.recommendation = (data, { points, columns, all, isComplete, valueOf }) => {
+depthweave.recommendation = (data, access) => {
   "use strict";
+  const { points, columns, all, isComplete, valueOf } = access;
 
   // `limits` maps a column to [value, text]. Returns the point, or -1, and the sentence.
   function recommend(limits) {

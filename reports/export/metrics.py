@@ -1,4 +1,4 @@
-"""`metrics.json`: what was measured, each value with its unit and its meaning."""
+"""Makes `metrics.json`: the measured values with their units and meanings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ METRICS_FILE = "metrics.json"
 
 
 def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -> str:
-    """The columns of a record that are given, in its order, and those of the verdict where there is one."""
+    """Returns the given columns in the order of a record, then those of the verdict."""
     fields = {field.name: field for field in schema_of(Record)}
-    told = {}
+    metrics = {}
     for name in [name for name in fields if name in values]:
         value, metadata = values[name], fields[name].metadata
-        told[name] = {
+        metrics[name] = {
             "value": value.isoformat() if isinstance(value, datetime) else value,
             "unit": metadata[b"unit"].decode(),
             "meaning": metadata[b"meaning"].decode(),
@@ -27,5 +27,5 @@ def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -
     if verdict is not None:
         for name, value in verdict_values(verdict).items():
             column = VERDICT_COLUMNS[name]
-            told[name] = {"value": value, "unit": column.unit, "meaning": column.meaning}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+            metrics[name] = {"value": value, "unit": column.unit, "meaning": column.meaning}
+    return json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"

@@ -39,6 +39,7 @@ from depthweave.reports.formatting import (
     show,
     title_of,
 )
+from depthweave.reports.page.filters import Filter, filters_of
 from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -59,22 +60,6 @@ class Column(NamedTuple):
     divisor: float
     """Of the record's value, for the unit of `title`."""
     cost: bool
-
-
-class Choice(NamedTuple):
-    """One value of a filter, with its tick box."""
-
-    value: str
-    text: str
-    colour: str
-
-
-class Filter(NamedTuple):
-    """A row of tick boxes. Points with an unticked value are not shown and are on no front."""
-
-    name: str
-    title: str
-    choices: list[Choice]
 
 
 class Explorer(NamedTuple):
@@ -142,7 +127,7 @@ def explorer_of(
         columns=columns,
         x=x if x != y else names[1],
         y=y,
-        filters=_filters(points),
+        filters=filters_of(points),
         limits=limits,
         num_points=len(points),
         num_left_out=len(shown) - len(points),
@@ -309,20 +294,6 @@ def _interval_ends(
 def _timed_interval(record: Record, name: str) -> str:
     low, high = value_of(record, f"{name}_low"), value_of(record, f"{name}_high")
     return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
-
-
-def _filters(points: Sequence[Record]) -> list[Filter]:
-    """Returns the filters that have at least two values."""
-    fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
-    budgets = sorted({it.budget for it in points if it.budget is not None})
-    states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
-    found = [
-        Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
-        Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
-        Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
-        Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),
-    ]
-    return [item for item in found if len(item.choices) > 1]
 
 
 def _close_rivals(

@@ -33,13 +33,19 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
     ]
     if not records:
         return notes
+    return [
+        *notes,
+        *_training_notes(records),
+        *_measurement_notes(records),
+        ("Run", f"{info.run_id}, started {info.created_at:%Y-%m-%d %H:%M %Z}."),
+    ]
+
+
+def _training_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
     tokens = sorted({it.tokens for it in records if it.state == "complete"})
-    trained = (
-        f"Every complete trial saw {tokens[0]:,} tokens"
-        if len(tokens) == 1
-        else "Trials saw different numbers of tokens"
-    )
-    notes += [
+    same = len(tokens) == 1
+    trained = f"Every complete trial saw {tokens[0]:,} tokens" if same else "Trials saw different numbers of tokens"
+    return [
         (
             "Seeds",
             _values(it.seed for it in records) + ". With one seed, every architecture sees the same data in the "
@@ -57,6 +63,11 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
             "Tokens",
             f"{_values(it.tokenizer for it in records)}; perplexity is per token, so it depends on the tokenizer.",
         ),
+    ]
+
+
+def _measurement_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
+    return [
         (
             "Latency",
             "Forward time of one batch relative to the reference: the median of ratios, measured alternately in one "
@@ -78,9 +89,7 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
             "One corpus, small models and short trainings: an order found here may not hold for larger ones. The best "
             "of many trials looks better than it is, and the more trials, the more so.",
         ),
-        ("Run", f"{info.run_id}, started {info.created_at:%Y-%m-%d %H:%M %Z}."),
     ]
-    return notes
 
 
 def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def test_bundle_computes_what_its_modules_do(tmp_path: Path, monkeypatch: pytest
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of modules that count as ours."""
-    monkeypatch.setattr("depthweave.reports.export.bundle._OURS", "planted.")
+    monkeypatch.setattr("depthweave.reports.export.bundle._PREFIX", "planted.")
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = tmp_path / "planted"
     folder.mkdir()
@@ -58,8 +58,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("from planted.other import _size\n\n_size2 = 1\n\n\ndef shared(): ...\n", "shared is of planted.other"),
-        ("from json import loads as shared\nfrom planted.other import _size\n", "shared is of planted.other"),
+        (
+            "from planted.other import _size\n\n_size2 = 1\n\n\ndef shared(): ...\n",
+            "shared is defined in planted.other",
+        ),
+        ("from json import loads as shared\nfrom planted.other import _size\n", "shared is defined in planted.other"),
         ("from planted.other import _size as mine\n", "under another name"),
         ("def f():\n    from planted.other import _size\n", "inside another statement"),
     ],

@@ -235,7 +235,7 @@ def test_timeline_by_hand() -> None:
     }  # fmt: skip
     assert data.hosts == ["a", "a", "b"]
     assert data.mean_running == pytest.approx(2.0)
-    assert data.shares == pytest.approx({"training": 0.5, "evaluating": 0.25, "measuring": 0.0, "other things": 0.25})
+    assert data.shares == pytest.approx({"training": 0.5, "evaluating": 0.25, "measuring": 0.0, "other work": 0.25})
     assert timeline_sentence(data).startswith(
         "4 trials in 20 s, 2.00 at work at a time on average. Of their time: 50 %"
     )

@@ -237,7 +237,7 @@ def test_timeline_by_hand() -> None:
     assert data.mean_running == pytest.approx(2.0)
     assert data.shares == pytest.approx({"training": 0.5, "evaluating": 0.25, "measuring": 0.0, "other work": 0.25})
     assert timeline_sentence(data).startswith(
-        "4 trials in 20 s, 2.00 at work at a time on average. Of their time: 50 %"
+        "4 trials in 20 s, with 2.00 at work at a time on average. Their time went into: 50 %"
     )
     draw_timeline(data).to_json()
     assert timeline_sentence(timeline_data([])) == ""

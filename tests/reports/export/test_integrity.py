@@ -1,4 +1,4 @@
-"""What an export does with files of the run that were changed or lost, and what it leaves for whoever reads it."""
+"""An export refuses changed or lost files of the run, and its own files are checked when they are read."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def ask(server: ReportServer, path: str, *, host: str | None = None) -> Answer:
     return Answer(answer.status, body)
 
 
-def test_page_is_made_anew_only_when_the_store_changed(
+def test_page_is_rendered_again_only_when_the_store_changed(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
@@ -72,7 +72,7 @@ def test_page_is_made_anew_only_when_the_store_changed(
         assert "feedfacecafe" in ask(server, "/report.html").body
         assert "feedfacecafe" not in first.body
         assert len(made) == 2
-        # The search has not written its front: it goes on.
+        # The search has not written its front, so it is still running.
         assert "still running" in first.body
         store.write_front(store.records())
         assert "still running" not in ask(server, "/report.html").body
@@ -95,7 +95,7 @@ def test_name_of_the_run_cannot_become_markup(store: RunStore) -> None:
         assert "<script>alert" not in ask(server, "/").body
 
 
-def test_fault_while_the_page_is_made_is_an_answer_and_the_next_one_works(
+def test_error_while_the_page_is_rendered_is_a_response_and_the_next_one_works(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(make_record(0))
@@ -106,7 +106,7 @@ def test_fault_while_the_page_is_made_is_an_answer_and_the_next_one_works(
         assert ask(server, "/report.html").status == 200
 
 
-def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_port_is_refused_if_it_was_given(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=rf"--port {port}: cannot be used .* give another port or leave it out"):
@@ -117,7 +117,7 @@ def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, m
 
 
 @pytest.mark.slow
-def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
+def test_clients_that_disconnect_or_send_nothing_use_a_bounded_number_of_threads(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     append(make_record(0))
@@ -128,7 +128,7 @@ def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
         silent = [opened.enter_context(socket.create_connection(address)) for _ in range(100)]
         for number, connection in enumerate(silent):
             if number % 3 == 0:
-                # A reset, in the midst of a question.
+                # A reset before the request is complete.
                 connection.sendall(b"GET / HT")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
@@ -137,13 +137,13 @@ def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
             connection.settimeout(30)
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b"", "it is closed"
-        # The places are free again.
+        # The slots are free again.
         monkeypatch.setattr(live_server, "REQUEST_LIMIT_S", 60.0)
         assert ask(server, "/report.html").status == 200
     assert capfd.readouterr().err == ""
 
 
-def test_reader_that_goes_away_in_the_midst_of_the_answer_is_no_fault(
+def test_client_that_disconnects_during_the_response_is_no_error(
     store: RunStore, append: Append, capfd: pytest.CaptureFixture[str]
 ) -> None:
     append(make_record(0))
@@ -160,9 +160,9 @@ def test_reader_that_goes_away_in_the_midst_of_the_answer_is_no_fault(
 
 def test_ctrl_c_ends_the_command_tidily(store: RunStore, append: Append) -> None:
     append(make_record(0))
-    # Whoever runs the tests in the background has it ignored, and what is ignored is inherited.
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program = f"{heard}from depthweave.search.cli import main; main()"
+    # A background job ignores SIGINT, and its child processes inherit that.
+    restore_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = f"{restore_sigint}from depthweave.search.cli import main; main()"
     command = [sys.executable, "-c", program, "report", store.where, "--watch", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -188,13 +188,13 @@ def test_browser_shows_a_new_record_without_losing_the_place(
     with Browser(width=width) as browser:
         with serving(store) as server:
             browser.open(server.url)
-            browser.wait(_tried(f"{view}.document.querySelector('#front-plot svg')"))
-            # Whatever is drawn late is drawn: the page's height has come to rest.
+            browser.wait(_or_null(f"{view}.document.querySelector('#front-plot svg')"))
+            # Waits until the page has its final height.
             browser.wait(f"{view}.document.documentElement.scrollHeight > 2500")
             browser.wait(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")
             browser.run(f"{view}.document.querySelector('details').open = true")
             append(make_record(99, architecture_id="feedfacecafe", perplexity=3.0, latency=0.5))
-            browser.wait(_tried(f"{view}.document.body.textContent.includes('feedfacecafe')"))
+            browser.wait(_or_null(f"{view}.document.body.textContent.includes('feedfacecafe')"))
             browser.wait("document.querySelectorAll('iframe').length === 1")
             assert browser.run(f"{view}.scrollY") == 1500
             assert browser.run(f"{view}.document.querySelector('details').open")
@@ -204,6 +204,6 @@ def test_browser_shows_a_new_record_without_losing_the_place(
         assert browser.run(f"{view}.document.body.textContent.includes('feedfacecafe')")
 
 
-def _tried(expression: str) -> str:
-    """The expression, or null where a frame is being exchanged and it throws."""
+def _or_null(expression: str) -> str:
+    """Returns the expression, or null if it throws while the frame is replaced."""
     return f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"

@@ -1,4 +1,4 @@
-"""Numbers, units and architectures in the words that tables, figures, page and model card share."""
+"""Texts for numbers, units and architectures, shared by tables, figures, page and model card."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class _Written(NamedTuple):
 
 _OTHER_COLUMNS = {
     "loss": _Written("number", "nat/token", "validation loss"),
-    "trial_latency": _Written("ratio", title="forward latency, others beside it"),
+    "trial_latency": _Written("ratio", title="forward latency while other trials ran"),
     "embedding_parameters": _Written("count"),
 }
 """Columns with a unit that are no objectives."""
 
 
 class Axis(NamedTuple):
-    """How a column is drawn: its values are divided by `divisor`, and `title` says in which unit they then are."""
+    """An axis: values are divided by `divisor`, and `title` has the resulting unit."""
 
     title: str
     divisor: float
 
 
 def axis_of(column: str, values: Iterable[float]) -> Axis:
-    """The axis of a record column, in the unit that suits the largest of `values`."""
+    """Returns the axis of a record column, in the unit that fits the largest of `values`."""
     title, written = title_of(column), _written(column)
     largest = max((abs(value) for value in values), default=0.0)
     if written.format == "ratio":
@@ -57,7 +57,7 @@ def axis_of(column: str, values: Iterable[float]) -> Axis:
 
 
 def show(column: str, value: float | None) -> str:
-    """A record's value with its unit, for a person: "3.914", "1.08×", "412 MiB", "1.23 M"; "-" where absent."""
+    """Returns a record's value with its unit as text: "3.914", "1.08×", "412 MiB", "1.23 M"; "-" for `None`."""
     if value is None:
         return "-"
     written = _written(column)
@@ -76,7 +76,7 @@ def show(column: str, value: float | None) -> str:
 
 
 def title_of(column: str) -> str:
-    """What a column is called where its unit stands elsewhere."""
+    """Returns the title of a column without its unit."""
     return _written(column).title or column.replace("_", " ")
 
 
@@ -91,31 +91,31 @@ def _written(column: str) -> _Written:
 
 
 def bytes_text(value: float) -> str:
-    """Bytes in the binary unit that suits them."""
+    """Returns bytes in a binary unit that fits: "412 MiB"."""
     divisor, prefix = _binary(abs(value))
     return f"{_digits(value / divisor)} {prefix}B"
 
 
 def parts_text(num_bytes: Sequence[int]) -> str:
-    """The parts of a text with their shares: "8.8 MiB to train on (93 %), 383 KiB to validate on (4 %), ..."."""
+    """Returns the parts of a text with their shares: "8.8 MiB to train on (93 %), 383 KiB to validate on (4 %)"."""
     whole = max(1, sum(num_bytes))
     uses = ("to train on", "to validate on", "to test on")
-    told = [
+    parts = [
         f"{bytes_text(size)} {use} ({100 * size / whole:.2g} %)"
         for size, use in zip(num_bytes, uses, strict=True)
         if size
     ]
-    return ", ".join(told)
+    return ", ".join(parts)
 
 
 def count_text(value: float) -> str:
-    """A count with a decimal prefix: "1.23 M", "640"."""
+    """Returns a count with a decimal prefix: "1.23 M", "640"."""
     divisor, prefix = _decimal(abs(value))
     return f"{_digits(value / divisor)} {prefix}".rstrip() if prefix else f"{value:.0f}"
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as a person says them: "42 s", "5 min 12 s", "3 h 05 min"."""
+    """Returns a duration as text: "42 s", "5 min 12 s", "3 h 05 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s" if seconds >= 10 or seconds == whole else f"{seconds:.1f} s"
@@ -127,29 +127,29 @@ def duration_text(seconds: float) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """ "1 trial", "12 trials", "1,200 architectures"."""
+    """Returns a count with its noun: "1 trial", "12 trials", "1,200 architectures"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def pattern_of(record: Record) -> str:
-    """The rule that made the wiring, dilation × period: "4×1"; empty where there is no fusion."""
+    """Returns the pattern of the wiring, dilation × period: "4×1"; empty without a fusion."""
     if record.fusion == "none" or record.dilation is None or record.period is None:
         return ""
     return f"{record.dilation}×{record.period}"
 
 
 def short_name(record: Record) -> str:
-    """Fusion and pattern: "dwa 4×1", "none"."""
+    """Returns fusion and pattern: "dwa 4×1", "none"."""
     return f"{record.fusion} {pattern_of(record)}".strip()
 
 
 def full_name(record: Record) -> str:
-    """Fusion, pattern and depth: "dwa 4×1, 12 blocks"."""
+    """Returns fusion, pattern and depth: "dwa 4×1, 12 blocks"."""
     return f"{short_name(record)}, {plural(record.depth, 'block')}"
 
 
 def _digits(value: float) -> str:
-    """Three significant digits and no exponent."""
+    """Returns three significant digits without an exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

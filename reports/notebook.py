@@ -1,4 +1,4 @@
-"""A run in a notebook: its tables as data frames, its figures as Plotly objects, its answer in words.
+"""A run in a notebook: its tables as data frames, its figures as Plotly objects, its result in sentences.
 
 from depthweave import reports
 
@@ -33,34 +33,34 @@ _Read = TypeVar("_Read")
 
 
 class OpenRun:
-    """A run to look at. Every call reads what the store holds at that moment: a running search can be followed.
+    """An open run. Every call reads the present content of the store, so it can follow a running search.
 
     A file of the run that cannot be read is left out, with a warning that names it.
     """
 
     def __init__(self, store: RunStore, *, frames: Frames) -> None:
         self.store = store
-        """For everything that no method here answers."""
+        """The run's store, for everything else."""
         self.frames = frames
-        """What tables are given as."""
+        """The library of the returned tables."""
         self._warned: set[str] = set()
 
     def records(self) -> Any:
-        """A row a trial, units and meanings as in `Record`: a data frame of `frames`, as all tables here."""
+        """Returns a row for each trial, with columns as in `Record`."""
         return self._frame(to_table(self._records(), row_class=Record))
 
     def evaluations(self, trials: Collection[int] | None = None) -> Any:
-        """A row an evaluation, of all trials or of these: the learning curves."""
-        return self._frame(self._whole(self.store.evaluations(trials)))
+        """Returns a row for each evaluation of these or all trials: the learning curves."""
+        return self._frame(self._with_warnings(self.store.evaluations(trials)))
 
     def weights(self, trials: Collection[int] | None = None) -> Any:
-        """A row a connection weight and evaluation, of all trials or of these."""
-        return self._frame(self._whole(self.store.weights(trials)))
+        """Returns a row for each connection weight at each evaluation of these or all trials."""
+        return self._frame(self._with_warnings(self.store.weights(trials)))
 
     def front(self) -> Any:
-        """A row a member of the front of all objectives, the first objective rising, with what a confirmation found.
+        """Returns a row for each member of the joint front, by the first objective, with what a confirmation found.
 
-        The columns are those of `depthweave show --json`; several seeds of an architecture are one row, at their mean.
+        The columns are those of `depthweave show --json`. An architecture with several seeds is one row, at their mean.
         """
         rows = self._rows()
         for row in rows:
@@ -68,39 +68,39 @@ class OpenRun:
         return self._frame(pa.Table.from_pylist(rows))
 
     def figures(self) -> dict[str, go.Figure]:
-        """Name to figure, each with its key, as `depthweave report --svg` writes them."""
-        return self._whole(run_figures(self.store))
+        """Returns the figures of `depthweave report --svg` by name, each with its key."""
+        return self._with_warnings(run_figures(self.store))
 
     def answer(self) -> list[str]:
-        """What was found in sentences, the last one on how sure that is: those at the top of the report."""
+        """Returns the sentences at the top of the report; the last one says how certain the result is."""
         return answer_sentence(self._records(), info=self.store.info)
 
     def __repr__(self) -> str:
         return f"OpenRun({self.store.where!r}, frames={self.frames!r})"
 
     def _repr_html_(self) -> str:
-        """In a notebook: the answer, and the front in a few columns."""
+        """Returns the result and a few columns of the front as HTML, which notebooks display."""
         objectives = self.store.info.objectives
         columns = ("fusion", "dilation", "period", "depth", *objectives)
         rows = self._rows()
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+        header = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(_cell(name, row[name]))}</td>" for name in columns) + "</tr>"
             for row in rows
         )
-        told = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.answer())
+        sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.answer())
         title = f"<h3>{html.escape(self.store.info.name)}</h3>"
-        return f"{title}{told}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        return f"{title}{sentences}<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
 
     def _rows(self) -> list[dict[str, Any]]:
         info = self.store.info
         return view_rows(RunView.of(self._records(), objectives=info.objectives, tolerances=info.tolerance_of))
 
     def _records(self) -> list[Record]:
-        return self._whole(self.store.records())
+        return self._with_warnings(self.store.records())
 
-    def _whole(self, read: _Read) -> _Read:
-        """What was read, with a warning for each file of the run that could not be: once each."""
+    def _with_warnings(self, read: _Read) -> _Read:
+        """Returns `read` and warns about each file that could not be read, once."""
         for line in self.store.problems:
             if line not in self._warned:
                 self._warned.add(line)
@@ -113,14 +113,14 @@ class OpenRun:
         library = import_module(self.frames)
         if self.frames == "polars":
             return library.from_arrow(table)
-        # Integers with gaps stay integers: a period of 4 is no 4.0.
+        # Integer columns with missing values stay integers: a period is 4, not 4.0.
         return table.to_pandas(types_mapper={pa.int64(): library.Int64Dtype()}.get)
 
 
 def open(where: str | os.PathLike[str], *, frames: Frames | None = None) -> OpenRun:
-    """The run in that folder, local or `s3://`, `gs://`; `ValueError`, one line, where there is none.
+    """Opens the run in a local folder or at `s3://`, `gs://`. Raises `ValueError` with one line if there is none.
 
-    Tables are given as `frames`: by default pandas where that is installed, else Polars, else Arrow.
+    Tables are of the library `frames`: by default pandas if it is installed, else Polars, else Arrow.
     """
     if frames is None:
         frames = "pandas" if find_spec("pandas") else "polars" if find_spec("polars") else "arrow"

@@ -1,1 +1,1 @@
-"""Several runs beside each other."""
+"""Compares several runs."""

@@ -1,11 +1,11 @@
-"""Whether two runs order the patterns of connectivity alike: a rank correlation, with an interval over patterns.
+"""Whether two runs rank the connectivity patterns alike: a rank correlation with an interval over patterns.
 
-A pattern is a fusion with its dilation and period. Its effect is its value against that of the plain architecture of
-the same depth and budget in its own run, as a ratio: so runs of other corpora, sizes and machines can be asked whether
-they agree, though their numbers may not be mixed. The plain architecture takes part, at a ratio of one.
+A pattern is a fusion with its dilation and period. Its effect is the ratio of its value to that of the plain
+architecture of the same depth and budget in the same run. Orders of runs with different corpora, sizes and machines can
+be compared, although their values cannot. The plain architecture is included, with a ratio of one.
 
-The coefficient is Kendall's tau-b; its interval is the bootstrap's percentile interval over the patterns. It says how
-far the finding hangs on which patterns were tried. Noise between seeds is not in it: that draws tau towards zero.
+The coefficient is Kendall's tau-b, and its interval is the percentile bootstrap over the patterns. It shows how much
+the result depends on which patterns were tried. It does not include noise between seeds, which moves tau towards zero.
 
 Source: Kendall, "The treatment of ties in ranking problems", 1945; Efron, "Bootstrap methods", 1979.
 """
@@ -24,7 +24,7 @@ from depthweave.reports.analysis.front import value_of
 from depthweave.reports.store.records import Record
 
 MIN_PATTERNS = 6
-"""Fewer give a coefficient and no interval: with four patterns chance alone agrees wholly once in 24 times."""
+"""Fewer have no interval: two random orders of four patterns are the same once in 24 times."""
 _NUM_RESAMPLES = 2_000
 _PERCENT = (2.5, 97.5)
 
@@ -34,16 +34,16 @@ _LEVELS: dict[Sameness, tuple[str, ...]] = {
     "a pattern at one depth": ("depth",),
     "a pattern at any size": (),
 }
-"""What is matched between two runs, the finest first."""
+"""What two matched items have in common, the finest first."""
 
 
 class Unit(NamedTuple):
-    """What is ordered: a pattern, or one at a depth and budget."""
+    """What is ranked: a pattern, at one depth and budget or at any."""
 
     fusion: str
     dilation: int | None
     period: int | Literal["depth"] | None
-    """`depth` where the only site is after the last block, whatever the depth."""
+    """`depth` if the only site is after the last block, at any depth."""
     depth: int | None
     budget: int | None
 
@@ -58,7 +58,7 @@ PLAIN = Unit("none", None, None, None, None)
 
 
 class Matched(NamedTuple):
-    """A unit that both runs have, with its value against plain in each, as a ratio."""
+    """A unit that both runs have, with its ratio to plain in each."""
 
     unit: Unit
     first: float
@@ -66,21 +66,21 @@ class Matched(NamedTuple):
 
 
 class Order(NamedTuple):
-    """How far two runs agree on the order of patterns in one objective."""
+    """How much two runs agree on the order of patterns in one objective."""
 
     objective: str
     sameness: Sameness
     matched: list[Matched]
-    """By the first run's ratio, best first; plain included."""
+    """Sorted by the first run's ratio, the best first; plain is included."""
     tau: float | None
-    """`None` where fewer than two can be ordered."""
+    """`None` if fewer than two units can be ranked."""
     low: float | None
     high: float | None
-    """Ends of the 95 % interval; `None` for fewer than `MIN_PATTERNS`."""
+    """Ends of the 95 % interval; `None` with fewer than `MIN_PATTERNS`."""
 
     @property
     def verdict(self) -> Literal["agree", "oppose", "not settled"]:
-        """What the interval supports."""
+        """The conclusion that the interval supports."""
         if self.low is not None and self.low > 0:
             return "agree"
         if self.high is not None and self.high < 0:
@@ -89,7 +89,7 @@ class Order(NamedTuple):
 
 
 def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: str) -> Order:
-    """Both runs' orders in one objective, matched as finely as leaves the most to match.
+    """Returns both runs' orders in one objective, at the level that matches the most units.
 
     The records are averaged over seeds (`RunView.averaged`).
     """
@@ -107,7 +107,7 @@ def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: st
 
 
 def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> dict[Unit, float]:
-    """Unit to its ratio to plain, the geometric mean over the depths and budgets that `by` does not tell apart."""
+    """Returns each unit's ratio to plain: the geometric mean over depths and budgets that are not in `by`."""
     finished = [record for record in records if record.state == "complete"]
     plain = {
         (record.depth, record.budget): value
@@ -119,18 +119,18 @@ def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> 
         value, base = value_of(record, objective), plain.get((record.depth, record.budget))
         if record.fusion != "none" and value and base:
             logs[_unit(record, by=by)].append(math.log(value / base))
-    told = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
-    return {PLAIN: 1.0, **told} if told else {}
+    ratios = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
+    return {PLAIN: 1.0, **ratios} if ratios else {}
 
 
 def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Kendall's tau-b of two columns `[units]`; `None` where one of them is all ties."""
+    """Returns Kendall's tau-b of two columns `[units]`; `None` if all values of one are equal."""
     (tau,) = _taus(first, second, counts_BU=np.ones((1, len(first))))
     return None if math.isnan(tau) else float(tau)
 
 
 def tau_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of tau over units, always the same; `None` for fewer than `MIN_PATTERNS`."""
+    """Returns the 95 % bootstrap interval of tau over units; `None` with fewer than `MIN_PATTERNS`."""
     num = len(first)
     if num < MIN_PATTERNS:
         return None
@@ -146,7 +146,7 @@ def tau_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tup
 def _taus(
     first: NDArray[np.float64], second: NDArray[np.float64], *, counts_BU: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Tau-b of each resample `[B]`, in which unit U stands so many times; NaN where there is nothing to order."""
+    """Returns tau-b of each resample `[B]`, which has `counts_BU` of each unit. NaN if all values are equal."""
     first_UU = np.sign(first[:, None] - first[None, :])
     second_UU = np.sign(second[:, None] - second[None, :])
 

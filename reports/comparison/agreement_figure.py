@@ -1,4 +1,4 @@
-"""One run's ratios to plain against another's: where two runs agree, the patterns lie on a rising line."""
+"""The ratios to plain of one run against another's. If the runs agree, the patterns are on a rising line."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.formatting import title_of
 
 DEPTH_SYMBOL = "circle-cross-open"
-"""Of a period that is the depth, whatever that is in either run."""
+"""Symbol of a period equal to the depth, which can differ between the runs."""
 
 
 class AgreementPoint(NamedTuple):
-    """A pattern, with its difference to plain in each run, in percent."""
+    """A pattern with its difference to plain in each run, in percent."""
 
     x: float
     y: float
     name: str
-    """As Plotly's markup: escaped."""
+    """Escaped for Plotly's markup."""
     fusion: str
     period: int | None
-    """For the marker; `None` for plain, and where the period is the depth, whatever that is."""
+    """For the symbol; `None` for plain and for a period equal to the depth."""
 
 
 class AgreementData(NamedTuple):
     """The patterns that both runs have."""
 
     title: str
-    """What is compared."""
+    """The objective."""
     x_title: str
     y_title: str
     points: list[AgreementPoint]
 
 
 def agreement_data(order: Order, *, first: str, second: str) -> AgreementData:
-    """The figure of one objective of the runs with these labels."""
+    """Returns the figure's data for one objective and the runs with these labels."""
     points = [
         AgreementPoint(
             x=100 * (item.first - 1),
@@ -54,7 +54,7 @@ def agreement_data(order: Order, *, first: str, second: str) -> AgreementData:
 
 
 def draw_agreement(data: AgreementData) -> go.Figure:
-    """The figure: colour by fusion, marker by period, lines at no difference to plain."""
+    """Returns the figure: colour by fusion, symbol by period, lines at no difference to plain."""
     figure = go.Figure()
     for fusion in sorted({point.fusion for point in data.points}):
         points = [point for point in data.points if point.fusion == fusion]

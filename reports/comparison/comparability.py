@@ -1,7 +1,7 @@
-"""What may be compared between two runs, objective by objective, and why the rest may not.
+"""Which objectives can be compared between two runs, and why the others cannot.
 
-A number means something only together with what it was measured on: a perplexity with its text and tokenizer, a
-latency with its machine. Each objective names the facts that have to be the same in both runs.
+A value has a meaning only together with the conditions of its measurement: a perplexity with its text and tokenizer, a
+latency with its machine. Each objective names the facts that must be equal in both runs.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
 Facts = Mapping[str, tuple[str, ...]]
-"""Fact to what a run has of it, as a person reads it: one value, or several where the run itself is mixed."""
+"""The values of each fact in a run, as texts: one, or several if trials of the run differ."""
 
 
 class Refusal(NamedTuple):
-    """Why one objective of two runs may not be compared."""
+    """Why one objective cannot be compared between two runs."""
 
     objective: str
     reason: str
 
 
 def facts_of(records: Sequence[Record]) -> Facts:
-    """What the run's complete trials were trained and measured on; at least one has to be complete."""
+    """Returns the conditions of the run's complete trials, of which there must be at least one."""
     finished = [record for record in records if record.state == "complete"]
     seen: dict[str, set[str]] = {}
 
@@ -45,7 +45,7 @@ def facts_of(records: Sequence[Record]) -> Facts:
         note("device", record.device)
         note("hardware", record.hardware)
         note("threads", plural(record.threads, "thread"))
-        # Counted bytes of a CPU are the same on every one; an accelerator's allocator is its own.
+        # Bytes counted on a CPU are the same on every CPU. Each kind of accelerator has its own allocator.
         note("allocator", "counted tensors" if record.device == "cpu" else record.hardware)
         if record.reference:
             parameters = show("parameters", record.parameters)
@@ -55,24 +55,24 @@ def facts_of(records: Sequence[Record]) -> Facts:
 
 
 def why_not_comparable(objective: str, *, first: Facts, second: Facts) -> str:
-    """One phrase that names the first facts in which the two runs differ; empty where they may be compared."""
-    faults = []
+    """Returns a phrase that names the facts in which the two runs differ; empty if the objective can be compared."""
+    differences = []
     for fact in OBJECTIVES[objective].compared_on:
         mine, other = first[fact], second[fact]
         if len(mine) > 1 or len(other) > 1:
             several = mine if len(mine) > 1 else other
-            faults.append(f"several kinds of {fact} within one run ({', '.join(several)})")
+            differences.append(f"several values of {fact} within one run ({', '.join(several)})")
         elif mine != other:
-            faults.append(f"other {fact} ({mine[0]} against {other[0]})")
-    return "; ".join(faults)
+            differences.append(f"different {fact} ({mine[0]} and {other[0]})")
+    return "; ".join(differences)
 
 
 def refusals(objectives: Sequence[str], *, first: Facts, second: Facts) -> list[Refusal]:
-    """Of these objectives those that may not be compared between the two runs, with the reason."""
+    """Returns those of the objectives that cannot be compared between the two runs, with the reason."""
     found = [Refusal(name, why_not_comparable(name, first=first, second=second)) for name in objectives]
     return [item for item in found if item.reason]
 
 
 def refusal_sentence(refused: Refusal) -> str:
-    """For a reader: what is not mixed, and why."""
+    """Returns a sentence for the reader: which objective is not compared and why."""
     return f"{title_of(refused.objective).capitalize()} is not compared: {refused.reason}."

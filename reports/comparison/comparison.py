@@ -1,4 +1,4 @@
-"""Several runs side by side: which orders agree, whose front is ahead, and what may not be compared and why."""
+"""Compares runs: which orders agree, whose front is ahead, and what cannot be compared and why."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.run_store import RunStore
 
 _MIN_MATCHED = 3
-"""Plain and two patterns: with fewer there is no order to speak of."""
+"""Plain and two patterns; with fewer there is no order to compare."""
 
-_SAID = {"agree": "agree", "oppose": "are opposed", "not settled": "are not settled"}
+_AGREEMENT_WORDS = {"agree": "agree", "oppose": "are opposed", "not settled": "are not settled"}
 
 
 class ComparedRun(NamedTuple):
-    """One run, as far as a comparison needs it."""
+    """What a comparison needs of one run."""
 
     label: str
-    """Short, and of this run alone."""
+    """Short and unique among the runs."""
     where: str
     name: str
     objectives: tuple[str, ...]
@@ -35,35 +35,35 @@ class ComparedRun(NamedTuple):
     num_complete: int
     seeds: list[int]
     tokens: list[int]
-    """Tokens that complete trials were trained on."""
+    """Distinct token counts of complete trials."""
 
 
 class Pair(NamedTuple):
-    """What can be said of two runs."""
+    """The comparison of two runs."""
 
     first: str
-    """Label of a run."""
+    """Label of the first run."""
     second: str
     orders: list[Order]
-    """Of each objective in which at least `_MIN_MATCHED` units match."""
+    """One for each objective with at least `_MIN_MATCHED` matched units."""
     unmatched: list[str]
-    """Objectives of both in which fewer do."""
+    """Objectives of both runs with fewer matched units."""
     fronts: Dominance | None
     why_no_fronts: str
-    """Empty where `fronts` stands."""
+    """Empty if `fronts` is given."""
     refused: list[Refusal]
     notes: list[str]
 
 
 class Comparison(NamedTuple):
-    """Two runs or more, and each pair of them."""
+    """At least two runs, and each pair of them."""
 
     runs: list[ComparedRun]
     pairs: list[Pair]
 
 
 def compare(stores: Sequence[RunStore]) -> Comparison:
-    """The comparison of at least two different runs; `ValueError`, one line, where one has nothing to compare."""
+    """Compares at least two different runs. Raises `ValueError` with one line if one has no complete trial."""
     ids = [store.info.run_id for store in stores]
     if len(stores) < 2:
         raise ValueError("compare: one run given: name at least two")
@@ -77,7 +77,7 @@ def compare(stores: Sequence[RunStore]) -> Comparison:
 
 
 def comparison_values(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as values that JSON takes."""
+    """Returns the comparison as values for JSON."""
     return {
         "runs": [
             {
@@ -92,7 +92,7 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
 
 
 def answer_sentence(comparison: Comparison) -> list[str]:
-    """The finding in a few sentences: of two runs what is said of them, of more how many pairs agree."""
+    """Returns the result in a few sentences: the finding for two runs, or the counts of pairs for more."""
     if len(comparison.pairs) == 1:
         (pair,) = comparison.pairs
         losses = [order_sentence(order) for order in pair.orders if not OBJECTIVES[order.objective].cost]
@@ -100,42 +100,46 @@ def answer_sentence(comparison: Comparison) -> list[str]:
         if pair.fronts is not None:
             fronts = dominance_sentence(pair.fronts, first=pair.first, second=pair.second)
         return [*(losses or ["Too few patterns are in both runs to compare their orders."]), fronts]
-    told = []
+    sentences = []
     for name in dict.fromkeys(order.objective for pair in comparison.pairs for order in pair.orders):
         verdicts = [order.verdict for pair in comparison.pairs for order in pair.orders if order.objective == name]
-        counts = [f"{said} in {verdicts.count(verdict)}" for verdict, said in _SAID.items() if verdict in verdicts]
+        counts = [
+            f"{words} in {verdicts.count(verdict)}"
+            for verdict, words in _AGREEMENT_WORDS.items()
+            if verdict in verdicts
+        ]
         pairs = plural(len(verdicts), "pair")
-        told.append(f"{title_of(name).capitalize()}: over {pairs} of runs the orders {', '.join(counts)}.")
+        sentences.append(f"{title_of(name).capitalize()}: over {pairs} of runs the orders {', '.join(counts)}.")
     compared = [pair.fronts for pair in comparison.pairs if pair.fronts is not None]
     ahead = sum(found.verdict in ("first", "second") for found in compared)
-    told.append(
-        f"Fronts may be compared in {len(compared)} of {plural(len(comparison.pairs), 'pair')}; "
+    sentences.append(
+        f"Fronts can be compared in {len(compared)} of {plural(len(comparison.pairs), 'pair')}; "
         f"in {ahead} of these one dominates the other."
     )
-    return told
+    return sentences
 
 
 def order_sentence(order: Order) -> str:
-    """What may be said of the two orders, no more than the interval supports."""
-    told = f"{title_of(order.objective).capitalize()}: "
+    """Returns the conclusion about two orders that the interval supports."""
+    text = f"{title_of(order.objective).capitalize()}: "
     if order.tau is None:
-        return f"{told}the orders cannot be compared, for all patterns are level in one of the runs."
-    told += f"Kendall's tau {order.tau:+.2f} over {plural(len(order.matched), 'pattern')}"
+        return f"{text}the orders cannot be compared, because all patterns are equal in one of the runs."
+    text += f"Kendall's tau {order.tau:+.2f} over {plural(len(order.matched), 'pattern')}"
     if order.low is None or order.high is None:
-        return f"{told}; fewer than {MIN_PATTERNS}, so not settled."
-    told += f" (95 % interval {order.low:+.2f} to {order.high:+.2f}): "
+        return f"{text}; fewer than {MIN_PATTERNS}, so not settled."
+    text += f" (95 % interval {order.low:+.2f} to {order.high:+.2f}): "
     return (
-        told
+        text
         + {
             "agree": "the orders agree.",
             "oppose": "the orders are opposed.",
-            "not settled": "not settled, the interval includes zero.",
+            "not settled": "not settled, because the interval includes zero.",
         }[order.verdict]
     )
 
 
 def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
-    """Whose front dominates, and whether that is settled."""
+    """Returns whose front dominates, and whether that is settled."""
     named = listed([title_of(name) for name in found.objectives])
     ahead, behind = (first, second) if found.verdict == "first" else (second, first)
     if found.verdict == "equal":
@@ -145,10 +149,8 @@ def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
             f"In {named} neither front dominates: {first} matches or beats {_share(found.coverage[0])} of the front of "
             f"{second}, {second} {_share(found.coverage[1])} of that of {first}."
         )
-    sure = (
-        "over the whole of all intervals" if found.settled else "but not over the whole of all intervals: not settled"
-    )
-    return f"In {named} the front of {ahead} dominates that of {behind}, {sure}."
+    settled = "at all ends of the intervals" if found.settled else "but not at all ends of the intervals: not settled"
+    return f"In {named} the front of {ahead} dominates that of {behind}, {settled}."
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -161,7 +163,7 @@ def _share(frac: float) -> str:
 
 
 def _labels(stores: Sequence[RunStore]) -> list[str]:
-    """The folder's name where no other has it, else the whole address."""
+    """Returns the folder's name for each run, or the whole path if two folders have the same name."""
     names = [os.path.basename(store.where) or store.where for store in stores]
     return [name if names.count(name) == 1 else store.where for name, store in zip(names, stores, strict=True)]
 
@@ -206,10 +208,10 @@ def _why_no_fronts(objectives: Sequence[str], *, first: ComparedRun, second: Com
     losses = quality_names(objectives)
     if not losses or len(losses) == len(objectives):
         lacking = "quality" if not losses else "cost"
-        return f"The fronts are not compared: the runs share no {lacking} that may be."
+        return f"The fronts are not compared: the runs share no {lacking} that can be compared."
     for run in (first, second):
         if not complete(run.view.records, objectives=objectives):
-            return f"The fronts are not compared: no complete trial of {run.label} has all of their objectives."
+            return f"The fronts are not compared: no complete trial of {run.label} has all compared objectives."
     return ""
 
 
@@ -218,15 +220,15 @@ def _notes(first: ComparedRun, second: ComparedRun, *, orders: Sequence[Order]) 
     if first.tokens != second.tokens:
         mine, other = (" or ".join(f"{number:,}" for number in run.tokens) for run in (first, second))
         notes.append(
-            f"Trained on {mine} tokens in {first.label} and {other} in {second.label}: losses differ by that too."
+            f"Trials saw {mine} tokens in {first.label} and {other} in {second.label}, which also changes their losses."
         )
     single = [run.label for run in (first, second) if len(run.seeds) == 1]
     if single:
-        notes.append(f"One seed in {' and in '.join(single)}: noise between seeds draws tau towards zero.")
+        notes.append(f"There is one seed in {' and in '.join(single)}: noise between seeds moves tau towards zero.")
     coarse = {order.sameness for order in orders if order.matched} - {"a pattern at one depth and budget"}
     if coarse:
         notes.append(
-            f"The sizes differ, so what is matched is {' or '.join(sorted(coarse))}, each against its own plain."
+            f"The sizes differ, so each matched item is {' or '.join(sorted(coarse))}, relative to its own plain."
         )
     return notes
 

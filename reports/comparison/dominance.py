@@ -1,8 +1,8 @@
-"""Whose front is ahead, of two runs, in the objectives that may be compared: coverage and hypervolume.
+"""Which of two fronts is ahead in the objectives that can be compared: coverage and hypervolume.
 
-Coverage of B by A is the share of B's front that some member of A's matches or beats in every objective. A's front
-dominates B's where it covers all of it and is not wholly covered itself. That is settled where it holds with every
-value of A at the unfavourable end of its 95 % interval and every one of B at the favourable end.
+The coverage of B by A is the share of B's front that some member of A's front matches or beats in every objective. A's
+front dominates B's if it covers all of it and is not fully covered itself. This is settled if it also holds with every
+value of A at the unfavourable end of its 95 % interval and every value of B at the favourable end.
 
 Source: coverage after Zitzler and Thiele, "Multiobjective evolutionary algorithms", 1999.
 """
@@ -22,7 +22,7 @@ from depthweave.reports.store.records import Record
 
 
 class Dominance(NamedTuple):
-    """Two fronts against each other; pairs are of the first run and the second."""
+    """The comparison of two fronts. A pair of values has the first run's and the second's."""
 
     objectives: tuple[str, ...]
     sizes: tuple[int, int]
@@ -30,15 +30,15 @@ class Dominance(NamedTuple):
     coverage: tuple[float, float]
     """Share of the other's front that each covers, 0 to 1."""
     hypervolume: tuple[float, float]
-    """Each front's, as a share of the box from both runs' best values to beyond their worst."""
+    """The share of each front in the box from both runs' best values to beyond their worst."""
     verdict: Literal["first", "second", "equal", "neither"]
     """Whose front dominates the other."""
     settled: bool
-    """Whether that holds over the whole of the intervals; always false where neither dominates."""
+    """Whether the verdict holds at all ends of the intervals; false if neither dominates."""
 
 
 def dominance_of(first: Sequence[Record], second: Sequence[Record], *, objectives: Sequence[str]) -> Dominance:
-    """The two runs' fronts in these objectives; each run has at least one complete record with all of them."""
+    """Compares the fronts in these objectives. Each run must have a complete record with all of them."""
     runs = (first, second)
     members = [front(run, objectives=objectives) for run in runs]
     points = [points_of(own, objectives=objectives) for own in members]
@@ -71,7 +71,7 @@ def dominance_of(first: Sequence[Record], second: Sequence[Record], *, objective
 
 
 def covered_frac(by: NDArray[np.float64], of: NDArray[np.float64]) -> float:
-    """Share of the points `of`, `[points, objectives]`, that some point of `by` matches or beats in everything."""
+    """Returns the share of the points `of`, `[points, objectives]`, that some point of `by` matches or beats in all."""
     if not len(of):
         return 0.0
     return float((by[:, None, :] <= of[None, :, :]).all(axis=2).any(axis=0).mean())
@@ -84,7 +84,7 @@ def _at_ends(
     objectives: Sequence[str],
     end: Literal["low", "high"],
 ) -> NDArray[np.float64] | None:
-    """The members with each value at that end of its interval; `None` where a loss has none, being of one seed."""
+    """Returns the members' values at that end of their intervals; `None` if a loss has one seed and so no interval."""
     rows = []
     for member in members:
         row = [_end(member, verdicts.get(member.architecture_id), name=name, end=end) for name in objectives]

@@ -1,4 +1,4 @@
-"""The page of a comparison of runs, in the report's style."""
+"""The page of a comparison of runs, in the style of the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from depthweave.reports.store.objectives import cost_names, quality_names
 
 
 class PairSection(NamedTuple):
-    """What the page says of two runs."""
+    """The section about two runs."""
 
     title: str
     sentences: list[str]
@@ -34,13 +34,13 @@ class PairSection(NamedTuple):
 
 
 class ComparisonPage(NamedTuple):
-    """All that the template prints; text, not markup, but for the figures' JSON."""
+    """Everything that the template prints. All values are text, except the JSON of the figures."""
 
     title: str
     answer: list[str]
     facts: list[str]
     runs: list[tuple[str, str, list[str]]]
-    """Label, where it is, and its facts in the order of `facts`."""
+    """Label, path, and values in the order of `facts`."""
     key: list[list[KeyEntry]]
     fronts: list[Figure]
     pairs: list[PairSection]
@@ -51,7 +51,7 @@ _FACTS = ("corpus", "tokenizer", "context", "evaluation tokens", "batch", "devic
 
 
 def comparison_page_of(comparison: Comparison) -> ComparisonPage:
-    """What the page says."""
+    """Returns the content of the page."""
     return ComparisonPage(
         title=listed([run.label for run in comparison.runs]),
         answer=answer_sentence(comparison),
@@ -64,19 +64,19 @@ def comparison_page_of(comparison: Comparison) -> ComparisonPage:
 
 
 def render_comparison(page: ComparisonPage) -> str:
-    """The page as HTML; everything that came from outside is escaped."""
+    """Returns the page as HTML. All text from records and specs is escaped."""
     has_figures = bool(page.fronts) or any(pair.figures for pair in page.pairs)
     return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=has_figures)
 
 
 def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:
-    """The runs in groups of two or more within which these objectives may all be compared."""
+    """Returns groups of at least two runs within which all these objectives can be compared."""
     groups: list[list[ComparedRun]] = []
     for run in runs:
         if not set(objectives) <= set(run.objectives):
             continue
         for group in groups:
-            # Facts are equal or not: who may be compared with one of a group may be with all.
+            # Comparable runs have equal facts, so one member of a group is enough to check.
             if not any(why_not_comparable(it, first=group[0].facts, second=run.facts) for it in objectives):
                 group.append(run)
                 break
@@ -92,11 +92,12 @@ def _fronts(runs: Sequence[ComparedRun]) -> list[Figure]:
         for cost in cost_names(names):
             for group in comparable_groups(runs, objectives=(quality, cost)):
                 data = fronts_data({run.label: run.view.records for run in group}, quality=quality, cost=cost)
-                told = (
+                caption = (
                     f"The fronts of {listed([run.label for run in group])} in {title_of(quality)} and "
-                    f"{title_of(cost)}, of the two alone; lower left is better. Colour is the fusion, marker the run."
+                    f"{title_of(cost)}, without other objectives. Lower left is better. The colour is the fusion, the "
+                    "symbol the run."
                 )
-                figures.append(figure_of(f"fronts-{len(figures)}", draw_fronts(data), caption=told, half=True))
+                figures.append(figure_of(f"fronts-{len(figures)}", draw_fronts(data), caption=caption, half=True))
     return figures
 
 
@@ -105,19 +106,19 @@ def _pairs(comparison: Comparison) -> list[PairSection]:
     for number, pair in enumerate(comparison.pairs):
         figures: list[Figure] = []
         for order in pair.orders:
-            told = f"Each mark is {order.sameness} that both runs trained to the end, as its difference to plain."
-            drawing = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
-            figures.append(figure_of(f"order-{number}-{order.objective}", drawing, caption=told, half=True))
+            caption = f"Each marker is {order.sameness} that both runs trained to the end: its difference to plain."
+            figure = draw_agreement(agreement_data(order, first=pair.first, second=pair.second))
+            figures.append(figure_of(f"order-{number}-{order.objective}", figure, caption=caption, half=True))
         sentences = [order_sentence(order) for order in pair.orders]
         sentences += [
-            f"{title_of(name).capitalize()}: too few patterns are in both runs to compare an order."
+            f"{title_of(name).capitalize()}: too few patterns are in both runs to compare their orders."
             for name in pair.unmatched
         ]
         if pair.fronts is not None:
             sentences.append(dominance_sentence(pair.fronts, first=pair.first, second=pair.second))
             mine, other = (f"{share:.3f}" for share in pair.fronts.hypervolume)
             sentences.append(
-                f"Hypervolume, as a share of the box of both runs: {mine} ({pair.first}) and {other} ({pair.second})."
+                f"Hypervolume as a share of the box of both runs: {mine} ({pair.first}) and {other} ({pair.second})."
             )
         else:
             sentences.append(pair.why_no_fronts)
@@ -143,6 +144,6 @@ def _facts(run: ComparedRun) -> list[str]:
 
 
 def _key(comparison: Comparison) -> list[list[KeyEntry]]:
-    """Fusions and periods; what else a key of one run holds is not drawn here."""
+    """Returns the key of fusions and periods, the only symbols that this page has."""
     fusions, periods = key_of([record for run in comparison.runs for record in run.view.records])[:2]
-    return [fusions, [*periods, KeyEntry("period as the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]
+    return [fusions, [*periods, KeyEntry("period equal to the depth", _CIRCLE_CROSS, FRONT_LINE, False, False)]]

@@ -1,4 +1,4 @@
-"""A comparison of runs in the terminal: what they are, and for each pair what agrees and what is not mixed."""
+"""A comparison of runs in the terminal: the runs, and for each pair what agrees and what is not compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FACTS = ("corpus", "tokenizer", "context", "hardware")
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """The runs as a table, then a table of orders for each pair, with sentences on fronts, refusals and notes."""
+    """Returns a table of the runs, then for each pair a table of orders and sentences on fronts and refusals."""
     shown: list[RenderableType] = [_runs_table(comparison.runs)]
     for pair in comparison.pairs:
         shown += ["", Text(f"{pair.first} and {pair.second}", style="bold"), *_pair_view(pair)]

@@ -1,6 +1,6 @@
-"""A record as a folder that loads and trains elsewhere: weights, tokenizer, code, recipe, metrics, model card.
+"""Exports a record as a folder that loads and trains elsewhere: weights, tokenizer, code, recipe, metrics, model card.
 
-Only here do reports touch torch, and only inside the functions: through `depthweave.spaces`, which builds the model.
+This is the only part of reports that uses torch. Functions import it through `depthweave.spaces`, which builds models.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Modules of ours written out as one file that imports nothing of ours: what an export carries for others to run.
+"""Bundles modules of Depthweave into one file that does not import Depthweave, so that an export runs without it.
 
-The sources are the only truth: the file is made of them at every export.
+The file is made from the sources at every export.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import NamedTuple
 
-_OURS = "depthweave."
+_PREFIX = "depthweave."
 
 
 class _Name(NamedTuple):
@@ -20,69 +20,69 @@ class _Name(NamedTuple):
     module: str
     """With its leading dots; empty for `import name`."""
     name: str
-    """As written, another name for it included."""
+    """As written, including an `as` name."""
 
     @property
     def bound(self) -> str:
-        """What the importing module calls it."""
+        """The name that the import binds."""
         return self.name.split(" as ")[-1].split(".")[0]
 
 
-class _Part(NamedTuple):
-    """A module in pieces."""
+class _Module(NamedTuple):
+    """A module without its imports."""
 
     name: str
     needs: tuple[str, ...]
-    """Modules of ours that it imports, in order."""
+    """Modules of Depthweave that it imports, in order."""
     imports: tuple[_Name, ...]
-    """What it imports from elsewhere."""
+    """Its other imports."""
     text: str
-    """The rest."""
+    """The source without imports."""
 
 
 def bundle(module: str, *, beside: frozenset[str] = frozenset()) -> str:
-    """The source of a module of ours, with those that it imports written out before it, each once.
+    """Returns the source of a module of Depthweave after the sources of the modules that it imports, each once.
 
-    Modules in `beside` are not written out: they become files of their own, and are imported from there. Raises
-    `ValueError` where two modules define the same name, or one imports ours in a way that cannot be written out.
+    Modules in `beside` become separate files, and the bundle imports them. Raises `ValueError` if two modules define
+    the same name, or if a module imports Depthweave in a way that cannot be bundled.
     """
-    parts = list(_in_order(module, beside=beside, seen=set()))
-    _check_names(parts)
-    doc, *_ = ast.parse(parts[-1].text).body
-    assert isinstance(doc, ast.Expr), "every module of ours begins with its docstring"
-    own = parts[-1].text.splitlines()
-    written = [f"# {part.name}\n\n{part.text.strip()}" for part in parts[:-1]]
-    written.append("\n".join(own[doc.end_lineno :]).strip())
-    body = "\n\n\n".join(["\n".join([*own[: doc.end_lineno], "", *_import_lines(parts)]), *written])
+    modules = list(_in_order(module, beside=beside, seen=set()))
+    _check_names(modules)
+    doc, *_ = ast.parse(modules[-1].text).body
+    assert isinstance(doc, ast.Expr), "every module of Depthweave begins with a docstring"
+    own = modules[-1].text.splitlines()
+    sources = [f"# {item.name}\n\n{item.text.strip()}" for item in modules[:-1]]
+    sources.append("\n".join(own[doc.end_lineno :]).strip())
+    body = "\n\n\n".join(["\n".join([*own[: doc.end_lineno], "", *_import_lines(modules)]), *sources])
     return re.sub(r"\n{4,}", "\n\n\n", body) + "\n"
 
 
-def _import_lines(parts: list[_Part]) -> list[str]:
-    """Every import once: `__future__`, modules, names, and what stands beside."""
-    homes = sorted({(item.module, item.name) for part in parts for item in part.imports})
-    modules = [f"import {name}" for module, name in homes if not module]
+def _import_lines(modules: list[_Module]) -> list[str]:
+    """Returns each import once: `__future__`, modules, names, and the files beside."""
+    imports = sorted({(item.module, item.name) for bundled in modules for item in bundled.imports})
+    whole = [f"import {name}" for module, name in imports if not module]
     lines: dict[str, list[str]] = {}
-    for module, name in homes:
+    for module, name in imports:
         if module:
             lines.setdefault(module, []).append(name)
     named = {module: f"from {module} import {', '.join(names)}" for module, names in lines.items()}
     future = [named.pop("__future__"), ""] if "__future__" in named else []
     beside = [line for module, line in named.items() if module.startswith(".")]
-    return [*future, *modules, *(line for line in named.values() if line not in beside), "", *beside]
+    return [*future, *whole, *(line for line in named.values() if line not in beside), "", *beside]
 
 
-def _in_order(module: str, *, beside: frozenset[str], seen: set[str]) -> Iterator[_Part]:
-    """The module after all that it needs."""
+def _in_order(module: str, *, beside: frozenset[str], seen: set[str]) -> Iterator[_Module]:
+    """Yields the module after all modules that it needs."""
     if module in seen:
         return
     seen.add(module)
-    part = _read(module, beside=beside)
-    for needed in part.needs:
+    found = _read(module, beside=beside)
+    for needed in found.needs:
         yield from _in_order(needed, beside=beside, seen=seen)
-    yield part
+    yield found
 
 
-def _read(module: str, *, beside: frozenset[str]) -> _Part:
+def _read(module: str, *, beside: frozenset[str]) -> _Module:
     source = _source(module)
     tree = ast.parse(source)
     lines: list[str | None] = list(source.splitlines())
@@ -95,10 +95,12 @@ def _read(module: str, *, beside: frozenset[str]) -> _Part:
             imports += [_Name("", ast.unparse(alias)) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             source_module = node.module or ""
-            if not source_module.startswith(_OURS):
+            if not source_module.startswith(_PREFIX):
                 imports += [_Name(source_module, ast.unparse(alias)) for alias in node.names]
             elif any(alias.asname for alias in node.names):
-                raise ValueError(f"{module}:{node.lineno}: an import of ours under another name cannot be written out")
+                raise ValueError(
+                    f"{module}:{node.lineno}: an import of Depthweave under another name cannot be bundled"
+                )
             elif source_module in beside:
                 imports += [_Name(f".{source_module.rpartition('.')[2]}", alias.name) for alias in node.names]
             else:
@@ -109,7 +111,7 @@ def _read(module: str, *, beside: frozenset[str]) -> _Part:
         assert node.end_lineno is not None
         lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
     text = "\n".join(line for line in lines if line is not None)
-    return _Part(module, tuple(needs), tuple(imports), text)
+    return _Module(module, tuple(needs), tuple(imports), text)
 
 
 def _source(module: str) -> str:
@@ -124,21 +126,21 @@ def _check_inside(node: ast.stmt, *, module: str) -> None:
         names = [alias.name for alias in inner.names] if isinstance(inner, ast.Import) else []
         if isinstance(inner, ast.ImportFrom):
             names = [inner.module or ""]
-        if any(name.startswith(_OURS) for name in names):
-            raise ValueError(f"{module}:{node.lineno}: an import inside another statement cannot be written out")
+        if any(name.startswith(_PREFIX) for name in names):
+            raise ValueError(f"{module}:{node.lineno}: an import inside another statement cannot be bundled")
 
 
-def _check_names(parts: list[_Part]) -> None:
-    """Each name means one thing in all modules: what one of them defines, or one import."""
+def _check_names(modules: list[_Module]) -> None:
+    """Raises `ValueError` unless each name has one meaning in all modules: one definition or one import."""
     homes: dict[str, str] = {}
-    for part in parts:
-        found = [(item.bound, item.module or "an import") for item in part.imports]
-        for node in ast.parse(part.text).body:
+    for module in modules:
+        found = [(item.bound, item.module or "an import") for item in module.imports]
+        for node in ast.parse(module.text).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                found.append((node.name, part.name))
+                found.append((node.name, module.name))
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                found += [(target.id, part.name) for target in targets if isinstance(target, ast.Name)]
+                found += [(target.id, module.name) for target in targets if isinstance(target, ast.Name)]
         for name, home in found:
             if homes.setdefault(name, home) != home:
-                raise ValueError(f"{name} is of {homes[name]} and of {home}: rename one of them")
+                raise ValueError(f"{name} is defined in {homes[name]} and in {home}: rename one of them")

@@ -1,8 +1,8 @@
-"""The tokenizer of bytes as a `tokenizer.json`, for libraries that read a tokenizer from that file alone.
+"""The byte tokenizer as a `tokenizer.json`, for libraries that read a tokenizer only from that file.
 
-A token is a byte of UTF-8, and 255, a byte that never occurs in UTF-8, ends a document: written as a byte-pair
-encoding without pairs. The byte-level alphabet (Radford et al., GPT-2, 2019) writes a byte as the character of its
-number where that can be seen, and the other 68 as the characters from 256 on, in order.
+A token is a byte of UTF-8. Byte 255, which never occurs in UTF-8, ends a document. The file describes a byte-pair
+encoding without merges. The byte-level alphabet (Radford et al., GPT-2, 2019) writes a visible
+byte as the character with its number, and the other 68 bytes as the characters from 256 on, in order.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 
 END_OF_DOCUMENT = "<|endofdocument|>"
-"""As in the tokenizers that are trained."""
+"""The same as in trained tokenizers."""
 
 _END = 255
 
 
 def byte_tokenizer_json() -> str:
-    """The content of the file."""
+    """Returns the content of the file."""
     vocabulary = {character: number for number, character in enumerate(_alphabet()) if number != _END}
     vocabulary[END_OF_DOCUMENT] = _END
     end = {"id": _END, "content": END_OF_DOCUMENT, "special": True, "normalized": False}
@@ -49,7 +49,7 @@ def byte_tokenizer_json() -> str:
 
 
 def _alphabet() -> list[str]:
-    """The character of each byte."""
-    seen = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-    hidden = iter(range(256, 512))
-    return [chr(number if number in seen else next(hidden)) for number in range(256)]
+    """Returns the character of each byte."""
+    visible = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(256, 512))
+    return [chr(number if number in visible else next(others)) for number in range(256)]

@@ -1,4 +1,4 @@
-"""The model card: what the model is, how it came about, what was measured, and what that does not say."""
+"""The model card: what the model is, how it was trained, what was measured, and the limits of the measurements."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ from depthweave.reports.store.run_store import RunStore
 CARD_FILE = "README.md"
 
 _TEST_METRICS = (
-    ("test_perplexity", "perplexity on the test part, which no search read, per token"),
+    ("test_perplexity", "perplexity on the test part, which the search does not read, per token"),
     ("test_bits_per_byte", "bits per byte of the test part"),
 )
 """Columns that stand after the quality objectives."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 """Of the table of the front."""
 
 
 class Metric(NamedTuple):
-    """A row of the card's first table."""
+    """A row of the table of metrics."""
 
     meaning: str
     value: str
     interval: str = ""
-    """The 95 % interval, and what it is over."""
+    """The 95 % interval and its source of variation."""
 
 
 class CurvePoint(NamedTuple):
-    """One evaluation."""
+    """One evaluation of the learning curve."""
 
     tokens: int
     loss: float
 
 
 class Rival(NamedTuple):
-    """A member of the run's front, or the model itself where it stands behind it."""
+    """A member of the run's front, or the model itself if it is not on the front."""
 
     name: str
     values: tuple[str, ...]
     mark: str
-    """What is said behind the name; empty but for the model itself."""
+    """A note after the name of the model itself; empty for others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card says."""
+    """The content of a model card."""
 
     title: str
     pattern: str
@@ -74,16 +74,16 @@ class Card:
     limits: Sequence[str]
     """Whole sentences, Markdown."""
     folder: str
-    """As the reader of the card may name it."""
+    """The folder's path in commands."""
     context: int
-    """Longest sequence, tokens."""
+    """Length of the longest sequence in tokens."""
     curve: Sequence[CurvePoint] = ()
     rivals: Sequence[Rival] = ()
     rival_columns: Sequence[str] = ()
     rivals_note: str = ""
-    """What their table shows."""
+    """The caption of their table."""
     graphs: Sequence[str] = ()
-    """Files of `--format`."""
+    """Graph files that `--format` added."""
 
 
 def card_of_record(
@@ -95,7 +95,7 @@ def card_of_record(
     verdict: Verdict | None,
     formats: Sequence[GraphFormat],
 ) -> str:
-    """The card of a run's record, with its learning curve and the front it was chosen from."""
+    """Returns the card of a run's record, with its learning curve and the front from which it was chosen."""
     curve = store.evaluations([record.trial]).to_pylist()
     columns = tuple(dict.fromkeys((QUALITY, *store.info.objectives)))
     view = RunView.of(store.records(), objectives=store.info.objectives, tolerances=store.info.tolerance_of)
@@ -120,7 +120,7 @@ def card_of_record(
 
 
 def model_card(card: Card) -> str:
-    """The README of an exported folder, Markdown; text from files opens no markup in it."""
+    """Returns the Markdown README of an exported folder. Text from files is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -134,7 +134,7 @@ def model_card(card: Card) -> str:
         title=_plain(card.title),
         training=training,
         recipe={name: _plain(value) for name, value in card.training.recipe.items()},
-        # An example that fits into any context.
+        # So that the example fits into the context.
         num_tokens=max(1, min(40, card.context - 12)),
         quoted=shlex.quote(card.folder),
         resized=shlex.quote(f"{card.folder}-larger"),
@@ -144,23 +144,25 @@ def model_card(card: Card) -> str:
 
 
 def pattern_text(fusion: str, dilation: int | None, period: int | None, *, depth: int, width: int) -> str:
-    """ "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
+    """Returns the architecture as a phrase: "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
     rule = "" if dilation is None or period is None or fusion == "none" else f", dilation {dilation}, period {period}"
     return f"fusion `{fusion}`{rule}, {plural(depth, 'block')} of width {width}"
 
 
-RECIPE_LIMIT = "The recipe is a search's, made for comparing architectures and not for the best model."
+RECIPE_LIMIT = (
+    "The training recipe comes from a search: it is made for comparing architectures, not for the best model."
+)
 
 
 def general_limits(training: Training) -> list[str]:
-    """What holds for the numbers of every training."""
+    """Returns the limits that hold for every training."""
     text = (
         f"Trained on {training.tokens:,} tokens of the corpus `{_plain(training.corpus)}` with the tokenizer "
-        f"`{_plain(training.tokenizer)}`, and evaluated on other text of it (sha256 "
+        f"`{_plain(training.tokenizer)}`, and evaluated on other text of the corpus (sha256 "
         f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
         "tokenizer."
     )
-    unsafe = "A small language model writes text that is wrong, and may be offensive: nobody has checked it."
+    unsafe = "A small language model can write wrong or offensive text. Its output has not been reviewed."
     return [text, unsafe]
 
 
@@ -168,14 +170,14 @@ def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> l
     first, *others = general_limits(training)
     measured = (
         f"Latency and memory were measured on {_plain(record.hardware)} ({_plain(record.device)}, threads: "
-        f"{record.threads}); another machine gives others."
+        f"{record.threads}); other machines give other values."
     )
     if verdict is not None and verdict.loss.num > 1:
-        seeds = [f"These weights are of one seed. {_confirmed(verdict)}"]
+        seeds = [f"These weights come from one seed. {_confirmation_sentences(verdict)}"]
     else:
         seeds = [
-            "One seed. Differences between architectures at this size are often within the noise between seeds.",
-            "Chosen among many trials by these very numbers, which flatters it: confirm with new seeds.",
+            "One seed. Differences between architectures of this size are often within the noise between seeds.",
+            "The model was chosen among many trials by these numbers, so they are optimistic: confirm with new seeds.",
         ]
     return [first, *seeds, measured, RECIPE_LIMIT, *others]
 
@@ -187,11 +189,11 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
         if value is None:
             continue
         interval = ""
-        # The reference's is 1 by definition.
+        # The ratio of the reference is 1 by definition.
         ends = OBJECTIVES[name].interval_columns if name in OBJECTIVES and not record.reference else ()
         low, high = [value_of(record, column) for column in ends] or (None, None)
         if low is not None and high is not None:
-            interval = f"{show(name, low)} to {show(name, high)}, of the measurement"
+            interval = f"{show(name, low)} to {show(name, high)}, over measurements"
         rows.append(Metric(meaning, show(name, value), interval))
     if verdict is not None and verdict.loss.num > 1:
         seeds = plural(verdict.loss.num, "fresh seed")
@@ -202,9 +204,9 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
             interval = f"{test.interval}, over seeds" if test.interval else ""
             rows.insert(2, Metric(f"test perplexity, mean of {seeds}", test.value, interval))
         if verdict.difference is not None:
-            against, interval = difference_text(verdict)
-            meaning = "loss less the plain one's of its depth and budget, nat/token"
-            rows.insert(2, Metric(meaning, against, f"{interval}, over seeds and text" if interval else ""))
+            difference, interval = difference_text(verdict)
+            meaning = "loss minus that of the plain architecture of its depth and budget, nat/token"
+            rows.insert(2, Metric(meaning, difference, f"{interval}, over seeds and text" if interval else ""))
     return rows
 
 
@@ -213,31 +215,31 @@ def _meanings(*, cost: bool) -> list[tuple[str, str]]:
     return [(item.name, item.meaning) for item in OBJECTIVES.values() if item.cost is cost]
 
 
-def _confirmed(verdict: Verdict) -> str:
-    """What further seeds say of the architecture, as a sentence."""
-    against, interval = difference_text(verdict)
+def _confirmation_sentences(verdict: Verdict) -> str:
+    """Returns what the fresh seeds show about the architecture."""
+    difference, interval = difference_text(verdict)
     mean = show("perplexity", math.exp(verdict.loss.mean))
-    told = f"{verdict.loss.num} fresh seeds of this architecture have a perplexity of {mean} on average "
-    told += f"(95 % interval {interval_text(verdict)})"
+    text = f"{verdict.loss.num} fresh seeds of this architecture have a perplexity of {mean} on average "
+    text += f"(95 % interval {interval_text(verdict)})"
     if verdict.difference is not None:
-        told += f"; against the plain one of its depth and budget the loss differs by {against} nat/token"
-        told += f" ({interval})" if interval else ""
+        text += f"; the loss differs by {difference} nat/token from the plain architecture of its depth and budget"
+        text += f" ({interval})" if interval else ""
     place = "settled" if verdict.settled else f"not settled: {why_not_settled(verdict)}"
-    return f"{told}. Its place on the run's front is {place}."
+    return f"{text}. Its place on the run's front is {place}."
 
 
 def _rivals(view: RunView, record: Record, *, columns: Sequence[str]) -> list[Rival]:
     members = [
         item
         for place, item in enumerate(view.front)
-        if place < _MOST_ROWS or item.architecture_id == record.architecture_id
+        if place < _MAX_ROWS or item.architecture_id == record.architecture_id
     ]
     if not members:
         return []
-    mark = "this one"
+    mark = "this model"
     if all(item.architecture_id != record.architecture_id for item in members):
         members.append(record)
-        mark += ", behind the front"
+        mark += ", not on the front"
     return [
         Rival(
             f"{short_name(item)}, {plural(item.depth, 'block')}",
@@ -249,7 +251,7 @@ def _rivals(view: RunView, record: Record, *, columns: Sequence[str]) -> list[Ri
 
 
 def _plain(value: Any) -> Any:
-    """Text that opens no markup where it stands in Markdown, and holds nothing that a terminal obeys."""
+    """Returns text without Markdown or HTML markup and without control characters for a terminal."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""An architecture as a Hugging Face configuration. Exports carry this file: it needs transformers alone."""
+"""An architecture as a Hugging Face configuration. Exports include this file; it needs only transformers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 
 class DepthweaveConfig(PretrainedConfig):
-    """Sizes by the names that transformers uses; `fusion` and `sites` as in `architecture.yaml`."""
+    """Has sizes under the names of transformers, and `fusion` and `sites` as in `architecture.yaml`."""
 
     model_type = "depthweave"
 
@@ -34,5 +34,5 @@ class DepthweaveConfig(PretrainedConfig):
         self.num_attention_heads = num_attention_heads
         self.max_position_embeddings = max_position_embeddings
         self.use_cache = others.pop("use_cache", True)
-        # The head reads the embedding itself: there is no second tensor to tie to it.
+        # The head uses the embedding's own tensor, so there is no second tensor to tie to it.
         super().__init__(**{**others, "tie_word_embeddings": False})

@@ -1,11 +1,11 @@
-"""A model as a folder that stands alone: it loads, generates and trains elsewhere, here and in other libraries.
+"""Writes a model as a self-contained folder that loads, generates and trains in Depthweave and in other libraries.
 
 architecture.yaml  model.safetensors        the model, for `depthweave.spaces.load`
 config.json  generation_config.json  tokenizer.json  tokenizer_config.json
-configuration_depthweave.py  modeling_depthweave.py      the same for Hugging Face's transformers
+configuration_depthweave.py  modeling_depthweave.py      the model for Hugging Face's transformers
 training.yaml  metrics.json  README.md      how it was trained, what was measured, the model card
-model.pt2  model.onnx                       where asked for
-SHA256SUMS                                  of all of these, checked whenever Depthweave reads one of them
+model.pt2  model.onnx                       on request
+SHA256SUMS                                  of all of these; Depthweave checks each file that it reads
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All of a folder but its weights."""
+    """Everything in a folder except the weights."""
 
     architecture: Architecture
     pattern: Pattern | None
-    """The rule that made the wiring."""
+    """The dilation and period of the wiring."""
     budget: int | None = None
-    """Wanted parameters, where it was made to meet a number."""
+    """The number of parameters that the architecture was fitted to."""
     tokenizer_json: str | None
-    """Absent where a token is a byte."""
+    """`None` if a token is a byte."""
     training: Training
     metrics: str
-    """Of `metrics.json`."""
+    """Text of `metrics.json`."""
     card: str
-    """Of `README.md`."""
+    """Text of `README.md`."""
 
 
 def write_contents(folder: Path, contents: Contents) -> None:
-    """The folder holds everything but `model.safetensors`."""
-    _write_training_alone(folder, contents)
+    """Writes everything except `model.safetensors`."""
+    _write_training_files(folder, contents)
     write_hub_files(folder, architecture=contents.architecture, tokenizer_json=contents.tokenizer_json)
-    # Again: the tokenizer is there now.
+    # Written again with the checksum of the tokenizer, which exists now.
     write_training(folder, contents.training)
     (folder / CARD_FILE).write_text(contents.card, encoding="utf-8")
 
@@ -79,11 +79,11 @@ def export(
     verdict: Verdict | None = None,
     formats: Sequence[GraphFormat] = (),
 ) -> Path:
-    """The folder `out` holds the record's model: whole, or not at all.
+    """Writes the record's model to the folder `out`, completely or not at all, and returns the folder.
 
-    Metrics and card say the architecture's `verdict` where it has one; `formats` adds the forward pass as graphs.
-    `ValueError`, one line, where `out` holds anything, the weights do not fit, or the run did not keep them: then what
-    trains them again is there.
+    Metrics and card include the architecture's `verdict`. `formats` adds the forward pass as graphs. Raises
+    `ValueError` with one line if `out` is not empty or the weights do not match the record. It also raises one if the
+    run did not keep the weights; `out` then holds what is needed to train them again.
     """
     check_named(out, what="the folder of an export")
     target = Path(out)
@@ -91,7 +91,7 @@ def export(
     name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"
     has_weights = store.has_file(name)
     if not has_weights and record.state != "complete":
-        raise ValueError(f"{store.where}/{name} is absent (the trial is {record.state}): export a complete one")
+        raise ValueError(f"{store.where}/{name} is absent (the trial is {record.state}): export a complete trial")
     contents = _contents(store, record, target=target, verdict=verdict, formats=formats)
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -102,7 +102,7 @@ def export(
             write_contents(building, contents)
             _write_graphs(building, formats)
         else:
-            _write_training_alone(building, contents)
+            _write_training_files(building, contents)
         write_sums(building)
         building.chmod(0o755)
         if target.exists():
@@ -115,13 +115,13 @@ def export(
         again = shlex.join(["depthweave", "train", str(target), "--out", f"{target}-trained"])
         raise ValueError(
             f"the weights of architecture {record.architecture_id} (trial {record.trial}) {why_absent(store, record)}; "
-            f"{target} holds its architecture and its training: `{again}` trains it again"
+            f"{target} holds its architecture and its training recipe: `{again}` trains it again"
         )
     return target
 
 
 def check_target(target: Path) -> None:
-    """`ValueError` where the folder holds anything, or is none."""
+    """Raises `ValueError` unless the path is free or an empty folder."""
     if target.is_symlink():
         raise ValueError(f"{target} is a link: give --out the folder itself")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -129,7 +129,7 @@ def check_target(target: Path) -> None:
 
 
 def architecture_of(record: Record) -> Architecture:
-    """The architecture that the record's columns describe; `ValueError` where they give another id."""
+    """Returns the architecture of the record's columns. Raises `ValueError` if they give another id."""
     from depthweave.spaces import Architecture, Wiring
 
     wiring = Wiring(record.depth, tuple(json.loads(record.wiring)))
@@ -144,14 +144,14 @@ def architecture_of(record: Record) -> Architecture:
     )
     if architecture.id != record.architecture_id:
         raise ValueError(
-            f"record of trial {record.trial} says architecture {record.architecture_id}, its columns build "
+            f"the record of trial {record.trial} has architecture {record.architecture_id}, but its columns give "
             f"{architecture.id}: it was written by another version of Depthweave ({record.software})"
         )
     return architecture
 
 
-def _write_training_alone(folder: Path, contents: Contents) -> None:
-    """The folder holds what a training starts from, and what was measured."""
+def _write_training_files(folder: Path, contents: Contents) -> None:
+    """Writes what a training starts from, and what was measured."""
     from depthweave.spaces import write_architecture
 
     pattern = {} if contents.pattern is None else contents.pattern._asdict()
@@ -188,18 +188,20 @@ def _contents(
 
 
 def _copy_weights(store: RunStore, name: str, path: Path) -> None:
-    """A copy of a run's weights; `ValueError` where they do not fit the sum that the run keeps of them."""
+    """Copies a run's weights. Raises `ValueError` if they do not match the run's checksum."""
     store.copy_out(name, path)
     beside = path.with_name(path.name + SUM_SUFFIX)
     if store.has_file(f"{name}{SUM_SUFFIX}"):
         beside.write_bytes(store.read_bytes(f"{name}{SUM_SUFFIX}"))
     if not check_sum(path, name=f"{store.where}/{name}"):
-        logger.warning("%s/%s has no sum, as earlier versions kept none: it is not checked", store.where, name)
+        logger.warning(
+            "%s/%s has no checksum, because an earlier version wrote it: it is not checked", store.where, name
+        )
     beside.unlink(missing_ok=True)
 
 
 def _mark_weights(path: Path, *, record: Record) -> None:
-    """The file says its format and its architecture; `ValueError` where it holds no weights, or another's."""
+    """Writes format and architecture id into the file. Raises `ValueError` if the weights are not the record's."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -215,15 +217,15 @@ def _mark_weights(path: Path, *, record: Record) -> None:
     held = metadata.get("architecture_id", record.architecture_id)
     if held != record.architecture_id:
         raise ValueError(
-            f"weights of trial {record.trial} are of architecture {held}, the record is of "
+            f"weights of trial {record.trial} belong to architecture {held}, the record to "
             f"{record.architecture_id}: nothing exported"
         )
     try:
         check_weights(path, architecture_of(record), said_by="its record")
     except ValueError as error:
-        # The path is that of a copy.
-        told = str(error).removeprefix(f"{path}: ")
-        raise ValueError(f"weights of trial {record.trial}: the file {told}: nothing exported") from None
+        # The path in the message is that of a temporary copy.
+        message = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"weights of trial {record.trial}: the file {message}: nothing exported") from None
     save_weights(path, weights, architecture_id=record.architecture_id)
 
 

@@ -1,9 +1,9 @@
-"""The forward pass as a graph that runs without Python's source of it: a torch program, or ONNX.
+"""The forward pass as a graph that runs without the model's Python source: a torch program or ONNX.
 
 Axes: B batch, T tokens, V vocabulary.
 
-Both take tokens [B, T], int64, of any batch and of any length up to the context, and give logits [B, T, V]. Each is
-read back from its file and compared with the model before it counts as written.
+Both take tokens [B, T], int64, of any batch size and any length up to the context, and return logits [B, T, V]. Each
+graph is read back from its file and compared with the model.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ GraphFormat = Literal["torch", "onnx"]
 GRAPH_FILES: Mapping[GraphFormat, str] = {"torch": "model.pt2", "onnx": "model.onnx"}
 
 _TOLERANCE = 1e-5
-"""Of logits: the graph sums in another order."""
-_MOST_SEQUENCES = 2**16
+"""Of logits, because the graph sums in another order."""
+_MAX_BATCH = 2**16
 
 
 def check_formats(names: tuple[str, ...]) -> tuple[GraphFormat, ...]:
-    """The formats named; `ValueError` for one that is not known or whose packages are absent."""
+    """Returns the named formats. Raises `ValueError` for an unknown one or one whose packages are missing."""
     known = get_args(GraphFormat)
     found: list[GraphFormat] = []
     for name in names:
         if name not in known:
-            raise ValueError(f"--format {name}: one of {', '.join(known)}; the folder is for transformers in any case")
+            raise ValueError(f"--format {name}: one of {', '.join(known)}; the folder always works with transformers")
         found.append("torch" if name == "torch" else "onnx")
     if "onnx" in found:
         _import_onnx()
@@ -42,7 +42,7 @@ def check_formats(names: tuple[str, ...]) -> tuple[GraphFormat, ...]:
 
 
 def write_graph(folder: Path, model: Decoder, *, format: GraphFormat) -> None:
-    """`GRAPH_FILES[format]` is in the folder and computes what the model does; `ValueError` where it does not."""
+    """Writes `GRAPH_FILES[format]` and compares it with the model. Raises `ValueError` if their logits differ."""
     path = folder / GRAPH_FILES[format]
     compute = _write_torch(path, model) if format == "torch" else _write_onnx(path, model)
     _check_equal(model, compute, name=path.name)
@@ -52,7 +52,7 @@ def _write_torch(path: Path, model: Decoder) -> Callable[[Tensor], Tensor]:
     import torch
 
     program = _program(model)
-    # Kept as a pickle, the only one in the file.
+    # The example inputs would be the only pickle in the file.
     program.example_inputs = None
     torch.export.save(program, path)
     module = torch.export.load(path).module()
@@ -68,12 +68,12 @@ def _write_onnx(path: Path, model: Decoder) -> Callable[[Tensor], Tensor]:
     import torch
 
     runtime = _import_onnx()
-    with _quiet():
+    with _without_warnings():
         program = torch.onnx.export(
             _program(model), input_names=["tokens"], output_names=["logits"], dynamo=True, verbose=False
         )
     assert program is not None
-    # Weights stand in the one file: a second beside it would be left behind too easily.
+    # One file with the weights: a second file is easily left behind in a copy.
     program.save(path, external_data=False)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
@@ -85,17 +85,17 @@ def _write_onnx(path: Path, model: Decoder) -> Callable[[Tensor], Tensor]:
 
 
 def _program(model: Decoder) -> Any:
-    """The forward pass, traced once for every batch and length."""
+    """Returns the forward pass, traced once for all batch sizes and lengths."""
     import torch
     from torch.export import Dim
 
     context = model.architecture.context
-    sizes = {0: Dim("batch", min=1, max=_MOST_SEQUENCES)}
+    sizes = {0: Dim("batch", min=1, max=_MAX_BATCH)}
     if context > 1:
         sizes[1] = Dim("tokens", min=1, max=context)
-    # Neither 0 nor 1: those are taken for sizes that never change.
+    # Not 0 or 1: torch.export treats these sizes as constants.
     example_BT = torch.zeros(2, min(context, 8), dtype=torch.int64)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _without_warnings():
         return torch.export.export(model, (example_BT,), dynamic_shapes={"tokens_BT": sizes})
 
 
@@ -119,14 +119,14 @@ def _import_onnx() -> Any:
         import onnxscript  # noqa: F401  # torch's exporter needs it
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs the package {error.name}: install depthweave[onnx], or take --format torch"
+            f"--format onnx needs the package {error.name}: install depthweave[onnx], or use --format torch"
         ) from None
     return onnxruntime
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Torch's exporters warn of themselves: of libraries that are not needed, and of calls among their own parts."""
+def _without_warnings() -> Iterator[None]:
+    """Hides the warnings of torch's exporters about unneeded libraries and their own internal calls."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [item.level for item in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What Hugging Face's transformers reads: configuration, tokenizer and the code itself, beside the same weights."""
+"""Files for Hugging Face's transformers: configuration, tokenizer and code, beside the weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from depthweave.reports.store.run_store import TOKENIZER_FILE
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture
 
-_HERE = "depthweave.reports.export"
+_PACKAGE = "depthweave.reports.export"
 _CONFIGURATION = "configuration_depthweave"
 _MODELING = "modeling_depthweave"
 
 
 def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json: str | None) -> None:
-    """The folder is a model for `AutoModelForCausalLM` and a tokenizer for `AutoTokenizer`, once it holds the weights.
+    """Makes the folder a model for `AutoModelForCausalLM` and a tokenizer for `AutoTokenizer`, except for the weights.
 
-    `tokenizer_json` is absent where a token is a byte: then that is written as a `tokenizer.json` too.
+    Without a `tokenizer_json` a token is a byte, and the byte tokenizer is written.
     """
     tokenizer_json = byte_tokenizer_json() if tokenizer_json is None else tokenizer_json
     end = _token(tokenizer_json, END_OF_DOCUMENT)
@@ -55,25 +55,25 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
     _write_json(folder / "config.json", values)
     if ends:
         _write_json(folder / "generation_config.json", ends)
-    named = {} if end is None else {"eos_token": END_OF_DOCUMENT, "pad_token": END_OF_DOCUMENT}
-    told = {
+    special = {} if end is None else {"eos_token": END_OF_DOCUMENT, "pad_token": END_OF_DOCUMENT}
+    tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": a.context,
         "clean_up_tokenization_spaces": False,
-        # Without it transformers 4 gives kinds of tokens too, which the model does not have.
+        # Without this, transformers 4 also passes token types, which the model does not have.
         "model_input_names": ["input_ids", "attention_mask"],
-        **named,
+        **special,
         **({} if padding is None else {"pad_token": PADDING}),
     }
-    _write_json(folder / "tokenizer_config.json", told)
-    configuration = files(_HERE) / f"{_CONFIGURATION}.py"
+    _write_json(folder / "tokenizer_config.json", tokenizer_config)
+    configuration = files(_PACKAGE) / f"{_CONFIGURATION}.py"
     (folder / f"{_CONFIGURATION}.py").write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
-    modeling = bundle(f"{_HERE}.{_MODELING}", beside=frozenset({f"{_HERE}.{_CONFIGURATION}"}))
+    modeling = bundle(f"{_PACKAGE}.{_MODELING}", beside=frozenset({f"{_PACKAGE}.{_CONFIGURATION}"}))
     (folder / f"{_MODELING}.py").write_text(modeling, encoding="utf-8")
 
 
 def _token(tokenizer_json: str, content: str) -> int | None:
-    """The number of a special token; `None` in a tokenizer that has none."""
+    """Returns the number of a special token; `None` if the tokenizer does not have it."""
     try:
         added = json.loads(tokenizer_json)["added_tokens"]
         return next((int(item["id"]) for item in added if item["content"] == content), None)

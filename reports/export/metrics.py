@@ -1,4 +1,4 @@
-"""`metrics.json`: what was measured, each value with its unit and its meaning."""
+"""Makes `metrics.json`: the measured values with their units and meanings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -
     """Returns the given columns of a record, in its order, then further objectives, then those of the verdict."""
     columns = {it.name: (it.metadata[b"unit"].decode(), it.metadata[b"meaning"].decode()) for it in schema_of(Record)}
     columns |= {it.name: (it.unit, it.meaning) for it in OBJECTIVES.values() if it.name not in columns}
-    told = {}
+    metrics = {}
     for name in [name for name in columns if name in values]:
         value, (unit, meaning) = values[name], columns[name]
-        told[name] = {
+        metrics[name] = {
             "value": value.isoformat() if isinstance(value, datetime) else value,
             "unit": unit,
             "meaning": meaning,
@@ -29,5 +29,5 @@ def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -
     if verdict is not None:
         for name, value in verdict_values(verdict).items():
             column = VERDICT_COLUMNS[name]
-            told[name] = {"value": value, "unit": column.unit, "meaning": column.meaning}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+            metrics[name] = {"value": value, "unit": column.unit, "meaning": column.meaning}
+    return json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"

@@ -1,7 +1,7 @@
 """A decoder as a Hugging Face model, for `AutoModelForCausalLM`, `generate`, `Trainer` and `pipeline`.
 
-An export carries this file with every part of Depthweave that it imports written out in it: it needs torch and
-transformers alone. What a caller passes and the decoder cannot do is refused, never left unheeded.
+An export includes this file with the source of every Depthweave module that it imports, so it needs only torch and
+transformers. Arguments that the decoder cannot use raise an error; none is silently ignored.
 
 Axes: B batch, T tokens, H heads, K head width, D width, V vocabulary.
 """
@@ -26,14 +26,13 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder, TokenEmbedding
 from depthweave.spaces.rotary import RotaryTable, rotary_table
 
-_OLDEST = (4, 57)
-"""Version of transformers."""
+_MIN_TRANSFORMERS = (4, 57)
 _AS_POSITIONS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
-"""Arguments that say of packed documents what `position_ids` say too."""
+"""Arguments about packed documents that repeat what `position_ids` say."""
 
-if tuple(int(item) for item in transformers.__version__.split(".")[:2]) < _OLDEST:
+if tuple(int(item) for item in transformers.__version__.split(".")[:2]) < _MIN_TRANSFORMERS:
     raise ImportError(f"transformers {transformers.__version__}: this model needs 4.57 or later")
-# Trainer asks this table whether labels are to be moved by one token, for label smoothing.
+# Trainer looks here whether label smoothing must shift the labels by one token.
 MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.setdefault("depthweave", "DepthweaveForCausalLM")
 
 
@@ -41,11 +40,11 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
     """The decoder behind the interface of transformers."""
 
     config_class = DepthweaveConfig
-    # Weights are kept under the decoder's own names; this prefix is put before them on loading.
+    # Weight files have the decoder's own names; loading adds this prefix.
     base_model_prefix = "decoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    # `num_items_in_batch`: the loss of accumulated batches is that of one.
+    # With `num_items_in_batch` the loss of accumulated batches equals that of one large batch.
     accepts_loss_kwargs = True
     _supports_sdpa = True
     _no_split_modules = ["_Block", "_AttentionSite", "SiteWeights", "SiteMaps"]  # noqa: RUF012  # as transformers does
@@ -66,14 +65,14 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
             }
         )
         self.gradient_checkpointing = False
-        # Loading makes models without storage, which the decoder fills itself.
+        # Loading constructs models on the meta device, but the decoder must fill its own tensors.
         with torch.device("cpu"):
             self.decoder = Decoder(architecture)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Fill what a file of weights does not hold: the decoder drew its weights when it was made."""
+        """Fills the buffers that a weight file does not have. The decoder initialised its weights itself."""
         if isinstance(module, RotaryTable):
             a = self.decoder.architecture
             tables = rotary_table(a.context, a.width // a.heads)
@@ -105,44 +104,33 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         num_items_in_batch: Tensor | int | None = None,
         **others: Any,
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
-        """Logits [B, T, V], or those of the last `logits_to_keep` tokens; with `labels` [B, T] the loss too.
+        """Returns logits [B, T, V], or those of the last `logits_to_keep` tokens, and with `labels` [B, T] the loss.
 
-        The loss is the mean over the labels that are not -100, or their sum over `num_items_in_batch` where that is
-        given. `position_ids` that begin again within a sequence are those of packed documents: none sees another.
-        `attention_mask` may hide tokens on either side. Raises `ValueError` for what is not done.
+        The loss is the mean over the labels that are not -100, or their sum over `num_items_in_batch`. `position_ids`
+        that start again within a sequence mark packed documents, which do not attend to each other. `attention_mask`
+        may hide tokens on either side. Raises `ValueError` for arguments that the decoder cannot use.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give either input_ids or inputs_embeds")
-        _check_one_kind(token_type_ids)
-        keeps_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
-        if labels is not None and not keeps_all:
+        given = _check_inputs(input_ids, inputs_embeds)
+        _check_one_token_type(token_type_ids)
+        if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ValueError("labels need the logits of all tokens: leave out logits_to_keep")
-        given = inputs_embeds if input_ids is None else input_ids
-        assert given is not None
-        cache = self._open_past(past_key_values, use_cache)
+        cache = self._open_cache(past_key_values, use_cache)
         seen = 0 if cache is None else cache.num_tokens
-        # Not named above: later versions warn of a model that names it.
+        # Not a named argument, because later versions warn of a model that has it.
         _check_follows(others.pop("cache_position", None), start=seen, num_tokens=given.shape[1])
-        self._refuse(others, output_attentions=output_attentions, positions=position_ids is not None)
-        tokens = TokenLayout(
-            shape=(given.shape[0], given.shape[1]),
-            seen=seen,
-            context=self.config.max_position_embeddings,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-        )
-        if tokens.packed and cache is not None:
-            if use_cache or past_key_values is not None:
-                raise ValueError(
-                    "position_ids are of packed documents, which no cache goes on from: leave use_cache out"
-                )
+        self._check_unused(others, output_attentions=output_attentions, positions=position_ids is not None)
+        tokens = self._layout_of(given, seen=seen, attention_mask=attention_mask, position_ids=position_ids)
+        if tokens.packed:
+            _check_no_cache(use_cache, past_key_values)
             cache = None
-        states: list[Tensor] | None = [] if _asked(output_hidden_states, self.config.output_hidden_states) else None
+        states: list[Tensor] | None = (
+            [] if _or_default(output_hidden_states, self.config.output_hidden_states) else None
+        )
         hidden_BTD = self.decoder.hidden_of(
             self.decoder.embedding(input_ids) if inputs_embeds is None else inputs_embeds,
             cache=cache,
             layout=tokens.layout,
-            # Copied: the decoder may go on writing where a state is.
+            # A copy, because the decoder may overwrite a state.
             watch=None if states is None else lambda state_BTD: states.append(state_BTD.clone()),
             **self._block_call(cache),
         )
@@ -150,37 +138,48 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
             states.append(hidden_BTD)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits_BTV = self._head(hidden_BTD[:, kept])
-        answer = CausalLMOutputWithPast(
+        output = CausalLMOutputWithPast(
             loss=None if labels is None else _loss(logits_BTV, labels, num_items=num_items_in_batch),
             logits=logits_BTV,
             past_key_values=None if cache is None else cache.past,
             hidden_states=None if states is None else tuple(states),
         )
-        return answer if _asked(return_dict, getattr(self.config, "return_dict", True)) else answer.to_tuple()
+        return output if _or_default(return_dict, getattr(self.config, "return_dict", True)) else output.to_tuple()
 
-    def _refuse(self, others: dict[str, Any], *, output_attentions: bool | None, positions: bool) -> None:
-        """`ValueError` for what would be left unheeded."""
-        if _asked(output_attentions, self.config.output_attentions):
-            raise ValueError("output_attentions: the decoder's attention makes no weights to give: leave it out")
-        unheeded = [
+    def _layout_of(
+        self, given: Tensor, *, seen: int, attention_mask: Tensor | None, position_ids: Tensor | None
+    ) -> TokenLayout:
+        return TokenLayout(
+            shape=(given.shape[0], given.shape[1]),
+            seen=seen,
+            context=self.config.max_position_embeddings,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+        )
+
+    def _check_unused(self, others: dict[str, Any], *, output_attentions: bool | None, positions: bool) -> None:
+        """Raises `ValueError` for arguments that would be ignored."""
+        if _or_default(output_attentions, self.config.output_attentions):
+            raise ValueError("output_attentions: the decoder's attention has no weights to return: leave it out")
+        unused = [
             name for name, value in others.items() if value is not None and not (positions and name in _AS_POSITIONS)
         ]
-        if unheeded:
-            hint = ": say documents by position_ids" if unheeded[0] in _AS_POSITIONS else ""
-            raise ValueError(f"this model does not heed {', '.join(unheeded)}{hint or ': leave it out'}")
+        if unused:
+            hint = ": give documents by position_ids" if unused[0] in _AS_POSITIONS else ""
+            raise ValueError(f"this model does not support {', '.join(unused)}{hint or ': leave it out'}")
 
-    def _open_past(self, past: Cache | None, use_cache: bool | None) -> _Past | None:
-        """What the pass reads and extends."""
+    def _open_cache(self, past: Cache | None, use_cache: bool | None) -> _DecoderCache | None:
+        """Returns the cache that the pass reads and extends; `None` without one."""
         recomputes = self.gradient_checkpointing and self.training
         if recomputes and (past is not None or use_cache):
-            raise ValueError("gradient checkpointing has no cache: leave out past_key_values and use_cache")
+            raise ValueError("gradient checkpointing cannot use a cache: leave out past_key_values and use_cache")
         if past is not None and not isinstance(past, Cache):
             raise ValueError(f"past_key_values is a {type(past).__name__}: give a Cache, such as DynamicCache()")
-        if past is None and _asked(use_cache, self.config.use_cache and not self.training):
+        if past is None and _or_default(use_cache, self.config.use_cache and not self.training):
             past = DynamicCache()
-        return None if past is None else _Past(past)
+        return None if past is None else _DecoderCache(past)
 
-    def _block_call(self, cache: _Past | None) -> dict[str, Any]:
+    def _block_call(self, cache: _DecoderCache | None) -> dict[str, Any]:
         if not (self.gradient_checkpointing and self.training):
             return {}
         return {"call": lambda block, *given: self._gradient_checkpointing_func(block.__call__, *given)}
@@ -189,15 +188,15 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         embedding: Any = self.decoder.embedding
         if not hasattr(embedding, "head"):
             raise ValueError(
-                f"a {type(embedding).__name__} is in the place of the embedding, which is the head too: adapt other "
-                'modules; modules_to_save=["embedding"] trains it'
+                f"a {type(embedding).__name__} replaces the embedding, which is also the head: adapt other modules, or "
+                'train it with modules_to_save=["embedding"]'
             )
         logits_BTV: Tensor = embedding.head(hidden_BTD)
         return logits_BTV
 
     @staticmethod
     def create_masks_for_generate(*, attention_mask: Tensor | None = None, **_: Any) -> Tensor | None:
-        """The mask as it is: transformers would make one of four dimensions for a cache of fixed size."""
+        """Returns the mask unchanged: transformers would make a mask of four dimensions for a cache of fixed size."""
         return attention_mask
 
     def _prepare_generated_length(
@@ -209,7 +208,7 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
         input_ids_length: int,
         inputs_tensor: Tensor,
     ) -> Any:
-        """As transformers has it, but no further than the context: there a text ends with what was written."""
+        """Calls the method of transformers and limits the length to the context."""
         context = self.config.max_position_embeddings
         embedded = model_input_name == "inputs_embeds" and input_ids_length != inputs_tensor.shape[1]
         prompt = inputs_tensor.shape[1] if embedded else input_ids_length
@@ -223,39 +222,53 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
             input_ids_length=input_ids_length,
             inputs_tensor=inputs_tensor,
         )
-        # The last token is written and not read, but where tokens are looked up in the prompt.
+        # The last generated token is not read, so it may exceed the context, except with prompt lookup.
         longest = context + (found.prompt_lookup_num_tokens is None) - (inputs_tensor.shape[1] if embedded else 0)
         if found.max_length > longest:
             logging.get_logger(__name__).warning_once(
-                f"the context of {context} tokens ends before {found.max_length}: a text stops there"
+                f"the context of {context} tokens is shorter than {found.max_length}: the text stops there"
             )
             found.max_length = longest
         return found
 
 
-class _Past:
-    """The cache of transformers, as the decoder uses one."""
+class _DecoderCache:
+    """The cache of transformers with the interface of the decoder's cache."""
 
     def __init__(self, past: Cache) -> None:
         self.past = past
         self.num_tokens = int(past.get_seq_length())
 
     def extend(self, block: int, key_BHTK: Tensor, value_BHTK: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of a block, the new ones appended; without the empty places of a cache of fixed size."""
+        """Returns a block's keys and values with the new ones, without unused positions of a fixed-size cache."""
         end = self.num_tokens + key_BHTK.shape[2]
-        # transformers 4 puts new tokens there in a cache of fixed size; later ones count them.
+        # In a cache of fixed size transformers 4 writes new tokens at these positions; later versions count them.
         places = {"cache_position": torch.arange(self.num_tokens, end, device=key_BHTK.device)}
         keys_BHTK, values_BHTK = self.past.update(key_BHTK, value_BHTK, block - 1, places)
         return keys_BHTK[:, :, :end], values_BHTK[:, :, :end]
 
 
-def _asked(value: bool | None, default: bool) -> bool:
+def _or_default(value: bool | None, default: bool) -> bool:
     return default if value is None else value
 
 
-def _check_one_kind(token_type_ids: Tensor | None) -> None:
+def _check_inputs(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    """Returns the one that is given."""
+    if input_ids is not None and inputs_embeds is None:
+        return input_ids
+    if input_ids is None and inputs_embeds is not None:
+        return inputs_embeds
+    raise ValueError("give either input_ids or inputs_embeds")
+
+
+def _check_no_cache(use_cache: bool | None, past_key_values: Cache | None) -> None:
+    if use_cache or past_key_values is not None:
+        raise ValueError("position_ids are of packed documents, which a cache cannot continue: leave use_cache out")
+
+
+def _check_one_token_type(token_type_ids: Tensor | None) -> None:
     if token_type_ids is not None and not torch.compiler.is_compiling() and bool((token_type_ids != 0).any()):
-        raise ValueError("token_type_ids names several kinds of tokens: this model has one, leave it out")
+        raise ValueError("token_type_ids has several token types, this model has one: leave it out")
 
 
 def _check_follows(cache_position: Tensor | None, *, start: int, num_tokens: int) -> None:
@@ -267,7 +280,7 @@ def _check_follows(cache_position: Tensor | None, *, start: int, num_tokens: int
 
 
 def _loss(logits_BTV: Tensor, labels_BT: Tensor, *, num_items: Tensor | int | None) -> Tensor:
-    """Cross-entropy of the next tokens, nats: the mean, or the sum over `num_items`."""
+    """Returns the cross-entropy of the next tokens in nats: the mean, or the sum divided by `num_items`."""
     logits = logits_BTV[:, :-1].float().flatten(0, 1)
     labels = labels_BT[:, 1:].flatten().to(logits.device)
     if num_items is None:

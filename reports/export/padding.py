@@ -1,7 +1,7 @@
-"""A token of its own that fills up the sequences of a batch, for libraries that take no loss of it.
+"""A separate padding token, for libraries that leave padding out of the loss.
 
-Were it the end of a document, as before, a collator would leave out every end too. The vocabulary cannot grow, for the
-model has a row a token: so it takes the place of the byte 254, which never occurs in UTF-8 and so in no text.
+With the end of a document as padding, a collator would also leave out every document's end. The vocabulary cannot grow,
+because the model has a row for each token. The padding token therefore replaces byte 254, which never occurs in UTF-8.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 PADDING = "<|padding|>"
 
 _BYTE = "þ"
-"""How the byte-level alphabet writes the byte 254."""
+"""Byte 254 in the byte-level alphabet."""
 
 
 def with_padding(tokenizer_json: str) -> str:
-    """The content of a `tokenizer.json` with the token; as it was where the tokenizer has no such byte, or has it."""
+    """Returns a `tokenizer.json` with the padding token; unchanged if it has it already or has no free byte 254."""
     values: dict[str, Any] = json.loads(tokenizer_json)
     vocabulary, merges = values["model"]["vocab"], values["model"].get("merges") or []
     used = any(_BYTE in (pair if isinstance(pair, str) else "".join(pair)) for pair in merges)

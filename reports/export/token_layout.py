@@ -1,6 +1,6 @@
-"""Masks and positions as transformers gives them, as the decoder takes them: filled-up batches and packed documents.
+"""Converts masks and positions of transformers for the decoder: padded batches and packed documents.
 
-Exports carry this file. Axes: B batch, T tokens of this pass, S tokens seen and new, H heads.
+Exports include this file. Axes: B batch, T tokens of this pass, S tokens seen and new, H heads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from depthweave.spaces.decoder import Layout
 
 
 class TokenLayout:
-    """Where the tokens of a pass stand and what they see; `ValueError` in one line where that cannot be done."""
+    """The positions of a pass's tokens and what they attend to. Raises `ValueError` for what the decoder cannot do."""
 
     def __init__(
         self,
@@ -25,12 +25,12 @@ class TokenLayout:
     ) -> None:
         """`shape` is [B, T], `seen` the number of tokens in the cache."""
         self._shape, self._seen, self._context = shape, seen, context
-        # The compiler cannot follow a look at values: then every mask is worked out, and none is checked.
-        self._looks = not torch.compiler.is_compiling()
+        # The compiler cannot trace a branch on values: every mask is then built, and none is checked.
+        self._reads_values = not torch.compiler.is_compiling()
         self.packed = False
-        """Whether the tokens are of several documents."""
+        """Whether a sequence has several documents."""
         if attention_mask is not None and attention_mask.ndim == 4:
-            # It says of every pair of tokens whether one sees the other.
+            # A mask of every pair of tokens.
             self.layout = Layout(self._positions(position_ids, None), self._whole_mask(attention_mask))
             return
         shown_BS = None if attention_mask is None else self._shown(attention_mask)
@@ -41,7 +41,7 @@ class TokenLayout:
         self.layout = Layout(positions_BT, None if plain else self._visible(hiding_BS, documents_BT))
 
     def _whole_mask(self, mask: Tensor) -> Tensor:
-        """A mask [B, H, T, S], without the places of a cache of fixed size that are empty still."""
+        """Returns a mask [B, H, T, S] without the unused positions of a cache of fixed size."""
         tokens, end = self._shape[1], self._seen + self._shape[1]
         if mask.shape[-2] != tokens or mask.shape[-1] < end:
             raise ValueError(f"attention_mask has the shape {tuple(mask.shape)}: its end must be [{tokens}, {end}]")
@@ -50,13 +50,13 @@ class TokenLayout:
         return mask[..., :end]
 
     def _shown(self, mask: Tensor) -> Tensor | None:
-        """Whether each token [B, S] is shown; `None` where all are."""
+        """Returns whether each token [B, S] is shown; `None` if all are."""
         batch, end = self._shape[0], self._seen + self._shape[1]
         if mask.ndim != 2:
             raise ValueError(f"attention_mask has {mask.ndim} dimensions: give [{batch}, {end}] of 0 and 1")
-        if self._looks:
+        if self._reads_values:
             if bool(((mask != 0) & (mask != 1)).any()):
-                raise ValueError("attention_mask has values other than 0 and 1: say documents by position_ids instead")
+                raise ValueError("attention_mask has values other than 0 and 1: give documents by position_ids instead")
             if bool(mask.bool().all()):
                 return None
         if tuple(mask.shape) != (batch, end):
@@ -64,8 +64,8 @@ class TokenLayout:
         return mask.bool()
 
     def _hides_nothing(self, shown_BS: Tensor) -> bool:
-        """Whether only that is hidden what comes after all that is shown, which no token sees anyhow."""
-        if not self._looks:
+        """Returns whether all hidden tokens are after the shown ones: causal attention then excludes them anyway."""
+        if not self._reads_values:
             return False
         rises = bool((shown_BS[:, 1:] & ~shown_BS[:, :-1]).any())
         return not rises and bool(shown_BS[:, : self._seen].all())
@@ -77,19 +77,19 @@ class TokenLayout:
             return counted_BT
         if position_ids.ndim != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != tokens:
             raise ValueError(f"position_ids has the shape {tuple(position_ids.shape)}: it must be {self._shape}")
-        if self._looks and position_ids.numel():
+        if self._reads_values and position_ids.numel():
             low, high = int(position_ids.min()), int(position_ids.max())
             if low < 0 or high >= self._context:
                 raise ValueError(f"position_ids go from {low} to {high}: the context has 0 to {self._context - 1}")
-        if self._looks and shown_BS is not None:
-            # transformers 4 counts hidden tokens in some passes over a text and not in others.
+        if self._reads_values and shown_BS is not None:
+            # transformers 4 counts hidden tokens in some passes and not in others.
             places_T = torch.arange(self._seen, self._seen + tokens, device=position_ids.device)
             if bool(((position_ids == places_T) | ~shown_BS[:, self._seen :]).all()):
                 return counted_BT
         return position_ids.expand(batch, tokens)
 
     def _documents(self, positions_BT: Tensor | None, shown_BS: Tensor | None) -> Tensor | None:
-        """The document of each token, by number; `None` where a sequence is one: there positions rise by one."""
+        """Returns the number of each token's document; `None` if a sequence is one document, with rising positions."""
         if positions_BT is None or self._shape[1] < 2:
             return None
         places_T = torch.arange(self._shape[1], device=positions_BT.device)
@@ -103,18 +103,18 @@ class TokenLayout:
             counts_BT = shown_BT & (last_BT >= 0) & (places_BT > 0)
             before_BT = last_BT.clamp(min=0)
         step_BT = positions_BT - positions_BT.gather(-1, before_BT)
-        # Hidden tokens between two may have a position of their own, or none.
+        # Hidden tokens in between may or may not have their own positions.
         begins_BT = counts_BT & (step_BT != 1) & (step_BT != places_BT - before_BT)
-        if self._looks:
+        if self._reads_values:
             if not bool(begins_BT.any()):
                 return None
             if self._seen:
-                raise ValueError("position_ids begin another document behind a cache: give the documents in one pass")
+                raise ValueError("position_ids begin another document after a cache: give the documents in one pass")
             self.packed = True
         return begins_BT.long().cumsum(-1)
 
     def _visible(self, shown_BS: Tensor | None, documents_BT: Tensor | None) -> Tensor:
-        """True [B, 1, T, S] where a token sees another; each sees itself, so that none sees nothing."""
+        """Returns True [B, 1, T, S] where a token attends to another. Each attends to itself: no row is empty."""
         tokens, end = self._shape[1], self._seen + self._shape[1]
         device = (shown_BS if shown_BS is not None else documents_BT).device  # type: ignore[union-attr]
         mask = torch.ones(tokens, end, dtype=torch.bool, device=device).tril(self._seen)[None, None]

@@ -1,4 +1,4 @@
-"""The tokenizer of a run and of an export: the one that the model was trained with, or none at all."""
+"""Reads the tokenizer of a run or an export, and checks that the model was trained with it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTES = "bytes"
 
 
 def tokenizer_of_run(store: RunStore, record: Record) -> str | None:
-    """The `tokenizer.json` that a record was trained with; `None` where a token is a byte.
+    """Returns the `tokenizer.json` that a record was trained with; `None` if a token is a byte.
 
-    Raises `ValueError` where the run has lost it, or holds another one.
+    Raises `ValueError` if the run has lost it or has another one.
     """
     if record.tokenizer == _BYTES:
         return None
@@ -34,14 +34,14 @@ def tokenizer_of_run(store: RunStore, record: Record) -> str | None:
 
 
 def read_tokenizer(folder: Path, *, recorded: Training | None) -> str | None:
-    """The `tokenizer.json` of an export, or of an architecture's folder; `None` where a token is a byte.
+    """Returns the `tokenizer.json` of an export or of an architecture's folder; `None` if a token is a byte.
 
-    `recorded` is what the folder's `training.yaml` says. Raises `ValueError` where the file is gone or another one.
+    `recorded` is the content of the folder's `training.yaml`. Raises `ValueError` if the file is missing or different.
     """
     path = folder / TOKENIZER_FILE
     is_there = check_listed(folder, TOKENIZER_FILE)
     if recorded is not None and recorded.tokenizer == _BYTES:
-        # The file is for other libraries.
+        # The file is only for other libraries.
         return None
     if not is_there:
         if recorded is not None:

@@ -1,7 +1,7 @@
-"""How exported weights came about, kept as `training.yaml`: all that a training needs to be done again.
+"""How exported weights were trained, in `training.yaml`: all that is needed to repeat the training.
 
-The text itself is named and hashed, not carried; and no path is kept, so that an export from elsewhere makes nobody
-read a file of their own.
+The file has the name and the hash of the text, not the text. It has no paths, so that an export from another person
+cannot make Depthweave read a local file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from depthweave.spaces.yaml_text import read_yaml
 TRAINING_FILE = "training.yaml"
 
 _PATHS = ("paths",)
-"""Options of a corpus that say where it lies on one machine."""
+"""Options of a corpus that are paths on one machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,36 +33,36 @@ class Training:
 
     architecture_id: str
     origin: str
-    """Who trained it: a run's id and trial, or the command."""
+    """What trained it: a run's id and trial, or the command."""
     recipe: dict[str, Any]
-    """As `depthweave.trainers.Recipe` takes it, the seed included."""
+    """The fields of `depthweave.trainers.Recipe`, with the seed."""
     tokens: int = field(metadata={"bounds": POSITIVE})
     """Tokens trained on."""
     loss: float = field(metadata={"bounds": LOSS})
-    """Validation loss at the end, nat/token: every digit."""
+    """Validation loss at the end in nat/token, unrounded."""
     corpus: str
     """Name of the text."""
     corpus_sha256: str
     """Hash of its documents."""
     corpus_options: dict[str, Any]
-    """How it is read, as `depthweave.trainers.CorpusSpec` takes it, less its paths; empty where that is not known."""
+    """The fields of `depthweave.trainers.CorpusSpec` without paths; empty if they are not known."""
     tokenizer: str
-    """`bytes`, or `bpe:` and the wanted size of the vocabulary."""
+    """`bytes`, or `bpe:` and the requested size of the vocabulary."""
     device: str
     threads: int = field(metadata={"bounds": POSITIVE})
-    """Of torch, on a CPU."""
+    """Threads of torch on a CPU."""
     hardware: str
     software: str
     tokenizer_sha256: str = ""
-    """Sum of the `tokenizer.json` beside it; empty for bytes, and in exports of earlier versions."""
+    """SHA-256 of the `tokenizer.json` beside it; empty for bytes and in exports of earlier versions."""
     from_weights: bool = False
-    """Whether it went on from weights that were there: then this file alone does not repeat it."""
+    """Whether it started from existing weights: this file alone is then not enough to repeat it."""
     parent: dict[str, Any] | None = None
-    """Of what this is a training anew, further or resized: `architecture_id`, `origin`, `loss`, `how`."""
+    """The training that this one repeats, continues or resizes: `architecture_id`, `origin`, `loss`, `how`."""
 
 
 def training_of(record: Record, *, spec_yaml: str) -> Training:
-    """The training that a run's record tells of; `spec_yaml` is the run's own."""
+    """Returns the training of a run's record; `spec_yaml` is the run's spec."""
     return Training(
         architecture_id=record.architecture_id,
         origin=f"run {record.run_id}, trial {record.trial}",
@@ -81,12 +81,12 @@ def training_of(record: Record, *, spec_yaml: str) -> Training:
 
 
 def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """How a corpus is read, less where it lies and what is not set."""
+    """Returns the options of a corpus without paths and without options that are not set."""
     return {name: value for name, value in options.items() if name not in _PATHS and value is not None}
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """`training.yaml` is in the folder, with the sum of the tokenizer that stands there by then."""
+    """Writes `training.yaml`, with the checksum of the folder's tokenizer if it exists already."""
     tokenizer = folder / "tokenizer.json"
     if training.tokenizer != "bytes" and tokenizer.exists():
         training = dataclasses.replace(training, tokenizer_sha256=sha256_of(tokenizer))
@@ -95,7 +95,7 @@ def write_training(folder: Path, training: Training) -> None:
 
 
 def read_training(folder: Path) -> Training | None:
-    """What a folder's `training.yaml` says; `None` where there is none. `ValueError` names what is wrong with it."""
+    """Returns the content of a folder's `training.yaml`; `None` without one. Raises `ValueError` if it is damaged."""
     from depthweave.spaces.files import read_yaml_file
 
     path = folder / TRAINING_FILE
@@ -118,7 +118,7 @@ def read_training(folder: Path) -> Training | None:
 
 
 def _check_parent(path: Path, parent: Any) -> None:
-    """Raises `ValueError` where what a training comes from is not what `Training.parent` says."""
+    """Raises `ValueError` unless the value has the form of `Training.parent`."""
     kinds: dict[str, Any] = {"architecture_id": str, "origin": str, "how": str, "loss": (int, float)}
     if parent is not None and not all(isinstance(parent.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"{path}: parent is {parent!r:.60}: it needs {', '.join(kinds)}: restore the file")

@@ -1,4 +1,4 @@
-"""Figures of a run: for each, its data as a NamedTuple, and the drawing with Plotly.
+"""Figures of a run. Each file computes the data of one figure as a NamedTuple and draws it with Plotly.
 
-`palette` holds colours, symbols and templates, `key` explains them; every other file is one figure.
+`palette` holds colours, symbols and templates, and `key` explains them.
 """

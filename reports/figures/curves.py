@@ -1,4 +1,4 @@
-"""Learning curves: validation loss against tokens, with the end of each stopped training marked."""
+"""Learning curves: validation loss against tokens, with a cross at the end of each stopped training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from depthweave.reports.formatting import STATE_WORDS, full_name
 from depthweave.reports.store.records import Record
 
 _MAX_FAINT = 400
-"""Curves off the front that are drawn; more of them are one grey cloud and megabytes of page."""
+"""The most curves off the front that are drawn; more of them overlap and add megabytes to the page."""
 _TOP_QUANTILE = 0.9
 
 
 class Curve(NamedTuple):
-    """One training; losses that are not finite are left out, `state` tells."""
+    """One training, without losses that are not finite; `state` says how it ended."""
 
     trial: int
     name: str
-    """As Plotly's markup: escaped."""
+    """Escaped for Plotly's markup."""
     fusion: str
     state: str
     on_front: bool
@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 class CurvesData(NamedTuple):
-    """The curves, those on the front last, and the range of losses in which they differ."""
+    """The curves, with the front last, and the range of losses in which they differ."""
 
     curves: list[Curve]
     y_range: tuple[float, float]
@@ -42,7 +42,7 @@ class CurvesData(NamedTuple):
 
 
 def curves_data(records: Sequence[Record], *, evaluations: pa.Table, on_front: set[int]) -> CurvesData:
-    """The curves of the records that have evaluations; all of the front, and at most 400 others, evenly chosen."""
+    """Returns the curves of the records with evaluations: all of the front and at most 400 others, evenly chosen."""
     columns = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
     points: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for trial, tokens, loss in zip(columns["trial"], columns["tokens"], columns["loss"], strict=True):
@@ -68,7 +68,7 @@ def curves_data(records: Sequence[Record], *, evaluations: pa.Table, on_front: s
 
 
 def draw_curves(data: CurvesData) -> go.Figure:
-    """The figure: front members strong, others faint, a cross where a training was stopped."""
+    """Returns the figure: members of the front strong, others faint, a cross where a training was stopped."""
     figure = go.Figure()
     for fusion in sorted({curve.fusion for curve in data.curves}):
         for on_front in (False, True):
@@ -103,7 +103,7 @@ def draw_curves(data: CurvesData) -> go.Figure:
 
 
 def _lines(curves: Sequence[Curve], *, fusion: str, on_front: bool) -> go.Scatter:
-    """All curves of a kind in one trace, with gaps between: hundreds of traces would be slow."""
+    """Returns the curves in one trace with gaps between them, because hundreds of traces are slow."""
     xs: list[int | None] = []
     ys: list[float | None] = []
     names: list[str] = []
@@ -126,7 +126,7 @@ def _lines(curves: Sequence[Curve], *, fusion: str, on_front: bool) -> go.Scatte
 
 
 def _y_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """From the lowest loss to where the curves have come together: the first steep fall tells nothing apart."""
+    """Returns a range without the steep fall at the beginning, where the curves hardly differ."""
     if not curves:
         return (0.0, 1.0)
     later = sorted(loss for curve in curves for loss in (curve.losses[1:] or curve.losses))

@@ -1,4 +1,4 @@
-"""Losses against the plain architecture of the same depth and budget, seed by seed, with their 95 % intervals."""
+"""Differences in loss to the plain architecture of the same depth and budget, paired by seed, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ROWS = 40
 
 
 class Difference(NamedTuple):
-    """One architecture's, nat/token; below zero it is better than plain."""
+    """The difference of one architecture in nat/token; below zero it is better than plain."""
 
     name: str
     fusion: str
@@ -30,14 +30,17 @@ class Difference(NamedTuple):
 
 
 def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
-    """The differences that have an interval, the lowest first; at most 40. The records are averaged over seeds."""
+    """Returns the differences that have an interval, the lowest first and at most 40.
+
+    The records are averaged over seeds.
+    """
     found = []
     for record in records:
         verdict = verdicts.get(record.architecture_id) if record.state == "complete" else None
         difference = verdict.difference if verdict else None
         if difference is None or difference.low is None or difference.high is None:
             continue
-        apart = difference.low > 0 or difference.high < 0
+        excludes_zero = difference.low > 0 or difference.high < 0
         found.append(
             Difference(
                 name=full_name(record),
@@ -46,26 +49,26 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
                 low=difference.low,
                 high=difference.high,
                 num_seeds=difference.num,
-                settled=apart and difference.num >= MIN_SEEDS,
+                settled=excludes_zero and difference.num >= MIN_SEEDS,
             )
         )
     return sorted(found, key=lambda it: (it.mean, it.name))[:MAX_ROWS]
 
 
 def differences_sentence(data: Sequence[Difference]) -> str:
-    """What may be said of them together."""
+    """Returns how many of the differences are settled."""
     if not data:
         return (
-            "No difference to plain has an interval, for no two architectures share several fresh seeds: not settled. "
-            "depthweave confirm trains the front with more."
+            "No difference to plain has an interval, because no two architectures share several fresh seeds: not "
+            "settled. depthweave confirm trains the front with more seeds."
         )
     settled = sum(it.settled for it in data)
-    told = f"Of {plural(len(data), 'difference')} to plain, {settled} {'is' if settled == 1 else 'are'} settled: "
-    return f"{told}at least {MIN_SEEDS} fresh seeds, and an interval without zero."
+    count = f"Of {plural(len(data), 'difference')} to plain, {settled} {'is' if settled == 1 else 'are'} settled"
+    return f"{count}: at least {MIN_SEEDS} fresh seeds and an interval that excludes zero."
 
 
 def draw_differences(data: Sequence[Difference]) -> go.Figure:
-    """A row each: filled where settled, hollow where not."""
+    """Returns the figure: a row for each difference, with a filled marker if it is settled."""
     figure = go.Figure()
     names = [f"{html.escape(it.name)}" for it in data]
     for fusion in sorted({it.fusion for it in data}):
@@ -99,7 +102,7 @@ def draw_differences(data: Sequence[Difference]) -> go.Figure:
     figure.update_layout(
         height=90 + 24 * len(data),
         margin={"l": 150, "r": 24, "t": 8, "b": 54},
-        xaxis={"title": {"text": "loss less plain's (nat/token)"}, "zeroline": False},
+        xaxis={"title": {"text": "loss minus plain's (nat/token)"}, "zeroline": False},
         yaxis={
             "tickvals": list(range(len(data))),
             "ticktext": names,

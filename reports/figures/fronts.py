@@ -1,4 +1,4 @@
-"""The fronts of several runs in one plot: for runs alone whose numbers may be compared."""
+"""The fronts of several runs in one plot, for runs whose numbers can be compared."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from depthweave.reports.store.records import Record
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
-"""Of the runs: here the colour is the fusion's and the marker the run's."""
+"""Symbols of the runs. In this figure the colour is the fusion and the symbol is the run."""
 
 
 class RunFront(NamedTuple):
-    """One run's front of the two objectives, by rising cost, in the figure's units."""
+    """The front of one run in two objectives, by rising cost, in the figure's units."""
 
     run: str
     xs: list[float]
@@ -39,7 +39,7 @@ class FrontsData(NamedTuple):
 
 
 def fronts_data(runs: Mapping[str, Sequence[Record]], *, quality: str, cost: str) -> FrontsData:
-    """The fronts of these runs (label to records) in two objectives that may be compared between them."""
+    """Returns the fronts of these runs (label to records) in two objectives that can be compared between them."""
     members = {run: front(records, objectives=(cost, quality)) for run, records in runs.items()}
     values = [column_value(it, cost) for own in runs.values() for it in complete(own, objectives=(quality, cost))]
     axis = axis_of(cost, values)
@@ -60,7 +60,7 @@ def fronts_data(runs: Mapping[str, Sequence[Record]], *, quality: str, cost: str
 
 
 def draw_fronts(data: FrontsData) -> go.Figure:
-    """The figure: each front a step line that ends at its members, a dash and a marker for each run."""
+    """Returns the figure: a step line through the members of each front, with a dash and a symbol for each run."""
     figure = go.Figure()
     for index, run in enumerate(data.fronts):
         symbol = _SYMBOLS[index % len(_SYMBOLS)]
@@ -89,7 +89,7 @@ def draw_fronts(data: FrontsData) -> go.Figure:
                 showlegend=False,
             )
         )
-        # A sign of its own in the key: the marker's colour is the fusion's, which the run does not have.
+        # The legend has its own trace in a neutral colour, because a marker has the colour of its fusion.
         figure.add_trace(
             go.Scatter(
                 x=[None],

@@ -1,4 +1,4 @@
-"""A table whose cells are coloured: what a heat map is where each cell has a number to read."""
+"""A table with coloured cells: a heat map whose cells have numbers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """One value."""
+    """One cell."""
 
     text: str
     share: float | None = None
-    """-1 (lower, better) to 1 (higher, worse) of the strongest colour; `None` for no colour."""
+    """Strength of the colour, from -1 (lower, better) to 1 (higher, worse); `None` for no colour."""
     more: str = ""
-    """A second, fainter line."""
+    """A second line in faint type."""
     tip: str = ""
-    """What the pointer tells."""
+    """The hover text."""
 
 
 class GridRow(NamedTuple):
-    """A row with its head."""
+    """A row with its name."""
 
     name: str
     colour: str
-    """Of a dot before the name; empty for none."""
+    """Of the dot before the name; empty for no dot."""
     cells: list[Cell]
 
 
@@ -31,5 +31,6 @@ class Grid(NamedTuple):
 
     title: str
     corner: str
+    """Heading of the column of names."""
     columns: list[str]
     rows: list[GridRow]

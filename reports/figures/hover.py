@@ -1,4 +1,4 @@
-"""What appears beside a point under the pointer: every parameter of its record."""
+"""The hover text of a point: every parameter of its record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from depthweave.reports.store.records import Record
 
 
 def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
-    """The record in lines, as Plotly's markup: what it is, what was measured, how it ended.
+    """Returns the record as lines of Plotly markup: what it is, what was measured and how it ended.
 
-    `verdict` is that of a run that was confirmed: the record is then the mean of its architecture's seeds.
+    A confirmed run gives a `verdict`; the record is then the mean of its architecture's seeds.
     """
     state = STATE_WORDS.get(record.state, record.state)
     lines = [
@@ -31,8 +31,8 @@ def hover_text(record: Record, *, verdict: Verdict | None = None) -> str:
         lines.insert(2, f"last validation loss {show('loss', record.last_loss)}")
     if verdict is not None:
         interval = interval_text(verdict)
-        told = f"mean of {plural(verdict.loss.num, 'fresh seed')}" if verdict.loss.num else "the search's seed alone"
-        lines.insert(2, told + (f", 95 % {interval}" if interval else ""))
+        seeds = f"mean of {plural(verdict.loss.num, 'fresh seed')}" if verdict.loss.num else "the search's seed only"
+        lines.insert(2, seeds + (f", 95 % interval {interval}" if interval else ""))
         place = "settled" if verdict.settled else f"not settled: {html.escape(why_not_settled(verdict))}"
-        lines.insert(3, f"its place on the front: {place}")
+        lines.insert(3, f"place on the front: {place}")
     return "<br>".join(lines)

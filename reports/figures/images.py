@@ -1,4 +1,4 @@
-"""Figures as PNG and SVG files, drawn by Plotly's own code in a browser without a window (extra `png`)."""
+"""Writes figures as PNG and SVG files, with Plotly in a headless browser (extra `png`)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import plotly.graph_objects as go
 Format = Literal["png", "svg"]
 
 _PNG_SCALE = 3
-"""968 pixels wide become 2,904: over 400 dots an inch in a column of seven inches."""
+"""A width of 968 pixels becomes 2,904: over 400 dots per inch on a page seven inches wide."""
 _INSTALL = "pip install 'depthweave[png]'"
 
 
 def write_images(figures: Mapping[str, go.Figure], *, folder: Path, kind: Format) -> list[Path]:
-    """One file a figure, `NAME.png` or `NAME.svg`, new and whole; the folder is made.
+    """Writes one file for each figure, `NAME.png` or `NAME.svg`, and returns the paths. Makes the folder.
 
-    Raises `ValueError`, one line, where kaleido or a browser for it is absent, before any file is written, and where
-    a figure cannot be drawn.
+    Raises `ValueError` with one line if kaleido is missing, before any file is written, or if it finds no browser.
     """
     kaleido = _kaleido()
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,24 +28,24 @@ def write_images(figures: Mapping[str, go.Figure], *, folder: Path, kind: Format
         {"fig": figure.to_plotly_json(), "path": path, "opts": _options(figure, kind=kind)}
         for path, figure in zip(paths, figures.values(), strict=True)
     ]
-    # No MathJax: it would be fetched from the network. One tab: the figures are few.
+    # Without MathJax, which kaleido would load from the network. One tab is enough for a few figures.
     options = {"page_generator": kaleido.PageGenerator(mathjax=False), "n": 1}
     try:
         kaleido.write_fig_from_object_sync(jobs, kopts=options, cancel_on_error=True)
     except Exception as error:
-        # kaleido's own classes, told by name: importing them would need the extra.
-        fault = type(error).__name__
-        if fault not in ("ChromeNotFoundError", "BrowserFailedError", "BrowserClosedError"):
+        # kaleido's exception classes, recognised by name because importing them needs the extra.
+        error_name = type(error).__name__
+        if error_name not in ("ChromeNotFoundError", "BrowserFailedError", "BrowserClosedError"):
             raise
         raise ValueError(
-            f"--{kind}: kaleido found no browser that starts ({fault}): install Chrome or Chromium, "
+            f"--{kind}: kaleido found no browser that starts ({error_name}): install Chrome or Chromium, "
             "or run kaleido_get_chrome, or name one in the environment variable BROWSER_PATH"
         ) from None
     return paths
 
 
 def check_can_write_images(*, named: str) -> None:
-    """Raises `ValueError`, one line, where kaleido is absent or older than version 1; `named` is what asked for it."""
+    """Raises `ValueError` with one line if kaleido is missing or older than version 1. `named` begins the message."""
     try:
         kaleido = import_module("kaleido")
     except ImportError:

@@ -1,12 +1,12 @@
 """How much each axis of the space matters for each objective.
 
-A model of main effects and of pairs, ridge-regularised, is fitted to the complete architectures; its penalty is the
-one that predicts left-out architectures best. An axis's share is the variance that goes with it: half the mean
-squared change of the prediction when its value is exchanged with another architecture's, over the variance of the
-objective. For independent axes that is the total index of Sobol; shares of axes that act together count in each.
+A ridge regression with main effects and pairs is fitted to the complete architectures. Its penalty is the one that
+predicts left-out architectures best. The share of an axis is half the mean squared change of the prediction when the
+axis's values are permuted among the architectures, divided by the variance of the objective. For independent axes this
+is Sobol's total index; the share of an interaction counts for each of its axes.
 
-Dilation and period exist only where there is a fusion: they are exchanged among architectures that have them, and
-come with the fusion where that is exchanged.
+Dilation and period exist only with a fusion. They are permuted among the architectures that have them, and move
+together with the fusion when the fusion is permuted.
 
 Source: Saltelli et al., "Variance based sensitivity analysis of model output", 2010 (Jansen's estimator of the total
 index); Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance", 2014.
@@ -29,28 +29,28 @@ from depthweave.reports.store.records import Record
 
 AXES = ("fusion", "dilation", "period", "depth", "budget")
 MIN_RECORDS = 12
-"""Fewer say nothing of five axes."""
+"""Fewer are not enough for five axes."""
 MIN_EXPLAINED = 0.2
-"""A model that predicts less of what it has not seen has no say in what matters."""
+"""Shares of a model that predicts less of left-out architectures are not shown."""
 _MAX_RECORDS = 1_000
 _PENALTIES = tuple(10.0**power for power in np.arange(-4, 3.5, 0.5))
-_NUM_EXCHANGES = 20
+_NUM_PERMUTATIONS = 20
 
 Row = tuple[object, ...]
 
 
 class Importance(NamedTuple):
-    """Of one objective."""
+    """The shares of one objective."""
 
     objective: str
     shares: dict[str, float]
-    """Axis to the share of variance that goes with it."""
+    """Share of the variance by axis."""
     explained: float
-    """Share of the variance that the model predicts of architectures that it was not fitted to; may be below 0."""
+    """Share of the variance that the model predicts for left-out architectures; can be below 0."""
 
 
 def importance_of(records: Sequence[Record], *, objective: str) -> Importance | None:
-    """The shares of the axes that vary; `None` where there are too few complete architectures or nothing varies.
+    """Returns the shares of the axes that vary; `None` with too few complete architectures or no variation.
 
     The records are averaged over seeds (`RunView.averaged`).
     """
@@ -69,23 +69,23 @@ def importance_of(records: Sequence[Record], *, objective: str) -> Importance | 
     shares = {}
     for axis in axes:
         changes = []
-        for _ in range(_NUM_EXCHANGES):
-            exchanged = _exchanged(rows, axes=axes, axis=axis, rng=rng)
-            changes.append(float(((model.predict(exchanged) - base_N) ** 2).mean()))
+        for _ in range(_NUM_PERMUTATIONS):
+            permuted = _permuted(rows, axes=axes, axis=axis, rng=rng)
+            changes.append(float(((model.predict(permuted) - base_N) ** 2).mean()))
         shares[axis] = float(np.mean(changes)) / 2 / variance
     return Importance(objective, shares, model.explained)
 
 
 def importance_grid(records: Sequence[Record], *, objectives: Sequence[str]) -> Grid | None:
-    """The shares of all axes for all objectives, as a table; `None` where none can be told."""
+    """Returns a table of the shares of all axes for all objectives; `None` if there are none."""
     found = [it for name in objectives if (it := importance_of(records, objective=name)) is not None]
     if not found:
         return None
     axes = [axis for axis in AXES if any(axis in it.shares for it in found)]
     rows = [GridRow(axis, "", [_cell(it, axis) for it in found]) for axis in axes]
     rows.append(GridRow("predicted", "", [Cell(f"{100 * max(0.0, it.explained):.0f} %") for it in found]))
-    heads = [title_of(it.objective) if it.objective in OBJECTIVES else it.objective for it in found]
-    return Grid("Importance of each axis", "", heads, rows)
+    titles = [title_of(it.objective) if it.objective in OBJECTIVES else it.objective for it in found]
+    return Grid("Importance of each axis", "", titles, rows)
 
 
 def _cell(found: Importance, axis: str) -> Cell:
@@ -98,14 +98,14 @@ def _cell(found: Importance, axis: str) -> Cell:
 def _level(record: Record, axis: str) -> object:
     if axis in ("dilation", "period") and record.fusion == "none":
         return None
-    # A period of the whole depth is one choice of the space at every depth.
+    # A period equal to the depth is the same choice at every depth.
     if axis == "period" and record.period == record.depth:
         return "depth"
     return getattr(record, axis)
 
 
 class _Model(NamedTuple):
-    """One-hot effects of levels and of pairs of them."""
+    """A linear model of one-hot levels and pairs of levels."""
 
     columns: dict[tuple[tuple[int, object], ...], int]
     weights_F: NDArray[np.float64]
@@ -113,7 +113,7 @@ class _Model(NamedTuple):
     explained: float
 
     def predict(self, rows: Sequence[Row]) -> NDArray[np.float64]:
-        """A level or pair that was never seen has no effect."""
+        """Returns the predictions. A level or pair outside the fitted data has no effect."""
         return np.asarray(self.mean + _design(rows, self.columns) @ self.weights_F, dtype=np.float64)
 
 
@@ -128,7 +128,7 @@ def _design(rows: Sequence[Row], columns: dict[tuple[tuple[int, object], ...], i
     for number, row in enumerate(rows):
         for term in _terms(row):
             if term in columns:
-                # Pairs are held back more than single axes, so that what one axis explains is that axis's.
+                # A smaller value penalises pairs more, so that what one axis explains is attributed to that axis.
                 x_NF[number, columns[term]] = 1.0 if len(term) == 1 else 0.5
     return x_NF
 
@@ -145,7 +145,7 @@ def _fit(rows: Sequence[Row], y_N: NDArray[np.float64]) -> _Model:
     for penalty in _PENALTIES:
         shrunk_R = s_R**2 / (s_R**2 + penalty)
         residual_N = y_N - mean - u_NR @ (shrunk_R * (u_NR.T @ (y_N - mean)))
-        # The error of each that is left out, without a fit for each; the mean is one more degree of freedom.
+        # Leave-one-out errors from the leverages, without refitting. The mean is one more degree of freedom.
         leverage_N = np.minimum((u_NR**2 * shrunk_R).sum(axis=1) + 1 / len(y_N), 1 - 1e-9)
         error = float(((residual_N / (1 - leverage_N)) ** 2).mean())
         if best is None or error < best[0]:
@@ -155,20 +155,20 @@ def _fit(rows: Sequence[Row], y_N: NDArray[np.float64]) -> _Model:
     return _Model(columns, best[1], mean, 1.0 - best[0] / float(y_N.var()))
 
 
-def _exchanged(rows: Sequence[Row], *, axes: Sequence[str], axis: str, rng: np.random.Generator) -> list[Row]:
-    """The rows with this axis's values dealt anew among those that have one."""
-    place = axes.index(axis)
-    inner = [number for number, other in enumerate(axes) if other in ("dilation", "period")]
-    having = [number for number, row in enumerate(rows) if row[place] is not None]
-    dealt = dict(zip(having, rng.permutation(having).tolist(), strict=True))
-    found = []
+def _permuted(rows: Sequence[Row], *, axes: Sequence[str], axis: str, rng: np.random.Generator) -> list[Row]:
+    """Returns the rows with this axis's values permuted among the rows that have one."""
+    column = axes.index(axis)
+    pattern_columns = [number for number, other in enumerate(axes) if other in ("dilation", "period")]
+    with_value = [number for number, row in enumerate(rows) if row[column] is not None]
+    sources = dict(zip(with_value, rng.permutation(with_value).tolist(), strict=True))
+    permuted = []
     for number, row in enumerate(rows):
         changed = list(row)
-        if number in dealt:
-            other = rows[dealt[number]]
-            changed[place] = other[place]
-            if axis == "fusion" and "none" in (row[place], other[place]):
-                for at in inner:
-                    changed[at] = other[at]
-        found.append(tuple(changed))
-    return found
+        if number in sources:
+            other = rows[sources[number]]
+            changed[column] = other[column]
+            if axis == "fusion" and "none" in (row[column], other[column]):
+                for pattern_column in pattern_columns:
+                    changed[pattern_column] = other[pattern_column]
+        permuted.append(tuple(changed))
+    return permuted

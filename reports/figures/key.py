@@ -1,4 +1,4 @@
-"""The key to colours and markers, once for all figures, as small drawings."""
+"""The key to colours and markers for all figures, as small SVG outlines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.store.records import Record
 
-# Outlines in a box of 16 x 16.
 _OUTLINES = {
     "circle": "M8 3a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
     "circle-open": "M8 1.5a6.5 6.5 0 1 0 0 13a6.5 6.5 0 1 0 0-13z",
@@ -29,11 +28,12 @@ _OUTLINES = {
     "x": "M4 4l8 8M12 4l-8 8",
     "line": "M1 8h14",
 }
+"""SVG paths in a box of 16 × 16, by Plotly's symbol name."""
 _OPEN = ("circle-open", "diamond-open", "x", "line")
 
 
 class KeyEntry(NamedTuple):
-    """One sign and what it stands for."""
+    """One symbol and its meaning."""
 
     text: str
     outline: str
@@ -43,7 +43,7 @@ class KeyEntry(NamedTuple):
 
 
 def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None = None) -> list[list[KeyEntry]]:
-    """Groups of entries: the fusions, the periods and the other signs that occur in these records and verdicts."""
+    """Returns groups of entries: the fusions, the periods and the other symbols that occur in these records."""
     fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
     periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
     groups = [
@@ -60,7 +60,7 @@ def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None 
 
 
 def outline_of(symbol: str) -> str:
-    """The symbol's outline as an SVG path in a box of 16 x 16; `palette.symbol_of` names symbols."""
+    """Returns the SVG path of a symbol of `palette.symbol_of`, in a box of 16 × 16."""
     return _OUTLINES[symbol]
 
 

@@ -1,7 +1,7 @@
-"""Labels beside points, placed so that none covers another label, a point or a line.
+"""Places labels beside points so that no label covers another label, a point or a line.
 
-Pixels count from the lower left corner of the plot. Greedy: in the order given, each label takes the first free place
-of eight around its point; one that finds none is left out, for the hover text says it too.
+Pixels count from the lower left corner of the plot. The placement is greedy: in the given order, each label takes the
+first of eight places around its point that is free. A label without a free place is left out; the hover text has it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import NamedTuple
 _CHARACTER_PX = 6.6
 _LINE_PX = 15.0
 _POINT_PX = 7.0
-"""Half the side of the square that a point keeps free."""
+"""Half the side of the square around a point that labels must not cover."""
 _GAP_PX = 9.0
 _LINE_HALF_PX = 2.0
 _PLACES = ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, 1))
-"""Directions from the point, the most readable first."""
+"""Directions from the point as (right, up), the most readable first."""
 
 
 class Label(NamedTuple):
-    """A label and its place: the centre of its box, shifted from the point at (`x`, `y`) in data units."""
+    """A label. The centre of its box is shifted by pixels from the point at (`x`, `y`) in data units."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class _Box(NamedTuple):
     right: float
     top: float
 
-    def meets(self, other: _Box) -> bool:
+    def overlaps(self, other: _Box) -> bool:
         return (
             self.left < other.right and other.left < self.right and self.bottom < other.top and other.bottom < self.top
         )
@@ -52,9 +52,9 @@ def place_labels(
     others: Sequence[tuple[float, float]] = (),
     lines: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
 ) -> list[Label]:
-    """Labels for as many of the points as have room; `others` are points that want none but must stay visible.
+    """Returns labels for as many points as have room. `others` are points without labels that must stay visible.
 
-    `lines` are upright or level stretches, from end to end, that no label may cross.
+    `lines` are vertical or horizontal segments that no label may cross.
     """
 
     def pixels(point: tuple[float, float]) -> tuple[float, float]:
@@ -64,19 +64,19 @@ def place_labels(
         )
 
     taken = [_around(pixels(point), _POINT_PX, _POINT_PX) for point in (*points, *others)]
-    crossed = [_along(pixels(begin), pixels(end)) for begin, end in lines]
+    line_boxes = [_along(pixels(begin), pixels(end)) for begin, end in lines]
     placed = []
     for own, (point, text) in enumerate(zip(points, texts, strict=True)):
         half_width, half_height = len(text) * _CHARACTER_PX / 2, _LINE_PX / 2
         x, y = pixels(point)
         for right, up in _PLACES:
             x_shift = right * (half_width + _GAP_PX)
-            # A label at a corner hugs the point more closely than one straight above it.
+            # A label at a corner can be nearer to the point than one directly above it.
             y_shift = up * (half_height + (_GAP_PX if right == 0 else 2.0))
             box = _around((x + x_shift, y + y_shift), half_width, half_height)
             inside = box.left >= 0 and box.right <= width_px and box.bottom >= 0 and box.top <= height_px
-            free = not any(box.meets(it) for index, it in enumerate(taken) if index != own)
-            if inside and free and not any(box.meets(it) for it in crossed):
+            free = not any(box.overlaps(it) for index, it in enumerate(taken) if index != own)
+            if inside and free and not any(box.overlaps(it) for it in line_boxes):
                 taken.append(box)
                 placed.append(Label(point[0], point[1], text, x_shift, y_shift))
                 break

@@ -1,7 +1,8 @@
 """Colours, marker symbols and the light and dark templates, the same in every figure.
 
-Source: the fusion colours are those of Okabe and Ito, "Color Universal Design", 2008, told apart by readers with any
-common colour vision. They stand on white and on near-black alike, so that only ink and ground change with the scheme.
+Source: the fusion colours are those of Okabe and Ito, "Color Universal Design", 2008, which readers with any common
+colour vision can distinguish. They are readable on white and on near-black, so only ink and ground change with the
+scheme.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ FUSION_COLOURS = {
     "dwatt": "#d55e00",
     "concat": "#009e73",
 }
-"""Colour of each fusion, Okabe and Ito's blue a little lighter for dark ground."""
+"""Colour of each fusion. Okabe and Ito's blue is a little lighter here, for dark ground."""
 
 _SPARE_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
-"""For fusions that are not in the table yet: chosen by name, so that it is the same in every figure and run."""
+"""For fusions outside the table: chosen by the name, so that the colour is the same in every figure and run."""
 
 CONNECTION_COLOURS = {"own block": "#7d7d7d", "embedding": "#d55e00", "earlier block": "#0a7fc2"}
-"""What a site reads, in the course of the weights."""
+"""By the state that a site reads, in the figure of weights during training."""
 
 RANK_COLOURS = ("#0a7fc2", "#9c4bb5", "#ee7a55", "#a8a8a8")
 """Pareto rank 0 (the front), 1, 2, and all beyond."""
@@ -40,10 +41,10 @@ _SYMBOLS = (
     "bowtie",
     "hourglass",
 )
-"""For periods 1 to 12; larger ones begin again."""
+"""For periods 1 to 12; period 13 has the first again."""
 
 _SYMBOLS_3D = ("square", "diamond", "cross", "square-open", "diamond-open", "circle-open")
-"""All that three dimensions offer besides the circle and the x."""
+"""All symbols that Plotly's 3D scatter has besides the circle and the x."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 FRONT_LINE = "#8a8a8a"
@@ -56,22 +57,22 @@ _DIVERGING_DARK = ["#ffb17a", "#d55e00", "#6b3413", "#22262a", "#12466a", "#0a7f
 
 
 def colour_of(fusion: str) -> str:
-    """The fusion's colour, in every figure of every run."""
+    """Returns the fusion's colour, the same in every figure of every run."""
     return FUSION_COLOURS.get(fusion) or _SPARE_COLOURS[zlib.crc32(fusion.encode()) % len(_SPARE_COLOURS)]
 
 
 def symbol_of(period: int | None) -> str:
-    """The marker of a period; a circle where there is no fusion."""
+    """Returns the marker symbol of a period; a circle without a fusion."""
     return "circle" if period is None else _SYMBOLS[(period - 1) % len(_SYMBOLS)]
 
 
 def symbol_3d_of(period: int | None) -> str:
-    """The marker of a period in three dimensions."""
+    """Returns the marker symbol of a period in Plotly's 3D scatter."""
     return "circle" if period is None else _SYMBOLS_3D[(period - 1) % len(_SYMBOLS_3D)]
 
 
 def template(*, dark: bool) -> dict[str, Any]:
-    """Plotly's template for one colour scheme: ground is transparent, the page's shows through."""
+    """Returns Plotly's template for one colour scheme. Its background is transparent, so that the page's shows."""
     colours = _DARK if dark else _LIGHT
     scale = _DIVERGING_DARK if dark else _DIVERGING_LIGHT
     steps = [[index / (len(scale) - 1), colour] for index, colour in enumerate(scale)]
@@ -87,9 +88,9 @@ def template(*, dark: bool) -> dict[str, Any]:
         "ticklen": 4,
         "automargin": True,
     }
-    # Three dimensions know fewer properties of an axis.
-    solid = {name: value for name, value in axis.items() if name not in ("title", "automargin")}
-    solid |= {"title": {"font": {"color": colours["ink"]}}, "showbackground": False}
+    # An axis of a 3D scene has fewer properties.
+    scene_axis = {name: value for name, value in axis.items() if name not in ("title", "automargin")}
+    scene_axis |= {"title": {"font": {"color": colours["ink"]}}, "showbackground": False}
     bar = {"outlinewidth": 0, "ticklen": 4, "title": {"font": {"size": 13}}}
     return {
         "layout": {
@@ -106,7 +107,7 @@ def template(*, dark: bool) -> dict[str, Any]:
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "xaxis": axis,
             "yaxis": axis,
-            "scene": {"xaxis": solid, "yaxis": solid, "zaxis": solid},
+            "scene": {"xaxis": scene_axis, "yaxis": scene_axis, "zaxis": scene_axis},
             "annotationdefaults": {"font": {"color": colours["ink"], "size": 12}, "bgcolor": colours["ground"]},
             "modebar": {"color": colours["quiet"], "activecolor": colours["ink"], "bgcolor": "rgba(0,0,0,0)"},
         },

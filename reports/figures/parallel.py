@@ -16,20 +16,20 @@ from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
 MAX_FAINT = 400
-"""Lines off the front."""
+"""The most lines off the front."""
 _CHOICES = ("fusion", "dilation", "period", "depth", "budget")
 _LAST_RANK = len(RANK_COLOURS) - 1
 
 
 class ParallelAxis(NamedTuple):
-    """One of the upright axes, from 0 at its foot to 1 at its top."""
+    """One vertical axis, from 0 at the bottom to 1 at the top."""
 
     title: str
     ticks: list[tuple[float, str]]
 
 
-class Line(NamedTuple):
-    """One architecture: its height on each upright; `None` where it has no value there."""
+class ParallelLine(NamedTuple):
+    """One architecture: its height on each axis; `None` if it has no value there."""
 
     trial: int
     name: str
@@ -38,39 +38,40 @@ class Line(NamedTuple):
 
 
 class ParallelData(NamedTuple):
-    """The uprights left to right, and the lines, the front last."""
+    """The axes from left to right, and the lines with the front last."""
 
-    uprights: list[ParallelAxis]
-    lines: list[Line]
+    axes: list[ParallelAxis]
+    lines: list[ParallelLine]
     num_left_out: int
 
 
 def parallel_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ParallelData:
-    """All of the front and at most 400 others, evenly chosen; axes of one value are left out."""
+    """Returns all lines of the front and at most 400 others, evenly chosen, without axes that have one value."""
     finished = complete(records, objectives=objectives)
     ranks = pareto_ranks(records, objectives=objectives)
-    uprights, columns = [], []
+    axes, columns = [], []
     for name in _CHOICES:
-        found = _choice(finished, name)
+        found = _choice_axis(finished, name)
         if found is not None:
-            uprights.append(found[0])
+            axes.append(found[0])
             columns.append(found[1])
     for name in objectives:
-        found = _objective(finished, name)
+        found = _objective_axis(finished, name)
         if found is not None:
-            uprights.append(found[0])
+            axes.append(found[0])
             columns.append(found[1])
     lines = [
-        Line(it.trial, full_name(it), ranks[it.trial], [heights[it.trial] for heights in columns]) for it in finished
+        ParallelLine(it.trial, full_name(it), ranks[it.trial], [heights[it.trial] for heights in columns])
+        for it in finished
     ]
     faint = [line for line in lines if line.rank]
     kept = faint[:: math.ceil(len(faint) / MAX_FAINT) or 1]
     shown = [*sorted(kept, key=lambda line: -line.rank), *(line for line in lines if not line.rank)]
-    return ParallelData(uprights, shown, len(lines) - len(shown))
+    return ParallelData(axes, shown, len(lines) - len(shown))
 
 
 def draw_parallel(data: ParallelData) -> go.Figure:
-    """The figure; lower is better on every objective."""
+    """Returns the figure. Lower is better on every objective."""
     figure = go.Figure()
     for group in range(_LAST_RANK, -1, -1):
         lines = [line for line in data.lines if min(line.rank, _LAST_RANK) == group]
@@ -96,23 +97,23 @@ def draw_parallel(data: ParallelData) -> go.Figure:
                 opacity=0.95 if group == 0 else 0.55,
                 text=names,
                 hovertemplate="%{text}<extra></extra>",
-                name="front" if group == 0 else f"rank {group}" + (" and beyond" if group == _LAST_RANK else ""),
+                name="front" if group == 0 else f"rank {group}" + (" and above" if group == _LAST_RANK else ""),
             )
         )
-    for place, upright in enumerate(data.uprights):
-        for height, text in upright.ticks:
+    for place, axis in enumerate(data.axes):
+        for height, text in axis.ticks:
             figure.add_annotation(x=place, y=height, text=html.escape(text), showarrow=False, xshift=4, xanchor="left")
     figure.update_layout(
         height=430,
         margin={"l": 24, "r": 64, "t": 40, "b": 60},
         showlegend=True,
         xaxis={
-            "tickvals": list(range(len(data.uprights))),
-            "ticktext": [_wrapped(it.title) for it in data.uprights],
+            "tickvals": list(range(len(data.axes))),
+            "ticktext": [_wrapped(it.title) for it in data.axes],
             "showline": False,
             "ticks": "",
             "tickangle": 0,
-            "range": [-0.15, len(data.uprights) - 0.55],
+            "range": [-0.15, len(data.axes) - 0.55],
         },
         yaxis={"visible": False, "range": [-0.06, 1.06]},
         hovermode="closest",
@@ -120,7 +121,7 @@ def draw_parallel(data: ParallelData) -> go.Figure:
     return figure
 
 
-def _choice(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
+def _choice_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
     levels = {it.trial: _level(it, name) for it in records}
     known = sorted({level for level in levels.values() if level is not None}, key=_level_order)
     if len(known) < 2:
@@ -128,7 +129,7 @@ def _choice(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[in
     heights = {level: place / (len(known) - 1) for place, level in enumerate(known)}
     found: dict[int, float | None] = {}
     for trial, level in levels.items():
-        # Where there is no pattern, the line runs below all of them.
+        # A line without a pattern passes below all patterns.
         found[trial] = -0.04 if level is None else heights[level]
     texts = [(height, count_text(int(level)) if name == "budget" else level) for level, height in heights.items()]
     return ParallelAxis(name, texts), found
@@ -145,19 +146,18 @@ def _level_order(level: str) -> tuple[int, float, str]:
     return (1, float(level), "") if level.isdigit() else (0 if level == "none" else 1, 0.0, level)
 
 
-def _objective(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
+def _objective_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:
     values = {it.trial: value_of(it, name) for it in records}
     known = [value for value in values.values() if value is not None]
     if not known or min(known) == max(known):
         return None
     low, high = min(known), max(known)
     heights = {trial: None if value is None else (value - low) / (high - low) for trial, value in values.items()}
-    ticks = [(share, show(name, _like(name, low + share * (high - low)))) for share in (0.0, 0.5, 1.0)]
+    ticks = [(share, show(name, _rounded_count(name, low + share * (high - low)))) for share in (0.0, 0.5, 1.0)]
     return ParallelAxis(title_of(name) if name in OBJECTIVES else name, ticks), heights
 
 
-def _like(name: str, value: float) -> float:
-    """Returns the value as a record would hold it: counts and bytes are whole."""
+def _rounded_count(name: str, value: float) -> float:
     return float(round(value)) if name in OBJECTIVES and OBJECTIVES[name].format in ("count", "bytes") else value
 
 

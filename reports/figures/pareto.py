@@ -1,4 +1,4 @@
-"""The loss against one cost: the front as a step line, everything else faint behind it."""
+"""The loss against one cost: the front as a step line in front of all other points, which are faint."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Role = Literal["front", "dominated", "stopped early"]
 HEIGHT_PX = 460
 _MARGIN_PX = {"l": 64, "r": 24, "t": 28, "b": 60}
 _LABEL_WIDTH_PX = 880.0
-"""Plot width for which labels are placed; a narrower page shows none."""
+"""Plot width for which labels are placed; a narrower page has no labels."""
 _HEADROOM = 0.35
-"""How far above the worst complete record the axis reaches for stopped ones, as a share of best to worst."""
+"""How far the axis extends above the worst complete record for stopped ones, as a share of best to worst."""
 _MAX_EXPONENT = 50.0
 
 
@@ -43,9 +43,9 @@ class ParetoPoint(NamedTuple):
     x_high: float | None
     y_low: float | None
     y_high: float | None
-    """Ends of the 95 % interval over seeds; absent with one seed."""
+    """Ends of the 95 % interval over seeds; `None` with one seed."""
     settled: bool
-    """False for what a confirmation could not settle."""
+    """False if a confirmation did not settle its place on the front."""
     fusion: str
     period: int | None
     role: Role
@@ -54,7 +54,7 @@ class ParetoPoint(NamedTuple):
 
 
 class ParetoData(NamedTuple):
-    """All that the figure shows; `step` is the lower left edge of what the front dominates, corners included."""
+    """All that the figure shows. `step` is the lower left edge of the region that the front dominates, with corners."""
 
     x_title: str
     y_title: str
@@ -66,9 +66,9 @@ class ParetoData(NamedTuple):
     num_above: int
     """Stopped records above `y_range`, drawn at its upper edge."""
     num_without: int
-    """Complete or stopped records that lack the cost or the loss."""
+    """Drawn records without the cost or the loss."""
     num_thinned: int
-    """Records off the front that are not drawn, for there are too many."""
+    """Records off the front that are left out because there are too many."""
 
 
 def pareto_data(
@@ -78,9 +78,9 @@ def pareto_data(
     quality: str = QUALITY,
     verdicts: Mapping[str, Verdict] | None = None,
 ) -> ParetoData:
-    """The figure of one cost. A stopped record stands at the perplexity of its last evaluation and on no front.
+    """Returns the figure of one cost. A stopped record has the perplexity of its last evaluation and is on no front.
 
-    `verdicts` are those of a run that was confirmed: an architecture is one point, at the mean of its seeds.
+    A confirmed run gives `verdicts`: an architecture is then one point, at the mean of its seeds.
     """
     known = verdicts or {}
     objectives = (quality, cost)
@@ -89,54 +89,21 @@ def pareto_data(
     shown = [record for record in averaged(alike) if record.state in ("complete", "pruned")]
     x_axis = axis_of(cost, [value for record in shown if (value := value_of(record, cost)) is not None])
     drawn = thinned(shown, on_front=on_front)
-    num_without = 0
     points = []
     for record in drawn:
-        x, y = value_of(record, cost), _quality_of(record, quality)
-        if x is None or y is None:
-            num_without += 1
-            continue
-        low, high = [value_of(record, column) for column in OBJECTIVES[cost].interval_columns] or (None, None)
-        verdict = known.get(record.architecture_id)
-        y_low, y_high = _ends(record, verdict, quality=quality)
         role: Role = "front" if record.trial in on_front else "dominated"
-        points.append(
-            ParetoPoint(
-                trial=record.trial,
-                x=x / x_axis.divisor,
-                y=y,
-                x_low=low,
-                x_high=high,
-                y_low=y_low,
-                y_high=y_high,
-                settled=verdict is None or verdict.settled,
-                fusion=record.fusion,
-                period=None if record.fusion == "none" else record.period,
-                role=role if record.state == "complete" else "stopped early",
-                reference=record.reference,
-                hover=hover_text(record, verdict=verdict),
-            )
-        )
+        if record.state != "complete":
+            role = "stopped early"
+        verdict = known.get(record.architecture_id)
+        point = _point(record, cost=cost, quality=quality, divisor=x_axis.divisor, role=role, verdict=verdict)
+        if point is not None:
+            points.append(point)
     members = sorted((point for point in points if point.role == "front"), key=lambda point: (point.x, -point.y))
     x_range, y_range = _ranges(points)
     several_depths = len({record.depth for record in shown}) > 1
     names = {record.trial: _label(record, with_depth=several_depths) for record in shown}
     step = _step([(point.x, point.y) for point in members], x_end=x_range[1], y_end=y_range[1])
-    bars = [((it.x_low, it.y), (it.x_high, it.y)) for it in members if it.x_low is not None and it.x_high is not None]
-    bars += [((it.x, it.y_low), (it.x, it.y_high)) for it in members if it.y_low is not None and it.y_high is not None]
-    # The reference first: it has a label wherever it stands.
-    named = [point for point in points if point.reference and point.y <= y_range[1]]
-    named += [point for point in members if not point.reference]
-    labels = place_labels(
-        [(point.x, point.y) for point in named],
-        [names[point.trial] for point in named],
-        x_range=x_range,
-        y_range=y_range,
-        width_px=_LABEL_WIDTH_PX,
-        height_px=HEIGHT_PX - _MARGIN_PX["t"] - _MARGIN_PX["b"],
-        others=[(point.x, min(point.y, y_range[1])) for point in points if point not in named],
-        lines=[*itertools.pairwise(step), *bars],
-    )
+    labels = _labels(points, members=members, names=names, step=step, x_range=x_range, y_range=y_range)
     return ParetoData(
         x_title=x_axis.title,
         y_title=axis_of(quality, []).title,
@@ -146,13 +113,13 @@ def pareto_data(
         x_range=x_range,
         y_range=y_range,
         num_above=sum(1 for point in points if point.y > y_range[1]),
-        num_without=num_without,
+        num_without=len(drawn) - len(points),
         num_thinned=len(shown) - len(drawn),
     )
 
 
 def draw_pareto(data: ParetoData) -> go.Figure:
-    """The figure; its colours for ink and ground come from a template."""
+    """Returns the figure. Its text and background colours come from a template."""
     figure = go.Figure()
     for role, opacity in (("stopped early", 0.5), ("dominated", 0.45)):
         points = [_clipped(it, data.y_range[1]) for it in data.points if it.role == role]
@@ -202,8 +169,62 @@ def draw_pareto(data: ParetoData) -> go.Figure:
     return figure
 
 
+def _point(
+    record: Record, *, cost: str, quality: str, divisor: float, role: Role, verdict: Verdict | None
+) -> ParetoPoint | None:
+    """Returns the record's point; `None` if it lacks the cost or the loss."""
+    x, y = value_of(record, cost), _quality_of(record, quality)
+    if x is None or y is None:
+        return None
+    timed = OBJECTIVES[cost].timed
+    low, high = (value_of(record, f"{cost}_{end}") if timed else None for end in ("low", "high"))
+    y_low, y_high = _interval_ends(record, verdict, quality=quality)
+    return ParetoPoint(
+        trial=record.trial,
+        x=x / divisor,
+        y=y,
+        x_low=low,
+        x_high=high,
+        y_low=y_low,
+        y_high=y_high,
+        settled=verdict is None or verdict.settled,
+        fusion=record.fusion,
+        period=None if record.fusion == "none" else record.period,
+        role=role,
+        reference=record.reference,
+        hover=hover_text(record, verdict=verdict),
+    )
+
+
+def _labels(
+    points: Sequence[ParetoPoint],
+    *,
+    members: Sequence[ParetoPoint],
+    names: Mapping[int, str],
+    step: Sequence[tuple[float, float]],
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+) -> list[Label]:
+    """Returns labels of the reference and the front's members that cover no line, error bar or other point."""
+    bars = [((it.x_low, it.y), (it.x_high, it.y)) for it in members if it.x_low is not None and it.x_high is not None]
+    bars += [((it.x, it.y_low), (it.x, it.y_high)) for it in members if it.y_low is not None and it.y_high is not None]
+    # The reference is first, so that it has a label even off the front.
+    labelled = [point for point in points if point.reference and point.y <= y_range[1]]
+    labelled += [point for point in members if not point.reference]
+    return place_labels(
+        [(point.x, point.y) for point in labelled],
+        [names[point.trial] for point in labelled],
+        x_range=x_range,
+        y_range=y_range,
+        width_px=_LABEL_WIDTH_PX,
+        height_px=HEIGHT_PX - _MARGIN_PX["t"] - _MARGIN_PX["b"],
+        others=[(point.x, min(point.y, y_range[1])) for point in points if point not in labelled],
+        lines=[*itertools.pairwise(step), *bars],
+    )
+
+
 def _clipped(point: ParetoPoint, top: float) -> ParetoPoint:
-    """The point, at the upper edge where it lies beyond: stopped trials would squeeze all others to a line."""
+    """Returns the point, moved down to the upper edge: an axis up to it would compress all other points."""
     return point._replace(y=min(point.y, top))
 
 
@@ -212,8 +233,8 @@ def _label(record: Record, *, with_depth: bool) -> str:
     return text + (", reference" if record.reference else "")
 
 
-def _ends(record: Record, verdict: Verdict | None, *, quality: str) -> tuple[float | None, float | None]:
-    """The ends of the interval over seeds, in the figure's quality."""
+def _interval_ends(record: Record, verdict: Verdict | None, *, quality: str) -> tuple[float | None, float | None]:
+    """Returns the ends of the interval over seeds, in the figure's measure of quality."""
     if verdict is None or verdict.loss.low is None or verdict.loss.high is None:
         return None, None
     value, mean, known = value_of(record, quality) or 0.0, verdict.loss.mean, OBJECTIVES[quality]
@@ -268,7 +289,7 @@ def _quality_of(record: Record, quality: str) -> float | None:
 def _errors(
     points: Sequence[ParetoPoint], *, ends: Sequence[tuple[float | None, float, float | None]]
 ) -> dict[str, Any] | None:
-    """Bars from the low to the high end around each value; `None` where no point has an interval."""
+    """Returns Plotly's error bars from the low to the high end; `None` if no point has an interval."""
     if all(low is None for low, _, _ in ends):
         return None
     return {
@@ -283,7 +304,7 @@ def _errors(
 
 
 def _step(members: Sequence[tuple[float, float]], *, x_end: float, y_end: float) -> list[tuple[float, float]]:
-    """The members and the corners between them, from the upper edge of the plot to its right edge."""
+    """Returns the members and the corners between them, from the upper to the right edge of the plot."""
     if not members:
         return []
     corners = [(members[0][0], max(y_end, members[0][1])), members[0]]
@@ -293,7 +314,7 @@ def _step(members: Sequence[tuple[float, float]], *, x_end: float, y_end: float)
 
 
 def _ranges(points: Sequence[ParetoPoint]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Axis ranges that show every complete record, and stopped ones as far as they do not squeeze these."""
+    """Returns axis ranges that show every complete record, and stopped ones up to the headroom."""
     if not points:
         return (0.0, 1.0), (0.0, 1.0)
     xs, ys = [point.x for point in points], [point.y for point in points]

@@ -1,4 +1,4 @@
-"""Perplexity by dilation and period, one grid for each fusion, depth and budget."""
+"""Perplexity by dilation and period: one table for each fusion, depth and budget."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ MAX_GRIDS = 24
 
 
 def pattern_grids(records: Sequence[Record]) -> list[Grid]:
-    """Grids of periods by dilations, coloured by the loss against the plain architecture of the depth and budget.
+    """Returns tables of periods by dilations, coloured by the difference in loss to plain of the same depth and budget.
 
-    All share one scale: the strongest colour is the largest difference of any cell. Without a plain one there is no
-    colour. At most 24 grids, the shallowest and smallest first. The records are averaged over seeds.
+    All tables share one colour scale, up to the largest difference of any cell. Cells without a plain architecture
+    have no colour. There are at most 24 tables, those of the smallest depth and budget first. The records are averaged
+    over seeds.
     """
     shown = [it for it in records if it.state in ("complete", "pruned")]
     plain = {(it.depth, it.budget): it for it in shown if it.fusion == "none" and it.state == "complete"}
@@ -28,7 +29,7 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
         if record.fusion != "none" and record.dilation is not None and record.period is not None:
             own = cells[record.depth, record.budget, record.fusion]
             place = (record.period, record.dilation)
-            # A stopped trial gives way to a complete one of the same pattern.
+            # A complete trial replaces a stopped one of the same pattern.
             if place not in own or record.state == "complete":
                 own[place] = record
     differences = {
@@ -54,8 +55,8 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
 
 def _title(key: tuple[int, int | None, str], *, with_budget: bool) -> str:
     depth, budget, fusion = key
-    told = f"{fusion}, {plural(depth, 'block')}"
-    return f"{told}, {count_text(budget)}" if with_budget and budget is not None else told
+    title = f"{fusion}, {plural(depth, 'block')}"
+    return f"{title}, {count_text(budget)}" if with_budget and budget is not None else title
 
 
 def _grid(

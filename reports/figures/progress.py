@@ -1,4 +1,4 @@
-"""How the front grew: hypervolume over finished trials and over the tokens that they trained on."""
+"""How the front grew: hypervolume by finished trials and by the tokens that they trained on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from depthweave.reports.store.records import Record
 
 
 class ProgressData(NamedTuple):
-    """After each finished trial, in order of finishing, whatever its state."""
+    """One value for each finished trial of any state, in the order of finishing."""
 
     num_finished: list[int]
     hypervolume_frac: list[float]
-    """Share of the box from the run's best values to its reference point, 0 to 1."""
+    """Share of the box between the run's best values and its reference point, 0 to 1."""
     trials: list[int]
     tokens: list[int]
-    """Tokens that all trials up to this one trained on."""
+    """Total tokens of all trials up to this one."""
 
 
 def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ProgressData:
-    """Hypervolume after each trial, always from one reference point: that of the whole run (see `front`)."""
+    """Returns the hypervolume after each trial, with the reference point of the whole run (see `front`)."""
     ordered = sorted(records, key=lambda record: (record.finished_at, record.trial))
     counted = complete(ordered, objectives=objectives)
     if not counted:
@@ -35,7 +35,7 @@ def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pr
     ideal, reference = points.min(axis=0), reference_point(points)
     with_values = {record.trial for record in counted}
     shares: list[float] = []
-    # Only the front so far is kept: a thousand trials would else be weighed a thousand times.
+    # Keeps only the front so far: the hypervolume of all trials so far would cost more with each trial.
     best = points[:0]
     num_seen = 0
     for record in ordered:
@@ -52,7 +52,7 @@ def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pr
 
 
 def draw_progress(data: ProgressData, *, over: Literal["trials", "tokens"] = "trials") -> go.Figure:
-    """The figure: a step up wherever a trial improved the front, which are the trials that have a marker."""
+    """Returns the figure: a step up, with a marker, at each trial that improved the front."""
     shares, last = data.hypervolume_frac, len(data.trials) - 1
     steps = [at for at in range(len(shares)) if at in (0, last) or shares[at] != shares[at - 1]]
     over_values = data.num_finished if over == "trials" else data.tokens

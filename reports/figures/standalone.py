@@ -1,7 +1,6 @@
-"""Every figure of a run as Plotly's own object, each complete in itself: light ground, its key inside, a fixed size.
+"""The figures of a run as Plotly objects for a paper or a notebook, each with its own key, colours and size.
 
-The page draws the same data with one key for all its figures and in the reader's colours; a figure that stands alone,
-in a paper or a notebook, needs both with it.
+The page draws the same data, but with one key for all figures and in the reader's colour scheme.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
 WIDTH_PX = 968
-"""Of a whole figure: labels beside the front's points are placed for it."""
+"""Width of a whole figure. The labels beside the front's points are placed for this width."""
 _SQUARE_PX = 620
 _MAX_WEIGHT_MEMBERS = 12
 _KEY_ROW_PX = 24
 
 
 def run_figures(store: RunStore) -> dict[str, go.Figure]:
-    """Name to figure: the front against each cost, learning curves, connection weights of its members, hypervolume.
+    """Returns figures by name: the front for each cost, learning curves, its members' weights, the hypervolume.
 
-    Names are fit for files. A figure without data is left out; an empty run gives an empty mapping.
+    The names are valid file names. A figure without data is left out.
     """
     view = RunView.read(store)
     records, objectives, members, verdicts = view.records, view.objectives, view.front, view.verdicts
@@ -64,8 +63,8 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
 
 
 def _standalone(figure: go.Figure, *, width_px: int, legend: bool) -> go.Figure:
-    """The figure with what the page would give it."""
-    # Assigned, not `update_layout`: that walks through the template, and takes a second a figure.
+    """Returns the figure with template, width and background."""
+    # Assigned directly, because `update_layout` takes a second a figure for the template.
     figure.layout.template = _template()
     figure.layout.width, figure.layout.showlegend, figure.layout.paper_bgcolor = width_px, legend, "white"
     if legend:
@@ -79,7 +78,7 @@ def _template() -> go.layout.Template:
 
 
 def _with_key(figure: go.Figure, records: Sequence[Record], *, confirmed: bool) -> go.Figure:
-    """The front's figure with a key of fusions by colour, periods by marker, and what the other signs mean."""
+    """Returns the front's figure with a key: fusions by colour, periods by marker, and the other symbols."""
     for trace in figure.data:
         trace.showlegend = False
     fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))

@@ -1,4 +1,4 @@
-"""How much of the embedding is left in what each block reads: the cosine of the two, by depth."""
+"""How much of the embedding is left in the input of each block: the cosine of the two, by depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LINES = 40
 
 
 class CosineLine(NamedTuple):
-    """One architecture: its cosine at each block, from the first."""
+    """One architecture, with its cosine at each block from the first."""
 
     trial: int
     name: str
@@ -26,7 +26,7 @@ class CosineLine(NamedTuple):
 
 
 def cosines_data(members: Sequence[Record], *, plain: Sequence[Record]) -> list[CosineLine]:
-    """The members of the front and the plain architectures that recorded it, none twice; at most 40."""
+    """Returns the plain architectures and members of the front with recorded cosines, each once and at most 40."""
     shown = {record.trial: record for record in (*plain, *members)}
     return [
         CosineLine(record.trial, full_name(record), record.fusion, json.loads(record.input_cosines))
@@ -36,12 +36,12 @@ def cosines_data(members: Sequence[Record], *, plain: Sequence[Record]) -> list[
 
 
 def norms_of(record: Record) -> list[float] | None:
-    """Mean norms of the record's states, the embedding first; `None` where they were not recorded."""
+    """Returns the mean norms of the record's states, the embedding first; `None` if they were not recorded."""
     return list(json.loads(record.state_norms)) if record.state_norms else None
 
 
 def draw_cosines(data: Sequence[CosineLine]) -> go.Figure:
-    """A line each, in its fusion's colour."""
+    """Returns the figure: a line for each architecture, in its fusion's colour."""
     figure = go.Figure()
     for line in data:
         figure.add_trace(
@@ -60,7 +60,7 @@ def draw_cosines(data: Sequence[CosineLine]) -> go.Figure:
         height=380,
         margin={"l": 64, "r": 24, "t": 16, "b": 60},
         xaxis={"title": {"text": "block"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "cosine of its input with the embedding"}},
+        yaxis={"title": {"text": "cosine of input and embedding"}},
         hovermode="closest",
     )
     return figure

@@ -1,4 +1,4 @@
-"""Which points off the front are drawn where there are thousands: a page of them all would weigh tens of megabytes."""
+"""Selects the points that are drawn: a page with all points of a large run would have tens of megabytes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from depthweave.reports.analysis.front import front, points_of, value_of
 from depthweave.reports.store.records import Record
 
 MAX_FAINT = 1500
-"""Records off the front that a figure shows."""
+"""The most records off the front that a figure shows."""
 
 
 def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int | None = None) -> list[Record]:
-    """All of `on_front` and the reference, and at most `max_faint` others (1,500), evenly chosen in the order given."""
+    """Returns `on_front`, the reference, and at most `max_faint` others (1,500), evenly chosen in the given order."""
     limit = MAX_FAINT if max_faint is None else max_faint
     kept = {record.trial for record in records if record.trial in on_front or record.reference}
     others = [record.trial for record in records if record.trial not in kept]
@@ -26,11 +26,11 @@ def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: 
 
 
 def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectives: Sequence[str]) -> set[int]:
-    """Trials that stand on some front a reader may ask for: of any two columns, or of all objectives together,
-    whatever fusions, depths and budgets are left in.
+    """Returns the trials on any front that a reader can select: of two columns or of all objectives, with any filter
+    of fusions, depths and budgets.
 
-    The front of a union is among the fronts of its parts, so those of each (fusion, depth, budget) suffice. Of trials
-    with equal values in two columns one is enough: the others lie under it.
+    The front of a union is a subset of the union of the fronts, so the fronts of each (fusion, depth, budget) are
+    enough. Of trials with equal values in two columns one is enough, because the others are drawn at the same point.
     """
     cells: dict[tuple[str, int, int | None], list[Record]] = defaultdict(list)
     for record in records:
@@ -42,6 +42,6 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
         for pair in itertools.combinations(columns, 2):
             held = [record for record in cell if all(value_of(record, name) is not None for name in pair)]
             if held:
-                on = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=False)
-                found.update(record.trial for record, stands in zip(held, on, strict=True) if stands)
+                on_front = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=False)
+                found.update(record.trial for record, is_member in zip(held, on_front, strict=True) if is_member)
     return found

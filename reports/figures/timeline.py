@@ -1,4 +1,4 @@
-"""When each trial ran: a row a worker, as far as the records tell."""
+"""When each trial ran, in one row for each worker as far as the records show it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from depthweave.reports.store.records import Record
 _ROW_PX = 16
 _MAX_HEIGHT_PX = 560
 MAX_SPANS = 1_000
+"""The most trials that are drawn."""
 _PAUSED_BELOW = 0.8
-"""A trial that worked for less than this share of its span waited in between."""
+"""A trial that worked for less than this share of its span was paused in between."""
 
 
 class Span(NamedTuple):
@@ -38,21 +39,21 @@ class TimelineData(NamedTuple):
 
     spans: list[Span]
     hosts: list[str]
-    """Of each row."""
+    """The host of each row."""
     elapsed_s: float
-    busy: float
-    """Trials at work at a time, on average."""
+    mean_running: float
+    """The mean number of trials at work at a time."""
     num_left_out: int
-    """Spans that are not held, for there are too many to see."""
+    """Spans that are left out because there are too many."""
     shares: dict[str, float]
-    """Share of the trials' working time that went into training, evaluating, measuring, and the rest."""
+    """Shares of the trials' working time: training, evaluating, measuring and other."""
 
 
 def timeline_data(records: Sequence[Record]) -> TimelineData:
-    """Rows are filled greedily, host by host: a trial takes the first row of its host that is free when it starts.
+    """Assigns the trials to rows greedily: a trial takes the first row of its host that is free when it starts.
 
-    A record knows its start, its end and its working time, not its worker: a trial that was paused keeps its row, and
-    so there may be more rows than workers.
+    A record has its start, its end and its working time, but not its worker. A trial that was paused keeps its row, so
+    there can be more rows than workers.
     """
     if not records:
         return TimelineData([], [], 0.0, 0.0, 0, {})
@@ -85,27 +86,27 @@ def timeline_data(records: Sequence[Record]) -> TimelineData:
         "evaluating": sum(it.evaluation_s for it in records),
         "measuring": sum(it.measure_s for it in records),
     }
-    parts["other things"] = max(0.0, worked - sum(parts.values()))
+    parts["other work"] = max(0.0, worked - sum(parts.values()))
     shares = {name: seconds / worked for name, seconds in parts.items()} if worked else {}
     kept = spans[:: -(-len(spans) // MAX_SPANS)]
-    busy = worked / elapsed if elapsed else 0.0
-    return TimelineData(kept, [host for host, _ in free], elapsed, busy, len(spans) - len(kept), shares)
+    mean_running = worked / elapsed if elapsed else 0.0
+    return TimelineData(kept, [host for host, _ in free], elapsed, mean_running, len(spans) - len(kept), shares)
 
 
 def timeline_sentence(data: TimelineData) -> str:
-    """How busy the workers were, and with what."""
+    """Returns how many trials ran at a time and what they spent their time on."""
     if not data.spans or not data.shares:
         return ""
-    told = ", ".join(f"{100 * share:.0f} % {name}" for name, share in data.shares.items())
+    shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in data.shares.items())
     num = len(data.spans) + data.num_left_out
     return (
-        f"{plural(num, 'trial')} in {duration_text(data.elapsed_s)}, {data.busy:.2f} at work at a time on average. "
-        f"Of their time: {told}."
+        f"{plural(num, 'trial')} in {duration_text(data.elapsed_s)}, with {data.mean_running:.2f} at work at a time on "
+        f"average. Their time went into: {shares}."
     )
 
 
 def draw_timeline(data: TimelineData) -> go.Figure:
-    """A bar from start to end, faint where the trial was paused in between."""
+    """Returns the figure: a bar from start to end of each trial, faint if it was paused in between."""
     figure = go.Figure()
     divisor, unit = (60.0, "min") if data.elapsed_s < 7200 else (3600.0, "h")
     num_rows = len(data.hosts)
@@ -140,7 +141,7 @@ def draw_timeline(data: TimelineData) -> go.Figure:
     figure.update_layout(
         height=height,
         margin={"l": 64, "r": 24, "t": 8, "b": 54},
-        xaxis={"title": {"text": f"time since the first trial began ({unit})"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": f"time since the start of the first trial ({unit})"}, "rangemode": "tozero"},
         yaxis={
             "range": [num_rows - 0.4, -0.6],
             "showgrid": False,

@@ -1,7 +1,7 @@
-"""Connection weights of one record: a heat map at the end of training, and their course through it.
+"""Connection weights of one record: a heat map at the end of training, and lines during training.
 
-The colour is symmetric-logarithmic: sign(a) log(1 + |a| / 0.01), so that the own block's weight near 1 and a
-hundredth read from far below are both told apart, with zero in the middle.
+The colour scale is symmetric-logarithmic, sign(a) log(1 + |a| / 0.01), with zero in the middle. It shows both the own
+block's weight near 1 and a weight of a hundredth from a much earlier block.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _TICKS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 class WeightMap(NamedTuple):
-    """The last weights of a trial: a row for every block that may be a site, a column for every source.
+    """The last weights of a trial: a row for every block, a column for every source.
 
-    `None` where nothing is read, a whole row of it after a block that has no site.
+    A value is `None` where nothing is read. A block without a site has a row of `None`.
     """
 
     trial: int
@@ -34,7 +34,7 @@ class WeightMap(NamedTuple):
 
 
 class Course(NamedTuple):
-    """One connection through training."""
+    """The weight of one connection during training."""
 
     site: int
     source: int
@@ -45,18 +45,18 @@ class Course(NamedTuple):
 
 
 def symmetric_log(value: float) -> float:
-    """sign(a) log(1 + |a| / 0.01): odd, linear near zero, logarithmic beyond a hundredth."""
+    """Returns sign(a) log(1 + |a| / 0.01): odd, linear near zero, logarithmic above a hundredth."""
     return math.copysign(math.log1p(abs(value) / LINEAR_BELOW), value)
 
 
 def weight_map(weights: pa.Table, *, trial: int) -> WeightMap | None:
-    """The trial's weights at its last evaluation, `None` where it has none."""
+    """Returns the trial's weights at its last evaluation; `None` if it has none."""
     rows = [row for row in weights.to_pylist() if row["trial"] == trial and math.isfinite(row["value"])]
     if not rows:
         return None
     tokens = max(row["tokens"] for row in rows)
     last = {(row["site"], row["source"]): row["value"] for row in rows if row["tokens"] == tokens}
-    # Every block has its row and column: a wiring's period then shows as what it is, and the cells are squares.
+    # Every block has a row and a column, so that a wiring's period is visible and the cells are squares.
     sources = list(range(max(site for site, _ in last) + 1))
     sites = sources[1:]
     values = [[last.get((site, source)) for source in sources] for site in sites]
@@ -64,9 +64,9 @@ def weight_map(weights: pa.Table, *, trial: int) -> WeightMap | None:
 
 
 def times_norms(data: WeightMap, norms: Sequence[float]) -> WeightMap:
-    """The weights times the mean norm of the state that each reads: how much of the sum comes from where.
+    """Returns the weights times the mean norm of the state that each reads: how much each state adds to the sum.
 
-    `norms` are those of the states 0 to depth; the own block's column is its own state's.
+    `norms` are those of the states 0 to depth. The own block's column has the norm of the block's own state.
     """
     scaled = [
         [None if value is None else value * norms[source] for source, value in zip(data.sources, row, strict=True)]
@@ -76,7 +76,7 @@ def times_norms(data: WeightMap, norms: Sequence[float]) -> WeightMap:
 
 
 def weight_courses(weights: pa.Table, *, trial: int) -> list[Course]:
-    """Every connection of the trial over its evaluations, by site and source."""
+    """Returns the trial's connections by site and source, with their weights at each evaluation."""
     points: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
     for row in weights.to_pylist():
         if row["trial"] == trial and math.isfinite(row["value"]):
@@ -94,7 +94,7 @@ def weight_courses(weights: pa.Table, *, trial: int) -> list[Course]:
 
 
 def draw_weight_map(data: WeightMap, *, title: str = "weight") -> go.Figure:
-    """The heat map; the colours come from a template, for their middle is the page's ground."""
+    """Returns the heat map. Its colours come from a template, because zero has the page's background colour."""
     largest = max((abs(value) for row in data.values for value in row if value is not None), default=0.0)
     limit = symmetric_log(largest or 1.0)
     ticks = [tick for tick in _TICKS if symmetric_log(tick) <= limit]
@@ -140,7 +140,7 @@ def draw_weight_map(data: WeightMap, *, title: str = "weight") -> go.Figure:
 
 
 def draw_weight_courses(courses: list[Course]) -> go.Figure:
-    """The courses: own block, embedding and earlier blocks each in its colour."""
+    """Returns the lines, in one colour each for own block, embedding and earlier blocks."""
     figure = go.Figure()
     for kind, colour in CONNECTION_COLOURS.items():
         xs: list[int | None] = []
@@ -177,5 +177,5 @@ def draw_weight_courses(courses: list[Course]) -> go.Figure:
 
 
 def _step(values: list[int]) -> int:
-    """Distance of tick labels: at most a dozen, at whole blocks."""
+    """Returns the distance of tick labels in blocks, for at most thirteen labels."""
     return max(1, math.ceil((max(values) - min(values) + 1) / 13))

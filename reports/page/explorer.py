@@ -1,6 +1,6 @@
-"""What the page's interactive front is drawn from: one JSON object, column by column, that every view shares.
+"""The data of the page's interactive front: one JSON object, column by column, shared by all its views.
 
-The script chooses among these values and draws them; words and numbers for a reader are made here.
+The page's scripts choose among these values and draw them. All texts and formatted numbers are made here.
 """
 
 from __future__ import annotations
@@ -41,41 +41,27 @@ from depthweave.reports.formatting import (
     show,
     title_of,
 )
-from depthweave.reports.page.traces import page_curves, page_weights, short
+from depthweave.reports.page.filters import Filter, filters_of
+from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
 MAX_FAINT = 2_500
-"""Records that no front needs and that the page holds all the same."""
+"""The most records that the page holds although no front needs them."""
 _MAX_EXPONENT = 50.0
 
 
 class Column(NamedTuple):
-    """A number that may stand on an axis."""
+    """A number that an axis can show."""
 
     name: str
     title: str
-    """With its unit, the one that values are drawn in."""
+    """With the unit in which values are drawn."""
     short: str
-    """Without its unit."""
+    """Without a unit."""
     divisor: float
+    """Of the record's value, for the unit of `title`."""
     cost: bool
-
-
-class Choice(NamedTuple):
-    """One of the values that a filter lets through."""
-
-    value: str
-    text: str
-    colour: str
-
-
-class Filter(NamedTuple):
-    """A row of boxes: what is left out is not drawn and stands on no front."""
-
-    name: str
-    title: str
-    choices: list[Choice]
 
 
 class Explorer(NamedTuple):
@@ -84,7 +70,7 @@ class Explorer(NamedTuple):
     columns: list[Column]
     x: str
     y: str
-    """The columns of the axes at first."""
+    """The columns that the axes show first."""
     filters: list[Filter]
     limits: dict[str, list[Limit]]
     num_points: int
@@ -93,9 +79,9 @@ class Explorer(NamedTuple):
 
 
 def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Table]) -> Explorer | None:
-    """The front of a run that has complete or stopped trials; `None` where nothing can be drawn.
+    """Returns the interactive front of a run's complete and stopped trials; `None` if nothing can be drawn.
 
-    `run` is the run's folder as commands name it; `weights` reads the connection weights of these trials.
+    `run` is the run's folder for commands. `weights` reads the connection weights of the given trials.
     """
     records, objectives, verdicts = view.records, view.objectives, view.verdicts
     shown = [it for it in view.averaged if it.state in ("complete", "pruned")]
@@ -104,7 +90,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         return None
     names = [item.name for item in columns]
     needed = ever_on_front(shown, columns=names, objectives=objectives)
-    needed |= {it.trial for it in shown if _seeds(it, verdicts) > 1}
+    needed |= {it.trial for it in shown if _num_fresh_seeds(it, verdicts) > 1}
     points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
     members = {it.trial for it in view.front}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
@@ -115,26 +101,17 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         "columns": [item._asdict() for item in columns],
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
-            "twin": _twins(points, twins=twins_of(view.groups)),
-            **_point_columns(
-                points,
-                columns=columns,
-                objectives=objectives,
-                members=members,
-                verdicts=verdicts,
-                chosen={it.trial: it.perplexity for it in searched(records) if it.perplexity is not None},
-            ),
+            **_identity_columns(points, run=run, twins=twins_of(view.groups), verdicts=verdicts),
+            **_value_columns(points, columns=columns, verdicts=verdicts),
+            **_text_columns(points, objectives=objectives, members=members, verdicts=verdicts),
+            "search_perplexity": _search_perplexities(points, records=records),
             "wiring": [wirings[it.wiring] for it in points],
-            "command": [
-                export_command(run, it, num_seeds=1 + _seeds(it, verdicts)) if it.state == "complete" else ""
-                for it in points
-            ],
         },
         "symbols": {
             json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
         },
         "wirings": [json.loads(text) for text in wirings],
-        "close": _close(view, points=points),
+        "close_rivals": _close_rivals(view, points=points),
         "curves": page_curves(records, points=ranked, evaluations=view.evaluations),
         "weights": page_weights(ranked, read=weights),
     }
@@ -143,7 +120,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         columns=columns,
         x=x if x != y else names[1],
         y=y,
-        filters=_filters(points),
+        filters=filters_of(points),
         limits=limits,
         num_points=len(points),
         num_left_out=len(shown) - len(points),
@@ -152,7 +129,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
 
 
 def drawn_value(record: Record, name: str) -> float | None:
-    """A record's value on an axis; a stopped one's perplexity is that of its last evaluation."""
+    """Returns a record's value on an axis. A stopped record has the perplexity of its last evaluation."""
     loss = value_of(record, "last_loss")
     exponential = name in OBJECTIVES and OBJECTIVES[name].of_loss == "exponential"
     if exponential and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
@@ -174,26 +151,16 @@ def _quality(names: Sequence[str]) -> str:
     return QUALITY if QUALITY in names else names[0]
 
 
-def _point_columns(
-    points: Sequence[Record],
-    *,
-    columns: Sequence[Column],
-    objectives: Sequence[str],
-    members: set[int],
-    verdicts: Mapping[str, Verdict],
-    chosen: Mapping[int, float],
-) -> dict[str, Any]:
-    """Equally long lists, an entry a point; `chosen` are the perplexities by which the search chose, by trial."""
-    known = [verdicts.get(it.architecture_id) for it in points]
-    names = [item.name for item in columns]
+def _identity_columns(
+    points: Sequence[Record], *, run: str, twins: Mapping[str, str], verdicts: Mapping[str, Verdict]
+) -> dict[str, list[Any]]:
+    """Returns lists with an item a point: what the architecture is and how it is drawn."""
     return {
         "trial": [it.trial for it in points],
         "id": [it.architecture_id for it in points],
-        "seed": [it.seed for it in points],
-        "seeds": [_seeds(it, verdicts) for it in points],
-        "chosen": [show(QUALITY, chosen[it.trial]) if it.trial in chosen else "" for it in points],
-        "name": [short_name(it) for it in points],
-        "full": [full_name(it) for it in points],
+        "twin": _twins(points, twins=twins),
+        "short_name": [short_name(it) for it in points],
+        "full_name": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
         "period": [_period(it) for it in points],
         "depth": [it.depth for it in points],
@@ -201,37 +168,71 @@ def _point_columns(
         "state": [it.state for it in points],
         "reference": [int(it.reference) for it in points],
         "colour": [colour_of(it.fusion) for it in points],
-        "member": [int(it.trial in members) for it in points],
-        "settled": [int(verdict is not None and verdict.settled) for verdict in known],
-        "values": {name: [short(drawn_value(it, name)) for it in points] for name in names},
-        "texts": {name: [_text(it, name) for it in points] for name in names},
-        "low": _ends(points, verdicts=known, names=names, end=0),
-        "high": _ends(points, verdicts=known, names=names, end=1),
+        "shape": [_shape(it) for it in points],
+        "outcome": [_outcome(it) for it in points],
+        "command": [
+            export_command(run, it, num_seeds=1 + _num_fresh_seeds(it, verdicts)) if it.state == "complete" else ""
+            for it in points
+        ],
+    }
+
+
+def _value_columns(
+    points: Sequence[Record], *, columns: Sequence[Column], verdicts: Mapping[str, Verdict]
+) -> dict[str, dict[str, Any]]:
+    """Returns for each axis lists with an item a point: values, texts and 95 % intervals."""
+    known = [verdicts.get(it.architecture_id) for it in points]
+    names = [item.name for item in columns]
+    return {
+        "values": {name: [rounded(drawn_value(it, name)) for it in points] for name in names},
+        "texts": {name: [_value_text(it, name) for it in points] for name in names},
+        "low": _interval_ends(points, verdicts=known, names=names, end=0),
+        "high": _interval_ends(points, verdicts=known, names=names, end=1),
         "interval": {
             QUALITY: [interval_text(it) if it else "" for it in known],
             **{name: [_timed_interval(it, name) for it in points] for name in names if OBJECTIVES[name].timed},
         },
-        "said": [
-            recommended_sentence(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else ""
-            for it in points
-        ],
-        "sure": [_place(it, verdicts=verdicts, member=it.trial in members) for it in points],
-        "doubt": [uncertainty_sentence(it, verdicts=verdicts) for it in points],
-        "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
-        "against": [_against(it) for it in known],
-        "shape": [_shape(it) for it in points],
-        "ended": [_ended(it) for it in points],
     }
 
 
+def _text_columns(
+    points: Sequence[Record],
+    *,
+    objectives: Sequence[str],
+    members: set[int],
+    verdicts: Mapping[str, Verdict],
+) -> dict[str, list[Any]]:
+    """Returns lists with an item a point: its place on the front, and what a confirmation found."""
+    known = [verdicts.get(it.architecture_id) for it in points]
+    return {
+        "seeds": [_num_fresh_seeds(it, verdicts) for it in points],
+        "member": [int(it.trial in members) for it in points],
+        "settled": [int(verdict is not None and verdict.settled) for verdict in known],
+        "recommendation": [
+            recommended_sentence(it, objectives=objectives, verdicts=verdicts) if it.state == "complete" else ""
+            for it in points
+        ],
+        "certainty": [_certainty(it, verdicts=verdicts, member=it.trial in members) for it in points],
+        "uncertainty": [uncertainty_sentence(it, verdicts=verdicts) for it in points],
+        "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
+        "difference": [_difference(it) for it in known],
+    }
+
+
+def _search_perplexities(points: Sequence[Record], *, records: Sequence[Record]) -> list[str]:
+    """Returns for each point the perplexity by which the search chose; empty if the search did not train it."""
+    found = {it.trial: it.perplexity for it in searched(records) if it.perplexity is not None}
+    return [show("perplexity", found[it.trial]) if it.trial in found else "" for it in points]
+
+
 def _twins(points: Sequence[Record], *, twins: Mapping[str, str]) -> list[str]:
-    """The name of the distinct member that stands for a point; empty for all others."""
+    """Returns for each point the name of the distinct member that represents it; empty for all others."""
     names = {it.architecture_id: full_name(it) for it in points}
     own = [twins.get(it.architecture_id, it.architecture_id) for it in points]
     return ["" if it.architecture_id == key else names.get(key, "") for it, key in zip(points, own, strict=True)]
 
 
-def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
+def _certainty(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> str:
     if record.state != "complete":
         return "Stopped early: on no front."
     if not member:
@@ -239,8 +240,8 @@ def _place(record: Record, *, verdicts: Mapping[str, Verdict], member: bool) -> 
     return certainty_sentence(record, verdicts=verdicts)
 
 
-def _against(verdict: Verdict | None) -> list[str]:
-    """The difference to the plain architecture, nat/token, in words; nothing where there is none."""
+def _difference(verdict: Verdict | None) -> list[str]:
+    """Returns the difference to the plain architecture and its interval as texts, as far as there are any."""
     if verdict is None or verdict.difference is None:
         return []
     mean, interval = difference_text(verdict)
@@ -249,32 +250,32 @@ def _against(verdict: Verdict | None) -> list[str]:
 
 def _shape(record: Record) -> str:
     pattern = pattern_of(record)
-    told = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
-    told += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
-    return f"dilation × period {pattern}, {told}" if pattern else told
+    text = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
+    text += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    return f"dilation × period {pattern}, {text}" if pattern else text
 
 
-def _ended(record: Record) -> str:
-    told = f"{STATE_WORDS.get(record.state, record.state)} after {record.tokens:,} tokens"
-    return f"{told}: {record.reason}" if record.reason else told
+def _outcome(record: Record) -> str:
+    text = f"{STATE_WORDS.get(record.state, record.state)} after {record.tokens:,} tokens"
+    return f"{text}: {record.reason}" if record.reason else text
 
 
-def _text(record: Record, name: str) -> str:
+def _value_text(record: Record, name: str) -> str:
     value = column_value(record, name)
     if value is None:
-        reached = drawn_value(record, name)
-        return "" if reached is None else f"{show(name, reached)} when stopped"
+        last = drawn_value(record, name)
+        return "" if last is None else f"{show(name, last)} when stopped"
     return show(name, value)
 
 
-def _ends(
+def _interval_ends(
     points: Sequence[Record], *, verdicts: Sequence[Verdict | None], names: Sequence[str], end: int
 ) -> dict[str, list[float | None]]:
-    """Lower (0) or upper (1) ends of the 95 % intervals, of the columns that have any."""
+    """Returns the lower (0) or upper (1) ends of the 95 % intervals of the columns that have intervals."""
     found: dict[str, list[float | None]] = {
-        QUALITY: [None if it is None else short((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
+        QUALITY: [None if it is None else rounded((it.perplexity_low, it.perplexity_high)[end]) for it in verdicts],
         **{
-            name: [short(value_of(it, OBJECTIVES[name].interval_columns[end])) for it in points]
+            name: [rounded(value_of(it, OBJECTIVES[name].interval_columns[end])) for it in points]
             for name in names
             if OBJECTIVES[name].timed
         },
@@ -287,37 +288,22 @@ def _timed_interval(record: Record, name: str) -> str:
     return "" if low is None or high is None else f"{show(name, low)} to {show(name, high)}"
 
 
-def _filters(points: Sequence[Record]) -> list[Filter]:
-    """The filters that can tell the points apart."""
-    fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
-    budgets = sorted({it.budget for it in points if it.budget is not None})
-    states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
-    found = [
-        Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
-        Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
-        Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
-        Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),
-    ]
-    return [item for item in found if len(item.choices) > 1]
-
-
-def _close(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
-    """For members of the front, by place in `points`: the places of those whose loss is not told apart."""
-    place = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
+def _close_rivals(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
+    """Maps each member of the front to the points whose loss is not told apart from its own, all by index."""
+    index = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
     found = close_rivals(view)
-    return {str(place[own]): sorted(place[it] for it in close) for own, close in found.items()}
+    return {str(index[own]): sorted(index[it] for it in close) for own, close in found.items()}
 
 
 def export_command(where: str, record: Record, *, num_seeds: int) -> str:
-    """The command that exports this record's weights."""
+    """Returns the command that exports this record's weights."""
     select = ["--select", f"id:{record.architecture_id}"]
     if num_seeds > 1:
         select += ["--where", f"seed=={record.seed}"]
     return shlex.join(["depthweave", "export", where, *select, "--out", f"exports/{record.architecture_id}"])
 
 
-def _seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
-    """Fresh ones."""
+def _num_fresh_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
     verdict = verdicts.get(record.architecture_id)
     return 0 if verdict is None else verdict.loss.num
 

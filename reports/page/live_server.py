@@ -1,7 +1,7 @@
-"""A page that follows a running search: served on this machine alone, made anew whenever the store changed.
+"""A local server for the report of a running search: it renders the report again whenever the store has changed.
 
-The report itself allows no connection, so a frame around it asks: it shows the report, asks every other second whether
-the store has changed, and then puts a new copy, scrolled to the same place, where the old one was.
+The report itself allows no network connection. The server therefore sends a page with a frame: it asks every two
+seconds whether the store has changed, and then replaces the report by a new copy with the same scroll position.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from depthweave.reports.store.run_store import RunStore
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-"""Never another: a report is its owner's, and asks nobody for a password."""
+"""The only address, because the report belongs to this user and the server asks for no password."""
 PORT = 8765
-"""Tried first, so that a tunnel to another machine can stay as it is."""
+"""Tried first, so that a tunnel to another machine can use a fixed port."""
 MAX_CONNECTIONS = 32
-"""At once; a browser opens six."""
-QUESTION_LIMIT_S = 10.0
-"""From the connection to the end of the question."""
+"""The most at a time; a browser opens six."""
+REQUEST_LIMIT_S = 10.0
+"""From the connection to the end of the request."""
 _SEND_LIMIT_S = 120.0
-"""For one answer: some megabytes, through a tunnel."""
+"""For one response of some megabytes through a tunnel."""
 
 
 class LivePage:
-    """The page of a run as the store has it; built at most once for each state of the store."""
+    """The report of a run; rendered at most once for each state of the store."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -45,17 +45,17 @@ class LivePage:
 
     @property
     def name(self) -> str:
-        """What a reader calls the run."""
+        """The run's name."""
         return self._store.info.name
 
     def stamp(self) -> str:
-        """Of what the store holds now."""
+        """Returns the stamp of the store's present content."""
         return self._store.stamp()
 
     def page(self) -> bytes:
-        """The report, as of a moment not before the call."""
+        """Returns the report of the store's content at the time of the call or later."""
         with self._lock:
-            # Before the reading: what is written meanwhile changes the next stamp.
+            # Taken before the store is read: a record written in between then changes the next stamp.
             stamp = self._store.stamp()
             if stamp != self._stamp:
                 running = not self._store.has_file("front.parquet")
@@ -65,104 +65,104 @@ class LivePage:
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves one run on `HOST`; `serve_forever` until it is shut down.
+    """Serves one run on `HOST`.
 
-    It has `MAX_CONNECTIONS` at most, each with a time limit: what is open longer without a whole question is closed,
-    and a further one is closed at once. A browser that follows a run asks again every other second.
+    At most `MAX_CONNECTIONS` are open; a further one is closed at once. A connection without a complete request after
+    `REQUEST_LIMIT_S` is closed. A browser polls again every two seconds.
     """
 
     daemon_threads = True
-    # A second server on the same port would answer half of the questions.
+    # A second server on the same port would receive half of the requests.
     allow_reuse_port = False
 
     def __init__(self, store: RunStore, *, port: int) -> None:
         super().__init__((HOST, port), _Handler)
-        self.follower = LivePage(store)
-        self._asking: dict[socket.socket, float] = {}
-        """Connections whose question is not yet known, each with its deadline."""
+        self.live_page = LivePage(store)
+        self._deadlines: dict[socket.socket, float] = {}
+        """Connections without a complete request, each with its deadline."""
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """The address for a browser."""
         return f"http://{HOST}:{self.server_port}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answers in a thread of its own, where one is free."""
+        """Handles the request in a new thread, or closes the connection if there are too many."""
         if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        self._asking[request] = time.monotonic() + QUESTION_LIMIT_S
+        self._deadlines[request] = time.monotonic() + REQUEST_LIMIT_S
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """As the library's; the thread's place is free afterwards."""
+        """Handles the request in this thread, then frees the connection's slot."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.has_asked(request)
+            self.end_deadline(request)
             self._slots.release()
 
-    def has_asked(self, request: Any) -> None:
-        """The question of this connection is known."""
-        self._asking.pop(request, None)
+    def end_deadline(self, request: Any) -> None:
+        """Marks the request of this connection as complete."""
+        self._deadlines.pop(request, None)
 
     def service_actions(self) -> None:
-        """Called twice a second: closes the connections that take too long to ask."""
+        """Closes the connections whose request takes too long. The library calls this twice a second."""
         now = time.monotonic()
-        for request, deadline in list(self._asking.items()):
+        for request, deadline in list(self._deadlines.items()):
             if now > deadline:
-                self.has_asked(request)
+                self.end_deadline(request)
                 with suppress(OSError):
-                    # Its thread, which reads, finds the end of the question.
+                    # The thread that reads this connection then sees the end of the request.
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no fault; and a fault of one answer is none of the server's."""
-        logger.debug("%s: the connection broke off", client_address, exc_info=True)
+        """Logs the error: a client that disconnects is not an error of the server."""
+        logger.debug("%s: the connection was lost", client_address, exc_info=True)
 
 
 def open_server(store: RunStore, *, port: int | None = None) -> ReportServer:
-    """A server that listens; without a port on `PORT`, or where that is taken on any free one.
+    """Returns a server that listens on `port`; without one on `PORT`, or on any free port if that is taken.
 
-    Raises `ValueError`, one line, where the given port cannot be had.
+    Raises `ValueError` with one line if the given port cannot be used.
     """
     try:
         return ReportServer(store, port=PORT if port is None else port)
     except (OSError, OverflowError) as error:
         if port is None:
             return ReportServer(store, port=0)
-        raise ValueError(f"--port {port}: cannot be listened on ({error}): give another or none") from None
+        raise ValueError(f"--port {port}: cannot be used ({error}): give another port or leave it out") from None
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers `/`, the frame; `/report.html`; and `/stamp`."""
+    """Serves `/` (the page with the frame), `/report.html` and `/stamp`."""
 
     server: ReportServer
     server_version, sys_version = "Depthweave", ""
     timeout = _SEND_LIMIT_S
 
     def do_GET(self) -> None:
-        self.server.has_asked(self.connection)
-        # A name that leads here from elsewhere (DNS rebinding) would let a foreign page read the run.
+        self.server.end_deadline(self.connection)
+        # With another host name that resolves to this address (DNS rebinding) a foreign page could read the run.
         if self.headers.get("Host", "") not in {f"{host}:{self.server.server_port}" for host in (HOST, "localhost")}:
             self.send_error(403, "only 127.0.0.1 and localhost")
             return
         path = self.path.partition("?")[0]
         try:
             if path == "/":
-                self._send(_frame(self.server.follower), kind="text/html")
+                self._send(_frame(self.server.live_page), kind="text/html")
             elif path == "/report.html":
-                self._send(self.server.follower.page(), kind="text/html")
+                self._send(self.server.live_page.page(), kind="text/html")
             elif path == "/stamp":
-                self._send(json.dumps({"stamp": self.server.follower.stamp()}).encode(), kind="application/json")
+                self._send(json.dumps({"stamp": self.server.live_page.stamp()}).encode(), kind="application/json")
             else:
                 self.send_error(404)
         except (ConnectionError, TimeoutError):
-            # The reader has gone.
+            # The client has disconnected.
             return
         except Exception as error:
-            # A file that is just being replaced, say: the frame keeps the old page and asks again.
+            # For example a file that is being replaced. The frame keeps the old report and asks again.
             logger.warning("%s: %s", path, error)
             self.send_error(500, " ".join(f"{type(error).__name__}: {error}".split())[:200])
 
@@ -179,6 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
 
-def _frame(follower: LivePage) -> bytes:
+def _frame(live_page: LivePage) -> bytes:
     text = (Path(__file__).parent / "assets" / "live.html").read_text(encoding="utf-8")
-    return text.replace("STAMP", follower.stamp()).replace("RUN_NAME", html.escape(follower.name)).encode()
+    return text.replace("STAMP", live_page.stamp()).replace("RUN_NAME", html.escape(live_page.name)).encode()

@@ -1,4 +1,4 @@
-"""How a run's numbers came about, in the words of its records: recipe, corpus, machine, what each number means."""
+"""Notes on the method of a run, from its records: recipe, corpus, machine and the meaning of each number."""
 
 from __future__ import annotations
 
@@ -16,48 +16,67 @@ _MAX_LISTED = 4
 
 
 def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str, str]]:
-    """Terms and what they mean in this run, in reading order; a run without records gives those known before."""
+    """Returns terms and their meaning in this run, in reading order; without records only the general ones."""
     notes = [
         ("Objectives", ", ".join(title_of(name) for name in info.objectives) + "; all are minimised."),
         (
             "Twins",
-            "A member of the front that another matches within tolerance in every objective stands under it, as its "
-            f"twin: {tolerance_text(info.objectives, info.tolerance_of)}. Of several that match each other a settled "
-            "one goes first, then the simplest.",
+            "A member of the front that another member matches within tolerance in every objective is its twin and is "
+            f"listed under it. The tolerances are {tolerance_text(info.objectives, info.tolerance_of)}. Of members "
+            "that match each other, settled ones come first, then the simplest.",
         ),
         (
             "Front",
             "The complete trials that no other complete trial matches in every objective and beats in one. Trials "
-            "that were stopped early, diverged or failed never stand on it.",
+            "that were stopped early, diverged or failed are never on it.",
         ),
     ]
     if not records:
         return notes
+    return [
+        *notes,
+        *_training_notes(records),
+        *_measurement_notes(records),
+        ("Run", f"{info.run_id}, started {info.created_at:%Y-%m-%d %H:%M %Z}."),
+    ]
+
+
+def _training_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
     tokens = sorted({it.tokens for it in records if it.state == "complete"})
-    trained = f"Every complete trial saw {tokens[0]:,} tokens" if len(tokens) == 1 else "Tokens differ between trials"
-    notes += [
+    same = len(tokens) == 1
+    trained = f"Every complete trial saw {tokens[0]:,} tokens" if same else "Trials saw different numbers of tokens"
+    return [
         (
             "Seeds",
-            _values(it.seed for it in records) + ". Of one seed, every architecture sees the same data in the "
+            _values(it.seed for it in records) + ". With one seed, every architecture sees the same data in the "
             "same order. Differences of a few hundredths of a nat may be noise between seeds.",
         ),
         *_confirmation(records),
         ("Training", f"{trained}: equal tokens, not equal time. The recipe: {_recipe(records)}."),
         (
             "Connection weights",
-            "An optimiser group of their own, without weight decay and with their own learning-rate factor, the same "
-            "for every fusion.",
+            "They are a separate optimiser group, without weight decay and with their own learning-rate factor. The "
+            "group is the same for every fusion.",
         ),
         ("Corpus", f"{_values(it.corpus for it in records)}, sha256 {_values(it.corpus_sha256 for it in records)}."),
-        ("Tokens", f"{_values(it.tokenizer for it in records)}; perplexity is per token, and so depends on it."),
+        (
+            "Tokens",
+            f"{_values(it.tokenizer for it in records)}; perplexity is per token, so it depends on the tokenizer.",
+        ),
+    ]
+
+
+def _measurement_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
+    return [
         (
             "Latency",
-            "Forward time of one batch relative to the reference, the two run in turn in one process, median of the "
-            f"ratios. {_measured_alone(records)} Another machine gives other ratios.",
+            "Forward time of one batch relative to the reference: the median of ratios, measured alternately in one "
+            f"process. {_isolated_measurements(records)} Other machines give other ratios.",
         ),
         (
             "Memory",
-            "Peak bytes of tensors in one training step: the allocator's on an accelerator, counted on a processor.",
+            "Peak bytes of tensors in one training step. An accelerator's allocator reports them; on a CPU they are "
+            "counted.",
         ),
         (
             "Hardware",
@@ -67,55 +86,55 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         ("Software", f"{_values(it.software for it in records)}."),
         (
             "Limits",
-            "One corpus, small models, short trainings: an order found here need not carry over to larger ones. Of "
-            "what was tried often the best is flattered most.",
+            "One corpus, small models and short trainings: an order found here may not hold for larger ones. The best "
+            "of many trials looks better than it is, and the more trials, the more so.",
         ),
-        ("Run", f"{info.run_id}, begun {info.created_at:%Y-%m-%d %H:%M %Z}."),
     ]
-    return notes
 
 
 def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """How the front was confirmed; nothing where it was not."""
+    """Returns how the front was confirmed; nothing if it was not."""
     if not confirming(records):
         return []
-    told = (
+    confirmation = (
         "The front's members and the plain architectures of their depths and budgets were trained again with fresh "
-        "seeds, the same for all, and measured once more alone and in turn. The search chose by its own seed, which "
-        "flatters what it chose: that seed is shown and counts for nothing. An architecture stands at its mean loss "
-        "over fresh seeds. Differences are taken seed by seed within a depth and budget, and between means (Welch) "
-        "across them, where seeds have no common effect; each pair has its own variance. What the choice of the "
-        "validation text adds is estimated from the losses on its parts. Intervals are Student's t, 95 %, two-sided."
+        "seeds, the same for all, and measured again one after another with nothing else running. The search's own "
+        "seed is shown but not counted, because choosing by it makes the chosen look better than they are. The loss of "
+        "an architecture is its mean over fresh seeds. Differences are paired by seed within a depth and budget, and "
+        "between means (Welch) across them, where seeds have no common effect. Each pair has its own variance. The "
+        "uncertainty from the choice of the validation text is estimated from the losses on its parts. Intervals are "
+        "Student's t, 95 %, two-sided."
     )
-    apart = (
-        f"Settled takes at least {MIN_SEEDS} fresh seeds, none diverged. A difference: its interval excludes zero. A "
-        "place on the front: every rival is told apart from it in some objective that it is ahead in; the percentage "
-        "is how sure that is of the rival most likely to dominate it. A choice under limits: its loss is told apart "
-        "from that of each other with several fresh seeds within them. A latency is as sure as its interval."
+    settled = (
+        f"All of these need at least {MIN_SEEDS} fresh seeds, none of them diverged. A difference is settled if its "
+        "interval excludes zero. A place on the front is settled if the architecture is told apart from every rival in "
+        "some objective in which it is ahead; the percentage is the probability of this for the most likely rival. A "
+        "choice under limits is settled if its loss is told apart from that of each other architecture with several "
+        "fresh seeds within the limits. A latency is as certain as its interval."
     )
-    return [("Confirmation", told), ("Told apart", apart)]
+    return [("Confirmation", confirmation), ("Settled", settled)]
 
 
-def _measured_alone(records: Sequence[Record]) -> str:
-    """How many latencies were measured with nothing beside."""
-    alone = sum(it.trial_latency is not None for it in records)
-    if not alone:
-        return "They are as the trials saw them, other trials possibly beside."
+def _isolated_measurements(records: Sequence[Record]) -> str:
+    """Returns how many latencies were measured with nothing else running."""
+    isolated = sum(it.trial_latency is not None for it in records)
+    if not isolated:
+        return "The trials measured it, possibly while other trials ran on the machine."
     return (
-        f"Those of {alone} architectures that may stand on the front were measured once more at the end of the search, "
-        "in turn and with nothing beside; the others are as their trials saw them."
+        f"At the end of the search it was measured again for {isolated} architectures that may be on the front, one "
+        "after another with nothing else running. For the others it is the trial's own measurement."
     )
 
 
 def _values(values: Iterable[object]) -> str:
-    """The distinct values in order of appearance, the first four of them."""
+    """Returns the first four distinct values in order of appearance, and the number of others."""
     distinct = [str(value) for value in dict.fromkeys(values)]
     more = f" and {len(distinct) - _MAX_LISTED} more" if len(distinct) > _MAX_LISTED else ""
     return ", ".join(distinct[:_MAX_LISTED]) + more
 
 
 def _recipe(records: Sequence[Record]) -> str:
-    """The recipe's fields that all trials share, as "name value"; a seed varies and is told elsewhere."""
+    """Returns the recipe's fields that all trials share, as "name value", without the seed."""
     recipes = []
     for text in dict.fromkeys(it.recipe for it in records):
         try:

@@ -1,4 +1,4 @@
-"""The report of a run: what its page says, of what the store holds."""
+"""The report of a run: collects what the page says from the run store, and writes it as HTML."""
 
 from __future__ import annotations
 
@@ -45,32 +45,41 @@ from depthweave.reports.store.tolerance import tolerance_text
 from depthweave.reports.terminal.table import selected_trials
 
 _MAX_FAILURES = 100
-_SCRIPTS = ("svg.js", "card.js", "front.js", "report.js")
-"""In this order: each uses those before it."""
+_SCRIPTS = (
+    "svg.js",
+    "points.js",
+    "card.js",
+    "recommendation.js",
+    "front_plot.js",
+    "front_overlay.js",
+    "front.js",
+    "report.js",
+)
+"""In load order: each script uses those before it."""
 
 
 class VerdictCells(NamedTuple):
-    """What a confirmation found of a member of the front, as it stands in the table."""
+    """What a confirmation found about a member of the front, for the table."""
 
     num_seeds: int
     interval: str
     test: HeldOutText
-    """On the test part."""
+    """Its loss on the test part of the corpus."""
     difference: tuple[str, str]
-    """Against the plain architecture: the mean, and its interval or nothing."""
+    """The mean difference to the plain architecture and its interval, which may be empty."""
     probability: str
     why_not_settled: str
-    """Empty where the place is settled."""
+    """Empty if the place is settled."""
 
 
 class FrontRow(NamedTuple):
-    """A member of the front as it stands in the table."""
+    """A row of the table: one member of the front."""
 
     id: str
     trial: int
     name: str
     twin: bool
-    """Whether it is one of the distinct member above it."""
+    """Whether it matches the distinct member above it within tolerance."""
     reference: bool
     depth: int
     parameters: str
@@ -82,7 +91,7 @@ class FrontRow(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A trial that did not end as planned."""
+    """A trial that diverged or failed."""
 
     trial: int
     name: str
@@ -92,28 +101,29 @@ class Failure(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that the template prints; text, not markup, but for the figures' JSON."""
+    """Everything that the template prints. All values are text, except the JSON of the figures."""
 
     title: str
-    happened: str
+    outcome: str
+    """What the search did: its trials, its time and how they ended."""
     answer: list[str]
     running: bool
     stamp: str
     explorer: Explorer | None
-    """The interactive front; `None` where there is nothing to draw."""
+    """The interactive front; `None` if there is nothing to draw."""
     front_caption: str
     recommendation: str
-    """What to take without limits, in words; the page's script says the same of any."""
+    """The recommendation without limits. The page's script replaces it when the reader sets limits."""
     limit_titles: dict[str, str]
     sections: list[Section]
     key: list[list[KeyEntry]]
-    heads: list[str]
+    column_titles: list[str]
     rows: list[FrontRow]
-    distinct: str
-    """How many members are distinct, and by which tolerances; empty where all are."""
+    twins_note: str
+    """How many members are distinct and by which tolerances; empty if there are no twins."""
     failures: list[Failure]
     num_failures_left_out: int
-    stops: list[tuple[str, int]]
+    stopped: list[tuple[str, int]]
     methods: list[tuple[str, str]]
     infeasible: tuple[str, ...]
     problems: list[str]
@@ -121,14 +131,14 @@ class Page(NamedTuple):
 
 
 def write_report(store: RunStore, *, running: bool = False) -> str:
-    """The run's `report.html` is new and whole; returns its path. `running` says that the search goes on."""
+    """Replaces the run's `report.html` and returns its path. `running` means that the search is still going on."""
     page = page_of(store, running=running)
     store.write_bytes("report.html", render(page).encode())
     return store.report_path
 
 
 def page_of(store: RunStore, *, running: bool = False) -> Page:
-    """What the report says, from what the store holds now; an empty run gives a page that says so."""
+    """Returns what the report says about the records that the store holds now. An empty run is allowed."""
     view, info = RunView.read(store), store.info
     records, members, verdicts = view.records, view.front, view.verdicts
     search = searched(records)
@@ -149,7 +159,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     ]
     return Page(
         title=info.name,
-        happened=outcome_sentence(summary, info=info)
+        outcome=outcome_sentence(summary, info=info)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
         + kinds_sentence(records, objectives=info.objectives),
@@ -162,12 +172,12 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
         sections=[section for section in sections if section.figures or section.tables],
         key=key_of(records, verdicts=verdicts) if records else [],
-        heads=[title_of(name) for name in table_columns(info.objectives)],
+        column_titles=[title_of(name) for name in table_columns(info.objectives)],
         rows=_rows(view, store=store),
-        distinct=_distinct(view),
+        twins_note=_twins_note(view),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
-        stops=_stops(records),
+        stopped=_stopped(records),
         methods=method_notes(records, info=info),
         infeasible=info.infeasible,
         problems=store.problems,
@@ -176,7 +186,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML; everything that came from outside is escaped."""
+    """Returns the page as HTML. All text from records and specs is escaped."""
     return render_page(
         "report.html.j2",
         page=page,
@@ -187,35 +197,35 @@ def render(page: Page) -> str:
 
 
 def _front_caption(explorer: Explorer) -> str:
-    """How to read the interactive front, of what it shows in this run."""
+    """Returns the caption of the interactive front; it explains only what this run's plot has."""
     points = explorer.data["points"]
-    told = (
-        "Lower left is better. The line is the front of the two axes among what is drawn, the broken ones are the "
-        "plain architectures. Click a point, or go along the front with the arrow keys, for its card."
+    text = (
+        "Lower left is better. The solid line is the front of the two axes among the points shown, dashed lines are "
+        "the plain architectures. Click a point, or move along the front with the arrow keys, to see its card."
     )
     if "pruned" in points["state"]:
-        told += (
-            " Trials stopped early stand at the perplexity of their last evaluation and on no front; those beyond "
-            "the frame are at its edge."
+        text += (
+            " Trials that were stopped early are shown at the perplexity of their last evaluation and are never on the "
+            "front. Those outside the plot are drawn at its edge."
         )
     if points["low"]:
-        told += " Bars are 95 % intervals."
+        text += " Bars are 95 % intervals."
     if "perplexity" in points["low"]:
-        told += (
-            " Those of perplexity are of the mean over fresh seeds; a seed moves all architectures of one size "
-            "together, so two may differ for certain though their bars overlap. Hollow members are not settled on the "
-            "front of all objectives."
+        text += (
+            " Perplexity bars are for the mean over fresh seeds. A seed shifts all architectures of one size together, "
+            "so two of them can differ significantly although their bars overlap. Hollow markers are members whose "
+            "place on the front of all objectives is not settled."
         )
     if explorer.num_left_out:
-        told += (
-            f" Not drawn, for the page's weight: {plural(explorer.num_left_out, 'trial')} that no front needs, "
-            "dominated or stopped. Every front, whatever is chosen, is whole."
+        text += (
+            f" To keep the page small, {plural(explorer.num_left_out, 'trial')} that no front needs, dominated or "
+            "stopped, are not shown. The front is complete for every choice of axes and filters."
         )
-    return told
+    return text
 
 
 def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
-    """Each distinct member, its twins below it."""
+    """Returns a row for each distinct member, followed by its twins."""
     chosen, verdicts = selected_trials(view), view.verdicts
     seeds = Counter(it.architecture_id for it in view.records if it.state == "complete")
     rows = []
@@ -239,12 +249,12 @@ def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
     return rows
 
 
-def _distinct(view: RunView) -> str:
+def _twins_note(view: RunView) -> str:
     if not any(group.twins for group in view.groups):
         return ""
     return (
-        f"{distinct_text(view.groups)}. A twin, marked ≈, stands under a member that matches it within tolerance in "
-        f"every objective: {tolerance_text(view.objectives, view.tolerances)}."
+        f"{distinct_text(view.groups)}. A twin, marked ≈, is listed under the member that it matches within tolerance "
+        f"in every objective: {tolerance_text(view.objectives, view.tolerances)}."
     )
 
 
@@ -273,7 +283,7 @@ def _failure(record: Record) -> Failure:
     )
 
 
-def _stops(records: Sequence[Record]) -> list[tuple[str, int]]:
-    """Stopped trials by fusion and pattern, most first."""
+def _stopped(records: Sequence[Record]) -> list[tuple[str, int]]:
+    """Returns the number of stopped trials of each fusion and pattern, most first."""
     counts = Counter(short_name(it) for it in records if it.state == "pruned")
     return counts.most_common()

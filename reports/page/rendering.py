@@ -1,4 +1,4 @@
-"""A page as one HTML file that needs nothing else, no network and no server: style, scripts and Plotly are in it."""
+"""Renders a page as one self-contained HTML file: it holds the style, the scripts and Plotly, and needs no network."""
 
 from __future__ import annotations
 
@@ -20,29 +20,27 @@ _FOLDER = Path(__file__).parent / "assets"
 
 
 class Figure(NamedTuple):
-    """One drawing on a page."""
+    """One Plotly figure on a page."""
 
     id: str
     json: Markup
     caption: str
     height: int
-    """Pixels that it takes, known before it is drawn."""
+    """In pixels, so that the page can reserve the space before it draws the figure."""
     title: str = ""
     half: bool = False
-    """Whether it stands beside the next one where there is room."""
+    """Whether it takes half the width, so that two fit beside each other."""
     choice: str = ""
-    """Label in the list where several drawings share one place; empty where this one stands alone."""
+    """Its label in the list that switches between groups of figures; empty if it is always shown."""
 
 
-def figure_of(
-    name: str, drawing: Any, *, caption: str, title: str = "", half: bool = False, choice: str = ""
-) -> Figure:
-    """Plotly's figure as it stands on a page; of several that share a place each takes half the width."""
+def figure_of(name: str, figure: Any, *, caption: str, title: str = "", half: bool = False, choice: str = "") -> Figure:
+    """Returns a Plotly figure for a page. A figure with a `choice` takes half the width."""
     return Figure(
         name,
-        _safe(drawing.to_json(engine="json")),
+        _safe(figure.to_json(engine="json")),
         caption,
-        int(drawing.layout.height),
+        int(figure.layout.height),
         title=title,
         half=half or bool(choice),
         choice=choice,
@@ -50,15 +48,15 @@ def figure_of(
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand inside a script element: no character of it can end the element or open a tag."""
+    """Returns JSON for a script element: no character of it can end the element or open a tag."""
     return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def render_page(name: str, *, page: Any, scripts: Sequence[str], has_figures: bool, data: Any = None) -> str:
-    """The page of this template as HTML; everything that came from outside is escaped.
+    """Returns a template's page as HTML. All text from records and specs is escaped.
 
-    `scripts` are files that stand in the page in this order, `data` what they find under that name; Plotly and its two
-    colour schemes are there where the page `has_figures`.
+    `scripts` are files, included in this order. `data` is the JSON that they read. A page that `has_figures` includes
+    Plotly and its two colour schemes.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -83,7 +81,7 @@ def _read(name: str) -> str:
 
 @cache
 def _packed_plotly() -> str:
-    """Plotly's bundle, compressed, as letters that may stand in a page: a third of its 4.8 MB."""
+    """Returns Plotly's bundle, compressed to a third of its 4.8 MB and encoded in base64."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=6, mtime=0)).decode()
 
 

@@ -1,4 +1,4 @@
-"""The sections of the page below the front: drawings, tables and sentences under one heading each."""
+"""The sections of the page below the front: each has a heading, sentences, tables and figures."""
 
 from __future__ import annotations
 
@@ -30,31 +30,35 @@ from depthweave.reports.page.rendering import Figure, figure_of
 from depthweave.reports.store.records import Record
 
 MAX_WEIGHT_MEMBERS = 12
+"""Members of the front whose connection weights are shown."""
 
 
 class Section(NamedTuple):
-    """Drawings under one heading; those with a `choice` are shown one group at a time."""
+    """A heading and what is below it. Figures with a `choice` are shown one group at a time."""
 
     title: str
     figures: list[Figure]
     choices: Sequence[str] = ()
-    told: Sequence[str] = ()
+    sentences: Sequence[str] = ()
     tables: Sequence[Grid] = ()
     tables_caption: str = ""
 
 
 def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
-    """Learning curves of the search, stops marked."""
+    """Returns the learning curves of the search."""
     data = curves_data(records, evaluations=evaluations, on_front={it.trial for it in members})
-    told = "Strong curves end on the front. A cross marks where one was stopped. Double-click for the whole range."
+    caption = (
+        "Strong curves are members of the front. A cross marks a training that was stopped. Double-click to see the "
+        "whole range."
+    )
     if data.num_left_out:
-        told += f" {plural(data.num_left_out, 'faint curve')} not drawn."
-    figures = [figure_of("curves", draw_curves(data), caption=told)] if data.curves else []
+        caption += f" Faint curves that are not shown: {data.num_left_out:,}."
+    figures = [figure_of("curves", draw_curves(data), caption=caption)] if data.curves else []
     return Section("Learning curves", figures)
 
 
 def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence[Record]) -> Section:
-    """What the members of the front learnt to read, and when."""
+    """Returns the connection weights of the front's members, at the end of training and through it."""
     figures, choices = [], []
     for member in members[:MAX_WEIGHT_MEMBERS]:
         last = weight_map(weights, trial=member.trial)
@@ -62,116 +66,120 @@ def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence
             continue
         choice = f"{full_name(member)} ({member.architecture_id}, seed {member.seed})"
         choices.append(choice)
-        told = (
-            f"Connection weights of {short_name(member)} after {last.tokens:,} tokens: a row is a site, a column "
-            "what it reads. Symmetric-logarithmic colour; a dynamic weight is its mean over validation tokens."
+        caption = (
+            f"Connection weights of {short_name(member)} after {last.tokens:,} tokens. Each row is a site, each column "
+            "a state that it reads. The colour scale is symmetric-logarithmic. Dynamic weights are means over "
+            "validation tokens."
         )
-        figures.append(figure_of(f"map-{member.trial}", draw_weight_map(last), caption=told, choice=choice))
+        figures.append(figure_of(f"map-{member.trial}", draw_weight_map(last), caption=caption, choice=choice))
         courses = weight_courses(weights, trial=member.trial)
-        told = f"The same weights through training, {plural(len(courses), 'connection')}."
-        drawing = draw_weight_courses(courses)
-        figures.append(figure_of(f"course-{member.trial}", drawing, caption=told, choice=choice))
+        caption = f"The same weights during training: {plural(len(courses), 'connection')}."
+        figure = draw_weight_courses(courses)
+        figures.append(figure_of(f"course-{member.trial}", figure, caption=caption, choice=choice))
         norms = norms_of(member)
         if norms is not None:
-            told = "Weight times the mean norm of the state that it weighs: how much of the sum comes from where."
-            drawing = draw_weight_map(times_norms(last, norms), title="weight × norm")
-            figures.append(figure_of(f"norm-{member.trial}", drawing, caption=told, choice=choice))
+            caption = "Weight times the mean norm of the state that it weights: how much each state adds to the sum."
+            figure = draw_weight_map(times_norms(last, norms), title="weight × norm")
+            figures.append(figure_of(f"norm-{member.trial}", figure, caption=caption, choice=choice))
     lines = cosines_data(members, plain=plain)
     if lines:
-        told = (
-            "How much of the embedding is left in what each block reads, mean over validation tokens: the front's "
-            "members and the plain architectures, in the fusions' colours."
+        caption = (
+            "Cosine between each block's input and the embedding, mean over validation tokens. The lines are the "
+            "front's members and the plain architectures, in the colours of their fusions."
         )
-        figures.append(figure_of("cosines", draw_cosines(lines), caption=told, title="The embedding by depth"))
+        figures.append(figure_of("cosines", draw_cosines(lines), caption=caption, title="The embedding by depth"))
     return Section("What the connections learnt", figures, choices)
 
 
 def at_equal_cost(view: RunView) -> Section:
-    """The fusions against each other, and each architecture against plain."""
+    """Returns tables of the fusions at equal cost, and the difference of each architecture to plain."""
     grids = [
         at_equal_parameters(view.averaged, verdicts=view.verdicts),
         at_equal_latency(view.averaged),
         at_equal_time(view.records, evaluations=view.evaluations),
     ]
     tables = [grid for grid in grids if grid is not None]
-    told = (
-        "Of each fusion the pattern (dilation × period, blocks) with the lowest loss; blue is the lowest of a column. "
-        "It was chosen by these same runs, which flatters. Parameters and latency: perplexity. Training time: "
-        "validation loss, nat/token, after a share of the time that the reference trains, by measured training-step "
-        "latency; the learning-rate schedule ends with the tokens, so that a slower training is judged before its end."
+    note = (
+        "Each cell shows the pattern of a fusion (dilation × period, blocks) with the lowest loss. Blue is the lowest "
+        "of its column. The same trials choose and measure the pattern, so its value is optimistic. Equal parameters "
+        "and equal latency compare perplexity. Equal training time compares validation loss in nat/token after a share "
+        "of the reference's training time, computed from measured training-step latency. The learning-rate schedule "
+        "ends with the tokens, so a slower training is compared before its schedule ends."
     )
     if view.verdicts:
-        told += " Small, at equal parameters: loss against plain, nat/token, with its 95 % interval."
+        note += " The small type at equal parameters is the loss minus plain's in nat/token, with its 95 % interval."
     data = differences_data(view.averaged, verdicts=view.verdicts)
     caption = (
-        "Loss less that of the plain architecture of the same depth and budget, mean over fresh seeds with its 95 % "
-        "interval (Student's t over seeds, and what the choice of the validation text adds). Left of the line is "
-        "better than plain; hollow is not settled."
+        "Loss minus that of the plain architecture of the same depth and budget: the mean over fresh seeds with its "
+        "95 % interval (Student's t over seeds, plus the uncertainty from the choice of the validation text). Left of "
+        "the line is better than plain. A hollow marker is not settled."
     )
     figures = [figure_of("differences", draw_differences(data), caption=caption, title="Against plain")] if data else []
     several = len({it.fusion for it in view.records if it.state == "complete"}) > 1
     sentences = [differences_sentence(data)] if several else []
-    caption = told if tables else ""
-    return Section("Fusions at equal cost", figures, told=sentences, tables=tables, tables_caption=caption)
+    tables_caption = note if tables else ""
+    return Section("Fusions at equal cost", figures, sentences=sentences, tables=tables, tables_caption=tables_caption)
 
 
 def dilation_and_period(view: RunView) -> Section:
-    """Perplexity over the patterns of each fusion."""
-    told = (
-        "Perplexity, and the loss against the plain architecture of the same depth and budget (nat/token) where it is "
-        "complete; blue is below plain, orange above, one scale for all. k is the dilation, p the period; an empty "
-        "cell was not tried or cannot be built. Differences of one seed are not settled."
+    """Returns tables of perplexity by dilation and period, for each fusion, depth and budget."""
+    caption = (
+        "Each cell shows the perplexity and, if the plain architecture of the same depth and budget is complete, the "
+        "loss minus plain's in nat/token. Blue is below plain, orange above, on one scale for all tables. k is the "
+        "dilation, p the period. An empty cell was not tried or cannot be built. Differences of one seed are not "
+        "settled."
     )
-    return Section("Dilation and period", [], tables=pattern_grids(view.averaged), tables_caption=told)
+    return Section("Dilation and period", [], tables=pattern_grids(view.averaged), tables_caption=caption)
 
 
 def what_matters(view: RunView) -> Section:
-    """The importance of each axis, and all architectures across all axes."""
+    """Returns the importance of each axis of the space, and all architectures in parallel coordinates."""
     grid = importance_grid(view.averaged, objectives=view.objectives)
-    told = (
-        "Share of each objective's variance that goes with an axis, by a model of single axes and pairs (shares of "
-        "axes that act together count in each, so that a column may sum to more than 100 %). The last row is the "
-        "share of variance that the model predicts of architectures left out of its fit; below "
-        f"{100 * MIN_EXPLAINED:.0f} % nothing is said. Of the architectures that the search chose to train, not of the "
-        "whole space."
+    note = (
+        "Share of each objective's variance that an axis explains in a model of single axes and pairs. The share of a "
+        "pair counts for both axes, so a column can sum to more than 100 %. The last row is the share of variance that "
+        "the model predicts for architectures left out of its fit; below "
+        f"{100 * MIN_EXPLAINED:.0f} % no shares are shown. The shares hold for the architectures that the search chose "
+        "to train, not for the whole space."
     )
     data = parallel_data(view.records, objectives=view.objectives)
-    caption = "Each line is a complete architecture; blue ones stand on the front. Lower is better on every objective."
+    caption = "Each line is a complete architecture; blue lines are on the front. Lower is better on every objective."
     if data.num_left_out:
-        caption += f" {plural(data.num_left_out, 'line')} off the front not drawn."
+        caption += f" Lines off the front that are not shown: {data.num_left_out:,}."
     figures = []
-    if len(data.uprights) > 1:
+    if len(data.axes) > 1:
         figures = [figure_of("parallel", draw_parallel(data), caption=caption, title="Choices and objectives")]
-    return Section("What matters", figures, tables=[grid] if grid else [], tables_caption=told if grid else "")
+    return Section("What matters", figures, tables=[grid] if grid else [], tables_caption=note if grid else "")
 
 
 def course_of_search(records: Sequence[Record], *, objectives: Sequence[str]) -> Section:
-    """How the front grew, and what the workers did."""
+    """Returns how the front grew and when each trial ran."""
     data = progress_data(records, objectives=objectives)
-    told = (
+    caption = (
         "Hypervolume of the front after each finished trial, as a share of the box between the run's best values "
-        "and its reference point (a tenth of the range beyond the worst complete trial)."
+        "and its reference point, which is a tenth of the range beyond the worst complete trial."
     )
     figures = []
     if data.trials:
         figures = [
-            figure_of("progress", draw_progress(data), caption=told, title="By trials", half=True),
+            figure_of("progress", draw_progress(data), caption=caption, title="By trials", half=True),
             figure_of(
                 "progress-tokens",
                 draw_progress(data, over="tokens"),
-                caption="The same over the tokens that all trials trained on until then.",
+                caption="The same by the number of tokens that all trials together had trained on.",
                 title="By tokens",
                 half=True,
             ),
         ]
     timeline = timeline_data(records)
     if timeline.spans:
-        told = (
-            "From start to end of each trial, in the fusion's colour; faint where it was paused in between. Records "
-            "name no worker: a row is one slot that was free, and a paused trial keeps its own."
+        caption = (
+            "Each bar runs from the start to the end of a trial, in the colour of its fusion. A faint bar is a trial "
+            "that was paused in between. A record does not name its worker: a trial takes the first free row, and a "
+            "paused trial keeps its row."
         )
         if timeline.num_left_out:
-            told += f" {plural(timeline.num_left_out, 'trial')} not drawn."
-        figures.append(figure_of("timeline", draw_timeline(timeline), caption=told, title="Workers"))
+            caption += f" Trials that are not shown: {timeline.num_left_out:,}."
+        figures.append(figure_of("timeline", draw_timeline(timeline), caption=caption, title="Workers"))
     sentence = timeline_sentence(timeline)
-    return Section("How the search went", figures, told=[sentence] if sentence else [])
+    return Section("How the search went", figures, sentences=[sentence] if sentence else [])

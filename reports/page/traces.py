@@ -1,4 +1,4 @@
-"""Learning curves and connection weights as the page carries them: those of the front first, as many as have room."""
+"""Learning curves and connection weights that the page holds: those of the front first, up to a limit of size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pyarrow as pa
 from depthweave.reports.store.records import Record
 
 MAX_CURVES = 6_000
-"""Learning curves on the page, those of the front first."""
+"""The most learning curves on the page."""
 MAX_WEIGHTS = 150_000
-"""Connection weights on the page, those of the front first; a card without them says where they are."""
+"""The most connection weights on the page. A card without them says where they are stored."""
 _DIGITS = 9
 
 
 def page_curves(records: Sequence[Record], *, points: Sequence[Record], evaluations: pa.Table) -> dict[str, Any]:
-    """Architecture id to [seed, state, place of its token counts, losses] of each of its trainings."""
-    held = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
+    """Returns token counts, and by architecture id the trainings as [seed, state, index of token counts, losses]."""
+    columns = evaluations.select(["trial", "tokens", "loss"]).to_pydict()
     curves: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for trial, tokens, loss in zip(held["trial"], held["tokens"], held["loss"], strict=True):
+    for trial, tokens, loss in zip(columns["trial"], columns["tokens"], columns["loss"], strict=True):
         if loss is not None and math.isfinite(loss):
             curves[trial].append((tokens, loss))
     trainings: dict[str, list[Record]] = defaultdict(list)
@@ -31,26 +31,26 @@ def page_curves(records: Sequence[Record], *, points: Sequence[Record], evaluati
         trainings[record.architecture_id].append(record)
     grids: dict[tuple[int, ...], int] = {}
     found: dict[str, list[Any]] = {}
-    num = 0
+    num_curves = 0
     for own in dict.fromkeys(it.architecture_id for it in points):
         for record in trainings[own]:
-            if curves[record.trial] and num < MAX_CURVES:
+            if curves[record.trial] and num_curves < MAX_CURVES:
                 tokens, losses = zip(*sorted(curves[record.trial]), strict=True)
                 grid = grids.setdefault(tokens, len(grids))
                 found.setdefault(own, []).append([record.seed, record.state, grid, [round(it, 4) for it in losses]])
-                num += 1
-    return {"tokens": [list(grid) for grid in grids], "of": found}
+                num_curves += 1
+    return {"tokens": [list(grid) for grid in grids], "by_id": found}
 
 
 def page_weights(points: Sequence[Record], *, read: Callable[[set[int]], pa.Table]) -> dict[str, list[float | None]]:
-    """Trial to its last connection weights in the order of its wiring, for as many points as there is room for."""
+    """Returns for each trial its last connection weights in the order of its wiring, up to `MAX_WEIGHTS` in all."""
     wanted: dict[int, list[tuple[int, int]]] = {}
-    num = 0
+    num_weights = 0
     for record in points:
         pairs = [(block, source) for block, sources in json.loads(record.wiring) for source in sources]
-        if pairs and record.fusion != "none" and num + len(pairs) <= MAX_WEIGHTS:
+        if pairs and record.fusion != "none" and num_weights + len(pairs) <= MAX_WEIGHTS:
             wanted[record.trial] = pairs
-            num += len(pairs)
+            num_weights += len(pairs)
     if not wanted:
         return {}
     table = read(set(wanted)).select(["trial", "tokens", "site", "source", "value"]).to_pydict()
@@ -61,14 +61,14 @@ def page_weights(points: Sequence[Record], *, read: Callable[[set[int]], pa.Tabl
         if tokens == last[trial][0] and math.isfinite(value):
             last[trial][1][site, source] = value
     return {
-        str(trial): [short(last[trial][1].get(pair), digits=4) for pair in pairs]
+        str(trial): [rounded(last[trial][1].get(pair), digits=4) for pair in pairs]
         for trial, pairs in wanted.items()
         if trial in last
     }
 
 
-def short(value: float | None, *, digits: int = _DIGITS) -> float | None:
-    """The value with as many digits as a page needs: exact enough to order by, short enough to travel."""
+def rounded(value: float | None, *, digits: int = _DIGITS) -> float | None:
+    """Returns the value with enough digits to sort by, and no more; `None` if it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return int(value) if value == int(value) else float(f"{value:.{digits}g}")

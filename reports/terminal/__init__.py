@@ -1,1 +1,1 @@
-"""What a terminal shows of a run."""
+"""Views of a run for the terminal."""

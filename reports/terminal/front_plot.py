@@ -1,4 +1,4 @@
-"""The front of a run as a terminal shows it: the table, and below it a small plot against each cost that fits."""
+"""The front of a run in a terminal: a table, and below it a small plot for each cost that fits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
 
-_SIGNS = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
-_SPARE_SIGN = "◆"
+_SYMBOLS = {"none": "○", "dwa": "●", "dwatt": "▲", "concat": "■"}
+_SPARE_SYMBOL = "◆"
 _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
-"""A plot is at least and at most so wide."""
+"""Smallest and largest width of a plot."""
 _PLOT_ROWS = 14
 
 
@@ -35,7 +35,7 @@ def front_view(
     columns: int,
     tolerances: Mapping[str, float] | None = None,
 ) -> RenderableType:
-    """The table of the front, and below it its plots against as many costs as fit beside each other."""
+    """Returns the table of the front, and below it plots for as many costs as fit beside each other."""
     view = RunView.of(records, objectives=objectives, tolerances=tolerances)
     costs = [name for name in cost_names(objectives) if complete(records, objectives=[name])]
     if not view.front:
@@ -53,22 +53,22 @@ def front_view(
 
 
 def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
-    """The loss against one cost: the line is the front of the two, named marks stand on that of all objectives."""
+    """Returns the loss against one cost. The line is the front of the two; labelled marks are on the joint front."""
     quality = quality_of(view.objectives)
     finished = complete(view.records, objectives=(quality, cost))
     members = {record.trial for record in view.front}
     axis = axis_of(cost, [column_value(record, cost) for record in finished])
     several_depths = len({record.depth for record in finished if record.trial in members}) > 1
     marks = []
-    # The front last: it lies on top.
+    # The front is drawn last, on top.
     for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
-        sign = _SIGNS.get(record.fusion, _SPARE_SIGN) if on_front else _DOMINATED
+        symbol = _SYMBOLS.get(record.fusion, _SPARE_SYMBOL) if on_front else _DOMINATED
         marks.append(
             Mark(
                 x=column_value(record, cost) / axis.divisor,
                 y=column_value(record, quality),
-                sign=sign,
+                symbol=symbol,
                 style=colour_of(record.fusion) if on_front else f"{colour_of(record.fusion)} dim",
                 label=_label(record, with_depth=several_depths) if on_front else "",
             )
@@ -88,10 +88,10 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
 
 
 def key_line(records: Sequence[Record]) -> Text:
-    """What the signs of the plots mean."""
+    """Returns the key to the symbols of the plots."""
     text = Text()
     for fusion in sorted({record.fusion for record in records}, key=lambda name: (name != "none", name)):
-        text.append(_SIGNS.get(fusion, _SPARE_SIGN), style=colour_of(fusion)).append(f" {fusion}   ")
+        text.append(_SYMBOLS.get(fusion, _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 
 
@@ -103,13 +103,13 @@ def watched_view(
     name: str,
     tolerances: Mapping[str, float] | None = None,
 ) -> RenderableType:
-    """The front with a line above it that says how far the run is."""
-    head = Text.assemble((name, "bold"), f"  {_counts(records)}  ", ("Ctrl-C ends", "dim"))
+    """Returns the front, with the run's progress in a line above it."""
+    head = Text.assemble((name, "bold"), f"  {_counts(records)}  ", ("Ctrl-C to quit", "dim"))
     return Group(head, "", front_view(records, objectives=objectives, columns=columns, tolerances=tolerances))
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of `front_rows` as CSV with a line of names; empty where there are none."""
+    """Returns rows of `front_rows` as CSV with a header; empty without rows."""
     if not rows:
         return ""
     sink = io.StringIO()

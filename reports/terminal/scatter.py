@@ -1,6 +1,6 @@
-"""A scatter plot with a step line in characters, for a terminal: no library, no colour needed to read it.
+"""A scatter plot with a step line in characters, for a terminal. It needs no library and is readable without colour.
 
-A cell is a character: the plot tells which point is left of and below which other, the table beside it by how much.
+A cell is a character. The plot shows the order of the points in both directions; a table has the values.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import NamedTuple
 from rich.text import Text
 
 _TICKS = 4
-"""Wanted on an axis; nice numbers give one or two more or fewer."""
+"""Aimed at on an axis; round numbers can give one or two more or fewer."""
 _X_TICK_COLUMNS = 14
-"""Room for a tick of the horizontal axis, so that its numbers do not touch."""
+"""Width for a tick of the horizontal axis, so that its numbers do not touch."""
 
 
 class Mark(NamedTuple):
-    """A point: its values, the character that stands for it, and what may be written beside it."""
+    """A point: its values, its character, and a label beside it."""
 
     x: float
     y: float
-    sign: str
+    symbol: str
     style: str
     label: str = ""
-    """Left out where there is no room for it."""
+    """Left out if there is no room for it."""
 
 
 class _Grid:
@@ -37,9 +37,9 @@ class _Grid:
         self.rows, self.columns = rows, columns
         self._cells: dict[tuple[int, int], tuple[str, str]] = {}
 
-    def put(self, row: int, column: int, sign: str, style: str) -> None:
+    def put(self, row: int, column: int, symbol: str, style: str) -> None:
         if 0 <= row < self.rows and 0 <= column < self.columns:
-            self._cells[row, column] = (sign, style)
+            self._cells[row, column] = (symbol, style)
 
     def is_free(self, row: int, columns: range) -> bool:
         inside = 0 <= row < self.rows and columns.start >= 0 and columns.stop <= self.columns
@@ -49,19 +49,19 @@ class _Grid:
         text = Text()
         cells = (self._cells.get((row, column), (" ", "")) for column in range(self.columns))
         for style, alike in itertools.groupby(cells, key=operator.itemgetter(1)):
-            text.append("".join(sign for sign, _ in alike), style=style)
+            text.append("".join(symbol for symbol, _ in alike), style=style)
         return text
 
 
 class _Axis(NamedTuple):
-    """One axis: its range and the cells that it has."""
+    """One axis: its range and its number of cells."""
 
     low: float
     high: float
     cells: int
 
     def cell(self, value: float) -> int:
-        """The cell from the low end, 0 to `cells - 1`."""
+        """Returns the cell of a value, counted from the low end, 0 to `cells - 1`."""
         place = (value - self.low) / (self.high - self.low) * (self.cells - 1)
         return round(min(max(place, 0), self.cells - 1))
 
@@ -75,37 +75,37 @@ def scatter(
     columns: int,
     rows: int,
 ) -> Text:
-    """The plot, at most `columns` wide, `rows` the height of its inside; later marks lie on top of earlier ones.
+    """Returns the plot, at most `columns` wide and with `rows` inside the axes. Later marks cover earlier ones.
 
-    `step` are points by rising x and falling y, joined by a line that first goes right and then down.
-    At least one mark; titles stand above and below.
+    `step` are points by rising x and falling y; the line between them goes right and then down. There must be at least
+    one mark. The titles are above and below the plot.
     """
     ys = _padded([mark.y for mark in marks])
     y_ticks = nice_ticks(*ys, num=_TICKS)
-    heads = [_number(tick, y_ticks) for tick in y_ticks]
-    margin = max(map(len, heads)) + 2
+    tick_texts = [_number(tick, y_ticks) for tick in y_ticks]
+    margin = max(map(len, tick_texts)) + 2
     grid = _Grid(rows=rows, columns=max(10, columns - margin))
     xs = _padded([mark.x for mark in marks])
     x_axis, y_axis = _Axis(*xs, grid.columns), _Axis(*ys, rows)
     _draw_step(grid, [(x_axis.cell(x), rows - 1 - y_axis.cell(y)) for x, y in step])
     places = [(x_axis.cell(mark.x), rows - 1 - y_axis.cell(mark.y)) for mark in marks]
     for mark, (column, row) in zip(marks, places, strict=True):
-        grid.put(row, column, mark.sign, mark.style)
+        grid.put(row, column, mark.symbol, mark.style)
     for mark, (column, row) in zip(marks, places, strict=True):
         _write_label(grid, mark, row=row, column=column)
-    named = {rows - 1 - y_axis.cell(tick): head for tick, head in zip(y_ticks, heads, strict=True)}
-    text = Text(f"{y_title}\n", no_wrap=True)
+    labelled = {rows - 1 - y_axis.cell(tick): text for tick, text in zip(y_ticks, tick_texts, strict=True)}
+    plot = Text(f"{y_title}\n", no_wrap=True)
     for row in range(rows):
-        head = named.get(row)
-        edge = "│" if head is None else "┤"
-        text.append(f"{head or '':>{margin - 2}} {edge}").append_text(grid.line(row)).append("\n")
+        tick_text = labelled.get(row)
+        edge = "│" if tick_text is None else "┤"
+        plot.append(f"{tick_text or '':>{margin - 2}} {edge}").append_text(grid.line(row)).append("\n")
     x_ticks = nice_ticks(*xs, num=max(2, grid.columns // _X_TICK_COLUMNS))
-    text.append(_x_axis(x_ticks, axis=x_axis, margin=margin))
-    return text.append(f"\n{x_title:>{margin + grid.columns}}")
+    plot.append(_x_axis(x_ticks, axis=x_axis, margin=margin))
+    return plot.append(f"\n{x_title:>{margin + grid.columns}}")
 
 
 def nice_ticks(low: float, high: float, *, num: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten inside the range, about `num` of them."""
+    """Returns about `num` multiples of 1, 2 or 5 times a power of ten inside the range."""
     rough = (high - low) / max(1, num)
     power = 10.0 ** math.floor(math.log10(rough))
     spacing = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -125,7 +125,7 @@ def _number(tick: float, ticks: Sequence[float]) -> str:
 
 
 def _draw_step(grid: _Grid, cells: Sequence[tuple[int, int]]) -> None:
-    """From the top edge down to the first point, by right angles through the others, on to the right edge."""
+    """Draws the line from the top edge through the points at right angles to the right edge."""
     if not cells:
         return
     corners = [(cells[0][0], 0), *cells, (grid.columns - 1, cells[-1][1])]
@@ -141,18 +141,18 @@ def _draw_step(grid: _Grid, cells: Sequence[tuple[int, int]]) -> None:
 
 
 def _write_label(grid: _Grid, mark: Mark, *, row: int, column: int) -> None:
-    """Beside, above or below the mark, wherever nothing stands yet; nowhere where all is taken."""
+    """Writes the label beside, above or below the mark at the first free place, if there is one."""
     if not mark.label:
         return
     width = len(mark.label)
     starts = [(row, column + 2), (row - 1, column + 1), (row + 1, column - width), (row, column - width - 1)]
     for at_row, start in [*starts, (row - 1, column - width), (row + 1, column + 1)]:
-        # A blank on both sides, so that it does not run into a line or another label.
+        # With a blank on both sides, so that it does not touch a line or another label.
         if grid.is_free(at_row, range(max(0, start - 1), min(grid.columns, start + width + 1))) and start >= 0:
             if start + width > grid.columns:
                 continue
-            for offset, sign in enumerate(mark.label):
-                grid.put(at_row, start + offset, sign, mark.style)
+            for offset, character in enumerate(mark.label):
+                grid.put(at_row, start + offset, character, mark.style)
             return
 
 

@@ -1,4 +1,4 @@
-"""The front as plain rows, for JSON and for the terminal."""
+"""The front as rows for JSON and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _COLUMNS = (
 """Columns of `front_rows` before those of the objectives."""
 
 _TWIN = "≈"
+"""Mark of a twin."""
 
 
 def front_rows(
@@ -44,10 +45,10 @@ def front_rows(
 
 
 def view_rows(view: RunView) -> list[dict[str, Any]]:
-    """Returns the members of the joint front, by the first objective, as values that JSON takes (units as in `Record`).
+    """Returns the members of the joint front, by the first objective, as values for JSON (units as in `Record`).
 
-    `selected_by` lists the rules of `--select` that name the row, `twin_of` is the id of the distinct member that
-    stands for it, its own where it is one. Once a run is confirmed, a row has the columns of `VERDICT_COLUMNS` too.
+    `selected_by` lists the rules of `--select` that choose the row. `twin_of` is the id of the distinct member that
+    represents it, or its own id. Rows of a confirmed run also have the columns of `VERDICT_COLUMNS`.
     """
     verdicts, chosen, twins = view.verdicts, selected_trials(view), twins_of(view.groups)
     columns = _row_columns()
@@ -63,13 +64,13 @@ def view_rows(view: RunView) -> list[dict[str, Any]]:
 
 
 def selected_trials(view: RunView) -> dict[str, int]:
-    """Which trial each rule of `--select` names; a rule that names none is left out."""
+    """Returns the trial that each rule of `--select` chooses; a rule that chooses none is left out."""
     chosen = {}
     for rule in RULES:
         try:
             found = select_from(view, how=rule)
         except ValueError:
-            # Nothing complete, or its column was not measured: the rule has no row to mark.
+            # No trial is complete, or the rule's column was not measured.
             continue
         chosen[rule] = found.trial
     return chosen
@@ -87,12 +88,12 @@ def front_table(
 
 
 def view_table(view: RunView, *, title: str | None = None) -> Table:
-    """The front as a table that fits a terminal of 80 columns where the objectives are three.
+    """Returns the front as a table. With three objectives it fits a terminal of 80 columns.
 
-    The pattern is dilation × period, an asterisk marks the reference, and the last column names
-    the rule of `--select` that chooses the row. Twins stand, dim and with a sign, under the distinct member that stands
-    for them. Seeds are shown where there are several. Once a run is confirmed, a
-    perplexity is the mean over seeds with its 95 % interval, and a column says how probable the place on the front is.
+    The pattern is dilation × period, an asterisk marks the reference, and the last column names the rule of `--select`
+    that chooses the row. Twins are dim, with a mark, under the distinct member that represents them. Seeds are shown if
+    there are several. In a confirmed run a perplexity is the mean over seeds with its 95 % interval, and a column has
+    the probability of the place on the front.
     """
     verdicts, groups = view.verdicts, view.groups
     members = [member for group in groups for member in (group.member, *group.twins)]
@@ -114,12 +115,12 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     captions = []
     if twins:
         within = tolerance_text(view.objectives, view.tolerances)
-        captions.append(f"{distinct_text(groups)}: {_TWIN} a twin of the one above, within {within}")
+        captions.append(f"{distinct_text(groups)}: {_TWIN} twin of the row above, within {within}")
     if verdicts:
         table.add_column("front", justify="right", no_wrap=True)
         captions.append(
-            "front: how sure that its likeliest rival does not dominate it; "
-            f"? not settled: below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
+            "front: probability that the likeliest rival does not dominate it\n"
+            f"?: not settled, below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
         )
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)
@@ -133,7 +134,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
             show("parameters", member.parameters),
             *([str(member.seed)] if seeds else []),
             *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
-            *([_place(verdicts[member.architecture_id])] if verdicts else []),
+            *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
             ", ".join(rules),
             style="dim" if member.trial in twins else None,
         )
@@ -141,7 +142,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
 
 
 def held_out_table(view: RunView) -> Table | None:
-    """What the test part says of the front's members; `None` before a confirmation has evaluated any of them there."""
+    """Returns the perplexities on the test part; `None` if no confirmation has evaluated the front's members on it."""
     verdicts = view.verdicts
     members = [(item, verdicts[item.architecture_id]) for item in view.front if item.architecture_id in verdicts]
     if all(verdict.test is None for _, verdict in members):
@@ -151,7 +152,7 @@ def held_out_table(view: RunView) -> Table | None:
     table.add_column("fusion k×p", no_wrap=True)
     for name in ("depth", "validation", "test", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.caption = "perplexity over fresh seeds; test: on text that the search did not read"
+    table.caption = "perplexity over fresh seeds; test: on text that the search does not read"
     table.caption_justify = "left"
     for member, verdict in members:
         found = held_out_text(verdict.test)
@@ -176,10 +177,10 @@ def _cell(member: Record, name: str, *, verdict: Verdict | None) -> str:
     value = show(name, column_value(member, name))
     if verdict is None or OBJECTIVES[name].of_loss != "exponential" or verdict.perplexity_high is None:
         return value
-    # One number must do here: the interval of the mean loss is all but symmetric in perplexity.
+    # One number is enough: the interval of the mean loss is almost symmetric in perplexity.
     half_width = show(name, verdict.perplexity_high - math.exp(verdict.loss.mean))
     return f"{value}±{half_width.removeprefix('0')}"
 
 
-def _place(verdict: Verdict) -> str:
+def _probability_cell(verdict: Verdict) -> str:
     return probability_text(verdict).replace(" ", "") + ("" if verdict.settled else "?")

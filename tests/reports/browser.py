@@ -1,4 +1,4 @@
-"""Headless Chromium, driven over the DevTools protocol through a pair of pipes: no port, no package."""
+"""Headless Chromium, driven over the DevTools protocol through a pair of pipes, without a port or a package."""
 
 from __future__ import annotations
 
@@ -27,25 +27,30 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-_BECOME = """
+_EXEC_BROWSER = """
 import os, sys
 ends = [os.dup(int(end)) for end in sys.argv[1:3]]
 high = [os.dup2(end, 100 + end) for end in ends]
 os.dup2(high[0], 3), os.dup2(high[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Chromium listens on descriptor 3 and speaks on 4."""
+"""Chromium reads commands from descriptor 3 and writes answers to 4."""
+_DESCRIBE_PLOT = """(() => {
+  const plot = %s, box = plot.getBoundingClientRect();
+  return JSON.stringify({id: plot.id, dataset: {...plot.dataset}, top: box.top, bottom: box.bottom, width: box.width,
+    inView: box.bottom > 0 && box.top < innerHeight, hidden: Boolean(plot.closest('[hidden]')), innerHeight});
+})()"""
 _MARGIN_PX = 16
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium; `None` where there is none."""
+    """Returns the path of a Chromium, or `None`."""
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 class Browser:
-    """A page in a window of a given size. All that it asked the network for and all that it complained of is kept."""
+    """A page in a window of a given size; records its network requests and its errors and warnings."""
 
     def __init__(self, *, width: int, height: int = 900) -> None:
         path = find_browser()
@@ -55,7 +60,7 @@ class Browser:
         read_end, self._to = os.pipe()
         self._from, write_end = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BECOME, str(read_end), str(write_end), path, *_FLAGS, profile, "about:blank"],
+            [sys.executable, "-c", _EXEC_BROWSER, str(read_end), str(write_end), path, *_FLAGS, profile, "about:blank"],
             pass_fds=(read_end, write_end),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -67,13 +72,13 @@ class Browser:
         self._number = 0
         self._session: str | None = None
         self.complaints: list[str] = []
-        """Console errors and warnings, exceptions, and what the page's policy refused."""
+        """Console errors and warnings, exceptions, and violations of the page's security policy."""
         self.requests: list[str] = []
-        """Addresses asked for."""
+        """Requested addresses."""
         try:
             self._attach()
             self.resize(width, height)
-            # Without it a page in no window may not write to the clipboard.
+            # A page without focus may not write to the clipboard.
             self.send("Emulation.setFocusEmulationEnabled", enabled=True)
         except BaseException:
             self.close()
@@ -88,7 +93,7 @@ class Browser:
         self.close()
 
     def close(self) -> None:
-        """The browser has ended and left nothing behind."""
+        """Ends the browser and removes its profile."""
         self._process.terminate()
         try:
             self._process.wait(timeout=10)
@@ -108,103 +113,111 @@ class Browser:
         self.send("Performance.enable", timeDomain="threadTicks")
 
     def resize(self, width: int, height: int) -> None:
-        """The page has this size in CSS pixels."""
+        """Sets the size of the page in CSS pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, scheme: str) -> None:
-        """The reader's system is `light` or `dark`."""
+        """Sets the colour scheme that the system prefers: `light` or `dark`."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, page: Path | str) -> None:
-        """The file, or the page of an address, is loaded."""
+        """Loads a file or an address."""
         self.send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self.wait("location.protocol !== 'about:' && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
-        """The value of an expression, a promise's once it is kept; `AssertionError` where it throws."""
-        told = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
-        assert "exceptionDetails" not in told, told["exceptionDetails"]
-        return told["result"].get("value")
+        """Returns the value of an expression, awaiting a promise. Raises `AssertionError` if it throws."""
+        answer = self.send(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+        )
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
-    def wait(self, condition: str) -> None:
-        """The condition holds; `AssertionError` after a minute."""
-        until = time.monotonic() + _PATIENCE_S
+    def wait(self, condition: str, *, describe: str = "null") -> None:
+        """Waits until the condition holds. Raises `AssertionError` after a minute, with what `describe` returns."""
+        until = time.monotonic() + _TIMEOUT_S
         while not self.run(f"Boolean({condition})"):
             if time.monotonic() > until:
-                where = self.run("JSON.stringify([scrollY, innerHeight, document.visibilityState])")
-                raise AssertionError(f"never came true, at {where}: {condition}; complaints: {self.complaints}")
+                view = self.run("JSON.stringify([scrollY, innerHeight, document.visibilityState])")
+                state = self.run(describe)
+                raise AssertionError(
+                    f"never came true, at {view}: {condition}; state: {state}; complaints: {self.complaints}"
+                )
             time.sleep(0.03)
 
     def see_figures(self) -> int:
-        """Every figure that is not hidden came into view and is drawn; returns how many there are, hidden ones too."""
+        """Scrolls to each figure until it is drawn, except hidden ones. Returns the number of all figures."""
         plots = "document.querySelectorAll('.plot')"
         number = int(self.run(f"{plots}.length"))
         for plot in (f"{plots}[{place}]" for place in range(number)):
-            # Scrolled to at every look: a page loaded again may go back to where it stood, late.
-            self.wait(f"({plot}.scrollIntoView(), {plot}.closest('[hidden]') || {plot}.querySelector('.main-svg'))")
+            # Scrolls at every poll: a page that was loaded again may restore its old position late.
+            self.wait(
+                f"({plot}.scrollIntoView(), {plot}.closest('[hidden]') || {plot}.querySelector('.main-svg'))",
+                describe=_DESCRIBE_PLOT % plot,
+            )
         return number
 
     def busy_s(self) -> float:
-        """Processor time that the page's thread has worked so far: what others do on the machine does not count."""
+        """Returns the processor time of the page's thread so far; other processes do not count."""
         metrics = self.send("Performance.getMetrics")["metrics"]
         return float(next(it["value"] for it in metrics if it["name"] == "TaskDuration"))
 
     def click(self, x: float, y: float) -> None:
-        """The left button at this place of the window."""
+        """Clicks the left button at this position of the window."""
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
-        """One key, named as in KeyboardEvent.key."""
+        """Presses one key, named as in KeyboardEvent.key."""
         code = {"Enter": 13, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}[key]
         for kind in ("rawKeyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def screenshot(self, path: Path, *, of: str = "body", height: int | None = None) -> None:
-        """An element of the page as a PNG file, from its upper edge down to `height` pixels."""
+        """Writes an element of the page as a PNG file, from its upper edge down to `height` pixels."""
         box = self.run(
             f"(() => {{ const box = document.querySelector({json.dumps(of)}).getBoundingClientRect();"
             " return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height}; })()"
         )
         wide, tall = box["width"] + 2 * _MARGIN_PX, (height or box["height"]) + 2 * _MARGIN_PX
         clip = {"x": box["x"] - _MARGIN_PX, "y": box["y"] - _MARGIN_PX, "width": wide, "height": tall, "scale": 1}
-        told = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(told["data"]))
+        answer = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """A command's answer; `AssertionError` where the browser refuses it or is silent."""
+        """Returns a command's answer. Raises `AssertionError` if the browser refuses it or does not answer."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + _TIMEOUT_S
         while True:
-            told = self._next(until)
-            if told.get("id") == self._number:
-                assert "error" not in told, f"{method}: {told['error']}"
-                result: dict[str, Any] = told["result"]
+            answer = self._next(until)
+            if answer.get("id") == self._number:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                result: dict[str, Any] = answer["result"]
                 return result
-            self._note(told)
+            self._record(answer)
 
     def _next(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._received:
-            assert time.monotonic() < until, "the browser is silent"
+            assert time.monotonic() < until, "the browser does not answer"
             try:
                 more = os.read(self._from, 1 << 20)
             except BlockingIOError:
                 time.sleep(0.002)
                 continue
-            assert more, "the browser has gone"
+            assert more, "the browser has ended"
             self._received += more
         first, self._received = self._received.split(b"\0", 1)
         message: dict[str, Any] = json.loads(first)
         return message
 
-    def _note(self, told: dict[str, Any]) -> None:
-        method, values = told.get("method"), told.get("params", {})
+    def _record(self, event: dict[str, Any]) -> None:
+        method, values = event.get("method"), event.get("params", {})
         if method == "Network.requestWillBeSent":
-            # What a page draws into itself asks nobody.
+            # These addresses are in the page itself.
             if not values["request"]["url"].startswith(("data:", "blob:")):
                 self.requests.append(values["request"]["url"])
         elif method == "Runtime.exceptionThrown":

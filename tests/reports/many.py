@@ -1,4 +1,4 @@
-"""Runs of thousands of records, made of formulas and written at once; and how quick a page of them is.
+"""Synthetic runs of thousands of records, and how fast their page is.
 
 python -m tests.reports.many 2000 FOLDER
 """
@@ -101,11 +101,11 @@ class PageTimes(NamedTuple):
     """Seconds in headless Chromium, medians."""
 
     open_s: float
-    """From the address to the drawn front and its card."""
+    """From navigation to the drawn front and its card."""
     click_s: float
     """From a click on a point to its card, painted."""
     filter_s: float
-    """From a box to the front anew, painted."""
+    """From a click on a tick box to the new front, painted."""
     limit_s: float
     """From a slider to the recommendation, painted."""
     busy_s: tuple[float, float, float]
@@ -129,7 +129,7 @@ _CHANGE = """new Promise((done) => {
 
 
 def page_times(path: Path, *, repeats: int = 5) -> PageTimes:
-    """How quick the page is; needs Chromium."""
+    """Measures the times of the page; needs Chromium."""
     opened = []
     with Browser(width=1280) as browser:
         for _ in range(repeats):

@@ -21,7 +21,7 @@ _INK = "document.querySelector('.plot .xtitle').style.fill"
 
 @pytest.fixture(scope="module")
 def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs, of which one has a name that would be an element."""
+    """Three runs; the name of one looks like an HTML element."""
     folder = tmp_path_factory.mktemp("runs")
     stores = [
         make_store(folder / "small", make_run(run_id="a")),

@@ -19,17 +19,17 @@ LOSSES = {"perplexity", "bits_per_byte"}
     ("changes", "refused", "told"),
     [
         ({}, set(), ""),
-        ({"corpus_sha256": "ab" * 32}, LOSSES, "other corpus (stdlib 9f86d081 against stdlib abababab)"),
-        ({"tokenizer": "bpe:4096"}, {"perplexity"}, "other tokenizer (bytes against bpe:4096)"),
-        ({"hardware": "another processor"}, CLOCK, "other hardware (a processor against another processor)"),
-        ({"threads": 2}, CLOCK, "other threads (1 thread against 2 threads)"),
-        ({"device": "cuda"}, CLOCK | MEMORY, "other device (cpu against cuda)"),
-        ({"recipe": make_recipe(context=64)}, set(OBJECTIVES) - {"parameters"}, "other context (128 against 64)"),
-        ({"recipe": make_recipe(batch=8)}, CLOCK | MEMORY, "other batch (16 against 8)"),
-        ({"recipe": make_recipe(precision="bfloat16")}, CLOCK | MEMORY, "other precision (float32 against bfloat16)"),
-        ({"recipe": make_recipe(compile=True)}, CLOCK | MEMORY, "other compiled (not compiled against compiled)"),
-        ({"recipe": make_recipe(evaluation_tokens=9)}, LOSSES, "other evaluation tokens (4096 against 9)"),
-        ({"depth": 12}, CLOCK, "other reference (none, 6 blocks"),
+        ({"corpus_sha256": "ab" * 32}, LOSSES, "different corpus (stdlib 9f86d081 and stdlib abababab)"),
+        ({"tokenizer": "bpe:4096"}, {"perplexity"}, "different tokenizer (bytes and bpe:4096)"),
+        ({"hardware": "another processor"}, CLOCK, "different hardware (a processor and another processor)"),
+        ({"threads": 2}, CLOCK, "different threads (1 thread and 2 threads)"),
+        ({"device": "cuda"}, CLOCK | MEMORY, "different device (cpu and cuda)"),
+        ({"recipe": make_recipe(context=64)}, set(OBJECTIVES) - {"parameters"}, "different context (128 and 64)"),
+        ({"recipe": make_recipe(batch=8)}, CLOCK | MEMORY, "different batch (16 and 8)"),
+        ({"recipe": make_recipe(precision="bfloat16")}, CLOCK | MEMORY, "different precision (float32 and bfloat16)"),
+        ({"recipe": make_recipe(compile=True)}, CLOCK | MEMORY, "different compiled (not compiled and compiled)"),
+        ({"recipe": make_recipe(evaluation_tokens=9)}, LOSSES, "different evaluation tokens (4096 and 9)"),
+        ({"depth": 12}, CLOCK, "different reference (none, 6 blocks"),
         ({"recipe": make_recipe(steps=9, learning_rate=1.0)}, set(), ""),
     ],
 )
@@ -46,17 +46,17 @@ def test_facts_that_objectives_are_compared_on_are_all_known() -> None:
 
 def test_allocators_of_two_accelerators_are_not_mixed() -> None:
     first, second = (facts_of(make_run(device="cuda", hardware=name)) for name in ("A100", "H100"))
-    assert "other allocator (A100 against H100)" in why_not_comparable("memory_bytes", first=first, second=second)
+    assert "different allocator (A100 and H100)" in why_not_comparable("memory_bytes", first=first, second=second)
     assert not why_not_comparable("perplexity", first=first, second=second)
 
 
 def test_run_that_is_mixed_itself_is_refused_even_against_its_like() -> None:
     mixed = facts_of(make_run() + make_run(first_trial=20, hardware="another processor"))
     told = why_not_comparable("latency", first=mixed, second=mixed)
-    assert told == "several kinds of hardware within one run (a processor, another processor)"
+    assert told == "several values of hardware within one run (a processor, another processor)"
 
 
 def test_sentence_names_the_objective_and_the_reason() -> None:
     first, second = facts_of(make_run()), facts_of(make_run(threads=2))
     (refused, *_) = refusals(["latency"], first=first, second=second)
-    assert refusal_sentence(refused) == ("Forward latency is not compared: other threads (1 thread against 2 threads).")
+    assert refusal_sentence(refused) == ("Forward latency is not compared: different threads (1 thread and 2 threads).")

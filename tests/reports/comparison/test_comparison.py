@@ -71,7 +71,7 @@ def test_table_fits_and_says_what_the_values_say(stores: list[RunStore], columns
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= columns
     assert " ".join(text.split()).count("+1.00 +1.00 to +1.00 agree") == 3
-    assert "Validation perplexity is not compared: other corpus" in " ".join(text.split())
+    assert "Validation perplexity is not compared: different corpus" in " ".join(text.split())
 
 
 def test_page_stands_alone_and_lets_nothing_become_markup(stores: list[RunStore]) -> None:
@@ -135,6 +135,8 @@ def test_sentence_of_a_front_that_dominates_says_whether_it_is_settled() -> None
     found = dominance_of(make_run(loss=1.4), make_run(), objectives=("perplexity", "latency", "memory_bytes"))
     told = dominance_sentence(found, first="a", second="b")
     assert told.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
-    assert told.endswith("but not over the whole of all intervals: not settled.")
-    assert "over the whole of all intervals." in dominance_sentence(found._replace(settled=True), first="a", second="b")
+    assert told.endswith("but not at all ends of the intervals: not settled.")
+    assert "dominates that of b, at all ends of the intervals." in dominance_sentence(
+        found._replace(settled=True), first="a", second="b"
+    )
     assert "the two fronts are equal" in dominance_sentence(found._replace(verdict="equal"), first="a", second="b")

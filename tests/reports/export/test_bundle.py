@@ -1,4 +1,4 @@
-"""Modules written out as one file: nothing of ours is imported, and no name means two things."""
+"""Modules bundled into one file: it does not import Depthweave, and each name has one meaning."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_bundle_computes_what_its_modules_do(tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of modules that count as ours."""
-    monkeypatch.setattr("depthweave.reports.export.bundle._OURS", "planted.")
+    """A package that the bundler treats as Depthweave."""
+    monkeypatch.setattr("depthweave.reports.export.bundle._PREFIX", "planted.")
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = tmp_path / "planted"
     folder.mkdir()
@@ -56,18 +56,21 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
-        ("from planted.other import _size\n\n_size2 = 1\n\n\ndef shared(): ...\n", "shared is of planted.other"),
-        ("from json import loads as shared\nfrom planted.other import _size\n", "shared is of planted.other"),
+        (
+            "from planted.other import _size\n\n_size2 = 1\n\n\ndef shared(): ...\n",
+            "shared is defined in planted.other",
+        ),
+        ("from json import loads as shared\nfrom planted.other import _size\n", "shared is defined in planted.other"),
         ("from planted.other import _size as mine\n", "under another name"),
         ("def f():\n    from planted.other import _size\n", "inside another statement"),
     ],
 )
-def test_module_that_cannot_be_written_out_is_refused(package: Path, source: str, told: str) -> None:
+def test_module_that_cannot_be_bundled_is_refused(package: Path, source: str, message: str) -> None:
     (package / "other.py").write_text('"""Other."""\n\n_size = 3\n\n\ndef shared(): ...\n')
     (package / "main.py").write_text(f'"""Main."""\n\n{source}')
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         bundle("planted.main")
 
 

@@ -79,7 +79,7 @@ def test_export_card_code_for_our_python_runs(trained: RunStore, tmp_path: Path)
     assert f"depthweave train '{out}' --out '{out}-again'" in card
     assert f"depthweave generate '{out}' --prompt" in card
     assert "One seed." in card
-    assert "1.10× | 1.08× to 1.12×, of the measurement |" in card
+    assert "1.10× | 1.08× to 1.12×, over measurements |" in card
 
 
 def test_export_card_has_the_numbers_of_curve_and_front(full_store: RunStore, tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_export_card_has_the_numbers_of_curve_and_front(full_store: RunStore, tm
     assert all(f"| {row['tokens']:,} | {row['loss']:.4f} |" in card for row in rows)
     members = front(records, objectives=full_store.info.objectives)
     assert len(re.findall(r"×[^|]* \| [\d.]+ [MG]iB \|$", card, re.MULTILINE)) == len(members)
-    assert card.count("(this one)") == 1
+    assert card.count("(this model)") == 1
     behind = next(item for item in records if item.state == "complete" and item not in members)
     told = card_of_record(full_store, behind, training=training, folder=tmp_path, verdict=None, formats=())
-    assert told.count("(this one, behind the front)") == 1
+    assert told.count("(this model, not on the front)") == 1
     assert "model.pt2" in card
 
 
@@ -193,7 +193,7 @@ def test_export_damaged_or_wrong_weights_leave_nothing(trained: RunStore, model:
         fusion="none", wiring=ARCHITECTURE.wiring, width=16, heads=2, feed_forward=24, vocabulary=256, context=16
     )
     save_model(path, Decoder(plain))
-    with pytest.raises(ValueError, match=f"are of architecture {plain.id}"):
+    with pytest.raises(ValueError, match=f"belong to architecture {plain.id}"):
         export(trained, record_of(), out=tmp_path / "out")
     assert set(tmp_path.iterdir()) == before
 

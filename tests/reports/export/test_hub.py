@@ -174,7 +174,7 @@ def test_text_that_reaches_the_end_of_the_context_stops_there(folder: Path) -> N
 
 
 @needs_transformers
-def test_what_would_be_left_unheeded_is_refused_in_one_line(folder: Path) -> None:
+def test_unsupported_arguments_are_refused_in_one_line(folder: Path) -> None:
     told = json.loads((folder / "told.json").read_text(encoding="utf-8"))["refused"]
     assert told.pop("nothing").startswith("give either input_ids or inputs_embeds")
     assert "position_ids" in told["packed"]

@@ -1,4 +1,4 @@
-"""What an export does with files of the run that were changed or lost, and what it leaves for whoever reads it."""
+"""An export refuses changed or lost files of the run, and its own files are checked when they are read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_weights_of_an_earlier_version_are_exported_and_said_to_be_unchecked(
     with caplog.at_level(logging.WARNING):
         out = export(trained, record_of(), out=tmp_path / "out")
     (line,) = [item.getMessage() for item in caplog.records]
-    assert line.endswith("model.safetensors has no sum, as earlier versions kept none: it is not checked")
+    assert line.endswith("model.safetensors has no checksum, because an earlier version wrote it: it is not checked")
     assert subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=out, check=True, capture_output=True)
     listed = {line.split()[1] for line in (out / "SHA256SUMS").read_text().splitlines()}
     assert listed == {path.name for path in out.iterdir()} - {"SHA256SUMS"}

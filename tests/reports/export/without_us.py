@@ -1,7 +1,7 @@
 """Run as a program where Depthweave cannot be imported: what transformers makes of exported folders.
 
 For every folder given, `answers.safetensors` in it holds logits of given tokens, tokens generated after them with and
-without a cache and by beams, and the tokens of a text; after saving by transformers and loading again the logits anew.
+without a cache and by beams, and the tokens of a text; after saving and loading by transformers the logits again.
 Names that begin with `alone` and `with` are of the same text, alone and as part of a batch, a pack or another call.
 """
 

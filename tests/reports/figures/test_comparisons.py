@@ -196,7 +196,7 @@ def test_importance_of_too_few_or_of_a_constant_is_none() -> None:
 
 def test_parallel_lines_stand_at_their_values() -> None:
     data = parallel_data(RECORDS, objectives=OBJECTIVES)
-    titles = [it.title for it in data.uprights]
+    titles = [it.title for it in data.axes]
     assert titles[:5] == ["fusion", "dilation", "period", "depth", "budget"]
     assert {line.trial for line in data.lines if not line.rank} == {
         it.trial for it in front(RECORDS, objectives=OBJECTIVES)
@@ -235,10 +235,10 @@ def test_timeline_by_hand() -> None:
         (0, 0, False), (1, 1, True), (2, 0, False), (3, 2, False),
     }  # fmt: skip
     assert data.hosts == ["a", "a", "b"]
-    assert data.busy == pytest.approx(2.0)
-    assert data.shares == pytest.approx({"training": 0.5, "evaluating": 0.25, "measuring": 0.0, "other things": 0.25})
+    assert data.mean_running == pytest.approx(2.0)
+    assert data.shares == pytest.approx({"training": 0.5, "evaluating": 0.25, "measuring": 0.0, "other work": 0.25})
     assert timeline_sentence(data).startswith(
-        "4 trials in 20 s, 2.00 at work at a time on average. Of their time: 50 %"
+        "4 trials in 20 s, with 2.00 at work at a time on average. Their time went into: 50 %"
     )
     draw_timeline(data).to_json()
     assert timeline_sentence(timeline_data([])) == ""

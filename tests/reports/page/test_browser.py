@@ -254,7 +254,7 @@ def test_more_of_them_are_thinned_and_the_page_says_so(tmp_path: Path) -> None:
         drawn = len(_drawn_trials(browser))
         assert drawn < 4_000
         told = browser.run("document.querySelector('.chart').textContent")
-        assert f"{10_000 - drawn:,} trials that no front needs, dominated or stopped" in told
+        assert f"{10_000 - drawn:,} trials that no front needs, dominated or stopped, are not shown" in told
         records = many_records(10_000)
         for x, y in (("latency", "perplexity"), ("memory_bytes", "step_latency")):
             _choose(browser, "[name=x]", x)

@@ -107,7 +107,7 @@ def test_lists_are_equally_long_and_name_their_columns() -> None:
 def test_curves_and_weights_are_those_of_the_store(full_store: RunStore) -> None:
     data = _from_store(full_store)
     record = next(it for it in full_store.records() if it.state == "complete" and it.fusion == "dwa")
-    ((seed, state, grid, losses),) = data["curves"]["of"][record.architecture_id]
+    ((seed, state, grid, losses),) = data["curves"]["by_id"][record.architecture_id]
     rows = full_store.evaluations({record.trial}).to_pylist()
     assert (seed, state) == (record.seed, "complete")
     assert data["curves"]["tokens"][grid] == [row["tokens"] for row in rows]
@@ -138,8 +138,8 @@ def test_confirmed_architectures_are_one_point_with_bars_and_close_rivals() -> N
     assert points["seeds"] == [5, 5, 5, 0]
     assert [low is None for low in points["low"]["perplexity"]] == [False, False, False, True]
     assert "latency" not in points["low"]
-    assert found.data["close"] == {"0": [], "1": [2], "2": [1]}
-    assert points["doubt"] == ["", "", "", "it has 0 fresh seeds of the 5 needed"]
+    assert found.data["close_rivals"] == {"0": [], "1": [2], "2": [1]}
+    assert points["uncertainty"] == ["", "", "", "it has 0 fresh seeds of the 5 needed"]
     assert "--where seed==0" in points["command"][1]
 
 

@@ -1,4 +1,4 @@
-"""A page that follows a run: on this machine alone, made anew when the store changed, where the reader was."""
+"""The live report: served on this machine only, rendered again when the store changes, at the reader's position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from depthweave.reports.analysis.front_file import write_front
-from depthweave.reports.page import live_server as following
+from depthweave.reports.page import live_server
 from depthweave.reports.page.live_server import ReportServer, open_server
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -56,12 +56,12 @@ def ask(server: ReportServer, path: str, *, host: str | None = None) -> Answer:
     return Answer(answer.status, body)
 
 
-def test_page_is_made_anew_only_when_the_store_changed(
+def test_page_is_rendered_again_only_when_the_store_changed(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    page_of = following.page_of
-    monkeypatch.setattr(following, "page_of", lambda *args, **named: made.append(1) or page_of(*args, **named))
+    page_of = live_server.page_of
+    monkeypatch.setattr(live_server, "page_of", lambda *args, **named: made.append(1) or page_of(*args, **named))
     append(make_record(0, reference=True))
     with serving(store) as server:
         first = ask(server, "/report.html")
@@ -73,7 +73,7 @@ def test_page_is_made_anew_only_when_the_store_changed(
         assert "feedfacecafe" in ask(server, "/report.html").body
         assert "feedfacecafe" not in first.body
         assert len(made) == 2
-        # The search has not written its front: it goes on.
+        # The search has not written its front, so it is still running.
         assert "still running" in first.body
         write_front(store, store.records())
         assert "still running" not in ask(server, "/report.html").body
@@ -96,7 +96,7 @@ def test_name_of_the_run_cannot_become_markup(store: RunStore) -> None:
         assert "<script>alert" not in ask(server, "/").body
 
 
-def test_fault_while_the_page_is_made_is_an_answer_and_the_next_one_works(
+def test_error_while_the_page_is_rendered_is_a_response_and_the_next_one_works(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(make_record(0))
@@ -107,44 +107,44 @@ def test_fault_while_the_page_is_made_is_an_answer_and_the_next_one_works(
         assert ask(server, "/report.html").status == 200
 
 
-def test_port_that_is_taken_is_refused_where_it_was_asked_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_port_is_refused_if_it_was_given(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=rf"--port {port}: cannot be listened on .* give another or none"):
+        with pytest.raises(ValueError, match=rf"--port {port}: cannot be used .* give another port or leave it out"):
             open_server(store, port=port)
-        monkeypatch.setattr(following, "PORT", port)
+        monkeypatch.setattr(live_server, "PORT", port)
         with open_server(store) as server:
             assert server.server_port != port
 
 
 @pytest.mark.slow
-def test_clients_that_go_away_or_say_nothing_take_no_more_than_a_bounded_part(
+def test_clients_that_disconnect_or_send_nothing_use_a_bounded_number_of_threads(
     store: RunStore, append: Append, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     append(make_record(0))
-    monkeypatch.setattr(following, "QUESTION_LIMIT_S", 0.5)
+    monkeypatch.setattr(live_server, "REQUEST_LIMIT_S", 0.5)
     before = threading.active_count()
     with serving(store) as server, ExitStack() as opened:
         address = ("127.0.0.1", server.server_port)
         silent = [opened.enter_context(socket.create_connection(address)) for _ in range(100)]
         for number, connection in enumerate(silent):
             if number % 3 == 0:
-                # A reset, in the midst of a question.
+                # A reset before the request is complete.
                 connection.sendall(b"GET / HT")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
-        assert threading.active_count() <= before + 2 + following.MAX_CONNECTIONS
+        assert threading.active_count() <= before + 2 + live_server.MAX_CONNECTIONS
         for connection in silent[1::3]:
             connection.settimeout(30)
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b"", "it is closed"
-        # The places are free again.
-        monkeypatch.setattr(following, "QUESTION_LIMIT_S", 60.0)
+        # The slots are free again.
+        monkeypatch.setattr(live_server, "REQUEST_LIMIT_S", 60.0)
         assert ask(server, "/report.html").status == 200
     assert capfd.readouterr().err == ""
 
 
-def test_reader_that_goes_away_in_the_midst_of_the_answer_is_no_fault(
+def test_client_that_disconnects_during_the_response_is_no_error(
     store: RunStore, append: Append, capfd: pytest.CaptureFixture[str]
 ) -> None:
     append(make_record(0))
@@ -161,9 +161,9 @@ def test_reader_that_goes_away_in_the_midst_of_the_answer_is_no_fault(
 
 def test_ctrl_c_ends_the_command_tidily(store: RunStore, append: Append) -> None:
     append(make_record(0))
-    # Whoever runs the tests in the background has it ignored, and what is ignored is inherited.
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program = f"{heard}from depthweave.search.cli import main; main()"
+    # A background job ignores SIGINT, and its child processes inherit that.
+    restore_sigint = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = f"{restore_sigint}from depthweave.search.cli import main; main()"
     command = [sys.executable, "-c", program, "report", store.where, "--watch", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -189,13 +189,13 @@ def test_browser_shows_a_new_record_without_losing_the_place(
     with Browser(width=width) as browser:
         with serving(store) as server:
             browser.open(server.url)
-            browser.wait(_tried(f"{view}.document.querySelector('#front-plot svg')"))
-            # Whatever is drawn late is drawn: the page's height has come to rest.
+            browser.wait(_or_null(f"{view}.document.querySelector('#front-plot svg')"))
+            # Waits until the page has its final height.
             browser.wait(f"{view}.document.documentElement.scrollHeight > 2500")
             browser.wait(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")
             browser.run(f"{view}.document.querySelector('details').open = true")
             append(make_record(99, architecture_id="feedfacecafe", perplexity=3.0, latency=0.5))
-            browser.wait(_tried(f"{view}.document.body.textContent.includes('feedfacecafe')"))
+            browser.wait(_or_null(f"{view}.document.body.textContent.includes('feedfacecafe')"))
             browser.wait("document.querySelectorAll('iframe').length === 1")
             assert browser.run(f"{view}.scrollY") == 1500
             assert browser.run(f"{view}.document.querySelector('details').open")
@@ -205,6 +205,6 @@ def test_browser_shows_a_new_record_without_losing_the_place(
         assert browser.run(f"{view}.document.body.textContent.includes('feedfacecafe')")
 
 
-def _tried(expression: str) -> str:
-    """The expression, or null where a frame is being exchanged and it throws."""
+def _or_null(expression: str) -> str:
+    """Returns the expression, or null if it throws while the frame is replaced."""
     return f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"

@@ -1,4 +1,4 @@
-"""The page stands alone, says what the store holds, and lets nothing from outside become markup."""
+"""The page is self-contained, says what the store holds, and escapes all text from outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</style>
 
 
 class _Reader(HTMLParser):
-    """Collects elements, their addresses, and the text a reader sees."""
+    """Collects elements, their addresses, and the visible text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Reader(HTMLParser):
 
 def _read(html: str) -> _Reader:
     reader = _Reader()
-    # Without Plotly, which html.parser would take seconds for.
+    # Without Plotly, because html.parser would need seconds for it.
     reader.feed(re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", html, flags=re.DOTALL))
     return reader
 
@@ -83,7 +83,7 @@ def test_report_is_one_file_without_addresses(page: _Reader, page_html: str) -> 
     packed = re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', page_html, flags=re.DOTALL)
     assert packed is not None
     assert b"plotly.js v" in gzip.decompress(base64.b64decode(packed[1]))
-    # Even if a library tried, the page allows no connection.
+    # The page allows no connection, not even by a library.
     assert "default-src 'none'" in page_html
     assert "connect-src" not in page_html
 
@@ -112,9 +112,9 @@ def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
     names = [figure.id for section in page.sections for figure in section.figures]
     assert {"parallel", "cosines", "progress-tokens", "timeline"} <= set(names)
     assert len(set(names)) == len(names)
-    # One seed each: nothing has an interval, and the page says what that means.
+    # With one seed nothing has an interval, and the page says so.
     assert "differences" not in names
-    assert "not settled" in page.sections[0].told[0]
+    assert "not settled" in page.sections[0].sentences[0]
     assert "Not settled" in page.recommendation
 
 
@@ -163,11 +163,11 @@ def test_confirmed_report_has_intervals_differences_and_what_is_settled(store: R
     assert "not settled" in text
     assert "Of the 3 members of the front, 2 are settled there" in text
     assert "15 further trainings of 3 architectures with 5 seeds (1, 2, 3, 4, 5)" in text
-    # What the search did is told of the search alone.
+    # The counts of the search do not include the confirmation.
     assert "4 trials of 4 architectures" in text
 
 
-def test_report_that_was_never_confirmed_has_no_word_of_it(full_store: RunStore) -> None:
+def test_report_of_an_unconfirmed_run_does_not_mention_confirmation(full_store: RunStore) -> None:
     text = _text(_read(Path(write_report(full_store)).read_text()))
     assert "settled there" not in text
     assert "against plain" not in text
@@ -219,7 +219,7 @@ def test_report_escapes_everything_from_outside(tmp_path: Path) -> None:
     assert "<script>alert" not in html
     assert "49" not in reader.text
     assert "records/<i>.parquet" in _text(reader)
-    # In a drawing Plotly reads some tags itself: there the signs are escaped once more.
+    # Plotly interprets some tags in a figure, so texts there are escaped twice.
     hover = json.dumps([json.loads(text) for name, text in reader.json.items() if name == "curves"])
     assert "&lt;script&gt;" in hover
     assert "<script>" not in hover

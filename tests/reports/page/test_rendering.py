@@ -1,4 +1,4 @@
-"""What stands in a page cannot leave its place, and every page has the same policy."""
+"""JSON in a page cannot end its script element, and every page has the same security policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_script_json_cannot_leave_its_element() -> None:
 
 def test_figure_keeps_the_height_that_it_will_take() -> None:
     drawing = go.Figure(layout={"height": 123, "title": {"text": "</script>"}})
-    alone, chosen = figure_of("a", drawing, caption="told"), figure_of("b", drawing, caption="told", choice="one")
+    alone, chosen = figure_of("a", drawing, caption="caption"), figure_of("b", drawing, caption="caption", choice="one")
     assert (alone.height, alone.half, chosen.half) == (123, False, True)
     assert "</script>" not in alone.json
     assert json.loads(alone.json)["layout"]["title"]["text"] == "</script>"

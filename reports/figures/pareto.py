@@ -176,8 +176,7 @@ def _point(
     x, y = value_of(record, cost), _quality_of(record, quality)
     if x is None or y is None:
         return None
-    timed = OBJECTIVES[cost].timed
-    low, high = (value_of(record, f"{cost}_{end}") if timed else None for end in ("low", "high"))
+    low, high = [value_of(record, column) for column in OBJECTIVES[cost].interval_columns] or (None, None)
     y_low, y_high = _interval_ends(record, verdict, quality=quality)
     return ParetoPoint(
         trial=record.trial,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from depthweave.spaces.unknown_names import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,5 +94,4 @@ def objective(name: str) -> Objective:
     """The objective of that name; `ValueError` names the nearest known one."""
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    near = get_close_matches(name, OBJECTIVES, n=1, cutoff=0.0)
-    raise ValueError(f"objective '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(OBJECTIVES)}")
+    raise ValueError(unknown_name("objective", name, OBJECTIVES))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from depthweave.reports.export import Training
 from depthweave.search.spec.loading import validated
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import read_yaml
 from depthweave.trainers import FIRST_RECIPE, Recipe
 
@@ -73,9 +73,10 @@ def _given(overrides: Sequence[str], *, known: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
-        if key not in known or not equals:
-            near = get_close_matches(key, known, n=1, cutoff=0.0)
-            raise ValueError(f"--set {text}: write KEY=VALUE with a key of the recipe; did you mean {near[0]}?")
+        if not equals:
+            raise ValueError(f"--set {text}: write KEY=VALUE, for example --set batch=32")
+        if key not in known:
+            raise ValueError(f"--set {text}: {unknown_name('recipe key', key, known)}")
         try:
             values[key] = read_yaml(value)
         except ValueError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec.schema import SHOWN_CHARACTERS, Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
 
@@ -117,12 +117,10 @@ def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...],
     known = _keys_of(part)
     for key, value in values.items():
         if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
-            dotted = ".".join((*path, str(key)))
-            meant = ".".join((*path, *near))
             if path == ("recipe",) and key == "seed":
-                meant = "seed"
-            raise SpecError(f"{where}: {dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
+                raise SpecError(f"{where}: key 'recipe.seed' is not known: give the seed of all as 'seed' instead")
+            section = "".join(f"{name}." for name in path)
+            raise SpecError(f"{where}: {unknown_name('key', str(key), known, section=section)}")
         if known[key] is not None and isinstance(value, dict):
             _check_keys(value, known[key], path=(*path, str(key)), where=where)
         elif known[key] is not None:

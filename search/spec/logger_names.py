@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 
 from depthweave.reports.store.storage import Storage
+from depthweave.spaces.unknown_names import unknown_name
 
 LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Name in a spec, and the module that it needs: each is an extra of that name."""
@@ -15,8 +15,7 @@ LOGGERS: Mapping[str, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow",
 def check_logger(name: str) -> str:
     """The name; `ValueError` names the nearest known one."""
     if name not in LOGGERS:
-        near = get_close_matches(name, LOGGERS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"logger {name!r} is not known: did you mean {near!r}? Known: {', '.join(LOGGERS)}")
+        raise ValueError(unknown_name("logger", name, LOGGERS))
     return name
 
 

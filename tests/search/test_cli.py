@@ -100,7 +100,7 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
         ("objectives=[perplexty]", "did you mean 'perplexity'?"),
         ("search.sampler=tpx", "did you mean 'tpe'?"),
         ("search.pruner=medan", "did you mean 'median'?"),
-        ("recipe.stepz=3", "did you mean recipe.steps?"),
+        ("recipe.stepz=3", "did you mean 'recipe.steps'?"),
         ("space.dilations=[0]", "space.dilations: 0 is below 1"),
         ("space.periods=[0]", "space.periods: 0 is below 1"),
         ("space.depths=[0]", "space.depths: 0 is below 1"),

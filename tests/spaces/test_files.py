@@ -141,7 +141,7 @@ def test_folder_in_place_of_the_file_is_one_line_that_names_it(tmp_path: Path) -
         ("width", 17, "architecture.width is 17 with 2 heads"),
         ("sites", [[9, [0, 9]]], "after block 9"),
         ("sites", [[2, "01"]], "architecture.sites is"),
-        ("extra", 1, "architecture.extra is not known"),
+        ("extra", 1, "'architecture.extra' is not known"),
     ],
 )
 def test_wrong_field_is_named_with_the_file(

@@ -194,7 +194,7 @@ def test_diverged_training_is_one_line_and_is_not_called_trained(
     [
         (["--tokens", "few"], "--tokens few: give a number"),
         (["--tokens", "0"], "--tokens 0: give at least one token"),
-        (["--set", "lr=1"], "write KEY=VALUE with a key of the recipe; did you mean"),
+        (["--set", "lr=1"], "recipe key 'lr' is not known: did you mean"),
         (["--set", "batch"], "write KEY=VALUE"),
         (["--set", "batch=0"], "recipe.batch is 0; it must be at least 1"),
         (["--set", "batch=big"], "batch: Input should be a valid integer"),

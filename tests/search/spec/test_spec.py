@@ -108,7 +108,7 @@ def test_overrides_leave_the_given_values_alone() -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("recipe.stops=3", "recipe.stops: unknown key; did you mean recipe.steps?"),
+        ("recipe.stops=3", "key 'recipe.stops' is not known: did you mean 'recipe.steps'?"),
         ("recipe.steps=0", "recipe.steps is 0; it must be at least 1"),
         ("recipe.steps", "--set recipe.steps: write KEY=VALUE"),
         ("=3", "--set =3: write KEY=VALUE"),
@@ -128,20 +128,20 @@ def test_seed_reaches_the_recipe() -> None:
 
 
 def test_recipe_seed_is_refused_in_favour_of_seed() -> None:
-    assert "recipe.seed: unknown key; did you mean seed?" in _fault({"recipe": {"seed": 3}})
+    assert "key 'recipe.seed' is not known: give the seed of all as 'seed' instead" in _fault({"recipe": {"seed": 3}})
 
 
 @pytest.mark.parametrize(
     ("values", "near"),
     [
-        ({"spac": {}}, "spac: unknown key; did you mean space?"),
-        ({"corpus": {"path": []}}, "corpus.path: unknown key; did you mean corpus.paths?"),
-        ({"space": {"fusion": []}}, "space.fusion: unknown key; did you mean space.fusions?"),
-        ({"reference": {"dept": 6}}, "reference.dept: unknown key; did you mean reference.depth?"),
-        ({"recipe": {"lr": 1}}, "recipe.lr: unknown key; did you mean recipe."),
-        ({"search": {"samplers": 1}}, "search.samplers: unknown key; did you mean search.sampler?"),
-        ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean resources.gpus_per_trial?"),
-        ({"search": {"pruner_options": {"levels": 1}}}, "option 'levels' is not known to pruner 'pareto': did you"),
+        ({"spac": {}}, "key 'spac' is not known: did you mean 'space'?"),
+        ({"corpus": {"path": []}}, "key 'corpus.path' is not known: did you mean 'corpus.paths'?"),
+        ({"space": {"fusion": []}}, "key 'space.fusion' is not known: did you mean 'space.fusions'?"),
+        ({"reference": {"dept": 6}}, "key 'reference.dept' is not known: did you mean 'reference.depth'?"),
+        ({"recipe": {"lr": 1}}, "key 'recipe.lr' is not known: did you mean 'recipe."),
+        ({"search": {"samplers": 1}}, "key 'search.samplers' is not known: did you mean 'search.sampler'?"),
+        ({"resources": {"gpus": 1}}, "key 'resources.gpus' is not known: did you mean 'resources.gpus_per_trial'?"),
+        ({"search": {"pruner_options": {"levels": 1}}}, "pruner 'pareto': option 'levels' is not known: did you"),
     ],
 )
 def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: str) -> None:
@@ -313,7 +313,7 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
         ({"objectives": [{"name": "latency", "tolerance": True}]}, "True, not a number"),
         ({"objectives": [{"name": "latncy", "tolerance": 0.1}]}, "did you mean 'latency'?"),
         ({"objectives": [{"latency": 0.1}]}, "write a name, or {name: latency, tolerance: 0.02}"),
-        ({"tolerances": {"latency": 0.1}}, "tolerances: unknown key"),
+        ({"tolerances": {"latency": 0.1}}, "key 'tolerances' is not known"),
     ],
 )
 def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], told: str) -> None:

@@ -33,7 +33,7 @@ def confirm_run(
     every: bool = False,
 ) -> int:
     """Confirm, print the restated front, and answer the exit code."""
-    console = Terminal(outlasts=True)
+    console = Terminal(ignore_closed=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
     store = RunStore.open(run)

@@ -14,13 +14,14 @@ from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.commands.problems import print_problems
+from depthweave.search.console import Terminal
 
 
 def export_selected(run: str, *, out: Path, select: str, where: str | None, formats: Sequence[str]) -> None:
     """Export the selected records and say what they are: one into `out`, several into a folder each inside it."""
     graphs = check_formats(tuple(formats))
     check_target(out)
-    store = RunStore.open(run)
+    store, console = RunStore.open(run), Terminal()
     records, objectives = store.records(), store.info.objectives
     # Before the choice: what could not be read may be what was looked for.
     print_problems(store)
@@ -40,10 +41,12 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         verdict = verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
-        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}")
+        console.say(
+            f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}"
+        )
         if verdict is not None and not verdict.settled:
             none = "" if rule.startswith("id:") else "no settled member fits: "
-            print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
+            console.say(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
 
 
 def _on_test(verdict: Verdict | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json
 from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import architecture_file
@@ -78,7 +77,7 @@ def measure_configurations(
             {"configuration": text, "architecture_id": item.id, "parameters": costs_of(item).parameters, **asdict(told)}
             for text, item, told in zip(configurations, architectures, found, strict=True)
         ]
-        print(json.dumps({**facts, "configurations": rows}, indent=1))
+        print_json({**facts, "configurations": rows})
         return
     console = Terminal()
     console.show(_table(configurations, architectures, found))

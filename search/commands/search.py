@@ -41,7 +41,7 @@ def run(
     retry_failed: bool = False,
 ) -> int:
     """Search, print the front, and answer the exit code."""
-    console = Terminal(outlasts=True)
+    console = Terminal(ignore_closed=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # First: a run's folder that no trial could follow would stand in the way of the next try.
     check_address(address, ship=ship)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Literal
 
@@ -13,7 +12,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.front_plot import csv_text, front_view, watched_view
 from depthweave.reports.terminal.table import front_rows
 from depthweave.search.commands.problems import print_problems
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json, print_text
 
 Form = Literal["table", "json", "csv", "watch"]
 
@@ -39,9 +38,9 @@ def show_front(run: str, *, form: Form) -> None:
         return
     records = store.records()
     if form == "json":
-        print(json.dumps(front_rows(records, objectives=objectives, tolerances=tolerances), indent=2))
+        print_json(front_rows(records, objectives=objectives, tolerances=tolerances))
     elif form == "csv":
-        print(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)), end="")
+        print_text(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)))
     else:
         view = front_view(records, objectives=objectives, columns=console.width, tolerances=tolerances)
         console.show(view)

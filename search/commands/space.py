@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from depthweave.reports.formatting import count_text
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json
 from depthweave.search.preparation import space_of
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
@@ -28,7 +27,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
-        print(json.dumps(_as_dict(space, reference), indent=2))
+        print_json(_as_dict(space, reference))
         return
     console = Terminal()
     console.say(_counts(spec, space))

@@ -305,7 +305,7 @@ def test_another_loss_than_the_recorded_one_is_told(
     _recorded(architecture_file.parent, corpus_sha256=sha256)
     code, printed, _ = run("train", architecture_file.parent, "--corpus", corpus_folder, "--out", tmp_path / "again")
     assert code == 0
-    assert "recorded was 5.5 on a processor (depthweave 0.1.0)" in printed
+    assert "the recorded loss is 5.5 on a processor (depthweave 0.1.0)" in printed
 
 
 def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
@@ -350,7 +350,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
         (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
         (["--depth", "0"], "depth is 0"),
         (["--depth", "4"], "does not say which dilation and period made its wiring"),
-        (["--further", "--width", "32"], "--further goes on with the weights that are there"),
+        (["--further", "--width", "32"], "--further starts from the weights of the export"),
     ],
 )
 def test_bad_size_of_train_is_one_line(

@@ -175,7 +175,7 @@ def test_what_is_read_and_who_hears_is_named_plainly(tmp_path: Path) -> None:
     line = text_sentence(many, named_by="x")
     assert "/books/7 and 2 other paths, named by x" in line
     hostile = CorpusSpec(kind="files", paths=("/books/\x1b[31mred\n",))
-    assert text_sentence(hostile, named_by="x") == "reading the text: /books/?[31mred?, named by x"
+    assert text_sentence(hostile, named_by="x") == "reading the text: /books/[31mred , named by x"
     hub = CorpusSpec(kind="hub", dataset="org/name")
     assert (
         text_sentence(hub, named_by="x")

@@ -20,14 +20,12 @@ def show(
     run: RunFolder,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Draw it anew whenever the run changed, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw it whenever the run changes, until Ctrl-C.")] = False,
 ) -> None:
     """Print the front of a run as a table and a plot."""
-    from depthweave.search.commands.show import form_of, show_front
+    from depthweave.search.commands.show import output_format, show_front
 
-    show_front(run, form=form_of(as_json=as_json, as_csv=as_csv, watch=watch))
+    show_front(run, form=output_format(as_json=as_json, as_csv=as_csv, watch=watch))
 
 
 @result_commands.command(epilog="Example: depthweave report runs/quick --watch")
@@ -37,12 +35,13 @@ def report(
         bool, typer.Option("--watch", help="Serve a page on this machine that follows the run, until Ctrl-C.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Of --watch.", show_default="8765, or a free one")
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Port for --watch.", show_default="8765, or a free one"),
     ] = None,
     png: Annotated[Path | None, typer.Option("--png", help="Folder for the figures as PNG (extra png).")] = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Folder for the figures as SVG (extra png).")] = None,
 ) -> None:
-    """Write the report of a run: one HTML file that works offline; or its figures alone, for a paper."""
+    """Write the report of a run as one HTML file that works offline, or only its figures, for a paper."""
     from depthweave.search.commands.report import follow_run, make_report, write_figures
 
     asked: dict[Format, Path | None] = {"png": png, "svg": svg}
@@ -65,7 +64,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("comparison.html"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and write no page.")] = False,
 ) -> None:
-    """Compare runs: do the orders of patterns agree, whose front is ahead, what cannot be compared."""
+    """Compare runs: whether they rank patterns alike, whose front is ahead, and what cannot be compared."""
     from depthweave.search.commands.compare import compare_runs
 
     compare_runs(runs, out=out, as_json=as_json)
@@ -81,16 +80,16 @@ def export(
         str,
         typer.Option(
             "--select",
-            help="best, knee, fastest, smallest, or id:ARCHITECTURE; several with commas, each a folder in --out.",
+            help="best, knee, fastest, smallest, or id:ARCHITECTURE; several with commas, each into a folder in --out.",
         ),
     ] = "best",
     where: Annotated[str | None, typer.Option("--where", help="Conditions, e.g. 'latency<=0.9, depth==12'.")] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="torch|onnx", help="The forward pass as a graph beside it; may be repeated."),
+        typer.Option("--format", metavar="torch|onnx", help="Also write the forward pass as a graph; may be repeated."),
     ] = None,
 ) -> None:
-    """Export architectures of a run: weights, tokenizer, metrics, recipe, model card; for transformers too."""
+    """Export architectures of a run with weights, tokenizer, metrics and model card; transformers can load them."""
     from depthweave.search.commands.export import export_selected
 
     export_selected(run, out=out, select=select, where=where, formats=formats or [])

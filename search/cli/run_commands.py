@@ -15,7 +15,7 @@ run_commands = typer.Typer()
 
 @run_commands.command(epilog="Example: depthweave space examples/quick.yaml")
 def space(spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a search space: combinations, distinct architectures, infeasible entries with reasons, and a table."""
+    """Print a search space: its architectures as a table, and which combinations are infeasible and why."""
     from depthweave.search.commands.space import print_space
 
     print_space(spec, overrides=overrides or [], as_json=as_json)
@@ -23,7 +23,7 @@ def space(spec: SpecFile, overrides: Overrides = None, as_json: AsJson = False) 
 
 @run_commands.command(epilog="Example: depthweave search examples/quick.yaml --out runs/quick")
 def search(
-    spec: Annotated[Path | None, typer.Argument(help="Spec of the search; with --resume the run's own.")] = None,
+    spec: Annotated[Path | None, typer.Argument(help="Spec of the search; not needed with --resume.")] = None,
     out: Annotated[
         str | None, typer.Option("--out", help="Folder of the run, local or s3://, gs://.", show_default="runs/NAME")
     ] = None,
@@ -31,14 +31,14 @@ def search(
     retry_failed: RetryFailed = False,
     address: Address = None,
     ship: Ship = False,
-    trials: Annotated[int | None, typer.Option("--trials", help="Architectures to try.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Number of architectures to try.")] = None,
     time_budget: Annotated[
-        str | None, typer.Option("--time-budget", help="When to stop: seconds, or 90s, 30m, 2h.")
+        str | None, typer.Option("--time-budget", help="Time after which the search stops: seconds, or 90s, 30m, 2h.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of sampler, weights and data order.")] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Search: train, prune, keep the front, report. Ctrl-C ends tidily; --resume goes on."""
+    """Run a search: train and prune trials, keep the front, write a report. Ctrl-C stops it, --resume continues it."""
     from depthweave.search.commands.search import run
 
     sets = list(overrides or [])
@@ -55,18 +55,16 @@ def search(
 @run_commands.command(epilog="Example: depthweave confirm runs/quick --seeds 5")
 def confirm(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or shared.", show_default=False)],
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Fresh seeds beside the search's own, which does not count.")
-    ] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of fresh seeds, besides the search's own.")] = 5,
     retry_failed: RetryFailed = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Every member of the front, its twins within tolerance too.")
+        bool, typer.Option("--all", help="Train all members of the front, also those within tolerance of another.")
     ] = False,
     address: Address = None,
     ship: Ship = False,
     overrides: Overrides = None,
 ) -> None:
-    """Train the front's distinct members and plain baselines with more seeds, and restate it with intervals."""
+    """Train the front's distinct members and their plain baselines with more seeds, and print it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
     code = confirm_run(

@@ -1,4 +1,4 @@
-"""`depthweave report`: the page of a run, its figures as files, or a page that follows it."""
+"""`depthweave report`: the page of a run, its figures as files, or a live page."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_yaml_that_unfolds_without_end_is_refused_at_once(tmp_path: Path) -> Non
     path = tmp_path / ARCHITECTURE_FILE
     lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
     path.write_text("\n".join([*lines, "architecture: {fusion: dwa, sites: *a11}"]))
-    with pytest.raises(ValueError, match="aliases written out: keep it plain") as error:
+    with pytest.raises(ValueError, match="with aliases expanded: write it without aliases") as error:
         read_architecture(path)
     _one_line(error, naming=path)
 

@@ -341,7 +341,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     ):
         _recorded(architecture_file.parent, corpus_options=options)
         line = fault("train", architecture_file, "--out", tmp_path / "model")
-        assert line.endswith(f"which it does not carry: say where it is with {asked}")
+        assert line.endswith(f"which it does not hold: give it with {asked}")
 
 
 @pytest.mark.parametrize(

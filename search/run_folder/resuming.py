@@ -18,7 +18,7 @@ from depthweave.search.preparation import PreparedSearch, prepare, tokenizer_of
 from depthweave.search.spec.loading import Sections, SpecError, load_spec, parse_spec
 from depthweave.search.spec.logger_names import check_storage
 from depthweave.search.spec.schema import FREE, Spec, differences
-from depthweave.search.spec.sources import hearing_sentences, text_sentence
+from depthweave.search.spec.sources import logger_sentences, text_sentence
 from depthweave.trainers import FIRST_RECIPE, TokenSet
 
 _MAY_CHANGE = f"what may change is {', '.join(FREE)}"
@@ -39,7 +39,7 @@ def resumed(
         say(line)
     moved = given is not None or any(item.startswith("corpus.") for item in overrides)
     say(text_sentence(spec.corpus, named_by="the command line" if moved else f"{store.where}/spec.yaml"))
-    for line in hearing_sentences(spec.loggers):
+    for line in logger_sentences(spec.loggers):
         say(line)
     try:
         prepared = prepare(spec, local=local, tokenizer_json=tokenizer_of(store), say=say)

@@ -27,6 +27,6 @@ def text_sentence(spec: CorpusSpec, *, named_by: str) -> str:
     return one_line(f"reading the text: {', '.join(paths[:_MAX_NAMED])}{more}, named by {named_by}")
 
 
-def hearing_sentences(loggers: Sequence[str]) -> list[str]:
+def logger_sentences(loggers: Sequence[str]) -> list[str]:
     """Returns a line that names the programs that get every evaluation; nothing without loggers."""
     return [f"every evaluation goes to {', '.join(loggers)}, as the spec says"] if loggers else []

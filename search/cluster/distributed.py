@@ -110,9 +110,10 @@ def _lines_from(queue: Queue) -> Iterator[str]:
                 check_alive()
             except RayLostError as lost:
                 raise ValueError(f"{lost}; the saved training is kept: run the same command again") from None
-            if isinstance(error, RayError):
-                raise
-            continue
+            # The `Empty` of a timeout arrives as a RayTaskError that is an `Empty` too.
+            if isinstance(error, Empty):
+                continue
+            raise
         if message.kind == "ended":
             return
         if message.kind == "refused":

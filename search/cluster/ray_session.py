@@ -199,7 +199,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def check_address(address: str | None, *, ship: bool = False) -> None:
     """Raises `ValueError`, one line, within 30 s where nothing at the address speaks Ray's protocol."""
     if ship and address is None:
-        raise ValueError("--ship sends this package to a cluster's workers: name the cluster with --address")
+        raise ValueError("--ship: sends this package to the workers of a cluster; name the cluster with --address")
     if address is None:
         return
     address = _resolved(address)

@@ -1,13 +1,14 @@
 """What was found: records, the run's store, fronts, selection, figures, page and export.
 
 Names resolve when first used: importing this package imports neither pyarrow nor plotly. The functions `front` and
-`export` stand in modules of the same name and are imported from there.
+`export` are imported from their modules, which have the same names.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from depthweave.spaces.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from depthweave.reports.analysis.front import hypervolume, hypervolume_frac, pareto_ranks, reference_point
@@ -54,9 +55,4 @@ __all__ = [
     "write_report",
 ]
 
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"depthweave.reports.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _HOMES)

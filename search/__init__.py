@@ -1,17 +1,18 @@
 """Which architecture to try next: spec, samplers, pruners, Ray trials, driver, progress and the command line.
 
-The way of a search: `spec` is read, `setting` prepares text and space, `driver` starts Ray (`cluster`) and runs trials
-(`tuning`, `trial`); `searcher` and `scheduler` hear of them and tell the `book`, which asks and tells Optuna
-(`studies`, by the `strategy` of `samplers` and `pruners`), keeps paused trials (`pool`) and writes
-records (`recording`). `alone` measures the front again, and `confirmation` trains it with further seeds.
+The way of a search: `spec` is read, `preparation` reads the text and enumerates the space, `driver` starts Ray
+(`cluster`) and runs trials (`tune`, `trials`). Searcher and scheduler report to the `trial_ledger`. The ledger asks
+Optuna for the next trial (`study`, with `samplers` and `pruners`), keeps paused trials (`paused_trials`) and writes
+records. `isolated_measurement` measures the front again, and `confirmation` trains it with further seeds.
 
 Names resolve when first used: importing this package imports neither ray nor torch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from depthweave.spaces.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from depthweave.search.driver import SearchResult, run_search
@@ -44,9 +45,4 @@ __all__ = [
     "run_search",
 ]
 
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"depthweave.search.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -17,7 +17,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
 from depthweave.search.cluster.device_kinds import kind_of_run, placement_of
 from depthweave.search.cluster.nodes import alive_nodes, inspect_nodes, this_node
-from depthweave.search.cluster.placement import check_room, room
+from depthweave.search.cluster.placement import check_room, trials_per_node
 from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.confirmation import ConfirmationResources, check_confirmable, confirm_front
 from depthweave.search.console import command_line
@@ -210,7 +210,9 @@ def _placed(prepared: PreparedSearch, store: RunStore, *, address: str | None) -
 def _workers(prepared: PreparedSearch) -> int:
     resources, excluded = prepared.spec.resources, prepared.placement.excluded
     there = alive_nodes()
-    fits = max(1, sum(room(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded])))
+    fits = max(
+        1, sum(trials_per_node(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded]))
+    )
     wanted = resources.max_concurrent or fits
     # To a cluster of several machines more may join, and what waits for room is what an autoscaler looks at.
     return wanted if len(there) > 1 else min(wanted, fits)

@@ -1,6 +1,6 @@
-"""What a search needs before it starts: the text as tokens, the space, the reference, and the run's folder.
+"""Prepares a search: reads the text as tokens, enumerates the space, chooses the reference, makes the run folder.
 
-Everything that can be wrong with a spec is found here, before any training.
+Every fault of a spec is found here, before any training.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from depthweave.search.spec.schema import Spec
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
 
-_SAY_S = 2.0
-"""Between two lines about an enumeration."""
+_PROGRESS_INTERVAL_S = 2.0
+"""Time between two lines about an enumeration."""
 
 _PACKAGES = ("depthweave", "torch", "ray", "optuna")
 
@@ -39,19 +39,18 @@ class PreparedSearch:
     space: SearchSpace
     reference: Candidate
     corpus_bytes: tuple[int, ...] = ()
-    """Of the text: training, validation and test part."""
+    """Bytes of the training, validation and test part of the text."""
     placement: Placement = ANYWHERE
-    """Where trials may run; known once Ray is up."""
+    """Where trials may run; known once Ray is started."""
 
 
 def prepare(
     spec: Spec, *, local: bool = True, tokenizer_json: str | None = None, say: Callable[[str], None] = lambda line: None
 ) -> PreparedSearch:
-    """Read the text, enumerate the space, name the reference; `ValueError` in one line where that cannot be.
+    """Reads the text, enumerates the space and chooses the reference; raises `ValueError`, one line, on any fault.
 
-    `local` is whether trials run on this machine, whose device then has to be able to do what the recipe asks.
-    `tokenizer_json` is that of a run that goes on. `say` hears how the text is divided, a line before what takes long,
-    and one now and then where the space is large.
+    With `local`, trials run on this machine, and its device must support the recipe. `tokenizer_json` is the tokenizer
+    of a resumed run. `say` gets a line about the text's parts, before each long step, and during a long enumeration.
     """
     check_installed(spec.loggers)
     if local:
@@ -66,8 +65,8 @@ def prepare(
     check_fits(tokens, recipe=spec.recipe)
     if 0 < len(tokens.test) <= spec.recipe.context:
         say(
-            f"the test part has {len(tokens.test)} tokens, and a context of {spec.recipe.context} needs "
-            f"{spec.recipe.context + 1}: there will be no test perplexity; give more text, or a larger corpus.test_frac"
+            f"the test part has {len(tokens.test)} tokens, but a context of {spec.recipe.context} needs "
+            f"{spec.recipe.context + 1}: no test perplexity; give more text, or a larger corpus.test_frac"
         )
     space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
@@ -75,25 +74,25 @@ def prepare(
 
 
 def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
-    """The spec's space for a vocabulary; `say` hears how far the enumeration is, every two seconds that it takes."""
+    """Returns the spec's space for a vocabulary; `say` gets a progress line every two seconds."""
     axes = Axes(
         **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
         vocabulary=vocabulary,
         context=spec.recipe.context,
     )
-    said_s = time.monotonic()
+    last_line_s = time.monotonic()
 
-    def tell(done: int, of: int) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s >= _SAY_S:
-            said_s = time.monotonic()
-            say(f"enumerating the space: {done:,} of {of:,} combinations")
+    def on_progress(done: int, total: int) -> None:
+        nonlocal last_line_s
+        if time.monotonic() - last_line_s >= _PROGRESS_INTERVAL_S:
+            last_line_s = time.monotonic()
+            say(f"enumerating the space: {done:,} of {total:,} combinations")
 
-    return enumerate_space(axes, on_progress=tell)
+    return enumerate_space(axes, on_progress=on_progress)
 
 
 def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
-    """A new run's folder with its resolved spec; `ValueError` where it already holds a run."""
+    """Makes the folder of a new run with its resolved spec; raises `ValueError` where it already holds a run."""
     spec, space = prepared.spec, prepared.space
     info = RunInfo(
         run_id=f"{spec.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
@@ -116,12 +115,12 @@ def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
 
 
 def tokenizer_of(store: RunStore) -> str | None:
-    """The content of a run's `tokenizer.json`; `None` where it has none, or one that is not its own."""
+    """Returns the content of a run's `tokenizer.json`; `None` where it is missing or changed."""
     data = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else b""
     is_own = store.info.tokenizer_sha256 in ("", hashlib.sha256(data).hexdigest())
     return data.decode("utf-8") if data and is_own else None
 
 
 def software() -> str:
-    """Versions of what the numbers depend on."""
+    """Returns the versions of the software that the results depend on."""
     return ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {platform.python_version()}"])

@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a live table on a terminal, else one plain line an event."""
+"""The progress of a running search: a live table on a terminal, otherwise one line per event."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
+from depthweave.search.console import print_line
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.space import Candidate
 
@@ -23,14 +24,14 @@ _REFRESH_S = 0.5
 
 
 def label_of(candidate: Candidate) -> str:
-    """An architecture in a few characters: `dwa 4x1, 12 blocks`."""
+    """Returns a short name of an architecture: `dwa 4x1, 12 blocks`."""
     pattern = "" if candidate.pattern is None else f" {candidate.pattern.dilation}x{candidate.pattern.period}"
     return f"{candidate.architecture.fusion}{pattern}, {candidate.architecture.depth} blocks"
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """Numbers of a search so far; both displays draw from it after every trial, so none is counted anew."""
+    """Counts and rates of a search so far, updated at every event so that no display has to count again."""
 
     objectives: tuple[str, ...]
     max_trials: int = 0
@@ -39,18 +40,18 @@ class Tally:
     running: dict[int, LiveTrial] = field(default_factory=dict)
     paused: dict[int, LiveTrial] = field(default_factory=dict)
     started: float = 0.0
-    """Of this part of the run."""
+    """When this part of the run began, by the monotonic clock."""
     before: int = 0
-    """Records of earlier parts."""
+    """Number of records from earlier parts of the run."""
     best_perplexity: float | None = field(init=False, default=None)
-    """Lowest of the complete trials."""
+    """Lowest perplexity of the complete trials."""
     _states: Counter[str] = field(init=False, default_factory=Counter)
     _tokens: int = field(init=False, default=0)
-    """Trained on in the ended trials of this part."""
+    """Tokens that the ended trials of this part were trained on."""
     _members: list[Record] = field(init=False, default_factory=list)
-    """The joint front."""
+    """The front of all records."""
     _span: NDArray[np.float64] = field(init=False)
-    """Best and worst value of each objective, of the complete records, `[2, objectives]`."""
+    """Best and worst value of each objective over the complete records, shape `[2, objectives]`."""
 
     def __post_init__(self) -> None:
         self._span = np.empty((0, len(self.objectives)))
@@ -59,7 +60,7 @@ class Tally:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """A trial ended."""
+        """Counts the record of an ended trial."""
         self.records.append(record)
         self._states[record.state] += 1
         if len(self.records) > self.before:
@@ -68,39 +69,39 @@ class Tally:
             best = self.best_perplexity
             self.best_perplexity = record.perplexity if best is None else min(best, record.perplexity)
         if complete([record], objectives=self.objectives):
-            # Of thousands of records few matter: what was beaten once stays beaten.
+            # Only front members are compared: a record that was dominated once stays dominated.
             self._members = front([*self._members, record], objectives=self.objectives)
             values = np.concatenate([self._span, points_of([record], objectives=self.objectives)])
             self._span = np.stack([values.min(axis=0), values.max(axis=0)])
 
     def start(self, live: LiveTrial) -> None:
-        """A trial begins or goes on."""
+        """Counts a trial that starts or resumes."""
         self.paused.pop(live.number, None)
         self.running[live.number] = live
 
     def pause(self, live: LiveTrial) -> None:
-        """A trial waits."""
+        """Counts a trial that pauses."""
         self.running.pop(live.number, None)
         self.paused[live.number] = live
 
     def finish(self, record: Record) -> None:
-        """A trial ended, and may have been paused."""
+        """Counts the record of a running or paused trial that ended."""
         self.running.pop(record.trial, None)
         self.paused.pop(record.trial, None)
         self.add(record)
 
     def count(self, state: str) -> int:
-        """Records that ended so."""
+        """Returns the number of records with this state."""
         return self._states[state]
 
     @property
     def front_size(self) -> int:
-        """Members of the joint front."""
+        """Number of records on the front."""
         return len(self._members)
 
     @property
     def hypervolume_frac(self) -> float:
-        """Share of the box from the best of each objective to beyond the worst that the front dominates."""
+        """Share of the box between the best and the reference point that the front dominates."""
         if not self._members:
             return 0.0
         points = points_of(self._members, objectives=self.objectives)
@@ -108,14 +109,14 @@ class Tally:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens trained on a second, all workers together, in this part of the run."""
-        flying = [*self.running.values(), *self.paused.values()]
-        ours = self._tokens + sum(item.evaluations[-1].tokens for item in flying if item.evaluations)
-        return ours / max(1e-9, time.monotonic() - self.started)
+        """Training tokens per second of all workers together, in this part of the run."""
+        unfinished = [*self.running.values(), *self.paused.values()]
+        tokens = self._tokens + sum(live.evaluations[-1].tokens for live in unfinished if live.evaluations)
+        return tokens / max(1e-9, time.monotonic() - self.started)
 
     @property
-    def left_s(self) -> float | None:
-        """Time to the last trial, from the rate so far; `None` before the first has ended."""
+    def remaining_s(self) -> float | None:
+        """Expected time to the last trial, from the rate so far; `None` before the first trial has ended."""
         done = len(self.records) - self.before
         if done < 1:
             return None
@@ -123,56 +124,54 @@ class Tally:
 
 
 class PlainProgress:
-    """One line an event, for logs and pipes."""
+    """Prints one line per event, for logs and pipes."""
 
     def __init__(self, console: Console, *, objectives: tuple[str, ...]) -> None:
         self._console = console
         self._tally = Tally(objectives=objectives)
 
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
-        self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
+        self._tally = _new_tally(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
         known = f", {len(records)} known" if records else ""
-        self._print(f"search: up to {plural(max_trials, 'trial')}{known}, {workers} at once")
+        print_line(self._console, f"search: up to {plural(max_trials, 'trial')}{known}, {workers} at once")
 
     def on_start(self, live: LiveTrial) -> None:
         self._tally.start(live)
         how = f"goes on after evaluation {len(live.evaluations)}" if live.evaluations else "starts"
-        self._print(f"trial {live.number} {how}: {label_of(live.candidate)} ({live.candidate.architecture.id})")
+        print_line(
+            self._console, f"trial {live.number} {how}: {label_of(live.candidate)} ({live.candidate.architecture.id})"
+        )
 
     def on_pause(self, live: LiveTrial) -> None:
         self._tally.pause(live)
-        self._print(f"trial {live.number} pauses after evaluation {len(live.evaluations)}")
+        print_line(self._console, f"trial {live.number} pauses after evaluation {len(live.evaluations)}")
 
     def on_evaluation(self, live: LiveTrial) -> None:
         if live.last_report is not None and live.last_report.note:
-            self._print(live.last_report.note)
+            print_line(self._console, live.last_report.note)
 
     def on_finish(self, record: Record) -> None:
         self._tally.finish(record)
-        self._print(f"trial {record.trial} {_ending(record)}; {_summary(self._tally)}")
+        print_line(self._console, f"trial {record.trial} {_outcome(record)}; {_summary(self._tally)}")
 
     def on_tick(self) -> None:
         pass
 
     def on_phase(self, text: str) -> None:
-        self._print(text)
+        print_line(self._console, text)
 
     def on_note(self, text: str) -> None:
-        self._print(text)
-
-    def _print(self, text: str) -> None:
-        # No markup and no wrapping: a line an event, whatever a name holds.
-        self._console.print(" ".join(text.splitlines()), markup=False, highlight=False, soft_wrap=True)
+        print_line(self._console, text)
 
 
 class LiveProgress:
-    """A table that is drawn anew in place; use as a context manager around the search."""
+    """Redraws a table in place; use it as a context manager around the search."""
 
     def __init__(self, console: Console, *, name: str, objectives: tuple[str, ...]) -> None:
         self._name = name
         self._tally = Tally(objectives=objectives)
         self._phase = "preparing"
-        self._drawn = 0.0
+        self._drawn_s = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> LiveProgress:
@@ -183,7 +182,7 @@ class LiveProgress:
         self._live.stop()
 
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
-        self._tally = _begun(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
+        self._tally = _new_tally(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
         self.on_phase("training")
 
     def on_start(self, live: LiveTrial) -> None:
@@ -196,8 +195,7 @@ class LiveProgress:
 
     def on_evaluation(self, live: LiveTrial) -> None:
         if live.last_report is not None and live.last_report.note:
-            # Above the table, where it stays.
-            self._live.console.print(live.last_report.note, markup=False, highlight=False, soft_wrap=True)
+            self.on_note(live.last_report.note)
         self.on_tick()
 
     def on_finish(self, record: Record) -> None:
@@ -205,7 +203,7 @@ class LiveProgress:
         self._draw()
 
     def on_tick(self) -> None:
-        if time.monotonic() - self._drawn > _REFRESH_S:
+        if time.monotonic() - self._drawn_s > _REFRESH_S:
             self._draw()
 
     def on_phase(self, text: str) -> None:
@@ -215,24 +213,24 @@ class LiveProgress:
         self._draw()
 
     def on_note(self, text: str) -> None:
-        # Above the table, where it stays.
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        # Above the table: it stays there.
+        print_line(self._live.console, text)
 
     def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        self._live.update(Group(self._head(), self._running()), refresh=True)
+        self._drawn_s = time.monotonic()
+        self._live.update(Group(self._summary_text(), self._running_table()), refresh=True)
 
-    def _head(self) -> Text:
+    def _summary_text(self) -> Text:
         tally = self._tally
         line = Text.assemble((self._name, "bold"), f"  {self._phase}")
         if tally.max_trials:
-            line.append(f"  {_clock(time.monotonic() - tally.started)}")
-            if tally.left_s is not None and tally.running:
-                line.append(f", about {_clock(tally.left_s)} left", style="dim")
+            line.append(f"  {_duration(time.monotonic() - tally.started)}")
+            if tally.remaining_s is not None and tally.running:
+                line.append(f", about {_duration(tally.remaining_s)} left", style="dim")
             line.append("\n" + _summary(tally))
         return line
 
-    def _running(self) -> Table:
+    def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._tally.running))
         for head in ("trial", "architecture"):
             table.add_column(head, style="dim" if head == "trial" else "")
@@ -251,7 +249,7 @@ class LiveProgress:
         return table
 
 
-def _begun(objectives: tuple[str, ...], *, records: list[Record], max_trials: int, workers: int) -> Tally:
+def _new_tally(objectives: tuple[str, ...], *, records: list[Record], max_trials: int, workers: int) -> Tally:
     return Tally(
         objectives=objectives,
         max_trials=max_trials,
@@ -276,13 +274,13 @@ def _summary(tally: Tally) -> str:
     return ", ".join(parts)
 
 
-def _ending(record: Record) -> str:
+def _outcome(record: Record) -> str:
     if record.state == "complete":
         return f"complete: perplexity {record.perplexity:.3f}, latency {record.latency:.2f}x"
     return f"{record.state}: {record.reason}"
 
 
-def _clock(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: their exit codes, and that none is lost."""
+"""Ctrl-C and SIGTERM: their exit codes, and their delivery where Python would drop them."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C, by the habit of shells."""
+"""Exit code after Ctrl-C, by the convention of shells."""
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM, likewise: what matters is on disk, and whoever sent it counts the seconds."""
+"""Exit code after SIGTERM, by the same convention. The process ends at once: what matters is on disk."""
 
-_PAUSE_S = 0.02
-"""By then what was running has most often returned; where it has not, the signal is put off once more."""
+_RESEND_AFTER_S = 0.02
+"""Most destructors have returned by then; if not, the signal is sent once more."""
 
 
 @contextmanager
 def deliver_signals() -> Iterator[None]:
-    """Inside, a signal that ends the process does so wherever it falls.
+    """Inside, a signal that should end the process does so wherever it arrives.
 
-    A handler's exception that falls into a destructor or into a weak reference's callback is printed there by Python
-    and dropped, and the process goes on as if nobody had asked it to end. Such a signal is sent again instead.
+    When a signal handler raises inside a destructor or a weak reference's callback, Python prints the exception and
+    drops it, and the process continues. Here such a signal is sent again.
     """
-    former = sys.unraisablehook
+    original = sys.unraisablehook
 
     def resend(unraisable: UnraisableHookArgs) -> None:
         number = _signal_of(unraisable.exc_value)
         if number is None:
-            former(unraisable)
+            original(unraisable)
             return
-        # To the main thread: what it waits for is interrupted too.
-        again = threading.Timer(_PAUSE_S, signal.pthread_kill, [threading.main_thread().ident, number])
-        again.daemon = True
-        again.start()
+        # To the main thread, so that a blocking call there is interrupted too.
+        timer = threading.Timer(_RESEND_AFTER_S, signal.pthread_kill, [threading.main_thread().ident, number])
+        timer.daemon = True
+        timer.start()
 
     sys.unraisablehook = resend
     try:
         yield
     finally:
-        sys.unraisablehook = former
+        sys.unraisablehook = original
 
 
 def _signal_of(error: BaseException | None) -> int | None:
-    """The signal whose handler raised this."""
+    """Returns the signal whose handler raised this exception; `None` if it was none."""
     if isinstance(error, KeyboardInterrupt):
         return signal.SIGINT
     if isinstance(error, SystemExit) and error.code == TERMINATED:

@@ -5,8 +5,9 @@ Names resolve when first used: importing this package imports no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from depthweave.spaces.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from depthweave.spaces.architecture import Architecture
@@ -67,9 +68,4 @@ __all__ = [
     "write_architecture",
 ]
 
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"depthweave.spaces.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _HOMES)

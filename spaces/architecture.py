@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.wiring import Site, Wiring
 
 ID_LENGTH = 12
@@ -87,7 +88,7 @@ class Architecture:
                 raise ValueError(f"architecture.{name} is missing: the fields are {', '.join(fields)}")
         for name in values:
             if name not in fields:
-                raise ValueError(f"architecture.{name} is not known: the fields are {', '.join(fields)}")
+                raise ValueError(unknown_name("field", str(name), fields, section="architecture."))
         sizes = {name: _whole(values[name], name=name) for name in fields if name not in ("fusion", "sites")}
         wiring = Wiring(sizes.pop("depth"), _sites(values["sites"]))
         return cls(fusion=str(values["fusion"]), wiring=wiring, **sizes)

@@ -35,13 +35,13 @@ def unbalanced_sentences(space: SearchSpace) -> list[str]:
     """Returns a line for each: what the ratio is, why, and what to change."""
     axes = space.axes
     if axes.width is not None:
-        why = f"space.width is {axes.width}: leave it out, or take other depths or budgets"
+        advice = f"leave out space.width, which is {axes.width}, or take other depths or budgets"
     elif axes.sizing == "nearest":
-        why = "space.sizing is nearest: take ratio in a new run"
+        advice = "take space.sizing ratio instead of nearest in a new run"
     else:
-        why = f"no multiple of {axes.head_width} gives that: take a smaller head_width, or other depths or budgets"
+        advice = f"no multiple of head_width {axes.head_width} fits, so take a smaller one, or other depths or budgets"
     return [
-        f"shape: depth {depth}, budget {budget:,}: plain's feed-forward layers are {ratio:.1f} widths of {width}, "
-        f"not {MIN_PLAIN_RATIO} to {MAX_PLAIN_RATIO}: {why}"
+        f"shape: at depth {depth} and budget {budget:,} the plain transformer's feed-forward layers are "
+        f"{ratio:.1f} times its width of {width}, not {MIN_PLAIN_RATIO} to {MAX_PLAIN_RATIO} times; {advice}"
         for depth, budget, width, ratio in unbalanced(space)
     ]

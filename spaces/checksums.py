@@ -1,8 +1,8 @@
-"""Checksums of files, and files that are what they seem to be: neither links nor pipes.
+"""Checksums of files, and checks that a path is a plain file: neither a link nor a pipe.
 
-A file that is replaced while a run goes on has its sum beside it (`state.pt.sha256`); the files of an export, which
-are written once, are listed in `SHA256SUMS`. `sha256sum -c` reads both. A sum says that a file is as it was written,
-not who wrote it. What an earlier version wrote has no sums, and is read unchecked.
+A file that is replaced during a run has its checksum beside it (`state.pt.sha256`). The files of an export, which are
+written once, are listed in `SHA256SUMS`. `sha256sum -c` reads both. A checksum shows that a file is as it was written,
+not who wrote it. Files of earlier versions have no checksums and are read unchecked.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from depthweave.spaces.regular import check_regular
 SUM_SUFFIX = ".sha256"
 SUMS_FILE = "SHA256SUMS"
 SEAL = "sha256"
-"""Key under which a JSON object keeps the sum of its other values."""
+"""Key of the checksum that a JSON object keeps of its other values."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _FORMER_SUMS = 2
-"""Sums of earlier contents that a sum file keeps: a crash may come before the new content."""
+"""Checksums of earlier contents that a checksum file keeps: a crash may come before the new content is in place."""
 
 logger = logging.getLogger(__name__)
 
-_told: set[Path] = set()
-"""Folders of which it was said that they have no sums."""
+_warned: set[Path] = set()
+"""Folders without checksums that a warning was logged for."""
 
 
 class ChangedError(ValueError):
-    """A file that is not as it was written; one line that names it."""
+    """A file is not as it was written; the message is one line that names it."""
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The sum of a file's bytes, in hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_no_link(path: Path) -> None:
-    """Raises `ValueError` where the path itself is a link."""
+    """Raises `ValueError` where the path is a symbolic link."""
     if path.is_symlink():
         raise ValueError(
             f"{path}: is a link, and none is followed inside a run or an export: put the file itself there "
@@ -54,7 +54,7 @@ def check_no_link(path: Path) -> None:
 
 
 def check_plain(path: Path) -> None:
-    """Raises `ValueError` where something else than a regular file is there; a link is never followed."""
+    """Raises `ValueError` where something other than a regular file exists; a link is never followed."""
     check_no_link(path)
     if path.exists():
         check_regular(path)
@@ -68,18 +68,18 @@ def check_no_links(folder: Path) -> None:
 
 
 def sum_path(path: Path) -> Path:
-    """Where the sum of a file is kept beside it."""
+    """Returns the path of the checksum file beside a file."""
     return path.with_name(path.name + SUM_SUFFIX)
 
 
 def replace_with_sum(scratch: Path, path: Path) -> None:
-    """The scratch file takes the place of `path`, and its sum is beside it: after a crash, that of what is there."""
+    """Moves the scratch file to `path` and writes its checksum beside it; the two also match after a crash."""
     beside = sum_path(path)
     check_plain(path)
     check_plain(beside)
     former = [item for item in sums_in(beside.read_bytes())[:_FORMER_SUMS] if item] if beside.exists() else []
     lines = [f"{item}  {path.name}\n" for item in dict.fromkeys([sha256_of(scratch), *former])]
-    # The sum first: it names the old content too.
+    # The checksum file first: it lists the old content too.
     handle, new_sum = tempfile.mkstemp(prefix=f".{beside.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -94,15 +94,15 @@ def replace_with_sum(scratch: Path, path: Path) -> None:
 
 
 def sums_in(data: bytes) -> list[str]:
-    """The sums that a sum file holds, the newest first; an empty one for a line that is damaged."""
+    """Returns the checksums in a checksum file, the newest first; an empty string for a damaged line."""
     found = (_LINE.fullmatch(line) for line in data.decode("utf-8", errors="replace").splitlines())
     return ["" if match is None else match[1] for match in found] or [""]
 
 
 def check_sum(path: Path, *, name: str | None = None) -> bool:
-    """Whether the file has a sum beside it, which it then fits; `ChangedError` where it does not.
+    """Returns whether the file has a checksum beside it; raises `ChangedError` where they do not match.
 
-    `name` is what the message calls the file, where this is a copy of it.
+    `name` is the file's name in the message, if this is a copy of it.
     """
     check_plain(path)
     beside = sum_path(path)
@@ -110,14 +110,16 @@ def check_sum(path: Path, *, name: str | None = None) -> bool:
     if not beside.exists():
         return False
     if sha256_of(path) not in sums_in(beside.read_bytes()):
-        raise ChangedError(f"{name or path}: is damaged: its bytes do not fit the sum in {beside.name} beside it")
+        raise ChangedError(
+            f"{name or path}: is damaged, or its checksum in {beside.name} beside it is: they do not match"
+        )
     return True
 
 
 def write_sums(folder: Path, *, coming: Mapping[str, Path] | None = None, without: Collection[str] = ()) -> None:
-    """`SHA256SUMS` lists every file of the folder, but for those in `without` and those that begin with a dot.
+    """Writes `SHA256SUMS` for the files of the folder, except those in `without` and those that begin with a dot.
 
-    `coming`: names that files of other names are about to take.
+    `coming` maps names to the files that are about to be renamed to them.
     """
     names = {path.name: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
     names |= coming or {}
@@ -128,46 +130,46 @@ def write_sums(folder: Path, *, coming: Mapping[str, Path] | None = None, withou
 
 
 def check_listed(folder: Path, name: str) -> bool:
-    """Whether the folder holds that file, as it was written; `ValueError`, one line, where it is another or is gone.
+    """Returns whether the folder has that file; raises `ValueError`, one line, where it is changed or missing.
 
-    An export of an earlier version has no sums: that is said once.
+    An export of an earlier version has no checksums: a warning says so once.
     """
     path, sums = folder / name, folder / SUMS_FILE
     check_plain(path)
     check_plain(sums)
     if not sums.exists():
-        if path.exists() and folder not in _told:
-            _told.add(folder)
-            logger.warning("%s has no %s, as earlier versions wrote none: its files are not checked", folder, SUMS_FILE)
+        if path.exists() and folder not in _warned:
+            _warned.add(folder)
+            logger.warning("%s has no %s, as in earlier versions: its files are not checked", folder, SUMS_FILE)
         return path.exists()
     listed = _listed(sums)
     if name not in listed:
         if path.exists():
-            raise ChangedError(f"{path}: {SUMS_FILE} beside it does not list it: {_way_out(name)}")
+            raise ChangedError(f"{path}: {SUMS_FILE} beside it does not list it; {_advice(name)}")
         return False
     if not path.exists():
-        raise ChangedError(f"{path}: is gone, while {SUMS_FILE} lists it: {_way_out(name)}")
+        raise ChangedError(f"{path}: is missing, but {SUMS_FILE} lists it; {_advice(name)}")
     if sha256_of(path) != listed[name]:
-        raise ChangedError(f"{path}: is not as it was written: {SUMS_FILE} lists another sum: {_way_out(name)}")
+        raise ChangedError(f"{path}: is not as it was written, or its line in {SUMS_FILE} is not; {_advice(name)}")
     return True
 
 
 def seal(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with their sum, as a JSON object keeps them."""
+    """Returns the values with their checksum, to be written as a JSON object."""
     plain = {name: value for name, value in values.items() if name != SEAL}
     return {**plain, SEAL: _sum_of_values(plain)}
 
 
 def check_seal(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values without their sum; `ChangedError` where they do not fit it. An earlier version wrote none."""
+    """Returns the values without their checksum; raises `ChangedError` where they do not match. It may be absent."""
     plain = {name: value for name, value in values.items() if name != SEAL}
     if SEAL in values and values[SEAL] != _sum_of_values(plain):
-        raise ChangedError("it is damaged: its values do not fit the sum that it holds of them")
+        raise ChangedError("it is damaged: its values do not match the checksum in it")
     return plain
 
 
 def _sum_of_values(values: Mapping[str, Any]) -> str:
-    # What Python writes it reads back as the same values, floats included.
+    # Python reads back the values that it wrote, floats included.
     text = json.dumps(json.loads(json.dumps(values)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -176,9 +178,10 @@ def _listed(sums: Path) -> dict[str, str]:
     matches = [_LINE.fullmatch(line) for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()]
     found = {match[2]: match[1] for match in matches if match is not None}
     if len(found) < len(matches) or not found:
-        raise ChangedError(f"{sums}: is damaged: {_way_out(SUMS_FILE)}")
+        raise ChangedError(f"{sums}: is damaged; {_advice(SUMS_FILE)}")
     return found
 
 
-def _way_out(name: str) -> str:
-    return f"restore {name}; if it was changed on purpose, remove {SUMS_FILE}"
+def _advice(name: str) -> str:
+    files = name if name == SUMS_FILE else f"{name} and {SUMS_FILE}"
+    return f"restore {files}; after an intended change, remove {SUMS_FILE}"

@@ -1,7 +1,7 @@
-"""Locks on files between processes: who may take one, who holds it, and for how long to wait.
+"""File locks between processes: their permissions, their holders, and waiting for them.
 
-`flock` asks only that a file can be opened: a lock file that everybody may read is one that every user of the machine
-may hold. So it has the permissions of those who may write the folder it guards.
+`flock` only needs a file to be opened, so every user who may read a lock file can hold the lock. Therefore only users
+who may write to the guarded folder may open its lock file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-SILENT_S = 2.0
-"""Who waits longer says for whom."""
+WARN_AFTER_S = 2.0
+"""A longer wait is logged, with the holder of the lock."""
 _POLL_S = 0.05
-_SHOWN = 100
+_MAX_COMMAND = 100
+"""Characters of a command line in a message."""
 _LOCKS = Path("/proc/locks")
 """Linux's list of all locks."""
 
@@ -27,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 
 class LockTimeoutError(TimeoutError):
-    """A lock was not free in time; one line."""
+    """A lock was not free in time; the message is one line."""
 
 
 def lock_mode(folder: str | os.PathLike[str]) -> int:
-    """The permissions of a lock file in that folder: for those who may write there, and nobody else."""
+    """Returns the permissions of a lock file in that folder: only users who may write there may open it."""
     mode = 0o600
     with suppress(OSError):
         given = os.stat(folder).st_mode
@@ -41,36 +42,36 @@ def lock_mode(folder: str | os.PathLike[str]) -> int:
 
 
 def file_lock(path: str | os.PathLike[str]) -> BaseFileLock:
-    """A lock that those may take who may write the folder it is in."""
+    """Returns a lock that only users who may write to its folder can take."""
     mode = lock_mode(os.path.dirname(path) or ".")
     with suppress(OSError):
         found = os.lstat(path)
-        # Earlier versions let everybody read it.
+        # Earlier versions let every user read it.
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
             os.chmod(path, mode)
     return FileLock(path, mode=mode)
 
 
 def wait_for(acquire: Callable[[], bool], path: str | os.PathLike[str], *, limit_s: float) -> None:
-    """Tries until `acquire` has the lock of that file; after two seconds the log says who holds it.
+    """Calls `acquire` until it returns true; logs who holds the lock of the file after two seconds.
 
     Raises `LockTimeoutError` after `limit_s`.
     """
-    began, told = time.monotonic(), False
+    began, warned = time.monotonic(), False
     while not acquire():
         waited_s = time.monotonic() - began
         if waited_s >= limit_s:
             raise LockTimeoutError(
                 f"{os.fspath(path)}: locked for {limit_s:.0f} s by {holder(path)}: wait for it or end it, and try again"
             )
-        if not told and waited_s >= SILENT_S:
-            told = True
+        if not warned and waited_s >= WARN_AFTER_S:
+            warned = True
             logger.warning("waiting for %s, locked by %s", os.fspath(path), holder(path))
         time.sleep(_POLL_S)
 
 
 def acquire_soon(lock: BaseFileLock, *, limit_s: float) -> None:
-    """Takes the lock, waiting as `wait_for` does."""
+    """Takes the lock; waits as `wait_for` does."""
 
     def acquire() -> bool:
         try:
@@ -83,13 +84,13 @@ def acquire_soon(lock: BaseFileLock, *, limit_s: float) -> None:
 
 
 def holder(path: str | os.PathLike[str]) -> str:
-    """Who holds the lock of a file, as far as the system tells: "process 123 (depthweave measure none)"."""
+    """Returns who holds the lock of a file, if the system says: "process 123 (depthweave measure none)"."""
     found = sorted(_holders(path))
     return " and ".join(_process(pid) for pid in found) or "another process"
 
 
 def _holders(path: str | os.PathLike[str]) -> set[int]:
-    """Processes with a lock on the file; none where the system does not tell. Those that wait are marked `->`."""
+    """Returns the processes with a lock on the file, if the system lists them; waiting ones are marked `->` there."""
     try:
         status = os.stat(path)
         lines = _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()
@@ -97,7 +98,7 @@ def _holders(path: str | os.PathLike[str]) -> set[int]:
         return set()
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     words = [line.split() for line in lines]
-    # 3: FLOCK  ADVISORY  WRITE 4711 fe:00:2467407 0 EOF
+    # A line: `3: FLOCK  ADVISORY  WRITE 4711 fe:00:2467407 0 EOF`.
     pids = [item[4] for item in words if len(item) > 5 and item[1] == "FLOCK" and item[5] == place]
     return {int(pid) for pid in pids if pid.isdigit() and int(pid)} - {os.getpid()}
 
@@ -107,5 +108,5 @@ def _process(pid: int) -> str:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
     except OSError:
         command = ""
-    command = command if len(command) <= _SHOWN else f"{command[:_SHOWN]}..."
+    command = command if len(command) <= _MAX_COMMAND else f"{command[:_MAX_COMMAND]}..."
     return f"process {pid}" + (f" ({command})" if command else "")

@@ -1,6 +1,6 @@
-"""Files named by a user or by what a stranger sent: only regular ones are opened.
+"""Opens regular files only, for paths that come from a user or from a downloaded file.
 
-A pipe that nothing writes into, or a terminal, would make the reader wait for ever, and a device may have no end.
+Reading a pipe without a writer, or a terminal, would block for ever, and a device may have no end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _KINDS = (
 
 
 class NotRegularError(ValueError):
-    """What has this name is no regular file; one line."""
+    """The path is not a regular file; the message is one line."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file, open for reading. Raises `NotRegularError`, or `OSError` as `open` does."""
-    # Before it is opened: to open a device may already do something.
+    """Opens the file for reading. Raises `NotRegularError`, or `OSError` as `open` does."""
+    # Before it is opened: opening a device may have effects.
     check_regular(path)
-    # After it, as another file may have taken the name. Without O_NONBLOCK a pipe would block here.
+    # And afterwards: another file may have taken the name. Without O_NONBLOCK a pipe would block here.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)), "rb")
     try:
         _check(os.fstat(file.fileno()).st_mode, path)
@@ -38,19 +38,19 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Raises `NotRegularError` where no regular file has this name, `OSError` where nothing has."""
+    """Raises `NotRegularError` where the path is not a regular file, `OSError` where nothing exists."""
     check_named(path)
     _check(os.stat(path).st_mode, path)
 
 
 def check_named(path: str | os.PathLike[str], *, what: str = "path") -> None:
-    """Raises `ValueError` for an empty path: most often a variable of the shell that is not set."""
+    """Raises `ValueError` for an empty path, which most often comes from an unset shell variable."""
     if not os.fspath(path):
         raise ValueError(f"{what} is empty: give a name (is a variable of the shell unset?)")
 
 
 def read_regular_text(path: str | os.PathLike[str], *, max_characters: int = -1) -> str:
-    """The text of a regular UTF-8 file, or its first `max_characters`; raises as `open_regular`, and `UnicodeError`."""
+    """Reads the text of a regular UTF-8 file, at most `max_characters`; raises as `open_regular`, or `UnicodeError`."""
     with io.TextIOWrapper(open_regular(path), encoding="utf-8") as file:
         return file.read(max_characters)
 
@@ -58,5 +58,5 @@ def read_regular_text(path: str | os.PathLike[str], *, max_characters: int = -1)
 def _check(mode: int, path: str | os.PathLike[str]) -> None:
     if stat.S_ISREG(mode):
         return
-    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no file")
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
     raise NotRegularError(f"{os.fspath(path)}: is {kind}: give a regular file")

@@ -1,7 +1,7 @@
-"""YAML from outside: plain values or one line of error, whatever stands in the text.
+"""Reads untrusted YAML: plain values, or one line of error.
 
-PyYAML's safe loader builds nothing but plain values, and yet a small text can mean a huge one: an alias stands for all
-that its anchor holds, and aliases nest. So the values are counted, aliases written out, before any is built.
+PyYAML's safe loader builds only plain values, but a small text can expand to a huge one: an alias repeats all that its
+anchor holds, and aliases nest. So the expanded values are counted before any is built.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from typing import Any
 import yaml
 
 MAX_CHARACTERS = 2**18
-"""Of a text; PyYAML reads as many in some seconds. A spec has a few thousand, the architecture file of the deepest
-model whose blocks read all before them 170,000."""
+"""Longest text; PyYAML reads so much in some seconds. A spec has a few thousand characters, and the architecture
+of the deepest model whose blocks read all earlier ones 170,000."""
 MAX_VALUES = 2**17
-"""Values of a text, each counted as often as it is meant."""
+"""Most values of a text, with aliases expanded."""
 MAX_DIGITS = 100
-"""Characters of a number; Python itself refuses to print one of thousands of digits."""
+"""Longest number; Python itself refuses to print one with thousands of digits."""
 _MAX_MESSAGE = 300
 
 
 def read_yaml(text: str) -> Any:
-    """The plain values in a text, `None` where it is empty; `ValueError`, one line, where it is no YAML or too much."""
+    """Returns the plain values in a text, `None` if it is empty; raises `ValueError`, one line, if it is invalid."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, at most {MAX_CHARACTERS:,} are read")
     try:
-        loader = _OnceLoader(text)
+        loader = _UniqueKeyLoader(text)
         try:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _count(node, {})
+            _count_values(node, {})
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    # Anything: beside its own errors PyYAML lets through what its constructors trip over, KeyError (`!!bool 7`),
-    # IndexError (`!!int ''`), AttributeError (`!!timestamp x`), RecursionError (brackets too deep) among them.
+    # Any error: beside its own, PyYAML raises those of its constructors: KeyError (`!!bool 7`), IndexError
+    # (`!!int ''`), AttributeError (`!!timestamp x`), RecursionError (deeply nested brackets).
     except Exception as error:
         raise ValueError(_one_line(error)) from None
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a key given twice, of which YAML would silently keep the last."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Loads plain YAML and refuses duplicate keys, of which PyYAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -53,11 +53,11 @@ class _OnceLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Values under a node, itself included and aliases written out; a node within itself has no end."""
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Returns the number of values under a node, itself included, with aliases expanded."""
     if id(node) in known:
         if not known[id(node)]:
-            raise ValueError(f"line {node.start_mark.line + 1}: an alias stands within its own anchor")
+            raise ValueError(f"line {node.start_mark.line + 1}: an alias is inside its own anchor")
         return known[id(node)]
     known[id(node)] = 0
     if isinstance(node, yaml.ScalarNode):
@@ -69,15 +69,15 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
         inner = [part for pair in node.value for part in pair]
     else:
         inner = list(node.value)
-    total = 1 + sum(_count(item, known) for item in inner)
+    total = 1 + sum(_count_values(item, known) for item in inner)
     if total > MAX_VALUES:
-        raise ValueError(f"it holds more than {MAX_VALUES:,} values, aliases written out: keep it plain")
+        raise ValueError(f"it holds more than {MAX_VALUES:,} values, with aliases expanded: write it without aliases")
     known[id(node)] = total
     return total
 
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    # The message of a KeyError is its key alone, and of a RecursionError about Python.
+    # A KeyError's message is only its key, and a RecursionError's is about Python.
     known = isinstance(error, (yaml.YAMLError, ValueError)) and text
-    return text[:_MAX_MESSAGE] if known else f"{type(error).__name__}: not values that YAML can mean"
+    return text[:_MAX_MESSAGE] if known else f"{type(error).__name__}: not valid YAML values"

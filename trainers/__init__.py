@@ -6,8 +6,9 @@ because its module has the same name: `from depthweave.trainers.measure import m
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from depthweave.spaces.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
@@ -69,9 +70,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"depthweave.trainers.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -18,7 +18,6 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +27,7 @@ from depthweave.reports.analysis.front import complete, front, points_of, value_
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
+from depthweave.spaces.unknown_names import nearest_names, unknown_name
 
 RULES = ("best", "knee", "fastest", "smallest")
 
@@ -118,8 +118,7 @@ def select_from(view: RunView, *, how: str = "best", where: str | Sequence[Condi
     elif how in RULES:
         finished = [record for record in view.comparable if record.state == "complete"]
     else:
-        near = get_close_matches(how, RULES, n=1, cutoff=0.0)[0]
-        raise ValueError(f"--select {how!r}: one of {', '.join(RULES)} or id:ID; did you mean {near!r}?")
+        raise ValueError(unknown_name("--select: rule", how, (*RULES, "id:ID")))
     if not finished:
         raise ValueError("no record is complete yet: nothing to select; see the failures in the report")
     kept = [record for record in finished if all(condition.holds(record) for condition in conditions)]
@@ -189,7 +188,7 @@ def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:
         shown = ", ".join(matches[:_MANY_IDS]) + (", ..." if len(matches) > _MANY_IDS else "")
         raise ValueError(f"id:{wanted} begins {len(matches)} architecture ids ({shown}): write more of it")
     if not matches:
-        near = get_close_matches(wanted, ids, n=3, cutoff=0.0)
+        near = nearest_names(wanted, ids, num=3)
         hint = f"nearest: {', '.join(near)}" if near else "the run holds no record"
         raise ValueError(f"id:{wanted} is no architecture of this run: {hint}")
     own = [record for record in records if record.architecture_id == matches[0]]
@@ -207,7 +206,8 @@ def _condition(text: str) -> Condition:
     column, sign, number = match.groups()
     known = numeric_columns()
     if column not in known:
-        near = get_close_matches(column, known, n=1, cutoff=0.0)[0]
+        # All fifty columns would be too much for one line.
+        (near,) = nearest_names(column, known)
         raise ValueError(f"--where column {column!r} is not a number of a record: did you mean {near!r}?")
     try:
         bound = float(number)

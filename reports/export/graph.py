@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from depthweave.spaces.unknown_names import unknown_name
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,7 +36,7 @@ def check_formats(names: tuple[str, ...]) -> tuple[GraphFormat, ...]:
     found: list[GraphFormat] = []
     for name in names:
         if name not in known:
-            raise ValueError(f"--format {name}: one of {', '.join(known)}; the folder always works with transformers")
+            raise ValueError(f"{unknown_name('--format', name, known)}; the folder is for transformers in any case")
         found.append("torch" if name == "torch" else "onnx")
     if "onnx" in found:
         _import_onnx()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
+
+from depthweave.spaces.unknown_names import unknown_name
 
 Format = Literal["number", "ratio", "bytes", "count"]
 """How a value is written: "3.914", "1.08×", "412 MiB", "1.23 M"."""
@@ -226,8 +227,7 @@ def objective(name: str) -> Objective:
     """Returns the objective of that name; raises `ValueError` with the nearest known name where there is none."""
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    near = get_close_matches(name, OBJECTIVES, n=1, cutoff=0.0)
-    raise ValueError(f"objective '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(OBJECTIVES)}")
+    raise ValueError(unknown_name("objective", name, OBJECTIVES))
 
 
 def column_value(record: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""Which Depthweave this is, and how it is sent to workers that lack it.
+"""The version of this code, and how the code is sent to workers that lack it.
 
-The source itself is named beside the version: two checkouts of one version are two editions, and trials of two
-editions are no comparison.
+A hash of the source goes beside the version number: two checkouts may have the same number and different source, and
+trials of different source cannot be compared.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from typing import NamedTuple
 from depthweave.search.scratch import scratch
 
 _ROOMS = ("spaces", "trainers", "reports", "search")
-_SHOWN = 8
+_HASH_DIGITS = 8
 
 
-class Edition(NamedTuple):
-    """Which Depthweave."""
+class CodeVersion(NamedTuple):
+    """The version of Depthweave in a process."""
 
     version: str
-    """Of the installed distribution; empty where a driver sent the files alone."""
+    """Version of the installed distribution; empty where a driver sent only the files."""
     source: str
-    """Hash of the package's source: the same wherever the same files are."""
+    """Hash of the package's source, the same on every machine."""
 
     def __str__(self) -> str:
         return f"Depthweave {self.version or 'as sent'}" + (f" (source {self.source})" if self.source else "")
 
 
-def edition() -> Edition:
-    """This process's."""
+def code_version() -> CodeVersion:
+    """Returns the version of the code in this process."""
     digest = hashlib.sha256()
     for room, folder in _folders():
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{room}/{path.relative_to(folder).as_posix()}\n".encode())
-            # As a checkout on another system may have other line ends.
+            # A checkout on another system may have other line ends.
             digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     try:
         number = version("depthweave")
     except PackageNotFoundError:
         number = ""
-    return Edition(number, digest.hexdigest()[:_SHOWN])
+    return CodeVersion(number, digest.hexdigest()[:_HASH_DIGITS])
 
 
 @contextmanager
-def packed() -> Iterator[Path]:
-    """A folder `depthweave` with this package's files, for Ray to send; it goes when the context ends."""
+def packed_source() -> Iterator[Path]:
+    """Yields a temporary folder `depthweave` with the files of this package, for Ray to send."""
     with scratch("ship") as folder:
-        whole = folder / "depthweave"
+        package = folder / "depthweave"
         for room, source in _folders():
-            shutil.copytree(source, whole / room, ignore=shutil.ignore_patterns("__pycache__"))
-        yield whole
+            shutil.copytree(source, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+        yield package
 
 
 def _folders() -> Iterator[tuple[str, Path]]:

@@ -1,8 +1,8 @@
-"""One training in several processes through Ray Train: what the first of them says comes back here.
+"""One training in several processes through Ray Train; the lines of the first process come back here.
 
-Ray Train starts the processes, joins them into one torch group and starts all of them again where one is lost. What the
-processes do is a generator of lines that knows nothing of Ray and goes on from what it has kept itself; Ray's own
-checkpoints are not used.
+Ray Train starts the processes, joins them into one torch group, and restarts all of them when one is lost. The work of
+a process is a generator of lines. It knows nothing of Ray and resumes from what it has saved itself: Ray's checkpoints
+are not used.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.trainers import Ranks, TokenSet
 
 Work = Callable[[Ranks, TokenSet], Iterator[str]]
-"""What every process does, and says after each part of it that is kept; called anew after a loss."""
+"""The work of a process: yields a line after each part that it has saved. It is called again after a loss."""
 
 _MAX_LOSSES = 3
-"""Losses of a process in a row, without anything kept in between, after which trying again is no use."""
-_LISTEN_S = 0.5
+"""Losses of a process in a row, with nothing saved in between, after which the training gives up."""
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Word:
-    kind: Literal["begun", "said", "refused", "crashed", "ended"]
+class _Message:
+    kind: Literal["started", "line", "refused", "crashed", "ended"]
     text: str = ""
 
 
 def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
-    """Runs `work` in so many processes of the connected cluster, and yields what the first of them says.
+    """Runs `work` in `workers` processes of the connected cluster, and yields the lines of the first of them.
 
-    After the last line all have ended. `scratch` is a folder on a path that all nodes see. Raises `ValueError` where
-    the cluster has no room for them or `work` raises one, `ChildProcessError` where they are lost again and again.
+    After the last line all processes have ended. `scratch` is a folder that all nodes can reach. Raises `ValueError`
+    where the cluster lacks resources or `work` raises one, `ChildProcessError` where processes are lost repeatedly.
     """
-    each = room_for(workers, nodes=[node["Resources"] for node in ray.nodes() if node["Alive"]])
-    # Beside this process: no other machine's loss takes it away.
+    each = resources_per_worker(workers, nodes=[node["Resources"] for node in ray.nodes() if node["Alive"]])
+    # The queue lives on this node: the loss of another machine cannot take it away.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    with _storage(scratch) as storage:
+    with _ray_train_folder(scratch) as storage:
         trainer = TorchTrainer(
-            _in_one_process,
-            # The text goes to each node once.
+            _run_worker,
+            # The text is sent to each node once.
             train_loop_config={"work": work, "tokens": ray.put(tokens), "queue": queue},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu="GPU" in each, resources_per_worker=each),
             run_config=RunConfig(
                 name="train", storage_path=str(storage), failure_config=FailureConfig(max_failures=-1)
             ),
         )
-        # In a thread of its own: Ray Train waits for the end and would take Ctrl-C for itself.
+        # In a thread: `fit` blocks to the end and would handle Ctrl-C itself.
         fitting = threading.Thread(target=_fit, args=(trainer, queue), daemon=True)
         fitting.start()
-        yield from _lines(queue)
+        yield from _lines_from(queue)
         fitting.join()
 
 
 @contextmanager
-def _storage(scratch: Path) -> Iterator[Path]:
-    """Ray Train insists on a folder for its own state; ours is the work's, so it goes, that of a killed driver too."""
+def _ray_train_folder(scratch: Path) -> Iterator[Path]:
+    """Yields a folder for the state that Ray Train insists on keeping; removes it afterwards, it is not needed."""
     folder = scratch / ".ray-train"
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -79,10 +79,10 @@ def _storage(scratch: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def room_for(workers: int, *, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """What each of so many processes gets: a GPU where the cluster has any, else equal parts of the CPUs.
+def resources_per_worker(workers: int, *, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the resources of each worker: a GPU where the cluster has any, otherwise an equal share of the CPUs.
 
-    `nodes`: Ray's resources of each. Raises `ValueError` where there are too few.
+    `nodes`: the resources of each node, by Ray's names. Raises `ValueError` where there are too few.
     """
     gpus, cpus = ([int(node.get(kind, 0)) for node in nodes] for kind in ("GPU", "CPU"))
     if sum(gpus) >= workers:
@@ -94,44 +94,45 @@ def room_for(workers: int, *, nodes: Sequence[Mapping[str, float]]) -> dict[str,
 
 
 def stay_on_loopback() -> None:
-    """Processes that Ray starts on this machine alone talk over its loopback device alone."""
+    """Makes the processes of a local training talk over the loopback device only."""
     names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
     if names:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", names[0])
 
 
-def _lines(queue: Queue) -> Iterator[str]:
-    begun, losses, cause = False, 0, "its process was killed"
+def _lines_from(queue: Queue) -> Iterator[str]:
+    started, losses, cause = False, 0, "its process was killed"
     while True:
         try:
-            word: _Word = queue.get(timeout=_LISTEN_S)
+            message: _Message = queue.get(timeout=_POLL_S)
         except (Empty, RayError) as error:
             try:
                 check_alive()
             except RayLostError as lost:
-                raise ValueError(f"{lost}; what was kept stays: give the same command again") from None
-            if isinstance(error, RayError):
-                raise
-            continue
-        if word.kind == "ended":
+                raise ValueError(f"{lost}; the saved training is kept: run the same command again") from None
+            # The `Empty` of a timeout arrives as a RayTaskError that is an `Empty` too.
+            if isinstance(error, Empty):
+                continue
+            raise
+        if message.kind == "ended":
             return
-        if word.kind == "refused":
-            raise ValueError(word.text)
-        if word.kind == "crashed":
-            cause = word.text
-        elif word.kind == "said":
+        if message.kind == "refused":
+            raise ValueError(message.text)
+        if message.kind == "crashed":
+            cause = message.text
+        elif message.kind == "line":
             losses = 0
-            yield word.text
-        elif not begun:
-            begun = True
+            yield message.text
+        elif not started:
+            started = True
         else:
             losses += 1
             if losses >= _MAX_LOSSES:
                 raise ChildProcessError(
-                    f"a worker was lost {losses} times without an evaluation in between ({cause}); what was kept "
-                    "stays: mend that and give the same command again"
+                    f"a worker was lost {losses} times without an evaluation in between ({cause}); the saved "
+                    "training is kept: fix the cause and run the same command again"
                 )
-            yield "a worker was lost: all go on from the last evaluation"
+            yield "a worker was lost: all continue from the last evaluation"
             cause = "its process was killed"
 
 
@@ -139,26 +140,26 @@ def _fit(trainer: TorchTrainer, queue: Queue) -> None:
     try:
         trainer.fit()
     except Exception as error:
-        queue.put(_Word(kind="refused", text=f"Ray Train ended: {str(error).strip().splitlines()[0]}"))
+        queue.put(_Message(kind="refused", text=f"Ray Train ended: {str(error).strip().splitlines()[0]}"))
     else:
-        queue.put(_Word(kind="ended"))
+        queue.put(_Message(kind="ended"))
 
 
-def _in_one_process(config: dict[str, Any]) -> None:
+def _run_worker(config: dict[str, Any]) -> None:
     context, queue, work = get_context(), config["queue"], config["work"]
     ranks = Ranks(rank=context.get_world_rank(), count=context.get_world_size())
     is_first = ranks.rank == 0
     try:
         tokens = ray.get(config["tokens"])
         if is_first:
-            queue.put(_Word(kind="begun"))
+            queue.put(_Message(kind="started"))
         for line in work(ranks, tokens):
             if is_first:
-                queue.put(_Word(kind="said", text=line))
+                queue.put(_Message(kind="line", text=line))
     except ValueError as error:
-        # The input's fault: trying again would change nothing.
-        queue.put(_Word(kind="refused", text=str(error)))
+        # The input is at fault: another attempt would fail in the same way.
+        queue.put(_Message(kind="refused", text=str(error)))
         raise
     except Exception as error:
-        queue.put(_Word(kind="crashed", text=f"{type(error).__name__}: {error}".splitlines()[0]))
+        queue.put(_Message(kind="crashed", text=f"{type(error).__name__}: {error}".splitlines()[0]))
         raise

@@ -1,4 +1,4 @@
-"""Where trials may run, and what one asks of a node."""
+"""Where trials may run, and which resources a trial needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # Trials import this module, and need no spec.
+    # Trials import this module, and should not import the spec's libraries.
     from depthweave.search.spec.schema import Resources
 
 _NODE_ID = "ray.io/node-id"
@@ -19,25 +19,25 @@ class Placement:
     """Where the trials of a run may run."""
 
     hardware: str = ""
-    """The processor or accelerator that the run measures on; empty where that does not matter or is not known yet."""
+    """The processor or accelerator that the run measures on; empty if that does not matter or is not known yet."""
     excluded: tuple[str, ...] = ()
-    """Ray's ids of the nodes that have another."""
+    """Ray's ids of the nodes with other hardware."""
 
     def selector(self) -> dict[str, str]:
-        """Ray's label selector; empty where every node will do."""
+        """Returns Ray's label selector; empty if any node will do."""
         return {_NODE_ID: f"!in({','.join(self.excluded)})"} if self.excluded else {}
 
     def options(self, resources: Resources) -> dict[str, Any]:
-        """Ray's options of a task that takes the place of one trial."""
+        """Returns Ray's options for a task that needs the resources of one trial."""
         wanted = bundle(resources)
         options: dict[str, Any] = {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0)}
         if "memory" in wanted:
             options["memory"] = wanted["memory"]
-        # Named only where it is needed: older Rays know no selectors.
+        # Only where it is needed: earlier versions of Ray have no label selectors.
         return options | ({"label_selector": self.selector()} if self.excluded else {})
 
     def check(self, found: str) -> None:
-        """Raises `RuntimeError`, one line, where the device found is of another kind than the run's."""
+        """Raises `RuntimeError`, one line, where the device found is not of the kind that the run measures on."""
         if self.hardware and found != self.hardware:
             raise RuntimeError(f"this node has {found}, and the run measures on {self.hardware}: not measured here")
 
@@ -46,16 +46,16 @@ ANYWHERE = Placement()
 
 
 def bundle(resources: Resources) -> dict[str, float]:
-    """What one trial asks of a node, by Ray's names."""
-    asked = {"CPU": float(resources.cpus_per_trial), "GPU": resources.gpus_per_trial}
+    """Returns the resources that one trial needs, by Ray's names."""
+    needed = {"CPU": float(resources.cpus_per_trial), "GPU": resources.gpus_per_trial}
     if resources.memory_gb_per_trial is not None:
-        asked["memory"] = float(int(resources.memory_gb_per_trial * 10**9))
-    return {name: amount for name, amount in asked.items() if amount}
+        needed["memory"] = float(int(resources.memory_gb_per_trial * 10**9))
+    return {name: amount for name, amount in needed.items() if amount}
 
 
-def room(resources: Resources, *, nodes: Sequence[Mapping[str, float]]) -> list[int]:
-    """How many trials fit into each node at once. `nodes`: Ray's resources of each."""
-    # A third of a GPU three times is one, whatever floats say.
+def trials_per_node(resources: Resources, *, nodes: Sequence[Mapping[str, float]]) -> list[int]:
+    """Returns how many trials fit on each node at once; `nodes` are the resources of each, by Ray's names."""
+    # The small addend absorbs rounding: three thirds of a GPU fit on one GPU.
     return [
         min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in bundle(resources).items()) for node in nodes
     ]
@@ -63,13 +63,13 @@ def room(resources: Resources, *, nodes: Sequence[Mapping[str, float]]) -> list[
 
 def check_room(resources: Resources, *, nodes: Sequence[Mapping[str, float]]) -> None:
     """Raises `ValueError` where no node has room for a trial."""
-    if any(room(resources, nodes=nodes)):
+    if any(trials_per_node(resources, nodes=nodes)):
         return
-    asked = bundle(resources)
-    largest = max(nodes, key=lambda node: [node.get(name, 0.0) for name in asked], default={})
+    needed = bundle(resources)
+    largest = max(nodes, key=lambda node: [node.get(name, 0.0) for name in needed], default={})
     raise ValueError(
-        f"resources: a trial asks for {_amounts(asked)}, the largest node has "
-        f"{_amounts({name: largest.get(name, 0.0) for name in asked})}: ask for less a trial, or join a larger node"
+        f"resources: a trial asks for {_amounts(needed)}, the largest node has "
+        f"{_amounts({name: largest.get(name, 0.0) for name in needed})}: ask for less per trial, or join a larger node"
     )
 
 

@@ -1,6 +1,6 @@
-"""Whether the local Ray still lives: without its raylet or its control store nothing answers any more.
+"""Whether the local Ray is alive: without its raylet or its control store nothing in it answers.
 
-Ray itself notices after some ten seconds, writes its log to the terminal and ends the process.
+Ray itself would notice after some ten seconds, write its log to the terminal and end the process.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from contextlib import suppress
 
 _VITAL = ("raylet", "gcs_server")
 _GRACE_S = 0.5
-"""A batch system ends Ray's processes and this one by the same signal, in any order: by then it has come."""
+"""A batch system sends one signal to Ray's processes and to this one; by then this one has received it too."""
 
 
 class RayLostError(RuntimeError):
-    """A process that the local Ray cannot do without has ended."""
+    """A process that the local Ray needs has ended."""
 
 
 def check_alive() -> None:
-    """Raises `RayLostError` where the local Ray has lost a vital process; of a cluster that was joined Ray tells."""
+    """Raises `RayLostError` where the local Ray has lost a vital process; a joined cluster is monitored by Ray."""
     from ray._private import worker
 
     node = worker._global_node
@@ -32,7 +32,7 @@ def check_alive() -> None:
 
 
 def _cause(code: int) -> str:
-    """What an exit code says: where memory runs out, the system sends SIGKILL."""
+    """Returns what an exit code means; when memory runs out, the system sends SIGKILL."""
     name = f"exit code {code}"
     with suppress(ValueError):
         name = signal.Signals(-code).name if code < 0 else name

@@ -1,4 +1,4 @@
-"""Ray, started quietly on this machine or joined where it runs."""
+"""Starts a quiet Ray on this machine, or joins a running one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from depthweave.search.cluster.code_shipping import packed
+from depthweave.search.cluster.code_shipping import packed_source
 from depthweave.search.cluster.ray_start import starting
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.scratch import scratch
@@ -27,30 +27,31 @@ from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
 logger = logging.getLogger(__name__)
 
 _CONNECT_LIMIT_S = 20.0
-"""An address that does not answer by then is an error: a newcomer should not wait for Ray's own minutes."""
+"""An address that does not answer by then is an error; Ray itself would wait for minutes."""
 
 _STORE_FRAC = 0.3
-"""Of the memory, what Ray takes for objects that processes share, as by its own rule."""
+"""Share of the memory for the object store, as in Ray's own rule."""
 _LEAST_STORE_BYTES = 80 * 2**20
 """Ray refuses less than 75 MiB."""
 
-_LOCAL_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
-_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-_LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
-"""Bytes of a socket's path."""
+_SOCKET_PATH = "/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+"""Path of Ray's socket below its temporary folder, as long as any."""
+_MAX_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+"""Longest path of a socket that the system allows."""
 
-_QUIET = {
-    # Nothing is sent anywhere, nothing is written beside the run folder, and the terminal stays ours.
+_ENVIRONMENT = {
+    # Ray sends no usage data, writes nothing outside the run folder and nothing to the terminal.
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A trial sees the accelerators that it asked for, none where it asked for none.
+    # A trial that asks for no accelerator sees none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    # How many workers start at once, one by default: the book says how many trials there may be.
+    # How many trials may start at once, one by default: the trial ledger limits them instead.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "3600",
@@ -59,12 +60,12 @@ _QUIET = {
 
 @contextmanager
 def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
-    """Ray is up inside: a local one for this process alone, or the running one at `address`.
+    """Inside, Ray is connected: a local one for this process only, or the running one at `address`.
 
-    `ship`: its workers get this package. Raises `ValueError` in one line where the address does not answer within 30 s,
-    or Ray cannot start on this machine.
+    `ship` sends this package to its workers. Raises `ValueError`, one line, where the address does not answer within
+    30 s or Ray cannot start on this machine.
     """
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -72,11 +73,11 @@ def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     _end_on_sigterm()
     if address is None:
-        joined: AbstractContextManager[None] = _local()
+        connected: AbstractContextManager[None] = _local_ray()
     else:
-        joined = _joined(address, ship=ship)
-    with joined, _silent():
-        # Ray has set a handler of its own, which ends the process in the same way with another exit code.
+        connected = _joined_ray(address, ship=ship)
+    with connected, _without_ray_messages():
+        # Ray has set its own handler, which would end the process with another exit code.
         _end_on_sigterm()
         try:
             yield
@@ -85,8 +86,8 @@ def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Ray prints no errors of its own inside: what matters of them comes as an exception, in words of ours."""
+def _without_ray_messages() -> Iterator[None]:
+    """Inside, Ray prints no errors: those that matter are raised as exceptions too."""
     from ray._private import worker
 
     former = worker.print_to_stdstream
@@ -98,17 +99,17 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _local() -> Iterator[None]:
-    """A Ray of this process alone."""
+def _local_ray() -> Iterator[None]:
+    """Inside, a local Ray serves this process only."""
     import ray
 
-    with ray_folder() as folder, _loopback():
+    with ray_folder() as folder, _loopback_only():
         _set_token()
-        with outside_user_folder(), starting(), _ended_if_half():
+        with outside_user_folder(), starting(), _shutdown_on_error():
             ray.init(
-                **_room(),
+                **_local_resources(),
                 _temp_dir=str(folder),
-                # Said outright: else it joins, or waits a quarter of an hour for, what `ray start` once wrote down.
+                # Otherwise Ray would join, or wait 15 minutes for, a cluster that `ray start` once noted.
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
@@ -119,8 +120,8 @@ def _local() -> Iterator[None]:
 
 
 @contextmanager
-def _ended_if_half() -> Iterator[None]:
-    """A Ray that could not start leaves no process behind."""
+def _shutdown_on_error() -> Iterator[None]:
+    """Shuts Ray down where its start fails, so that no process is left behind."""
     import ray
 
     try:
@@ -131,15 +132,16 @@ def _ended_if_half() -> Iterator[None]:
         raise
 
 
-def _room() -> dict[str, int]:
-    """What of this machine a local Ray may use, by its own names: it looks neither at affinity nor at groups above.
+def _local_resources() -> dict[str, int]:
+    """Returns the resources of this machine that a local Ray may use, as arguments of `ray.init`.
 
-    Where memory is not limited further than Ray sees by itself, it says how much there is.
+    Ray itself ignores the CPU affinity and the limits of outer control groups. Memory is given only where it is more
+    limited than Ray sees by itself.
     """
     try:
         from ray._common.utils import get_system_memory
     except ImportError:
-        # Earlier versions.
+        # Earlier versions of Ray.
         from ray._private.utils import get_system_memory
 
     found = {"num_cpus": usable_cpus()}
@@ -149,7 +151,7 @@ def _room() -> dict[str, int]:
         found["object_store_memory"] = max(_LEAST_STORE_BYTES, int(_STORE_FRAC * memory))
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
-        # Every process maps the whole store, and its address space is limited.
+        # Every process maps the whole object store into its limited address space.
         store = found.get("object_store_memory", int(_STORE_FRAC * memory))
         found["object_store_memory"] = max(_LEAST_STORE_BYTES, min(store, limit // 8))
     return found
@@ -157,13 +159,13 @@ def _room() -> dict[str, int]:
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """The folder of a local Ray's logs and sockets, of this user alone; it goes at the end.
+    """Yields a private temporary folder for a local Ray's logs and sockets.
 
-    It is in the temporary folder, or in the one that RAY_TMPDIR names; where that path is too long for a socket, in
-    /tmp. Raises `ValueError` where none will do.
+    It is in the folder that RAY_TMPDIR names, otherwise in the temporary folder; where that path is too long for a
+    socket, in /tmp. Raises `ValueError` where both are too long.
     """
     given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    longest = _LONGEST_SOCKET - len(_RAY_SOCKET)
+    longest = _MAX_SOCKET_BYTES - len(_SOCKET_PATH)
     for place in (given, "/tmp"):
         if len(f"{os.path.abspath(place)}/depthweave-{os.getuid()}/ray-0123".encode()) <= longest:
             with scratch("ray", place=os.path.abspath(place)) as folder:
@@ -175,10 +177,10 @@ def ray_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _joined(address: str, *, ship: bool) -> Iterator[None]:
-    """The Ray that runs at an address; its workers get this package where it is shipped."""
+def _joined_ray(address: str, *, ship: bool) -> Iterator[None]:
+    """Inside, the Ray at an address is connected; `ship` sends this package to its workers."""
     if ship:
-        with packed() as package:
+        with packed_source() as package:
             _join(address, runtime_env={"py_modules": [str(package)]})
     else:
         _join(address, runtime_env=None)
@@ -195,15 +197,15 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def check_address(address: str | None, *, ship: bool = False) -> None:
-    """Raises `ValueError` in one line within 30 s where nothing at a named address speaks Ray's protocol."""
+    """Raises `ValueError`, one line, within 30 s where nothing at the address speaks Ray's protocol."""
     if ship and address is None:
-        raise ValueError("--ship: sends this package to a cluster's workers; name the cluster with --address")
+        raise ValueError("--ship: sends this package to the workers of a cluster; name the cluster with --address")
     if address is None:
         return
-    address = _found(address)
+    address = _resolved(address)
     if address.startswith("ray://"):
         raise ValueError(
-            f"--address {address}: this runs inside the cluster, not through Ray Client; send it there with `ray job "
+            f"--address {address}: Ray Client is not supported; run the command inside the cluster with `ray job "
             "submit --address http://HOST:8265 -- depthweave search SPEC --address auto --out FOLDER`"
         )
     host, _, port = address.rpartition(":")
@@ -212,13 +214,13 @@ def check_address(address: str | None, *, ship: bool = False) -> None:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_LIMIT_S) as connection:
             if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
-                _greet(connection)
+                _check_speaks_http2(connection)
     except OSError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None
 
 
-def _found(address: str) -> str:
-    """The address; for `auto` the one that the environment names, else the one that `ray start` wrote down."""
+def _resolved(address: str) -> str:
+    """Returns the address; for `auto` the one in RAY_ADDRESS, otherwise the one that `ray start` noted."""
     if address != "auto":
         return address
     from ray._private.utils import read_ray_address
@@ -229,40 +231,40 @@ def _found(address: str) -> str:
     return found
 
 
-def _greet(connection: socket.socket) -> None:
-    """The first words of HTTP/2, which Ray's gRPC speaks; to what answers otherwise Ray would talk for minutes."""
+def _check_speaks_http2(connection: socket.socket) -> None:
+    """Raises `OSError` unless the other side speaks HTTP/2, as Ray's gRPC does; Ray itself would try for minutes."""
     settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
-    # A frame of settings comes first: three bytes of length, then its kind.
+    # The answer begins with a settings frame: three bytes of length, then the frame's type.
     answer = connection.recv(4)
     if answer[3:] != settings[3:4]:
-        raise OSError("what listens there is something else")
+        raise OSError("another program listens there")
 
 
 @contextmanager
-def _loopback() -> Iterator[None]:
-    """A Ray that starts inside listens on 127.0.0.1 alone.
+def _loopback_only() -> Iterator[None]:
+    """Makes a Ray that starts inside listen on 127.0.0.1 only.
 
-    Elsewhere than on macOS and Windows it would take orders from the whole network: it makes a reachable address of
-    `_node_ip_address="127.0.0.1"`. What keeps it local on those two has a switch, and a constant that was read from it.
+    On Linux it would accept commands from the whole network: it replaces `_node_ip_address="127.0.0.1"` by a reachable
+    address. On macOS and Windows it stays local; an environment variable, and a constant read from it, control that.
     """
     from ray._private import ray_constants
 
-    former, constant = os.environ.get(_LOCAL_SWITCH), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[_LOCAL_SWITCH], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    former, constant = os.environ.get(_CLUSTER_SWITCH), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_CLUSTER_SWITCH], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = constant
         if former is None:
-            del os.environ[_LOCAL_SWITCH]
+            del os.environ[_CLUSTER_SWITCH]
         else:
-            os.environ[_LOCAL_SWITCH] = former
+            os.environ[_CLUSTER_SWITCH] = former
 
 
 def _set_token() -> None:
-    """A token for Ray to ask its own workers for; without one it would write one into the user's home."""
-    # It stays set: Ray's core reads it once a process, and a second search here must come with the same one.
+    """Sets the token that Ray's workers must present; otherwise Ray would write one into the user's home folder."""
+    # It stays set: Ray's core reads it once per process, and a second search in this process needs the same one.
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
@@ -274,7 +276,7 @@ def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
     try:
         with outside_user_folder():
             ray.init(
-                address=_found(address),
+                address=_resolved(address),
                 runtime_env=runtime_env,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,

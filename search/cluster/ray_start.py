@@ -1,8 +1,8 @@
-"""Ray's start on this machine, from which every failure comes out as one line that says what to set.
+"""Starts Ray on this machine, and turns every failure into one line that says what to change.
 
-Where memory or processes are limited Ray's core aborts the process in which it starts, or waits for ever with the
-interpreter's lock held, so that no Python of this process runs. So a small process beside it waits for the word that
-Ray is up: it says the line that this one cannot say, and ends it after a time limit.
+Where memory or processes are limited, Ray's core aborts the process that starts it, or hangs with the interpreter's
+lock held so that no Python code of the process runs. So a small watcher process waits until Ray is up. If this process
+ends or hangs, the watcher prints the line in its place, and kills it after a time limit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from contextlib import contextmanager, suppress
 from depthweave.trainers.allowance import usable_memory_bytes
 
 START_LIMIT_S = 180.0
-"""A start takes ten seconds, and a minute on a machine that is busy."""
+"""A start takes ten seconds, and a minute on a busy machine."""
 _FEW_PROCESSES = 1000
 _FEW_FILES = 1024
 _LITTLE_BYTES = 2 * 10**9
-"""Limits below these are named where Ray cannot start."""
+"""Limits below these are named when Ray cannot start."""
 
 _WATCHER = """
 import os, select, signal, sys
@@ -43,23 +43,23 @@ class RayStartError(ValueError):
 
 @contextmanager
 def starting(*, limit_s: float = START_LIMIT_S) -> Iterator[None]:
-    """Ray starts inside. Raises `RayStartError`; where this process ends or hangs, the line comes from beside it."""
+    """Ray is started inside. Raises `RayStartError`; if this process ends or hangs, the watcher prints the line."""
     try:
-        with _quiet() as terminal, _watched(terminal, limit_s=limit_s):
+        with _discarded_stderr() as terminal, _watcher(terminal, limit_s=limit_s):
             yield
-    # Anything: of sockets, folders, users and limits, Ray's own and Python's.
+    # Any error: sockets, folders, users and limits fail with exceptions of Ray and of Python.
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise RayStartError(f"Ray cannot start on this machine ({told}): {_advice()}") from error
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise RayStartError(f"Ray cannot start on this machine ({cause}): {_advice()}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[int | None]:
-    """What is written to the standard error goes nowhere, stacks of Ray's core above all; yields where it would go."""
+def _discarded_stderr() -> Iterator[int | None]:
+    """Discards standard error, above all the stack traces of Ray's core; yields a descriptor of the original."""
     try:
         terminal = os.dup(2)
     except OSError:
-        # It was closed.
+        # Standard error was closed.
         yield None
         return
     with suppress(AttributeError, OSError, ValueError):
@@ -76,7 +76,7 @@ def _quiet() -> Iterator[int | None]:
 
 
 @contextmanager
-def _watched(terminal: int | None, *, limit_s: float) -> Iterator[None]:
+def _watcher(terminal: int | None, *, limit_s: float) -> Iterator[None]:
     if terminal is None:
         yield
         return
@@ -88,7 +88,7 @@ def _watched(terminal: int | None, *, limit_s: float) -> Iterator[None]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=terminal,
-        # Ctrl-C is for the process that it watches.
+        # In its own session: Ctrl-C is meant for the process that it watches.
         start_new_session=True,
     )
     assert watcher.stdin is not None
@@ -103,10 +103,12 @@ def _watched(terminal: int | None, *, limit_s: float) -> Iterator[None]:
 
 
 def _advice() -> str:
-    """What to set, of what Ray is known to fail of; the limits that are in force here, where any are."""
+    """Returns what to change: the limits in force here among those that Ray is known to fail with, if any."""
     found = [*_limits(), *_places()]
     if not found:
-        found = ["set RAY_TMPDIR to a folder with room that may be written, and look at the limits of this shell"]
+        found = [
+            "set RAY_TMPDIR to a writable folder with free space, and check the limits of this shell (`ulimit -a`)"
+        ]
     return "; ".join(found)
 
 
@@ -130,7 +132,7 @@ def _places() -> Iterator[str]:
         with suppress(KeyError):
             pwd.getpwuid(os.getuid())
             return
-        yield f"this user, {os.getuid()}, has no home: set HOME to a folder that may be written"
+        yield f"user {os.getuid()} has no home folder: set HOME to a writable folder"
     port = os.environ.get("RAY_GCS_SERVER_PORT")
     if port:
         yield f"RAY_GCS_SERVER_PORT is {port}, which may be taken: unset it"

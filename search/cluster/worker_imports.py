@@ -1,7 +1,7 @@
-"""What Ray's workers import: this Depthweave and its libraries, never a file that happens to lie in the user's folder.
+"""Keeps the user's folder out of the import path of Ray's workers.
 
-Ray puts the folder in which its driver was joined at the front of every worker's import path, where a `numpy.py` of the
-user's would take the library's place. So Ray is joined from the root of the file system, which holds no modules.
+Ray puts the driver's working folder at the front of every worker's import path, where a `numpy.py` of the user would
+replace the library. So Ray is joined from the root of the file system, which holds no modules.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from contextlib import contextmanager, suppress
 
 _LISTS = ("PYTHONPATH",)
 _FOLDERS = ("TMPDIR", "TMP", "TEMP", "RAY_TMPDIR", "XDG_CACHE_HOME")
-"""Variables that processes which start meanwhile would read relative to the root."""
+"""Variables with paths that a process started meanwhile would read relative to the root."""
 
 
 @contextmanager
 def outside_user_folder() -> Iterator[None]:
-    """Inside, the working folder is the root; what the environment names relative to the user's folder stays named."""
+    """Inside, the working folder is the root, and relative paths in the environment are absolute."""
     try:
         here = os.getcwd()
     except FileNotFoundError:
-        # The folder was deleted under us: there is none to hide, and none to come back to.
+        # The working folder was deleted: there is none to leave and none to return to.
         yield
         return
     former = {name: os.environ[name] for name in (*_LISTS, *_FOLDERS) if os.environ.get(name)}

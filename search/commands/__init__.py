@@ -1,1 +1,1 @@
-"""The commands of the command line, one file a theme; each imports what it needs when it runs."""
+"""What the commands of the command line do, one file per theme; `search/cli` imports a command when it runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +10,15 @@ from depthweave.reports.comparison.page import comparison_page_of, render_compar
 from depthweave.reports.comparison.table import comparison_view
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.commands.problems import print_problems
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json
 
 
 def compare_runs(runs: Sequence[str], *, out: Path, as_json: bool) -> None:
-    """Write the page and print the comparison; as JSON it is printed alone, and no page written."""
+    """Writes the page and prints the comparison; with `as_json` prints JSON alone and writes no page."""
     stores = [RunStore.open(run) for run in runs]
     comparison = compare(stores)
     if as_json:
-        print(json.dumps(comparison_values(comparison), indent=2))
+        print_json(comparison_values(comparison))
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(render_comparison(comparison_page_of(comparison)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`depthweave confirm`: train the front again with more seeds and say what is settled."""
+"""`depthweave confirm`: trains the front again with more seeds, and reports what is settled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.commands.display import search_display
-from depthweave.search.commands.no_results import FRUITLESS, has_no_results, no_results_sentence
+from depthweave.search.commands.no_results import EXIT_NO_RESULTS, has_no_results, no_results_sentence
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import ConfirmationResult, run_confirmation
@@ -31,17 +31,17 @@ def confirm_run(
     retry_failed: bool = False,
     every: bool = False,
 ) -> int:
-    """Confirm, print the restated front, and answer the exit code."""
-    console = Terminal(outlasts=True)
+    """Confirms the front, prints it with intervals, and returns the exit code."""
+    console = Terminal(ignore_closed=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
     store = RunStore.open(run)
-    # Before the text is read and Ray started.
+    # Before the text is read and Ray is started.
     check_confirmable(store, num_seeds=num_seeds)
 
     prepared = resumed(store, given=None, overrides=overrides, local=address is None, say=console.say)
-    go_on = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
-    with search_display(console, prepared, go_on=go_on) as progress:
+    resume_command = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
+    with search_display(console, prepared, resume_command=resume_command) as progress:
         result = run_confirmation(
             prepared,
             store,
@@ -52,13 +52,15 @@ def confirm_run(
             retry_failed=retry_failed,
             every=every,
         )
-    _print_result(console, result, go_on=go_on, objectives=prepared.spec.objectives)
+    _print_result(console, result, resume_command=resume_command, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
-    return FRUITLESS if has_no_results(confirming(result.records)) else 0
+    return EXIT_NO_RESULTS if has_no_results(confirming(result.records)) else 0
 
 
-def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, objectives: tuple[str, ...]) -> None:
+def _print_result(
+    console: Terminal, result: ConfirmationResult, *, resume_command: str, objectives: tuple[str, ...]
+) -> None:
     records = result.records
     view = RunView.of(records, objectives=objectives, tolerances=result.store.info.tolerance_of)
     console.show(view_table(view))
@@ -72,8 +74,10 @@ def _print_result(console: Terminal, result: ConfirmationResult, *, go_on: str, 
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":
-        lines[0] += f" so far; go on with `{go_on}`"
+        lines[0] += f" so far; go on with `{resume_command}`"
     if has_no_results(confirming(records)):
-        lines.append(f"{no_results_sentence(confirming(records))}: mend it, then `{go_on} --retry-failed`")
+        lines.append(
+            f"{no_results_sentence(confirming(records))}: fix the cause, then `{resume_command} --retry-failed`"
+        )
     for line in lines:
         console.say(line)

@@ -1,6 +1,6 @@
-"""The text of `depthweave train`: where the command line says, read as it was for the export.
+"""The text of `depthweave train`: at the path from the command line, read with the options of the export.
 
-Where text lies is never taken from an export: one from elsewhere would make its reader train on files of their own.
+The path of a text is never taken from an export: a stranger's export could make its user train on private files.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from depthweave.trainers import CorpusSpec, TokenSet, load_corpus, tokenise, tok
 
 
 def corpus_spec(given: str | None, *, recorded: Training | None) -> CorpusSpec:
-    """The text to train on, read as it was for the export."""
+    """Returns which text to train on, and how to read it; it is read as for the export."""
     options = {} if recorded is None else recorded.corpus_options
     kind = options.get("kind", "stdlib")
     if given is None and kind != "stdlib":
         named = f"hub:{options.get('dataset')}" if kind == "hub" else "PATH"
         raise ValueError(
-            f"the export was trained on the corpus {recorded.corpus if recorded else kind}, which it does not carry: "
-            f"say where it is with --corpus {named}"
+            f"the export was trained on the corpus {recorded.corpus if recorded else kind}, which it does not hold: "
+            f"give it with --corpus {named}"
         )
     values: dict[str, Any] = {"kind": "stdlib"}
     if given is not None and given.startswith("hub:"):
         values = {"kind": "hub", "dataset": given.removeprefix("hub:")}
     elif given not in (None, "stdlib"):
         values = {"kind": "files", "paths": tuple(item.strip() for item in str(given).split(","))}
-    # Only how text of the same kind is read: what it is comes from the command line.
+    # Only how to read it, and only for the same kind of text: the text itself comes from the command line.
     names = ("validation_frac", "test_frac", "division", "separator", "config", "split", "column")
     read_as = {name: options[name] for name in names if name in options and values["kind"] == kind}
     if recorded is not None and values["kind"] == kind:
-        # An export of an earlier version names no rule, and had this one.
+        # Exports of earlier versions name no division; this was the only one.
         read_as.setdefault("division", "documents")
     return validated({**read_as, **values}, kind=CorpusSpec, where="--corpus")
 
@@ -51,11 +51,11 @@ def tokens_for(
     recorded: Training | None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TokenSet:
-    """The text as tokens of the export's tokenizer; `ValueError` where they are not the architecture's.
+    """Returns the text as tokens of the export's tokenizer; raises `ValueError` where the vocabulary does not match.
 
-    `say` hears how the text is divided.
+    `say` gets a line about the parts of the text.
     """
-    # Before the text, which may take long to read.
+    # The tokenizer first, as the text may take long to read.
     tokenizer_json, file = read_tokenizer(folder, recorded=recorded), folder / TOKENIZER_FILE
     text, is_bytes = load_corpus(spec), tokenizer_json is None
     for line in (f"text of {text.name}: {parts_text(text.num_bytes)}", *text.notes):

@@ -1,4 +1,4 @@
-"""What a search or a confirmation shows while it works, and what it says where a signal ends it."""
+"""The progress display of a search or confirmation, and its last line when a signal ends it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from depthweave.search.signals import INTERRUPTED, TERMINATED
 
 @contextmanager
 def search_display(
-    console: Terminal, prepared: PreparedSearch, *, go_on: str
+    console: Terminal, prepared: PreparedSearch, *, resume_command: str
 ) -> Iterator[LiveProgress | PlainProgress]:
-    """A display that fits the console. Raises `typer.Exit` after Ctrl-C or SIGTERM, with `go_on` said to the user."""
+    """Yields a progress display that suits the console.
+
+    After Ctrl-C or SIGTERM it prints `resume_command` and raises `typer.Exit`.
+    """
     objectives = prepared.spec.objectives
     try:
         if console.is_terminal:
@@ -26,8 +29,8 @@ def search_display(
         else:
             yield PlainProgress(console, objectives=objectives)
     except (KeyboardInterrupt, SystemExit) as error:
-        # Before the first trial, a second Ctrl-C, or SIGTERM: no result is printed and no report written.
+        # Ctrl-C before the first trial or a second one, or SIGTERM: no result is printed and no report is written.
         terminated = isinstance(error, SystemExit)
-        line = f"{'terminated' if terminated else 'interrupted'}; go on with `{go_on}`"
+        line = f"{'terminated' if terminated else 'interrupted'}; go on with `{resume_command}`"
         console.say(line)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None

@@ -1,4 +1,4 @@
-"""`depthweave export`: one architecture of a run as files."""
+"""`depthweave export`: architectures of a run as folders."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.commands.problems import print_problems
+from depthweave.search.console import Terminal
 
 
 def export_selected(run: str, *, out: Path, select: str, where: str | None, formats: Sequence[str]) -> None:
-    """Export the selected records and say what they are: one into `out`, several into a folder each inside it."""
+    """Exports the selected records and prints a line for each: one into `out`, several into folders inside it."""
     graphs = check_formats(tuple(formats))
     check_target(out)
-    store = RunStore.open(run)
+    store, console = RunStore.open(run), Terminal()
     records = store.records()
-    # Before the choice: what could not be read may be what was looked for.
+    # Before the selection: a record that could not be read may be the wanted one.
     print_problems(store)
     view = RunView.of(records, objectives=store.info.objectives, tolerances=store.info.tolerance_of)
     rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
-    # All of them before the first is written.
+    # All are selected before the first is written.
     chosen = {rule: select_from(view, how=rule, where=where) for rule in rules}
     for rule, record in chosen.items():
         name = record.architecture_id if rule.startswith("id:") else rule
@@ -35,14 +36,16 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         verdict = view.verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
-        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}")
+        console.say(
+            f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}"
+        )
         if verdict is not None and not verdict.settled:
-            none = "" if rule.startswith("id:") else "no settled member fits: "
-            print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")
+            prefix = "" if rule.startswith("id:") else "no settled member fits: "
+            console.say(f"{prefix}its place on the front is not settled ({why_not_settled(verdict)})")
 
 
 def _on_test(verdict: Verdict | None) -> str:
-    """The test perplexity of an architecture that was confirmed; nothing where there is none."""
+    """Returns the test perplexity of a confirmed architecture; empty where there is none."""
     if verdict is None or verdict.test is None:
         return ""
     value, interval = held_out_text(verdict.test)
@@ -51,7 +54,7 @@ def _on_test(verdict: Verdict | None) -> str:
 
 
 def _with_weights(store: RunStore, records: Sequence[Record], *, chosen: Record) -> Record:
-    """The chosen record, or the same architecture with another seed where only that one's weights were kept."""
+    """Returns the chosen record, or one of the same architecture with another seed if only its weights were kept."""
     same = [it for it in records if it.architecture_id == chosen.architecture_id and it.state == "complete"]
     kept = [it for it in (chosen, *same) if store.has_file(f"{checkpoint_name(it.trial)}/{MODEL_FILE}")]
     return kept[0] if kept else chosen

@@ -1,8 +1,7 @@
-"""`depthweave measure`: what any configurations cost on this machine, relative to the first of them."""
+"""`depthweave measure`: what configurations cost on this machine, relative to the first of them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json
 from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
 from depthweave.spaces.files import architecture_file
@@ -22,13 +21,13 @@ from depthweave.trainers.machine import with_precision
 
 _PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
 _LOCK_LIMIT_S = 600.0
-"""Other measurements of the device are waited for so long."""
+"""Longest wait for other measurements on the device."""
 _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of the configurations that are given as `none` or `FUSION:KxP`."""
+    """The sizes of configurations that are given as `none` or `FUSION:KxP`."""
 
     depth: int
     width: int
@@ -47,56 +46,65 @@ def measure_configurations(
     time_limit_s: float,
     as_json: bool,
 ) -> None:
-    """Measure all of them in turn, in one process, and print the table, the reference first."""
+    """Measures the configurations in turn in one process, and prints a table; the first is the reference."""
     architectures = [_architecture(text, sizes=sizes) for text in configurations]
-    place = pick_device(device)
-    if place.type == "cpu":
+    torch_device = pick_device(device)
+    if torch_device.type == "cpu":
         torch.set_num_threads(threads)
     contexts = {item.context for item in architectures}
     if len(contexts) > 1:
-        raise ValueError(f"contexts are {', '.join(map(str, sorted(contexts)))}: give configurations of one context")
+        raise ValueError(
+            f"the contexts are {', '.join(map(str, sorted(contexts)))}: give configurations with one context"
+        )
     recipe = Recipe(batch=batch, context=contexts.pop(), precision=precision)  # type: ignore[arg-type]
-    found = measure_in_turn(
+    measurements = measure_in_turn(
         architectures,
         reference=architectures[0],
         recipe=recipe,
-        device=place,
+        device=torch_device,
         time_limit_s=time_limit_s,
-        lock=DeviceLock(private_folder() / "locks", device=place, limit_s=_LOCK_LIMIT_S),
+        lock=DeviceLock(private_folder() / "locks", device=torch_device, limit_s=_LOCK_LIMIT_S),
         kinds=_KINDS,
     )
     facts = {
-        "hardware": hardware(place),
-        "device": place.type,
-        "threads": torch.get_num_threads() if place.type == "cpu" else None,
+        "hardware": hardware(torch_device),
+        "device": torch_device.type,
+        "threads": torch.get_num_threads() if torch_device.type == "cpu" else None,
         "batch": batch,
         "context": recipe.context,
-        "precision": with_precision(recipe, device=place).precision,
+        "precision": with_precision(recipe, device=torch_device).precision,
     }
     if as_json:
         rows = [
-            {"configuration": text, "architecture_id": item.id, "parameters": costs_of(item).parameters, **asdict(told)}
-            for text, item, told in zip(configurations, architectures, found, strict=True)
+            {
+                "configuration": text,
+                "architecture_id": architecture.id,
+                "parameters": costs_of(architecture).parameters,
+                **asdict(item),
+            }
+            for text, architecture, item in zip(configurations, architectures, measurements, strict=True)
         ]
-        print(json.dumps({**facts, "configurations": rows}, indent=1))
+        print_json({**facts, "configurations": rows})
         return
     console = Terminal()
-    console.show(_table(configurations, architectures, found))
-    first = found[0]
+    console.show(_table(configurations, architectures, measurements))
+    first = measurements[0]
     times = ", ".join(map(_milliseconds, (first.latency_s, first.step_latency_s, first.decode_latency_s)))
-    told = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    conditions = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
     console.say(
         f"Times relative to {configurations[0]} ({times}), 95 % intervals, {first.rounds} rounds in turn; its own "
-        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {told}"
+        f"forward times spread by {first.noise_frac:.0%} (interquartile range). MB: of a training step. {conditions}"
     )
 
 
-def _table(configurations: Sequence[str], architectures: Sequence[Architecture], found: Sequence[Measurement]) -> Table:
+def _table(
+    configurations: Sequence[str], architectures: Sequence[Architecture], measurements: Sequence[Measurement]
+) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("configuration", overflow="fold")
     for head in ("parameters", "MB", "forward", "training step", "token"):
         table.add_column(head, justify="right", no_wrap=True)
-    for text, architecture, item in zip(configurations, architectures, found, strict=True):
+    for text, architecture, item in zip(configurations, architectures, measurements, strict=True):
         table.add_row(
             text,
             f"{costs_of(architecture).parameters:,}",
@@ -125,9 +133,7 @@ def _architecture(text: str, *, sizes: Sizes) -> Architecture:
         return read_architecture(path)
     matched = _PATTERN.fullmatch(text)
     if matched is None or (matched["fusion"] != "none") != (matched["dilation"] is not None):
-        raise ValueError(
-            f"{text}: give architecture.yaml of an export, its folder, none, or FUSION:KxP such as dwa:4x5"
-        )
+        raise ValueError(f"{text}: give an export, its architecture.yaml, none, or FUSION:KxP such as dwa:4x5")
     fusion_class(matched["fusion"])
     wiring = Wiring(sizes.depth)
     if matched["dilation"] is not None:

@@ -1,4 +1,4 @@
-"""A search or confirmation of which nothing came: its exit code, and the cause in a line."""
+"""A search or confirmation without results: its exit code, and a line with the cause."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from depthweave.reports.store.records import Record
 from depthweave.search.failures.causes import is_same_cause
 
-FRUITLESS = 1
-"""Exit code where trials ended and none was trained to its end."""
+EXIT_NO_RESULTS = 1
+"""Exit code when trials ended and none was trained to its end."""
 
 
 def has_no_results(records: Sequence[Record]) -> bool:
-    """Whether there are records and none is complete."""
+    """Returns whether there are records and none is complete."""
     return bool(records) and all(item.state != "complete" for item in records)
 
 
 def no_results_sentence(records: Sequence[Record]) -> str:
-    """What became of the trials, with the most frequent cause."""
+    """Returns what happened to the trials, with the most frequent cause."""
     reasons = [item.reason or item.state for item in records if item.state in ("failed", "diverged")]
     if not reasons:
         return f"none of {len(records)} trials was trained to its end"

@@ -1,4 +1,4 @@
-"""What the reading of a run left out, said once at the end of a command."""
+"""Prints which files of a run could not be read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from depthweave.search.console import Terminal
 
 
 def print_problems(store: RunStore) -> None:
-    """One line on standard error for each file of the run that could not be read."""
+    """Prints a line on standard error for each file of the run that could not be read."""
     for line in store.problems:
         Terminal(stderr=True).say(line)

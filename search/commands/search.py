@@ -1,4 +1,4 @@
-"""`depthweave search`: run or continue a search and say what came out."""
+"""`depthweave search`: runs or resumes a search and prints the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.cluster.ray_start import RayStartError
 from depthweave.search.commands.display import search_display
-from depthweave.search.commands.no_results import FRUITLESS, has_no_results, no_results_sentence
+from depthweave.search.commands.no_results import EXIT_NO_RESULTS, has_no_results, no_results_sentence
 from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.preparation import PreparedSearch, create_run, prepare
@@ -25,7 +25,7 @@ from depthweave.search.run_folder.resuming import resumed
 from depthweave.search.run_folder.unstarted import clear_unstarted
 from depthweave.search.signals import INTERRUPTED
 from depthweave.search.spec.loading import load_spec
-from depthweave.search.spec.logger_names import check_place
+from depthweave.search.spec.logger_names import check_storage
 from depthweave.spaces.balance import unbalanced_sentences
 
 
@@ -39,21 +39,23 @@ def run(
     ship: bool = False,
     retry_failed: bool = False,
 ) -> int:
-    """Search, print the front, and answer the exit code."""
-    console = Terminal(outlasts=True)
+    """Searches, prints the front, and returns the exit code."""
+    console = Terminal(ignore_closed=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # First: a run's folder that no trial could follow would stand in the way of the next try.
+    # First: otherwise an empty run folder would block the next attempt.
     check_address(address, ship=ship)
     if retry_failed and not resume:
-        raise ValueError("--retry-failed: is of a run that goes on: give --resume with --out RUN too")
-    start = _resumed if resume else _begun
+        raise ValueError("--retry-failed needs a run to resume: give --resume and --out RUN too")
+    start = _resume if resume else _begin
     prepared, store = start(spec_file, out, overrides, local=address is None, say=console.say)
     for line in unbalanced_sentences(prepared.space):
         console.say(line, style="yellow")
-    store.records()  # what cannot be read is named before anything is spent
+    store.records()  # Files that cannot be read are named before any training.
     for line in store.problems:
         console.say(line, style="yellow")
-    with search_display(console, prepared, go_on=command_line("search", "--resume", "--out", store.where)) as progress:
+    with search_display(
+        console, prepared, resume_command=command_line("search", "--resume", "--out", store.where)
+    ) as progress:
         try:
             result = run_search(
                 prepared, store, address=address, progress=progress, ship=ship, retry_failed=retry_failed
@@ -65,10 +67,10 @@ def run(
     _print_result(console, result, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":
         return INTERRUPTED
-    return FRUITLESS if has_no_results(searched(result.records)) else 0
+    return EXIT_NO_RESULTS if has_no_results(searched(result.records)) else 0
 
 
-def _begun(
+def _begin(
     spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
 ) -> tuple[PreparedSearch, RunStore]:
     if spec_file is None:
@@ -76,26 +78,26 @@ def _begun(
     spec = load_spec(spec_file, overrides=overrides)
     out = f"runs/{spec.name}" if out is None else out
     storage = Storage(out)
-    check_place(spec.loggers, storage=storage)
+    check_storage(spec.loggers, storage=storage)
     if clear_unstarted(storage):
-        say(f"{storage.where}: a search that never began was there; it makes room")
+        say(f"{storage.where}: removed a search that never began")
     check_free(storage)
     prepared = prepare(spec, local=local, say=say)
     return prepared, create_run(prepared, out=out)
 
 
-def _resumed(
+def _resume(
     spec_file: Path | None, out: str | None, overrides: Sequence[str], *, local: bool, say: Callable[[str], None]
 ) -> tuple[PreparedSearch, RunStore]:
     if out is None:
-        raise ValueError("--resume: say which run with --out RUN")
+        raise ValueError("--resume: no run given; give its folder with --out RUN")
     store = RunStore.open(out)
     return resumed(store, given=spec_file, overrides=overrides, local=local, say=say), store
 
 
 def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[str, ...]) -> None:
     where = result.store.where
-    go_on = command_line("search", "--resume", "--out", where)
+    resume_command = command_line("search", "--resume", "--out", where)
     view = RunView.of(result.records, objectives=objectives, tolerances=result.store.info.tolerance_of)
     console.show(view_table(view))
     test = held_out_table(view)
@@ -105,12 +107,12 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     trials = plural(len(searched(result.records)), "trial")
     ended = {
         "done": trials,
-        "time": f"{trials}; the time budget is spent: `{go_on}`",
-        "interrupted": f"{trials} kept; go on with `{go_on}`",
+        "time": f"{trials}; the time budget is spent; go on with `{resume_command}`",
+        "interrupted": f"{trials} kept; go on with `{resume_command}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:
-        busy = f", {result.busy_frac:.0%} of the workers' time measuring, training, evaluating"
+        busy = f"; workers were busy {result.busy_frac:.0%} of the time"
     lines = [
         f"{ended}; {result.wall_s:.0f} s{busy}",
         *settled_sentences(view.front, verdicts=view.verdicts),
@@ -120,6 +122,6 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
         lines.append(f"export: {command_line('export', where, '--select', 'knee', '--out', 'exports/knee')}")
     if has_no_results(searched(result.records)):
         again = command_line("search", "--resume", "--retry-failed", "--out", where)
-        lines.append(f"{no_results_sentence(searched(result.records))}: mend it, then `{again}`")
+        lines.append(f"{no_results_sentence(searched(result.records))}: fix the cause, then `{again}`")
     for line in lines:
         console.say(line)

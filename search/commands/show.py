@@ -1,8 +1,7 @@
-"""`depthweave show`: the front of a run in the terminal, once or as the run goes on."""
+"""`depthweave show`: the front of a run in the terminal, once or live."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Literal
 
@@ -13,25 +12,25 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.front_plot import csv_text, front_view, watched_view
 from depthweave.reports.terminal.table import front_rows
 from depthweave.search.commands.problems import print_problems
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json, print_text
 
-Form = Literal["table", "json", "csv", "watch"]
+OutputFormat = Literal["table", "json", "csv", "watch"]
 
-_LOOK_S = 1.0
-"""How often a watched run is looked at."""
+_POLL_S = 1.0
+"""Time between two looks at a watched run."""
 
 
-def form_of(*, as_json: bool, as_csv: bool, watch: bool) -> Form:
-    """What is to be printed; `ValueError` where two forms are asked for."""
-    asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "watch": watch}
-    wanted = [form for form, given in asked.items() if given]
+def output_format(*, as_json: bool, as_csv: bool, watch: bool) -> OutputFormat:
+    """Returns the format to print; raises `ValueError` where two are asked for."""
+    asked: dict[OutputFormat, bool] = {"json": as_json, "csv": as_csv, "watch": watch}
+    wanted = [name for name, given in asked.items() if given]
     if len(wanted) > 1:
-        raise ValueError(f"show: {' and '.join(f'--{form}' for form in wanted)} exclude each other: give one")
+        raise ValueError(f"show: {' and '.join(f'--{name}' for name in wanted)} exclude each other: give one")
     return wanted[0] if wanted else "table"
 
 
-def show_front(run: str, *, form: Form) -> None:
-    """Print the front of a run; `watch` draws it anew whenever it changed, until Ctrl-C."""
+def show_front(run: str, *, form: OutputFormat) -> None:
+    """Prints the front of a run; `watch` redraws it after every change, until Ctrl-C."""
     store, console = RunStore.open(run), Terminal()
     objectives, tolerances = store.info.objectives, store.info.tolerance_of
     if form == "watch":
@@ -39,9 +38,9 @@ def show_front(run: str, *, form: Form) -> None:
         return
     records = store.records()
     if form == "json":
-        print(json.dumps(front_rows(records, objectives=objectives, tolerances=tolerances), indent=2))
+        print_json(front_rows(records, objectives=objectives, tolerances=tolerances))
     elif form == "csv":
-        print(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)), end="")
+        print_text(csv_text(front_rows(records, objectives=objectives, tolerances=tolerances)))
     else:
         view = front_view(records, objectives=objectives, columns=console.width, tolerances=tolerances)
         console.show(view)
@@ -52,12 +51,12 @@ def show_front(run: str, *, form: Form) -> None:
 
 def _watch(store: RunStore, console: Terminal) -> None:
     if not console.is_terminal:
-        raise ValueError("show --watch draws on a terminal, and this is none: leave --watch out, or use --json")
+        raise ValueError("show --watch needs a terminal, and the output is none: leave --watch out, or use --json")
     seen = ""
     try:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
-                # The window may have another size than before.
+                # A change of the window's width needs a redraw too.
                 now = f"{store.stamp()} {console.width}"
                 if now != seen:
                     seen = now
@@ -69,7 +68,7 @@ def _watch(store: RunStore, console: Terminal) -> None:
                         tolerances=store.info.tolerance_of,
                     )
                     live.update(view, refresh=True)
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        # The way to end it: what was drawn last stays.
+        # The normal end: the last drawing stays.
         print_problems(store)

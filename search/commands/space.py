@@ -1,8 +1,7 @@
-"""`depthweave space`: what a spec spans, before any training."""
+"""`depthweave space`: the architectures of a spec, before any training."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from depthweave.reports.formatting import count_text
-from depthweave.search.console import Terminal
+from depthweave.search.console import Terminal, print_json
 from depthweave.search.preparation import space_of
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
@@ -21,31 +20,31 @@ from depthweave.trainers import TokenizerSpec
 
 
 def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
-    """Print the space of a spec as a table, or as JSON."""
+    """Prints the space of a spec as a table, or as JSON."""
     spec = load_spec(path, overrides=overrides)
-    # Beside what is printed, which may be JSON.
+    # On standard error: standard output may be JSON.
     say = Terminal(stderr=True).say
     space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
-        print(json.dumps(_as_dict(space, reference), indent=2))
+        print_json(_as_dict(space, reference))
         return
     console = Terminal()
     console.say(_counts(spec, space))
     console.show(_table(space, reference))
-    for line in [*unbalanced_sentences(space), *_reasons(space)]:
+    for line in [*unbalanced_sentences(space), *_infeasible_sentences(space)]:
         console.say(line, style="yellow")
 
 
 def _counts(spec: Spec, space: SearchSpace) -> str:
     return (
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
-        f"{space.num_duplicates} of the same graph, {len(space.infeasible)} infeasible"
+        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
     )
 
 
 def _table(space: SearchSpace, reference: Candidate) -> Table:
-    # Narrow enough for 80 columns: what does not fit there stands in the JSON.
+    # Narrow enough for 80 columns; the JSON has the rest.
     table = Table(box=None, padding=(0, 1, 0, 0))
     for head in ("architecture", "fusion", "k x p"):
         table.add_column(head, no_wrap=True)
@@ -56,7 +55,7 @@ def _table(space: SearchSpace, reference: Candidate) -> Table:
         table.add_row(
             found.id,
             found.fusion + ("*" if item is reference else ""),
-            _spelled(item.spellings),
+            _pattern_text(item.spellings),
             str(found.depth),
             str(found.width),
             str(found.feed_forward),
@@ -72,15 +71,15 @@ def _table(space: SearchSpace, reference: Candidate) -> Table:
     return table
 
 
-def _spelled(spellings: Sequence[Pattern]) -> str:
+def _pattern_text(spellings: Sequence[Pattern]) -> str:
     if not spellings:
         return "-"
     others = f" +{len(spellings) - 1}" if len(spellings) > 1 else ""
     return f"{spellings[0].dilation}x{spellings[0].period}{others}"
 
 
-def _reasons(space: SearchSpace) -> list[str]:
-    """One line a (fusion, depth, budget): the patterns that miss it, each with the budget from which it would not."""
+def _infeasible_sentences(space: SearchSpace) -> list[str]:
+    """Returns a line per (fusion, depth, budget): the patterns that miss it, each with the smallest budget it meets."""
     groups: dict[tuple[str, int, int], list[str]] = {}
     for (fusion, pattern, depth, budget), _, enough in space.infeasible:
         name = "it" if pattern is None else f"{pattern.dilation}x{pattern.period}"

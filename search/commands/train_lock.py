@@ -1,4 +1,4 @@
-"""One training an output folder: the second is refused while the first lives."""
+"""The lock of an output folder: only one training may write to it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LOCK_FILE = ".train.lock"
 
 @contextmanager
 def locked_folder(out: Path) -> Iterator[None]:
-    """The folder is there, and this process's. Raises `ValueError`, one line, where another training has it.
+    """Inside, the folder exists and is locked; raises `ValueError`, one line, where another training has the lock.
 
-    A folder that was made for this and is still empty at the end goes again.
+    A new folder that is still empty at the end is removed.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: is not a folder; name a new one")
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    # Not deeper: Ray's own folder in it may hold links of Ray's, and is removed without following them.
+    # Only the top level: Ray's folder may hold links of its own, and is removed without following them.
     for path in sorted(out.iterdir()):
         check_no_link(path)
     lock = file_lock(out / LOCK_FILE)
@@ -35,7 +35,7 @@ def locked_folder(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # A training that finds it taken gives up, so none waits for it.
+        # Nothing waits for this lock: a training that finds it locked gives up.
         (out / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
         if is_new:

@@ -1,4 +1,4 @@
-"""What `depthweave train` leaves: a folder as an export, its card citing what the architecture comes from."""
+"""The result of `depthweave train`: an export folder whose card cites where the architecture comes from."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def write_trained(
     training: Training,
     pattern: Pattern | None,
     tokenizer_json: str | None,
-    passing: Collection[str],
+    temporary_files: Collection[str],
 ) -> None:
-    """The folder holds the model, and how it came about; the weights last: where they stand all stands.
+    """Writes the model, its metrics and its card into the folder.
 
-    `passing`: files of the training, which go at its end.
+    The weights are written last: a folder with weights is complete. `temporary_files` are removed later, and are not
+    listed in `SHA256SUMS`.
     """
     architecture, costs = state.architecture, costs_of(state.architecture)
     values: dict[str, Any] = {
@@ -71,7 +72,7 @@ def write_trained(
     write_contents(out, contents)
     scratch = out / f".{MODEL_FILE}.done"
     save_model(scratch, state.model)
-    write_sums(out, coming={MODEL_FILE: scratch}, without=passing)
+    write_sums(out, coming={MODEL_FILE: scratch}, without=temporary_files)
     scratch.replace(out / MODEL_FILE)
 
 

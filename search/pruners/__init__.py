@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, get_type_hints
 
@@ -17,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.halving import AshaPruner, MoAshaPruner
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
+from depthweave.spaces.unknown_names import unknown_name
 
 PRUNERS: dict[str, type[BasePruner]] = {
     "median": pruners.MedianPruner,
@@ -36,8 +36,7 @@ PRUNERS: dict[str, type[BasePruner]] = {
 def check_pruner(name: str) -> str:
     """The name, where it is known and can be had; `ValueError` names the nearest known one."""
     if name not in PRUNERS:
-        near = get_close_matches(name, PRUNERS, n=1, cutoff=0.0)
-        raise ValueError(f"pruner '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(PRUNERS)}")
+        raise ValueError(unknown_name("pruner", name, PRUNERS))
     if name == "wilcoxon" and find_spec("scipy") is None:
         raise ValueError("pruner 'wilcoxon' needs scipy: install it, or take another pruner")
     return name
@@ -54,9 +53,7 @@ def make_pruner(name: str, *, options: Mapping[str, Any]) -> BasePruner:
     arguments = {}
     for option, value in options.items():
         if option not in known:
-            near = get_close_matches(option, known, n=1, cutoff=0.0)
-            hint = f": did you mean '{near[0]}'? Known: {', '.join(known)}" if near else ", which has none"
-            raise ValueError(f"option '{option}' is not known to pruner '{name}'{hint}")
+            raise ValueError(unknown_name(f"pruner '{name}': option", option, known))
         if option == "wrapped_pruner" and isinstance(value, str):
             value = make_pruner(value, options={})
         arguments[option] = _as_kind(value, kinds[option], name=f"option '{option}' of pruner '{name}'")

@@ -1,1 +1,1 @@
-"""The run folder: its lock, and what must be unchanged when a run goes on."""
+"""The run folder: its lock, and what must be unchanged when a run is resumed."""

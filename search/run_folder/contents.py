@@ -1,4 +1,4 @@
-"""The files of a run that goes on: what of them can be held against what the run knows of itself."""
+"""Checks the files of a resumed run against what `run.json` says about them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from depthweave.trainers import TokenSet
 
 
 def check_files(store: RunStore, tokens: TokenSet) -> Iterator[str]:
-    """Yields a line for each thing that the user is to know; a tokenizer that was lost or changed is made again.
+    """Yields a line for each finding; restores a tokenizer that is missing or changed.
 
     Raises `ValueError`, one line, where the text gives another tokenizer here than the run has.
     """
     if SEAL not in json.loads(store.read_bytes("run.json")):
-        yield f"{store.where}: begun by an earlier version, which kept no sums: its files are not checked"
+        yield f"{store.where}: begun by an earlier version without checksums: its files are not checked"
     if tokens.tokenizer_json is None:
         return
     content = tokens.tokenizer_json.encode()
     own, path = hashlib.sha256(content).hexdigest(), f"{store.where}/{TOKENIZER_FILE}"
     if store.info.tokenizer_sha256 not in ("", own):
         raise ValueError(
-            f"{store.where}: the text gives another tokenizer here than when the run began: go on with the versions "
+            f"{store.where}: the text gives another tokenizer here than when the run began: continue with the versions "
             f"that began it ({store.info.software}), or start a new run"
         )
-    held = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else None
-    if held == content:
+    found = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else None
+    if found == content:
         return
-    if held is not None and not store.info.tokenizer_sha256:
-        raise ValueError(f"{path}: is not the tokenizer that the run's text gives here: restore it, or start a new run")
+    if found is not None and not store.info.tokenizer_sha256:
+        raise ValueError(f"{path}: is not the tokenizer that the run's text gives here; restore it, or start a new run")
     store.write_bytes(TOKENIZER_FILE, content)
-    yield f"{path}: was {'gone' if held is None else 'changed'}; made again of the text"
+    yield f"{path}: was {'missing' if found is None else 'changed'}; made again from the text"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 from types import MappingProxyType
 
@@ -16,6 +15,7 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
 from depthweave.search.surrogate.candidates import Candidates, categorical, of_space
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers import Measurement
 
 OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler] | None] = {
@@ -34,8 +34,7 @@ SAMPLERS = ("known-cost", *OPTUNA_SAMPLERS)
 def check_sampler(name: str) -> str:
     """The name, where it is known and can be had; `ValueError` names the nearest known one."""
     if name not in SAMPLERS:
-        near = get_close_matches(name, SAMPLERS, n=1, cutoff=0.0)
-        raise ValueError(f"sampler '{name}' is not known: did you mean '{near[0]}'? Known: {', '.join(SAMPLERS)}")
+        raise ValueError(unknown_name("sampler", name, SAMPLERS))
     if name == "gp" and find_spec("scipy") is None:
         raise ValueError("sampler 'gp' needs scipy: install it, or take known-cost")
     return name

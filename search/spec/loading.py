@@ -1,13 +1,12 @@
-"""Specs as files: YAML and overrides in, a checked `Spec` or one line of error out.
+"""Reads a spec from YAML and overrides: a checked `Spec`, or one line of error.
 
-Unknown keys are refused with the nearest known one, and overrides (`recipe.steps=100`) go through the same checks.
+Unknown keys are refused with the nearest known one. Overrides (`recipe.steps=100`) go through the same checks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec.schema import SHOWN_CHARACTERS, Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
 
@@ -25,7 +25,7 @@ _MAX_MESSAGE = 2000
 
 
 class SpecError(ValueError):
-    """A spec that cannot be used; the message is one line."""
+    """A spec is invalid; the message is one line."""
 
     def __init__(self, message: str) -> None:
         line = " ".join(message.split())
@@ -33,9 +33,9 @@ class SpecError(ValueError):
 
 
 def load_spec(path: str | Path, *, overrides: Sequence[str] = (), otherwise: Sections | None = None) -> Spec:
-    """The spec in a YAML file with `section.key=value` overrides applied; `SpecError` in one line otherwise.
+    """Returns the spec in a YAML file with `section.key=value` overrides; raises `SpecError` where it is invalid.
 
-    `otherwise`: values of keys that neither names, where they are not the defaults of today.
+    `otherwise` has values for keys that neither names, to be used in place of today's defaults.
     """
     try:
         text = read_regular_text(path, max_characters=MAX_CHARACTERS + 1)
@@ -51,40 +51,40 @@ def load_spec(path: str | Path, *, overrides: Sequence[str] = (), otherwise: Sec
 def parse_spec(
     text: str, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
 ) -> Spec:
-    """The spec in YAML text; `SpecError` in one line otherwise."""
+    """Returns the spec in YAML text; raises `SpecError` where it is invalid."""
     try:
         values = read_yaml(text)
     except ValueError as error:
         raise SpecError(f"{where}: cannot be read as YAML: {error}") from None
     if values is None:
-        # A file that was cut off, or never written, would else search for hours by every default.
-        raise SpecError(f"{where}: it says nothing; start from examples/quick.yaml, or write {{}} for every default")
+        # Otherwise an empty file would start a search of hours with all defaults.
+        raise SpecError(f"{where}: is empty; start from examples/quick.yaml, or write {{}} for all defaults")
     return make_spec(values, overrides=overrides, where=where, otherwise=otherwise)
 
 
 def make_spec(
     values: Any, *, overrides: Sequence[str] = (), where: str = "spec", otherwise: Sections | None = None
 ) -> Spec:
-    """The spec of plain values, checked; `SpecError` names the key, what was given and what is allowed."""
+    """Returns the checked spec; `SpecError` names the key, what was given and what is allowed."""
     if not isinstance(values, dict):
-        raise SpecError(f"{where}: is not a mapping of keys; see examples/quick.yaml")
+        raise SpecError(f"{where}: is not a mapping of keys; start from examples/quick.yaml")
     for text in overrides:
         values = _overridden(values, text)
     for name, keys in (otherwise or {}).items():
         own = values.get(name, {})
-        # What is no section is refused below.
+        # A value that is not a section is refused below.
         values = {**values, name: {**keys, **own}} if isinstance(own, dict) else values
     _check_keys(values, Spec, path=(), where=where)
     return validated(values, kind=Spec, where=where)
 
 
 def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
-    """Plain values as a `Spec`, a `Recipe` or another part; `SpecError` in one line where they are none."""
+    """Returns plain values as a `Spec`, a `Recipe` or another part of a spec; raises `SpecError` where invalid."""
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        # The last names inside a list are its place and pydantic's own: the reader knows the key.
+        # Numbers are places in a list, which the reader does not need to find the key.
         keys = [str(part) for part in first["loc"] if isinstance(part, str)]
         key = ".".join(keys) or "spec"
         message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
@@ -106,7 +106,7 @@ def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:
     for part in path[:-1]:
         child = node.get(part) or {}
         if not isinstance(child, dict):
-            raise SpecError(f"--set {text}: {part} has no keys of its own")
+            raise SpecError(f"--set {text}: {part} is a single value, so it has no keys below it")
         node[part] = dict(child)
         node = node[part]
     node[path[-1]] = parsed
@@ -117,21 +117,19 @@ def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...],
     known = _keys_of(part)
     for key, value in values.items():
         if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)
-            dotted = ".".join((*path, str(key)))
-            meant = ".".join((*path, *near))
             if path == ("recipe",) and key == "seed":
-                meant = "seed"
-            raise SpecError(f"{where}: {dotted}: unknown key; did you mean {meant}? Known here: {', '.join(known)}")
+                raise SpecError(f"{where}: key 'recipe.seed' is not known: give the seed of all as 'seed' instead")
+            section = "".join(f"{name}." for name in path)
+            raise SpecError(f"{where}: {unknown_name('key', str(key), known, section=section)}")
         if known[key] is not None and isinstance(value, dict):
             _check_keys(value, known[key], path=(*path, str(key)), where=where)
         elif known[key] is not None:
             shown = "empty" if value is None else f"{value!r:.{SHOWN_CHARACTERS}}"
-            raise SpecError(f"{where}: {key} is {shown}: it must be a section with keys, or be left out")
+            raise SpecError(f"{where}: {key} is {shown}: give a section with keys, or leave it out")
 
 
 def _keys_of(part: Any) -> dict[str, Any]:
-    """The keys of a section, each with the class of its own section or `None`."""
+    """Returns the keys of a section, each with the class of its own section or `None`."""
     if issubclass(part, BaseModel):
         kinds = {name: item.annotation for name, item in part.model_fields.items() if not item.exclude}
     else:

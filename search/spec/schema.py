@@ -1,6 +1,6 @@
-"""The spec of a search: what to search, on what text, how to train, what to minimise, with which resources.
+"""The spec of a search: the space, the text, how to train, what to minimise, and the resources.
 
-A spec is a frozen tree whose parts check themselves; `spec_file` reads it, and what was resolved is what is saved.
+A spec is a frozen tree whose parts check themselves. `loading` reads it, and the resolved spec is what a run keeps.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 
 SHOWN_CHARACTERS = 60
-"""Of a value in an error's line."""
+"""Most characters of a value in an error message."""
 FREE = (
     *("name", "loggers", "search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
     *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
     *("corpus.kind", "corpus.paths", "corpus.dataset"),
 )
-"""Keys that a resumed search may change: when it ends, its loggers, how many trials run at once, how long they measure.
+"""Keys that a resumed search may change: its end, its loggers, how many trials run at once, how long they measure.
 
-Where the text lies is among them, for it is known by its hash. Another device or number of threads is not: it would mix
-measurements of two kinds on one front.
+The path of the text may change too, as the text is checked by its hash. The device and the number of threads may not:
+they would mix two kinds of measurements on one front.
 """
 MAX_WHOLE = 2**53
-"""Above it a number read as a float is another one."""
+"""Larger whole numbers are not exact as floats."""
 
 
 def _whole(value: Any) -> Any:
-    # To pydantic `true` is 1: a slip of the pen would become a depth.
+    # Pydantic reads `true` as 1, so a typo would become a depth.
     if isinstance(value, bool):
-        raise ValueError(f"{value} is not a whole number: give one, without quotes")
+        raise ValueError(f"{value} is not a whole number: give one without quotes")
     if isinstance(value, int) and abs(value) > MAX_WHOLE:
-        raise ValueError(f"{value} is larger than any that is meant: at most 2^53")
+        raise ValueError(f"{value} is too large: give at most 2^53")
     return value
 
 
@@ -66,7 +66,7 @@ _Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
 
 
 class _Part(BaseModel):
-    # Infinity and NaN do not survive a file, and no key here means anything by them.
+    # Infinity and NaN do not survive a file, and have no meaning for any key.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -78,14 +78,14 @@ class SpaceSpec(_Part):
     periods: tuple[_Period, ...] = (1, 2, 4, "depth")
     depths: tuple[_Whole, ...] = (6, 12)
     budgets: tuple[_Whole, ...] = (300_000,)
-    """Parameters without the token embedding."""
+    """Parameter budgets, without the token embedding."""
     head_width: _Whole = Field(default=32, ge=2, multiple_of=2)
-    """Width of an attention head; even, because rotary positions turn pairs."""
+    """Width of an attention head; even, because rotary positions rotate pairs."""
     width: _Whole | None = Field(default=None, ge=1)
-    """Size of a state, a multiple of `head_width`; derived from depth and budget where absent."""
+    """Size of a state, a multiple of `head_width`; follows from depth and budget where absent."""
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
-    rule of runs whose spec has no such key."""
+    rule of earlier versions."""
 
     @field_validator("fusions")
     @classmethod
@@ -98,12 +98,12 @@ class SpaceSpec(_Part):
     @classmethod
     def _axis(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
         if not values:
-            raise ValueError("the list is empty: give at least one")
+            raise ValueError("the list is empty: give at least one value")
         if len(set(values)) < len(values):
-            raise ValueError(f"{list(values)} has a repeat: list each once")
+            raise ValueError(f"{list(values)} has a repeated value: list each once")
         for value in values:
             if isinstance(value, int) and value < 1:
-                raise ValueError(f"{value} is below 1: it must be a whole number of at least 1")
+                raise ValueError(f"{value} is below 1: give a whole number of at least 1")
         return values
 
     @field_validator("width")
@@ -111,17 +111,17 @@ class SpaceSpec(_Part):
     def _whole_heads(cls, width: int | None, info: ValidationInfo) -> int | None:
         head_width = info.data.get("head_width")
         if width is not None and head_width is not None and width % head_width:
-            raise ValueError(f"{width} is not a multiple of head_width, {head_width}: change one of them")
+            raise ValueError(f"{width} is not a multiple of head_width, which is {head_width}: change one of them")
         return width
 
 
 class ReferenceSpec(_Part):
-    """Which plain architecture relative speeds are measured against."""
+    """The plain architecture that relative speeds are measured against."""
 
     depth: _Whole | None = None
-    """The deepest of the space where absent."""
+    """The deepest in the space where absent."""
     budget: _Whole | None = None
-    """The largest of the space where absent."""
+    """The largest in the space where absent."""
 
 
 class SearchSettings(_Part):
@@ -130,16 +130,16 @@ class SearchSettings(_Part):
     sampler: str = "known-cost"
     pruner: str = "pareto"
     pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    """Arguments of the pruner; its steps are evaluations, counted from 1."""
+    """Arguments of the pruner, whose steps are evaluations, counted from 1."""
     trials: _Whole = Field(default=24, ge=1)
-    """Architectures to try; the search ends before where the space is exhausted."""
+    """Architectures to try; fewer where the space has fewer."""
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
     confirm: _Whole | None = Field(default=None, ge=2)
-    """Fresh seeds that the front's distinct members and their plain baselines are trained with at the end, the search's
-    own left out; absent, none. The time budget does not count it."""
+    """Number of fresh seeds, besides the search's own, to train the front's distinct members and their plain baselines
+    with at the end; no confirmation where absent. It does not count towards the time budget."""
     retries: _Whole = Field(default=1, ge=0)
-    """Times a trial that crashed is started again, from its last checkpoint, before it is recorded as failed."""
+    """How often a crashed trial is restarted from its last checkpoint before it is recorded as failed."""
 
     @field_validator("sampler")
     @classmethod
@@ -153,35 +153,34 @@ class SearchSettings(_Part):
 
     @field_validator("pruner_options")
     @classmethod
-    def _suiting_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _valid_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "pruner" in info.data:
             make_pruner(info.data["pruner"], options=options)
         return options
 
 
 class Resources(_Part):
-    """What a trial gets, and how many run at once."""
+    """The resources of a trial, and how many trials run at once."""
 
     device: str = "auto"
     cpus_per_trial: _Whole = Field(default=1, ge=1)
-    """Also the torch threads of a trial."""
+    """Also the number of torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0, le=1024.0)
-    """Share or whole number of GPUs of a trial; with 0 it sees none, and `device: auto` is the CPU."""
+    """GPUs of a trial, a share of one or a whole number; with 0 it sees none, and `device: auto` is the CPU."""
     memory_gb_per_trial: float | None = Field(default=None, gt=0, le=1e6)
-    """Main memory of a trial in 10^9 bytes, by which a node's trials are counted; not counted where absent."""
+    """Main memory of a trial in 10^9 bytes, which limits the trials on a node; no limit where absent."""
     hardware: str | None = None
-    """Model of the processor or accelerator that the run measures on, where the cluster has several; nodes of other
-    kinds run no trials."""
+    """Model of the processor or accelerator to measure on, if the cluster has several; other nodes run no trials."""
     max_concurrent: _Whole | None = Field(default=None, ge=1)
-    """Trials at once; as many as fit where absent."""
+    """Most trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
-    """Longest time for measuring one architecture's latency."""
+    """Longest time to measure the latency of one architecture, in seconds."""
 
     @model_validator(mode="after")
     def _sees_its_device(self) -> Resources:
         if self.device.startswith("cuda") and not self.gpus_per_trial:
             raise ValueError(
-                f"device is {self.device} with gpus_per_trial 0, which sees none: give a share, such as 0.5"
+                f"device is {self.device} but gpus_per_trial is 0, so a trial sees no GPU: give a share, such as 0.5"
             )
         return self
 
@@ -189,7 +188,7 @@ class Resources(_Part):
     @classmethod
     def _share_or_whole(cls, number: float) -> float:
         if number > 1 and number != int(number):
-            raise ValueError(f"{number:g} GPUs cannot be given: a share of one, such as 0.5, or a whole number")
+            raise ValueError(f"{number:g} GPUs are not possible: give a share of one, such as 0.5, or a whole number")
         return number
 
 
@@ -197,9 +196,9 @@ class Spec(_Part):
     """One search."""
 
     name: str = "search"
-    """Of the run and, without `--out`, of its folder."""
+    """Name of the run and, without `--out`, of its folder."""
     seed: _Whole = Field(default=0, ge=0, lt=2**32)
-    """Of the sampler, of every model's first weights and of the data order: trials of a search are pairs."""
+    """Seed of the sampler, of every model's first weights and of the data order, so that trials can be compared."""
     corpus: CorpusSpec = CorpusSpec()
     tokenizer: str = "bytes"
     """`bytes`, or `bpe:N` for N merged tokens."""
@@ -207,21 +206,21 @@ class Spec(_Part):
     reference: ReferenceSpec = ReferenceSpec()
     recipe: Recipe = Recipe()
     objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
-    """In a file a name, or `{name: latency, tolerance: 0.02}`: less than that share apart, two values are as good."""
+    """In a file a name, or `{name: latency, tolerance: 0.02}`: values closer than this share count as equal."""
     tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
-    """Of every objective, its own or the default; given beside the objective's name."""
+    """Tolerance of every objective; in a file it is given beside the objective's name."""
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
     loggers: tuple[str, ...] = ()
-    """Programs that are told every evaluation: `tensorboard`, `mlflow`, `wandb`; each an extra of that name."""
+    """Programs that get every evaluation: `tensorboard`, `mlflow`, `wandb`; each needs the extra of that name."""
 
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
             raise ValueError(
-                f"{name!r:.{SHOWN_CHARACTERS}} cannot name a folder: begin with a letter or digit, then also "
-                "space . _ + -, at most 100 characters"
+                f"{name!r:.{SHOWN_CHARACTERS}} cannot name a folder: begin with a letter or digit, then also space "
+                ". _ + -, at most 100 characters"
             )
         return name
 
@@ -233,10 +232,10 @@ class Spec(_Part):
         if not names:
             raise ValueError("no objective: give at least one, for example perplexity and latency")
         if len(set(names)) < len(names):
-            raise ValueError(f"{list(names)} names one twice: list each once")
+            raise ValueError(f"{list(names)} names an objective twice: list each once")
         if all(objective(name).cost for name in names):
             qualities = " or ".join(quality_names(list(OBJECTIVES)))
-            raise ValueError(f"{list(names)} are all costs, known without training: add {qualities}")
+            raise ValueError(f"{list(names)} are all costs, which need no training: add {qualities}")
         return names
 
     @model_validator(mode="before")
@@ -267,20 +266,20 @@ class Spec(_Part):
             return values
         recipe, seed = values.get("recipe", {}), values.get("seed", 0)
         if isinstance(recipe, Recipe):
-            # As in a file: the seed of the spec is the only one.
+            # As in a file: the spec's seed is the only one.
             recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
         return {**values, "recipe": {**recipe, "seed": seed}} if isinstance(recipe, dict) else values
 
     def to_yaml(self) -> str:
-        """The resolved spec, every default written out; `load_spec` reads it back equal."""
+        """Returns the resolved spec as YAML with every default; `load_spec` reads an equal spec back."""
         return yaml.safe_dump(to_dict(self), sort_keys=False, default_flow_style=None, width=110)
 
 
 def to_dict(spec: Spec) -> dict[str, Any]:
-    """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
+    """Returns plain values as in a file; the recipe's seed is the spec's and is not repeated."""
     values = spec.model_dump(mode="json")
     del values["recipe"]["seed"]
-    # The defaults as plain names: so earlier versions wrote them.
+    # Objectives with the default tolerance as plain names, as earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}
         for name, own in spec.tolerances.items()
@@ -289,7 +288,7 @@ def to_dict(spec: Spec) -> dict[str, Any]:
 
 
 def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
-    """Names, and the tolerances of those that have one beside; `ValueError` where something else stands there."""
+    """Returns the names, and the given tolerances by name; raises `ValueError` for any other form."""
     names: list[Any] = []
     given: dict[str, float] = {}
     for item in objectives:
@@ -304,13 +303,15 @@ def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
         names.append(name)
         if tolerance is not None:
             if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
-                raise ValueError(f"objectives: tolerance of {name} is {tolerance!r:.{SHOWN_CHARACTERS}}, not a number")
+                raise ValueError(
+                    f"objectives: tolerance of {name} is {tolerance!r:.{SHOWN_CHARACTERS}}, which is not a number"
+                )
             given[name] = check_tolerance(name, tolerance)
     return names, given
 
 
 def differences(ours: Spec, theirs: Spec, *, free: Sequence[str] = FREE) -> list[str]:
-    """The keys in which two specs differ, with both values, leaving out the free ones."""
+    """Returns the keys in which two specs differ, with both values, except the `free` ones."""
     left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
     return [
         f"{key} is {left.get(key)!r}, was {right.get(key)!r}"

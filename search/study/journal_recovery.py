@@ -55,7 +55,8 @@ def set_aside_damaged(journal: Path) -> str | None:
     if place is None:
         return None
     aside = set_aside(journal)
-    return f"{journal}: line {place} is damaged; it is set aside as {aside.name} and made again of the records"
+    rebuilt = "made again from the records and checkpoints"
+    return f"{journal}: line {place} is damaged; it is set aside as {aside.name} and {rebuilt}"
 
 
 def set_aside(journal: Path) -> Path:

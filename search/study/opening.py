@@ -131,7 +131,7 @@ def _whole(
             what = f"lacks trial {unknown.trial} of the records; it is set aside as {set_aside(journal).name}"
         else:
             journal.unlink()
-        told = f"{journal}: {what} and made again of the records"
+        told = f"{journal}: {what} and made again from the records and checkpoints"
         studies = make()
     num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=checkpoints, asked=known)
     if conclusion is not None:

@@ -201,7 +201,9 @@ def test_run_that_is_there_is_not_run_again(results: Path, monkeypatch: pytest.M
 
 
 def test_method_that_fails_says_so_with_what_it_printed(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)^optuna, 2 processes \+ median, seed 0: exit code 1: .*unknown key"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)^optuna, 2 processes \+ median, seed 0: exit code 1: .*'search.nonsense' is not known"
+    ):
         run("optuna, 2 processes + median", folder=tmp_path, seed=0, overrides=["search.nonsense=1"])
 
 

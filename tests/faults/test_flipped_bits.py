@@ -25,7 +25,7 @@ from depthweave.reports.analysis.selection import select
 from depthweave.reports.export import export, read_training
 from depthweave.reports.export.tokenizer import read_tokenizer
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.commands.generate import write_text
+from depthweave.search.commands.generate import text_pieces
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
@@ -219,7 +219,7 @@ def test_every_file_of_an_export(made: _Made) -> None:
         tokenizer = read_tokenizer(folder, recorded=recorded)
         with torch.no_grad():
             logits = load(folder)(tokens_BT).tolist()
-        text = "".join(write_text(folder, prompt="the ", num_tokens=8, temperature=0.0, top_k=None, seed=0))
+        text = "".join(text_pieces(folder, prompt="the ", num_tokens=8, temperature=0.0, top_k=None, seed=0))
         return _text((recorded, tokenizer, logits, text))
 
     expected, found = read(), set()

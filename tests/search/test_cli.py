@@ -101,12 +101,12 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
         ("objectives=[perplexty]", "did you mean 'perplexity'?"),
         ("search.sampler=tpx", "did you mean 'tpe'?"),
         ("search.pruner=medan", "did you mean 'median'?"),
-        ("recipe.stepz=3", "did you mean recipe.steps?"),
+        ("recipe.stepz=3", "did you mean 'recipe.steps'?"),
         ("space.dilations=[0]", "space.dilations: 0 is below 1"),
         ("space.periods=[0]", "space.periods: 0 is below 1"),
         ("space.depths=[0]", "space.depths: 0 is below 1"),
         ("objectives=[]", "no objective"),
-        ("objectives=[perplexity, perplexity]", "names one twice"),
+        ("objectives=[perplexity, perplexity]", "names an objective twice"),
         ("space.budgets=[500]", "the smallest larger budget that can be met is 2,385"),
         ("reference.depth=3", "the reference (none, depth 3, budget 20,000) is not in the space"),
     ],
@@ -170,7 +170,8 @@ def test_space_says_where_no_width_gives_the_plain_transformer_its_usual_shape(s
     _, out, _ = run("space", spec_file, *wide_heads)
     (line,) = [line for line in out.splitlines() if line.startswith("shape: ")]
     assert line.startswith(
-        "shape: depth 2, budget 40,000: plain's feed-forward layers are 7.8 widths of 32, not 2 to 5"
+        "shape: at depth 2 and budget 40,000 the plain transformer's feed-forward layers are 7.8 times its width of "
+        "32, not 2 to 5 times; "
     )
     (item,) = json.loads(run("space", spec_file, "--json", *wide_heads).out)["unbalanced"]
     assert (item["depth"], item["width"], round(item["ratio"], 1)) == (2, 32, 7.8)

@@ -17,7 +17,7 @@ from rich.live import Live
 
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.commands.show import show_front
-from depthweave.search.console import Terminal, command_line, guarded_streams, without_controls
+from depthweave.search.console import Terminal, command_line, control_free_streams, one_line, without_controls
 from depthweave.search.progress import PlainProgress
 from tests.reports.synthetic import OBJECTIVES, make_info, make_record, synthetic_trials
 from tests.search.commandline import Cli
@@ -32,7 +32,7 @@ def standard_output(encoding: str = "utf-8") -> Iterator[io.BytesIO]:
     sink, former = io.BytesIO(), sys.stdout
     sys.stdout = io.TextIOWrapper(sink, encoding=encoding, newline="", write_through=True)
     try:
-        with guarded_streams():
+        with control_free_streams():
             yield sink
     finally:
         sys.stdout = former
@@ -85,7 +85,7 @@ def test_values_printed_as_json_are_what_they_were(hostile: RunStore, run: Cli) 
 
 
 def test_plain_prints_errors_and_displays_are_free_of_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    with guarded_streams():
+    with control_free_streams():
         print(HOSTILE)
         sys.stderr.writelines([HOSTILE, "\n"])
         progress = PlainProgress(Terminal(), objectives=OBJECTIVES)
@@ -163,8 +163,8 @@ def test_search_goes_on_where_its_output_is_gone() -> None:
     former = sys.stdout
     sys.stdout = os.fdopen(writing, "w", encoding="utf-8")
     try:
-        with guarded_streams():
-            terminal = Terminal(outlasts=True)
+        with control_free_streams():
+            terminal = Terminal(ignore_closed=True)
             for _ in range(3):
                 terminal.say("a trial ended")
             # What Python does at its end.
@@ -180,6 +180,10 @@ def test_closed_streams_are_no_fault(closed: str, full_run: RunStore) -> None:
     command = shlex.join([sys.executable, "-c", program, "show", full_run.where])
     answer = subprocess.run(["bash", "-c", f"{command} {closed}"], capture_output=True, text=True)
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_marks_that_reorder_a_line_are_dropped() -> None:
+    assert one_line("run\u202egnp\u202c\u2066.exe\u2069\nnext") == "rungnp.exe next"
 
 
 def test_printed_command_is_one_that_a_shell_reads_back() -> None:

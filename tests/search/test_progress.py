@@ -89,7 +89,7 @@ def test_tally_of_trials_one_by_one_is_that_of_all_at_once(ends: list[tuple[str,
 
 def test_empty_tally_has_no_best_no_front_and_no_time_left() -> None:
     tally = Tally(objectives=_OBJECTIVES)
-    assert (tally.front_size, tally.hypervolume_frac, tally.best_perplexity, tally.left_s) == (0, 0.0, None, None)
+    assert (tally.front_size, tally.hypervolume_frac, tally.best_perplexity, tally.remaining_s) == (0, 0.0, None, None)
 
 
 def test_tally_rates_count_this_part_of_the_run_alone(now: list[float]) -> None:
@@ -98,7 +98,7 @@ def test_tally_rates_count_this_part_of_the_run_alone(now: list[float]) -> None:
     tally = Tally(objectives=_OBJECTIVES, records=records, before=2, started=90.0, max_trials=10, running={9: live})
     now[0] = 100.0
     assert tally.tokens_per_s == pytest.approx((2 * 1000 + live.evaluations[-1].tokens) / 10)
-    assert tally.left_s == pytest.approx(6 * 10 / 2)
+    assert tally.remaining_s == pytest.approx(6 * 10 / 2)
 
 
 def plain_lines(progress: PlainProgress, console: Console) -> list[str]:

@@ -52,7 +52,7 @@ def test_private_folder_that_is_none_is_refused(kind: str, place: Path) -> None:
         taken.symlink_to(target)
     else:
         taken.touch()
-    with pytest.raises(ValueError, match="not a folder of this user's: set TMPDIR"):
+    with pytest.raises(ValueError, match="not a folder of this user: set TMPDIR"):
         Scratch("x")
     assert list(target.iterdir()) == []
 
@@ -62,7 +62,7 @@ def test_private_folder_of_another_user_is_refused(place: Path) -> None:
     taken = place / f"depthweave-{os.getuid()}"
     taken.mkdir()
     os.chown(taken, 12345, 12345)
-    with pytest.raises(ValueError, match="not a folder of this user's"):
+    with pytest.raises(ValueError, match="not a folder of this user:"):
         private_folder()
 
 
@@ -124,7 +124,7 @@ def test_ray_gets_a_short_folder_where_the_temporary_one_is_deep(place: Path, mo
     with ray_folder() as folder:
         assert folder.parent == Path(f"/tmp/depthweave-{os.getuid()}")
         assert len(f"{folder}/session_2026-11-26_18-03-20_757963_1234567/sockets/plasma_store") <= 103
-    monkeypatch.setattr(cluster, "_LONGEST_SOCKET", 70)
+    monkeypatch.setattr(cluster, "_MAX_SOCKET_BYTES", 70)
     with pytest.raises(ValueError, match="set RAY_TMPDIR to a shorter one"), ray_folder():
         pass
 

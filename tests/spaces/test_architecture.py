@@ -140,7 +140,10 @@ def test_from_dict_names_a_missing_field(name: str) -> None:
 
 
 def test_from_dict_names_an_unknown_field() -> None:
-    with pytest.raises(ValueError, match=r"^architecture\.widht is not known: the fields are .*width"):
+    with pytest.raises(
+        ValueError,
+        match=r"^field 'architecture\.widht' is not known: did you mean 'architecture\.width'\? Known: .*width",
+    ):
         Architecture.from_dict({**_architecture().to_dict(), "widht": 64})
 
 

@@ -26,8 +26,8 @@ def test_depth_without_a_usual_width_is_named_once_with_its_ratio() -> None:
     assert (item.depth, item.budget, item.width) == (24, 150_000, 16)
     assert 10 < item.ratio < 10.5
     (line,) = unbalanced_sentences(_space())
-    assert line.startswith("shape: depth 24, budget 150,000: plain's feed-forward layers are 10.")
-    assert line.endswith("no multiple of 16 gives that: take a smaller head_width, or other depths or budgets")
+    assert line.startswith("shape: at depth 24 and budget 150,000 the plain transformer's feed-forward layers are 10.")
+    assert line.endswith("no multiple of head_width 16 fits, so take a smaller one, or other depths or budgets")
 
 
 def test_smaller_head_width_is_what_helps() -> None:
@@ -36,9 +36,9 @@ def test_smaller_head_width_is_what_helps() -> None:
 
 def test_given_width_and_earlier_rule_are_named_as_the_reason() -> None:
     (line, *_) = unbalanced_sentences(_space(width=16))
-    assert "space.width is 16: leave it out" in line
+    assert "leave out space.width, which is 16" in line
     (line,) = unbalanced_sentences(_space(sizing="nearest"))
-    assert "space.sizing is nearest" in line
+    assert "take space.sizing ratio instead of nearest" in line
 
 
 def test_depth_whose_plain_transformer_is_infeasible_is_left_to_the_infeasible() -> None:

@@ -104,7 +104,7 @@ def test_folder_with_sums_names_what_was_changed_added_or_removed(tmp_path: Path
     (tmp_path / "a").write_text("b")
     (tmp_path / "b").unlink()
     (tmp_path / "d").write_text("d")
-    for name, told in (("a", "is not as it was written"), ("b", "is gone"), ("d", "does not list it")):
+    for name, told in (("a", "is not as it was written"), ("b", "is missing"), ("d", "does not list it")):
         with pytest.raises(ChangedError, match=f"/{name}: .*{told}.*remove SHA256SUMS") as caught:
             check_listed(tmp_path, name)
         assert len(str(caught.value).splitlines()) == 1
@@ -122,7 +122,7 @@ def test_folder_without_sums_is_read_and_that_is_said_once(tmp_path: Path, caplo
         assert check_listed(tmp_path, "a")
         assert not check_listed(tmp_path, "b")
     assert [item.getMessage() for item in caplog.records] == [
-        f"{tmp_path} has no SHA256SUMS, as earlier versions wrote none: its files are not checked"
+        f"{tmp_path} has no SHA256SUMS, as in earlier versions: its files are not checked"
     ]
 
 

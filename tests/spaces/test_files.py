@@ -141,7 +141,7 @@ def test_folder_in_place_of_the_file_is_one_line_that_names_it(tmp_path: Path) -
         ("width", 17, "architecture.width is 17 with 2 heads"),
         ("sites", [[9, [0, 9]]], "after block 9"),
         ("sites", [[2, "01"]], "architecture.sites is"),
-        ("extra", 1, "architecture.extra is not known"),
+        ("extra", 1, "'architecture.extra' is not known"),
     ],
 )
 def test_wrong_field_is_named_with_the_file(
@@ -176,7 +176,7 @@ def test_yaml_that_unfolds_without_end_is_refused_at_once(tmp_path: Path) -> Non
     path = tmp_path / ARCHITECTURE_FILE
     lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
     path.write_text("\n".join([*lines, "architecture: {fusion: dwa, sites: *a11}"]))
-    with pytest.raises(ValueError, match="aliases written out: keep it plain") as error:
+    with pytest.raises(ValueError, match="with aliases expanded: write it without aliases") as error:
         read_architecture(path)
     _one_line(error, naming=path)
 

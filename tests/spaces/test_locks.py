@@ -34,7 +34,7 @@ def held(tmp_path: Path) -> Iterator[Path]:
 def test_waiting_says_who_holds_the_lock_and_has_an_end(
     held: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks, "SILENT_S", 0.01)
+    monkeypatch.setattr(locks, "WARN_AFTER_S", 0.01)
     lock = file_lock(held)
     with pytest.raises(LockTimeoutError, match=r"held\.lock: locked for 0 s by .*process.*: wait for it or end it"):
         acquire_soon(lock, limit_s=0.3)

@@ -26,7 +26,7 @@ def test_plain_values_are_those_of_pyyaml() -> None:
     ("text", "told"),
     [
         (_NESTED_ALIASES, "holds more than"),
-        ("a: &a [*a]", "within its own anchor"),
+        ("a: &a [*a]", "inside its own anchor"),
         ("a: 1\nb: {c: 1, c: 2}", "c is given twice"),
         ("a: " + "9" * 5000, "a number of more than"),
         ("a: " + "59:" * 5000 + "0", "a number of more than"),

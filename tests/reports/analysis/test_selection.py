@@ -124,7 +124,7 @@ def test_select_takes_what_there_is_where_nothing_is_settled() -> None:
         ("id:bb12", r"id:bb12 is no architecture of this run: nearest: bb11"),
         ("id:", r"is no architecture of this run"),
         ("id:ee11", r"id:ee11 is pruned \(too slow\): only complete"),
-        ("fast", r"one of best, knee, fastest, smallest or id:ID; did you mean 'fastest'"),
+        ("fast", r"did you mean 'fastest'\? Known: best, knee, fastest, smallest, id:ID"),
     ],
 )
 def test_select_wrong_wish_is_told(how: str, message: str) -> None:

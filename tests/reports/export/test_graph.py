@@ -103,7 +103,7 @@ def test_graph_that_computes_something_else_is_not_exported(
 
 def test_unknown_format_and_missing_package_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_formats(("torch", "torch")) == ("torch",)
-    with pytest.raises(ValueError, match=r"^--format hf: one of torch, onnx"):
+    with pytest.raises(ValueError, match=r"^--format 'hf' is not known: did you mean '\w+'\? Known: torch, onnx"):
         check_formats(("hf",))
     real = builtins.__import__
 

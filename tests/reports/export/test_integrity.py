@@ -92,7 +92,7 @@ def test_changed_file_of_an_export_is_not_loaded(summed: RunStore, tmp_path: Pat
         load(out)
     assert len(str(caught.value).splitlines()) == 1
     (out / name).unlink()
-    with pytest.raises(ValueError, match=f"{name}: is gone, while SHA256SUMS lists it"):
+    with pytest.raises(ValueError, match=f"{name}: is missing, but SHA256SUMS lists it"):
         load(out)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from depthweave.reports.export import read_training
-from depthweave.search.cluster.distributed import room_for
+from depthweave.search.cluster.distributed import resources_per_worker
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import ARCHITECTURE_FILE, write_architecture
 from depthweave.spaces.wiring import strided_wiring
@@ -35,15 +35,15 @@ _MAIN = "from depthweave.search.cli import main; main()"
     ],
 )
 def test_workers_share_the_nodes_equally(workers: int, nodes: list[dict[str, float]], each: dict[str, float]) -> None:
-    assert room_for(workers, nodes=nodes) == each
+    assert resources_per_worker(workers, nodes=nodes) == each
 
 
 def test_more_workers_than_room_are_refused() -> None:
     with pytest.raises(ValueError, match="--workers 3: the cluster has 2 CPUs"):
-        room_for(3, nodes=[{"CPU": 1.5}, {"CPU": 1.0}])
+        resources_per_worker(3, nodes=[{"CPU": 1.5}, {"CPU": 1.0}])
     # Where there are GPUs nobody wants a worker without one.
     with pytest.raises(ValueError, match="--workers 2: the cluster has 1 GPUs"):
-        room_for(2, nodes=[{"CPU": 16.0, "GPU": 1.0}])
+        resources_per_worker(2, nodes=[{"CPU": 16.0, "GPU": 1.0}])
 
 
 def test_batch_that_workers_cannot_share_is_refused_before_ray_starts(

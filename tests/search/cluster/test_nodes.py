@@ -13,7 +13,7 @@ import pytest
 
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import nodes
-from depthweave.search.cluster.code_shipping import Edition, edition, packed
+from depthweave.search.cluster.code_shipping import CodeVersion, code_version, packed_source
 from depthweave.search.cluster.nodes import inspect_nodes
 from depthweave.search.cluster.ray_session import check_address, cluster
 from depthweave.search.spec.schema import Resources
@@ -27,17 +27,21 @@ sys.meta_path[:] = [item for item in sys.meta_path if "depthweave" not in getatt
 
 
 def test_edition_is_of_the_files_not_of_their_place(tmp_path: Path) -> None:
-    with packed() as package:
-        assert _source_of(package, cwd=tmp_path) == edition().source
+    with packed_source() as package:
+        assert _source_of(package, cwd=tmp_path) == code_version().source
         with (package / "search" / "shipping.py").open("a", encoding="utf-8") as file:
             file.write("\n")
-        assert _source_of(package, cwd=tmp_path) != edition().source
+        assert _source_of(package, cwd=tmp_path) != code_version().source
     assert not package.exists()
 
 
 def _source_of(package: Path, *, cwd: Path) -> str:
     return subprocess.run(
-        [sys.executable, "-c", "from depthweave.search.cluster.code_shipping import edition; print(edition().source)"],
+        [
+            sys.executable,
+            "-c",
+            "from depthweave.search.cluster.code_shipping import code_version; print(code_version().source)",
+        ],
         env={**os.environ, "PYTHONPATH": str(package.parent)},
         cwd=cwd,
         capture_output=True,
@@ -61,7 +65,7 @@ def test_folder_that_a_node_does_not_see_is_refused(
     def elsewhere(storage: Storage) -> Iterator[tuple[str, str]]:
         yield storage.address("on another machine"), "text"
 
-    monkeypatch.setattr(nodes, "_token", elsewhere)
+    monkeypatch.setattr(nodes, "_marker_file", elsewhere)
     monkeypatch.setattr(nodes, "_SEEN_LIMIT_S", 0.0)
     with cluster(ray_address), pytest.raises(ValueError, match=f"does not see {tmp_path}.*--out on a path") as caught:
         inspect_nodes(Resources(device="cpu"), storage=Storage(tmp_path))
@@ -69,8 +73,8 @@ def test_folder_that_a_node_does_not_see_is_refused(
 
 
 def test_another_version_is_refused_and_both_are_named(ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = edition()
-    monkeypatch.setattr(nodes, "edition", lambda: Edition("9.9.9", "00000000"))
+    ours = code_version()
+    monkeypatch.setattr(nodes, "code_version", lambda: CodeVersion("9.9.9", "00000000"))
     with cluster(ray_address), pytest.raises(ValueError, match="--ship") as caught:
         inspect_nodes(Resources(device="cpu"), storage=None)
     assert str(ours) in str(caught.value)

@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group_table
 
 from depthweave.search.cluster.device_kinds import Node, kind_of_run, needs_one_kind, placement_of
 from depthweave.search.cluster.nodes import alive_nodes
-from depthweave.search.cluster.placement import Placement, bundle, check_room, room
+from depthweave.search.cluster.placement import Placement, bundle, check_room, trials_per_node
 from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.spec.loading import make_spec
 from depthweave.search.spec.schema import Resources, Spec
@@ -28,19 +28,19 @@ def _resources(**values: Any) -> Resources:
 
 def test_trials_are_counted_node_by_node() -> None:
     # Together three CPUs are left over, and no trial fits into them.
-    assert room(_resources(cpus_per_trial=4), nodes=[{"CPU": 7.0}, {"CPU": 8.0}, {"CPU": 1.0}]) == [1, 2, 0]
+    assert trials_per_node(_resources(cpus_per_trial=4), nodes=[{"CPU": 7.0}, {"CPU": 8.0}, {"CPU": 1.0}]) == [1, 2, 0]
 
 
 def test_small_models_share_a_gpu() -> None:
     nodes = [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 16.0}]
-    assert room(_resources(gpus_per_trial=0.25), nodes=nodes) == [8, 0]
+    assert trials_per_node(_resources(gpus_per_trial=0.25), nodes=nodes) == [8, 0]
     # 1 / (1 / 3) is below 3 in some floats' eyes.
-    assert room(_resources(gpus_per_trial=1 / 3), nodes=[{"CPU": 16.0, "GPU": 1.0}]) == [3]
+    assert trials_per_node(_resources(gpus_per_trial=1 / 3), nodes=[{"CPU": 16.0, "GPU": 1.0}]) == [3]
 
 
 def test_memory_counts_where_it_is_named() -> None:
     nodes = [{"CPU": 16.0, "memory": 10e9}]
-    assert room(_resources(memory_gb_per_trial=4), nodes=nodes) == [2]
+    assert trials_per_node(_resources(memory_gb_per_trial=4), nodes=nodes) == [2]
     assert bundle(_resources(memory_gb_per_trial=4)) == {"CPU": 1.0, "memory": 4e9}
     assert bundle(_resources()) == {"CPU": 1.0}
 

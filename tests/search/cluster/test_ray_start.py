@@ -138,11 +138,11 @@ def test_folder_with_any_work_in_it_stays(name: str, tmp_path: Path) -> None:
 def test_local_ray_gets_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "usable_cpus", lambda: 3)
     monkeypatch.setattr(cluster, "usable_memory_bytes", lambda: 10**9)
-    assert cluster._room() == {"num_cpus": 3, "_memory": 7 * 10**8, "object_store_memory": 3 * 10**8}
+    assert cluster._local_resources() == {"num_cpus": 3, "_memory": 7 * 10**8, "object_store_memory": 3 * 10**8}
     monkeypatch.setattr(cluster, "usable_memory_bytes", lambda: 2**60)
-    assert cluster._room() == {"num_cpus": 3}
+    assert cluster._local_resources() == {"num_cpus": 3}
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (8 * 10**9, 8 * 10**9))
-    assert cluster._room() == {"num_cpus": 3, "object_store_memory": 10**9}
+    assert cluster._local_resources() == {"num_cpus": 3, "object_store_memory": 10**9}
 
 
 @pytest.mark.parametrize("code", [-9, 1])

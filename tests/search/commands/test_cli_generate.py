@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from depthweave.search.commands import generate as generate_command
-from depthweave.search.commands.generate import write_text
+from depthweave.search.commands.generate import text_pieces
 from depthweave.search.console import without_controls
 from depthweave.spaces import Architecture, Decoder, generate, save_model, strided_wiring, write_architecture
 from depthweave.trainers.tokenizer import BpeTokenizer
@@ -66,7 +66,7 @@ def _pieces(folder: Path, drawn: bytes, monkeypatch: pytest.MonkeyPatch) -> list
 
     monkeypatch.setattr(generate_command, "stream", stream)
     options: dict[str, Any] = {"num_tokens": 9, "temperature": 0.0, "top_k": None, "seed": 0}
-    return list(write_text(folder, prompt=">", **options))
+    return list(text_pieces(folder, prompt=">", **options))
 
 
 @pytest.mark.parametrize(
@@ -95,20 +95,20 @@ def test_torn_characters_are_printed_as_in_the_whole_text(folder: Path, drawn: b
 
 def test_text_comes_before_the_model_has_ended(folder: Path) -> None:
     options: dict[str, Any] = {"num_tokens": 10**9, "temperature": 0.8, "top_k": None, "seed": 0}
-    pieces = write_text(folder, prompt="a", **options)
+    pieces = text_pieces(folder, prompt="a", **options)
     assert next(pieces) == "a"
     assert next(pieces)
 
 
 def test_fault_of_generate_is_one_line(folder: Path, fault: Callable[..., str], tmp_path: Path) -> None:
-    assert "no such folder: give one that depthweave export or train wrote" in fault("generate", tmp_path / "none")
+    assert "no such folder; give one that depthweave export or train wrote" in fault("generate", tmp_path / "none")
     assert "temperature is -1.0" in fault("generate", folder, "--temperature", "-1")
     assert "top_k is 0" in fault("generate", folder, "--top-k", "0")
-    assert "it is not UTF-8 text" in fault("generate", folder, "--prompt", "a\udcff")
+    assert "is not UTF-8 text" in fault("generate", folder, "--prompt", "a\udcff")
     tokenizer = BpeTokenizer.train(["the weave of depth " * 50], vocabulary=280).json
     assert tokenizer is not None
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-    assert "tokens, the model 256: restore the export's own" in fault("generate", folder, "--prompt", "a")
+    assert "tokens, the model 256; restore the file of the export" in fault("generate", folder, "--prompt", "a")
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     assert "tokenizer.json cannot be read" in fault("generate", folder, "--prompt", "a")
     (folder / "model.safetensors").unlink()

@@ -64,8 +64,8 @@ def test_json_has_all_figures_and_the_circumstances(run: Cli, exported: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["dwa"], "dwa: give architecture.yaml of an export, its folder, none, or FUSION:KxP such as dwa:4x5"),
-        (["none:1x1"], "none:1x1: give architecture.yaml"),
+        (["dwa"], "dwa: give an export, its architecture.yaml, none, or FUSION:KxP such as dwa:4x5"),
+        (["none:1x1"], "none:1x1: give an export, its architecture.yaml"),
         (["dwaa:1x1"], "fusion 'dwaa' is not known: did you mean 'dwa'?"),
         (["missing.yaml"], "missing.yaml: no such file"),
         (["dwa:0x1"], "dilation is 0"),
@@ -86,7 +86,7 @@ def test_measurement_that_waits_says_for_whom_and_gives_up(
     fault: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(locks, "SILENT_S", 0.01)
+    monkeypatch.setattr(locks, "WARN_AFTER_S", 0.01)
     monkeypatch.setattr(measure, "_LOCK_LIMIT_S", 0.2)
     folder = tmp_path / f"depthweave-{os.getuid()}" / "locks"
     with DeviceLock(folder, device=pick_device("cpu")).alone():

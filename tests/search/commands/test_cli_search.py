@@ -46,7 +46,7 @@ def test_folder_that_holds_a_run_is_refused_and_resume_named(
 
 def test_resume_without_a_run_is_one_line(fault: Callable[..., str], tmp_path: Path) -> None:
     assert "holds no run" in fault("search", "--resume", "--out", tmp_path)
-    assert "say which run with --out" in fault("search", "--resume")
+    assert "no run given; give its folder with --out" in fault("search", "--resume")
     assert "no spec given" in fault("search")
 
 

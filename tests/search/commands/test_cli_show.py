@@ -37,7 +37,7 @@ def test_two_forms_at_once_are_refused(made: Run, fault: Callable[..., str]) -> 
 
 
 def test_watch_without_a_terminal_is_refused(made: Run, fault: Callable[..., str]) -> None:
-    assert "this is none" in fault("show", made.store.where, "--watch")
+    assert "the output is none" in fault("show", made.store.where, "--watch")
 
 
 def test_watch_draws_again_when_a_record_came_and_ends_with_ctrl_c(

@@ -194,7 +194,7 @@ def test_diverged_training_is_one_line_and_is_not_called_trained(
     [
         (["--tokens", "few"], "--tokens few: give a number"),
         (["--tokens", "0"], "--tokens 0: give at least one token"),
-        (["--set", "lr=1"], "write KEY=VALUE with a key of the recipe; did you mean"),
+        (["--set", "lr=1"], "recipe key 'lr' is not known: did you mean"),
         (["--set", "batch"], "write KEY=VALUE"),
         (["--set", "batch=0"], "recipe.batch is 0; it must be at least 1"),
         (["--set", "batch=big"], "batch: Input should be a valid integer"),
@@ -305,7 +305,7 @@ def test_another_loss_than_the_recorded_one_is_told(
     _recorded(architecture_file.parent, corpus_sha256=sha256)
     code, printed, _ = run("train", architecture_file.parent, "--corpus", corpus_folder, "--out", tmp_path / "again")
     assert code == 0
-    assert "recorded was 5.5 on a processor (depthweave 0.1.0)" in printed
+    assert "the recorded loss is 5.5 on a processor (depthweave 0.1.0)" in printed
 
 
 def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
@@ -341,7 +341,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     ):
         _recorded(architecture_file.parent, corpus_options=options)
         line = fault("train", architecture_file, "--out", tmp_path / "model")
-        assert line.endswith(f"which it does not carry: say where it is with {asked}")
+        assert line.endswith(f"which it does not hold: give it with {asked}")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
         (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
         (["--depth", "0"], "depth is 0"),
         (["--depth", "4"], "does not say which dilation and period made its wiring"),
-        (["--further", "--width", "32"], "--further goes on with the weights that are there"),
+        (["--further", "--width", "32"], "--further starts from the weights of the export"),
     ],
 )
 def test_bad_size_of_train_is_one_line(

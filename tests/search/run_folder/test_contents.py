@@ -67,7 +67,7 @@ def test_lost_or_changed_tokenizer_is_made_again_and_said(
     else:
         path.write_text(content)
     (line,) = check_files(store, tokens)
-    assert line == f"{path}: was {'gone' if content is None else 'changed'}; made again of the text"
+    assert line == f"{path}: was {'missing' if content is None else 'changed'}; made again from the text"
     assert path.read_text() == tokens.tokenizer_json
 
 
@@ -84,4 +84,4 @@ def test_text_that_gives_another_tokenizer_is_refused(store: RunStore, tokens: T
 def test_run_of_an_earlier_version_goes_on_and_says_that_it_has_no_sums(store: RunStore, tokens: TokenSet) -> None:
     old = _as_of_an_earlier_version(store)
     (line,) = check_files(old, tokens)
-    assert line == f"{store.where}: begun by an earlier version, which kept no sums: its files are not checked"
+    assert line == f"{store.where}: begun by an earlier version without checksums: its files are not checked"

@@ -13,7 +13,7 @@ import pytest
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.run_folder.resuming import keep_spec, resumed, spec_of
-from depthweave.search.spec.sources import hearing_sentences, text_sentence
+from depthweave.search.spec.sources import logger_sentences, text_sentence
 from depthweave.trainers import CorpusSpec
 from tests.reports.synthetic import make_record
 from tests.search.bookkeeping import as_earlier
@@ -101,7 +101,7 @@ def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
     said: list[str] = []
     store = RunStore.open(run_folder)
     prepared = resumed(store, given=None, overrides=[], local=True, say=said.append)
-    assert said[0] == (f"{run_folder}: begun by an earlier version, which kept no spec in run.json: this part keeps it")
+    assert said[0] == (f"{run_folder}: begun by an earlier version without a spec in run.json: the spec is added now")
     keep_spec(store, prepared.spec)
     _edit(run_folder, "seed: 0", "seed: 1")
     assert "seed is 1, was 0" in fault("search", "--resume", "--out", run_folder)
@@ -122,7 +122,7 @@ def test_text_that_moved_is_asked_for_and_another_one_is_refused(
     moved = text.rename(tmp_path / "elsewhere")
     line = fault(*command, run_folder)
     assert f"corpus.paths: {text} does not exist" in line
-    assert "where the run's text lies now is said with --set 'corpus.paths=[PATH]'" in line
+    assert "give the path of the run's text with --set 'corpus.paths=[PATH]'" in line
     # Under the same path, and named by the command line: another text is another text.
     other = Path(shutil.copytree(moved, text))
     (other / "0.txt").write_text("another text " * 300, encoding="utf-8")
@@ -175,7 +175,7 @@ def test_what_is_read_and_who_hears_is_named_plainly(tmp_path: Path) -> None:
     line = text_sentence(many, named_by="x")
     assert "/books/7 and 2 other paths, named by x" in line
     hostile = CorpusSpec(kind="files", paths=("/books/\x1b[31mred\n",))
-    assert text_sentence(hostile, named_by="x") == "reading the text: /books/?[31mred?, named by x"
+    assert text_sentence(hostile, named_by="x") == "reading the text: /books/[31mred , named by x"
     hub = CorpusSpec(kind="hub", dataset="org/name")
     assert (
         text_sentence(hub, named_by="x")
@@ -183,5 +183,5 @@ def test_what_is_read_and_who_hears_is_named_plainly(tmp_path: Path) -> None:
     )
     local = CorpusSpec(kind="hub", dataset=str(tmp_path))
     assert f"the dataset {tmp_path}, named by" in text_sentence(local, named_by="x")
-    assert hearing_sentences(["wandb"]) == ["every evaluation goes to wandb, as the spec says"]
-    assert hearing_sentences([]) == []
+    assert logger_sentences(["wandb"]) == ["every evaluation goes to wandb, as the spec says"]
+    assert logger_sentences([]) == []

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from depthweave.reports.store.storage import Storage, UnreachableError
-from depthweave.search.run_folder import run_lock as holding
+from depthweave.search.run_folder import run_lock
 from depthweave.search.run_folder.run_lock import LEASE, locked_run
 from tests.buckets import in_memory
 
@@ -22,8 +22,8 @@ from tests.buckets import in_memory
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
     """Not a disk, and empty; leases live a tenth of a second."""
-    for name, value in {"_RENEW_S": 0.05, "_DEAD_S": 0.6, "_LOOK_S": 0.02, "_SETTLE_S": 0.02}.items():
-        monkeypatch.setattr(holding, name, value)
+    for name, value in {"_RENEW_S": 0.05, "_DEAD_S": 0.6, "_POLL_S": 0.02, "_SETTLE_S": 0.02}.items():
+        monkeypatch.setattr(run_lock, name, value)
     return Storage("/bucket/run", filesystem=in_memory())
 
 
@@ -70,7 +70,7 @@ def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | N
 def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    _lease(storage, machine=holding._machine(), pid=gone.pid)
+    _lease(storage, machine=run_lock._machine(), pid=gone.pid)
     waits: list[str] = []
     with locked_run(storage, on_wait=waits.append):
         pass
@@ -79,7 +79,7 @@ def test_dead_process_of_this_machine_is_not_waited_for(storage: Storage) -> Non
 
 @pytest.mark.parametrize("pid", [pytest.param(os.getpid(), id="own"), 0, -1, "7", None])
 def test_process_of_this_machine_that_may_live_is_waited_for(pid: object, storage: Storage) -> None:
-    _lease(storage, machine=holding._machine(), pid=pid)
+    _lease(storage, machine=run_lock._machine(), pid=pid)
     waits: list[str] = []
     with locked_run(storage, on_wait=waits.append):
         pass
@@ -101,7 +101,7 @@ def test_holder_that_was_taken_over_writes_nothing_more(
 ) -> None:
     if not renews:
         # Its machine slept, or its renewer is still waiting for an answer.
-        monkeypatch.setattr(holding._Lease, "_renew_until_ended", lambda self: None)
+        monkeypatch.setattr(run_lock._Lease, "_renew_until_ended", lambda self: None)
     other = storage.without_retries()
     with locked_run(storage, on_wait=_quiet):
         storage.write("file", b"ours")
@@ -114,7 +114,7 @@ def test_holder_that_was_taken_over_writes_nothing_more(
 
 
 def test_of_two_that_come_at_once_one_has_it(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "_SETTLE_S", 0.3)
+    monkeypatch.setattr(run_lock, "_SETTLE_S", 0.3)
     together, enough = threading.Barrier(4), threading.Event()
     won: list[int] = []
 
@@ -140,10 +140,10 @@ def test_of_two_that_come_at_once_one_has_it(storage: Storage, monkeypatch: pyte
 def test_renewal_that_waited_is_not_written_over_anothers_lease(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, write = storage.without_retries(), holding._Lease._write
+    other, write = storage.without_retries(), run_lock._Lease._write
     away, tries = threading.Event(), []
 
-    def cut_off(self: holding._Lease, to: Storage) -> None:
+    def cut_off(self: run_lock._Lease, to: Storage) -> None:
         if away.is_set():
             # Between its look and its writing the machine is cut off, for longer than a lease lives.
             tries.append(to)
@@ -153,7 +153,7 @@ def test_renewal_that_waited_is_not_written_over_anothers_lease(
         write(self, to)
 
     with locked_run(storage, on_wait=_quiet):
-        monkeypatch.setattr(holding._Lease, "_write", cut_off)
+        monkeypatch.setattr(run_lock._Lease, "_write", cut_off)
         away.set()
         _until(lambda: _is_told(storage))
     assert [item._patience_s for item in tries] == [0.0]

@@ -77,9 +77,7 @@ def test_file_that_says_nothing_is_refused_with_where_to_start(text: str, tmp_pa
     path = tmp_path / "spec.yaml"
     path.write_text(text, encoding="utf-8")
     for overrides in ([], ["seed=1"]):
-        with pytest.raises(
-            SpecError, match=f"^{re.escape(str(path))}: it says nothing; start from examples/quick.yaml"
-        ):
+        with pytest.raises(SpecError, match=f"^{re.escape(str(path))}: is empty; start from examples/quick.yaml"):
             load_spec(path, overrides=overrides)
 
 
@@ -108,13 +106,13 @@ def test_overrides_leave_the_given_values_alone() -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("recipe.stops=3", "recipe.stops: unknown key; did you mean recipe.steps?"),
+        ("recipe.stops=3", "key 'recipe.stops' is not known: did you mean 'recipe.steps'?"),
         ("recipe.steps=0", "recipe.steps is 0; it must be at least 1"),
         ("recipe.steps", "--set recipe.steps: write KEY=VALUE"),
         ("=3", "--set =3: write KEY=VALUE"),
-        ("seed.x=3", "seed has no keys of its own"),
+        ("seed.x=3", "seed is a single value, so it has no keys below it"),
         ("space.depths=[1", "cannot be read as YAML"),
-        ("recipe=3", "recipe is 3: it must be a section with keys"),
+        ("recipe=3", "recipe is 3: give a section with keys"),
     ],
 )
 def test_overrides_pass_the_same_checks(override: str, told: str) -> None:
@@ -128,20 +126,20 @@ def test_seed_reaches_the_recipe() -> None:
 
 
 def test_recipe_seed_is_refused_in_favour_of_seed() -> None:
-    assert "recipe.seed: unknown key; did you mean seed?" in _fault({"recipe": {"seed": 3}})
+    assert "key 'recipe.seed' is not known: give the seed of all as 'seed' instead" in _fault({"recipe": {"seed": 3}})
 
 
 @pytest.mark.parametrize(
     ("values", "near"),
     [
-        ({"spac": {}}, "spac: unknown key; did you mean space?"),
-        ({"corpus": {"path": []}}, "corpus.path: unknown key; did you mean corpus.paths?"),
-        ({"space": {"fusion": []}}, "space.fusion: unknown key; did you mean space.fusions?"),
-        ({"reference": {"dept": 6}}, "reference.dept: unknown key; did you mean reference.depth?"),
-        ({"recipe": {"lr": 1}}, "recipe.lr: unknown key; did you mean recipe."),
-        ({"search": {"samplers": 1}}, "search.samplers: unknown key; did you mean search.sampler?"),
-        ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean resources.gpus_per_trial?"),
-        ({"search": {"pruner_options": {"levels": 1}}}, "option 'levels' is not known to pruner 'pareto': did you"),
+        ({"spac": {}}, "key 'spac' is not known: did you mean 'space'?"),
+        ({"corpus": {"path": []}}, "key 'corpus.path' is not known: did you mean 'corpus.paths'?"),
+        ({"space": {"fusion": []}}, "key 'space.fusion' is not known: did you mean 'space.fusions'?"),
+        ({"reference": {"dept": 6}}, "key 'reference.dept' is not known: did you mean 'reference.depth'?"),
+        ({"recipe": {"lr": 1}}, "key 'recipe.lr' is not known: did you mean 'recipe."),
+        ({"search": {"samplers": 1}}, "key 'search.samplers' is not known: did you mean 'search.sampler'?"),
+        ({"resources": {"gpus": 1}}, "key 'resources.gpus' is not known: did you mean 'resources.gpus_per_trial'?"),
+        ({"search": {"pruner_options": {"levels": 1}}}, "pruner 'pareto': option 'levels' is not known: did you"),
     ],
 )
 def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: str) -> None:
@@ -168,21 +166,21 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
             "option 'wrapped_pruner' of pruner 'patient' is 3",
         ),
         ({"search": {"pruner_options": {"grace": True}}}, "search.pruner_options", "is True"),
-        ({"space": {"dilations": [1, 0]}}, "space.dilations", "0 is below 1: it must be a whole number of at least 1"),
+        ({"space": {"dilations": [1, 0]}}, "space.dilations", "0 is below 1: give a whole number of at least 1"),
         ({"space": {"periods": [-2]}}, "space.periods", "-2 is below 1"),
         ({"space": {"periods": ["dept"]}}, "space.periods", "'dept' is not a period: give whole numbers"),
         ({"space": {"depths": [0]}}, "space.depths", "0 is below 1"),
         ({"space": {"budgets": [0]}}, "space.budgets", "0 is below 1"),
-        ({"space": {"depths": [6, 6]}}, "space.depths", "[6, 6] has a repeat"),
+        ({"space": {"depths": [6, 6]}}, "space.depths", "[6, 6] has a repeated value"),
         ({"space": {"depths": [6.5]}}, "space.depths", "6.5"),
         ({"space": {"depths": [True]}}, "space.depths", "True is not a whole number"),
         ({"space": {"depths": 6}}, "space.depths", "should be a list (given: 6)"),
         ({"space": {"head_width": 3}}, "space.head_width", "multiple of 2 (given: 3)"),
-        ({"space": {"width": 33}}, "space.width", "33 is not a multiple of head_width, 32"),
+        ({"space": {"width": 33}}, "space.width", "33 is not a multiple of head_width, which is 32"),
         *(({"space": {axis: []}}, f"space.{axis}", "the list is empty: give at least one")
           for axis in ("fusions", "dilations", "periods", "depths", "budgets")),
         ({"objectives": []}, "objectives", "no objective: give at least one"),
-        ({"objectives": ["perplexity"] * 2}, "objectives", "names one twice: list each once"),
+        ({"objectives": ["perplexity"] * 2}, "objectives", "names an objective twice: list each once"),
         ({"objectives": ["latency", "memory_bytes"]}, "objectives", "are all costs"),
         ({"seed": "x"}, "seed", "(given: 'x')"),
         ({"seed": -1}, "seed", "greater than or equal to 0 (given: -1)"),
@@ -198,8 +196,8 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
         ({"search": {"time_budget_s": float("inf")}}, "search.time_budget_s", "finite"),
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial", "(given: 0)"),
         ({"resources": {"device": "cuda"}}, "resources", "give a share, such as 0.5"),
-        ({"space": None}, "space", "is empty: it must be a section with keys, or be left out"),
-        ({"space": [1]}, "space", "is [1]: it must be a section"),
+        ({"space": None}, "space", "is empty: give a section with keys, or leave it out"),
+        ({"space": [1]}, "space", "is [1]: give a section"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )  # fmt: skip
@@ -309,11 +307,11 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
     ("values", "told"),
     [
         ({"objectives": [{"name": "latency", "tolerance": 2}]}, "tolerance of latency is 2: give a share from 0"),
-        ({"objectives": [{"name": "latency", "tolerance": "a lot"}]}, "'a lot', not a number"),
-        ({"objectives": [{"name": "latency", "tolerance": True}]}, "True, not a number"),
+        ({"objectives": [{"name": "latency", "tolerance": "a lot"}]}, "'a lot', which is not a number"),
+        ({"objectives": [{"name": "latency", "tolerance": True}]}, "True, which is not a number"),
         ({"objectives": [{"name": "latncy", "tolerance": 0.1}]}, "did you mean 'latency'?"),
         ({"objectives": [{"latency": 0.1}]}, "write a name, or {name: latency, tolerance: 0.02}"),
-        ({"tolerances": {"latency": 0.1}}, "tolerances: unknown key"),
+        ({"tolerances": {"latency": 0.1}}, "key 'tolerances' is not known"),
     ],
 )
 def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], told: str) -> None:

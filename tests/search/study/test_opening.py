@@ -178,8 +178,8 @@ def _cut(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (None, "study.journal: is gone or empty and made again of the records: 5 trials"),
-        (lambda data: b"", "study.journal: is gone or empty and made again of the records: 5 trials"),
+        (None, "study.journal: is gone or empty and made again from the records and checkpoints: 5 trials"),
+        (lambda data: b"", "study.journal: is gone or empty and made again from the records and checkpoints: 5 trials"),
         (
             lambda data: b"".join(data.splitlines(keepends=True)[:3]),
             "set aside as study.journal.corrupt and made again",

@@ -10,10 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from optuna.samplers import BaseSampler
 
 from depthweave.search.pruners.chooser import GuideView, NewTrialOutlook, TrialSnapshot
-from depthweave.search.samplers.known_cost import KnownCostSampler
 from depthweave.search.surrogate.candidates import Candidates
 from depthweave.search.surrogate.evidence import TrialObservation, evidence_of
 from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
@@ -54,10 +52,3 @@ class SurrogateGuide:
             return GuideView(forecasts, None)
         new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
         return GuideView(forecasts, NewTrialOutlook(float(seen.mean_N[best]), float(sd_N[-1]), new_costs))
-
-
-def guide_of(sampler: BaseSampler, *, ids: Sequence[str]) -> SurrogateGuide | None:
-    """What the sampler knows, for a chooser; `None` of one that has no surrogate. `ids` in the candidates' order."""
-    if not isinstance(sampler, KnownCostSampler):
-        return None
-    return SurrogateGuide(sampler.candidates, rows={name: row for row, name in enumerate(ids)})

@@ -34,6 +34,8 @@ _POOL = 64
 
 Curves = Mapping[int, tuple[float, ...]]
 """Losses after evaluation 1, 2, ... by the number of the trial."""
+CurveSource = Callable[[], Curves]
+"""Returns the curves as they are now."""
 
 
 class KnownCostSampler(BaseSampler):
@@ -54,7 +56,7 @@ class KnownCostSampler(BaseSampler):
         self.candidates, self._seed, self._loss = candidates, seed, loss
         self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
         self._independent = RandomSampler(seed=seed)
-        self.curves: Callable[[], Curves] | None = None
+        self.curves: CurveSource | None = None
         """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:

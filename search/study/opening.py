@@ -53,6 +53,7 @@ def open_studies(
             sampler=strategy.sampler,
             pruner=strategy.pruner,
             parameters=parameters,
+            use_curves=strategy.use_curves,
             keep=journal.keep,
         )
 

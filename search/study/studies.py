@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
-from depthweave.search.samplers import KnownCostSampler
 from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
+from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.study.checksummed_journal import ChecksummedJournal
 from depthweave.search.study.study_storage import StudyStorage
 
@@ -74,9 +74,13 @@ class Studies:
         sampler: BaseSampler,
         pruner: BasePruner,
         parameters: Parameters,
+        use_curves: Callable[[CurveSource], None] | None = None,
         keep: Callable[[], None] = lambda: None,
     ) -> None:
-        """`keep` is called when something was written that nobody could make again."""
+        """`use_curves` receives a function that returns the losses of all trials.
+
+        `keep` is called after something was written that cannot be reconstructed.
+        """
         path = str(journal)
         _drop_torn_line(journal)
         # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
@@ -99,8 +103,8 @@ class Studies:
         )
         self._storage, self._keep = storage, keep
         self._untried = Untried(self.objectives, parameters=parameters)
-        if isinstance(sampler, KnownCostSampler):
-            sampler.curves = self.losses
+        if use_curves is not None:
+            use_curves(self.losses)
         self._curve_ids = {
             item.user_attrs[TRIAL]: item._trial_id
             for item in self.curves.get_trials(deepcopy=False)

@@ -15,7 +15,8 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.pruners import PRUNERS, check_pruner, make_pruner
+from depthweave.search.pruners import PRUNERS, check_pruner, make_chooser, make_pruner
+from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.pruners.peers import COSTS, costs_no_more, should_stop
 
 _EVALUATIONS = 8
@@ -254,3 +255,22 @@ def test_bad_pruner_or_option_is_one_line(name: str, options: dict[str, Any], to
 
 def test_check_pruner_answers_the_name() -> None:
     assert check_pruner("median") == "median"
+
+
+def test_a_pruner_whose_row_has_a_chooser_pauses_and_any_other_stops() -> None:
+    choosers = {
+        name: make_chooser(name, options={}, num_evaluations=8, seed=1)
+        for name, row in PRUNERS.items()
+        if row.requires is None
+    }
+    assert {name for name, chooser in choosers.items() if chooser is not None} == {"pareto"}
+
+
+def test_options_reach_the_chooser_as_the_numbers_that_the_pruner_takes() -> None:
+    # YAML reads 5e-2 as text.
+    options = {"level": "5e-2", "grace": "2"}
+    expected = ParetoChooser(num_evaluations=8, level=0.05, grace=2, seed=3)
+    assert make_chooser("pareto", options=options, num_evaluations=8, seed=3) == expected
+    assert make_chooser("pareto", options={"seed": 5}, num_evaluations=8, seed=3) == ParetoChooser(
+        num_evaluations=8, seed=5
+    )

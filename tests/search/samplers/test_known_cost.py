@@ -240,8 +240,8 @@ def test_the_registry_makes_one_for_a_space_and_a_trial_without_costs_is_asked_f
         Axes(fusions=("dwa",), depths=(4,), budgets=(40_000,), vocabulary=64, context=16, head_width=8)
     )
     parameters = Parameters(space)
-    sampler = make_sampler("known-cost", parameters=parameters, objectives=("perplexity", "latency"), seed=0)
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    made = make_sampler("known-cost", parameters=parameters, objectives=("perplexity", "latency"), seed=0)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=made.sampler)
     seen = {parameters.architecture_id(study.ask(dict(parameters.distributions)).params) for _ in range(len(space))}
     assert len(seen) == len(space)
     with pytest.raises(RuntimeError, match="every architecture of the space has been tried"):

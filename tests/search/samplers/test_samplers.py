@@ -72,7 +72,9 @@ def open_study(space: SearchSpace, *, sampler: str, seed: int = 0, storage: Base
     return optuna.create_study(
         study_name="objectives",
         directions=["minimize", "minimize"],
-        sampler=make_sampler(sampler, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=seed),
+        sampler=make_sampler(
+            sampler, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=seed
+        ).sampler,
         storage=storage or InMemoryStorage(),
         load_if_exists=True,
     )
@@ -254,3 +256,11 @@ def test_unknown_sampler_names_the_nearest_known_one() -> None:
         ValueError, match=r"sampler 'nsga' is not known: did you mean 'nsga2'\? Known: known-cost, tpe, nsga2"
     ):
         check_sampler("nsga")
+
+
+@pytest.mark.parametrize("name", FAST_SAMPLERS)
+def test_a_sampler_that_weighs_costs_reads_curves_and_guides_a_chooser(name: str, space: SearchSpace) -> None:
+    made = make_sampler(name, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=0)
+    weighs_costs = SAMPLERS[name].needs_costs
+    assert weighs_costs == (name == "known-cost")
+    assert (made.guide is not None) == (made.use_curves is not None) == weighs_costs

@@ -97,8 +97,9 @@ def rebuild(
 ) -> int:
     """Fills empty studies with every trial that has a record or a checkpoint, and returns their number.
 
-    Trials keep their numbers. Unfinished ones are set to running, as after a kill; so are the `started` ones, by number
-    their architectures, without record and checkpoint. A number about which nothing is known becomes a failed trial.
+    Trials keep their numbers. Unfinished ones are set to running, as after a kill. `started` holds the architectures of
+    started trials by number; those without record and checkpoint are unfinished too. A number about which nothing is
+    known becomes a failed trial.
     """
     objectives = store.info.objectives
     recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}

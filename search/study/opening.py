@@ -37,7 +37,7 @@ from depthweave.search.study.studies import Studies
 from depthweave.search.trials.checkpoints import Checkpoints
 
 _MAX_LISTED = 50
-"""At most so many trials are listed in a message."""
+"""Maximum number of trials that a message lists."""
 
 
 def open_studies(

@@ -125,13 +125,13 @@ class Studies:
     def enqueue(self, architecture_ids: Iterable[str]) -> None:
         """Enqueues the untried ones among these architectures: they are tried in this order, before any proposal."""
         for item in architecture_ids:
-            if item in self._untried.now():
+            if item in self._untried.ids():
                 self.objectives.enqueue_trial(self._parameters.spelling(item))
 
     @property
     def exhausted(self) -> bool:
         """Whether no trial waits and every architecture has been tried."""
-        return not self._untried.now() and not any(item.state == TrialState.WAITING for item in self.trials)
+        return not self._untried.ids() and not any(item.state == TrialState.WAITING for item in self.trials)
 
     def ask(self) -> AskedTrial | None:
         """Returns the next trial, a waiting one before a proposal; `None` when the space is exhausted."""

@@ -119,16 +119,16 @@ class GaussianProcess:
         """Standard deviation of the noise of every record, in the values' unit."""
         return self._scale * float(np.sqrt(self.hyperparameters.noise))
 
-    def values(self, places_K: NDArray[np.intp]) -> Posterior:
+    def values(self, index_K: NDArray[np.intp]) -> Posterior:
         """Returns the posterior of some records' true values, `[K]`: with the common noise, without the errors.
 
         A record's value is the outcome of its own trial, not that of another trial with the same features.
         """
         kernel_KM = self.hyperparameters.amplitude * matern(
-            squared_distances(self._scaled_MF[places_K], self._scaled_MF)
+            squared_distances(self._scaled_MF[index_K], self._scaled_MF)
         )
         noise = self.hyperparameters.noise + _JITTER
-        kernel_KM[np.arange(len(places_K)), places_K] += noise
+        kernel_KM[np.arange(len(index_K)), index_K] += noise
         root_KM = kernel_KM @ self._inverse_MM.T
         variance_K = np.maximum(self.hyperparameters.amplitude + noise - np.square(root_KM).sum(axis=1), 0.0)
         return Posterior(kernel_KM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_K) * self._scale)

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.halving import AshaPruner, MoAshaPruner
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
-from depthweave.spaces.known_names import did_you_mean
+from depthweave.spaces.unknown_names import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ PRUNERS: Mapping[str, PrunerRow] = {
 def check_pruner(name: str) -> str:
     """Returns the name. Raises `ValueError` if it is unknown or its package is not installed."""
     if name not in PRUNERS:
-        raise ValueError(f"pruner '{name}' is not known: {did_you_mean(name, PRUNERS)}")
+        raise ValueError(unknown_name("pruner", name, PRUNERS))
     requires = PRUNERS[name].requires
     if requires is not None and find_spec(requires) is None:
         raise ValueError(f"pruner '{name}' needs {requires}: install it, or take another pruner")
@@ -95,8 +95,7 @@ def _arguments(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {}
     for option, value in options.items():
         if option not in known:
-            hint = f": {did_you_mean(option, known)}" if known else ", which has none"
-            raise ValueError(f"option '{option}' is not known to pruner '{name}'{hint}")
+            raise ValueError(unknown_name(f"pruner '{name}': option", option, known))
         if option == "wrapped_pruner" and isinstance(value, str):
             value = make_pruner(value, options={})
         arguments[option] = _converted(value, types[option], name=f"option '{option}' of pruner '{name}'")

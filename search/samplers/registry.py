@@ -19,7 +19,7 @@ from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.samplers.known_cost import CurveSource, KnownCostSampler
 from depthweave.search.surrogate.candidates import of_space
-from depthweave.spaces.known_names import did_you_mean
+from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers import Measurement
 
 
@@ -99,7 +99,7 @@ SAMPLERS: Mapping[str, SamplerRow] = {
 def check_sampler(name: str) -> str:
     """Returns the name. Raises `ValueError` if it is unknown or its package is not installed."""
     if name not in SAMPLERS:
-        raise ValueError(f"sampler '{name}' is not known: {did_you_mean(name, SAMPLERS)}")
+        raise ValueError(unknown_name("sampler", name, SAMPLERS))
     requires = SAMPLERS[name].requires
     if requires is not None and find_spec(requires) is None:
         raise ValueError(f"sampler '{name}' needs {requires}: install it, or take another sampler")

@@ -231,9 +231,9 @@ def test_options_reach_the_pruner() -> None:
         (
             "median",
             {"startup": 3},
-            "'startup' is not known to pruner 'median': did you mean 'n_startup_trials'? Known:",
+            "pruner 'median': option 'startup' is not known: did you mean 'n_startup_trials'? Known:",
         ),
-        ("none", {"x": 1}, "'x' is not known to pruner 'none', which has none"),
+        ("none", {"x": 1}, "pruner 'none': option 'x' is not known: there are none"),
         ("median", {"n_startup_trials": -1}, "do not suit pruner 'median'"),
         ("median", {"n_startup_trials": "some"}, "option 'n_startup_trials' of pruner 'median' is 'some'"),
         ("median", {"n_startup_trials": 1.5}, "is 1.5"),

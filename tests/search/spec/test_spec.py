@@ -141,7 +141,7 @@ def test_recipe_seed_is_refused_in_favour_of_seed() -> None:
         ({"recipe": {"lr": 1}}, "recipe.lr: unknown key; did you mean recipe."),
         ({"search": {"samplers": 1}}, "search.samplers: unknown key; did you mean search.sampler?"),
         ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean resources.gpus_per_trial?"),
-        ({"search": {"pruner_options": {"levels": 1}}}, "option 'levels' is not known to pruner 'pareto': did you"),
+        ({"search": {"pruner_options": {"levels": 1}}}, "pruner 'pareto': option 'levels' is not known: did you"),
     ],
 )
 def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: str) -> None:

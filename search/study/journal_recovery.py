@@ -42,7 +42,8 @@ def set_aside_damaged(journal: Path) -> str | None:
     if number is None:
         return None
     aside = set_aside(journal)
-    return f"{journal}: line {number} is damaged; it is set aside as {aside.name} and rebuilt from the records"
+    rebuilt = "rebuilt from the records and checkpoints"
+    return f"{journal}: line {number} is damaged; it is set aside as {aside.name} and {rebuilt}"
 
 
 def set_aside(journal: Path) -> Path:

@@ -139,7 +139,7 @@ def _open_or_rebuild(
             problem = f"lacks trial {missing.trial} of the records; it is set aside as {set_aside(journal).name}"
         else:
             journal.unlink()
-        message = f"{journal}: {problem} and rebuilt from the records"
+        message = f"{journal}: {problem} and rebuilt from the records and checkpoints"
         studies = make()
     num_rebuilt = rebuild(studies, store=store, parameters=parameters, checkpoints=checkpoints, started=started)
     if conclusion is not None:

@@ -176,8 +176,8 @@ def _cut(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (None, "study.journal: is missing or empty and rebuilt from the records: 5 trials"),
-        (lambda data: b"", "study.journal: is missing or empty and rebuilt from the records: 5 trials"),
+        (None, "study.journal: is missing or empty and rebuilt from the records and checkpoints: 5 trials"),
+        (lambda data: b"", "study.journal: is missing or empty and rebuilt from the records and checkpoints: 5 trials"),
         (
             lambda data: b"".join(data.splitlines(keepends=True)[:3]),
             "set aside as study.journal.corrupt and rebuilt",

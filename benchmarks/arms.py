@@ -16,7 +16,7 @@ from benchmarks.problems import CurveProblem
 from benchmarks.replay import OptunaStopper, Proposer, Stopper
 from benchmarks.train_connectivity import RECIPE
 from depthweave.search.pruners import PRUNERS, make_pruner
-from depthweave.search.pruners.chooser import Chooser
+from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.surrogate.space_filling import space_filling_subset
@@ -32,7 +32,9 @@ class Arm:
     name: str
     proposer: Callable[[CurveProblem, int], Proposer]
     stopper: Callable[[CurveProblem, int], Stopper] | None = None
-    chooser: Callable[[CurveProblem, int], Chooser] | None = None
+    chooser: Callable[[CurveProblem, int, Guide | None], Chooser] | None = None
+    guide: Callable[[CurveProblem], Guide] | None = None
+    """What the chooser is guided by; its curves alone where absent."""
     survey: Callable[[CurveProblem], Sequence[int]] | None = None
     """Rows that are measured before the first training; `None`: no row."""
     missing: str | None = None
@@ -78,13 +80,21 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
     def propose(problem: CurveProblem, seed: int) -> Proposer:
         return sampler(sampler_name)(seen(problem), seed)
 
-    def choose(problem: CurveProblem, seed: int) -> Chooser:
+    def guide(problem: CurveProblem) -> Guide:
         rows = {name: row for row, name in enumerate(problem.curves.ids)}
-        # As in a search: with known-cost both use one surrogate.
-        guide = SurrogateGuide(seen(problem).problem.candidates, rows=rows) if sampler_name == "known-cost" else None
+        return SurrogateGuide(seen(problem).problem.candidates, rows=rows)
+
+    def choose(problem: CurveProblem, seed: int, guide: Guide | None) -> Chooser:
         return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)
 
-    return Arm(name=name, proposer=propose, chooser=choose, survey=survey if surveyed else None)
+    return Arm(
+        name=name,
+        proposer=propose,
+        chooser=choose,
+        # As in a search: sampler and chooser decide by one surrogate.
+        guide=guide if CONTENDERS[sampler_name].has_surrogate else None,
+        survey=survey if surveyed else None,
+    )
 
 
 ARMS: dict[str, Arm] = {

@@ -117,9 +117,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
     `growth_s` is the clock of the replay at these times.
     """
     yardstick = Yardstick(problem.problem.points_NO)
-    chooser, scores = None, None
-    if arm.chooser is not None:
-        chooser, scores = watch(arm.chooser(problem, seed), curves=problem.curves)
+    guide, scores = watch(None if arm.guide is None else arm.guide(problem), curves=problem.curves)
     growth: list[tuple[float, int]] = []
     growth_s: list[float] = []
     complete: list[int] = []
@@ -129,7 +127,7 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
         proposer=arm.proposer(problem, seed),
         num_workers=workers,
         stopper=None if arm.stopper is None else arm.stopper(problem, seed),
-        chooser=chooser,
+        chooser=None if arm.chooser is None else arm.chooser(problem, seed, guide),
         surveyed=() if arm.survey is None else arm.survey(problem),
     ):
         evaluations, audit = ended.evaluations, ended.audit_evaluations

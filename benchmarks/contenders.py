@@ -25,7 +25,7 @@ from benchmarks.botorch_peer import BoTorchProposer
 from benchmarks.problems import Problem
 from benchmarks.replay import Proposer
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.samplers import distinct
+from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
 
 START = 10
@@ -43,6 +43,8 @@ class Contender:
     """Imported packages that are not dependencies of the project."""
     max_evaluations: int | None = None
     """Limit for a sampler that is too slow to continue."""
+    has_surrogate: bool = False
+    """Whether it learns from the problem's candidates, so that a chooser may be guided by the same surrogate."""
 
     @property
     def missing(self) -> list[str]:
@@ -171,8 +173,8 @@ def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None 
     """Returns one of Optuna's samplers as Depthweave uses it: without repeats."""
 
     def make(problem: Problem, seed: int) -> Proposer:
-        found = distinct(name, parameters=problem.parameters, seed=seed)
-        return OptunaProposer(problem, found, repeats=False)
+        found = make_sampler(name, parameters=problem.parameters, objectives=problem.objectives, seed=seed)
+        return OptunaProposer(problem, found.sampler, repeats=False)
 
     return Contender(name=name, make=make, needs=needs, max_evaluations=max_evaluations)
 
@@ -188,7 +190,7 @@ def known_cost(name: str = "known-cost", *, knows_costs: bool = True) -> Contend
         found.curves = lambda: proposer.curves
         return proposer
 
-    return Contender(name=name, make=make, max_evaluations=100)
+    return Contender(name=name, make=make, max_evaluations=100, has_surrogate=True)
 
 
 def as_shipped(

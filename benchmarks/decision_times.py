@@ -22,7 +22,7 @@ from depthweave.search.pruners.chooser import TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.samplers import KnownCostSampler, categorical
-from depthweave.search.samplers.guide import guide_of
+from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.surrogate import evidence
 from depthweave.search.surrogate import loss_model as losses
 
@@ -89,7 +89,7 @@ def decisions(num: int) -> dict[str, tuple[float, float]]:
     for step in range(4):
         trial.report(2.9 * 0.95**step, step)
     pruner, frozen = ParetoPruner(audit_frac=0.0), study._storage.get_trial(trial._trial_id)
-    guide = guide_of(KnownCostSampler(candidates, seed=0), ids=[str(number) for number in range(len(points))])
+    guide = SurrogateGuide(candidates, rows={str(number): number for number in range(len(points))})
     alone, guided = ParetoChooser(num_evaluations=10), ParetoChooser(num_evaluations=10, guide=guide)
     return {
         "choice by the curves": timed(lambda: alone.choose(snapshots, may_start=True)),

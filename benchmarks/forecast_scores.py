@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from benchmarks.replay import Curves
-from depthweave.search.pruners.chooser import Chooser, Guide, GuideView, TrialSnapshot
-from depthweave.search.pruners.pareto import MIN_FINISHED, ParetoChooser
+from depthweave.search.pruners.chooser import Guide, GuideView, TrialSnapshot
+from depthweave.search.pruners.pareto import MIN_FINISHED
 
 
 @dataclass(kw_only=True, slots=True)
@@ -73,10 +73,10 @@ class Watched:
         return view
 
 
-def watch(chooser: Chooser, *, curves: Curves) -> tuple[Chooser, Scores | None]:
-    """Returns the chooser with its forecasts scored; the scores are `None` if it has no guide."""
-    if not isinstance(chooser, ParetoChooser) or chooser.guide is None:
-        return chooser, None
+def watch(guide: Guide | None, *, curves: Curves) -> tuple[Guide | None, Scores | None]:
+    """Returns the guide with its forecasts scored, and the scores; `None` for both without a guide."""
+    if guide is None:
+        return None, None
     final = dict(zip(curves.ids, curves.losses_NE[:, -1].tolist(), strict=True))
-    watched = Watched(guide=chooser.guide, final=final)
-    return replace(chooser, guide=watched), watched.scores
+    watched = Watched(guide=guide, final=final)
+    return watched, watched.scores

@@ -160,7 +160,7 @@ def _known_before(curves: Curves) -> Candidates:
         parameters=tuple(known.parameters[row] for row in rows),
         features_NF=known.features_NF[rows],
         costs_NC=np.where(is_measured, np.nan, curves.costs_NC),
-        hints_NH=known.hints_NH[rows],
+        cost_features_NH=known.cost_features_NH[rows],
     )
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from depthweave.search.pruners.audit import surprises
+from depthweave.search.pruners.audit import audit_reached_front
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.pruners.peers import COSTS, should_stop
 
@@ -252,7 +252,7 @@ class _Replay:
             return self.waiting.pop(0)
         if self.chooser is None:
             return self._start()
-        if self.audited and not surprises(self.snapshots, audits=self.audited):
+        if self.audited and not audit_reached_front(self.snapshots, audits=self.audited):
             return None
         may_start = not self.exhausted
         choice = self.chooser.choose(self.snapshots, may_start=may_start)

@@ -32,7 +32,7 @@ from depthweave.search.console import command_line
 from depthweave.search.failures.streak import Streak
 from depthweave.search.isolated_measurement import measure_again
 from depthweave.search.preparation import PreparedSearch
-from depthweave.search.study.reopening import PreviousEnding, in_force
+from depthweave.search.study.reopening import PreviousEnding, current_records
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Listener, LiveTrial, Progress
 from depthweave.search.trials.recording import RecordMaker, outcome_of
@@ -100,7 +100,7 @@ def confirm_front(
         if means.retry_failed and it.state == "failed"
     }
     while True:
-        records = in_force(store.records(), again)
+        records = current_records(store.records(), again)
         targets = targets_of(prepared, records, tolerances=store.info.tolerance_of, every=every)
         seeds = range(prepared.spec.seed + 1, prepared.spec.seed + 1 + num_seeds)
         trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)

@@ -1,4 +1,4 @@
-"""A search space as Optuna parameters: the axes as categories, and the way from their values to an architecture."""
+"""A search space as Optuna parameters: each axis is categorical, and their values together name an architecture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from depthweave.spaces.space import Candidate, Combination, Pattern, SearchSpace
 
 
 class Parameters:
-    """The five axes as categorical distributions; many spellings may lead to one architecture."""
+    """The five axes as categorical distributions. Several combinations of values may name one architecture."""
 
     def __init__(self, space: SearchSpace) -> None:
         axes = space.axes
@@ -27,18 +27,18 @@ class Parameters:
             "depth": CategoricalDistribution(axes.depths),
             "budget": CategoricalDistribution(axes.budgets),
         }
-        # Looked up, not worked out: every proposal asks for the architectures of all trials before it.
+        # Precomputed: every proposal looks up the architectures of all earlier trials.
         self._ids = {
-            point: self.space.by_combination.get(_combination(*point))
-            for point in product(*(item.choices for item in self.distributions.values()))
+            values: self.space.by_combination.get(_combination(*values))
+            for values in product(*(item.choices for item in self.distributions.values()))
         }
 
     def architecture_id(self, values: Mapping[str, Any]) -> str | None:
-        """The architecture of a value a parameter; `None` where the combination is infeasible or a value is missing."""
+        """Returns the architecture of these values; `None` if the combination is infeasible or a value is missing."""
         return self._ids.get(tuple([values.get(name) for name in self.distributions]))
 
     def spelling(self, architecture_id: str) -> dict[str, Any]:
-        """A value for each parameter that leads to this architecture."""
+        """Returns values of all parameters that name this architecture."""
         item = self.space[architecture_id]
         axes = self.space.axes
         return {

@@ -14,7 +14,7 @@ from typing import Literal
 
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
-from depthweave.search.pruners.audit import surprises
+from depthweave.search.pruners.audit import audit_reached_front
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.trials.live_trial import LiveTrial
 
@@ -98,7 +98,7 @@ class PausedTrials:
 
     def contradicted_by(self, audits: Collection[int]) -> bool:
         """Whether one of the audited trials has ended on the front."""
-        return surprises(list(self._known.values()), audits=audits)
+        return audit_reached_front(list(self._known.values()), audits=audits)
 
     def _ask(
         self, running: Iterable[LiveTrial], *, may_start: bool, at_rung: LiveTrial | None = None

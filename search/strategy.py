@@ -1,8 +1,8 @@
-"""The strategy of a spec: its sampler, its pruner, and the chooser that makes one decision of both."""
+"""The strategy of a spec: its sampler, its pruner, and the chooser that decides with both."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from optuna.pruners import BasePruner
@@ -12,36 +12,39 @@ from depthweave.search.parameters import Parameters
 from depthweave.search.pruners import make_chooser, make_pruner
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.samplers import make_sampler
-from depthweave.search.samplers.guide import guide_of
+from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.spec.schema import Spec
 from depthweave.trainers import Measurement
 
 
 class Strategy(NamedTuple):
-    """Who decides in a search."""
+    """What decides in a search."""
 
     sampler: BaseSampler
-    """Which architecture is new."""
+    """Proposes the next architecture."""
+    use_curves: Callable[[CurveSource], None] | None
+    """Gives the sampler the losses of running and stopped trials; `None` where it does not read them."""
     pruner: BasePruner
-    """Which trial stops for good, where there is no chooser."""
+    """Stops trials for good, in a search without a chooser."""
     chooser: Chooser | None
-    """Which trial a free worker goes on with, where trials pause."""
+    """Pauses trials and chooses what a free worker does next."""
 
 
 def strategy_of(spec: Spec, *, parameters: Parameters, measured: Mapping[str, Measurement]) -> Strategy:
-    """All made anew from the spec's names, options and seed, and from what was measured before training."""
+    """Returns a new strategy from the spec's names, options and seed, and from the survey's measurements."""
     settings = spec.search
-    sampler = make_sampler(
+    sampler, guide, use_curves = make_sampler(
         settings.sampler, parameters=parameters, objectives=spec.objectives, seed=spec.seed, measured=measured
     )
     return Strategy(
         sampler=sampler,
+        use_curves=use_curves,
         pruner=make_pruner(settings.pruner, options=settings.pruner_options),
         chooser=make_chooser(
             settings.pruner,
             options=settings.pruner_options,
             num_evaluations=spec.recipe.num_evaluations,
             seed=spec.seed,
-            guide=guide_of(sampler, ids=parameters.architecture_ids),
+            guide=guide,
         ),
     )

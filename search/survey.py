@@ -30,7 +30,7 @@ from depthweave.search.failures.causes import reason_of
 from depthweave.search.isolated_measurement import Found, kinds_of, measure_at_once
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch
-from depthweave.search.samplers import of_space
+from depthweave.search.samplers import SAMPLERS, of_space
 from depthweave.search.surrogate.cost_model import cost_error
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.trials.live_trial import Progress
@@ -60,7 +60,7 @@ class Survey(NamedTuple):
 def has_survey(prepared: PreparedSearch) -> bool:
     """Whether a search of this kind measures first: its sampler weighs costs that only measuring tells."""
     measured = any(OBJECTIVES[name].cost and OBJECTIVES[name].measured for name in prepared.spec.objectives)
-    return prepared.spec.search.sampler == "known-cost" and measured
+    return SAMPLERS[prepared.spec.search.sampler].needs_costs and measured
 
 
 def read_survey(store: RunStore) -> Survey:

@@ -23,9 +23,9 @@ from depthweave.search.failures.streak import Streak
 from depthweave.search.known_columns import KnownColumns
 from depthweave.search.paused_trials import PausedTrials, Work, costs_among
 from depthweave.search.pruners.chooser import NEW, Chooser
-from depthweave.search.study.journal_recovery import first_unknown, tell
-from depthweave.search.study.reopening import in_force, trained_again
-from depthweave.search.study.studies import Conclusion, Studies
+from depthweave.search.study.journal_recovery import first_missing_record
+from depthweave.search.study.reopening import current_records, retrained_trials
+from depthweave.search.study.studies import Conclusion, Studies, tell
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Listener, LiveTrial
 from depthweave.search.trials.recording import RecordMaker, outcome_of
@@ -70,10 +70,10 @@ class TrialLedger:
         self._concluded = False
         self.closed = False
         """True once the search ends: what the executor says while it is taken down is not heard."""
-        self._trained_again = trained_again(studies)
+        self._trained_again = retrained_trials(studies)
         self._streak = Streak()
         # A confirmation's trials, with other seeds, stand in no study.
-        self.records: list[Record] = in_force(searched(store.records()), self._trained_again)
+        self.records: list[Record] = current_records(searched(store.records()), self._trained_again)
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
         self._retention = WeightRetention(self._objectives)
         self._check_same_trials()
@@ -283,7 +283,7 @@ class TrialLedger:
             # Where its evaluations are gone, what Optuna heard of them is all that is known.
             paused.settle(record, losses[record.trial] or heard.get(record.trial, ()))
         conclusion = self._studies.conclusion
-        for begun in self._studies.begun():
+        for begun in self._studies.interrupted():
             live = self._live_trial(begun.number, begun.architecture_id)
             live.audit = conclusion is not None and begun.number in conclusion.audits
             self._replay_reports(live, num_evaluations=begun.num_reported)
@@ -291,7 +291,7 @@ class TrialLedger:
                 paused.pause(live)
             else:
                 paused.first.append(live)
-            self._studies.go_on(live.number)
+            self._studies.resume(live.number)
         self._space_exhausted = self._studies.exhausted
         self._audited = conclusion is not None and conclusion.max_trials >= self._max_trials
         self._audits = () if conclusion is None else conclusion.audits
@@ -319,9 +319,9 @@ class TrialLedger:
     def _reconcile(self) -> None:
         """After a kill: tell Optuna of trials that were recorded just before it, and let the others wait."""
         recorded = {item.trial: item for item in self.records}
-        for begun in self._studies.begun():
+        for begun in self._studies.interrupted():
             if begun.number in recorded:
-                self._studies.go_on(begun.number)
+                self._studies.resume(begun.number)
         for number in self._studies.running():
             if number in recorded:
                 tell(self._studies, recorded[number], number=number, objectives=self._objectives)
@@ -332,7 +332,7 @@ class TrialLedger:
 
     def _check_same_trials(self) -> None:
         """Raises `ValueError` where the journal lacks trials of the records: new ones would take their numbers."""
-        record = first_unknown(self._studies, self.records)
+        record = first_missing_record(self._studies, self.records)
         if record is not None:
             raise ValueError(
                 f"{self._store.where}/study.journal does not know trial {record.trial} of the records "

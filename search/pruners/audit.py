@@ -1,7 +1,7 @@
-"""What an audit of the hopeless shows: whether they were hopeless.
+"""The audit of a chooser: whether a trial that it gave up would have reached the front.
 
-A trial that the chooser gave up and that runs to its end all the same should be beaten. One that ends on the front had
-more of a chance than it was given, and so may others that were given up.
+An audited trial is trained to its end although the chooser gave it up. If it ends on the front, the chooser
+underestimated it, and may have underestimated other trials too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from depthweave.search.pruners.chooser import TrialSnapshot
 
 
-def surprises(snapshots: Sequence[TrialSnapshot], *, audits: Collection[int]) -> bool:
-    """Whether an audited trial has ended on the front of the complete ones: then the chooser is asked again."""
+def audit_reached_front(snapshots: Sequence[TrialSnapshot], *, audits: Collection[int]) -> bool:
+    """Returns whether an audited trial is complete and on the front. The chooser is then asked again."""
     complete = [item for item in snapshots if item.state == "complete"]
     names = max((list(item.costs) for item in complete), key=len, default=[])
     points = [[item.losses[-1], *(item.costs.get(name, np.inf) for name in names)] for item in complete]

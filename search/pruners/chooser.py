@@ -1,15 +1,15 @@
-"""What a reversible pruner answers: which trial a free worker goes on with, or a new one.
+"""The interface of a chooser, a pruner whose decisions are reversible: it says which trial a free worker resumes.
 
-A pruner that only stops must be right for ever. A chooser pauses: at a rung a trial waits with its checkpoint, and
-whoever is free goes to what promises most, the trial itself included. A trial is stopped for good only when it was
-never chosen again.
+The stop of an ordinary pruner is final. A chooser pauses instead: at a rung a trial waits with its checkpoint, and the
+free worker takes the most promising trial, which may be the same one, or starts a new one. A trial is stopped for good
+only at the end of the search, if it was not chosen again.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 NEW: Final = "new"
-"""A chooser's answer: start another architecture."""
+"""A chooser's answer: start a new trial."""
 
 
 class TrialSnapshot(NamedTuple):
@@ -19,56 +19,56 @@ class TrialSnapshot(NamedTuple):
     """The trial's number in the search."""
     architecture_id: str
     costs: Mapping[str, float]
-    """Objectives known before training, by name, all minimised; empty until measured."""
+    """Objectives that are known before training, by name, all minimised; empty until measured."""
     losses: tuple[float, ...]
     """Validation loss after evaluation 1, 2, ..., in nats a token."""
     state: Literal["running", "paused", "complete", "stopped"]
-    """`stopped`: pruned for good. Failed and diverged trials are not shown."""
+    """`stopped`: pruned for good. There are no snapshots of failed and diverged trials."""
 
 
 class Chooser(Protocol):
-    """Gives free workers their work, from the standings alone: a resumed search asks a new one with the same ones."""
+    """Decides what free workers do. A pure function of the snapshots, so that a resumed search decides as before."""
 
     def is_rung(self, evaluation: int) -> bool:
-        """Whether to decide after this evaluation, counted from 1. The last one is no rung."""
+        """Returns whether this evaluation, counted from 1, is a rung. The last one is not."""
         ...
 
     def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
-        """What a free worker does next: the number of a paused trial to continue, `NEW` where `may_start`, or `None`.
+        """Returns the number of the paused trial that a free worker resumes, `NEW` if `may_start`, or `None`.
 
-        `None`: nothing is worth doing now. When nothing runs either, the paused trials are stopped for good.
+        `None`: nothing is worth training now. If no trial runs either, the paused trials are stopped for good.
         """
         ...
 
     def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
-        """Numbers of the paused trials that run to their end all the same, as an audit of the pruner.
+        """Returns the paused trials that are trained to their end although they were given up, as an audit.
 
-        Asked once: when nothing runs, nothing may start and `choose` answered None.
+        Called once: when no trial runs, none may start and `choose` has returned None.
         """
         ...
 
 
 class NewTrialOutlook(NamedTuple):
-    """A trial that could be started."""
+    """What is expected of a new trial."""
 
     mean: float
-    """Of its final loss, nats a token."""
+    """Of its final loss, in nats a token."""
     sd: float
     costs: Mapping[str, float]
 
 
 class GuideView(NamedTuple):
-    """What somebody who knows the architectures expects."""
+    """What a guide expects of the existing trials and of a new one."""
 
     forecasts: Mapping[int, tuple[float, float]]
-    """Mean and standard deviation of every trial's final loss, by its number."""
+    """Mean and standard deviation of the final loss of every trial, by trial number."""
     new: NewTrialOutlook | None
-    """The best trial to start; `None` where all were."""
+    """The best new trial; `None` if every architecture has been tried."""
 
 
 class Guide(Protocol):
-    """Knows more than the curves: a chooser asks it where it is given one."""
+    """Forecasts final losses from the architectures as well as the curves, for a chooser."""
 
     def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView | None:
-        """A pure function of the standings; `None` while it knows too little."""
+        """Returns the expectations, a pure function of the snapshots; `None` while there is too little evidence."""
         ...

@@ -1,7 +1,7 @@
-"""Fair pruning: an Optuna pruner that sees only the peers that cost no more than the trial it is asked about.
+"""Fair pruning: a trial is compared only with its fair peers, the trials that cost no more in any cost objective.
 
-Costs (latency, memory, parameters) are known before training. A slower, larger model may not stop a faster, smaller
-one: worse in loss, the small one may still stand on the front.
+Costs (latency, memory, parameters) are known before training. A slower, larger model must not stop a faster, smaller
+one, which may be on the Pareto front in spite of its higher loss.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ COSTS = "costs"
 
 
 def should_stop(pruner: BasePruner, *, study: Study, trial: FrozenTrial) -> bool:
-    """Whether the pruner would stop the trial, asked with its fair peers alone.
+    """Returns whether the pruner stops the trial in a view of the study that holds its fair peers only.
 
     `study` has one objective and the intermediate losses; its trials carry their costs in the user attribute `COSTS`.
-    A pruner that compares the costs itself (`sees_all_peers`) is shown everyone.
+    A pruner that compares costs itself (attribute `sees_all_peers`) sees all trials.
     """
     if getattr(pruner, "sees_all_peers", False):
         return pruner.prune(study, trial)
@@ -33,10 +33,10 @@ def should_stop(pruner: BasePruner, *, study: Study, trial: FrozenTrial) -> bool
 
 
 def costs_no_more(peer: Mapping[str, float] | None, costs: Mapping[str, float] | None) -> bool:
-    """True where every cost of both is known and the peer's is at most the trial's."""
+    """Returns whether all costs of both are known and no cost of the peer is higher than the trial's."""
     if peer is None or costs is None:
         return False
-    # A plain loop: it runs for every peer at every evaluation, and a generator takes three times as long.
+    # A plain loop, three times as fast as a generator: it runs for every peer at every evaluation.
     for name, value in costs.items():  # noqa: SIM110
         if name not in peer or not peer[name] <= value:
             return False
@@ -44,9 +44,9 @@ def costs_no_more(peer: Mapping[str, float] | None, costs: Mapping[str, float] |
 
 
 class _FairStorage:
-    """A study's storage with the trials that cost more than `trial` out of sight.
+    """A view of a study's storage without the trials that cost more than `trial`.
 
-    A view of the storage and not of the study: Optuna's Hyperband makes studies of its own from the storage.
+    Of the storage and not of the study: Optuna's Hyperband creates further studies from the storage.
     """
 
     def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
@@ -66,7 +66,7 @@ class _FairStorage:
         return copy.deepcopy(fair) if deepcopy else fair
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        # Of the trials in sight: the storage's own would look through all of its trials.
+        # Among the fair peers: the storage's own method would search all of its trials.
         return BaseStorage.get_best_trial(cast(BaseStorage, self), study_id)
 
     def __getattr__(self, name: str) -> Any:

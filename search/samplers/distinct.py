@@ -1,7 +1,8 @@
-"""Any Optuna sampler, over a finite set of architectures, without a repeat and without an infeasible proposal.
+"""Wraps an Optuna sampler so that it proposes every architecture of a finite space at most once.
 
-Optuna's samplers propose parameters; on a finite space with many spellings of one graph they repeat themselves (half
-of the proposals of the default TPE). Here a repeat is drawn again before the trial exists, so the study holds no ghost.
+Optuna's samplers propose parameters. On a finite space, where several combinations of parameters name the same graph,
+they repeat themselves (half of the proposals of the default TPE). Here repeated and infeasible proposals are redrawn
+before the trial is created, so the study holds no trial that never ran.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.search.parameters import Parameters
 
 FIXED_PARAMS = "fixed_params"
-"""Optuna's name for the parameters that a trial was given, of its system attributes."""
+"""Optuna's system attribute for the parameters of an enqueued trial."""
 MAX_DRAWS = 8
-"""Draws of the inner sampler before the nearest untried architecture is taken.
+"""Number of draws from the inner sampler before the nearest untried architecture is taken.
 
-TPE proposes its favourite again and again: more draws cost time (10 ms each) and find no better front (6 seeds, a
-planted optimum among 401 architectures: 1, 8 and 32 draws alike).
+TPE repeats its best proposal. More draws cost time (10 ms each) and do not improve the front (6 seeds, a planted
+optimum among 401 architectures: 1, 8 and 32 draws are equal).
 """
 
 
 class DistinctSampler(BaseSampler):
-    """Asks an inner sampler until it proposes an architecture that no trial of the study has.
+    """Draws from an inner sampler until it proposes an architecture that no trial of the study has.
 
-    The inner sampler is made anew for each trial from the run's seed and the trial's number: what it proposes depends
-    on the study alone, and a resumed search goes on as an uninterrupted one would have. Without an inner sampler the
-    space is taken in its own order. Raises `RuntimeError` where nothing is left: look at `Untried` first.
+    Each trial gets a new inner sampler, seeded by the run's seed and the trial's number. So a proposal depends on the
+    study alone, and a resumed search equals the uninterrupted one. Without an inner sampler, the architectures are
+    taken in the order of the space. Raises `RuntimeError` if every architecture has been tried (see `Untried`).
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class DistinctSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if params_of(trial):  # enqueued, or continued: its architecture is known
+        if params_of(trial):  # enqueued or resumed: its architecture is known
             return {}
-        if self._untried is None or not self._untried.is_of(study):
+        if self._untried is None or not self._untried.belongs_to(study):
             self._untried = Untried(study, parameters=self._parameters)
-        untried = self._untried.now()
+        untried = self._untried.ids()
         if not untried:
             raise RuntimeError("DistinctSampler: every architecture of the space has been tried")
         if self._make is None:
@@ -93,34 +94,34 @@ class DistinctSampler(BaseSampler):
     def _nearest(
         self, proposal: dict[str, Any], untried: Collection[str], *, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """An untried architecture with most parameters in common with the proposal."""
-        spelled = [self._parameters.spelling(item) for item in untried]
-        common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in spelled])
-        return spelled[int(rng.choice(np.flatnonzero(common == common.max())))]
+        """An untried architecture that has the most parameters in common with the proposal, drawn at random."""
+        candidates = [self._parameters.spelling(item) for item in untried]
+        common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in candidates])
+        return candidates[int(rng.choice(np.flatnonzero(common == common.max())))]
 
 
 class Untried:
-    """The architectures that no trial of a study has, whatever became of it.
+    """The architectures that no trial of a study has, in any state.
 
-    Which architecture a trial has does not change once it is known, so that a look takes in new trials alone: a search
-    looks before every trial, and may have ten thousand.
+    The architecture of a trial does not change once it is known, so each query reads new trials only: a search queries
+    before every trial, and may have ten thousand trials.
     """
 
     def __init__(self, study: Study, *, parameters: Parameters) -> None:
         self._storage, self._study_id, self._parameters = study._storage, study._study_id, parameters
-        # A dict for its order: that of the space.
+        # A dict, because it keeps the order of the space.
         self._ids = dict.fromkeys(parameters.architecture_ids)
-        self._num_seen = 0
+        self._num_known = 0
         self._unknown: list[int] = []
-        """Optuna's ids of the trials that had no architecture when they were seen last."""
+        """Optuna's ids of the trials that had no architecture at the last query."""
 
-    def is_of(self, study: Study) -> bool:
-        """Whether this is about that study."""
+    def belongs_to(self, study: Study) -> bool:
+        """Returns whether this is about that study."""
         return study._storage is self._storage and study._study_id == self._study_id
 
-    def now(self) -> Collection[str]:
-        """Their ids, in the space's order; not to be written to."""
-        unknown, self._unknown = [*self._unknown, *self._new()], []
+    def ids(self) -> Collection[str]:
+        """Returns a read-only view of their ids, in the order of the space."""
+        unknown, self._unknown = [*self._unknown, *self._new_trial_ids()], []
         for trial_id in unknown:
             architecture_id = self._parameters.architecture_id(params_of(self._storage.get_trial(trial_id)))
             if architecture_id is None:
@@ -129,23 +130,23 @@ class Untried:
                 self._ids.pop(architecture_id, None)
         return self._ids.keys()
 
-    def _new(self) -> list[int]:
-        """Optuna's ids of the trials that came since."""
+    def _new_trial_ids(self) -> list[int]:
+        """Optuna's ids of the trials that were created since the last query."""
         found = []
-        # One by one, and not all trials of the study, a list that grows.
+        # One by one: a list of all trials would grow with the study.
         with suppress(KeyError):
             while True:
-                found.append(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, self._num_seen))
-                self._num_seen += 1
+                found.append(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, self._num_known))
+                self._num_known += 1
         return found
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """The parameters of a trial, those of a waiting one included."""
+    """Returns the parameters of a trial, also of a waiting one."""
     return fixed_params_of(trial) or trial.params
 
 
 def fixed_params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """The parameters that a trial was given before it ran; empty where the sampler is to propose them."""
+    """Returns the parameters of an enqueued trial; empty for a trial whose parameters the sampler proposes."""
     fixed: dict[str, Any] = trial.system_attrs.get(FIXED_PARAMS, {})
     return fixed

@@ -1,7 +1,7 @@
-"""What the surrogate tells a chooser: how paused trials will end, and what the best new candidate promises.
+"""The guide from the sampler's surrogate to a chooser: forecasts of all trials, and the outlook of the best candidate.
 
-Sampler and pruner are one decision so: a free worker goes on with a paused trial or opens the candidate that the
-sampler would propose, whichever promises more.
+With it, sampler and pruner decide together: a free worker resumes a paused trial or starts the candidate that the
+sampler would propose, whichever is expected to improve the front more.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from optuna.samplers import BaseSampler
 
 from depthweave.search.pruners.chooser import GuideView, NewTrialOutlook, TrialSnapshot
-from depthweave.search.samplers.known_cost import KnownCostSampler
 from depthweave.search.surrogate.candidates import Candidates
 from depthweave.search.surrogate.evidence import TrialObservation, evidence_of
 from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
 
 
 class SurrogateGuide:
-    """A `Guide` of the candidates that a `known-cost` sampler proposes."""
+    """A `Guide` by the surrogate of the sampler `known-cost`."""
 
     def __init__(self, candidates: Candidates, *, rows: Mapping[str, int]) -> None:
-        """`rows`: the candidate of each architecture id."""
+        """`rows`: the row of each architecture id in the candidates."""
         self._candidates, self._rows = candidates, rows
 
     def advise(self, snapshots: Sequence[TrialSnapshot]) -> GuideView | None:
-        """What is expected of every trial and of the best new one; `None` while too little is known."""
+        """Returns what is expected of every trial and of the best new one; `None` with too little evidence."""
         names = max((list(item.costs) for item in snapshots), key=len, default=[])
-        told = [
+        observations = [
             TrialObservation(
                 row=self._rows[item.architecture_id],
                 losses=item.losses,
@@ -38,26 +36,19 @@ class SurrogateGuide:
             )
             for item in snapshots
         ]
-        evidence = evidence_of(told)
+        evidence = evidence_of(observations)
         costs = known_costs(self._candidates, evidence)
-        seen = candidate_posterior(self._candidates, evidence, costs=costs)
-        if seen is None:
+        posterior = candidate_posterior(self._candidates, evidence, costs=costs)
+        if posterior is None:
             return None
-        gains_N = seen.gains_N.copy()
-        gains_N[[item.row for item in told]] = -1.0
+        gains_N = posterior.gains_N.copy()
+        gains_N[[item.row for item in observations]] = -1.0
         best = int(np.argmax(gains_N))
-        rows = np.array([*(item.row for item in told), best], dtype=np.intp)
-        sd_N = seen.sd_N[rows] * seen.widening(rows)
-        pairs = zip(seen.mean_N[rows].tolist(), sd_N.tolist(), strict=True)
+        rows = np.array([*(item.row for item in observations), best], dtype=np.intp)
+        sd_N = posterior.sd_N[rows] * posterior.calibration(rows)
+        pairs = zip(posterior.mean_N[rows].tolist(), sd_N.tolist(), strict=True)
         forecasts = {item.number: pair for item, pair in zip(snapshots, pairs, strict=False)}
         if gains_N[best] < 0.0:
             return GuideView(forecasts, None)
         new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
-        return GuideView(forecasts, NewTrialOutlook(float(seen.mean_N[best]), float(sd_N[-1]), new_costs))
-
-
-def guide_of(sampler: BaseSampler, *, ids: Sequence[str]) -> SurrogateGuide | None:
-    """What the sampler knows, for a chooser; `None` of one that has no surrogate. `ids` in the candidates' order."""
-    if not isinstance(sampler, KnownCostSampler):
-        return None
-    return SurrogateGuide(sampler.candidates, rows={name: row for row, name in enumerate(ids)})
+        return GuideView(forecasts, NewTrialOutlook(float(posterior.mean_N[best]), float(sd_N[-1]), new_costs))

@@ -1,11 +1,11 @@
 """The sampler `known-cost`: the loss is learned, the costs are known, and the space is finite.
 
-Optuna, Ax, Syne Tune and Ray learn every objective as an unknown function. Here parameters and operations are exact
-before training and latency takes seconds to measure, so only the loss needs a surrogate (`surrogate.py`), and the
-expected hypervolume improvement is a closed form over all candidates (`improvement.py`): the best one is taken, not
-the best of a few draws. The first proposals are spread over the costs.
+Optuna, Ax, Syne Tune and Ray model every objective as an unknown function. Here parameters and operations are known
+exactly before training, and latency takes seconds to measure. So only the loss needs a surrogate (`surrogate/`), and
+the expected hypervolume improvement has a closed form: it is maximised over all candidates, not over a few samples.
+The first proposals are spread over the costs.
 
-A proposal is a pure function of the study and the seed: a resumed search goes on as an uninterrupted one would have.
+A proposal is a pure function of the study and the seed: a resumed search equals the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ from depthweave.search.surrogate.loss_model import Evidence
 from depthweave.search.surrogate.posterior import KnownCosts, candidate_posterior, known_costs
 
 STARTUP = 8
-"""Trials that are spread over the costs before the surrogate is asked."""
-_POOL = 64
-"""Of so many candidates of a stratum the one farthest from all trials is taken."""
+"""Number of trials that are spread over the costs before the surrogate is used."""
+_MAX_DISTANT = 64
+"""Maximum number of candidates of a stratum that the farthest one is chosen from."""
 
 Curves = Mapping[int, tuple[float, ...]]
 """Losses after evaluation 1, 2, ... by the number of the trial."""
+CurveSource = Callable[[], Curves]
+"""Returns the curves as they are now."""
 
 
 class KnownCostSampler(BaseSampler):
-    """Proposes the candidate with the largest expected hypervolume improvement; never one twice.
+    """Proposes the untried candidate with the largest expected hypervolume improvement.
 
-    For any Optuna study that minimises one loss and costs that are known for all candidates, or can be learned from
-    the trials that measured them. Raises `RuntimeError` where no candidate is left, and `ValueError` in a study that
-    maximises, or has other objectives than the loss and the candidates' costs.
+    For any Optuna study that minimises one loss and costs, which are known for all candidates or predicted from
+    measured ones. Raises `RuntimeError` if no candidate is left, and `ValueError` in a study that maximises or has
+    other objectives than the loss and the candidates' costs.
     """
 
     def __init__(self, candidates: Candidates, *, seed: int, loss: int = 0) -> None:
-        """`loss` is the place of the loss among the study's objectives; the others are the candidates' costs."""
+        """`loss` is the index of the loss among the study's objectives; the others are the candidates' costs."""
         num_objectives = 1 + candidates.costs_NC.shape[1]
         if not 0 <= loss < num_objectives:
             raise ValueError(
@@ -54,11 +56,11 @@ class KnownCostSampler(BaseSampler):
         self.candidates, self._seed, self._loss = candidates, seed, loss
         self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
         self._independent = RandomSampler(seed=seed)
-        self.curves: Callable[[], Curves] | None = None
-        """Where stopped and running trials' losses are told; a study with several objectives cannot hold them."""
+        self.curves: CurveSource | None = None
+        """Source of the losses of running and stopped trials: a study with several objectives cannot hold them."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Raises `ValueError` where the objectives are not one loss and the candidates' costs, all minimised."""
+        """Raises `ValueError` unless the objectives are one loss and the candidates' costs, all minimised."""
         num_costs = self.candidates.costs_NC.shape[1]
         if len(study.directions) != 1 + num_costs:
             raise ValueError(
@@ -86,7 +88,7 @@ class KnownCostSampler(BaseSampler):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def propose(self, trials: Sequence[FrozenTrial], *, number: int) -> int:
-        """The row of the next candidate, given all other trials; `number` is that of the trial that asks."""
+        """Returns the row of the next candidate, given all other trials; `number` is that of the new trial."""
         evidence = self._evidence(trials)
         tried = {item.row for item in evidence}
         untried = np.array([row for row in range(len(self._rows)) if row not in tried], dtype=np.intp)
@@ -94,16 +96,16 @@ class KnownCostSampler(BaseSampler):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
         costs = known_costs(self.candidates, evidence)
         if len(tried) >= STARTUP:
-            seen = candidate_posterior(self.candidates, evidence, costs=costs)
-            # Where nothing promises a gain that a number can hold, there is nothing to choose by.
-            if seen is not None and seen.gains_N[untried].max() > 0.0:
-                return int(untried[np.argmax(seen.gains_N[untried])])
+            posterior = candidate_posterior(self.candidates, evidence, costs=costs)
+            # All improvements may underflow to 0: then they cannot rank candidates.
+            if posterior is not None and posterior.gains_N[untried].max() > 0.0:
+                return int(untried[np.argmax(posterior.gains_N[untried])])
         rng = np.random.default_rng([self._seed, number])
         return self._spread(untried, sorted(tried), costs=costs, rng=rng)
 
     def _evidence(self, trials: Sequence[FrozenTrial]) -> list[Evidence]:
         curves = None if self.curves is None else self.curves()
-        found = []
+        observations = []
         for trial in trials:
             row = self._rows.get(_key(fixed_params_of(trial) or trial.params))
             if row is None:
@@ -112,36 +114,36 @@ class KnownCostSampler(BaseSampler):
             losses = () if curves is None else curves.get(trial.number, ())
             if finished and not losses:
                 losses = (float(trial.values[self._loss]),)
-            # Stopped without a word of how it did: nothing good.
+            # A trial that was stopped without a loss counts as failed.
             failed = trial.state == TrialState.FAIL or (trial.state == TrialState.PRUNED and not losses)
             state: Literal["unfinished", "complete", "failed"] = "unfinished"
             if finished or failed:
                 state = "complete" if finished else "failed"
-            found.append(TrialObservation(row, losses, state, self._measured(trial, finished=finished)))
-        return evidence_of(found)
+            observations.append(TrialObservation(row, losses, state, self._measured(trial, finished=finished)))
+        return evidence_of(observations)
 
     def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:
-        told: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
-        if told is not None:
-            return tuple(told.values())
+        costs: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
+        if costs is not None:
+            return tuple(costs.values())
         return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
 
     def _spread(self, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
-        """Of a stratum of the costs where fewest trials are, the candidate farthest from all of them."""
+        """The candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
         candidates = self.candidates
         ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
         order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
         stratum_N = order_N * STARTUP // len(order_N)
         filled = np.bincount(stratum_N[tried], minlength=STARTUP)
-        there = np.unique(stratum_N[untried])
-        stratum = int(rng.choice(there[filled[there] == filled[there].min()]))
-        pool = untried[stratum_N[untried] == stratum]
-        if len(pool) > _POOL:
-            pool = np.sort(rng.choice(pool, _POOL, replace=False))
+        available = np.unique(stratum_N[untried])
+        stratum = int(rng.choice(available[filled[available] == filled[available].min()]))
+        members = untried[stratum_N[untried] == stratum]
+        if len(members) > _MAX_DISTANT:
+            members = np.sort(rng.choice(members, _MAX_DISTANT, replace=False))
         if not tried:
-            return int(rng.choice(pool))
-        away = candidates.features_NF[pool][:, None] - candidates.features_NF[tried][None]
-        return int(pool[np.square(away).sum(axis=2).min(axis=1).argmax()])
+            return int(rng.choice(members))
+        difference = candidates.features_NF[members][:, None] - candidates.features_NF[tried][None]
+        return int(members[np.square(difference).sum(axis=2).min(axis=1).argmax()])
 
 
 def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -1,1 +1,1 @@
-"""The Optuna studies of a run and their journal."""
+"""The Optuna studies of a run, their journal and its recovery."""

@@ -1,6 +1,6 @@
-"""Optuna's journal with a sum in every line: a bit that flips in it is found, also where the line stays JSON.
+"""Optuna's journal with a checksum in every line, which detects a flipped bit even where the line remains valid JSON.
 
-Optuna overlooks the key, and so does `optuna-dashboard`. Lines of earlier versions have none and are not checked.
+Optuna and `optuna-dashboard` ignore the additional key. Lines of earlier versions have no checksum and are not checked.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-SUM = "sum"
+CHECKSUM_KEY = "sum"
 _DIGITS = 16
 
 
 class ChecksummedJournal(JournalFileBackend):
-    """Writes lines that hold the sum of the rest of them."""
+    """Adds to every line the checksum of its other values."""
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        super().append_logs([{**log, SUM: _sum_of(log)} for log in logs])
+        super().append_logs([{**log, CHECKSUM_KEY: _checksum(log)} for log in logs])
 
 
 def has_valid_checksum(entry: Mapping[str, Any]) -> bool:
-    """Whether a line's values are as they were written; true where it has no sum."""
-    return SUM not in entry or entry[SUM] == _sum_of({name: entry[name] for name in entry if name != SUM})
+    """Returns whether a line's values match its checksum; true for a line without one."""
+    return CHECKSUM_KEY not in entry or entry[CHECKSUM_KEY] == _checksum(
+        {name: entry[name] for name in entry if name != CHECKSUM_KEY}
+    )
 
 
-def _sum_of(log: Mapping[str, Any]) -> str:
-    # As it will be read: the keys of JSON are texts.
+def _checksum(log: Mapping[str, Any]) -> str:
+    # The values as they will be read: JSON turns keys into strings.
     text = json.dumps(json.loads(json.dumps(log)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

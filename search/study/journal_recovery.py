@@ -1,7 +1,7 @@
-"""A study journal that is damaged, or lacks what the records hold, is made again of the records and the checkpoints.
+"""Rebuilds a study journal that is damaged or incomplete from the records and the checkpoints.
 
-A line that cannot be read is no loss of one line: Optuna numbers trials by the lines before them, so that nothing after
-it means what it meant. But every trial that ended has its record and its losses, and one in flight its checkpoint.
+A damaged line cannot simply be skipped: Optuna numbers trials by the lines before them, so the lines after it would
+refer to other trials. But every trial that ended has its record and its losses, and a running one has its checkpoint.
 """
 
 from __future__ import annotations
@@ -25,42 +25,30 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.paused_trials import costs_among
 from depthweave.search.study.checksummed_journal import has_valid_checksum
-from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies
+from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies, tell
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.trial import read_architecture_id, read_progress
 from depthweave.spaces.regular import check_regular
 
 
-def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
-    """Optuna hears how a running trial ended, as its record says."""
-    values = [column_value(record, name) for name in objectives]
-    if record.state == "pruned":
-        studies.stop(number, reason=record.reason or "")
-    elif record.state == "complete" and all(value is not None and math.isfinite(value) for value in values):
-        assert record.loss is not None
-        studies.complete(number, values=values, loss=record.loss)
-    else:
-        studies.fail(number, reason=record.reason or "an objective is missing")
-
-
 def set_aside_damaged(journal: Path) -> str | None:
-    """A journal with a line that is none stands under another name; one line that says so, `None` where it is whole.
+    """Moves a damaged journal aside and returns a message about it; `None` if the journal is intact.
 
-    The last line may lack its end: that one was never heard of, and is dropped where the journal is opened.
+    An incomplete last line is no damage: it is dropped when the journal is opened.
     """
     if not journal.exists():
         return None
     check_regular(journal)
-    place = damaged_line(journal)
-    if place is None:
+    number = damaged_line(journal)
+    if number is None:
         return None
     aside = set_aside(journal)
-    rebuilt = "made again from the records and checkpoints"
-    return f"{journal}: line {place} is damaged; it is set aside as {aside.name} and {rebuilt}"
+    rebuilt = "rebuilt from the records and checkpoints"
+    return f"{journal}: line {number} is damaged; it is set aside as {aside.name} and {rebuilt}"
 
 
 def set_aside(journal: Path) -> Path:
-    """The journal stands under another name, which is answered."""
+    """Renames the journal and returns its new path."""
     aside = journal.with_name(f"{journal.name}.corrupt")
     for number in range(1, 1000):
         if not aside.exists():
@@ -70,8 +58,8 @@ def set_aside(journal: Path) -> Path:
     return aside
 
 
-def first_unknown(studies: Studies, records: Iterable[Record]) -> Record | None:
-    """The first record whose trial the journal lacks, or knows as another architecture's; `None` where it has all."""
+def first_missing_record(studies: Studies, records: Iterable[Record]) -> Record | None:
+    """Returns the first record whose trial is missing in the journal, or has another architecture there."""
     trials = studies.trials
     for record in records:
         known = record.trial < len(trials) and studies.architecture_id(trials[record.trial])
@@ -80,25 +68,25 @@ def first_unknown(studies: Studies, records: Iterable[Record]) -> Record | None:
     return None
 
 
-def asked_before(journal: Path, *, parameters: Parameters) -> dict[int, str]:
-    """Trial to architecture, of those that the journal's lines before the first damaged one say were begun."""
-    place = damaged_line(journal)
+def started_architectures(journal: Path, *, parameters: Parameters) -> dict[int, str]:
+    """Returns the architecture of every started trial by its number, from the lines before the first damaged one."""
+    damaged = damaged_line(journal)
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder, journal.open("rb") as file:
         copy = Path(folder) / journal.name
         with copy.open("wb") as readable:
-            # A last line without its end is none.
+            # Without an incomplete last line.
             readable.writelines(
-                line for line in islice(file, None if place is None else place - 1) if line[-1:] == b"\n"
+                line for line in islice(file, None if damaged is None else damaged - 1) if line[-1:] == b"\n"
             )
         try:
             storage = JournalStorage(JournalFileBackend(str(copy)))
             trials = optuna.load_study(study_name=OBJECTIVES_STUDY, storage=storage).get_trials(deepcopy=False)
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError):
-            # Lines of JSON that no Optuna wrote.
+            # The lines are JSON but no journal of Optuna.
             return {}
-    # One that waits to be asked for has no parameters of its own.
-    found = {item.number: parameters.architecture_id(item.params) for item in trials}
-    return {number: item for number, item in found.items() if item is not None}
+    # A trial that is only enqueued has no parameters yet.
+    architectures = {item.number: parameters.architecture_id(item.params) for item in trials}
+    return {number: item for number, item in architectures.items() if item is not None}
 
 
 def rebuild(
@@ -107,26 +95,27 @@ def rebuild(
     store: RunStore,
     parameters: Parameters,
     checkpoints: Checkpoints,
-    asked: Mapping[int, str] | None = None,
+    started: Mapping[int, str] | None = None,
 ) -> int:
-    """The empty studies hold every trial that has a record or a checkpoint, under its number; answers how many.
+    """Fills empty studies with every trial that has a record or a checkpoint, and returns their number.
 
-    Those in flight run, as after a kill, and so do those that were `asked` for and have neither. A number that nothing
-    is known of any more is a failed trial.
+    Trials keep their numbers. Unfinished ones are set to running, as after a kill. `started` holds the architectures of
+    started trials by number; those without record and checkpoint are unfinished too. A number about which nothing is
+    known becomes a failed trial.
     """
     objectives = store.info.objectives
     recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}
-    in_flight = _in_flight(checkpoints, without=recorded, parameters=parameters)
-    taken = {*in_flight.values(), *(item.architecture_id for item in recorded.values())}
-    for number, asked_id in (asked or {}).items():
-        if number not in recorded and number not in in_flight and asked_id not in taken:
-            in_flight[number] = asked_id
-            taken.add(asked_id)
+    unfinished = _unfinished(checkpoints, recorded=recorded, parameters=parameters)
+    taken = {*unfinished.values(), *(item.architecture_id for item in recorded.values())}
+    for number, started_id in (started or {}).items():
+        if number not in recorded and number not in unfinished and started_id not in taken:
+            unfinished[number] = started_id
+            taken.add(started_id)
     losses = defaultdict(list)
     for row in store.evaluations().select(["trial", "loss"]).to_pylist():
         losses[row["trial"]].append(row["loss"])
-    for number in range(max([*recorded, *in_flight], default=-1) + 1):
-        record, architecture_id = recorded.get(number), in_flight.get(number)
+    for number in range(max([*recorded, *unfinished], default=-1) + 1):
+        record, architecture_id = recorded.get(number), unfinished.get(number)
         if record is not None:
             studies.restore(number, record.architecture_id)
             values = {name: column_value(record, name) for name in objectives}
@@ -139,7 +128,7 @@ def rebuild(
             _report(studies, number, [] if progress is None else [item.loss for item in progress.evaluations])
         else:
             studies.restore(number, None)
-    return len(recorded) + len(in_flight)
+    return len(recorded) + len(unfinished)
 
 
 def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
@@ -148,21 +137,24 @@ def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
             studies.report(number, evaluation=index, loss=loss)
 
 
-def _in_flight(checkpoints: Checkpoints, *, without: dict[int, Record], parameters: Parameters) -> dict[int, str]:
-    """Trial to architecture, of those that can go on."""
+def _unfinished(checkpoints: Checkpoints, *, recorded: dict[int, Record], parameters: Parameters) -> dict[int, str]:
+    """The architectures of the trials that have a checkpoint and no record, by trial number."""
     found: dict[int, str] = {}
     for number in checkpoints.numbers():
-        if number >= FIRST_CONFIRMATION or number in without:
+        if number >= FIRST_CONFIRMATION or number in recorded:
             continue
         architecture_id = read_architecture_id(checkpoints.fetch(number))
-        taken = {*found.values(), *(item.architecture_id for item in without.values())}
+        taken = {*found.values(), *(item.architecture_id for item in recorded.values())}
         if architecture_id in parameters.known and architecture_id not in taken:
             found[number] = architecture_id
     return found
 
 
 def damaged_line(journal: Path) -> int | None:
-    """The first damaged line of the journal, from 1; `None` where all but the last are whole, or without a file."""
+    """Returns the number of the first damaged line, counted from 1; `None` without one or without a journal.
+
+    An incomplete last line does not count.
+    """
     if not journal.exists():
         return None
     with journal.open("rb") as file:

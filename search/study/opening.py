@@ -1,7 +1,7 @@
-"""The studies of a run, opened so that journal and records agree; what had to be mended for that is said.
+"""Opens the studies of a run so that journal and records agree, and reports every repair.
 
-Records outweigh the journal: what they hold and it lacks is entered. What it knows as ended and they lack is trained
-again, the same architecture under the same number: no other one takes its place.
+The records take precedence. Trials that only the records hold are entered into the journal. Trials that ended only in
+the journal are trained again, with the same architecture and number.
 """
 
 from __future__ import annotations
@@ -18,19 +18,26 @@ from depthweave.search.preparation import PreparedSearch
 from depthweave.search.strategy import Strategy
 from depthweave.search.study.journal import Journal
 from depthweave.search.study.journal_recovery import (
-    asked_before,
     damaged_line,
-    first_unknown,
+    first_missing_record,
     rebuild,
     set_aside,
     set_aside_damaged,
+    started_architectures,
 )
-from depthweave.search.study.reopening import PreviousEnding, failed, in_force, lost, reopen, trained_again
+from depthweave.search.study.reopening import (
+    PreviousEnding,
+    current_records,
+    failed_trials,
+    reopen,
+    retrained_trials,
+    trials_without_record,
+)
 from depthweave.search.study.studies import Studies
 from depthweave.search.trials.checkpoints import Checkpoints
 
-_MAX_NAMED = 50
-"""Trials that are named one by one."""
+_MAX_LISTED = 50
+"""Maximum number of trials that a message lists."""
 
 
 def open_studies(
@@ -44,7 +51,7 @@ def open_studies(
     retry_failed: bool,
     note: Callable[[str], None],
 ) -> Studies:
-    """The studies of a search, `opened` over its journal."""
+    """Returns the studies of a search, in agreement with its records (`open_consistent`)."""
 
     def make() -> Studies:
         return Studies(
@@ -53,10 +60,11 @@ def open_studies(
             sampler=strategy.sampler,
             pruner=strategy.pruner,
             parameters=parameters,
-            keep=journal.keep,
+            use_curves=strategy.use_curves,
+            persist=journal.upload,
         )
 
-    studies = opened(
+    studies = open_consistent(
         make,
         journal=journal.path,
         store=store,
@@ -65,12 +73,12 @@ def open_studies(
         retry_failed=retry_failed,
         note=note,
     )
-    # One that was written again has nothing in common with the pieces that are kept of it.
-    journal.keep_whole()
+    # A rewritten journal does not continue the parts that object storage holds.
+    journal.upload_whole()
     return studies
 
 
-def opened(
+def open_consistent(
     make: Callable[[], Studies],
     *,
     journal: Path,
@@ -80,31 +88,31 @@ def opened(
     retry_failed: bool,
     note: Callable[[str], None],
 ) -> Studies:
-    """The studies, as `make` opens them, with every trial of the records; `note` hears what was mended.
+    """Returns the studies, as `make` opens them, with every trial of the records. Calls `note` with every repair.
 
-    Trials without a record are to be trained again, and so is a reference that failed; with `retry_failed` every trial
-    that failed is.
+    Trials without a record are set to be trained again, and so is a failed reference; with `retry_failed`, every
+    failed trial.
     """
     records = searched(store.records())
-    studies = _whole(
+    studies = _open_or_rebuild(
         make, records, journal=journal, store=store, parameters=parameters, checkpoints=checkpoints, note=note
     )
-    records = in_force(records, trained_again(studies))
-    gone = lost(studies, records)
-    retried = failed(studies, records, reference_alone=not retry_failed)
-    again = {**gone, **retried}
-    _note_lost_curves(store, records, note=note)
-    if not again:
+    records = current_records(records, retrained_trials(studies))
+    lost = trials_without_record(studies, records)
+    retried = failed_trials(studies, records, reference_only=not retry_failed)
+    reopened = {**lost, **retried}
+    _note_missing_curves(store, records, note=note)
+    if not reopened:
         return studies
-    for line in _named(studies, gone, told="its record is gone from records/, so it is trained again"):
+    for line in _listed(studies, lost, message="its record is missing from records/, so it is trained again"):
         note(line)
-    for line in _named(studies, retried, told="it failed, and is tried again"):
+    for line in _listed(studies, retried, message="it failed, and is tried again"):
         note(line)
-    reopen(journal, studies, again)
+    reopen(journal, studies, reopened)
     return make()
 
 
-def _whole(
+def _open_or_rebuild(
     make: Callable[[], Studies],
     records: Sequence[Record],
     *,
@@ -114,49 +122,49 @@ def _whole(
     checkpoints: Checkpoints,
     note: Callable[[str], None],
 ) -> Studies:
-    """The studies; made again of the records where the journal is damaged, gone, empty or behind them."""
+    """Opens the studies; rebuilds them from the records if the journal is damaged, missing, empty or incomplete."""
     conclusion = None
     if damaged_line(journal) is not None:
-        known, told = asked_before(journal, parameters=parameters), set_aside_damaged(journal)
+        started, message = started_architectures(journal, parameters=parameters), set_aside_damaged(journal)
         studies = make()
     else:
-        was_there = journal.exists() and journal.stat().st_size > 0
+        existed = journal.exists() and journal.stat().st_size > 0
         studies = make()
-        unknown = first_unknown(studies, records)
-        if unknown is None:
+        missing = first_missing_record(studies, records)
+        if missing is None:
             return studies
-        known, conclusion = asked_before(journal, parameters=parameters), studies.conclusion
-        what = "is gone or empty"
-        if was_there:
-            what = f"lacks trial {unknown.trial} of the records; it is set aside as {set_aside(journal).name}"
+        started, conclusion = started_architectures(journal, parameters=parameters), studies.conclusion
+        problem = "is missing or empty"
+        if existed:
+            problem = f"lacks trial {missing.trial} of the records; it is set aside as {set_aside(journal).name}"
         else:
             journal.unlink()
-        told = f"{journal}: {what} and made again from the records and checkpoints"
+        message = f"{journal}: {problem} and rebuilt from the records and checkpoints"
         studies = make()
-    num_known = rebuild(studies, store=store, parameters=parameters, checkpoints=checkpoints, asked=known)
+    num_rebuilt = rebuild(studies, store=store, parameters=parameters, checkpoints=checkpoints, started=started)
     if conclusion is not None:
         studies.conclude(conclusion)
-    note(f"{told}: {plural(num_known, 'trial')}")
-    holes = [str(item.number) for item in studies.trials if studies.architecture_id(item) is None]
-    if holes:
-        note(f"nothing is known any more of the trials {', '.join(holes)}: their numbers stay empty")
+    note(f"{message}: {plural(num_rebuilt, 'trial')}")
+    unknown = [str(item.number) for item in studies.trials if studies.architecture_id(item) is None]
+    if unknown:
+        note(f"the architectures of the trials {', '.join(unknown)} are unknown: their numbers stay unused")
     return studies
 
 
-def _named(studies: Studies, trials: Mapping[int, PreviousEnding], *, told: str) -> list[str]:
+def _listed(studies: Studies, trials: Mapping[int, PreviousEnding], *, message: str) -> list[str]:
     by_number = {item.number: studies.architecture_id(item) for item in studies.trials}
-    lines = [f"trial {number} ({by_number[number]}): {told}" for number in sorted(trials)]
-    more = [f"and {len(lines) - _MAX_NAMED} more"] if len(lines) > _MAX_NAMED else []
-    return lines[:_MAX_NAMED] + more
+    lines = [f"trial {number} ({by_number[number]}): {message}" for number in sorted(trials)]
+    more = [f"and {len(lines) - _MAX_LISTED} more"] if len(lines) > _MAX_LISTED else []
+    return lines[:_MAX_LISTED] + more
 
 
-def _note_lost_curves(store: RunStore, records: Sequence[Record], *, note: Callable[[str], None]) -> None:
-    """A record with steps was written after its evaluations: where they are not there, they were lost."""
-    there = set(store.evaluations()["trial"].to_pylist())
-    bare = [str(item.trial) for item in records if item.steps and item.trial not in there]
-    if bare:
-        more = f" and {len(bare) - _MAX_NAMED} more" if len(bare) > _MAX_NAMED else ""
+def _note_missing_curves(store: RunStore, records: Sequence[Record], *, note: Callable[[str], None]) -> None:
+    """Reports the trained records without evaluations, which are written before the record."""
+    present = set(store.evaluations()["trial"].to_pylist())
+    missing = [str(item.trial) for item in records if item.steps and item.trial not in present]
+    if missing:
+        more = f" and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
         note(
-            f"the learning curves of the trials {', '.join(bare[:_MAX_NAMED])}{more} are gone from evaluations/: "
-            "the report lacks them"
+            f"the learning curves of the trials {', '.join(missing[:_MAX_LISTED])}{more} are missing from "
+            "evaluations/: the report lacks them"
         )

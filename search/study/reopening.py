@@ -1,7 +1,7 @@
-"""Trials that ended and are trained again, under their numbers: their records are gone, or they failed.
+"""Reopens trials that have ended: those whose records are lost, and failed ones. They keep their numbers.
 
-Optuna never changes a trial that ended. So the journal is written again without the lines that ended these trials. It
-is then the journal of a driver that was killed while they ran, and they go on before any other.
+Optuna does not change a trial that has ended. So the journal is rewritten without the lines that ended these trials. It
+then equals the journal of a driver that was killed while they ran: they are resumed before other trials start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.study.studies import REASON, TRIAL, Studies
 
 AGAIN = "again"
-"""User attribute of a trial that is trained again: an `PreviousEnding`."""
+"""User attribute of a reopened trial: its `PreviousEnding`."""
 
 _State = Literal["complete", "pruned", "failed"]
 _STATES: dict[TrialState, _State] = {
@@ -30,75 +30,75 @@ _STATES: dict[TrialState, _State] = {
 
 
 class PreviousEnding(NamedTuple):
-    """What is known of the earlier end of a trial that is trained again."""
+    """How a reopened trial ended before."""
 
     state: _State
-    """How it ended. A complete trial is trained to its end again, and a pruned one as far as it was."""
+    """A complete trial is trained to its end again, a pruned one up to the evaluation at which it was pruned."""
     num_evaluations: int = 0
-    """Evaluations that had been heard of it."""
+    """Evaluations that it had reported."""
     reason: str | None = None
     """Why it was stopped or failed."""
     superseded: str | None = None
-    """When the trial of the record ended whose place the new one takes; `None` where there is no record."""
+    """End time of the record that the new one replaces; `None` without such a record."""
 
     @classmethod
     def of(cls, record: Record) -> PreviousEnding:
-        """Of a record that says it failed."""
+        """Returns the ending of a failed trial from its record."""
         return cls("failed", reason=record.reason, superseded=record.finished_at.isoformat())
 
 
-def lost(studies: Studies, records: Iterable[Record]) -> dict[int, PreviousEnding]:
-    """The trials that ended as the journal says, and have no record; by number."""
+def trials_without_record(studies: Studies, records: Iterable[Record]) -> dict[int, PreviousEnding]:
+    """Returns the trials that have ended in the journal and have no record, by number."""
     known = list(records)
-    # An architecture that was asked for twice was answered from its record.
+    # A trial may have no record of its own where its architecture had been recorded under another number.
     numbers, architectures = {item.trial for item in known}, {item.architecture_id for item in known}
-    losses, found = studies.losses(), {}
+    losses, endings = studies.losses(), {}
     for item in studies.trials:
         architecture_id = studies.architecture_id(item)
         if item.state in _STATES and item.number not in numbers and architecture_id not in {*architectures, None}:
-            told = len(losses.get(item.number, ()))
-            found[item.number] = PreviousEnding(_STATES[item.state], told, item.user_attrs.get(REASON))
-    return found
+            num_reported = len(losses.get(item.number, ()))
+            endings[item.number] = PreviousEnding(_STATES[item.state], num_reported, item.user_attrs.get(REASON))
+    return endings
 
 
-def failed(studies: Studies, records: Iterable[Record], *, reference_alone: bool) -> dict[int, PreviousEnding]:
-    """The trials whose record says that they failed, all or the reference alone; by number.
+def failed_trials(studies: Studies, records: Iterable[Record], *, reference_only: bool) -> dict[int, PreviousEnding]:
+    """Returns the trials whose records say that they failed, by number; with `reference_only`, only the reference.
 
-    One that diverged is not among them: it would do so again.
+    Diverged trials are not among them: they would diverge again.
     """
     known = {item.number: item for item in studies.trials}
     return {
         item.trial: PreviousEnding.of(item)
         for item in records
-        if item.state == "failed" and (item.reference or not reference_alone) and item.trial in known
+        if item.state == "failed" and (item.reference or not reference_only) and item.trial in known
         if known[item.trial].state.is_finished()
     }
 
 
-def trained_again(studies: Studies) -> dict[int, PreviousEnding]:
-    """The trials that ended before and have not ended again, by number."""
-    found = {}
+def retrained_trials(studies: Studies) -> dict[int, PreviousEnding]:
+    """Returns the reopened trials that have not ended again, by number."""
+    endings = {}
     for item in studies.trials:
         if not item.state.is_finished() and AGAIN in item.user_attrs:
-            # Whatever else stands under that name was not written here.
+            # An attribute of that name that another program wrote is ignored.
             with suppress(TypeError):
-                found[item.number] = PreviousEnding(**item.user_attrs[AGAIN])
-    return found
+                endings[item.number] = PreviousEnding(**item.user_attrs[AGAIN])
+    return endings
 
 
-def in_force(records: Iterable[Record], again: Mapping[int, PreviousEnding]) -> list[Record]:
-    """The records less those whose place another one will take."""
+def current_records(records: Iterable[Record], retrained: Mapping[int, PreviousEnding]) -> list[Record]:
+    """Returns the records without those that the `retrained` trials will replace."""
     return [
         item
         for item in records
-        if item.trial not in again or again[item.trial].superseded != item.finished_at.isoformat()
+        if item.trial not in retrained or retrained[item.trial].superseded != item.finished_at.isoformat()
     ]
 
 
 def reopen(journal: Path, studies: Studies, trials: Mapping[int, PreviousEnding]) -> None:
-    """Makes these trials run as if they had never ended. The caller opens the studies again.
+    """Rewrites the journal as if these trials had never ended. The caller opens the studies again.
 
-    The file appears whole, by a rename.
+    The new file replaces the old one by a rename.
     """
     numbers = {item._trial_id: item.number for item in studies.trials}
     ids = {trial_id: trials[number] for trial_id, number in numbers.items() if number in trials}
@@ -107,12 +107,12 @@ def reopen(journal: Path, studies: Studies, trials: Mapping[int, PreviousEnding]
     scratch = journal.with_name(f".{journal.name}.tmp")
     with journal.open("rb") as old, scratch.open("wb") as new:
         for line in old:
-            new.writelines(_previous_ending(line, trials=ids, curves=curve_ids))
+            new.writelines(_reopened_lines(line, trials=ids, curves=curve_ids))
     scratch.replace(journal)
 
 
-def _previous_ending(line: bytes, *, trials: Mapping[int, PreviousEnding], curves: set[int]) -> Iterator[bytes]:
-    """What becomes of a line: itself, nothing, or for one that ended a trial what is known of that end."""
+def _reopened_lines(line: bytes, *, trials: Mapping[int, PreviousEnding], curves: set[int]) -> Iterator[bytes]:
+    """Yields what replaces a line: the line, nothing, or the `PreviousEnding` in place of the end of a trial."""
     entry = json.loads(line)
     trial_id, operation = entry.get("trial_id"), entry["op_code"]
     if trial_id not in trials and trial_id not in curves:
@@ -122,7 +122,7 @@ def _previous_ending(line: bytes, *, trials: Mapping[int, PreviousEnding], curve
     if ends and trial_id in trials:
         yield _line(entry, JournalOperation.SET_TRIAL_USER_ATTR, user_attr={AGAIN: trials[trial_id]._asdict()})
     elif operation == JournalOperation.SET_TRIAL_USER_ATTR:
-        # What an earlier end left.
+        # Attributes of an earlier ending are dropped.
         if not {AGAIN, REASON} & set(entry["user_attr"]):
             yield line
     elif not ends and operation != JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
@@ -130,5 +130,5 @@ def _previous_ending(line: bytes, *, trials: Mapping[int, PreviousEnding], curve
 
 
 def _line(entry: Mapping[str, object], operation: JournalOperation, **values: object) -> bytes:
-    told = {"op_code": int(operation), "worker_id": entry["worker_id"], "trial_id": entry["trial_id"], **values}
-    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+    line = {"op_code": int(operation), "worker_id": entry["worker_id"], "trial_id": entry["trial_id"], **values}
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

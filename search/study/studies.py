@@ -1,12 +1,13 @@
 """The two Optuna studies of a run, in one journal: the objectives of every trial, and the loss curves.
 
-Optuna refuses intermediate values and pruning where there are several objectives, so the curves live in a companion
-study with one. Both open in optuna-dashboard. A stopped trial is told as pruned and a crashed or diverged one as
-failed; a trial that is interrupted waits, and is the first to be asked for when the run continues.
+Optuna refuses intermediate values and pruning in a study with several objectives, so the curves are kept in a second
+study with one objective. Both open in optuna-dashboard. A stopped trial is recorded as pruned, a crashed or diverged
+one as failed. An interrupted trial waits, and is the first to be asked for when the run continues.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
-from depthweave.search.samplers import KnownCostSampler
 from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
+from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.study.checksummed_journal import ChecksummedJournal
 from depthweave.search.study.study_storage import StudyStorage
 
@@ -47,25 +49,25 @@ class AskedTrial(NamedTuple):
 
 
 class StartedTrial(NamedTuple):
-    """A trial that was begun in an earlier part of the run and waits."""
+    """A trial that started before the run was interrupted, and waits to be resumed."""
 
     number: int
     architecture_id: str
     num_reported: int
-    """Evaluations that were heard of it."""
+    """Evaluations that it has reported."""
 
 
 class Conclusion(NamedTuple):
-    """Pauses have an end: no paused trial goes on any more but the audits."""
+    """The end of pausing: from now on only the audited trials are resumed."""
 
     max_trials: int
-    """Of the search that was concluded; one that may have more goes on."""
+    """Of the concluded search. A search with a larger value continues."""
     audits: tuple[int, ...]
-    """Numbers of the trials that run to their end as an audit of the pruner, those of earlier conclusions included."""
+    """Trials that are trained to their end as an audit of the pruner, including those of earlier conclusions."""
 
 
 class Studies:
-    """Asks for trials, hears of them, and tells how they ended. One driver a journal."""
+    """Asks Optuna for trials, reports their losses and tells how they ended. A journal has one driver."""
 
     def __init__(
         self,
@@ -75,12 +77,16 @@ class Studies:
         sampler: BaseSampler,
         pruner: BasePruner,
         parameters: Parameters,
-        keep: Callable[[], None] = lambda: None,
+        use_curves: Callable[[CurveSource], None] | None = None,
+        persist: Callable[[], None] = lambda: None,
     ) -> None:
-        """`keep` is called when something was written that nobody could make again."""
+        """`use_curves` receives a function that returns the losses of all trials.
+
+        `persist` is called after every write that cannot be reconstructed from the records.
+        """
         path = str(journal)
         _drop_torn_line(journal)
-        # A driver that was killed while it wrote leaves its lock, and Optuna would wait half a minute for it.
+        # A driver that was killed while writing leaves its lock behind. Optuna would wait half a minute for it.
         Path(path + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
         storage = StudyStorage(ChecksummedJournal(path, lock_obj=JournalFileOpenLock(path)))
         self._parameters, self._pruner = parameters, pruner
@@ -98,10 +104,10 @@ class Studies:
         self.curves = optuna.create_study(
             study_name=CURVES_STUDY, storage=storage, sampler=sampler, direction="minimize", load_if_exists=True
         )
-        self._storage, self._keep = storage, keep
+        self._storage, self._persist = storage, persist
         self._untried = Untried(self.objectives, parameters=parameters)
-        if isinstance(sampler, KnownCostSampler):
-            sampler.curves = self.losses
+        if use_curves is not None:
+            use_curves(self.losses)
         self._curve_ids = {
             item.user_attrs[TRIAL]: item._trial_id
             for item in self.curves.get_trials(deepcopy=False)
@@ -114,29 +120,29 @@ class Studies:
         return self.objectives.get_trials(deepcopy=False)
 
     def architecture_id(self, trial: FrozenTrial) -> str | None:
-        """The architecture of a trial; `None` before its parameters are known."""
+        """Returns the architecture of a trial; `None` before its parameters are known."""
         return self._parameters.architecture_id(trial.params)
 
     def enqueue(self, architecture_ids: Iterable[str]) -> None:
-        """Have these architectures tried, in this order, before the sampler is asked; what was tried is left out."""
+        """Enqueues the untried ones among these architectures: they are tried in this order, before any proposal."""
         for item in architecture_ids:
-            if item in self._untried.now():
+            if item in self._untried.ids():
                 self.objectives.enqueue_trial(self._parameters.spelling(item))
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing waits and every architecture has been tried."""
-        return not self._untried.now() and not any(item.state == TrialState.WAITING for item in self.trials)
+        """Whether no trial waits and every architecture has been tried."""
+        return not self._untried.ids() and not any(item.state == TrialState.WAITING for item in self.trials)
 
     def ask(self) -> AskedTrial | None:
-        """The next trial: a waiting one first, else the sampler's; `None` where the space is exhausted."""
+        """Returns the next trial, a waiting one before a proposal; `None` when the space is exhausted."""
         if self.exhausted:
             return None
         trial = self.objectives.ask()
         known = self._trial(trial.number)
         if not params_of(known):
-            # Optuna writes a line a parameter. All of them in one line before: a kill in between leaves a trial
-            # whose architecture is known.
+            # Optuna writes one line per parameter. All parameters are written in one line first, so that a kill in
+            # between leaves a trial whose architecture is known.
             self._storage.set_trial_system_attr(known._trial_id, FIXED_PARAMS, trial.relative_params)
             trial = Trial(self.objectives, known._trial_id)
         for name, distribution in self._parameters.distributions.items():
@@ -146,11 +152,11 @@ class Studies:
         if ARCHITECTURE not in trial.user_attrs:
             trial.set_user_attr(ARCHITECTURE, architecture_id)
         self._open_curve(trial.number)
-        self._keep()
+        self._persist()
         return AskedTrial(trial.number, architecture_id)
 
     def restore(self, number: int, architecture_id: str | None) -> None:
-        """The trial, the next one by its number, runs as if it had been asked for; failed where it is not known."""
+        """Creates the trial with the next number as running; as failed where its architecture is unknown."""
         params = {} if architecture_id is None else self._parameters.spelling(architecture_id)
         trial = optuna.create_trial(
             state=TrialState.RUNNING,
@@ -165,17 +171,17 @@ class Studies:
             self.fail(number, reason="its journal was damaged, and it had neither record nor checkpoint")
 
     def set_costs(self, number: int, costs: Mapping[str, float]) -> None:
-        """What a trial costs, known before it trains; its pruner is asked with peers that cost no more."""
-        # In both: samplers look at the objectives, pruners at the curves.
+        """Stores a trial's costs, which are known before it trains."""
+        # In both studies: samplers read the objectives study, pruners the curves study.
         for trial_id in (self._trial_id(number), self._curve_ids[number]):
             self._storage.set_trial_user_attr(trial_id, COSTS, dict(costs))
 
     def report(self, number: int, *, evaluation: int, loss: float) -> None:
-        """An intermediate loss of a running trial; `evaluation` counts from 1."""
+        """Reports an intermediate loss of a running trial; `evaluation` counts from 1."""
         self._storage.set_trial_intermediate_value(self._curve_ids[number], evaluation, loss)
 
     def losses(self) -> dict[int, tuple[float, ...]]:
-        """The losses after evaluation 1, 2, ... of every trial that reported, by its number."""
+        """Returns the losses after evaluation 1, 2, ... of every trial that has reported one, by trial number."""
         return {
             item.user_attrs[TRIAL]: tuple(item.intermediate_values[step] for step in sorted(item.intermediate_values))
             for item in self.curves.get_trials(deepcopy=False)
@@ -183,31 +189,31 @@ class Studies:
         }
 
     def should_stop(self, number: int) -> bool:
-        """What the pruner says of a running trial, asked with its fair peers alone."""
+        """Returns whether the pruner stops a running trial, compared with its fair peers only."""
         curve = self._storage.get_trial(self._curve_ids[number])
         return should_stop(self._pruner, study=self.curves, trial=curve)
 
     def complete(self, number: int, *, values: Sequence[float], loss: float) -> None:
-        """The trial trained to its end."""
+        """Ends a trial that was trained to its end."""
         self._finish(number, TrialState.COMPLETE, values=values, loss=loss, reason=None)
 
     def stop(self, number: int, *, reason: str) -> None:
-        """The trial was stopped: its partial loss is nobody's result."""
+        """Ends a trial that was stopped. It has no values: its last loss is not a final one."""
         self._finish(number, TrialState.PRUNED, values=None, loss=None, reason=reason)
 
     def fail(self, number: int, *, reason: str) -> None:
-        """The trial crashed, or its loss was not finite."""
+        """Ends a trial that crashed or whose loss was not finite."""
         self._finish(number, TrialState.FAIL, values=None, loss=None, reason=reason)
 
     def running(self) -> list[int]:
-        """Numbers of the trials that run, or were running when their driver died."""
+        """Returns the numbers of the trials that run, or that ran when their driver died."""
         return [item.number for item in self.trials if item.state == TrialState.RUNNING]
 
-    def begun(self) -> list[StartedTrial]:
-        """The waiting trials that had been asked for before, by number; enqueued ones are not among them."""
+    def interrupted(self) -> list[StartedTrial]:
+        """Returns the waiting trials that have started before, by number; without those that were only enqueued."""
         found = []
         for item in self.trials:
-            # An enqueued trial has its parameters on a list of wishes; they become its own when it is asked for.
+            # An enqueued trial has its parameters as a system attribute only. They become its own when it is asked for.
             architecture_id = self._parameters.architecture_id(item.params)
             if item.state == TrialState.WAITING and architecture_id is not None:
                 curve_id = self._curve_ids.get(item.number)
@@ -215,8 +221,8 @@ class Studies:
                 found.append(StartedTrial(item.number, architecture_id, len(reported)))
         return found
 
-    def go_on(self, number: int) -> None:
-        """A waiting trial that was begun before runs, and is not asked for again."""
+    def resume(self, number: int) -> None:
+        """Sets an interrupted trial to running. `ask` does not return it."""
         trial = self._trial(number)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         architecture_id = self._parameters.architecture_id(trial.params)
@@ -226,21 +232,21 @@ class Studies:
 
     @property
     def conclusion(self) -> Conclusion | None:
-        """The last one; `None` before the first."""
+        """The last conclusion; `None` before the first."""
         values = self.curves.user_attrs.get(CONCLUSION)
         return None if values is None else Conclusion(values["max_trials"], tuple(values["audits"]))
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """The conclusion is kept, in one line of the journal: it is there whole or not at all."""
+        """Stores the conclusion in one line of the journal, so that it is never stored in part."""
         self.curves.set_user_attr(CONCLUSION, conclusion._asdict())
-        self._keep()
+        self._persist()
 
     def release(self) -> None:
-        """Let every running trial wait, to be continued: no ghost runs for ever."""
+        """Sets every running trial to waiting, so that a later driver resumes it."""
         for item in self.trials:
             if item.state == TrialState.RUNNING:
-                # One that has no parameters yet is asked for anew, under its number. Some of them and not all are what
-                # an earlier version may have left: nobody knows which architecture was meant.
+                # A trial without parameters is asked for again, under its number. Earlier versions may have left a
+                # trial with some of its parameters: its architecture cannot be known.
                 known = self._parameters.architecture_id(params_of(item)) is not None or not params_of(item)
                 self._storage.set_trial_state_values(item._trial_id, TrialState.WAITING if known else TrialState.FAIL)
                 curve_id = self._curve_ids.get(item.number)
@@ -254,7 +260,7 @@ class Studies:
         return self._storage.get_trial_id_from_study_id_trial_number(self.objectives._study_id, number)
 
     def _open_curve(self, number: int) -> None:
-        """The companion of a trial that starts or continues."""
+        """Creates the curve of a trial that starts, or sets it to running for a trial that resumes."""
         if number in self._curve_ids:
             curve_id = self._curve_ids[number]
             if self._storage.get_trial(curve_id).state == TrialState.WAITING:
@@ -275,7 +281,7 @@ class Studies:
         self._open_curve(number)
         curve_id = self._curve_ids[number]
         trial_id = self._trial_id(number)
-        # After a crash between the two studies the curve has already ended, and cannot be told again.
+        # After a crash between the two writes the curve has already ended, and Optuna refuses to end it again.
         if not self._storage.get_trial(curve_id).state.is_finished():
             if reason is not None:
                 self._storage.set_trial_user_attr(curve_id, REASON, reason)
@@ -283,11 +289,23 @@ class Studies:
         if reason is not None:
             self._storage.set_trial_user_attr(trial_id, REASON, reason)
         self.objectives.tell(number, values=values, state=state)
-        self._keep()
+        self._persist()
+
+
+def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
+    """Tells Optuna how a running trial ended, from its record."""
+    values = [column_value(record, name) for name in objectives]
+    if record.state == "pruned":
+        studies.stop(number, reason=record.reason or "")
+    elif record.state == "complete" and all(value is not None and math.isfinite(value) for value in values):
+        assert record.loss is not None
+        studies.complete(number, values=values, loss=record.loss)
+    else:
+        studies.fail(number, reason=record.reason or "an objective is missing")
 
 
 def _drop_torn_line(journal: Path) -> None:
-    """A line that a crash left without its end was never heard of: it goes, or the next one would be glued to it."""
+    """Removes a last line without a line break, which a crash leaves: the next line would be appended to it."""
     if not journal.exists():
         return
     with journal.open("rb+") as file:

@@ -1,7 +1,7 @@
-"""The storage of a run's studies, with the trials of each state at hand.
+"""The storage of a run's studies, which indexes trials by their state.
 
-Optuna's own goes through all trials of a study whenever it is asked for those of one state: before every trial for one
-that waits, at every evaluation for the complete ones. With ten thousand trials each look takes 10 ms and more.
+Optuna's storage visits all trials of a study for every query by state: before every trial for the waiting ones, at
+every evaluation for the complete ones. With ten thousand trials a query takes more than 10 ms.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class StudyStorage(JournalStorage):
-    """Optuna's storage over a journal; what it answers is the same."""
+    """Optuna's journal storage with faster queries and the same answers."""
 
     def __init__(self, log_storage: BaseJournalBackend) -> None:
-        self._shelves: dict[int, _TrialsByState] = defaultdict(_TrialsByState)
-        """By study."""
+        self._trials_by_study: dict[int, _TrialsByState] = defaultdict(_TrialsByState)
+        """By the id of the study."""
         super().__init__(log_storage)
 
     def get_all_trials(
@@ -32,29 +32,29 @@ class StudyStorage(JournalStorage):
         with self._thread_lock:
             self._sync_with_backend()
             known = self._replay_result
-            shelf = self._shelves[study_id]
-            shelf.update([known.get_trial(item) for item in shelf.unseen(known._study_id_to_trial_ids[study_id])])
-            found = shelf.all() if states is None else shelf.of(states)
+            index = self._trials_by_study[study_id]
+            index.update([known.get_trial(item) for item in index.outdated(known._study_id_to_trial_ids[study_id])])
+            found = index.all() if states is None else index.with_states(states)
         return copy.deepcopy(found) if deepcopy else found
 
 
 @dataclass(kw_only=True)
 class _TrialsByState:
-    """The trials of one study. A trial that has ended never changes, so that only the others are looked at again."""
+    """The trials of one study. A finished trial never changes, so only the others are read again."""
 
     trials: list[FrozenTrial] = field(default_factory=list)
-    """By number."""
+    """All, by number."""
     unfinished: dict[int, int] = field(default_factory=dict)
-    """Optuna's ids of the trials that had not ended when they were seen last, by number."""
-    ended: dict[TrialState, list[FrozenTrial]] = field(default_factory=lambda: defaultdict(list))
-    """By number, for each state."""
+    """Optuna's ids of the trials that had not finished at the last update, by number."""
+    finished: dict[TrialState, list[FrozenTrial]] = field(default_factory=lambda: defaultdict(list))
+    """The finished trials of each state, by number."""
 
-    def unseen(self, ids: list[int]) -> list[int]:
-        """Optuna's ids of the trials that may have changed or are new, of those of all by number."""
+    def outdated(self, ids: list[int]) -> list[int]:
+        """Returns which of Optuna's trial `ids`, in the order of the numbers, are new or may have changed."""
         return [*self.unfinished.values(), *ids[len(self.trials) :]]
 
     def update(self, trials: list[FrozenTrial]) -> None:
-        """These trials are as given, the new ones by number."""
+        """Replaces changed trials and appends new ones, which are given in the order of their numbers."""
         for item in trials:
             if item.number < len(self.trials):
                 self.trials[item.number] = item
@@ -64,15 +64,15 @@ class _TrialsByState:
                 self.unfinished[item.number] = item._trial_id
             else:
                 self.unfinished.pop(item.number, None)
-                insort(self.ended[item.state], item, key=_number)
+                insort(self.finished[item.state], item, key=_number)
 
     def all(self) -> list[FrozenTrial]:
-        """All by number."""
+        """Returns all trials by number."""
         return list(self.trials)
 
-    def of(self, states: Container[TrialState]) -> list[FrozenTrial]:
-        """Those of these states, by number."""
-        groups = [group for state, group in self.ended.items() if state in states]
+    def with_states(self, states: Container[TrialState]) -> list[FrozenTrial]:
+        """Returns the trials in one of these states, by number."""
+        groups = [group for state, group in self.finished.items() if state in states]
         groups.append([self.trials[number] for number in self.unfinished if self.trials[number].state in states])
         return list(merge(*groups, key=_number))
 

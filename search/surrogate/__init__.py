@@ -1,1 +1,1 @@
-"""What is predicted: losses, learning curves and costs of candidates, and what each candidate promises."""
+"""The surrogate models: predictions of learning curves, losses and costs, and expected hypervolume improvements."""

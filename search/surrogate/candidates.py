@@ -1,9 +1,9 @@
-"""The finite set that a sampler chooses from: each candidate's parameters, encoding and known costs.
+"""The finite set that a sampler chooses from: the parameters, encoding and known costs of each candidate.
 
-The encoding of an architecture is what a kernel can compare: the fusion as a category, sizes on a logarithmic scale,
-and the wiring itself, as the share of possible connections in each cell of a coarse grid of site against source.
+Architectures are encoded for a kernel: the fusion one-hot, sizes on a logarithmic scale, and the wiring as the share of
+possible connections in each cell of a coarse grid of sites and sources.
 
-Axes: N candidates, F feature columns, C cost objectives, H hints.
+Axes: N candidates, F feature columns, C cost objectives, H cost features.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 _GRID = 3
-"""The wiring is compared on so many thirds of the depth, by site and by source."""
+"""Number of parts that the grid divides the depth into, for sites and for sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """N candidates; arrays are not to be written to."""
+    """N candidates. The arrays are read-only by convention."""
 
     distributions: Mapping[str, CategoricalDistribution]
-    """The Optuna parameters, all categories."""
+    """The Optuna parameters, all categorical."""
     parameters: tuple[Mapping[str, Any], ...]
-    """A value for each of them."""
+    """The values of each candidate."""
     features_NF: FloatArray
-    """Columns of about unit spread; a category is a column a choice, `sqrt(0.5)` where it holds."""
+    """Columns of about unit standard deviation; categories one-hot, with `sqrt(0.5)` in place of 1."""
     groups_F: Indices
-    """The group of each column, from 0; a group shares one length scale."""
+    """The group of each column, from 0. The columns of a group share a length scale."""
     costs_NC: FloatArray
-    """The cost objectives, minimised, in the study's order without the loss; NaN where only a trial can tell."""
-    hints_NH: FloatArray
-    """Quantities known in advance, none negative, that such costs are sums of, such as floating-point operations."""
+    """The cost objectives, minimised, in the study's order without the loss; NaN where only a measurement can tell."""
+    cost_features_NH: FloatArray
+    """Nonnegative quantities that are known in advance, such as operations. Unknown costs are weighted sums of them."""
 
     def __post_init__(self) -> None:
         size = len(self.parameters)
-        for name in ("features_NF", "costs_NC", "hints_NH"):
+        for name in ("features_NF", "costs_NC", "cost_features_NH"):
             if getattr(self, name).ndim != 2:
                 raise ValueError(
-                    f"Candidates.{name} has shape {getattr(self, name).shape}: it must be a row a candidate"
+                    f"Candidates.{name} has shape {getattr(self, name).shape}: it must have a row for each candidate"
                 )
             if getattr(self, name).shape[0] != size:
                 raise ValueError(f"Candidates.{name} has {getattr(self, name).shape[0]} rows for {size} candidates")
@@ -69,9 +69,9 @@ def categorical(
     distributions: Mapping[str, CategoricalDistribution],
     costs_NC: FloatArray,
 ) -> Candidates:
-    """Candidates of which nothing more is known than their parameters and their costs.
+    """Returns candidates that are known by their categorical parameters and costs only.
 
-    A cost that is NaN is taken for a sum over the parameters of what each choice costs.
+    A cost that is NaN is modelled as a sum over the parameters, with a term for each choice.
     """
     columns = [_one_hot([item[name] for item in parameters], known.choices) for name, known in distributions.items()]
     groups = [group for group, known in enumerate(distributions.values()) for _ in known.choices]
@@ -81,7 +81,7 @@ def categorical(
         features_NF=np.concatenate(columns, axis=1),
         groups_F=np.array(groups, dtype=np.intp),
         costs_NC=np.asarray(costs_NC, dtype=np.float64),
-        hints_NH=np.column_stack([(np.concatenate(columns, axis=1) > 0.0), _counts(parameters, distributions)]),
+        cost_features_NH=np.column_stack([(np.concatenate(columns, axis=1) > 0.0), _counts(parameters, distributions)]),
     )
 
 
@@ -91,9 +91,10 @@ def of_space(
     objectives: Sequence[str],
     measured: Mapping[str, Measurement] = MappingProxyType({}),
 ) -> Candidates:
-    """The architectures of a search space; costs that follow from the architecture are known.
+    """Returns the architectures of a search space as candidates.
 
-    So are those `measured`, by architecture id; of the others only a trial can tell.
+    Costs that follow from the architecture are known, and so are the `measured` ones, by architecture id. Other costs
+    are NaN.
     """
     items = [parameters.space[item] for item in parameters.architecture_ids]
     known = [costs_of(item.architecture) for item in items]
@@ -120,14 +121,14 @@ def of_space(
         features_NF=np.concatenate(groups, axis=1),
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
         costs_NC=np.stack(costs, axis=1) if costs else np.ones((len(items), 0)),
-        hints_NH=_work(items, known),
+        cost_features_NH=_cost_features(items, known),
     )
 
 
 def _counts(
     parameters: Sequence[Mapping[str, Any]], distributions: Mapping[str, CategoricalDistribution]
 ) -> FloatArray:
-    """How often each value occurs that several parameters share: the same operation in several places."""
+    """The number of occurrences of each value that several parameters share, such as an operation on several edges."""
     choices = [set(known.choices) for known in distributions.values()]
     shared = sorted((item for item in set().union(*choices) if sum(item in known for known in choices) > 1), key=repr)
     rows = [[list(item.values()).count(value) for value in shared] for item in parameters]
@@ -135,7 +136,7 @@ def _counts(
 
 
 def _one_hot(values: Sequence[Any], choices: Sequence[Any]) -> FloatArray:
-    # Two different choices are then at a squared distance of 1.
+    # With sqrt(0.5), two different choices have a squared distance of 1.
     held = np.array([[value == choice for choice in choices] for value in values], dtype=np.float64)
     return np.asarray(held * np.sqrt(0.5))
 
@@ -145,8 +146,8 @@ def _logarithm(values: Sequence[float]) -> FloatArray:
     return np.asarray((logs - logs.mean()) / (logs.std() or 1.0))[:, None]
 
 
-def _work(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
-    """What time and memory are spent on: operations, blocks, states and, of each fusion, sites, connections, states."""
+def _cost_features(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
+    """Operations, parameters, blocks, and for each fusion its sites, connections and states, all nonnegative."""
     fusions = sorted({item.architecture.fusion for item in items} - {"none"})
     rows = []
     for item, known in zip(items, costs, strict=True):
@@ -161,24 +162,24 @@ def _work(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
 
 
 def _wiring_grids(wirings: Sequence[Wiring]) -> FloatArray:
-    """Of the connections that each cell could hold, the share that is there; the root evens out small shares."""
-    # One object for all architectures of a wiring: comparing two would take as long as looking at one.
+    """The square root of the share of possible connections in each cell; the root emphasises small shares."""
+    # Architectures with the same wiring share one object. Comparing wirings would take as long as encoding them.
     known = {id(item): item for item in wirings}
     grids = {key: _wiring_grid(item) for key, item in known.items()}
     return np.stack([grids[id(item)] for item in wirings])
 
 
 def _wiring_grid(wiring: Wiring) -> FloatArray:
-    there = np.zeros((_GRID, _GRID))
+    connections = np.zeros((_GRID, _GRID))
     for block, sources in wiring:
         columns = np.array(sources) * _GRID // (wiring.depth + 1)
-        there[(block - 1) * _GRID // wiring.depth] += np.bincount(columns, minlength=_GRID)
-    return np.asarray(np.sqrt(there / np.maximum(_possible(wiring.depth), 1.0))).ravel()
+        connections[(block - 1) * _GRID // wiring.depth] += np.bincount(columns, minlength=_GRID)
+    return np.asarray(np.sqrt(connections / np.maximum(_possible(wiring.depth), 1.0))).ravel()
 
 
 @lru_cache(maxsize=512)
 def _possible(depth: int) -> FloatArray:
-    """Connections that a cell could hold."""
+    """The number of possible connections in each cell."""
     possible = np.zeros((_GRID, _GRID))
     for block in range(1, depth + 1):
         columns = np.arange(block + 1) * _GRID // (depth + 1)

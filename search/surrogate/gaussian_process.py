@@ -1,9 +1,9 @@
-"""A Gaussian process over encoded candidates: one length scale a group of columns, fitted to the marginal likelihood.
+"""A Gaussian process over encoded candidates, with one length scale for each group of columns.
 
-Small on purpose: a search has tens to hundreds of records, and a suggestion has milliseconds; a library would bring an
-optimiser, a tensor type and seconds of import.
+Small on purpose: a search has tens to hundreds of records, and a proposal may take milliseconds. A library would add an
+optimiser, a tensor type and seconds of import time.
 
-Axes: N candidates, M records, F feature columns, G groups of columns.
+Axes: N candidates, M records, F feature columns, G groups of columns, P further records, K selected records.
 
 Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning: equations 2.25, 2.26 and 5.9; the kernel
 is Matern 5/2 with automatic relevance determination, with a prior on every hyperparameter (maximum a posteriori).
@@ -23,29 +23,29 @@ FloatArray = NDArray[np.float64]
 Precision = TypeVar("Precision", np.float32, np.float64)
 
 FIT_RECORDS = 96
-"""Hyperparameters are fitted to at most so many records: there are few of them, and a step costs M^3."""
+"""Maximum number of records that the few hyperparameters are fitted to: a step costs M^3."""
 _STEPS = 40
 _PATIENCE = 6
-"""Steps without an improvement after which there are no more: the steps are long, and soon lead about the optimum."""
+"""Number of steps without an improvement after which fitting ends. The steps are long and soon pass the optimum."""
 _STEP_SIZE = 0.25
 _BLOCK = 100_000
-"""Entries of a kernel matrix worked on at once: they stay in the processor's cache."""
+"""Number of entries of a kernel matrix that are computed at once, so that they fit the processor's cache."""
 _JITTER = 1e-6
-"""Added to the diagonal, as a share of the values' variance: keeps it factorisable where records coincide."""
+"""Added to the diagonal, as a share of the values' variance: keeps the matrix positive definite."""
 _SCALE_SD, _AMPLITUDE_SD = 1.0, 1.0
 _NOISE_LOG_MEAN, _NOISE_LOG_SD = -4.0, 1.5
-"""A prior noise of a fiftieth of the values' variance."""
+"""The prior noise is a fiftieth of the values' variance."""
 
 
 class Hyperparameters(NamedTuple):
-    """Of standardised values; all positive."""
+    """The hyperparameters for standardised values; all positive."""
 
     weights_G: FloatArray
     """Inverse squared length scale of each group of columns."""
     amplitude: float
     """Variance of the function."""
     noise: float
-    """Variance of the noise that all records share."""
+    """Variance of the noise of every record."""
 
 
 class Posterior(NamedTuple):
@@ -56,14 +56,14 @@ class Posterior(NamedTuple):
 
 
 class Population(NamedTuple):
-    """Values before anything is known of their features."""
+    """The distribution of values over all candidates."""
 
     mean: float
     sd: float
 
 
 class GaussianProcess:
-    """Conditioned on records; predicts candidates. The values' mean and scale are taken out and put back."""
+    """A process that is conditioned on records and predicts candidates. Values are standardised internally."""
 
     def __init__(
         self,
@@ -75,22 +75,22 @@ class GaussianProcess:
         population: Population | None = None,
         hyperparameters: Hyperparameters | None = None,
     ):
-        """`noise_MM` is the covariance of the records' errors, in the values' squared unit, beyond what all share.
+        """`noise_MM` is the covariance of the records' errors, in the values' squared unit, beyond the common noise.
 
-        `population` is what values are taken to be like before the features are looked at; else as the records are.
-        `hyperparameters` are fitted where they are not given.
+        `population` is the prior distribution of the values, by default that of the records. `hyperparameters` are
+        fitted where they are not given.
         """
         self._mean = float(values_M.mean()) if population is None else population.mean
         self._scale = (float(values_M.std()) if population is None else population.sd) or 1.0
-        targets_M, own_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
+        targets_M, scaled_noise_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
         if hyperparameters is None:
             few = _evenly(len(values_M), FIT_RECORDS)
             hyperparameters = fit(
-                features_MF[few], targets_M[few], noise_MM=own_MM[np.ix_(few, few)], groups_F=groups_F
+                features_MF[few], targets_M[few], noise_MM=scaled_noise_MM[np.ix_(few, few)], groups_F=groups_F
             )
         self.hyperparameters = hyperparameters
         self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
-        self._condition(features_MF * self._weights_F, targets_M, own_MM)
+        self._condition(features_MF * self._weights_F, targets_M, scaled_noise_MM)
 
     def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_MM: FloatArray) -> None:
         self._scaled_MF, self._targets_M, self._noise_MM = scaled_MF, targets_M, noise_MM
@@ -101,7 +101,7 @@ class GaussianProcess:
         self._weights_M = self._inverse_MM.T @ (self._inverse_MM @ targets_M)
 
     def conditioned(self, features_PF: FloatArray, values_P: FloatArray) -> GaussianProcess:
-        """The process given `P` further records, with the hyperparameters that it has."""
+        """Returns the process given `P` further records without errors, with the same hyperparameters."""
         other = copy(self)
         other._condition(
             np.concatenate([self._scaled_MF, features_PF * self._weights_F]),
@@ -110,33 +110,33 @@ class GaussianProcess:
         )
         return other
 
-    def left_out(self) -> FloatArray:
-        """How far each record lies from what the others expect of it, `[M]`, in standard deviations of that."""
+    def leave_one_out_residuals(self) -> FloatArray:
+        """Returns the standardised residual `[M]` of each record, predicted from the others."""
         return np.asarray(self._weights_M / np.sqrt(np.square(self._inverse_MM).sum(axis=0)))
 
     @property
     def noise_sd(self) -> float:
-        """Of the noise that all records share, in the values' unit."""
+        """Standard deviation of the noise of every record, in the values' unit."""
         return self._scale * float(np.sqrt(self.hyperparameters.noise))
 
-    def values(self, places_K: NDArray[np.intp]) -> Posterior:
-        """Some records' true values, `[K]`: the function and the noise that all share, without the records' errors.
+    def values(self, index_K: NDArray[np.intp]) -> Posterior:
+        """Returns the posterior of some records' true values, `[K]`: with the common noise, without the errors.
 
-        A record's value is what its own trial comes to, not what another of the same features would.
+        A record's value is the outcome of its own trial, not that of another trial with the same features.
         """
         kernel_KM = self.hyperparameters.amplitude * matern(
-            squared_distances(self._scaled_MF[places_K], self._scaled_MF)
+            squared_distances(self._scaled_MF[index_K], self._scaled_MF)
         )
-        own = self.hyperparameters.noise + _JITTER
-        kernel_KM[np.arange(len(places_K)), places_K] += own
+        noise = self.hyperparameters.noise + _JITTER
+        kernel_KM[np.arange(len(index_K)), index_K] += noise
         root_KM = kernel_KM @ self._inverse_MM.T
-        variance_K = np.maximum(self.hyperparameters.amplitude + own - np.square(root_KM).sum(axis=1), 0.0)
+        variance_K = np.maximum(self.hyperparameters.amplitude + noise - np.square(root_KM).sum(axis=1), 0.0)
         return Posterior(kernel_KM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_K) * self._scale)
 
     def predict(self, features_NF: FloatArray) -> Posterior:
-        """Mean and standard deviation of the function itself, without noise."""
-        # Single precision from here on, which takes half the time: the noise that all records share keeps the inverse
-        # small, and an error of 1e-6 of the amplitude is nobody's decision.
+        """Returns the posterior of the function itself, without noise."""
+        # Single precision from here on, which takes half the time. The noise keeps the inverse small, and an error of
+        # 1e-6 of the amplitude does not change a decision.
         amplitude = self.hyperparameters.amplitude
         scaled_NF = (features_NF * self._weights_F).astype(np.float32)
         scaled_MF, weights_M = self._scaled_MF.astype(np.float32), self._weights_M.astype(np.float32)
@@ -148,7 +148,7 @@ class GaussianProcess:
             block = slice(start, start + rows)
             kernel_BM = matern(squared_distances(scaled_NF[block], scaled_MF))
             mean_N[block] = kernel_BM @ weights_M
-            # The inverse is lower triangular: the first half of its rows knows nothing of the second half's columns.
+            # The inverse is lower triangular: the first half of its rows is zero in the second half of the columns.
             for root_BH in (kernel_BM[:, :half] @ inverse_MM[:half, :half].T, kernel_BM @ inverse_MM[half:].T):
                 explained_N[block] += np.einsum("bh,bh->b", root_BH, root_BH)
         mean_N, variance_N = amplitude * mean_N, amplitude * np.maximum(1.0 - amplitude * explained_N, 1e-8)
@@ -158,9 +158,9 @@ class GaussianProcess:
 def fit(
     features_MF: FloatArray, targets_M: FloatArray, *, noise_MM: FloatArray, groups_F: NDArray[np.intp]
 ) -> Hyperparameters:
-    """The most probable hyperparameters of standardised targets, by a fixed number of Adam steps from the prior's mean.
+    """Returns the most probable hyperparameters of standardised targets, by Adam steps from the prior mean.
 
-    A pure function: the same records give the same hyperparameters, whatever was fitted before.
+    A pure function: the same records give the same hyperparameters.
     """
     num_groups = int(groups_F.max()) + 1
     distances_GMM = np.stack(
@@ -199,7 +199,7 @@ class _Objective(NamedTuple):
 def _objective(
     logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
-    """Negative log marginal likelihood and its gradient by the logarithms; `None` where it cannot be factorised."""
+    """Negative log marginal likelihood and its gradient by the logarithms; `None` if the factorisation fails."""
     weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
     kernel_MM = amplitude * matern(squared_MM)
@@ -211,7 +211,7 @@ def _objective(
     inverse_MM = root_MM.T @ root_MM
     solved_M = inverse_MM @ targets_M
     value = 0.5 * float(targets_M @ solved_M) + float(np.log(np.diag(factor_MM)).sum())
-    # d value / d K, of which every derivative by a hyperparameter is a sum.
+    # d value / d K. Every derivative by a hyperparameter is a sum over its entries.
     slope_MM = 0.5 * (inverse_MM - np.outer(solved_M, solved_M))
     by_squared_MM = slope_MM * amplitude * _matern_slope(squared_MM)
     gradient = np.r_[
@@ -223,15 +223,15 @@ def _objective(
 
 
 def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
-    """The inverse of a lower triangular matrix: numpy has one for any matrix alone, at three times the cost."""
+    """The inverse of a lower triangular matrix. NumPy only has the general inverse, at three times the cost."""
     lower = torch.from_numpy(lower_MM)
     identity = torch.eye(len(lower_MM), dtype=torch.float64)
     return np.asarray(torch.linalg.solve_triangular(lower, identity, upper=False).numpy(), dtype=np.float64)
 
 
 def matern(squared: NDArray[Precision]) -> NDArray[Precision]:
-    """Matern 5/2 of a squared distance."""
-    # In place, for it is half of a prediction's time.
+    """Returns the Matern 5/2 kernel of squared distances."""
+    # In place: this is half of a prediction's time.
     root: NDArray[Precision] = np.sqrt(5.0 * squared)
     value: NDArray[Precision] = root * root
     value *= 1.0 / 3.0
@@ -243,13 +243,14 @@ def matern(squared: NDArray[Precision]) -> NDArray[Precision]:
 
 
 def _matern_slope(squared: FloatArray) -> FloatArray:
-    """Its derivative by the squared distance."""
+    """The derivative of the kernel by the squared distance."""
     root = np.sqrt(5.0 * squared)
     return np.asarray(-(5.0 / 6.0) * (1.0 + root) * np.exp(-root), dtype=np.float64)
 
 
 def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision]) -> NDArray[Precision]:
-    # One product: [-2 left, left squared, 1] by [right, 1, right squared].
+    """Returns the squared Euclidean distances, `[A, B]`."""
+    # One matrix product: [-2 left, left squared, 1] by [right, 1, right squared].
     ones_A1, ones_B1 = np.ones_like(left_AF[:, :1]), np.ones_like(right_BF[:, :1])
     squares_A1 = np.square(left_AF).sum(axis=1, keepdims=True)
     squares_B1 = np.square(right_BF).sum(axis=1, keepdims=True)
@@ -261,7 +262,7 @@ def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision])
 
 
 def _evenly(length: int, most: int) -> NDArray[np.intp]:
-    """At most `most` indices, evenly spaced, the first and the last among them."""
+    """At most `most` evenly spaced indices, including the first and the last."""
     if length <= most:
         return np.arange(length)
     return np.unique(np.linspace(0, length - 1, most).round().astype(np.intp))

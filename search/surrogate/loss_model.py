@@ -1,12 +1,12 @@
-"""The final loss of every candidate, as the trials so far tell it: one model of curves and architectures.
+"""The posterior of every candidate's final loss, given the trials: one model of curves and architectures.
 
-Losses are modelled on a logarithmic scale above a floor, which takes the long tail of bad candidates out of the way of
-the good ones. A Gaussian process over the architectures is conditioned on final losses and on forecasts of the others.
-A forecast is no observation, though: it is what curve and population say together, and population is what the process
-says already. So the population is divided out of it, which leaves what the curve alone says; and what forecasts are
-wrong in together they are modelled to be (`forecast_errors.py`).
+Losses are modelled as logarithms above a floor, so that the long tail of bad candidates does not dominate. A Gaussian
+process over the architectures is conditioned on final losses and on forecasts. A forecast is not an observation: it
+combines the curve with the population of curves, and the process already models the population. So the population is
+divided out of the forecast, which leaves the likelihood of the curve alone. The errors that forecasts have in common
+are modelled too (`forecast_errors.py`).
 
-Axes: N candidates, M records, F feature columns.
+Axes: N candidates, M records, F feature columns, D and K backtests.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indices
-from depthweave.search.surrogate.forecast_errors import CheckedForecasts, alike, forecast_errors_of
+from depthweave.search.surrogate.forecast_errors import CheckedForecasts, forecast_errors_of, similarity
 from depthweave.search.surrogate.gaussian_process import GaussianProcess, Population, Posterior
 
 MIN_RECORDS = 3
-"""Finished or forecast losses from which on there is a model."""
+"""Minimum number of known or forecast losses for a model."""
 MAX_RECORDS = 512
-"""The records of a process; of more, the lowest losses and an even choice of the others: time grows with the cube."""
+"""Maximum number of records, the lowest losses and an even choice of others: the cost is cubic in it."""
 _FLOOR_FRAC = 0.5
-"""How far the floor lies below the least loss, as a share of the way from there to the median."""
-_LEAST_ABOVE_FRAC = 0.1
-"""How near the floor a forecast may come, as a share of how near the least loss is."""
-_LEAST_OWN_FRAC = 0.1
-"""The least share of a forecast's precision that is its curve's."""
-_PRIOR_TESTS = 1.0
-"""How many tests' worth of belief there is in a forecast's own width."""
+"""Distance of the floor below the lowest loss, as a share of the distance from there to the median."""
+_MIN_HEIGHT_FRAC = 0.1
+"""Smallest height of a forecast above the floor, as a share of that of the lowest loss."""
+_MIN_CURVE_FRAC = 0.1
+"""Smallest share of a forecast's precision that is attributed to its curve."""
+_PRIOR_BACKTESTS = 1.0
+"""Weight of the prior, in which forecasts are calibrated, in backtests."""
 
 
 class Estimate(NamedTuple):
@@ -43,44 +43,44 @@ class Estimate(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """A trial as the surrogate sees it."""
+    """What the surrogate knows of a trial."""
 
     row: int
-    """Of the candidates."""
+    """Its candidate."""
     loss: float | None
-    """Its final loss, or the forecast of it; `None` while nothing is known."""
+    """Its final loss or the forecast of it; `None` while unknown."""
     sd: float = 0.0
-    """Standard deviation of the forecast; 0 for a trial that trained to its end."""
+    """Standard deviation of the forecast; 0 for a complete trial."""
     finished: bool = False
-    """Whether the loss is a final one: only such stand on the front."""
+    """Whether the loss is final. Only such trials are on the front."""
     failed: bool = False
     """Crashed or diverged."""
     costs_C: tuple[float, ...] | None = None
-    """Its costs as measured, NaN where one is not; `None` before it measured."""
+    """Its measured costs, NaN where unknown; `None` before the measurement."""
     earlier: tuple[Estimate, ...] = ()
-    """The forecasts at the rungs that it has left behind, by what the curves of others teach."""
+    """Backtests: forecasts from its earlier rungs, fitted to the curves of other trials."""
 
 
 class LossPosterior(NamedTuple):
-    """Of every candidate, the logarithm of its final loss above the floor."""
+    """The posterior of the logarithm of every candidate's final loss above the floor."""
 
     floor: float
     function: Posterior
-    """Of an architecture like it, without what is a single training's."""
+    """Of the expected loss of the architecture, without the noise of a single training."""
     outcome: Posterior
-    """Of a training of it; of its own trial where there is one."""
-    widening: Callable[[Indices], FloatArray]
-    """By what factor the standard deviations of some candidates are too narrow, at least 1."""
+    """Of the loss of one training; of the candidate's own trial if there is one."""
+    calibration: Callable[[Indices], FloatArray]
+    """Returns the factors, at least 1, by which the standard deviations of these candidates have to be multiplied."""
 
 
 def loss_posterior(candidates: Candidates, trials: Sequence[Evidence]) -> LossPosterior | None:
-    """What the trials say; `None` while that is too little. Those that run without a word come out as expected."""
-    # Their costs say nothing of their losses.
+    """Returns the posterior; `None` with too few losses. Running trials without one count with their expected loss."""
+    # Costs are not used, and would only spoil the cache.
     return _losses(_Space(candidates), tuple(item._replace(costs_C=None) for item in trials))
 
 
 class _Space:
-    """Candidates' features, the same where the arrays are."""
+    """The features of candidates, compared by identity for the cache."""
 
     def __init__(self, candidates: Candidates) -> None:
         self.features_NF, self.groups_F = candidates.features_NF, candidates.groups_F
@@ -92,7 +92,7 @@ class _Space:
         return id(self.features_NF)
 
 
-# A chooser that wants a new trial has just asked what the sampler asks next.
+# When a chooser starts a new trial, the sampler asks for the same posterior next.
 @lru_cache(maxsize=1)
 def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None:
     known = [item for item in trials if item.loss is not None or item.failed]
@@ -102,52 +102,54 @@ def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None
     floor, worst = _floor(losses), float(losses.max())
     scale = _Scale(floor, float(losses.min()) - floor)
     logs_M, sd_M = scale.logarithms([Estimate(worst if item.loss is None else item.loss, item.sd) for item in known])
-    kept = _most_telling(logs_M)
+    kept = _most_informative(logs_M)
     known, logs_M, sd_M = [known[place] for place in kept], logs_M[kept], sd_M[kept]
     rows = np.array([item.row for item in known], dtype=np.intp)
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
-    process, widening = _process(space, known, logs_M, sd_M, scale=scale)
+    process, calibration = _process(space, known, logs_M, sd_M, scale=scale)
     if len(pending):
         expected = process.predict(space.features_NF[pending]).mean_N
         process = process.conditioned(space.features_NF[pending], expected)
     function = process.predict(space.features_NF)
     outcome = Posterior(function.mean_N.copy(), np.hypot(function.sd_N, process.noise_sd))
-    # What has ended is as it is; of the others their own curves say more than those of their like.
+    # Final losses are known. For unfinished trials their own curves are used as well.
     outcome.mean_N[rows], outcome.sd_N[rows] = logs_M, 0.0
     unfinished = np.flatnonzero(sd_M)
     if len(unfinished):
         outcome.mean_N[rows[unfinished]], outcome.sd_N[rows[unfinished]] = process.values(unfinished)
-    return LossPosterior(floor, function, outcome, widening)
+    return LossPosterior(floor, function, outcome, calibration)
 
 
 def _process(
     space: _Space, known: Sequence[Evidence], logs_M: FloatArray, sd_M: FloatArray, *, scale: _Scale
 ) -> tuple[GaussianProcess, Callable[[Indices], FloatArray]]:
-    """Conditioned on the records, forecasts without the population and with the errors that they share."""
+    """The process given the records, with the likelihoods of forecasts and their common errors; and the calibration."""
     population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
-    said_M, variance_M = _own(logs_M, sd_M, population=population)
+    likelihood_M, variance_M = _without_population(logs_M, sd_M, population=population)
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
-    earlier_D = _own(*scale.logarithms([test for item in known for test in item.earlier]), population=population)
+    earlier_D = _without_population(
+        *scale.logarithms([forecast for item in known for forecast in item.earlier]), population=population
+    )
     features_MF = space.features_NF[[item.row for item in known]]
-    tests = CheckedForecasts(record_D, earlier_D[1], earlier_D[0] - said_M[record_D])
-    errors = forecast_errors_of(features_MF, variance_M, tests, groups_F=space.groups_F)
+    backtests = CheckedForecasts(record_D, earlier_D[1], earlier_D[0] - likelihood_M[record_D])
+    errors = forecast_errors_of(features_MF, variance_M, backtests, groups_F=space.groups_F)
     process = GaussianProcess(
         features_MF,
-        said_M - errors.mean_M,
+        likelihood_M - errors.mean_M,
         noise_MM=errors.covariance_MM,
         groups_F=space.groups_F,
         population=population,
     )
     finished = np.array([place for place, item in enumerate(known) if item.finished], dtype=np.intp)
-    tested = features_MF[np.concatenate([finished, errors.record_D])]
-    off = np.concatenate([process.left_out()[finished], errors.left_out_D])
-    return process, partial(_widening, space, tested, off)
+    checked_KF = features_MF[np.concatenate([finished, errors.record_D])]
+    residual_K = np.concatenate([process.leave_one_out_residuals()[finished], errors.residual_D])
+    return process, partial(_calibration, space, checked_KF, residual_K)
 
 
-def _widening(space: _Space, tested_KF: FloatArray, off_K: FloatArray, rows_N: Indices) -> FloatArray:
-    """The factor of each candidate, judged by how forecasts of its like have fared."""
-    alike_NK = alike(space.features_NF[rows_N], tested_KF, groups_F=space.groups_F)
-    squares_N = (_PRIOR_TESTS + alike_NK @ np.square(off_K)) / (_PRIOR_TESTS + alike_NK.sum(axis=1))
+def _calibration(space: _Space, checked_KF: FloatArray, residual_K: FloatArray, rows_N: Indices) -> FloatArray:
+    """The root mean square of the standardised residuals, weighted by similarity, for each candidate."""
+    weight_NK = similarity(space.features_NF[rows_N], checked_KF, groups_F=space.groups_F)
+    squares_N = (_PRIOR_BACKTESTS + weight_NK @ np.square(residual_K)) / (_PRIOR_BACKTESTS + weight_NK.sum(axis=1))
     return np.asarray(np.sqrt(np.maximum(squares_N, 1.0)))
 
 
@@ -155,29 +157,29 @@ class _Scale(NamedTuple):
     """The logarithmic scale above a floor."""
 
     floor: float
-    least: float
-    """How far above it the least loss is."""
+    lowest: float
+    """Height of the lowest loss above it."""
 
     def logarithms(self, estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
-        """Means and standard deviations of the lognormal distributions that have these."""
-        above = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _LEAST_ABOVE_FRAC * self.least)
-        variance = np.log1p(np.square(np.array([item.sd for item in estimates]) / above))
-        return np.log(above) - 0.5 * variance, np.sqrt(variance)
+        """The parameters of lognormal distributions with these means and standard deviations."""
+        height = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _MIN_HEIGHT_FRAC * self.lowest)
+        variance = np.log1p(np.square(np.array([item.sd for item in estimates]) / height))
+        return np.log(height) - 0.5 * variance, np.sqrt(variance)
 
 
 def _floor(losses: FloatArray) -> float:
-    least, middle = float(losses.min()), float(np.median(losses))
-    return least - max(_FLOOR_FRAC * (middle - least), 1e-6 * max(abs(least), 1e-6))
+    lowest, median = float(losses.min()), float(np.median(losses))
+    return lowest - max(_FLOOR_FRAC * (median - lowest), 1e-6 * max(abs(lowest), 1e-6))
 
 
-def _own(mean: FloatArray, sd: FloatArray, *, population: Population) -> tuple[FloatArray, FloatArray]:
-    """What forecasts say without the population: mean and variance; what is certain stays as it is."""
-    own = np.maximum(1.0 - np.square(sd / max(population.sd, 1e-12)), _LEAST_OWN_FRAC)
-    return population.mean + (mean - population.mean) / np.where(sd > 0.0, own, 1.0), np.square(sd) / own
+def _without_population(mean: FloatArray, sd: FloatArray, *, population: Population) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of forecasts with the population divided out; certain values are unchanged."""
+    curve_frac = np.maximum(1.0 - np.square(sd / max(population.sd, 1e-12)), _MIN_CURVE_FRAC)
+    return population.mean + (mean - population.mean) / np.where(sd > 0.0, curve_frac, 1.0), np.square(sd) / curve_frac
 
 
-def _most_telling(logs_M: FloatArray) -> Indices:
-    """At most `MAX_RECORDS` records in their order: the lower half of them by loss, and evenly of the rest."""
+def _most_informative(logs_M: FloatArray) -> Indices:
+    """At most `MAX_RECORDS` records in their order: half of them the lowest losses, half evenly from the others."""
     if len(logs_M) <= MAX_RECORDS:
         return np.arange(len(logs_M), dtype=np.intp)
     order = np.argsort(logs_M, kind="stable")

@@ -1,8 +1,8 @@
-"""What the trials so far say of every candidate: what its final loss may be, its costs, and what it promises.
+"""The posterior of every candidate given the trials: its final loss, its costs and its expected improvement.
 
-The loss is learned by `losses.py`; costs that only a trial can tell are learned here from those that were measured.
+The model of the loss is in `loss_model.py`, that of costs that have to be measured in `cost_model.py`.
 
-Axes: N candidates, T trials, M records, C costs, H hints.
+Axes: N candidates, F front members, C costs, L levels of loss, O objectives, the loss first.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from depthweave.search.surrogate.hypervolume_improvement import hypervolume_impr
 from depthweave.search.surrogate.loss_model import Evidence, loss_posterior
 
 _MARGIN_FRAC = 0.1
-"""How far the reference point lies beyond the worst, as a share of best to worst."""
+"""Distance of the reference point beyond the worst values, as a share of their range."""
 _COST_NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
-"""Gauss-Hermite nodes and weights: an expectation over a cost that is not known yet."""
+"""Gauss-Hermite nodes and weights, for the expectation over an unknown cost."""
 
 
 class CandidatePosterior(NamedTuple):
     """What is expected of every candidate."""
 
     mean_N: FloatArray
-    """Of the final loss."""
+    """Expectation of the final loss."""
     sd_N: FloatArray
     gains_N: FloatArray
-    """Expected hypervolume improvement, costs scaled to the range that they span."""
-    widening: Callable[[Indices], FloatArray]
-    """By what factor the standard deviations of some candidates are too narrow, at least 1."""
+    """Expected hypervolume improvement, with costs scaled to the range from 0 to 1."""
+    calibration: Callable[[Indices], FloatArray]
+    """Returns the factors, at least 1, by which the standard deviations of these candidates have to be multiplied."""
 
 
 class KnownCosts(NamedTuple):
@@ -42,43 +42,44 @@ class KnownCosts(NamedTuple):
 
     costs_NC: FloatArray
     log_sd_NC: FloatArray
-    """Of the logarithm of what is predicted; 0 where known or measured."""
+    """Standard deviation of the logarithm of a predicted cost; 0 for a known or measured one."""
 
 
 def candidate_posterior(
     candidates: Candidates, trials: Sequence[Evidence], *, costs: KnownCosts
 ) -> CandidatePosterior | None:
-    """What the trials say of every candidate; `None` while that is too little.
+    """Returns the posterior of every candidate; `None` with too few losses.
 
-    A trial whose loss is not known yet stands on the front with the loss that is expected of it: nobody proposes its
-    neighbour.
+    A trial with an unknown loss counts for the front with its expected loss, so that its neighbours are not proposed.
     """
-    found = loss_posterior(candidates, trials)
-    if found is None:
+    loss = loss_posterior(candidates, trials)
+    if loss is None:
         return None
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
     finished = [item for item in trials if item.finished]
     losses_F = np.array([item.loss for item in finished], dtype=np.float64)
     gains_N = _gains(
-        found.function,
+        loss.function,
         _scaled(costs),
         np.concatenate([np.array([item.row for item in finished], dtype=np.intp), pending]),
-        np.concatenate([losses_F, found.floor + np.exp(found.function.mean_N[pending])]),
-        floor=found.floor,
+        np.concatenate([losses_F, loss.floor + np.exp(loss.function.mean_N[pending])]),
+        floor=loss.floor,
     )
-    mean_N, sd_N = found.outcome
-    middle_N = np.exp(mean_N + 0.5 * sd_N**2)
-    return CandidatePosterior(found.floor + middle_N, middle_N * np.sqrt(np.expm1(sd_N**2)), gains_N, found.widening)
+    # The mean and the standard deviation of a lognormal distribution.
+    log_mean_N, log_sd_N = loss.outcome
+    height_N = np.exp(log_mean_N + 0.5 * log_sd_N**2)
+    sd_N = height_N * np.sqrt(np.expm1(log_sd_N**2))
+    return CandidatePosterior(loss.floor + height_N, sd_N, gains_N, loss.calibration)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:
-    """Costs as known in advance, else as measured, else predicted from those that were measured."""
+    """Returns the costs of all candidates: measured, known in advance or predicted from measured ones."""
     costs_NC = candidates.costs_NC.copy()
     log_sd_NC = np.zeros_like(costs_NC)
     for item in trials:
         if item.costs_C is not None:
-            told = np.array(item.costs_C)
-            costs_NC[item.row] = np.where(np.isfinite(told), told, costs_NC[item.row])
+            measured_C = np.array(item.costs_C)
+            costs_NC[item.row] = np.where(np.isfinite(measured_C), measured_C, costs_NC[item.row])
     for axis in range(costs_NC.shape[1]):
         missing_N = np.isnan(costs_NC[:, axis])
         if missing_N.any():
@@ -91,6 +92,7 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
 def _gains(
     posterior: Posterior, scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray, *, floor: float
 ) -> FloatArray:
+    """Expected hypervolume improvements over the front of some candidates with these losses."""
     costs_FC = scaled.costs_NC[rows_F]
     kept_F = moocore.is_nondominated(np.column_stack([losses_F, costs_FC]))
     front_losses_F, front_costs_FC = losses_F[kept_F], costs_FC[kept_F]
@@ -111,7 +113,7 @@ def _gains(
 
 
 def _scaled(costs: KnownCosts) -> KnownCosts:
-    """Costs from 0 to 1; the error to first order."""
-    least_C, most_C = costs.costs_NC.min(axis=0), costs.costs_NC.max(axis=0)
-    spread_C = np.where(most_C > least_C, most_C - least_C, 1.0)
-    return KnownCosts((costs.costs_NC - least_C) / spread_C, costs.log_sd_NC * costs.costs_NC / spread_C)
+    """The costs scaled to 0 to 1, their standard deviations by linear error propagation."""
+    lowest_C, highest_C = costs.costs_NC.min(axis=0), costs.costs_NC.max(axis=0)
+    spread_C = np.where(highest_C > lowest_C, highest_C - lowest_C, 1.0)
+    return KnownCosts((costs.costs_NC - lowest_C) / spread_C, costs.log_sd_NC * costs.costs_NC / spread_C)

@@ -51,16 +51,14 @@ def test_watched_search_is_the_same_search(monkeypatch: pytest.MonkeyPatch) -> N
     arm = ARMS["known-cost + pareto"]
     watched = run(arm, problem=problem, workers=1, seed=3)
     assert watched["scores"]["count"] > 0
-    monkeypatch.setattr(connectivity_table, "watch", lambda chooser, curves: (chooser, None))
+    monkeypatch.setattr(connectivity_table, "watch", lambda guide, curves: (guide, None))
     assert run(arm, problem=problem, workers=1, seed=3) == watched | {"scores": None}
 
 
-def test_what_has_no_guide_is_left_as_it_is() -> None:
+def test_arm_without_a_surrogate_has_no_guide_to_score() -> None:
     problem = planted_curves(num_parameters=2, num_choices=2, num_evaluations=4)
-    make = ARMS["random + pareto"].chooser
-    assert make is not None
-    chooser = make(problem, 0)
-    assert watch(chooser, curves=problem.curves) == (chooser, None)
+    assert ARMS["random + pareto"].guide is None
+    assert watch(None, curves=problem.curves) == (None, None)
 
 
 def test_table_pools_the_searches_and_names_the_worst(

@@ -1,4 +1,4 @@
-"""A study journal that was damaged: made again of the records and the checkpoints, and the search goes on."""
+"""A damaged study journal is rebuilt from the records and the checkpoints, and the search continues."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from depthweave.trainers import TrainingState
 from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 
 
-def _begun(folder: Path) -> Run:
-    """A run with trials that are complete, stopped, crashed and diverged, and two in flight, one of them unheard."""
+def _unfinished_run(folder: Path) -> Run:
+    """A run with complete, crashed and diverged trials and two in flight, one of which has not reported."""
     run = Run(folder, max_concurrent=8)
     for name in ("complete", "crashed", "diverged", "in flight", "unheard"):
         run.start(name)
@@ -30,27 +30,27 @@ def _begun(folder: Path) -> Run:
     run.ledger.finish("diverged", crashed=False)
     for name, number in (("in flight", 3), ("unheard", 4)):
         report = make_report(make_evaluation(0, loss=2.0))
-        entry = run.ledger._entries[name]
-        assert entry.number == number
+        live = run.ledger._live[name]
+        assert live.number == number
         place = trial_folder(folder / "checkpoints", number)
         write_progress(place, report)
-        TrainingState.start(entry.candidate.architecture, recipe=RECIPE, device="cpu").save(place / STATE_FILE)
+        TrainingState.start(live.candidate.architecture, recipe=RECIPE, device="cpu").save(place / STATE_FILE)
         if name == "in flight":
             run.ledger.report(name, report)
     return run
 
 
-def _told(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
+def _described(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
     return [(it.number, it.state, it.values, it.params, it.user_attrs.get("architecture_id")) for it in trials]
 
 
-def _mended(folder: Path) -> str | None:
-    """As the driver does it."""
-    told = set_aside_damaged(folder / "study.journal")
-    if told is not None:
+def _repaired(folder: Path) -> str | None:
+    """Repairs the journal as the driver does."""
+    message = set_aside_damaged(folder / "study.journal")
+    if message is not None:
         store, checkpoints = RunStore.open(folder), Checkpoints(folder / "checkpoints")
         rebuild(open_studies(folder), store=store, parameters=Parameters(SPACE), checkpoints=checkpoints)
-    return told
+    return message
 
 
 _Damage = Callable[[bytes], bytes]
@@ -67,48 +67,48 @@ _Damage = Callable[[bytes], bytes]
     ],
     ids=["zeros", "two lines in one", "garbage", "another kind of line", "last line"],
 )
-def test_damaged_journal_is_made_again_and_the_search_goes_on(damage: _Damage, tmp_path: Path) -> None:
-    run = _begun(tmp_path)
+def test_damaged_journal_is_rebuilt_and_the_search_continues(damage: _Damage, tmp_path: Path) -> None:
+    run = _unfinished_run(tmp_path)
     before, records = run.studies.trials, run.store.records()
     journal = tmp_path / "study.journal"
     data = damage(journal.read_bytes())
     journal.write_bytes(data)
 
-    told = _mended(tmp_path)
-    assert told is not None
-    assert len(told.splitlines()) == 1
-    assert "is damaged; it is set aside as study.journal.corrupt" in told
+    message = _repaired(tmp_path)
+    assert message is not None
+    assert len(message.splitlines()) == 1
+    assert "is damaged; it is set aside as study.journal.corrupt" in message
     assert (tmp_path / "study.journal.corrupt").read_bytes() == data
     again = Run(tmp_path)
     assert repr(again.store.records()) == repr(records), "NaN is not itself"
     after = again.studies.trials
-    assert [item[0] for item in _told(after)] == list(range(5))
-    assert _told(after)[:3] == _told(before)[:3]
+    assert [item[0] for item in _described(after)] == list(range(5))
+    assert _described(after)[:3] == _described(before)[:3]
     assert again.studies.losses()[0] == run.studies.losses()[0]
-    # Those in flight wait, and go on under their numbers; nothing runs that nobody has.
+    # Those in flight wait and are resumed under their numbers. No trial runs without a worker.
     assert [item.state for item in after[3:]] == [TrialState.WAITING] * 2
     assert again.studies.running() == []
     assert [again.start(name).number for name in ("a", "b", "c")] == [3, 4, 5]
     for name in ("a", "b", "c"):
         again.train(name)
     while not again.ledger.ended:
-        entry = again.ledger.next("more")
-        if entry is not None:
+        live = again.ledger.next("more")
+        if live is not None:
             again.train("more")
     assert len({item.architecture_id for item in again.store.records()}) == len(again.store.records()) == len(SPACE)
     assert again.studies.running() == []
     assert set_aside_damaged(journal) is None
 
 
-def test_number_that_nothing_is_known_of_is_a_failed_trial(tmp_path: Path) -> None:
-    run = _begun(tmp_path)
+def test_number_without_any_information_is_a_failed_trial(tmp_path: Path) -> None:
+    run = _unfinished_run(tmp_path)
     for path in (
         *trial_folder(tmp_path / "checkpoints", 3).iterdir(),
         tmp_path / "records" / "trial-00001-r000.parquet",
     ):
         path.unlink()
     (tmp_path / "study.journal").write_bytes(b"garbage\n")
-    assert _mended(tmp_path)
+    assert _repaired(tmp_path)
     again = Run(tmp_path)
     states = [item.state for item in again.studies.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.WAITING]
@@ -116,7 +116,7 @@ def test_number_that_nothing_is_known_of_is_a_failed_trial(tmp_path: Path) -> No
 
 
 def test_whole_journal_and_one_with_a_torn_end_are_left_alone(tmp_path: Path) -> None:
-    _begun(tmp_path)
+    _unfinished_run(tmp_path)
     journal = tmp_path / "study.journal"
     assert set_aside_damaged(journal) is None
     with journal.open("ab") as file:

@@ -53,10 +53,12 @@ REFERENCE = SPACE.plain()
 def open_studies(folder: Path, *, sampler: str = "tpe", pruner: str = "none", **options: Any) -> Studies:
     """The studies of a run folder, with all objects new, as a driver opens them."""
     parameters = Parameters(SPACE)
+    made = make_sampler(sampler, parameters=parameters, objectives=OBJECTIVES, seed=1)
     return Studies(
         folder / "study.journal",
         objectives=OBJECTIVES,
-        sampler=make_sampler(sampler, parameters=parameters, objectives=OBJECTIVES, seed=1),
+        sampler=made.sampler,
+        use_curves=made.use_curves,
         pruner=make_pruner(pruner, options=options),
         parameters=parameters,
     )

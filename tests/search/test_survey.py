@@ -188,8 +188,8 @@ def test_costs_of_a_whole_space_follow_from_a_dozen(
     parameters = Parameters(prepared.space)
     candidates = of_space(parameters, objectives=("perplexity", "latency"))
     # What a machine does: so much an operation, a block, a connection of each fusion.
-    prices_H = np.random.default_rng(0).uniform(0.5, 2.0, size=candidates.hints_NH.shape[1])
-    latency_N = candidates.hints_NH / candidates.hints_NH.mean(axis=0) @ prices_H
+    prices_H = np.random.default_rng(0).uniform(0.5, 2.0, size=candidates.cost_features_NH.shape[1])
+    latency_N = candidates.cost_features_NH / candidates.cost_features_NH.mean(axis=0) @ prices_H
     rows = [parameters.architecture_ids.index(item) for item in surveyed_ids(prepared)]
     known_N = np.full(len(latency_N), np.nan)
     known_N[rows] = latency_N[rows]

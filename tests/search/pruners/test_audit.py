@@ -1,4 +1,4 @@
-"""What an audit shows: by hand, and in a search that goes on for it or ends."""
+"""The audit: decisions by hand, and a search that continues or ends because of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from depthweave.search.pruners.audit import surprises
+from depthweave.search.pruners.audit import audit_reached_front
 from depthweave.search.pruners.chooser import NEW, TrialSnapshot
 from tests.search.bookkeeping import Run
 from tests.search.choosers import GivesUp
@@ -19,18 +19,18 @@ def complete(number: int, loss: float, cost: float) -> TrialSnapshot:
     return TrialSnapshot(number, f"id{number}", {"latency": cost}, (loss + 1.0, loss), "complete")
 
 
-def test_an_audit_is_a_surprise_where_it_ends_on_the_front() -> None:
+def test_audit_counts_only_if_its_trial_ends_on_the_front() -> None:
     others = [complete(0, 2.0, 1.0), complete(1, 1.0, 2.0)]
     beaten, better = complete(2, 2.5, 1.5), complete(2, 1.5, 1.5)
-    assert not surprises([*others, beaten], audits=[2])
-    assert surprises([*others, better], audits=[2])
-    assert not surprises([*others, better], audits=[]), "it was no audit"
-    assert not surprises([*others, better._replace(state="paused")], audits=[2]), "it has not ended"
-    assert not surprises([], audits=[2])
+    assert not audit_reached_front([*others, beaten], audits=[2])
+    assert audit_reached_front([*others, better], audits=[2])
+    assert not audit_reached_front([*others, better], audits=[]), "it was no audit"
+    assert not audit_reached_front([*others, better._replace(state="paused")], audits=[2]), "it has not ended"
+    assert not audit_reached_front([], audits=[2])
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_search_goes_on_with_others_where_the_audit_is_a_surprise(num_workers: int, tmp_path: Path) -> None:
+def test_search_resumes_other_trials_if_an_audited_one_reaches_the_front(num_workers: int, tmp_path: Path) -> None:
     # All cost the same, and the losses of ranks 0 to 3 end at 4.2, 1.55, 2.9 and 4.25: the audited one is the best.
     run = Run(tmp_path, chooser=GivesUp(), max_trials=4, max_concurrent=num_workers)
     worked_off(run, num_workers=num_workers)
@@ -39,7 +39,7 @@ def test_search_goes_on_with_others_where_the_audit_is_a_surprise(num_workers: i
     assert [item.audit for item in records] == [False, True, False, False]
 
 
-def test_search_ends_where_the_audit_is_beaten(tmp_path: Path) -> None:
+def test_search_ends_if_the_audited_trial_is_dominated(tmp_path: Path) -> None:
     class GivesUpOnTheWorst(GivesUp):
         def choose(self, snapshots: Sequence[TrialSnapshot], *, may_start: bool) -> int | Literal["new"] | None:
             if not may_start and snapshots[1].state == "paused":

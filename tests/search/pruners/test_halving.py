@@ -1,4 +1,4 @@
-"""Successive halving: decisions computed by hand, and Optuna's own where it does the same."""
+"""Successive halving: decisions computed by hand, and by Optuna's pruner where both are the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def decisions(
     costs: Sequence[Mapping[str, float] | None],
     study: Study | None = None,
 ) -> list[bool]:
-    """For trials that report one loss each, one after the other: who is stopped."""
+    """Whether each trial is stopped, for trials that report one loss each, one after the other."""
     study = study or optuna.create_study()
     stopped = []
     for loss, cost in zip(losses, costs, strict=True):
@@ -33,8 +33,8 @@ def decisions(
     return stopped
 
 
-def test_asha_stops_whom_the_shares_by_hand_stop() -> None:
-    # Places among those so far: 1 of 1, 2 of 2, 1 of 3, 4 of 4, 1 of 5, 3 of 6; two of six go on, with eta 3.
+def test_asha_stops_the_trials_below_the_share_by_hand() -> None:
+    # Ranks among the trials so far: 1 of 1, 2 of 2, 1 of 3, 4 of 4, 1 of 5, 3 of 6. With eta 3, two of six continue.
     losses = [3.0, 4.0, 2.0, 5.0, 1.0, 2.5]
     assert decisions(AshaPruner(eta=3), losses, costs=[None] * 6) == [False, True, False, True, False, True]
 
@@ -45,17 +45,17 @@ def test_asha_with_loss_alone_is_mo_asha_without_costs() -> None:
     assert ours == decisions(MoAshaPruner(eta=2), losses, costs=[{}] * 9)
 
 
-def test_mo_asha_stops_whom_the_ranks_by_hand_stop() -> None:
+def test_mo_asha_stops_the_trials_below_the_rank_by_hand() -> None:
     losses = [3.0, 4.0, 2.0, 3.5, 4.5, 2.9, 2.0, 3.2, 3.1]
     costs = [{"latency": value} for value in (1.0, 2.0, 3.0, 0.5, 3.0, 1.0, 3.0, 1.0, 0.6)]
-    # The second is beaten by the first, and one of two goes on. Third and fourth are beaten by nobody. The fifth is of
-    # rank 2, with four ahead and two of five to go on. Then none beats the sixth, nor the seventh, which equals the
-    # third. Of the eighth's rivals five are ahead (the first is of rank 1 by now), and four go on. None beats the last.
+    # The first dominates the second, and one of two continues. Third and fourth are on the front. The fifth has rank 2:
+    # four rank better, and two of five continue. Sixth and seventh, which equals the third, are on the front. Five rank
+    # better than the eighth (the first has rank 1 by now), and four continue. The last is on the front.
     expected = [False, True, False, False, True, False, False, True, False]
     assert decisions(MoAshaPruner(eta=2), losses, costs=costs) == expected
 
 
-def test_mo_asha_keeps_the_cheap_one_that_asha_stops() -> None:
+def test_mo_asha_continues_a_cheap_trial_that_asha_stops() -> None:
     losses, costs = [2.0, 1.0, 3.0, 4.0], [{"latency": value} for value in (5.0, 6.0, 6.0, 1.0)]
     assert decisions(AshaPruner(eta=2), losses, costs=costs)[-1]
     assert not decisions(MoAshaPruner(eta=2), losses, costs=costs)[-1]
@@ -74,7 +74,7 @@ def test_decides_at_powers_of_eta_only() -> None:
     assert stopped == [2, 6, 18]
 
 
-def test_a_loss_that_is_not_a_number_is_the_worst() -> None:
+def test_nan_is_the_worst_loss() -> None:
     assert decisions(AshaPruner(eta=2), [9.0, float("nan"), 8.0], costs=[None] * 3) == [False, True, False]
 
 

@@ -1,4 +1,4 @@
-"""The pruner `pareto`: choices and stops by hand, what may not change them, and a planted front that is kept."""
+"""The pruner `pareto`: choices and stops by hand, and invariances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["running", "paused", "complete", "stopped"]
 
 
 def curve(end: float, *, num: int = _NUM, of: int = _NUM) -> tuple[float, ...]:
-    """The first losses of a curve that ends there."""
+    """The first losses of a curve with this final loss."""
     return tuple(end + 0.5 / (step + 1) - 0.5 / (of + 1) for step in range(1, num + 1))
 
 
@@ -33,7 +33,7 @@ def snapshot(
 
 
 def finished(*, num: int = 12) -> list[TrialSnapshot]:
-    """Dearer ones are better: loss 3.0 at cost 1 to 2.45 at cost 12, all on the front, and some noise."""
+    """Twelve complete trials on the front, from loss 3.0 at cost 1 to 2.45 at cost 12, with some noise."""
     noise = np.random.default_rng(0).normal(0.0, 0.002, (num, _NUM))
     trials = [snapshot(index, 3.0 - 0.05 * index, cost=1.0 + index) for index in range(num)]
     return [
@@ -46,44 +46,47 @@ def choose(snapshots: Sequence[TrialSnapshot], *, may_start: bool = False) -> in
     return ParetoChooser(num_evaluations=_NUM).choose(snapshots, may_start=may_start)
 
 
-def test_is_a_chooser_with_rungs_that_double() -> None:
+def test_rungs_of_the_chooser_double() -> None:
     chooser: Chooser = ParetoChooser(num_evaluations=10)
     assert [evaluation for evaluation in range(1, 11) if chooser.is_rung(evaluation)] == [1, 2, 4, 8]
 
 
-def test_hopeless_one_is_left_and_the_same_curve_at_less_cost_goes_on() -> None:
-    # Both will end at 2.9: at cost 6.5 the least is 2.75, at cost 2.5 it is 2.95.
-    dear, cheap = snapshot(20, 2.9, cost=6.5, state="paused", num=4), snapshot(21, 2.9, cost=2.5, state="paused", num=4)
-    assert choose([*finished(), dear]) is None
-    assert choose([*finished(), dear, cheap]) == 21
-    assert choose([*finished(), dear], may_start=True) == NEW
+def test_unpromising_trial_is_given_up_and_the_same_curve_at_a_lower_cost_is_resumed() -> None:
+    # Both will end at 2.9. The best loss up to cost 6.5 is 2.75, up to cost 2.5 it is 2.95.
+    expensive, cheap = (
+        snapshot(20, 2.9, cost=6.5, state="paused", num=4),
+        snapshot(21, 2.9, cost=2.5, state="paused", num=4),
+    )
+    assert choose([*finished(), expensive]) is None
+    assert choose([*finished(), expensive, cheap]) == 21
+    assert choose([*finished(), expensive], may_start=True) == NEW
 
 
-def test_of_two_alike_the_one_that_needs_fewer_evaluations_goes_on() -> None:
+def test_of_two_equal_forecasts_the_one_with_fewer_remaining_evaluations_is_resumed() -> None:
     early, late = snapshot(20, 2.3, cost=6.5, state="paused", num=1), snapshot(21, 2.3, cost=6.5, state="paused", num=4)
     assert choose([*finished(), early, late]) == 21
 
 
-def test_of_two_as_far_the_one_that_betters_the_wider_stretch_goes_on() -> None:
+def test_of_two_equal_curves_the_one_that_improves_a_wider_range_of_costs_is_resumed() -> None:
     narrow = snapshot(20, 2.40, cost=11.9, state="paused", num=4)
     wide = snapshot(21, 2.40, cost=6.5, state="paused", num=4)
     assert choose([*finished(), narrow, wide]) == 21
 
 
-def test_one_loss_makes_nobody_hopeless_and_two_do() -> None:
+def test_trial_is_given_up_after_two_losses_but_not_after_one() -> None:
     bad = [snapshot(20, 9.0, cost=6.5, state="paused", num=num) for num in (1, 2)]
     assert [choose([*finished(), item]) for item in bad] == [20, None]
 
 
-def test_cheapest_of_all_is_never_hopeless() -> None:
+def test_cheapest_trial_is_never_given_up() -> None:
     assert choose([*finished(), snapshot(20, 9.0, cost=0.5, state="paused")]) == 20
 
 
-def test_new_one_is_started_before_a_long_shot_and_after_a_sure_gain() -> None:
-    long_shot = snapshot(20, 2.76, cost=6.5, state="paused", num=1)
-    sure = snapshot(21, 1.0, cost=1.5, state="paused", num=4)
-    assert choose([*finished(), long_shot], may_start=True) == NEW
-    assert choose([*finished(), long_shot, sure], may_start=True) == 21
+def test_new_trial_is_started_before_an_unlikely_and_after_a_certain_improvement() -> None:
+    unlikely = snapshot(20, 2.76, cost=6.5, state="paused", num=1)
+    certain = snapshot(21, 1.0, cost=1.5, state="paused", num=4)
+    assert choose([*finished(), unlikely], may_start=True) == NEW
+    assert choose([*finished(), unlikely, certain], may_start=True) == 21
 
 
 @pytest.mark.parametrize("costs", [{}, {"latency": 1.0, "memory_bytes": 2.0}], ids=["no cost", "two costs"])
@@ -95,22 +98,22 @@ def test_any_number_of_costs(costs: dict[str, float]) -> None:
     assert choose([*known, worse, better]) == 21
 
 
-def test_trial_that_is_not_measured_or_has_not_reached_a_rung_does_not_count() -> None:
-    begun = [TrialSnapshot(30, "a", {}, (), "running"), TrialSnapshot(31, "b", {"latency": 2.0}, (), "running")]
+def test_trials_before_their_measurement_or_first_rung_do_not_count() -> None:
+    started = [TrialSnapshot(30, "a", {}, (), "running"), TrialSnapshot(31, "b", {"latency": 2.0}, (), "running")]
     paused = snapshot(20, 2.0, cost=6.5, state="paused", num=4)
-    assert choose([*finished(), paused, *begun]) == 20
-    assert choose(begun) is None
+    assert choose([*finished(), paused, *started]) == 20
+    assert choose(started) is None
     assert choose([]) is None
     assert choose([], may_start=True) == NEW
 
 
-def test_until_three_have_finished_ranks_are_halved_from_the_highest_rung_down() -> None:
+def test_until_three_are_complete_successive_halving_promotes_from_the_highest_rung_down() -> None:
     some = [snapshot(number, 3.0 - 0.1 * number, cost=1.0 + number, state="paused", num=1) for number in range(9)]
     bad = snapshot(9, 4.0, cost=20.0, state="paused", num=1)
-    # Ten at the first rung, three of which may go on; the first of the front is the one with the least loss.
+    # Ten are at the first rung, and three may continue. Of the front, the one with the lowest loss is first.
     assert choose([*some, bad], may_start=True) == 8
     onward = [*some[:6], *(item._replace(losses=curve(3.0 - 0.1 * item.number, num=2)) for item in some[6:]), bad]
-    # Three are at the second rung and all may go on, for three have to finish; then none may, nor a fourth.
+    # Three are at the second rung. All may continue, because three have to be completed; a fourth may not.
     assert choose(onward, may_start=True) == 8
     gone = [*onward[:8], onward[8]._replace(losses=curve(2.2, num=4), state="running"), bad]
     assert choose(gone, may_start=True) == 7
@@ -141,7 +144,7 @@ def test_choice_depends_neither_on_the_units_of_costs_nor_on_the_level_of_losses
 
 
 def test_resumed_search_chooses_as_the_uninterrupted_one() -> None:
-    """One chooser asked all along, and a new one at every step, shown the standings alone."""
+    """One chooser for the whole search, or a new one at every step, which sees the snapshots only."""
     whole = simulate(lambda kept: kept)
     resumed = simulate(lambda kept: ParetoChooser(num_evaluations=_NUM))
     assert whole == resumed
@@ -149,7 +152,7 @@ def test_resumed_search_chooses_as_the_uninterrupted_one() -> None:
 
 
 def simulate(renew: object) -> list[int | str | None]:
-    """Choices of one worker on 40 curves until there is nothing to do."""
+    """The choices for one worker on 40 curves until none is left."""
     assert callable(renew)
     generator = np.random.default_rng(3)
     ends, costs = generator.normal(3.0, 0.3, 40), generator.uniform(1, 9, 40)
@@ -172,7 +175,7 @@ def simulate(renew: object) -> list[int | str | None]:
         snapshots[number] = snapshots[number]._replace(losses=losses, state="complete" if num == _NUM else "paused")
 
 
-def test_audit_is_a_share_of_the_paused_drawn_by_seed_and_at_least_one() -> None:
+def test_audited_trials_are_a_random_share_of_the_paused_ones_and_at_least_one() -> None:
     paused = [snapshot(number, 3.0, cost=1.0, state="paused") for number in range(400)]
     found = [ParetoChooser(num_evaluations=_NUM, seed=seed).audits(paused) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
@@ -184,7 +187,7 @@ def test_audit_is_a_share_of_the_paused_drawn_by_seed_and_at_least_one() -> None
     assert ParetoChooser(num_evaluations=_NUM, audit_frac=0.0).audits(paused) == []
 
 
-def test_who_is_audited_stays_when_the_search_is_resumed_in_the_midst() -> None:
+def test_audited_trials_remain_the_same_when_the_search_is_resumed() -> None:
     paused = [snapshot(number, 3.0, cost=1.0, state="paused") for number in range(100)]
     chooser = ParetoChooser(num_evaluations=_NUM, audit_frac=0.1)
     first, *others = chooser.audits(paused)
@@ -210,7 +213,7 @@ def study_of(snapshots: Sequence[TrialSnapshot]) -> Study:
 def stops(
     pruner: ParetoPruner, study: Study, losses: Sequence[float], *, costs: Mapping[str, float] | None
 ) -> list[int]:
-    """The evaluations after which the pruner would stop a new trial with these losses."""
+    """The evaluations after which the pruner stops a new trial with these losses."""
     trial = study.ask()
     if costs is not None:
         trial.set_user_attr(COSTS, dict(costs))
@@ -222,7 +225,7 @@ def stops(
     return found
 
 
-def test_pruner_stops_at_rungs_whom_the_chooser_would_leave() -> None:
+def test_pruner_stops_at_rungs_the_trials_that_the_chooser_gives_up() -> None:
     study, pruner = study_of(finished()), ParetoPruner(audit_frac=0.0)
     assert 4 in stops(pruner, study, curve(2.9, num=7), costs={"latency": 6.5})
     assert not stops(pruner, study, curve(2.9, num=7), costs={"latency": 2.5})
@@ -231,13 +234,13 @@ def test_pruner_stops_at_rungs_whom_the_chooser_would_leave() -> None:
     assert not stops(pruner, study, curve(9.0, num=7), costs=None)
 
 
-def test_pruner_halves_while_fewer_than_three_have_finished() -> None:
+def test_pruner_uses_successive_halving_while_fewer_than_three_are_complete() -> None:
     study, pruner = study_of(finished()[:2]), ParetoPruner(audit_frac=0.0)
     assert stops(pruner, study, curve(2.9, num=1), costs={"latency": 9.0}) == []
     assert stops(pruner, study, curve(9.0, num=1), costs={"latency": 9.0}) == [1]
 
 
-def test_pruner_leaves_the_audited_alone() -> None:
+def test_pruner_does_not_stop_audited_trials() -> None:
     pruner = ParetoPruner(audit_frac=0.5)
     study = study_of(finished())
     found = [bool(stops(pruner, study, curve(9.0, num=4), costs={"latency": 6.5})) for _ in range(40)]
@@ -245,13 +248,13 @@ def test_pruner_leaves_the_audited_alone() -> None:
     assert 7 < sum(found) < 33
 
 
-def test_pruner_stops_a_loss_that_is_not_finite_and_learns_nothing_from_it() -> None:
+def test_pruner_stops_a_trial_with_a_loss_that_is_not_finite_and_ignores_its_curve() -> None:
     study, pruner = study_of(finished()), ParetoPruner(audit_frac=0.0)
     assert stops(pruner, study, [float("nan")], costs={"latency": 0.5}) == [1]
     assert 4 in stops(pruner, study, curve(2.9, num=7), costs={"latency": 6.5})
 
 
-def test_pruner_of_a_study_that_maximises_is_refused() -> None:
+def test_study_that_maximises_is_refused() -> None:
     with pytest.raises(ValueError, match="the study maximises"):
         stops(ParetoPruner(), optuna.create_study(direction="maximize"), [1.0], costs={})
 
@@ -293,7 +296,7 @@ def least_s(call: object) -> float:
     assert callable(call)
     times_s = []
     for _ in range(20):
-        # Of the processor, so that a busy machine does not matter.
+        # Processor time, which does not depend on other processes.
         began_s = time.process_time()
         call()
         times_s.append(time.process_time() - began_s)

@@ -1,4 +1,4 @@
-"""Pruners: every one works through our view of the study, sees fair peers only, and keeps what it remembers."""
+"""Pruners: each works through the view of fair peers, and keeps its state in the study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.pruners import PRUNERS, check_pruner, make_pruner
+from depthweave.search.pruners import PRUNERS, check_pruner, make_chooser, make_pruner
+from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.pruners.peers import COSTS, costs_no_more, should_stop
 
 _EVALUATIONS = 8
@@ -31,15 +32,15 @@ _EAGER: dict[str, dict[str, Any]] = {
     "asha": {"eta": 2},
     "none": {},
 }
-"""Options with which a pruner stops a hopeless trial within a few evaluations."""
+"""Options with which a pruner stops a bad trial within a few evaluations."""
 _COMPARING = ("median", "percentile", "successive_halving", "hyperband", "pareto", "mo-asha", "asha")
-"""Those that stop a trial because of its peers."""
+"""The pruners that compare a trial with its peers."""
 _CHEAP = {"latency": 1.0, "memory_bytes": 100.0}
 _DEAR = {"latency": 1.0, "memory_bytes": 101.0}
 
 
 def new_study(storage: InMemoryStorage | None = None) -> Study:
-    """One objective, as that of the curves."""
+    """A study with one objective, as that of the curves."""
     return optuna.create_study(study_name="curves", storage=storage or InMemoryStorage(), load_if_exists=True)
 
 
@@ -50,7 +51,7 @@ def start(study: Study, costs: Mapping[str, float]) -> Trial:
 
 
 def add_peers(study: Study, pruner: BasePruner, *, costs: Mapping[str, float], count: int = 6) -> None:
-    """Complete trials of falling loss, each asked about as a running one is: some pruners take notes then."""
+    """Complete trials with falling losses. The pruner is asked about each, since some pruners store attributes then."""
     for number in range(count):
         trial = start(study, costs)
         for step in range(1, _EVALUATIONS + 1):
@@ -73,7 +74,7 @@ def stopped_at(pruner: BasePruner, study: Study, trial: Trial, *, losses: Sequen
 
 
 @pytest.mark.parametrize("name", _EAGER)
-def test_hopeless_trial_among_equals_is_stopped_by_every_pruner_that_stops(name: str) -> None:
+def test_bad_trial_among_peers_of_equal_cost_is_stopped_by_every_pruner(name: str) -> None:
     study, pruner = new_study(), make_pruner(name, options=_EAGER[name])
     add_peers(study, pruner, costs=_CHEAP)
     hopeless = [3.0 + step / 10 for step in range(_EVALUATIONS)]
@@ -90,7 +91,7 @@ def test_best_trial_is_stopped_by_no_pruner(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _COMPARING)
-def test_dearer_peers_stop_no_cheaper_trial(name: str) -> None:
+def test_peers_of_higher_cost_do_not_stop_a_trial(name: str) -> None:
     study, pruner = new_study(), make_pruner(name, options=_EAGER[name])
     add_peers(study, pruner, costs=_DEAR)
     assert stopped_at(pruner, study, start(study, _CHEAP), losses=[3.0] * _EVALUATIONS) is None
@@ -120,7 +121,7 @@ def test_only_fair_peers_count_toward_the_startup_trials() -> None:
     assert stops(pruner, study, trial)
 
 
-def test_fairness_view_changes_nothing_for_a_trial_that_costs_most() -> None:
+def test_view_of_fair_peers_holds_all_trials_for_the_one_of_highest_cost() -> None:
     study, pruner = new_study(), make_pruner("median", options=_EAGER["median"])
     add_peers(study, pruner, costs=_CHEAP)
     for losses in ([1.6, 1.4], [2.2, 1.9], [3.0, 3.0]):
@@ -150,7 +151,7 @@ _COSTS = st.none() | st.dictionaries(st.sampled_from(["latency", "memory_bytes",
 
 
 @given(peer=_COSTS, costs=_COSTS)
-def test_costs_no_more_is_what_its_docstring_says(
+def test_costs_no_more_agrees_with_its_definition(
     peer: dict[str, float] | None, costs: dict[str, float] | None
 ) -> None:
     known = peer is not None and costs is not None
@@ -160,19 +161,19 @@ def test_costs_no_more_is_what_its_docstring_says(
 
 
 class _BestPruner(BasePruner):
-    """Stops what is worse than the best complete trial, as Optuna's Wilcoxon pruner asks for it."""
+    """Stops trials that are worse than the best complete one, which it queries as Optuna's Wilcoxon pruner does."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         try:
             best = study.best_trial
         except ValueError:
             return False
-        best.intermediate_values.clear()  # a copy: the study does not change
+        best.intermediate_values.clear()  # a copy, so that the study does not change
         assert best.value is not None
         return trial.intermediate_values[1] > best.value
 
 
-def test_best_trial_is_that_of_the_fair_peers() -> None:
+def test_best_trial_is_the_best_fair_peer() -> None:
     study, pruner = new_study(), _BestPruner()
     for costs, loss in ((_DEAR, 1.0), (_CHEAP, 2.0)):
         peer = start(study, costs)
@@ -188,13 +189,13 @@ def test_best_trial_is_that_of_the_fair_peers() -> None:
 
 
 @pytest.mark.parametrize("name", ["successive_halving", "hyperband"])
-def test_rungs_are_kept_in_the_study_across_calls_and_restarts(name: str) -> None:
+def test_rungs_are_stored_in_the_study_across_calls_and_restarts(name: str) -> None:
     storage = InMemoryStorage()
     study = new_study(storage)
     add_peers(study, make_pruner(name, options=_EAGER[name]), costs=_CHEAP)
     rungs = [sum(key.startswith("completed_rung") for key in item.system_attrs) for item in study.trials]
     assert max(rungs) >= 2
-    # Another pruner on the same storage, as after a restart, knows them: the worst is stopped at once.
+    # A new pruner on the same storage, as after a restart, reads them: the worst trial is stopped at once.
     again = new_study(storage)
     found = stopped_at(make_pruner(name, options=_EAGER[name]), again, start(again, _CHEAP), losses=[3.0] * 8)
     assert found is not None
@@ -252,5 +253,24 @@ def test_bad_pruner_or_option_is_one_line(name: str, options: dict[str, Any], to
     assert "\n" not in str(caught.value)
 
 
-def test_check_pruner_answers_the_name() -> None:
+def test_check_pruner_returns_the_name() -> None:
     assert check_pruner("median") == "median"
+
+
+def test_a_pruner_whose_row_has_a_chooser_pauses_and_any_other_stops() -> None:
+    choosers = {
+        name: make_chooser(name, options={}, num_evaluations=8, seed=1)
+        for name, row in PRUNERS.items()
+        if row.requires is None
+    }
+    assert {name for name, chooser in choosers.items() if chooser is not None} == {"pareto"}
+
+
+def test_options_reach_the_chooser_as_the_numbers_that_the_pruner_takes() -> None:
+    # YAML reads 5e-2 as text.
+    options = {"level": "5e-2", "grace": "2"}
+    expected = ParetoChooser(num_evaluations=8, level=0.05, grace=2, seed=3)
+    assert make_chooser("pareto", options=options, num_evaluations=8, seed=3) == expected
+    assert make_chooser("pareto", options={"seed": 5}, num_evaluations=8, seed=3) == ParetoChooser(
+        num_evaluations=8, seed=5
+    )

@@ -1,4 +1,4 @@
-"""Sampler and chooser as one decision: what the surrogate tells of paused trials and of new ones."""
+"""The guide: forecasts of paused trials and the outlook of a new one, from the sampler's surrogate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from depthweave.search.pruners.chooser import NEW, GuideView, NewTrialOutlook, TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers import KnownCostSampler, categorical
-from depthweave.search.samplers.guide import SurrogateGuide, guide_of
+from depthweave.search.samplers.guide import SurrogateGuide
 
 CHOICES = {name: CategoricalDistribution(tuple(range(4))) for name in ("depth", "period", "dilation")}
 POINTS = [dict(zip(CHOICES, values, strict=True)) for values in product(range(4), repeat=3)]
@@ -32,14 +32,14 @@ def snapshot(number: int, row: int, *, num: int, state: str) -> TrialSnapshot:
     return TrialSnapshot(number, IDS[row], {"latency": float(COSTS[row, 0])}, losses, state)  # type: ignore[arg-type]
 
 
-def some_standings() -> list[TrialSnapshot]:
+def some_snapshots() -> list[TrialSnapshot]:
     rows = np.random.default_rng(0).permutation(len(POINTS))[:16]
     whole = [snapshot(number, int(row), num=NUM, state="complete") for number, row in enumerate(rows[:10])]
     return [*whole, *(snapshot(10 + number, int(row), num=2, state="paused") for number, row in enumerate(rows[10:]))]
 
 
-def test_view_forecasts_what_finished_exactly_and_what_is_paused_nearly() -> None:
-    snapshots = some_standings()
+def test_forecasts_are_exact_for_complete_trials_and_close_for_paused_ones() -> None:
+    snapshots = some_snapshots()
     view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
     assert view is not None
     for item in snapshots:
@@ -52,8 +52,8 @@ def test_view_forecasts_what_finished_exactly_and_what_is_paused_nearly() -> Non
             assert 0 < sd < 0.2
 
 
-def test_the_prospect_is_what_the_sampler_would_propose() -> None:
-    snapshots = some_standings()
+def test_new_trial_of_the_guide_is_the_sampler_s_next_proposal() -> None:
+    snapshots = some_snapshots()
     view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
     assert view is not None
     assert view.new is not None
@@ -78,10 +78,10 @@ def test_the_prospect_is_what_the_sampler_would_propose() -> None:
     row = sampler.propose(study.get_trials(deepcopy=False), number=len(snapshots))
     assert view.new.costs == {"latency": COSTS[row, 0]}
     assert IDS[row] not in {item.architecture_id for item in snapshots}
-    assert guide_of(sampler, ids=IDS).advise(snapshots) == view  # type: ignore[union-attr]
+    assert SurrogateGuide(sampler.candidates, rows=ROWS).advise(snapshots) == view
 
 
-def test_there_is_no_view_before_anything_has_finished_and_no_prospect_after_all_was_started() -> None:
+def test_guide_expects_nothing_without_a_complete_trial_and_no_new_trial_after_all_have_started() -> None:
     guide = SurrogateGuide(CANDIDATES, rows=ROWS)
     assert guide.advise([snapshot(0, 0, num=2, state="paused")]) is None
     everything = [snapshot(row, row, num=NUM, state="complete") for row in range(len(POINTS))]
@@ -91,7 +91,7 @@ def test_there_is_no_view_before_anything_has_finished_and_no_prospect_after_all
 
 
 class Oracle:
-    """Knows what it is told."""
+    """A guide with a given view."""
 
     def __init__(self, view: GuideView) -> None:
         self._view = view
@@ -101,7 +101,7 @@ class Oracle:
 
 
 def choose(view: GuideView, *, may_start: bool = True) -> object:
-    # Finished: loss 2 at cost 1, loss 1.5 at cost 2 and a dominated one. Paused: one of cost 1.5, half trained.
+    # Complete: loss 2 at cost 1, loss 1.5 at cost 2 and a dominated trial. Paused: a half-trained one of cost 1.5.
     done = [
         TrialSnapshot(number, f"a{number}", {"latency": cost}, tuple(np.linspace(3.0, loss, NUM)), "complete")
         for number, (loss, cost) in enumerate([(2.0, 1.0), (1.5, 2.0), (2.5, 3.0)] * 4)
@@ -111,20 +111,20 @@ def choose(view: GuideView, *, may_start: bool = True) -> object:
     return chooser.choose([*done, paused], may_start=may_start)
 
 
-def test_choice_follows_what_the_guide_expects_of_the_paused_trial_and_of_a_new_one() -> None:
+def test_choice_follows_the_guide_s_expectations_of_the_paused_and_the_new_trial() -> None:
     others = dict.fromkeys(range(12), (2.0, 0.01))
-    dull = NewTrialOutlook(2.4, 0.01, {"latency": 1.5})
-    bright = NewTrialOutlook(0.5, 0.2, {"latency": 1.0})
-    # Sure to end at 1.7 for a cost of 1.5, where 2 is the best so far: it goes on before anything dull is begun.
-    assert choose(GuideView({**others, 12: (1.7, 0.01)}, dull)) == 12
-    assert choose(GuideView({**others, 12: (1.7, 0.01)}, bright)) == NEW
-    # Sure to end above what costs less: hopeless.
-    assert choose(GuideView({**others, 12: (2.3, 0.01)}, dull)) == NEW
+    dominated = NewTrialOutlook(2.4, 0.01, {"latency": 1.5})
+    better = NewTrialOutlook(0.5, 0.2, {"latency": 1.0})
+    # Expected to end at 1.7 for a cost of 1.5, where 2 is the best so far: resumed before a dominated new trial.
+    assert choose(GuideView({**others, 12: (1.7, 0.01)}, dominated)) == 12
+    assert choose(GuideView({**others, 12: (1.7, 0.01)}, better)) == NEW
+    # Expected to be dominated: given up.
+    assert choose(GuideView({**others, 12: (2.3, 0.01)}, dominated)) == NEW
     assert choose(GuideView({**others, 12: (2.3, 0.01)}, None), may_start=False) is None
 
 
-def test_who_is_sure_to_improve_next_to_nothing_is_not_worth_a_training() -> None:
+def test_trial_with_a_negligible_expected_improvement_is_given_up() -> None:
     others = dict.fromkeys(range(12), (2.0, 0.01))
-    # At a cost of 1.5 the best so far is 2: both would stand on the front.
+    # At a cost of 1.5 the best so far is 2: both would be on the front.
     assert choose(GuideView({**others, 12: (1.99, 1e-5)}, None), may_start=False) == 12
     assert choose(GuideView({**others, 12: (1.9999, 1e-5)}, None), may_start=False) is None

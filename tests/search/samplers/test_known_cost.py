@@ -1,4 +1,4 @@
-"""The sampler `known-cost`: proposals by hand, against a slow search of all candidates, and what it learns from."""
+"""The sampler `known-cost`: proposals by hand and against a slow computation, and its evidence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def cost_of(point: Mapping[str, int]) -> float:
 
 
 def loss_of(point: Mapping[str, int]) -> float:
-    """Falls with the cost, and has a narrow valley at one value an axis that chance meets once in 256."""
+    """A loss that falls with the cost, with a narrow minimum at one of the 256 points."""
     far = sum(value != best for value, best in zip(point.values(), (2, 0, 3, 1), strict=True))
     return 3.0 - 0.05 * cost_of(point) + 0.4 * min(far, 3)
 
@@ -88,9 +88,9 @@ def numbered(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def test_next_proposal_by_hand() -> None:
-    # One axis of two values; what was tried says nothing between the two that were not (equal distances to all), so
-    # the widths of the segments decide. Front: loss 2 from cost 1, loss 1 from cost 3. The candidate of cost 2 would
-    # improve on the segment from 2 to 3 as well as on all from 3 on; that of cost 4 on the latter only in part.
+    # The two untried candidates are equally far from all tried ones, so the widths of the intervals of cost decide.
+    # Front: loss 2 from cost 1, loss 1 from cost 3. The candidate of cost 2 can improve on the interval from 2 to 3 and
+    # on all above 3, the candidate of cost 4 only on a part of the latter.
     choices = {"only": CategoricalDistribution(("a", "b", "c", "cheap", "dear"))}
     candidates = categorical(
         [{"only": name} for name in choices["only"].choices],
@@ -102,13 +102,13 @@ def test_next_proposal_by_hand() -> None:
     assert gains_N[3] > gains_N[4] > 0.0
 
 
-def test_gains_equal_a_plain_sum_over_outcomes() -> None:
+def test_expected_improvements_equal_a_mean_over_sampled_outcomes() -> None:
     rng = np.random.default_rng(3)
     candidates = some_candidates()
     rows = rng.permutation(len(POINTS))[:20]
     trials = [Evidence(int(row), loss_of(POINTS[row]), finished=True) for row in rows]
     found_N = gains_of(candidates, trials)
-    # Slowly: the posterior of the surrogate's own process, drawn from, and exact hypervolumes.
+    # The slow computation: samples from the posterior of the surrogate's process, and exact hypervolumes.
     from depthweave.search.surrogate.gaussian_process import GaussianProcess
 
     losses = np.array([item.loss for item in trials], dtype=np.float64)
@@ -135,7 +135,7 @@ def test_gains_equal_a_plain_sum_over_outcomes() -> None:
         assert found_N[row] == pytest.approx(np.mean(gains), rel=0.03, abs=1e-5)
 
 
-def test_planted_optimum_is_found_that_random_search_misses() -> None:
+def test_planted_optimum_that_random_search_misses_is_found() -> None:
     best = loss_of({"axis0": 2, "axis1": 0, "axis2": 3, "axis3": 1})
     known, chance = [], []
     for seed in range(3):
@@ -146,7 +146,7 @@ def test_planted_optimum_is_found_that_random_search_misses() -> None:
     assert sum(value > best for value in chance) >= 2
 
 
-def test_same_seed_and_values_give_the_same_proposals_and_a_new_sampler_goes_on_alike() -> None:
+def test_same_seed_and_values_give_the_same_proposals_also_with_a_new_sampler() -> None:
     whole = run(open_study(seed=5), 16)
     study = open_study(seed=5)
     first = run(study, 11)
@@ -163,7 +163,7 @@ def test_first_proposals_are_spread_over_the_costs() -> None:
     assert np.diff(ranks).max() < 0.35
 
 
-def test_a_pending_trial_moves_the_next_proposal_elsewhere() -> None:
+def test_pending_trial_changes_the_next_proposal() -> None:
     study = open_study(seed=1)
     run(study, 14)
     first, second = study.ask(dict(DISTRIBUTIONS)), study.ask(dict(DISTRIBUTIONS))
@@ -176,7 +176,7 @@ def test_a_pending_trial_moves_the_next_proposal_elsewhere() -> None:
     assert POINTS[beside] == second.params
 
 
-def test_curves_of_stopped_trials_teach_and_failed_ones_are_avoided() -> None:
+def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> None:
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(POINTS))[:12]
     whole = [ended(POINTS[row]) for row in rows]
@@ -207,7 +207,7 @@ def test_curves_of_stopped_trials_teach_and_failed_ones_are_avoided() -> None:
     assert found[alike].mean() < without[alike].mean()
 
 
-def test_costs_that_only_trials_tell_are_learned() -> None:
+def test_costs_that_have_to_be_measured_are_predicted() -> None:
     space = enumerate_space(
         Axes(
             fusions=("none", "dwa", "concat"),
@@ -223,8 +223,12 @@ def test_costs_that_only_trials_tell_are_learned() -> None:
     candidates = of_space(Parameters(space), objectives=("perplexity", "latency", "parameters"))
     assert np.isnan(candidates.costs_NC[:, 0]).all()
     assert np.isfinite(candidates.costs_NC[:, 1]).all()
-    # Latency that follows operations and kept states, which is what it does on a machine.
-    latency_N = candidates.hints_NH[:, 0] / 1e6 + 0.02 * candidates.hints_NH[:, 2] + 0.001 * candidates.hints_NH[:, 1]
+    # A latency that depends on operations and kept states, as on a machine.
+    latency_N = (
+        candidates.cost_features_NH[:, 0] / 1e6
+        + 0.02 * candidates.cost_features_NH[:, 2]
+        + 0.001 * candidates.cost_features_NH[:, 1]
+    )
     rows = np.random.default_rng(0).permutation(len(space))[:15]
     trials = [Evidence(int(row), 1.0, finished=True, costs_C=(float(latency_N[row]), math.nan)) for row in rows]
     found = known_costs(candidates, trials)
@@ -235,13 +239,13 @@ def test_costs_that_only_trials_tell_are_learned() -> None:
     assert np.abs(found.costs_NC[others, 0] / latency_N[others] - 1).mean() < 0.05
 
 
-def test_the_registry_makes_one_for_a_space_and_a_trial_without_costs_is_asked_for() -> None:
+def test_sampler_of_the_registry_exhausts_a_space_with_unknown_costs() -> None:
     space = enumerate_space(
         Axes(fusions=("dwa",), depths=(4,), budgets=(40_000,), vocabulary=64, context=16, head_width=8)
     )
     parameters = Parameters(space)
-    sampler = make_sampler("known-cost", parameters=parameters, objectives=("perplexity", "latency"), seed=0)
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    made = make_sampler("known-cost", parameters=parameters, objectives=("perplexity", "latency"), seed=0)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=made.sampler)
     seen = {parameters.architecture_id(study.ask(dict(parameters.distributions)).params) for _ in range(len(space))}
     assert len(seen) == len(space)
     with pytest.raises(RuntimeError, match="every architecture of the space has been tried"):
@@ -258,7 +262,7 @@ def _inverse_erf(value: float) -> float:
 
 
 @pytest.mark.parametrize("num_measured", [0, 1, 5])
-def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
+def test_predicted_costs_of_a_space_without_cost_features_are_finite(num_measured: int) -> None:
     candidates = categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.full((len(POINTS), 1), math.nan))
     trials = [Evidence(row, 1.0, finished=True, costs_C=(2.0 + row,)) for row in range(num_measured)]
     found = known_costs(candidates, trials)
@@ -267,11 +271,11 @@ def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
     assert np.isfinite(found.log_sd_NC).all()
 
 
-# In studies of others.
+# In studies of other programs.
 
 
 @pytest.mark.parametrize(
-    ("directions", "told"),
+    ("directions", "message"),
     [
         (["maximize", "minimize"], "the study maximises an objective: minimise all"),
         (["minimize", "maximize"], "the study maximises an objective: minimise all"),
@@ -279,11 +283,11 @@ def test_costs_of_a_space_without_hints_are_numbers(num_measured: int) -> None:
         (["minimize"] * 3, "the study has 3 objectives, the candidates have 1 costs"),
     ],
 )
-def test_study_of_other_objectives_is_refused_at_its_first_trial(directions: list[str], told: str) -> None:
+def test_study_with_other_objectives_is_refused_at_its_first_trial(directions: list[str], message: str) -> None:
     study = optuna.create_study(directions=directions, sampler=KnownCostSampler(some_candidates(), seed=0))
     study.enqueue_trial(POINTS[0])
     for _ in range(2):
-        with pytest.raises(ValueError, match=f"^KnownCostSampler: {told}"):
+        with pytest.raises(ValueError, match=f"^KnownCostSampler: {message}"):
             study.ask(dict(DISTRIBUTIONS))
 
 
@@ -294,12 +298,12 @@ def test_loss_alone_is_minimised_over_candidates_without_costs() -> None:
         trial = study.ask(dict(DISTRIBUTIONS))
         study.tell(trial, loss_of(trial.params))
     losses = sorted(map(loss_of, POINTS))
-    # By chance a draw of 30 in 256 has one of the best two with a probability of 0.22.
+    # 30 random draws of 256 contain one of the best two with a probability of 0.22.
     assert study.best_value <= losses[1]
 
 
-def test_what_is_no_table_of_costs_or_no_place_of_the_loss_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^Candidates\.costs_NC has shape \(256,\): it must be a row a candidate"):
+def test_costs_of_a_wrong_shape_and_a_wrong_index_of_the_loss_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^Candidates\.costs_NC has shape \(256,\): it must have a row for each"):
         categorical(POINTS, distributions=DISTRIBUTIONS, costs_NC=np.ones(len(POINTS)))
     with pytest.raises(ValueError, match=r"^KnownCostSampler\.loss is 2: it must be from 0 to 1"):
         KnownCostSampler(some_candidates(), seed=0, loss=2)

@@ -1,4 +1,4 @@
-"""Samplers: no repeats, nothing infeasible, the same again after a restart, and better than chance where one should."""
+"""Samplers: no repeated or infeasible proposals, the same ones after a restart, and better than random ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depthweave.search.samplers.distinct import Untried
 from depthweave.spaces.space import Axes, Candidate, Combination, Pattern, SearchSpace, enumerate_space
 
 FAST_SAMPLERS = [name for name in SAMPLERS if name != "gp"]
-"""All but Optuna's Gaussian process: seconds a proposal, and scipy."""
+"""All but Optuna's Gaussian process, which takes seconds for a proposal and needs scipy."""
 Score = Callable[[Candidate], tuple[float, float]]
 """Two objectives of an architecture, both minimised."""
 
@@ -72,14 +72,16 @@ def open_study(space: SearchSpace, *, sampler: str, seed: int = 0, storage: Base
     return optuna.create_study(
         study_name="objectives",
         directions=["minimize", "minimize"],
-        sampler=make_sampler(sampler, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=seed),
+        sampler=make_sampler(
+            sampler, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=seed
+        ).sampler,
         storage=storage or InMemoryStorage(),
         load_if_exists=True,
     )
 
 
 def planted(best: Candidate) -> Score:
-    """The first objective grows with every axis in which an architecture differs from the planted one."""
+    """A score whose first objective grows with every axis in which an architecture differs from the planted one."""
 
     def score(item: Candidate) -> tuple[float, float]:
         far = 2.0 * (item.architecture.fusion != best.architecture.fusion)
@@ -94,7 +96,7 @@ def planted(best: Candidate) -> Score:
 
 
 def run(study: Study, space: SearchSpace, *, score: Score, count: int) -> list[str]:
-    """The architectures of the next `count` trials, each told at once."""
+    """The architectures of the next `count` trials, each of which ends at once."""
     found = []
     for _ in range(count):
         architecture_id, trial = ask(study, space)
@@ -113,17 +115,17 @@ def ask(study: Study, space: SearchSpace) -> tuple[str, Trial]:
 
 
 def some_score(item: Candidate) -> tuple[float, float]:
-    """Deterministic and without structure."""
+    """A deterministic score without structure."""
     number = int(item.architecture.id, 16)
     return (number % 97) / 97, (number % 89) / 89
 
 
 @pytest.mark.parametrize("sampler", FAST_SAMPLERS)
-def test_space_is_exhausted_exactly_without_a_repeat(sampler: str, space: SearchSpace) -> None:
+def test_space_is_exhausted_without_a_repeat(sampler: str, space: SearchSpace) -> None:
     study = open_study(space, sampler=sampler)
     found = run(study, space, score=some_score, count=len(space))
     assert sorted(found) == sorted(item.architecture.id for item in space)
-    assert not Untried(study, parameters=Parameters(space)).now()
+    assert not Untried(study, parameters=Parameters(space)).ids()
     assert len(study.trials) == len(space), "a proposal that was drawn again would have left a trial"
     with pytest.raises(RuntimeError, match="every architecture of the space has been tried"):
         ask(study, space)
@@ -142,11 +144,11 @@ def test_trials_that_did_not_complete_are_not_proposed_again(
         if state != TrialState.RUNNING:
             study.tell(trial, state=state)
     assert len(found) == len(space)
-    assert not Untried(study, parameters=Parameters(space)).now()
+    assert not Untried(study, parameters=Parameters(space)).ids()
 
 
 @pytest.mark.parametrize("sampler", FAST_SAMPLERS)
-def test_same_seed_gives_the_same_sequence_and_a_restart_goes_on_with_it(sampler: str, space: SearchSpace) -> None:
+def test_same_seed_gives_the_same_sequence_also_after_a_restart(sampler: str, space: SearchSpace) -> None:
     whole = run(open_study(space, sampler=sampler), space, score=some_score, count=30)
     storage = InMemoryStorage()
     first = run(open_study(space, sampler=sampler, storage=storage), space, score=some_score, count=19)
@@ -181,7 +183,7 @@ def test_waiting_trials_come_first_and_are_not_proposed_twice(sampler: str, spac
     study = open_study(space, sampler=sampler)
     for architecture_id in wanted:
         study.enqueue_trial(parameters.spelling(architecture_id))
-    assert not set(wanted) & set(Untried(study, parameters=parameters).now())
+    assert not set(wanted) & set(Untried(study, parameters=parameters).ids())
     found = run(study, space, score=some_score, count=len(space))
     assert found[:3] == wanted
     assert len(set(found)) == len(space)
@@ -203,7 +205,7 @@ def test_tpe_front_dominates_more_than_that_of_random(large_space: SearchSpace) 
     quality = planted([item for item in large_space if item.architecture.fusion == "dwa"][100])
 
     def score(item: Candidate) -> tuple[float, float]:
-        # The cheapest are not the best: a front, and not a point.
+        # The cheapest are not the best, so that the front is not a single point.
         return quality(item)[0], item.architecture.depth / 12 + item.budget / 5_000_000
 
     points = np.array([score(item) for item in large_space])
@@ -218,7 +220,7 @@ def test_tpe_front_dominates_more_than_that_of_random(large_space: SearchSpace) 
     assert statistics.mean(share["tpe"]) > statistics.mean(share["random"]) + 0.03
 
 
-def test_spelling_leads_back_to_its_architecture(space: SearchSpace, large_space: SearchSpace) -> None:
+def test_parameters_of_an_architecture_name_it(space: SearchSpace, large_space: SearchSpace) -> None:
     for found in (space, large_space):
         parameters = Parameters(found)
         for architecture_id in parameters.architecture_ids:
@@ -227,7 +229,7 @@ def test_spelling_leads_back_to_its_architecture(space: SearchSpace, large_space
             assert all(spelled[name] in item.choices for name, item in parameters.distributions.items())
 
 
-def test_every_point_of_the_axes_leads_to_the_architecture_of_its_combination(space: SearchSpace) -> None:
+def test_every_combination_of_values_names_its_architecture(space: SearchSpace) -> None:
     parameters, axes = Parameters(space), space.axes
     for fusion, dilation, period, depth, budget in product(
         axes.fusions, axes.dilations, axes.periods, axes.depths, axes.budgets
@@ -254,3 +256,11 @@ def test_unknown_sampler_names_the_nearest_known_one() -> None:
         ValueError, match=r"sampler 'nsga' is not known: did you mean 'nsga2'\? Known: known-cost, tpe, nsga2"
     ):
         check_sampler("nsga")
+
+
+@pytest.mark.parametrize("name", FAST_SAMPLERS)
+def test_a_sampler_that_weighs_costs_reads_curves_and_guides_a_chooser(name: str, space: SearchSpace) -> None:
+    made = make_sampler(name, parameters=Parameters(space), objectives=("perplexity", "latency"), seed=0)
+    weighs_costs = SAMPLERS[name].needs_costs
+    assert weighs_costs == (name == "known-cost")
+    assert (made.guide is not None) == (made.use_curves is not None) == weighs_costs

@@ -1,4 +1,4 @@
-"""The study's journal: a flipped bit in it is found, and lines of an earlier version are read."""
+"""The checksums of the journal: a flipped bit is detected, and lines of earlier versions are read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from depthweave.search.study.checksummed_journal import SUM
+from depthweave.search.study.checksummed_journal import CHECKSUM_KEY
 from depthweave.search.study.journal_recovery import set_aside_damaged
 from tests.search.bookkeeping import Run
 
@@ -20,36 +20,36 @@ def _trials(journal: Path) -> list[str]:
     return [repr(optuna.load_study(study_name=name, storage=storage).trials) for name in ("objectives", "curves")]
 
 
-def test_each_flipped_bit_of_the_journal_is_found_or_changes_nothing(tmp_path: Path) -> None:
+def test_each_flipped_bit_of_the_journal_is_detected_or_changes_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, max_concurrent=2)
     for name in ("a", "b"):
         run.start(name)
     run.train("a", last_loss=1.1)
     journal, copy = tmp_path / "study.journal", tmp_path / "copy"
-    whole, draw, found = journal.read_bytes(), random.Random(0), 0
-    assert all(SUM in json.loads(line) for line in whole.splitlines())
+    whole, rng, num_detected = journal.read_bytes(), random.Random(0), 0
+    assert all(CHECKSUM_KEY in json.loads(line) for line in whole.splitlines())
     copy.write_bytes(whole)
     before = _trials(copy)
-    for bit in draw.sample(range(8 * len(whole) - 8), 150):
+    for bit in rng.sample(range(8 * len(whole) - 8), 150):
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         copy.write_bytes(changed)
-        told = set_aside_damaged(copy)
-        if told is None:
+        message = set_aside_damaged(copy)
+        if message is None:
             assert _trials(copy) == before
             continue
-        assert f"copy: line {whole[: bit // 8].count(10) + 1} is damaged" in told
-        found += 1
-    assert found > 120
+        assert f"copy: line {whole[: bit // 8].count(10) + 1} is damaged" in message
+        num_detected += 1
+    assert num_detected > 120
 
 
-def test_lines_without_a_sum_are_an_earlier_version_s(tmp_path: Path) -> None:
+def test_lines_of_earlier_versions_without_a_checksum_are_not_checked(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     journal = tmp_path / "study.journal"
     before = _trials(journal)
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
-    lines = [{key: value for key, value in entry.items() if key != SUM} for entry in entries]
+    lines = [{key: value for key, value in entry.items() if key != CHECKSUM_KEY} for entry in entries]
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert set_aside_damaged(journal) is None
     assert _trials(journal) == before

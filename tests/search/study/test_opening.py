@@ -1,4 +1,4 @@
-"""Journal and records that disagree: what is lost is named and trained again, never replaced by something else."""
+"""Journal and records that disagree: lost trials are reported and trained again with the same architecture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.study.opening import opened
+from depthweave.search.study.opening import open_consistent
 from depthweave.search.trials.checkpoints import Checkpoints
 from tests.search.bookkeeping import SPACE, Run, make_evaluation, make_report, open_studies
 from tests.search.choosers import Halving
@@ -22,10 +22,10 @@ from tests.search.choosers import Halving
 _PRUNER = {"pruner": "threshold", "options": {"upper": 5.0}}
 
 
-def _mend(folder: Path, *, retry_failed: bool = False) -> list[str]:
-    """As the driver does it; answers what it said."""
+def _repair(folder: Path, *, retry_failed: bool = False) -> list[str]:
+    """Opens the studies as the driver does, and returns its notes."""
     notes: list[str] = []
-    opened(
+    open_consistent(
         lambda: open_studies(folder, sampler="grid"),
         journal=folder / "study.journal",
         store=RunStore.open(folder),
@@ -37,8 +37,8 @@ def _mend(folder: Path, *, retry_failed: bool = False) -> list[str]:
     return notes
 
 
-def _begun(folder: Path) -> Run:
-    """Five trials that ended: 0, 1 and 4 complete, 2 stopped after its second evaluation, 3 failed."""
+def _run_of_five(folder: Path) -> Run:
+    """A run of five ended trials: 0, 1 and 4 complete, 2 stopped after its second evaluation, 3 failed."""
     run = Run(folder, pruner="threshold", options={"upper": 5.0}, max_concurrent=8)
     for name in ("0", "1", "2", "3", "4"):
         run.start(name)
@@ -63,23 +63,21 @@ def _described(records: list[Record]) -> list[tuple[object, ...]]:
     return [(it.trial, it.architecture_id, it.state, it.reason, it.last_loss, it.steps) for it in records]
 
 
-def test_lost_records_are_named_and_the_same_trials_are_trained_again(tmp_path: Path) -> None:
-    run = _begun(tmp_path)
-    before, told = run.store.records(), run.studies.trials
+def test_trials_without_records_are_reported_and_trained_again(tmp_path: Path) -> None:
+    run = _run_of_five(tmp_path)
+    before, trials = run.store.records(), run.studies.trials
     _lose(tmp_path, 1, 2)
 
-    notes = _mend(tmp_path)
-    assert notes == [
-        f"trial {number} ({before[number].architecture_id}): its record is gone from records/, so it is trained again"
-        for number in (1, 2)
-    ]
+    notes = _repair(tmp_path)
+    message = "its record is missing from records/, so it is trained again"
+    assert notes == [f"trial {number} ({before[number].architecture_id}): {message}" for number in (1, 2)]
     again = Run(tmp_path, **_PRUNER, max_trials=5)
     first, second = again.start("a"), again.start("b")
     assert [(it.number, it.candidate.architecture.id) for it in (first, second)] == [
         (it.trial, it.architecture_id) for it in before[1:3]
     ]
     assert again.ledger.next("c") is None, "no other architecture takes their place"
-    # What the pruner would say of the first one now is not asked: it had been complete.
+    # The pruner is not asked about the first one: it had been complete.
     again.ledger.report("a", make_report(make_evaluation(0, loss=9.0)))
     assert not again.ledger.stops("a")
     again.train("a", last_loss=1.1)
@@ -91,30 +89,30 @@ def test_lost_records_are_named_and_the_same_trials_are_trained_again(tmp_path: 
     assert again.ledger.ended
     after = again.store.records()
     assert _described(after)[2:] == _described(before)[2:]
-    assert [(it.state, it.values) for it in again.studies.trials] == [(it.state, it.values) for it in told]
-    assert _mend(tmp_path) == []
+    assert [(it.state, it.values) for it in again.studies.trials] == [(it.state, it.values) for it in trials]
+    assert _repair(tmp_path) == []
 
 
-def test_every_record_gone_is_every_trial_trained_again(tmp_path: Path) -> None:
-    before = _described(_begun(tmp_path).store.records())
+def test_without_any_record_every_trial_is_trained_again(tmp_path: Path) -> None:
+    before = _described(_run_of_five(tmp_path).store.records())
     shutil.rmtree(tmp_path / "records")
-    assert len(_mend(tmp_path)) == 5
+    assert len(_repair(tmp_path)) == 5
     again = Run(tmp_path, **_PRUNER, max_trials=5, max_concurrent=8)
     started = [again.start(str(number)) for number in range(5)]
     assert [(it.number, it.candidate.architecture.id) for it in started] == [it[:2] for it in before]
 
 
 @pytest.mark.parametrize("chooser", [None, Halving()], ids=["no chooser", "pauses"])
-def test_training_again_that_is_interrupted_goes_on_as_what_it_was(chooser: Chooser | None, tmp_path: Path) -> None:
-    before = _begun(tmp_path).store.records()
+def test_interrupted_retraining_is_resumed_with_its_previous_ending(chooser: Chooser | None, tmp_path: Path) -> None:
+    before = _run_of_five(tmp_path).store.records()
     _lose(tmp_path, 1)
-    assert len(_mend(tmp_path)) == 1
+    assert len(_repair(tmp_path)) == 1
     again = Run(tmp_path, max_trials=5, chooser=chooser)
     again.start("a")
     again.ledger.report("a", make_report(make_evaluation(0, loss=1.5)))
     assert not again.ledger.stops("a")
-    # Killed, and opened once more: it is not lost a second time.
-    assert _mend(tmp_path) == []
+    # Killed and opened once more: the trial is not reported a second time.
+    assert _repair(tmp_path) == []
     more = Run(tmp_path, max_trials=5, chooser=chooser)
     assert more.start("b").number == 1
     more.ledger.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
@@ -124,15 +122,15 @@ def test_training_again_that_is_interrupted_goes_on_as_what_it_was(chooser: Choo
     assert more.studies.trials[1].state == TrialState.COMPLETE
 
 
-def test_failed_trials_are_tried_again_where_that_is_wished_and_nothing_else_is(tmp_path: Path) -> None:
-    run = _begun(tmp_path)
+def test_failed_trials_and_no_others_are_tried_again_on_request(tmp_path: Path) -> None:
+    run = _run_of_five(tmp_path)
     before = run.store.records()
-    assert _mend(tmp_path) == []
-    assert _mend(tmp_path, retry_failed=True) == [
+    assert _repair(tmp_path) == []
+    assert _repair(tmp_path, retry_failed=True) == [
         f"trial 3 ({before[3].architecture_id}): it failed, and is tried again"
     ]
-    # It is still wished when the next driver comes without the wish.
-    assert _mend(tmp_path) == []
+    # The request still holds when the next driver opens the run without it.
+    assert _repair(tmp_path) == []
     again = Run(tmp_path, max_trials=5)
     assert again.start("a").number == 3
     assert again.ledger.next("b") is None
@@ -144,9 +142,9 @@ def test_failed_trials_are_tried_again_where_that_is_wished_and_nothing_else_is(
     assert Run(tmp_path, max_trials=5).ledger.ended
 
 
-def test_record_of_the_second_try_is_told_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _begun(tmp_path)
-    _mend(tmp_path, retry_failed=True)
+def test_optuna_learns_the_second_result_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run_of_five(tmp_path)
+    _repair(tmp_path, retry_failed=True)
     again = Run(tmp_path, max_trials=5)
     again.start("a")
     monkeypatch.setattr("depthweave.search.trial_ledger.tell", lambda *_, **__: None)
@@ -157,13 +155,13 @@ def test_record_of_the_second_try_is_told_after_a_kill(tmp_path: Path, monkeypat
     assert more.studies.trials[3].state == TrialState.COMPLETE
 
 
-def test_reference_that_failed_is_tried_again_unasked(tmp_path: Path) -> None:
+def test_failed_reference_is_tried_again_without_a_request(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for name in ("reference", "other"):
         run.start(name)
         run.ledger.fail(name, "OSError: planted")
         run.ledger.finish(name, crashed=True)
-    (note,) = _mend(tmp_path)
+    (note,) = _repair(tmp_path)
     assert note.startswith("trial 0 (")
     again = Run(tmp_path, max_trials=2)
     assert again.start("a").number == 0
@@ -171,68 +169,68 @@ def test_reference_that_failed_is_tried_again_unasked(tmp_path: Path) -> None:
 
 
 def _cut(data: bytes) -> bytes:
-    """As it was before its last trials began: restored from a copy, say."""
+    """The journal before its last trials started, for example restored from a backup."""
     return b"".join(data.splitlines(keepends=True)[:20])
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("damage", "message"),
     [
-        (None, "study.journal: is gone or empty and made again from the records and checkpoints: 5 trials"),
-        (lambda data: b"", "study.journal: is gone or empty and made again from the records and checkpoints: 5 trials"),
+        (None, "study.journal: is missing or empty and rebuilt from the records and checkpoints: 5 trials"),
+        (lambda data: b"", "study.journal: is missing or empty and rebuilt from the records and checkpoints: 5 trials"),
         (
             lambda data: b"".join(data.splitlines(keepends=True)[:3]),
-            "set aside as study.journal.corrupt and made again",
+            "set aside as study.journal.corrupt and rebuilt",
         ),
-        (_cut, "set aside as study.journal.corrupt and made again"),
+        (_cut, "set aside as study.journal.corrupt and rebuilt"),
     ],
-    ids=["gone", "empty", "without a trial", "of an earlier moment"],
+    ids=["missing", "empty", "without a trial", "truncated"],
 )
-def test_journal_that_lacks_what_the_records_hold_is_made_again(
-    harm: Callable[[bytes], bytes] | None, told: str, tmp_path: Path
+def test_journal_without_all_records_is_rebuilt(
+    damage: Callable[[bytes], bytes] | None, message: str, tmp_path: Path
 ) -> None:
-    run = _begun(tmp_path)
+    run = _run_of_five(tmp_path)
     before, losses, journal = run.studies.trials, run.studies.losses(), tmp_path / "study.journal"
-    if harm is None:
+    if damage is None:
         journal.unlink()
     else:
-        journal.write_bytes(harm(journal.read_bytes()))
-    (note,) = _mend(tmp_path)
-    assert told in note
+        journal.write_bytes(damage(journal.read_bytes()))
+    (note,) = _repair(tmp_path)
+    assert message in note
     again = Run(tmp_path, max_trials=6)
     after = again.studies.trials[:5]
     assert [(it.number, it.state, it.params) for it in after] == [(it.number, it.state, it.params) for it in before]
     assert again.studies.losses() == losses
-    entry = again.start("a")
-    assert entry.number == 5
-    assert entry.candidate.architecture.id not in {item.architecture_id for item in again.store.records()}
+    live = again.start("a")
+    assert live.number == 5
+    assert live.candidate.architecture.id not in {item.architecture_id for item in again.store.records()}
 
 
-def test_what_a_damaged_journal_still_says_keeps_a_lost_trial(tmp_path: Path) -> None:
-    before = _begun(tmp_path).store.records()
+def test_intact_lines_of_a_damaged_journal_keep_a_trial_without_a_record(tmp_path: Path) -> None:
+    before = _run_of_five(tmp_path).store.records()
     _lose(tmp_path, 1)
     with (tmp_path / "study.journal").open("ab") as file:
         file.write(b"garbage\n")
-    (note,) = _mend(tmp_path)
+    (note,) = _repair(tmp_path)
     assert "is damaged" in note
     again = Run(tmp_path, max_trials=5)
-    entry = again.start("a")
-    assert (entry.number, entry.candidate.architecture.id) == (1, before[1].architecture_id)
+    live = again.start("a")
+    assert (live.number, live.candidate.architecture.id) == (1, before[1].architecture_id)
 
 
-def test_number_that_nothing_is_known_of_is_named(tmp_path: Path) -> None:
-    _begun(tmp_path)
+def test_number_without_any_information_is_reported(tmp_path: Path) -> None:
+    _run_of_five(tmp_path)
     _lose(tmp_path, 1)
     (tmp_path / "study.journal").unlink()
-    assert _mend(tmp_path)[1] == "nothing is known any more of the trials 1: their numbers stay empty"
+    assert _repair(tmp_path)[1] == "the architectures of the trials 1 are unknown: their numbers stay unused"
 
 
-def test_lost_curves_are_named_and_the_chooser_sees_what_optuna_heard(tmp_path: Path) -> None:
-    run = _begun(tmp_path)
-    heard = run.studies.losses()[1]
+def test_missing_curves_are_reported_and_the_chooser_reads_them_from_the_journal(tmp_path: Path) -> None:
+    run = _run_of_five(tmp_path)
+    losses = run.studies.losses()[1]
     shutil.rmtree(tmp_path / "evaluations")
-    (note,) = _mend(tmp_path)
-    assert note == ("the learning curves of the trials 0, 1, 2, 4 are gone from evaluations/: the report lacks them")
+    (note,) = _repair(tmp_path)
+    assert note == ("the learning curves of the trials 0, 1, 2, 4 are missing from evaluations/: the report lacks them")
     again = Run(tmp_path, chooser=Halving())
     assert again.ledger._paused is not None
-    assert again.ledger._paused._known[1].losses == heard
+    assert again.ledger._paused._known[1].losses == losses

@@ -1,4 +1,4 @@
-"""The journal's two studies: how trials end, wait and continue, and what a crash may leave behind."""
+"""The two studies of a journal: how trials end, wait and resume, and what a crash may leave behind."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load(folder: Path, name: str) -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
-def test_every_end_is_told_to_both_studies_with_its_reason(tmp_path: Path) -> None:
+def test_every_ending_is_recorded_in_both_studies_with_its_reason(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     complete, stopped, crashed = (ask(studies).number for _ in range(3))
     studies.complete(complete, values=_VALUES, loss=0.7)
@@ -66,7 +66,7 @@ def test_stopped_trial_has_no_values_though_it_reported(tmp_path: Path) -> None:
     studies.report(asked.number, evaluation=1, loss=0.1)
     studies.stop(asked.number, reason="of a test")
     assert load(tmp_path, OBJECTIVES_STUDY)[0].values is None
-    # Optuna itself shows a pruned trial's last intermediate value; as a value it is not told.
+    # Optuna itself shows a pruned trial's last intermediate value, which is not recorded as its value.
     assert load(tmp_path, CURVES_STUDY)[0].values is None
 
 
@@ -85,7 +85,7 @@ def test_studies_open_in_optuna_with_names_parameters_and_curves(tmp_path: Path)
     assert curve.params == trial.params == Parameters(SPACE).spelling(asked.architecture_id)
 
 
-def test_enqueued_architectures_come_first_and_an_exhausted_space_answers_none(tmp_path: Path) -> None:
+def test_enqueued_architectures_come_first_and_an_exhausted_space_has_no_trial(tmp_path: Path) -> None:
     studies = open_studies(tmp_path, sampler="grid")
     last = [item.architecture.id for item in SPACE][-1]
     studies.enqueue([last])
@@ -114,9 +114,9 @@ def test_released_trial_continues_under_its_number_and_architecture(tmp_path: Pa
     assert len(load(tmp_path, CURVES_STUDY)) == 3, "a trial that went on has one curve"
 
 
-def test_killed_driver_leaves_no_ghosts(tmp_path: Path) -> None:
+def test_trials_of_a_killed_driver_are_asked_for_again(tmp_path: Path) -> None:
     asked = [ask(open_studies(tmp_path))]
-    studies = open_studies(tmp_path)  # the first was killed without a word
+    studies = open_studies(tmp_path)  # the first driver was killed
     asked.append(ask(studies))
     del studies
     again = open_studies(tmp_path)
@@ -126,7 +126,7 @@ def test_killed_driver_leaves_no_ghosts(tmp_path: Path) -> None:
     assert ask(again).number == 2
 
 
-def test_restart_goes_on_exactly_as_the_uninterrupted_search(tmp_path: Path) -> None:
+def test_restarted_search_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     sequences = []
     for name, breaks in (("whole", ()), ("broken", (3, 4, 7))):
         folder = tmp_path / name
@@ -162,7 +162,7 @@ def test_kill_at_any_line_of_asking_changes_neither_number_nor_architecture(samp
         assert len(load(tmp_path, CURVES_STUDY)) == 2
 
 
-def test_half_of_the_parameters_of_an_earlier_version_are_given_up(tmp_path: Path) -> None:
+def test_trial_with_half_of_its_parameters_from_an_earlier_version_fails(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     storage, study = studies.objectives._storage, studies.objectives._study_id
     storage.set_trial_param(storage.create_new_trial(study), "depth", 0, Parameters(SPACE).distributions["depth"])
@@ -175,7 +175,7 @@ def test_half_of_the_parameters_of_an_earlier_version_are_given_up(tmp_path: Pat
 def test_architectures_are_enqueued_once_however_often_they_are_named(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     first, second = (item.architecture.id for item in list(SPACE)[:2])
-    studies.enqueue([first])  # and there the driver was killed
+    studies.enqueue([first])  # then the driver was killed
     open_studies(tmp_path).enqueue([first, second])
     again = open_studies(tmp_path)
     assert [ask(again).architecture_id for _ in range(2)] == [first, second]
@@ -186,13 +186,13 @@ def test_architectures_are_enqueued_once_however_often_they_are_named(tmp_path: 
 def test_enqueued_trial_killed_before_it_had_its_parameters_is_asked_for_again(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     studies.enqueue([REFERENCE.architecture.id])
-    studies.objectives._pop_waiting_trial_id()  # the first thing that asking does
+    studies.objectives._pop_waiting_trial_id()  # the first step of `ask`
     again = open_studies(tmp_path)
     again.release()
     assert ask(again) == AskedTrial(0, REFERENCE.architecture.id)
 
 
-def test_crash_between_the_two_studies_is_mended_by_telling_again(tmp_path: Path) -> None:
+def test_crash_between_the_two_studies_is_repaired_by_telling_again(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     for _ in range(3):
         ask(studies)
@@ -208,7 +208,7 @@ def test_crash_between_the_two_studies_is_mended_by_telling_again(tmp_path: Path
         assert [item.state.name for item in load(tmp_path, name)] == ["COMPLETE", "PRUNED", "FAIL"]
 
 
-def test_trial_killed_before_its_curve_was_opened_gets_one(tmp_path: Path) -> None:
+def test_trial_killed_before_its_curve_was_created_gets_one(tmp_path: Path) -> None:
     studies = open_studies(tmp_path)
     studies.objectives.ask(dict(Parameters(SPACE).distributions))
     again = open_studies(tmp_path)
@@ -239,12 +239,12 @@ def test_empty_journal_is_a_new_one(tmp_path: Path) -> None:
     assert ask(open_studies(tmp_path)).number == 0
 
 
-def test_lock_that_a_killed_driver_left_is_not_waited_for(tmp_path: Path) -> None:
+def test_lock_of_a_killed_driver_is_removed(tmp_path: Path) -> None:
     ask(open_studies(tmp_path))
     (tmp_path / "study.journal.lock").touch()
     started = time.monotonic()
     ask(open_studies(tmp_path))
-    # Optuna takes a lock for stale after 30 s.
+    # Optuna ignores a lock after 30 s.
     assert time.monotonic() - started < 15
 
 
@@ -261,7 +261,7 @@ def test_fair_pruner_is_asked_through_the_journal(tmp_path: Path) -> None:
     assert answers == [False, True, False]
 
 
-def test_rungs_of_successive_halving_are_kept_in_the_journal(tmp_path: Path) -> None:
+def test_rungs_of_successive_halving_are_stored_in_the_journal(tmp_path: Path) -> None:
     options: dict[str, Any] = {"min_resource": 1, "reduction_factor": 2}
     studies = open_studies(tmp_path, pruner="successive_halving", **options)
     for loss in (1.0, 1.1):
@@ -284,8 +284,8 @@ _PRUNER_OPTIONS: dict[str, dict[str, Any]] = {
     "threshold": {"upper": 100.0},
 }
 _MAX_DECISION_S = 0.03
-"""The target is 5 ms on a quiet machine; on a busy one the slowest take three times that. A copy of all trials, or a
-pass over them for each of them, takes longer still.
+"""The target is 5 ms on an idle machine; on a busy one the slowest pruners take three times that. Copying all trials,
+or visiting all of them for each of them, takes longer.
 """
 
 
@@ -317,13 +317,13 @@ def test_decision_among_a_thousand_trials_takes_milliseconds(name: str, long_jou
     decisions_s = []
     for _ in range(3):
         number = ask(studies).number
-        # It costs nearly most, so that nearly all are its peers, and is good, so that it is asked about ten times.
+        # High costs: nearly all trials are its peers. Low losses: it is not stopped early.
         studies.set_costs(number, dict.fromkeys(OBJECTIVES[1:], 0.95))
         for evaluation in range(1, 11):
             studies.report(number, evaluation=evaluation, loss=1.2 + evaluation / 100)
-            # Of this thread alone: others share the processor.
+            # The time of this thread only: other processes share the processor.
             started = time.thread_time()
             studies.should_stop(number)
             decisions_s.append(time.thread_time() - started)
-    # The fastest of three: now and then garbage is collected in between.
+    # The fastest of three: garbage collection may fall into one of them.
     assert max(np.reshape(decisions_s, (3, 10)).min(axis=0)) < _MAX_DECISION_S

@@ -1,4 +1,4 @@
-"""Our storage answers what Optuna's own does, whatever happened in it, and without going through all trials."""
+"""The indexed storage gives the same answers as Optuna's own."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _ENDS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def _some_history(studies: list[optuna.Study], generator: np.random.Generator, *, length: int) -> None:
-    """Trials begin, report, wait, go on and end, in both studies, in any order."""
+    """Trials start, report, wait, resume and end, in both studies, in random order."""
     storage = studies[0]._storage
     running: list[tuple[optuna.Study, int]] = []
     for step in range(length):
         study = studies[int(generator.integers(len(studies)))]
-        what = generator.choice(["enqueue", "ask", "report", "wait", "end"])
-        if what == "enqueue":
+        action = generator.choice(["enqueue", "ask", "report", "wait", "end"])
+        if action == "enqueue":
             study.enqueue_trial({"x": step})
-        elif what == "ask" or not running:
+        elif action == "ask" or not running:
             running.append((study, study.ask()._trial_id))
         else:
             study, trial_id = running.pop(int(generator.integers(len(running))))
-            if what == "report":
+            if action == "report":
                 storage.set_trial_intermediate_value(trial_id, step, 0.5)
                 running.append((study, trial_id))
-            elif what == "wait":
+            elif action == "wait":
                 storage.set_trial_state_values(trial_id, TrialState.WAITING)
             else:
                 end = _ENDS[int(generator.integers(len(_ENDS)))]
@@ -49,7 +49,7 @@ def test_trials_are_those_of_optunas_own_journal_for_any_states(seed: int, tmp_p
     ours = StudyStorage(JournalFileBackend(path))
     studies = [optuna.create_study(study_name=name, storage=ours) for name in ("first", "second")]
     _some_history(studies, np.random.default_rng(seed), length=60)
-    # One that heard of everything step by step, one that is opened late, and Optuna's.
+    # One storage that followed every step, one that is opened late, and Optuna's.
     again, optunas = StudyStorage(JournalFileBackend(path)), JournalStorage(JournalFileBackend(path))
     groups = [None, *(group for size in range(len(_STATES) + 1) for group in combinations(_STATES, size))]
     for study in studies:
@@ -59,7 +59,7 @@ def test_trials_are_those_of_optunas_own_journal_for_any_states(seed: int, tmp_p
             assert again.get_all_trials(study._study_id, states=states) == expected
 
 
-def test_answered_list_is_the_askers_own(tmp_path: Path) -> None:
+def test_returned_list_is_a_copy(tmp_path: Path) -> None:
     journal = StudyStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     study = optuna.create_study(storage=journal)
     study.tell(study.ask(), 1.0)

@@ -1,4 +1,4 @@
-"""Forecasts that would have been made at earlier rungs: which there are, and that none knows what came later."""
+"""Backtests: one for each earlier rung, and none that uses later losses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_rung_before_the_last_is_forecast() -> None:
     assert all(item.sd > 0.0 for item in found)
 
 
-def test_a_backcast_does_not_know_what_its_trial_did_later() -> None:
+def test_backtest_does_not_use_later_losses_of_its_trial() -> None:
     losses_TR = some_curves()
     before = [item for item in backtests(losses_TR, evaluations=EVALUATIONS) if item.trial == 3]
     losses_TR[3, 1:] += 0.5
@@ -37,7 +37,7 @@ def test_a_backcast_does_not_know_what_its_trial_did_later() -> None:
     assert before[2] != after[2]
 
 
-def test_nothing_is_to_be_tested_where_nobody_went_on() -> None:
+def test_without_a_second_rung_there_are_no_backtests() -> None:
     losses_TR = some_curves()
     losses_TR[:, 1:] = np.nan
     assert backtests(losses_TR, evaluations=EVALUATIONS) == []
@@ -45,13 +45,13 @@ def test_nothing_is_to_be_tested_where_nobody_went_on() -> None:
 
 def test_evidence_is_a_function_of_the_trials_alone() -> None:
     curves = [tuple(row[~np.isnan(row)].tolist()) for row in some_curves()]
-    told = [
+    observations = [
         TrialObservation(row, losses, "complete" if len(losses) == len(EVALUATIONS) else "unfinished", None)
         for row, losses in enumerate(curves)
     ]
-    first = evidence_of(told)
-    evidence_of(told[:6])
+    first = evidence_of(observations)
+    evidence_of(observations[:6])
     _forecasts.cache_clear()
-    assert evidence_of(told) == first
+    assert evidence_of(observations) == first
     assert [len(item.earlier) for item in first] == [row % 4 for row in range(12)]
     assert all(item.finished == (row % 4 == 3) for row, item in enumerate(first))

@@ -1,4 +1,4 @@
-"""The encoding of a space: what it says of a wiring equals a count of every connection."""
+"""The encoding of a space: the grid of a wiring equals a count of every connection."""
 
 from __future__ import annotations
 

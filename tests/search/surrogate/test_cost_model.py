@@ -1,4 +1,4 @@
-"""The model of costs: prices as by trying all of them, errors that cover, and spaces of which nothing is known."""
+"""The model of costs: exact coefficients, calibrated errors, and spaces without cost features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import categorical, of_space
 from depthweave.search.surrogate.candidates import Candidates
-from depthweave.search.surrogate.cost_model import _RIDGE, _prices, predicted_cost
+from depthweave.search.surrogate.cost_model import _RIDGE, _nonnegative_coefficients, predicted_cost
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.spaces.space import Axes, enumerate_space
 
@@ -33,26 +33,26 @@ def candidates() -> Candidates:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_prices_are_those_of_the_best_set_of_hints(seed: int) -> None:
+def test_coefficients_are_those_of_the_best_active_set(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows_MH = rng.normal(0.3, 1.0, size=(rng.integers(3, 9), 5))
     gram_HH, target_H = rows_MH.T @ rows_MH + _RIDGE * np.eye(5), rows_MH.sum(axis=0)
     best, lowest = np.zeros(5), 0.0
     for size in range(1, 6):
         for chosen in combinations(range(5), size):
-            prices_H = np.zeros(5)
-            prices_H[list(chosen)] = np.linalg.solve(gram_HH[np.ix_(chosen, chosen)], target_H[list(chosen)])
-            value = 0.5 * prices_H @ gram_HH @ prices_H - target_H @ prices_H
-            if (prices_H >= 0).all() and value < lowest:
-                best, lowest = prices_H, value
-    np.testing.assert_allclose(_prices(rows_MH), best, atol=1e-9)
+            coefficients_H = np.zeros(5)
+            coefficients_H[list(chosen)] = np.linalg.solve(gram_HH[np.ix_(chosen, chosen)], target_H[list(chosen)])
+            value = 0.5 * coefficients_H @ gram_HH @ coefficients_H - target_H @ coefficients_H
+            if (coefficients_H >= 0).all() and value < lowest:
+                best, lowest = coefficients_H, value
+    np.testing.assert_allclose(_nonnegative_coefficients(rows_MH), best, atol=1e-9)
 
 
-def test_errors_cover_what_a_clock_makes_of_a_sum(candidates: Candidates) -> None:
-    """Prices and noise drawn anew: a dozen measurements of 3 % noise tell the rest within it, and know how well."""
+def test_predicted_errors_cover_noisy_measurements_of_a_sum(candidates: Candidates) -> None:
+    """With random coefficients, a dozen measurements with 3 % noise predict the others within it, calibrated."""
     rows = space_filling_subset(candidates, first=[], count=12)
     others = np.setdiff1d(np.arange(len(candidates.parameters)), rows)
-    shares_NH = candidates.hints_NH / candidates.hints_NH.mean(axis=0)
+    shares_NH = candidates.cost_features_NH / candidates.cost_features_NH.mean(axis=0)
     errors, z = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -70,25 +70,25 @@ def test_errors_cover_what_a_clock_makes_of_a_sum(candidates: Candidates) -> Non
 
 
 @pytest.mark.parametrize("measured", [0, 1, 2, 3, 20])
-def test_space_without_hints_has_finite_costs(measured: int, candidates: Candidates) -> None:
+def test_space_without_cost_features_has_finite_costs(measured: int, candidates: Candidates) -> None:
     bare = Candidates(
         distributions=candidates.distributions,
         parameters=candidates.parameters,
         features_NF=candidates.features_NF,
         groups_F=candidates.groups_F,
         costs_NC=candidates.costs_NC,
-        hints_NH=np.ones((len(candidates.parameters), 0)),
+        cost_features_NH=np.ones((len(candidates.parameters), 0)),
     )
     cost_N = np.full(len(bare.parameters), np.nan)
-    # One of them costs nothing, which has no logarithm.
+    # One of them costs 0, which has no logarithm.
     cost_N[:measured] = np.arange(measured)
     found = predicted_cost(bare, cost_N)
     assert np.isfinite(found.mean_N).all()
     assert np.isfinite(found.sd_N).all()
 
 
-def test_costs_of_choices_add_up() -> None:
-    """Three parameters with the same four operations: twelve of 64 rows tell what each operation costs."""
+def test_sum_over_choices_is_recovered() -> None:
+    """Three parameters with the same four operations: 12 of 64 rows determine the cost of each operation."""
     operations = {"skip": 0.1, "pool": 0.5, "conv1": 1.0, "conv3": 4.0}
     points = [dict(zip("abc", values, strict=True)) for values in product(operations, repeat=3)]
     distributions = {name: CategoricalDistribution(tuple(operations)) for name in "abc"}
@@ -102,11 +102,11 @@ def test_costs_of_choices_add_up() -> None:
     assert error_N.max() < 0.1
 
 
-def test_spread_keeps_its_order_as_it_grows_and_names_none_twice(candidates: Candidates) -> None:
+def test_larger_space_filling_subset_extends_the_smaller_without_repeats(candidates: Candidates) -> None:
     whole = space_filling_subset(candidates, first=[5, 7, 5], count=1000)
     assert sorted(whole) == list(range(len(candidates.parameters)))
     assert whole[:2] == [5, 7]
     assert space_filling_subset(candidates, first=[5, 7], count=20) == whole[:20]
-    # At most a third are those that are given.
+    # At most a third are given rows.
     assert space_filling_subset(candidates, first=list(range(100)), count=12)[:5] != list(range(5))
     assert space_filling_subset(candidates, first=[3], count=0) == []

@@ -1,4 +1,4 @@
-"""The Gaussian process: closed forms, gradients, and what it must recover."""
+"""The Gaussian process: closed forms, gradients and length scales."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_prediction_equals_the_plain_formulas() -> None:
     np.testing.assert_allclose(found.sd_N, scale * np.sqrt(variance), rtol=1e-5)
 
 
-def test_conditioning_on_what_is_expected_keeps_the_mean_and_narrows_it() -> None:
+def test_conditioning_on_expected_values_keeps_the_mean_and_reduces_the_variance() -> None:
     features_MF, values_M = some_records(10)
     process = GaussianProcess(features_MF, values_M, noise_MM=np.zeros((10, 10)), groups_F=GROUPS_F)
     at_NF = some_records(6, seed=2)[0]
@@ -95,7 +95,7 @@ def test_a_noisy_record_counts_less() -> None:
     assert doubted.mean_N[0] < 0.5 < trusted.mean_N[0]
 
 
-def test_equal_values_and_many_records_do_not_break_it() -> None:
+def test_equal_values_and_many_records_are_handled() -> None:
     features_MF, values_M = some_records(3 * FIT_RECORDS)
     flat = GaussianProcess(features_MF[:5], np.full(5, 2.0), noise_MM=np.zeros((5, 5)), groups_F=GROUPS_F)
     np.testing.assert_allclose(flat.predict(features_MF).mean_N, 2.0)
@@ -105,7 +105,7 @@ def test_equal_values_and_many_records_do_not_break_it() -> None:
 
 
 def correlated(num: int) -> FloatArray:
-    """A covariance of errors that records share."""
+    """A covariance of correlated errors."""
     root = np.random.default_rng(5).normal(size=(num, 3))
     return np.asarray(0.1 * (root @ root.T) + np.diag(np.linspace(0.0, 0.2, num)))
 
@@ -128,14 +128,14 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
     np.testing.assert_allclose(found.sd_N, population.sd * np.sqrt(variance_M), rtol=1e-5)
 
 
-def test_record_without_error_has_its_own_value_and_no_doubt() -> None:
+def test_record_without_error_has_its_own_value_and_no_variance() -> None:
     features_MF, values_M = some_records(8)
     found = GaussianProcess(features_MF, values_M, noise_MM=np.zeros((8, 8)), groups_F=GROUPS_F).values(np.arange(8))
     np.testing.assert_allclose(found.mean_N, values_M, rtol=1e-6)
     np.testing.assert_allclose(found.sd_N, 0.0, atol=1e-4)
 
 
-def test_left_out_records_equal_processes_without_them() -> None:
+def test_leave_one_out_residuals_equal_those_of_processes_without_the_record() -> None:
     features_MF, values_M = some_records(7)
     population, noise_MM = gaussian_process.Population(5.0, 1.0), correlated(7)
     process = GaussianProcess(features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population)
@@ -147,4 +147,4 @@ def test_left_out_records_equal_processes_without_them() -> None:
         weights = np.linalg.solve(K[np.ix_(rest, rest)], K[rest, place])
         sd = np.sqrt(K[place, place] - weights @ K[rest, place])
         off = values_M[place] - 5.0 - weights @ (values_M[rest] - 5.0)
-        assert process.left_out()[place] == pytest.approx(off / sd, rel=1e-6)
+        assert process.leave_one_out_residuals()[place] == pytest.approx(off / sd, rel=1e-6)

@@ -23,14 +23,14 @@ FloatArray = NDArray[np.float64]
 
 
 def certain(losses_N: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """The improvement of losses that are known."""
+    """The improvement of known losses."""
     return lambda levels_L: np.maximum(levels_L - losses_N[:, None], 0.0)
 
 
-def test_two_segments_by_hand() -> None:
-    # Front: loss 2 from cost 1 on, loss 1 from cost 3 on; counted from loss 4 and cost 5.
-    # A candidate of loss 0.5 and cost 2 adds 2 - 0.5 from 2 to 3, and 1 - 0.5 from 3 to 5; one of cost 0 adds 4 - 0.5
-    # from 0 to 1 and 2 - 0.5 from 1 to 3 as well; one of loss 1.5 and cost 3.5 and one beyond the reference nothing.
+def test_two_intervals_by_hand() -> None:
+    # Front: loss 2 from cost 1, loss 1 from cost 3; the reference point has loss 4 and cost 5. A candidate of loss 0.5
+    # and cost 2 adds 2 - 0.5 from 2 to 3, and 1 - 0.5 from 3 to 5. The one of cost 0 adds in addition 4 - 0.5 from 0 to
+    # 1 and 2 - 0.5 from 1 to 2. Those of loss 1.5 and cost 3.5 and beyond the reference point add nothing.
     losses_N = np.array([0.5, 0.5, 1.5, 0.5])
     costs_NC = np.array([[2.0], [0.0], [3.5], [6.0]])
     found = hypervolume_improvement(

@@ -34,7 +34,7 @@ from depthweave.search.isolated_measurement import measure_again
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.study.reopening import PreviousEnding, in_force
 from depthweave.search.trials.checkpoints import Checkpoints
-from depthweave.search.trials.live_trial import Listener, LiveTrial, Progress
+from depthweave.search.trials.live_trial import Decision, Listener, LiveTrial, Progress
 from depthweave.search.trials.recording import RecordMaker, outcome_of
 from depthweave.search.trials.trial import TrialPlan, TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
@@ -252,17 +252,17 @@ class ConfirmationLedger:
     def report(self, name: str, report: TrialReport) -> None:
         """Enter a training's new evaluations."""
         if name in self._live and not self._closed:
-            self._live[name].hear(report)
+            self._live[name].add_report(report)
             self._listener.on_evaluation(self._live[name])
 
-    def stops(self, name: str) -> bool:
-        """Never: a loss counts at its end alone."""
-        return False
+    def decide(self, name: str) -> Decision:
+        """Always continues: only the final loss counts."""
+        return Decision.CONTINUE
 
     def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
         """Remember why a training crashed."""
         if name in self._live and not self._closed:
-            self._live[name].crash(error, node_lost=node_lost)
+            self._live[name].add_crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
         """The training ended: record it. One that crashed and may be tried again goes on first."""
@@ -278,7 +278,7 @@ class ConfirmationLedger:
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._means.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")
         self._listener.on_finish(rows.record)
-        self._streak.hear(rows.record)
+        self._streak.add(rows.record)
 
     def ignore_events(self) -> None:
         """Nothing more is heard."""

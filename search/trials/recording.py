@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
+from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
-from depthweave.trainers import Recipe, TokenSet
+from depthweave.trainers import Measurement, Recipe, TokenSet
 from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.recipe import Precision
 
@@ -185,6 +187,29 @@ class RecordMaker:
             "threads": 0 if report is None else report.threads,
             "host": "" if report is None else report.host,
         }
+
+
+def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -> dict[str, float]:
+    """Those of the values that are costs among the objectives; a cost without a value is infinite."""
+    costs = {name: values[name] for name in objectives if OBJECTIVES[name].cost}
+    return {name: math.inf if value is None else float(value) for name, value in costs.items()}
+
+
+def costs_before_training(
+    objectives: Sequence[str], *, architecture: Architecture, measured: Measurement
+) -> dict[str, float]:
+    """The costs among the objectives, by name, of an architecture that was measured and not yet trained."""
+    counted = costs_of(architecture)
+    values = {
+        "latency": measured.latency,
+        "step_latency": measured.step_latency,
+        "decode_latency": measured.decode_latency,
+        "memory_bytes": measured.memory_bytes,
+        "forward_memory_bytes": measured.forward_memory_bytes,
+        "parameters": counted.parameters,
+        "forward_flops": counted.forward_flops,
+    }
+    return costs_among(objectives, values)
 
 
 def _finite(value: float | None) -> float | None:

@@ -14,7 +14,7 @@ from depthweave.reports.store.storage import DISK_FULL, UnreachableError
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.search.failures.causes import is_of_surroundings
 from depthweave.search.failures.streak import OneCauseError
-from depthweave.search.trials.live_trial import Ledger, LiveTrial
+from depthweave.search.trials.live_trial import Decision, Ledger, LiveTrial
 from depthweave.search.trials.trial import TrialReport
 
 _MAX_IN_TURN = 3
@@ -54,9 +54,9 @@ class GuardedLedger:
             self._num_in_turn = 0
             self._ledger.report(name, report)
 
-    def stops(self, name: str) -> bool:
+    def decide(self, name: str) -> Decision:
         with _guarded():
-            return self._ledger.stops(name)
+            return self._ledger.decide(name)
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():

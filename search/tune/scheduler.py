@@ -11,12 +11,19 @@ from ray import cloudpickle
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from depthweave.search.failures.causes import is_node_lost, reason_of
-from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.trials.live_trial import Decision, Ledger
 from depthweave.search.trials.trial import REPORT
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
+
+
+_RAY_DECISIONS: dict[Decision, str] = {
+    Decision.CONTINUE: TrialScheduler.CONTINUE,
+    Decision.PAUSE: TrialScheduler.STOP,
+    Decision.STOP: TrialScheduler.STOP,
+}
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -50,9 +57,9 @@ class LedgerScheduler(FIFOScheduler):
         return None
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
+        """Returns Ray's answer to a result. For Ray a pause is an end: a paused trial continues as a new Ray trial."""
         self._ledger.report(trial.trial_id, result[REPORT])
-        return str(TrialScheduler.STOP if self._ledger.stops(trial.trial_id) else TrialScheduler.CONTINUE)
+        return _RAY_DECISIONS[self._ledger.decide(trial.trial_id)]
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""

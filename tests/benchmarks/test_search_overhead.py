@@ -23,6 +23,7 @@ from depthweave.search.samplers import DistinctSampler
 from depthweave.search.study.studies import Studies
 from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Decision
 from depthweave.search.trials.recording import RecordMaker
 from tests.search.bookkeeping import Heard
 
@@ -78,7 +79,7 @@ def run_trial(ledger: TrialLedger, prepared: PreparedSearch) -> None:
     loss, memory_bytes = float(generator.uniform(2.0, 4.0)), int(generator.integers(10**6, 10**7))
     for index in range(recipe.num_evaluations):
         ledger.report("a", made_up_report(recipe, index=index, loss=loss, memory_bytes=memory_bytes, weights=()))
-        if ledger.stops("a"):
+        if ledger.decide("a") is not Decision.CONTINUE:
             break
     ledger.finish("a", crashed=False)
 

@@ -19,7 +19,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import UnreachableError
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.search.trials.live_trial import Decision, LiveTrial
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
 from tests.search.bookkeeping import SPACE, Run, make_report
@@ -99,7 +99,7 @@ class _Breaks:
     def report(self, name: str, report: TrialReport) -> None:
         raise KeyError(name)
 
-    def stops(self, name: str) -> bool:
+    def decide(self, name: str) -> Decision:
         raise ValueError(name)
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
@@ -121,7 +121,7 @@ def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_tr
     for call in (
         lambda: guarded.next("a"),
         lambda: guarded.report("a", make_report()),
-        lambda: guarded.stops("a"),
+        lambda: guarded.decide("a"),
         lambda: guarded.finish("a", crashed=False),
         lambda: guarded.fail("a", "OSError: [Errno 28] No space left on device: 'state.pt'", node_lost=False),
     ):

@@ -21,8 +21,8 @@ from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_r
 def _begun(folder: Path) -> Run:
     """A run with trials that are complete, stopped, crashed and diverged, and two in flight, one of them unheard."""
     run = Run(folder, max_concurrent=8)
-    for name in ("complete", "crashed", "diverged", "in flight", "unheard"):
-        run.start(name)
+    names = ("complete", "crashed", "diverged", "in flight", "unheard")
+    started = {name: run.start(name) for name in names}
     run.train("complete", last_loss=1.1)
     run.ledger.fail("crashed", "OSError: planted")
     run.ledger.finish("crashed", crashed=True)
@@ -30,11 +30,11 @@ def _begun(folder: Path) -> Run:
     run.ledger.finish("diverged", crashed=False)
     for name, number in (("in flight", 3), ("unheard", 4)):
         report = make_report(make_evaluation(0, loss=2.0))
-        entry = run.ledger._entries[name]
-        assert entry.number == number
+        live = started[name]
+        assert live.number == number
         place = trial_folder(folder / "checkpoints", number)
         write_progress(place, report)
-        TrainingState.start(entry.candidate.architecture, recipe=RECIPE, device="cpu").save(place / STATE_FILE)
+        TrainingState.start(live.candidate.architecture, recipe=RECIPE, device="cpu").save(place / STATE_FILE)
         if name == "in flight":
             run.ledger.report(name, report)
     return run

@@ -14,6 +14,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.live_trial import Decision
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
@@ -86,7 +87,7 @@ class _Worker:
         if self._fuse is not None:
             self._fuse.burn()
         self._run.ledger.report(self._label, report)
-        if len(self._history) == _LAST or self._run.ledger.stops(self._label):
+        if len(self._history) == _LAST or self._run.ledger.decide(self._label) is not Decision.CONTINUE:
             self._run.ledger.finish(self._label, crashed=False)
             self._number = None
 

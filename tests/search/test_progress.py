@@ -26,7 +26,7 @@ def make_live(number: int, *losses: float) -> LiveTrial:
     live = LiveTrial(number=number, candidate=list(SPACE)[number], started_at=datetime(2026, 3, 1, tzinfo=UTC))
     if losses:
         evaluations = [make_evaluation(index, loss=loss) for index, loss in enumerate(losses)]
-        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
+        live.add_report(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
     return live
 
 

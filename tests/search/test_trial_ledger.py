@@ -13,6 +13,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.study.studies import ARCHITECTURE, REASON
 from depthweave.search.trials.checkpoints import STATE_FILE, trial_folder
+from depthweave.search.trials.live_trial import Decision
 from depthweave.spaces.files import MODEL_FILE
 from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
 
@@ -56,11 +57,11 @@ def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: P
     run.start("short")
 
     run.ledger.report("stopped", make_report(make_evaluation(0, loss=9.0)))
-    assert run.ledger.stops("stopped")
+    assert run.ledger.decide("stopped") is Decision.STOP
     run.ledger.finish("stopped", crashed=False)
 
     run.ledger.report("diverged", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=math.inf)))
-    assert not run.ledger.stops("diverged"), "what diverged has ended by itself"
+    assert run.ledger.decide("diverged") is Decision.CONTINUE, "what diverged has ended by itself"
     run.ledger.finish("diverged", crashed=False)
 
     run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1)))
@@ -95,7 +96,7 @@ def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
     # Better than the whole one in everything, had they been allowed to end.
     best = make_measurement(latency=0.1, memory_bytes=1)
     run.ledger.report("stopped", make_report(make_evaluation(0, loss=6.0), measurement=best))
-    assert run.ledger.stops("stopped")
+    assert run.ledger.decide("stopped") is Decision.STOP
     run.ledger.finish("stopped", crashed=False)
     run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
     run.ledger.finish("crashed", crashed=True)
@@ -117,13 +118,13 @@ def test_trial_with_an_objective_that_is_no_number_has_failed_in_the_study(tmp_p
 def test_reference_is_never_stopped(tmp_path: Path) -> None:
     run = Run(tmp_path, pruner="threshold", options={"upper": 0.0})
     names = [f"t{number}" for number in range(4)]
-    stopped = {}
+    decisions = {}
     for name in names:
         entry = run.start(name)
         run.ledger.report(name, make_report(make_evaluation(0, loss=9.0)))
-        stopped[entry.candidate.architecture.id] = run.ledger.stops(name)
-    assert stopped.pop(REFERENCE.architecture.id) is False
-    assert all(stopped.values())
+        decisions[entry.candidate.architecture.id] = run.ledger.decide(name)
+    assert decisions.pop(REFERENCE.architecture.id) is Decision.CONTINUE
+    assert set(decisions.values()) == {Decision.STOP}
 
 
 def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
     run.ledger.report("flying", make_report(make_evaluation(0, loss=2.0)))
     run.ledger.close()
     run.ledger.report("flying", make_report(make_evaluation(1, loss=1.0)))
-    assert not run.ledger.stops("flying")
+    assert run.ledger.decide("flying") is Decision.CONTINUE
     run.ledger.finish("flying", crashed=True)
     assert run.ledger.next("more") is None
     assert [item.trial for item in run.store.records()] == [0]
@@ -343,7 +344,7 @@ def test_costs_are_told_with_the_first_report(tmp_path: Path) -> None:
 
 def test_dearer_trial_stops_no_cheaper_one_through_the_book(tmp_path: Path) -> None:
     run = Run(tmp_path, pruner="median", options={"n_startup_trials": 1})
-    answers: list[bool] = []
+    answers: list[Decision] = []
     run.start("reference")
     run.start("dear")
     run.train("dear", last_loss=1.0, latency=2.0)
@@ -351,8 +352,8 @@ def test_dearer_trial_stops_no_cheaper_one_through_the_book(tmp_path: Path) -> N
         run.start(name)
         worse = make_report(make_evaluation(0, loss=5.0), measurement=make_measurement(latency=latency))
         run.ledger.report(name, worse)
-        answers.append(run.ledger.stops(name))
-    assert answers == [False, True]
+        answers.append(run.ledger.decide(name))
+    assert answers == [Decision.CONTINUE, Decision.STOP]
 
 
 def test_what_nobody_started_is_not_heard(tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_what_nobody_started_is_not_heard(tmp_path: Path) -> None:
     run.ledger.report("stranger", make_report(make_evaluation(0, loss=1.0)))
     run.ledger.fail("stranger", "x")
     run.ledger.finish("stranger", crashed=True)
-    assert not run.ledger.stops("stranger")
+    assert run.ledger.decide("stranger") is Decision.CONTINUE
     assert run.store.records() == []
     assert isinstance(run.ledger.records, list)
     assert not any(isinstance(item, Record) for item in run.heard.finished)

@@ -135,12 +135,12 @@ def test_failures_of_one_cause_in_a_row_end_the_search(tmp_path: Path) -> None:
 def test_streak_is_broken_by_another_cause_and_by_a_trial_that_works() -> None:
     streak = Streak(limit=3)
     for record in (_failed(0, "a 1"), _failed(1, "a 2"), _failed(2, "b"), _failed(3, "a 3"), _failed(4, "a 4")):
-        streak.hear(record)
-    streak.hear(make_record(5))
-    streak.hear(_failed(6, "a 5"))
-    streak.hear(_failed(7, "a 6"))
+        streak.add(record)
+    streak.add(make_record(5))
+    streak.add(_failed(6, "a 5"))
+    streak.add(_failed(7, "a 6"))
     with pytest.raises(OneCauseError):
-        streak.hear(_failed(8, "a 7"))
+        streak.add(_failed(8, "a 7"))
 
 
 def test_what_became_of_nothing_is_said_with_its_cause() -> None:

@@ -13,9 +13,11 @@ from optuna.trial import TrialState
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
+from depthweave.search.paused_trials import PausedTrials
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.study.opening import opened
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Decision
 from tests.search.bookkeeping import SPACE, Run, make_evaluation, make_report, open_studies
 from tests.search.choosers import Halving
 
@@ -46,7 +48,7 @@ def _begun(folder: Path) -> Run:
         run.train(str(number), last_loss=1.0 + number / 10)
     for index, loss in enumerate((2.0, 6.0)):
         run.ledger.report("2", make_report(make_evaluation(index, loss=loss)))
-    assert run.ledger.stops("2")
+    assert run.ledger.decide("2") is Decision.STOP
     run.ledger.finish("2", crashed=False)
     run.ledger.fail("3", "OSError: planted")
     run.ledger.finish("3", crashed=True)
@@ -81,12 +83,12 @@ def test_lost_records_are_named_and_the_same_trials_are_trained_again(tmp_path: 
     assert again.ledger.next("c") is None, "no other architecture takes their place"
     # What the pruner would say of the first one now is not asked: it had been complete.
     again.ledger.report("a", make_report(make_evaluation(0, loss=9.0)))
-    assert not again.ledger.stops("a")
+    assert again.ledger.decide("a") is Decision.CONTINUE
     again.train("a", last_loss=1.1)
     again.ledger.report("b", make_report(make_evaluation(0, loss=2.0)))
-    assert not again.ledger.stops("b")
+    assert again.ledger.decide("b") is Decision.CONTINUE
     again.ledger.report("b", make_report(make_evaluation(1, loss=6.0)))
-    assert again.ledger.stops("b")
+    assert again.ledger.decide("b") is Decision.STOP
     again.ledger.finish("b", crashed=False)
     assert again.ledger.ended
     after = again.store.records()
@@ -112,13 +114,13 @@ def test_training_again_that_is_interrupted_goes_on_as_what_it_was(chooser: Choo
     again = Run(tmp_path, max_trials=5, chooser=chooser)
     again.start("a")
     again.ledger.report("a", make_report(make_evaluation(0, loss=1.5)))
-    assert not again.ledger.stops("a")
+    assert again.ledger.decide("a") is Decision.CONTINUE
     # Killed, and opened once more: it is not lost a second time.
     assert _mend(tmp_path) == []
     more = Run(tmp_path, max_trials=5, chooser=chooser)
     assert more.start("b").number == 1
     more.ledger.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
-    assert not more.ledger.stops("b"), "it had been complete"
+    assert more.ledger.decide("b") is Decision.CONTINUE, "it had been complete"
     more.train("b", last_loss=1.1)
     assert [item.trial for item in more.store.records()] == [item.trial for item in before]
     assert more.studies.trials[1].state == TrialState.COMPLETE
@@ -234,5 +236,6 @@ def test_lost_curves_are_named_and_the_chooser_sees_what_optuna_heard(tmp_path: 
     (note,) = _mend(tmp_path)
     assert note == ("the learning curves of the trials 0, 1, 2, 4 are gone from evaluations/: the report lacks them")
     again = Run(tmp_path, chooser=Halving())
-    assert again.ledger._paused is not None
-    assert again.ledger._paused._known[1].losses == heard
+    queue = again.ledger._queue
+    assert isinstance(queue, PausedTrials)
+    assert queue._snapshots[1].losses == heard

@@ -37,7 +37,7 @@ def make_live(
     live = LiveTrial(number=4, candidate=_DWA, started_at=datetime(2026, 3, 1, tzinfo=UTC))
     evaluations = [make_evaluation(index, loss=loss, weights=weights) for index, loss in enumerate(losses)]
     if evaluations:
-        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
+        live.add_report(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
     live.stop_reason, live.error = stop_reason, error
     return live
 
@@ -193,7 +193,7 @@ def test_entry_answers_new_evaluations_only() -> None:
     first, second = make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.0)
 
     def hear(*evaluations: Evaluation) -> list[Evaluation]:
-        return live.hear(make_report(*evaluations))
+        return live.add_report(make_report(*evaluations))
 
     assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
     assert live.evaluations == [first, second]
@@ -205,7 +205,7 @@ def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
         live = make_live(*losses, weights=weights)
         if losses:
             report = make_report(*live.evaluations, measurement=make_measurement(latency=latency))
-            live.hear(report)
+            live.add_report(report)
         rows = MAKER.rows(live, outcome=outcome_of(live, crashed=False, steps=RECIPE.steps))
         assert [row.value for row in rows.weights] == [0.5] * len(losses)
         for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):

@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.tune.schedulers import TrialScheduler
 
-from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.trials.live_trial import Decision, Ledger
+from depthweave.search.trials.trial import REPORT
 from depthweave.search.tune.scheduler import LedgerScheduler
 
 _KILLED = (
@@ -57,6 +59,33 @@ def test_worker_killed_for_its_silence_is_told_as_hung(tmp_path: Path) -> None:
     trial: Any = SimpleNamespace(trial_id="a", pickled_error_file=str(tmp_path / "error.pkl"))
     LedgerScheduler(cast(Ledger, ledger), hung={"a": "the trial hung"}).on_trial_error(cast(Any, None), trial)
     assert ledger.told == [("a", "the trial hung", False)]
+
+
+class _Deciding(_Hearing):
+    def __init__(self, decision: Decision) -> None:
+        super().__init__()
+        self._decision = decision
+
+    def report(self, name: str, report: object) -> None:
+        self.told.append((name, "reported", False))
+
+    def decide(self, name: str) -> Decision:
+        assert self.told == [(name, "reported", False)], "the report comes first"
+        return self._decision
+
+
+@pytest.mark.parametrize(
+    ("decision", "answer"),
+    [
+        (Decision.CONTINUE, TrialScheduler.CONTINUE),
+        (Decision.PAUSE, TrialScheduler.STOP),
+        (Decision.STOP, TrialScheduler.STOP),
+    ],
+)
+def test_paused_trial_has_ended_for_ray(decision: Decision, answer: str) -> None:
+    scheduler = LedgerScheduler(cast(Ledger, _Deciding(decision)), hung={})
+    trial: Any = SimpleNamespace(trial_id="a")
+    assert scheduler.on_trial_result(cast(Any, None), trial, {REPORT: None}) == answer
 
 
 class _Pending:

@@ -51,7 +51,7 @@ def confirm_run(
             progress=progress,
             ship=ship,
             retry_failed=retry_failed,
-            every=every,
+            all_members=every,
         )
     _print_result(console, result, go_on=go_on, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":

@@ -74,7 +74,7 @@ class TrialPlan:
     """Where they may run."""
     run_id: str = ""
     """Of the run, as loggers name it."""
-    tests: bool = False
+    evaluates_test: bool = False
     """Whether a training that ends is evaluated on the test part: those of a confirmation are, of a search never."""
 
 
@@ -237,7 +237,7 @@ class ArchitectureTrial(Trainable):
             free_memory(device)
 
     def _held_out_loss(self) -> HeldOutLoss | None:
-        if not self._plan.tests or self._state.diverged or self._state.step < self._plan.recipe.steps:
+        if not self._plan.evaluates_test or self._state.diverged or self._state.step < self._plan.recipe.steps:
             return None
         # No measurement beside it.
         with self._lock.shared():

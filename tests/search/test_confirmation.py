@@ -65,12 +65,12 @@ def _confirm(
     *,
     num_seeds: int,
     progress: Listening | None = None,
-    every: bool = False,
+    all_members: bool = False,
 ) -> ConfirmationResult:
     store = RunStore.open(folder)
     heard = progress or Listening()
     return run_confirmation(
-        searched_run.prepared, store, num_seeds=num_seeds, address=address, progress=heard, every=every
+        searched_run.prepared, store, num_seeds=num_seeds, address=address, progress=heard, all_members=all_members
     )
 
 
@@ -89,7 +89,7 @@ def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_sp
         make_record(number, run_id="run", architecture_id=key, perplexity=perplexity, memory_bytes=memory)
         for number, (key, (perplexity, memory)) in enumerate(values.items())
     ]
-    found = [set(targets_of(prepared, records, tolerances={}, every=every)) for every in (False, True)]
+    found = [set(targets_of(prepared, records, tolerances={}, all_members=every)) for every in (False, True)]
     assert found[0] - found[1] == set()
     assert found[1] - found[0] in ({first}, {second})
     assert {plain, third} <= found[0]
@@ -248,7 +248,7 @@ def test_pruned_baseline_is_trained_with_fresh_seeds_alone(
     gone: dict[str, Any] = {"state": "pruned", "perplexity": None, "loss": None, "bits_per_byte": None}
     store.revise(dataclasses.replace(plain, **gone))
     # Every member: of these runs' fronts the distinct ones may all be plain.
-    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2, every=True)
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2, all_members=True)
     trained = [item for item in result.records if item.architecture_id == plain.architecture_id]
     assert [(item.trial >= FIRST_CONFIRMATION, item.seed, item.state) for item in trained] == [
         (False, 0, "pruned"),

@@ -14,15 +14,15 @@ import pytest
 from ray.exceptions import RayError
 
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.isolated_measurement import Found, kinds_of
+from depthweave.search.isolated_measurement import PortionResult, kinds_of
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.samplers import of_space
 from depthweave.search.surrogate.cost_model import cost_error, predicted_cost
 from depthweave.search.survey import (
     SURVEY_FILE,
-    has_survey,
     measuring_limit_s,
+    needs_survey,
     read_survey,
     survey_size,
     surveyed_ids,
@@ -54,13 +54,13 @@ class Gauge:
         *,
         time_limit_s: float,
         kinds: Sequence[str],
-    ) -> list[Found]:
+    ) -> list[PortionResult]:
         if len(self.asked) == self._fails_after:
             raise RayError("the node is gone\nand much more")
         self.asked.append([list(item) for item in portions])
         self.limits_s.append(time_limit_s)
         return [
-            Found("an abacus", [make_measurement(latency=latency_of(prepared, item)) for item in portion])
+            PortionResult("an abacus", [make_measurement(latency=latency_of(prepared, item)) for item in portion])
             for portion in portions
         ]
 
@@ -82,7 +82,7 @@ def store(prepared: PreparedSearch, tmp_path: Path) -> RunStore:
 @pytest.fixture
 def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
     made = Gauge()
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", made)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", made)
     return made
 
 
@@ -128,14 +128,14 @@ def test_interrupted_survey_goes_on_where_it_was(
     prepared: PreparedSearch, store: RunStore, monkeypatch: pytest.MonkeyPatch, gauge: Gauge
 ) -> None:
     broken = Gauge(fails_after=2)
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", broken)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", broken)
     heard: list[str] = []
     listening = Listening()
     monkeypatch.setattr(listening, "on_phase", heard.append)
     assert len(take_survey(prepared, store, workers=1, progress=listening).measurements) == 9
     assert heard[0] == f"measuring {_SURVEYED} architectures before training"
     assert heard[1] == "measuring before training ended early (the node is gone): trials measure themselves"
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", gauge)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", gauge)
     assert list(taken(prepared, store)) == surveyed_ids(prepared)
     again = {item for portions in gauge.asked for portion in portions for item in portion}
     assert not again & {item for portions in broken.asked for portion in portions for item in portion}
@@ -210,7 +210,7 @@ def test_costs_of_a_whole_space_follow_from_a_dozen(
 def test_only_who_weighs_measured_costs_measures_first(
     small_spec: dict[str, Any], overrides: list[str], expected: bool
 ) -> None:
-    assert has_survey(setting_of(small_spec, *overrides)) == expected
+    assert needs_survey(setting_of(small_spec, *overrides)) == expected
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Worker:
         *,
         measured: dict[str, Measurement] | None = None,
         measured_on: str = "",
-        tests: bool = False,
+        evaluates_test: bool = False,
     ) -> None:
         self._tokens, self.folder = prepared.tokens, folder
         self._architecture = dwa_of(prepared)
@@ -61,7 +61,7 @@ class Worker:
             measured_on=measured_on,
             locks=str(folder),
             checkpoints=str(folder),
-            tests=tests,
+            evaluates_test=evaluates_test,
         )
 
     def begin(self, **config: Any) -> ArchitectureTrial:
@@ -131,7 +131,7 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     (tmp_path / "search").mkdir()
     reports = {}
     for tests, some in ((True, prepared), (False, untested(prepared))):
-        trial = Worker(some, tmp_path / ("." if tests else "search"), tests=tests).begin()
+        trial = Worker(some, tmp_path / ("." if tests else "search"), evaluates_test=tests).begin()
         reports[tests] = [told(trial)[0] for _ in range(3)]
     assert [report.test is not None for report in reports[True]] == [False, False, True]
     assert [report.test for report in reports[False]] == [None] * 3
@@ -142,9 +142,9 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
     assert last.test.loss != losses(last)[-1]
     # It is made again where the driver did not hear of it, and nothing else is.
-    assert told(Worker(prepared, tmp_path, tests=True).begin(heard=2))[0].test == last.test
+    assert told(Worker(prepared, tmp_path, evaluates_test=True).begin(heard=2))[0].test == last.test
     with pytest.raises(AssertionError, match="the test part is read"):
-        told(Worker(untested(prepared), tmp_path, tests=True).begin(heard=2))
+        told(Worker(untested(prepared), tmp_path, evaluates_test=True).begin(heard=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:

@@ -124,7 +124,7 @@ def _journal(run: Path, scratch: Path) -> str:
 def _progress(run: Path) -> str:
     found = read_progress(Checkpoints(run / "checkpoints"), _IN_FLIGHT)
     if found is None:
-        raise ValueError(f"{PROGRESS_FILE}: as the trial says that begins again")
+        raise ValueError(f"{PROGRESS_FILE}: as the trial says that starts again")
     return _text(found)
 
 

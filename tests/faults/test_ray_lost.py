@@ -44,10 +44,8 @@ def test_death_of_the_local_ray_is_one_line_and_no_trials_failure(
         os.kill(victim, signal.SIGKILL)
         told, _ = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 2, told
-    line = (
-        f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept: go on with"
-    )
-    assert told.splitlines()[-1] == f"{line} `depthweave search --resume --out {out}`"
+    line = f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept:"
+    assert told.splitlines()[-1] == f"{line} continue with `depthweave search --resume --out {out}`"
     assert "(raylet)" not in told, "no log of Ray's"
     assert "Traceback" not in told
     assert all(item.state == "complete" for item in RunStore.open(out).records())

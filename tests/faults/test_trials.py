@@ -9,7 +9,7 @@ import pytest
 
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.tune import hang_detector as patience
+from depthweave.search.tune import hang_detector
 from tests.faults.wholeness import check_whole
 from tests.search.faulty import Fault, faulty_trial
 from tests.search.searching import search, setting_of
@@ -49,8 +49,8 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(faults))
         # A trial takes a fraction of a second here, and this is much more even where the machine is busy.
-        patch.setattr(patience, "_LEAST_S", 15.0)
-        patch.setattr(patience, "_TIMES", 8.0)
+        patch.setattr(hang_detector, "_MIN_LIMIT_S", 15.0)
+        patch.setattr(hang_detector, "_FACTOR", 8.0)
         result = search(prepared, out=out, address=ray_address)
     assert result.ending == "done"
     records = {item.architecture_id: item for item in result.records}

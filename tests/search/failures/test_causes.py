@@ -12,9 +12,9 @@ from ray.exceptions import RayTaskError
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.commands.no_results import has_no_results, no_results_sentence
-from depthweave.search.failures.causes import is_of_surroundings, is_same_cause, reason_of
+from depthweave.search.failures.causes import is_environment_fault, is_same_cause, reason_of
 from depthweave.search.failures.streak import LIMIT, OneCauseError, Streak
-from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, SurroundingsError, faults_as_one_line
+from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, WorkerEnvironmentError, faults_as_one_line
 from tests.reports.synthetic import make_record
 from tests.search.bookkeeping import Run, make_evaluation, make_report
 
@@ -48,7 +48,7 @@ ModuleNotFoundError: No module named 'depthweave'"""
 def test_worker_that_cannot_load_says_what_came_first(text: str, cause: str) -> None:
     reason = reason_of(RuntimeError(text))
     assert reason == f"the worker cannot load what it is to run: {cause}"
-    assert is_of_surroundings(reason)
+    assert is_environment_fault(reason)
 
 
 def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
@@ -68,7 +68,7 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
     ],
 )
 def test_fault_of_the_surroundings_is_told_from_a_trials(reason: str, is_theirs: bool) -> None:
-    assert is_of_surroundings(reason) is is_theirs
+    assert is_environment_fault(reason) is is_theirs
 
 
 def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
@@ -97,7 +97,7 @@ def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed
     assert ledger.next("a") is not None
     with pytest.raises(LedgerFault) as fault:
         ledger.fail("a", "ImportError: planted numpy", node_lost=False)
-    assert isinstance(fault.value.error, SurroundingsError)
+    assert isinstance(fault.value.error, WorkerEnvironmentError)
     assert run.store.records() == []
     with (
         pytest.raises(

@@ -51,7 +51,7 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
         (make_live(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
         (make_live(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),
         (make_live(), False, Outcome("failed", "the trial ended without an evaluation")),
-        (make_live(), True, Outcome("failed", "the worker ended without a word")),
+        (make_live(), True, Outcome("failed", "the worker ended without a message")),
         (make_live(3.0, error="OSError: disk full"), True, Outcome("failed", "OSError: disk full")),
         (make_live(3.0, 2.0, 1.5, 1.0, error="late"), True, Outcome("failed", "late")),
         (make_live(3.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),

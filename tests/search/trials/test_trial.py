@@ -93,8 +93,8 @@ def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
     through = Worker(prepared, tmp_path / "through").begin()
     expected = [losses(told(through)[0])[0] for _ in range(3)]
 
-    first, _ = told(worker.begin(heard=0, paused=False))
-    again = worker.begin(heard=1, paused=True)
+    first, _ = told(worker.begin(num_reported=0, paused=False))
+    again = worker.begin(num_reported=1, paused=True)
     second, done = told(again)
     assert (losses(second), done) == (expected[:2], False), "the driver laid the first aside"
     assert second.attempts == 1, "a pause is no attempt"
@@ -106,7 +106,7 @@ def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
 
 def test_interrupted_trial_tells_what_the_driver_has_not_heard_before_it_trains(worker: Worker) -> None:
     told(worker.begin())
-    again = worker.begin(heard=0)
+    again = worker.begin(num_reported=0)
     report, done = told(again)
     assert ([item.index for item in report.evaluations], done, report.attempts) == ([0], False, 2)
     assert [item.index for item in told(again)[0].evaluations] == [1]
@@ -118,10 +118,10 @@ def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
     folder = trial_folder(worker.folder, 0)
     # The driver died between the last state and the weights.
     (folder / MODEL_FILE).unlink()
-    report, done = told(worker.begin(heard=2))
+    report, done = told(worker.begin(num_reported=2))
     assert ([item.index for item in report.evaluations], done) == ([0, 1, 2], True)
     assert (folder / MODEL_FILE).exists()
-    report, done = told(worker.begin(heard=3))
+    report, done = told(worker.begin(num_reported=3))
     assert (len(report.evaluations), done) == (3, True)
 
 
@@ -142,9 +142,9 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
     assert last.test.loss != losses(last)[-1]
     # It is made again where the driver did not hear of it, and nothing else is.
-    assert told(Worker(prepared, tmp_path, evaluates_test=True).begin(heard=2))[0].test == last.test
+    assert told(Worker(prepared, tmp_path, evaluates_test=True).begin(num_reported=2))[0].test == last.test
     with pytest.raises(AssertionError, match="the test part is read"):
-        told(Worker(untested(prepared), tmp_path, evaluates_test=True).begin(heard=2))
+        told(Worker(untested(prepared), tmp_path, evaluates_test=True).begin(num_reported=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
@@ -212,7 +212,7 @@ def test_checkpoint_that_cannot_be_read_costs_the_training_and_not_the_trial(
     first, _ = told(worker.begin())
     path = trial_folder(worker.folder, 0) / name
     path.write_bytes(path.read_bytes()[:-50] if content is None else content)
-    again, _ = told(worker.begin(heard=1))
+    again, _ = told(worker.begin(num_reported=1))
     assert [item.index for item in again.evaluations] == [0]
     assert losses(again) == losses(first)
 

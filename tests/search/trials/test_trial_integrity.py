@@ -1,4 +1,4 @@
-"""What a trial had saved and is damaged: it begins again, with the same losses, and says so in one line."""
+"""A trial whose checkpoint is damaged starts again, reaches the same losses, and says so in one line."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_damaged_checkpoint_is_said_and_trained_again_to_the_same_losses(
     first, _ = told(worker.begin())
     path = trial_folder(tmp_path, 0) / name
     _flip(path, bit=8 * (path.stat().st_size // 2))
-    again = worker.begin(heard=1)
+    again = worker.begin(num_reported=1)
     report, _ = told(again)
     assert losses(report) == losses(first)
     assert report.attempts == 1
     damaged = STATE_FILE if name.startswith(STATE_FILE) else PROGRESS_FILE
     assert report.note.startswith(f"trial 0: {trial_folder(tmp_path, 0) / damaged}")
     assert "damaged" in report.note
-    assert report.note.endswith("; it begins again")
+    assert report.note.endswith("; it starts again")
     # Once, and not for the next part of the run.
     assert told(again)[0].note == ""
     saved = read_progress(Checkpoints(tmp_path), 0)
@@ -59,7 +59,7 @@ def test_checkpoint_of_an_earlier_version_goes_on(prepared: PreparedSearch, tmp_
     worker = Worker(prepared, tmp_path)
     told(worker.begin())
     (trial_folder(tmp_path, 0) / (STATE_FILE + SUM_SUFFIX)).unlink()
-    report, _ = told(worker.begin(heard=1))
+    report, _ = told(worker.begin(num_reported=1))
     assert ([item.index for item in report.evaluations], report.note) == ([0, 1], "")
 
 
@@ -75,7 +75,7 @@ def test_weights_that_are_kept_have_their_sum_beside_them(prepared: PreparedSear
 def test_both_displays_print_what_a_trial_says(tmp_path: Path) -> None:
     run = Run(tmp_path)
     entry = run.start("a")
-    note = "trial 0: state.pt is damaged; it begins again"
+    note = "trial 0: state.pt is damaged; it starts again"
     for live in (False, True):
         out = io.StringIO()
         console = Console(file=out, width=100)

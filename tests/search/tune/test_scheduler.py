@@ -33,11 +33,11 @@ class _Hearing:
     ("error", "cause", "node_lost"),
     [
         (RayTaskError("step", "traceback", MemoryError("asked too much")), "MemoryError: asked too much", False),
-        (RayActorError(None, _KILLED), "a SIGKILL looks like that", False),
+        (RayActorError(None, _KILLED), "typical of a SIGKILL", False),
         (RayActorError(None, _NODE), _NODE, True),
         (RayActorError(None, "taken back", preempted=True), "taken back", True),
         (ActorUnavailableError("Socket closed", None), "Socket closed", True),
-        (None, "the worker ended without a word", False),
+        (None, "the worker ended without a message", False),
     ],
 )
 def test_end_of_a_worker_is_told_with_its_cause(

@@ -117,7 +117,7 @@ class TrialLedger:
         self._listener.on_evaluation(live)
 
     def decide(self, name: str) -> Decision:
-        """Whether the trial continues, pauses or stops after its last evaluation.
+        """Whether the trial continues, pauses or stops after its latest evaluation.
 
         The reference always continues: every search trains it to its end.
         """

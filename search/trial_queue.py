@@ -50,7 +50,7 @@ class TrialQueue(Protocol):
         ...
 
     def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
-        """Whether a running trial keeps its worker after its last evaluation. A trial that does not pauses or stops.
+        """Whether a running trial keeps its worker after its latest evaluation. Otherwise it pauses or stops.
 
         `running` are all trials with a worker. `may_start` is whether another architecture may be started.
         """

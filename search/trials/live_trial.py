@@ -149,7 +149,7 @@ class Ledger(Protocol):
         """Adds a trial's report."""
 
     def decide(self, name: str) -> Decision:
-        """Whether the trial continues, pauses or stops after its last evaluation."""
+        """Whether the trial continues, pauses or stops after its latest evaluation."""
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         """Adds the reason for which a trial's worker crashed, or was lost with its node."""

@@ -147,7 +147,7 @@ class ArchitectureTrial(Trainable):
     _measurement: Measurement | None
     _history: list[Evaluation]
     _unseen: list[Evaluation]
-    _is_ahead: bool
+    _has_unreported: bool
     _state: TrainingState
     _lock: DeviceLock
     _evaluations: Iterator[Evaluation]
@@ -170,14 +170,14 @@ class ArchitectureTrial(Trainable):
             self._measurement = self._measure()
         ended = False
         # Evaluations that the driver does not have are reported before training continues: one may be at a rung.
-        if not self._is_ahead:
+        if not self._has_unreported:
             with self._lock.shared():
                 evaluation = next(self._evaluations, None)
             ended = evaluation is None
             if evaluation is not None:
                 self._history.append(evaluation)
                 self._unseen.append(evaluation)
-        self._is_ahead = False
+        self._has_unreported = False
         last = self._history[-1] if self._history else None
         done = ended or (last is not None and (last.diverged or last.step == self._plan.recipe.steps))
         report = TrialReport(
@@ -222,7 +222,7 @@ class ArchitectureTrial(Trainable):
         else:
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
-        self._is_ahead = len(self._history) > num_reported
+        self._has_unreported = len(self._history) > num_reported
         folder = device_locks(self._plan.locks, device_type=self._state.device.type)
         self._lock = DeviceLock(folder, device=self._state.device)
         self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)

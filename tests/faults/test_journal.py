@@ -1,4 +1,4 @@
-"""A study journal that was damaged: made again of the records and the checkpoints, and the search goes on."""
+"""A damaged study journal is rebuilt from the records and the checkpoints, and the search continues."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from depthweave.search.study.journal_recovery import rebuild, set_aside_damaged
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import write_progress
 from depthweave.trainers import TrainingState
-from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
+from tests.search.ledger_runs import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 
 
 def _begun(folder: Path) -> Run:
-    """A run with trials that are complete, stopped, crashed and diverged, and two in flight, one of them unheard."""
+    """A run with trials that are complete, stopped, crashed and diverged, and two in flight, one of them unreported."""
     run = Run(folder, max_concurrent=8)
-    names = ("complete", "crashed", "diverged", "in flight", "unheard")
+    names = ("complete", "crashed", "diverged", "in flight", "unreported")
     started = {name: run.start(name) for name in names}
     run.train("complete", last_loss=1.1)
     run.ledger.fail("crashed", "OSError: planted")
     run.ledger.finish("crashed", crashed=True)
     run.ledger.report("diverged", make_report(make_evaluation(0, loss=float("nan"))))
     run.ledger.finish("diverged", crashed=False)
-    for name, number in (("in flight", 3), ("unheard", 4)):
+    for name, number in (("in flight", 3), ("unreported", 4)):
         report = make_report(make_evaluation(0, loss=2.0))
         live = started[name]
         assert live.number == number
@@ -40,11 +40,11 @@ def _begun(folder: Path) -> Run:
     return run
 
 
-def _told(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
+def _described(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
     return [(it.number, it.state, it.values, it.params, it.user_attrs.get("architecture_id")) for it in trials]
 
 
-def _mended(folder: Path) -> str | None:
+def _repaired(folder: Path) -> str | None:
     """As the driver does it."""
     told = set_aside_damaged(folder / "study.journal")
     if told is not None:
@@ -67,14 +67,14 @@ _Damage = Callable[[bytes], bytes]
     ],
     ids=["zeros", "two lines in one", "garbage", "another kind of line", "last line"],
 )
-def test_damaged_journal_is_made_again_and_the_search_goes_on(damage: _Damage, tmp_path: Path) -> None:
+def test_damaged_journal_is_rebuilt_and_the_search_continues(damage: _Damage, tmp_path: Path) -> None:
     run = _begun(tmp_path)
     before, records = run.studies.trials, run.store.records()
     journal = tmp_path / "study.journal"
     data = damage(journal.read_bytes())
     journal.write_bytes(data)
 
-    told = _mended(tmp_path)
+    told = _repaired(tmp_path)
     assert told is not None
     assert len(told.splitlines()) == 1
     assert "is damaged; it is set aside as study.journal.corrupt" in told
@@ -82,8 +82,8 @@ def test_damaged_journal_is_made_again_and_the_search_goes_on(damage: _Damage, t
     again = Run(tmp_path)
     assert repr(again.store.records()) == repr(records), "NaN is not itself"
     after = again.studies.trials
-    assert [item[0] for item in _told(after)] == list(range(5))
-    assert _told(after)[:3] == _told(before)[:3]
+    assert [item[0] for item in _described(after)] == list(range(5))
+    assert _described(after)[:3] == _described(before)[:3]
     assert again.studies.losses()[0] == run.studies.losses()[0]
     # Those in flight wait, and go on under their numbers; nothing runs that nobody has.
     assert [item.state for item in after[3:]] == [TrialState.WAITING] * 2
@@ -92,8 +92,8 @@ def test_damaged_journal_is_made_again_and_the_search_goes_on(damage: _Damage, t
     for name in ("a", "b", "c"):
         again.train(name)
     while not again.ledger.ended:
-        entry = again.ledger.next("more")
-        if entry is not None:
+        live = again.ledger.next("more")
+        if live is not None:
             again.train("more")
     assert len({item.architecture_id for item in again.store.records()}) == len(again.store.records()) == len(SPACE)
     assert again.studies.running() == []
@@ -108,7 +108,7 @@ def test_number_that_nothing_is_known_of_is_a_failed_trial(tmp_path: Path) -> No
     ):
         path.unlink()
     (tmp_path / "study.journal").write_bytes(b"garbage\n")
-    assert _mended(tmp_path)
+    assert _repaired(tmp_path)
     again = Run(tmp_path)
     states = [item.state for item in again.studies.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.WAITING]

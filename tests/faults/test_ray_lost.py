@@ -1,4 +1,4 @@
-"""The local Ray dies under a search: one line with the cause and how to go on, and no trial has failed for it."""
+"""The local Ray dies during a search: one line with the cause and how to continue, and no trial has failed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _named(name: str, ray_folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
-def test_death_of_the_local_ray_is_one_line_and_no_trials_failure(
+def test_death_of_the_local_ray_is_one_line_and_fails_no_trial(
     name: str, small_spec: dict[str, Any], ray_folder: Path, tmp_path: Path
 ) -> None:
     spec_file, out = tmp_path / "spec.yaml", tmp_path / "run"

@@ -17,7 +17,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.reports.synthetic import make_record
-from tests.search.bookkeeping import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
+from tests.search.ledger_runs import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
 
 _OBJECTIVES = ("perplexity", "latency")
 

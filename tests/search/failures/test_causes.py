@@ -1,4 +1,4 @@
-"""Why workers fail: the cause and not Ray's header, whose fault it is, and when it is everybody's."""
+"""Why workers fail: the cause without Ray's header, whose fault it is, and when every trial would fail of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depthweave.search.failures.causes import is_environment_fault, is_same_caus
 from depthweave.search.failures.streak import LIMIT, OneCauseError, Streak
 from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, WorkerEnvironmentError, faults_as_one_line
 from tests.reports.synthetic import make_record
-from tests.search.bookkeeping import Run, make_evaluation, make_report
+from tests.search.ledger_runs import Run, make_evaluation, make_report
 
 _UNLOADED = """The actor died because of an error raised in its creation task, \x1b[36mray::_Inner.__init__()\x1b[39m
   At least one of the input arguments for this task could not be computed:
@@ -57,7 +57,7 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "is_theirs"),
+    ("reason", "expected"),
     [
         ("ModuleNotFoundError: No module named 'x'", True),
         ("PermissionError: [Errno 13] Permission denied: '/run/checkpoints'", True),
@@ -67,8 +67,8 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
         ("the worker died: exit code 1", False),
     ],
 )
-def test_fault_of_the_surroundings_is_told_from_a_trials(reason: str, is_theirs: bool) -> None:
-    assert is_environment_fault(reason) is is_theirs
+def test_environment_fault_is_distinguished_from_a_trials_fault(reason: str, expected: bool) -> None:
+    assert is_environment_fault(reason) is expected
 
 
 def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
@@ -78,7 +78,7 @@ def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
     assert not is_same_cause("OSError: planted", "ValueError: planted")
 
 
-def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed(tmp_path: Path) -> None:
+def test_environment_fault_ends_the_search_and_no_trial_is_recorded_as_failed(tmp_path: Path) -> None:
     run = Run(tmp_path)
     ledger = GuardedLedger(run.ledger)
 
@@ -89,7 +89,7 @@ def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed
 
     crash()
     crash()
-    # That something works says that it was not everybody's fault.
+    # A report shows that not every trial fails.
     assert ledger.next("b") is not None
     ledger.report("b", make_report(make_evaluation(0, loss=2.0)))
     crash()

@@ -18,8 +18,8 @@ from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.study.opening import opened
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Decision
-from tests.search.bookkeeping import SPACE, Run, make_evaluation, make_report, open_studies
 from tests.search.choosers import Halving
+from tests.search.ledger_runs import SPACE, Run, make_evaluation, make_report, open_studies
 
 _PRUNER = {"pruner": "threshold", "options": {"upper": 5.0}}
 
@@ -205,9 +205,9 @@ def test_journal_that_lacks_what_the_records_hold_is_made_again(
     after = again.studies.trials[:5]
     assert [(it.number, it.state, it.params) for it in after] == [(it.number, it.state, it.params) for it in before]
     assert again.studies.losses() == losses
-    entry = again.start("a")
-    assert entry.number == 5
-    assert entry.candidate.architecture.id not in {item.architecture_id for item in again.store.records()}
+    live = again.start("a")
+    assert live.number == 5
+    assert live.candidate.architecture.id not in {item.architecture_id for item in again.store.records()}
 
 
 def test_what_a_damaged_journal_still_says_keeps_a_lost_trial(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_what_a_damaged_journal_still_says_keeps_a_lost_trial(tmp_path: Path) ->
     (note,) = _mend(tmp_path)
     assert "is damaged" in note
     again = Run(tmp_path, max_trials=5)
-    entry = again.start("a")
-    assert (entry.number, entry.candidate.architecture.id) == (1, before[1].architecture_id)
+    live = again.start("a")
+    assert (live.number, live.candidate.architecture.id) == (1, before[1].architecture_id)
 
 
 def test_number_that_nothing_is_known_of_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a trial that ended to its rows."""
+"""The rows of a trial that ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation, HeldOutLoss
 from depthweave.trainers.recipe import Precision
-from tests.search.bookkeeping import (
+from tests.search.ledger_runs import (
     MAKER,
     RECIPE,
     REFERENCE,
@@ -188,14 +188,14 @@ def test_evaluations_and_weights_carry_the_trials_key() -> None:
     assert keys == {(MAKER.run_id, 4, _DWA.architecture.id, RECIPE.seed)}
 
 
-def test_entry_answers_new_evaluations_only() -> None:
+def test_live_trial_returns_new_evaluations_only() -> None:
     live = make_live()
     first, second = make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.0)
 
-    def hear(*evaluations: Evaluation) -> list[Evaluation]:
+    def add(*evaluations: Evaluation) -> list[Evaluation]:
         return live.add_report(make_report(*evaluations))
 
-    assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
+    assert [add(first), add(first, second), add(second)] == [[first], [second], []]
     assert live.evaluations == [first, second]
 
 

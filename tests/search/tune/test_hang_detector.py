@@ -1,4 +1,4 @@
-"""When a trial is taken for hung: by its peers' evaluations, on a clock of the test's own."""
+"""When a trial is taken for hanging, judged by the evaluations of all trials on a simulated clock."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_silence_is_judged_by_the_slowest_evaluation_of_all() -> None:
     assert detector.hanging() == {
         "hangs": "the trial hung: no evaluation for 38021 s (the slowest so far took 1901 s); its worker was killed"
     }
-    assert detector.hanging() == {}, "told once"
+    assert detector.hanging() == {}, "returned once"
 
 
-def test_minutes_are_waited_whatever_the_peers_took() -> None:
+def test_limit_is_15_minutes_at_least() -> None:
     clock = _Clock()
     detector = HangDetector(clock=clock)
     detector.begin("quick", forward_flops=100)
@@ -50,7 +50,7 @@ def test_minutes_are_waited_whatever_the_peers_took() -> None:
     assert list(detector.hanging()) == ["waits"]
 
 
-def test_larger_trial_is_given_more_time_and_a_smaller_one_no_less() -> None:
+def test_limit_grows_with_the_size_of_a_trial_and_does_not_shrink() -> None:
     for flops, limit_s in ((10, 2000.0), (100, 2000.0), (1000, 20_000.0)):
         clock = _Clock()
         detector = HangDetector(clock=clock)
@@ -65,7 +65,7 @@ def test_larger_trial_is_given_more_time_and_a_smaller_one_no_less() -> None:
         assert list(detector.hanging()) == ["other"]
 
 
-def test_before_the_first_evaluation_hours_are_waited() -> None:
+def test_limit_is_six_hours_before_the_first_evaluation() -> None:
     clock = _Clock()
     detector = HangDetector(clock=clock)
     detector.begin("first", forward_flops=100)

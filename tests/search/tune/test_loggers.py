@@ -13,8 +13,8 @@ from depthweave.search.spec.loading import SpecError, make_spec
 from depthweave.search.spec.logger_names import LOGGERS, check_installed
 from depthweave.search.trials.trial import REPORT, TrialReport
 from depthweave.search.tune.loggers import EvaluationLogger, LoggedTrial, make_loggers
-from tests.search.bookkeeping import make_evaluation, make_report
-from tests.search.searching import search, setting_of
+from tests.search.ledger_runs import make_evaluation, make_report
+from tests.search.search_runs import prepared_search, search
 
 _ARCHITECTURE = {"fusion": "dwa", "depth": 6, "wiring": [[1, [0, 1]]]}
 
@@ -122,7 +122,7 @@ def test_logger_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytes
 @pytest.mark.slow
 def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_address: str, tmp_path: Path) -> None:
     values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 3, "pruner": "none", "sampler": "random"}}
-    result = search(setting_of(values), out=tmp_path / "run", address=ray_address)
+    result = search(prepared_search(values), out=tmp_path / "run", address=ray_address)
     for record in result.records:
         (file,) = (tmp_path / "run" / "tensorboard" / f"trial-{record.trial:05d}").iterdir()
         # Tags and steps as they stand in the events: three evaluations.

@@ -43,7 +43,7 @@ SURVEY_FILE = "survey.json"
 MEASURING_STEPS = 10
 """Measuring an architecture takes about as long as this many training steps."""
 _MAX_FRAC = 0.05
-"""Of the time that the trainings take if none is stopped."""
+"""The survey's largest share of the time of all trainings, where no training is stopped."""
 _MIN_SIZE = 8
 """Fewer measurements predict too little, and each trial measures its own architecture."""
 _MAX_PORTION = 8

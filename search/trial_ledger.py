@@ -89,9 +89,9 @@ class TrialLedger:
         return self._queue.paused
 
     def next(self, name: str) -> LiveTrial | None:
-        """Returns the next trial, new or paused, which then runs under this name; `None` where there is none now.
+        """Returns the next trial, new or paused, which then runs under this name; `None` where no trial is to run now.
 
-        Where nothing runs, there is one or the search has `ended`.
+        Where nothing runs, there is a next trial or the search has `ended`.
         """
         if self.closed or len(self._live) >= self._max_concurrent:
             return None

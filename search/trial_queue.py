@@ -1,7 +1,7 @@
 """What a trial ledger asks of its queue: which trial a free worker gets, and whether a running trial keeps its worker.
 
-There are two queues. `StopOnlyQueue` stops trials for good, as an Optuna pruner says. `PausedTrials` pauses trials, as
-a chooser says.
+There are two queues. With `StopOnlyQueue` an Optuna pruner stops trials for good. With `PausedTrials` a chooser pauses
+them.
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ class TrialQueue(Protocol):
         ...
 
     def is_done(self, *, may_start: bool) -> bool:
-        """Whether no worker gets a trial any more, unless one that runs crashes."""
+        """Whether no worker gets a further trial, unless a running trial crashes and is tried again."""
         ...

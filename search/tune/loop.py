@@ -39,7 +39,7 @@ def run_trials(
 ) -> Ending:
     """Runs trials on the connected cluster until the ledger has ended. Then trials in flight wait for a resumption.
 
-    The loop stops at the `deadline`, by the clock `time.monotonic`; an infinite one is none. SIGTERM raises
+    The loop stops at the `deadline`, a time of the clock `time.monotonic`, which may be infinite. SIGTERM raises
     `SystemExit` at once, because its sender kills the process soon. Everything that matters is saved by then.
     """
     with _stop_signals(ledger.ignore_events) as signals, scratch("tune") as folder:

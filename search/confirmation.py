@@ -1,11 +1,13 @@
-"""Confirmation of a front: its members and their plain baselines trained again with further seeds, the same for all.
+"""Confirmation of a front: its members and their plain baselines are trained again with the same further seeds.
 
-Of members that are as good within tolerance one is trained for all its twins, unless every one is asked for.
+Of members that are equal within tolerance, twins, one is trained for all, unless all members are asked for.
 
-Each has the wanted number of fresh seeds; the search's own, by which it was chosen, does not count. A mean over seeds
-may let another architecture onto the front, which is then confirmed in its turn, until every member of the front has
-its seeds. What is recorded is never trained again; what was interrupted goes on from its checkpoint, under the trial
-number that `confirmation.json` keeps for it. Optuna hears of none of it: its study holds each architecture once.
+Each architecture gets the wanted number of fresh seeds. The search's own seed does not count, because the architecture
+was chosen by it. The mean over the seeds may bring another architecture onto the front, which is then confirmed too,
+until every member of the front has its seeds.
+
+A recorded training is never repeated. An interrupted one continues from its checkpoint, under the trial number that
+`confirmation.json` has for it. The trainings are in no Optuna study: a study has each architecture once.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -30,102 +32,84 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.console import command_line
 from depthweave.search.failures.streak import Streak
-from depthweave.search.isolated_measurement import measure_again
+from depthweave.search.isolated_measurement import remeasure
 from depthweave.search.preparation import PreparedSearch
+from depthweave.search.search_run import SearchRun
 from depthweave.search.study.reopening import PreviousEnding, current_records
-from depthweave.search.trials.checkpoints import Checkpoints
-from depthweave.search.trials.live_trial import Listener, LiveTrial, Progress
-from depthweave.search.trials.recording import RecordMaker, outcome_of
-from depthweave.search.trials.trial import TrialPlan, TrialReport
+from depthweave.search.trials.live_trial import Decision, LiveTrial
+from depthweave.search.trials.plan import maker_of, plan_of
+from depthweave.search.trials.recording import outcome_of
+from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import check_seal, seal
-from depthweave.spaces.space import Candidate, SearchSpace
 
 PLAN_FILE = "confirmation.json"
 MIN_SEEDS = 2
-"""With fewer there is nothing to judge noise by."""
+"""Fewer seeds have no spread."""
 
 
 class Training(NamedTuple):
-    """One architecture with one seed, and the number of its trial."""
+    """The training of one architecture with one seed, and its trial number."""
 
     trial: int
     architecture_id: str
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfirmationResources:
-    """What trainings are made and recorded with; the driver's."""
-
-    plan: TrialPlan
-    checkpoints: Checkpoints
-    maker: RecordMaker
-    workers: int
-    """Trainings at once."""
-    retries: int
-    """Times that one is tried again after a crash."""
-    retry_failed: bool = False
-    """Whether trainings that failed in an earlier part of the confirmation are made again."""
-
-
 def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
-    """Raises `ValueError`, one line, where the run has no front or there are too few seeds to confirm it by."""
+    """Raises a `ValueError` of one line where the run has no front or there are too few seeds."""
     if num_seeds < MIN_SEEDS:
         raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed does not count")
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
-            f"{store.where} has no front to confirm: no trial is complete with every objective; go on with "
+            f"{store.where} has no front to confirm: no trial is complete with every objective; continue with "
             f"`{command_line('search', '--resume', '--out', store.where)}`"
         )
 
 
 def confirm_front(
-    prepared: PreparedSearch,
-    store: RunStore,
-    *,
-    num_seeds: int,
-    means: ConfirmationResources,
-    progress: Progress,
-    every: bool = False,
+    run: SearchRun, *, num_seeds: int, workers: int, retry_failed: bool = False, all_members: bool = False
 ) -> Ending:
-    """On the connected cluster: each distinct member of the front has `num_seeds` fresh seeds, and was measured alone.
+    """Trains each distinct member of the front with `num_seeds` fresh seeds on the connected cluster, and measures it.
 
-    `every`: so has each of its twins.
+    `workers` is the number of trainings at once. `retry_failed`: trainings that failed in an earlier part of the
+    confirmation are made again. `all_members`: the twins of a member are trained too.
     """
+    prepared, store = run.prepared, run.store
     measured: set[str] = set()
-    again = {
-        it.trial: PreviousEnding.of(it)
-        for it in confirming(store.records())
-        if means.retry_failed and it.state == "failed"
+    trained_again = {
+        item.trial: PreviousEnding.of(item)
+        for item in confirming(store.records())
+        if retry_failed and item.state == "failed"
     }
+    seeds = range(prepared.spec.seed + 1, prepared.spec.seed + 1 + num_seeds)
     while True:
-        records = current_records(store.records(), again)
-        targets = targets_of(prepared, records, tolerances=store.info.tolerance_of, every=every)
-        seeds = range(prepared.spec.seed + 1, prepared.spec.seed + 1 + num_seeds)
-        trainings = _planned(store, _missing(records, targets, seeds=seeds), means=means)
+        records = current_records(store.records(), trained_again)
+        targets = targets_of(prepared, records, tolerances=store.info.tolerance_of, all_members=all_members)
+        trainings = _plan_trainings(run, _missing(records, targets, seeds=seeds))
         if trainings:
-            ending = _train(prepared, store, trainings, records=records, means=means, progress=progress)
+            ending = _train(run, trainings, records=records, workers=workers)
             if ending != "done":
                 return ending
+            # The means over the seeds may bring other architectures onto the front.
             continue
         if not any(OBJECTIVES[name].timed for name in prepared.spec.objectives) or measured.issuperset(targets):
             return "done"
         points = complete(records, objectives=["perplexity"])
         numbers = {item.trial for item in points if item.architecture_id in targets}
         chosen = [item for item in records if item.trial in numbers]
-        if not measure_again(prepared, store, chosen, progress=progress):
+        if not remeasure(run, chosen):
             return "done"
         measured.update(targets)
 
 
 def targets_of(
-    prepared: PreparedSearch, records: Sequence[Record], *, tolerances: Mapping[str, float], every: bool
+    prepared: PreparedSearch, records: Sequence[Record], *, tolerances: Mapping[str, float], all_members: bool
 ) -> list[str]:
-    """Ids of the front's distinct members, or of every one, and of the plain architectures of their sizes."""
+    """Ids of the front's distinct members, or of all, and of the plain architectures of their sizes."""
     objectives = prepared.spec.objectives
     members = front(records, objectives=objectives)
-    if not every:
+    if not all_members:
         verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
         groups = front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
         members = [group.member for group in groups]
@@ -142,22 +126,22 @@ def targets_of(
 
 
 def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range) -> list[tuple[str, int]]:
-    """Architectures and seeds without a record, seed by seed: an interrupted confirmation then is still paired."""
+    """Architectures and seeds without a record. Seed by seed, so that an interrupted confirmation is still paired."""
     recorded = {(item.architecture_id, item.seed) for item in records}
     return [(key, seed) for seed in seeds for key in targets if (key, seed) not in recorded]
 
 
-def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: ConfirmationResources) -> list[Training]:
-    """The trainings with their trial numbers, which are on disk before any of them begins."""
-    plan = read_plan(store)
+def _plan_trainings(run: SearchRun, wanted: Sequence[tuple[str, int]]) -> list[Training]:
+    """Returns the trainings with their trial numbers, which are on disk before any of them begins."""
+    plan, store = read_plan(run.store), run.store
     known = {(item.architecture_id, item.seed): item for item in plan}
     new = [key for key in wanted if key not in known]
     if new:
         taken = [item.trial for item in plan] + [item.trial for item in store.records()]
         first = max([FIRST_CONFIRMATION - 1, *taken]) + 1
         for number, (architecture_id, seed) in enumerate(new, first):
-            # Without a plan there is nobody whose checkpoint this could be.
-            means.checkpoints.drop(number, keep_weights=False)
+            # A checkpoint under a number that was not planned belongs to no training.
+            run.checkpoints.drop(number, keep_weights=False)
             known[architecture_id, seed] = Training(number, architecture_id, seed)
         values = {"trainings": [item._asdict() for item in sorted(known.values())]}
         store.write_bytes(PLAN_FILE, json.dumps(seal(values), indent=1).encode())
@@ -165,7 +149,7 @@ def _planned(store: RunStore, wanted: Sequence[tuple[str, int]], *, means: Confi
 
 
 def read_plan(store: RunStore) -> list[Training]:
-    """The trainings that were ever planned, by trial number; `ValueError` where the file is damaged."""
+    """Returns all trainings that were planned, by trial number. Raises `ValueError` where the file is damaged."""
     if not store.has_file(PLAN_FILE):
         return []
     try:
@@ -173,117 +157,106 @@ def read_plan(store: RunStore) -> list[Training]:
         # Earlier versions wrote the bare list.
         plan = check_seal(values)["trainings"] if isinstance(values, dict) else values
         found = TypeAdapter(list[Training]).validate_json(json.dumps(plan), strict=True)
-        # They name folders.
+        # The numbers name folders.
         if any(item.trial < FIRST_CONFIRMATION for item in found):
             raise ValueError(f"a trial has a number below {FIRST_CONFIRMATION:,}")
         return found
     except (ValueError, KeyError, RecursionError) as error:
-        told = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{store.where}/{PLAN_FILE}: cannot be read ({told}); delete it, and trainings in flight begin anew"
+            f"{store.where}/{PLAN_FILE}: cannot be read ({reason}); delete it, and trainings in flight start again"
         ) from None
 
 
-def _train(
-    prepared: PreparedSearch,
-    store: RunStore,
-    trainings: list[Training],
-    *,
-    records: list[Record],
-    means: ConfirmationResources,
-    progress: Progress,
-) -> Ending:
+def _train(run: SearchRun, trainings: list[Training], *, records: list[Record], workers: int) -> Ending:
+    progress = run.progress
     architectures = plural(len({item.architecture_id for item in trainings}), "architecture")
-    progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=means.workers)
+    progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=workers)
     progress.on_phase(f"confirming the front: {architectures}, {plural(len(trainings), 'further training')}")
-    ledger = ConfirmationLedger(trainings, store=store, space=prepared.space, means=means, listener=progress)
     return run_trials(
-        ledger,
-        spec=prepared.spec,
-        plan=means.plan,
-        tokens=prepared.tokens,
+        ConfirmationLedger(trainings, run=run, workers=workers),
+        spec=run.prepared.spec,
+        plan=dataclasses.replace(plan_of(run), evaluates_test=True),
+        tokens=run.prepared.tokens,
         deadline=math.inf,  # the time budget is the search's
         on_tick=progress.on_tick,
     )
 
 
 class ConfirmationLedger:
-    """Trainings to be made and in flight, by the name that the executor gave them; what ends is recorded."""
+    """Planned and running trainings, by Ray's names for them. A training that ends is recorded."""
 
-    def __init__(
-        self,
-        trainings: Sequence[Training],
-        *,
-        store: RunStore,
-        space: SearchSpace,
-        means: ConfirmationResources,
-        listener: Listener,
-    ) -> None:
-        self._waiting = list(trainings)
-        self._store, self._space, self._means, self._listener = store, space, means, listener
+    def __init__(self, trainings: Sequence[Training], *, run: SearchRun, workers: int) -> None:
+        self._run, self._maker, self._workers = run, maker_of(run), workers
+        self._planned = deque(trainings)
+        self._retries: deque[LiveTrial] = deque()
         self._live: dict[str, LiveTrial] = {}
-        self._again: list[LiveTrial] = []
         self._closed = False
         self._streak = Streak()
 
     @property
     def ended(self) -> bool:
-        """Whether nothing runs and no further training will be asked for."""
-        return not self._live and not self._again and not self._waiting
+        """Whether nothing runs and no further training starts."""
+        return not self._live and not self._retries and not self._planned
 
     def next(self, name: str) -> LiveTrial | None:
-        """The next training; `None` where none is left or as many run as may."""
-        if self._closed or len(self._live) >= self._means.workers:
+        """Returns the next training; `None` where none is left or no worker is free."""
+        if self._closed or len(self._live) >= self._workers:
             return None
-        if self._again:
-            live = self._again.pop(0)
-        elif self._waiting:
-            training = self._waiting.pop(0)
-            candidate: Candidate = self._space[training.architecture_id]
+        if self._retries:
+            live = self._retries.popleft()
+        elif self._planned:
+            training = self._planned.popleft()
             live = LiveTrial(
-                number=training.trial, candidate=candidate, started_at=datetime.now(UTC), seed=training.seed
+                number=training.trial,
+                candidate=self._run.prepared.space[training.architecture_id],
+                started_at=datetime.now(UTC),
+                seed=training.seed,
             )
         else:
             return None
         self._live[name] = live
-        self._listener.on_start(live)
+        self._run.progress.on_start(live)
         return live
 
     def report(self, name: str, report: TrialReport) -> None:
-        """Enter a training's new evaluations."""
+        """Adds a training's new evaluations."""
         if name in self._live and not self._closed:
-            self._live[name].hear(report)
-            self._listener.on_evaluation(self._live[name])
+            self._live[name].add_report(report)
+            self._run.progress.on_evaluation(self._live[name])
 
-    def stops(self, name: str) -> bool:
-        """Never: a loss counts at its end alone."""
-        return False
+    def decide(self, name: str) -> Decision:
+        """Always continues: only the final loss counts."""
+        return Decision.CONTINUE
 
     def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
-        """Remember why a training crashed."""
+        """Adds the reason for which a training crashed."""
         if name in self._live and not self._closed:
-            self._live[name].crash(error, node_lost=node_lost)
+            self._live[name].add_crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """The training ended: record it. One that crashed and may be tried again goes on first."""
+        """The training ended: records it. A crashed training that may be tried again is next.
+
+        Raises `OneCauseError` after too many failures of one cause in a row.
+        """
         if name not in self._live or self._closed:
             return
-        live, maker = self._live.pop(name), self._means.maker
-        if crashed and live.may_retry(self._means.retries):
-            self._again.append(live)
+        live, maker = self._live.pop(name), self._maker
+        if crashed and live.may_retry(self._run.prepared.spec.search.retries):
+            self._retries.append(live)
             return
         recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
         outcome = outcome_of(live, crashed=crashed, steps=recipe.steps)
         rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
-        self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
-        self._means.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")
-        self._listener.on_finish(rows.record)
-        self._streak.hear(rows.record)
+        self._run.store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
+        self._run.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")
+        self._run.progress.on_finish(rows.record)
+        self._streak.add(rows.record)
 
     def ignore_events(self) -> None:
-        """Nothing more is heard."""
+        """Ignores all further calls."""
         self._closed = True
 
     def close(self) -> None:
-        """Nothing more is heard; trainings in flight go on when the confirmation is called again."""
+        """Ignores all further calls. Trainings in flight continue when the front is confirmed again."""
         self.ignore_events()

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
-from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
+from depthweave.reports.store.run_store import RunStore
 from depthweave.search.cluster.device_kinds import kind_of_run, placement_of
 from depthweave.search.cluster.nodes import alive_nodes, inspect_nodes, this_node
 from depthweave.search.cluster.placement import check_room, trials_per_node
 from depthweave.search.cluster.ray_session import cluster
-from depthweave.search.confirmation import ConfirmationResources, check_confirmable, confirm_front
+from depthweave.search.confirmation import check_confirmable, confirm_front
 from depthweave.search.console import command_line
 from depthweave.search.isolated_measurement import measure_front
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.pruners.chooser import Chooser
-from depthweave.search.run_folder.contents import check_files
 from depthweave.search.run_folder.resuming import keep_spec
-from depthweave.search.run_folder.run_lock import locked_run
+from depthweave.search.search_run import SearchRun, open_run
 from depthweave.search.strategy import strategy_of
-from depthweave.search.study.journal import Journal, journal_of
 from depthweave.search.study.opening import open_studies
-from depthweave.search.survey import has_survey, read_survey, take_survey
+from depthweave.search.survey import needs_survey, read_survey, take_survey
 from depthweave.search.trial_ledger import TrialLedger
-from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.plan import maker_of, plan_of
 from depthweave.search.trials.weight_retention import keep_front_only
@@ -43,21 +39,21 @@ from depthweave.search.tune.loop import Ending, run_trials
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search came to."""
+    """The result of a search."""
 
     store: RunStore
     records: list[Record]
     """Of the whole run, earlier parts included."""
     ending: Ending
     wall_s: float
-    """Time of the trials of this part of the run, Ray's start and the report left out."""
+    """Time of the trials of this part of the run, without the start of Ray and the report."""
     busy_frac: float | None
     """Share of the workers' time that went into measuring, training and evaluating; `None` where trials were cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmationResult:
-    """What a confirmation came to."""
+    """The result of a confirmation."""
 
     store: RunStore
     records: list[Record]
@@ -75,65 +71,29 @@ def run_search(
     ship: bool = False,
     retry_failed: bool = False,
 ) -> SearchResult:
-    """Run or continue the search of a run folder; at the end front and report stand.
+    """Runs or resumes the search of a run folder, to its front and its report.
 
-    With a chooser trials pause and go on as it says: the one given, or the spec's pruner where it is one that pauses.
-    Otherwise the spec's Optuna pruner stops them. `ship`: the cluster's workers get this package. `retry_failed`: what
-    failed is trained again.
-    Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes do not do.
+    With a chooser, the one given or the spec's, trials pause. Otherwise the spec's Optuna pruner stops them.
+    `ship`: the cluster's workers get this package. `retry_failed`: failed trials are trained again.
+    Raises `ValueError` where another search works on the folder, the cluster does not answer, or its nodes are unfit.
     """
-    spec = prepared.spec
-    again = command_line("search", "--resume", "--out", store.where)
-    with faults_as_one_line(store.where, command=again), _locked_run(prepared, store, progress=progress) as resources:
+    command = command_line("search", "--resume", "--out", store.where)
+    with faults_as_one_line(store.where, command=command), open_run(prepared, store, progress=progress) as run:
         keep_spec(store, prepared.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
-            prepared = _placed(prepared, store, address=address)
-            workers = _workers(prepared)
-            deadline = _deadline(spec.search.time_budget_s)
-            # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
-            if has_survey(prepared) and not resources.journal.path.exists() and not store.records():
-                take_survey(prepared, store, workers=workers, progress=progress)
-            ledger = _open_ledger(
-                prepared,
-                store,
-                resources,
-                workers=workers,
-                progress=progress,
-                chooser=chooser,
-                retry_failed=retry_failed,
-            )
-            before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
-            most = min(spec.search.trials, len(prepared.space))
-            progress.on_begin(records=list(ledger.records), max_trials=most, workers=workers)
-            for entry in paused:
-                progress.on_pause(entry)
-            ending = run_trials(
-                ledger,
-                spec=spec,
-                plan=plan_of(prepared, store),
-                # No worker of a search can read what it does not get.
-                tokens=prepared.tokens.without_test(),
-                deadline=deadline,
-                on_tick=progress.on_tick,
-            )
-            wall_s, new = time.perf_counter() - started, ledger.records[before:]
-            # All trials of Optuna's, and in rings of objects those of Tune's: the report has use for their memory.
-            del ledger
+            run = _placed(run, address=address)
+            part = _run_search_trials(run, chooser=chooser, retry_failed=retry_failed)
+            # The trials of Optuna, and those of Tune in cycles of objects: the report needs their memory.
             gc.collect()
-            if ending == "done":
-                ending = _finalise_front(prepared, store, resources, ending=ending, progress=progress)
-        if ending == "time":
-            # Tune was left in mid-step: a new Ray has none of its workers.
+            ending = _finalise_front(run, ending=part.ending) if part.ending == "done" else part.ending
+        if part.ending == "time":
+            # Tune was stopped within a step: a new Ray has none of its workers.
             with cluster(address, ship=ship):
-                ending = _finalise_front(prepared, store, resources, ending=ending, progress=progress)
-        records = _conclude(store, resources, ending=ending, progress=progress)
-    busy_frac = None
-    # Trials of several parts, or cut off in this one, have times that are not this part's.
-    if ending == "done" and new and not paused and all(item.attempts == 1 for item in new):
-        busy_s = sum(item.measure_s + item.train_s + item.evaluation_s for item in new)
-        busy_frac = busy_s / (workers * wall_s)
-    return SearchResult(store=store, records=records, ending=ending, wall_s=wall_s, busy_frac=busy_frac)
+                ending = _finalise_front(run, ending=part.ending)
+        records = _conclude(run, ending=ending)
+    busy_frac = part.busy_frac if ending == "done" else None
+    return SearchResult(store=store, records=records, ending=ending, wall_s=part.wall_s, busy_frac=busy_frac)
 
 
 def run_confirmation(
@@ -145,128 +105,95 @@ def run_confirmation(
     progress: Progress,
     ship: bool = False,
     retry_failed: bool = False,
-    every: bool = False,
+    all_members: bool = False,
 ) -> ConfirmationResult:
-    """Confirm the front of a run folder with further seeds; at the end the restated front and the report stand.
+    """Confirms the front of a run folder with further seeds, then writes the front and the report again.
 
-    `every`: members within tolerance of another one are trained too.
-
+    `all_members`: members within tolerance of another one are trained too.
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    again = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
-    with faults_as_one_line(store.where, command=again), _locked_run(prepared, store, progress=progress) as resources:
+    command = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if all_members else []))
+    with faults_as_one_line(store.where, command=command), open_run(prepared, store, progress=progress) as run:
         check_confirmable(store, num_seeds=num_seeds)
         keep_spec(store, prepared.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
-            prepared = _placed(prepared, store, address=address)
-            ending = _confirmed(
-                prepared,
-                store,
-                resources,
-                num_seeds=num_seeds,
-                progress=progress,
-                retry_failed=retry_failed,
-                every=every,
-            )
-        return ConfirmationResult(
-            store=store, records=_conclude(store, resources, ending=ending, progress=progress), ending=ending
-        )
+            run = _placed(run, address=address)
+            ending = _confirmed(run, num_seeds=num_seeds, retry_failed=retry_failed, all_members=all_members)
+        return ConfirmationResult(store=store, records=_conclude(run, ending=ending), ending=ending)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RunResources:
-    """What the one process that works on a run holds in hand."""
+class _SearchPart(NamedTuple):
+    """The trials of one part of a search, from its start or resumption to its end or interruption."""
 
-    journal: Journal
-    checkpoints: Checkpoints
-
-
-@contextmanager
-def _locked_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -> Iterator[_RunResources]:
-    """One search or confirmation a run folder."""
-    # Before anything is written or deleted there.
-    store.check_links()
-    with locked_run(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
-        for line in check_files(store, prepared.tokens):
-            progress.on_phase(line)
-        yield _RunResources(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
+    ending: Ending
+    wall_s: float
+    busy_frac: float | None
 
 
-def _placed(prepared: PreparedSearch, store: RunStore, *, address: str | None) -> PreparedSearch:
-    """On the connected cluster: the setting with the nodes that its trials may run on."""
-    resources = prepared.spec.resources
+def _run_search_trials(run: SearchRun, *, chooser: Chooser | None, retry_failed: bool) -> _SearchPart:
+    """Runs the trials of the search on the connected cluster, after its survey."""
+    prepared, progress, workers = run.prepared, run.progress, _num_workers(run)
+    deadline = _deadline(prepared.spec.search.time_budget_s)
+    # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
+    if needs_survey(prepared) and not run.journal.path.exists() and not run.store.records():
+        take_survey(prepared, run.store, workers=workers, progress=progress)
+    ledger = _open_ledger(run, workers=workers, chooser=chooser, retry_failed=retry_failed)
+    num_before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
+    max_trials = min(prepared.spec.search.trials, len(prepared.space))
+    progress.on_begin(records=list(ledger.records), max_trials=max_trials, workers=workers)
+    for live in paused:
+        progress.on_pause(live)
+    ending = run_trials(
+        ledger,
+        spec=prepared.spec,
+        plan=plan_of(run),
+        # No worker of a search gets the test part.
+        tokens=prepared.tokens.without_test(),
+        deadline=deadline,
+        on_tick=progress.on_tick,
+    )
+    wall_s, records = time.perf_counter() - started, ledger.records[num_before:]
+    busy_frac = None
+    # The times of a trial that was interrupted or paused belong to several parts of the run.
+    if ending == "done" and not paused:
+        busy_frac = _busy_frac(records, workers=workers, wall_s=wall_s)
+    return _SearchPart(ending, wall_s, busy_frac)
+
+
+def _busy_frac(records: Sequence[Record], *, workers: int, wall_s: float) -> float | None:
+    if not records or any(item.attempts > 1 for item in records):
+        return None
+    return sum(item.measure_s + item.train_s + item.evaluation_s for item in records) / (workers * wall_s)
+
+
+def _placed(run: SearchRun, *, address: str | None) -> SearchRun:
+    """The run with the nodes of the connected cluster that its trials may use."""
+    spec, store = run.prepared.spec, run.store
     if address is None:
-        # One machine, and it has this Depthweave and the folder.
-        check_room(resources, nodes=[node["Resources"] for node in alive_nodes()])
-        nodes = [this_node(resources)]
+        # One machine, which has this Depthweave and the run folder.
+        check_room(spec.resources, nodes=[node["Resources"] for node in alive_nodes()])
+        nodes = [this_node(spec.resources)]
     else:
-        shared = len(alive_nodes()) > 1 or not store.storage.is_local
-        nodes = inspect_nodes(resources, storage=store.storage if shared else None)
-    kind = kind_of_run(prepared.spec, surveyed=read_survey(store).hardware, records=store.records())
-    return dataclasses.replace(prepared, placement=placement_of(prepared.spec, nodes=nodes, kind=kind))
+        is_shared = len(alive_nodes()) > 1 or not store.storage.is_local
+        nodes = inspect_nodes(spec.resources, storage=store.storage if is_shared else None)
+    kind = kind_of_run(spec, surveyed=read_survey(store).hardware, records=store.records())
+    return run.placed(placement_of(spec, nodes=nodes, kind=kind))
 
 
-def _workers(prepared: PreparedSearch) -> int:
-    resources, excluded = prepared.spec.resources, prepared.placement.excluded
-    there = alive_nodes()
-    fits = max(
-        1, sum(trials_per_node(resources, nodes=[it["Resources"] for it in there if it["NodeID"] not in excluded]))
-    )
-    wanted = resources.max_concurrent or fits
-    # To a cluster of several machines more may join, and what waits for room is what an autoscaler looks at.
-    return wanted if len(there) > 1 else min(wanted, fits)
+def _num_workers(run: SearchRun) -> int:
+    """Trials at once."""
+    resources, excluded = run.prepared.spec.resources, run.prepared.placement.excluded
+    nodes = alive_nodes()
+    fitting = [node["Resources"] for node in nodes if node["NodeID"] not in excluded]
+    num_fitting = max(1, sum(trials_per_node(resources, nodes=fitting)))
+    wanted = resources.max_concurrent or num_fitting
+    # More machines may join a cluster of several, and an autoscaler looks at the trials that wait for room.
+    return wanted if len(nodes) > 1 else min(wanted, num_fitting)
 
 
-def _finalise_front(
-    prepared: PreparedSearch, store: RunStore, resources: _RunResources, *, ending: Ending, progress: Progress
-) -> Ending:
-    """After the trials: the front measured alone and, where the spec asks for it, confirmed; Ctrl-C ends that too."""
-    try:
-        measure_front(prepared, store, progress=progress)
-    except KeyboardInterrupt:
-        return "interrupted"
-    num_seeds = prepared.spec.search.confirm
-    if num_seeds is None or not front(store.records(), objectives=prepared.spec.objectives):
-        return ending
-    confirmed = _confirmed(prepared, store, resources, num_seeds=num_seeds, progress=progress)
-    return ending if confirmed == "done" else confirmed
-
-
-def _confirmed(
-    prepared: PreparedSearch,
-    store: RunStore,
-    resources: _RunResources,
-    *,
-    num_seeds: int,
-    progress: Progress,
-    retry_failed: bool = False,
-    every: bool = False,
-) -> Ending:
-    means = ConfirmationResources(
-        plan=dataclasses.replace(plan_of(prepared, store), tests=True),
-        checkpoints=resources.checkpoints,
-        maker=maker_of(prepared, store),
-        workers=_workers(prepared),
-        retries=prepared.spec.search.retries,
-        retry_failed=retry_failed,
-    )
-    try:
-        return confirm_front(prepared, store, num_seeds=num_seeds, means=means, progress=progress, every=every)
-    except KeyboardInterrupt:
-        return "interrupted"
-
-
-def _open_ledger(
-    prepared: PreparedSearch,
-    store: RunStore,
-    resources: _RunResources,
-    *,
-    workers: int,
-    progress: Progress,
-    chooser: Chooser | None,
-    retry_failed: bool,
-) -> TrialLedger:
+def _open_ledger(run: SearchRun, *, workers: int, chooser: Chooser | None, retry_failed: bool) -> TrialLedger:
+    prepared, store = run.prepared, run.store
     spec, parameters = prepared.spec, Parameters(prepared.space)
     strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
     studies = open_studies(
@@ -274,37 +201,67 @@ def _open_ledger(
         store,
         strategy=strategy,
         parameters=parameters,
-        journal=resources.journal,
-        checkpoints=resources.checkpoints,
+        journal=run.journal,
+        checkpoints=run.checkpoints,
         retry_failed=retry_failed,
-        note=progress.on_note,
+        note=run.progress.on_note,
     )
-    # The reference first, then its siblings of other depths and budgets: no comparison is fair without them.
+    # The reference first, then the plain architectures of other depths and budgets: every comparison needs them.
     plain = [item.architecture.id for item in prepared.space if item.architecture.fusion == "none"]
     studies.enqueue(sorted(plain, key=lambda item: item != prepared.reference.architecture.id))
     return TrialLedger(
         store=store,
         studies=studies,
         space=prepared.space,
-        maker=maker_of(prepared, store),
-        checkpoints=resources.checkpoints,
+        maker=maker_of(run),
+        checkpoints=run.checkpoints,
         max_trials=spec.search.trials,
         max_concurrent=workers,
         retries=spec.search.retries,
-        listener=progress,
+        listener=run.progress,
         chooser=chooser or strategy.chooser,
     )
 
 
-def _conclude(store: RunStore, resources: _RunResources, *, ending: Ending, progress: Progress) -> list[Record]:
-    progress.on_phase("writing the report")
-    # One part a table, each trial once: other programs read it with one line.
-    store.merge()
-    records = store.records()
-    write_front(store, records)
+def _finalise_front(run: SearchRun, *, ending: Ending) -> Ending:
+    """Measures the front in isolation and, where the spec asks for it, confirms it. Returns how the search ends.
+
+    Ctrl-C interrupts both.
+    """
+    try:
+        measure_front(run)
+    except KeyboardInterrupt:
+        return "interrupted"
+    num_seeds = run.prepared.spec.search.confirm
+    if num_seeds is None or not front(run.store.records(), objectives=run.prepared.spec.objectives):
+        return ending
+    confirmed = _confirmed(run, num_seeds=num_seeds)
+    return ending if confirmed == "done" else confirmed
+
+
+def _confirmed(run: SearchRun, *, num_seeds: int, retry_failed: bool = False, all_members: bool = False) -> Ending:
+    try:
+        return confirm_front(
+            run,
+            num_seeds=num_seeds,
+            workers=_num_workers(run),
+            retry_failed=retry_failed,
+            all_members=all_members,
+        )
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+def _conclude(run: SearchRun, *, ending: Ending) -> list[Record]:
+    """Writes the front and the report, and returns the records."""
+    run.progress.on_phase("writing the report")
+    # One file a table, each trial once: other programs read it with one line.
+    run.store.merge()
+    records = run.store.records()
+    write_front(run.store, records)
     if ending == "done":
-        keep_front_only(store, checkpoints=resources.checkpoints)
-    write_report(store)
+        keep_front_only(run.store, checkpoints=run.checkpoints)
+    write_report(run.store)
     return records
 
 

@@ -1,4 +1,4 @@
-"""Speed and memory measured with nothing that trains: of a few candidates before, of the front at the end."""
+"""Speed and memory measured while nothing trains: of some candidates before the search, of the front at its end."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from depthweave.search.cluster.ray_health import check_alive
 from depthweave.search.failures.causes import reason_of
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.scratch import device_locks
-from depthweave.search.trials.live_trial import Progress
+from depthweave.search.search_run import SearchRun
 from depthweave.search.trials.recording import TIMED
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock
 
-_LEAST_S, _TIMES = 900.0, 20.0
-"""A measurement that takes longer than the first, and so many times its limit for each architecture, hangs."""
+_TIMEOUT_S, _TIMEOUT_FACTOR = 900.0, 20.0
+"""A process hangs where it takes longer than the time and the factor times the limits of all its architectures."""
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
-class Found(NamedTuple):
+class PortionResult(NamedTuple):
     """What one process measured."""
 
     hardware: str
@@ -42,48 +42,50 @@ class Found(NamedTuple):
 
 
 def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
-    """What is to be timed for these objectives; `step`: the training step in any case."""
+    """What is timed for these objectives. `step`: the training step in any case."""
     wanted = {"forward", *(["step"] if step else []), *(OBJECTIVES[name].timing for name in objectives)}
     known: tuple[Kind, ...] = get_args(Kind)
     return tuple(kind for kind in known if kind in wanted)
 
 
-def measure_front(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -> None:
-    """Measure until the whole front was measured alone, in turn, with the cluster otherwise idle.
+def measure_front(run: SearchRun) -> None:
+    """Measures the front in isolation: its members in turn, with the cluster otherwise idle.
 
-    A corrected latency may let another record onto the front, which is then measured in its turn; what the trial saw
-    is kept beside it. That Ray fails costs no result: a resumed run measures what is left.
+    A corrected latency may bring another record onto the front, which is then measured too. The trial's own figure is
+    kept. Where Ray fails no result is lost: a resumed run measures the rest.
     """
-    objectives = prepared.spec.objectives
+    objectives = run.prepared.spec.objectives
     if not any(OBJECTIVES[name].timed for name in objectives):
         return
-    known = {item.trial: item for item in store.records()}
+    known = {item.trial: item for item in run.store.records()}
     while True:
-        hopeful = may_stand(list(known.values()), objectives=objectives)
-        members = [known[item.trial] for item in hopeful if item.trial_latency is None]
+        possible = may_stand(list(known.values()), objectives=objectives)
+        members = [known[item.trial] for item in possible if item.trial_latency is None]
         if not members:
             return
-        revised = measure_again(prepared, store, members, progress=progress)
+        revised = remeasure(run, members)
         if not revised:
             return
         known.update({item.trial: item for item in revised})
 
 
-def measure_again(
-    prepared: PreparedSearch, store: RunStore, records: Sequence[Record], *, progress: Progress
-) -> list[Record]:
-    """The records with latencies measured alone, in turn, and so revised in the store; empty where Ray failed."""
-    progress.on_phase(f"measuring {plural(len(records), 'architecture')} once more, alone")
+def remeasure(run: SearchRun, records: Sequence[Record]) -> list[Record]:
+    """Measures the records' architectures in turn and in isolation, and revises the records in the store.
+
+    Returns the revised records; none where Ray failed.
+    """
+    run.progress.on_phase(f"measuring {plural(len(records), 'architecture')} again, in isolation")
+    spec = run.prepared.spec
     try:
-        (found,) = measure_at_once(
-            prepared,
-            store,
+        (result,) = measure_in_parallel(
+            run.prepared,
+            run.store,
             [[item.architecture_id for item in records]],
-            time_limit_s=prepared.spec.resources.measure_limit_s,
-            kinds=kinds_of(prepared.spec.objectives, step=True),
+            time_limit_s=spec.resources.measure_limit_s,
+            kinds=kinds_of(spec.objectives, step=True),
         )
     except RayError as error:
-        progress.on_phase(f"measuring alone failed ({reason_of(error)}): latencies are those that the trials saw")
+        run.progress.on_phase(f"measuring in isolation failed ({reason_of(error)}): latencies are those of the trials")
         return []
     revised = [
         dataclasses.replace(
@@ -92,32 +94,32 @@ def measure_again(
             latency_noise=again.noise_frac,
             **{name: getattr(again, name) for name in TIMED},
         )
-        for record, again in zip(records, found.measurements, strict=True)
+        for record, again in zip(records, result.measurements, strict=True)
     ]
     for record in revised:
-        store.revise(record)
+        run.store.revise(record)
     return revised
 
 
 def locks_of(store: RunStore) -> str:
-    """Where the processes of a machine find each other's locks of its devices, for `device_locks`."""
+    """Where the processes of a machine find the locks of its devices, for `device_locks`."""
     if store.storage.is_local:
         return store.storage.root
-    # A file's name made of any text.
+    # A run's id may be any text, and this is a file name.
     return f"locks-{hashlib.sha256(store.info.run_id.encode()).hexdigest()[:16]}"
 
 
-def measure_at_once(
+def measure_in_parallel(
     prepared: PreparedSearch,
     store: RunStore,
     portions: Sequence[Sequence[str]],
     *,
     time_limit_s: float,
     kinds: Sequence[Kind],
-) -> list[Found]:
-    """Each portion measured in turn by a process of its own, all processes at once; raises `RayError`.
+) -> list[PortionResult]:
+    """Measures each portion in turn in a process of its own, all processes at once.
 
-    Processes that share a GPU time their portions one after another.
+    Processes that share a GPU measure one after another. Raises `RayError`.
     """
     resources = prepared.spec.resources
     task = ray.remote(**prepared.placement.options(resources))(_measure)
@@ -132,20 +134,20 @@ def measure_at_once(
         "locks": locks_of(store),
     }
     work = [task.remote([prepared.space[item].architecture for item in portion], **shared) for portion in portions]
-    deadline_s = time.monotonic() + _LEAST_S + _TIMES * time_limit_s * max(map(len, portions))
+    deadline_s = time.monotonic() + _TIMEOUT_S + _TIMEOUT_FACTOR * time_limit_s * max(map(len, portions))
     try:
-        # Ray's own wait does not end when Ray has died.
-        while len(ray.wait(work, num_returns=len(work), timeout=_LOOK_S)[0]) < len(work):
+        # Ray's own wait does not end when Ray dies.
+        while len(ray.wait(work, num_returns=len(work), timeout=_POLL_S)[0]) < len(work):
             check_alive()
             if time.monotonic() > deadline_s:
                 break
-        found: list[Found] = ray.get(work, timeout=0)
+        results: list[PortionResult] = ray.get(work, timeout=0)
     except RayError:
         check_alive()
         for item in work:
             ray.cancel(item, force=True)
         raise
-    return found
+    return results
 
 
 def _measure(
@@ -159,7 +161,7 @@ def _measure(
     kinds: Sequence[Kind],
     placement: Placement,
     locks: str,
-) -> Found:
+) -> PortionResult:
     import torch
 
     torch.set_num_threads(threads)
@@ -173,7 +175,7 @@ def _measure(
         device=place,
         time_limit_s=time_limit_s,
         kinds=kinds,
-        # On a CPU each is timed by its own thread's clock.
+        # On a CPU each process is timed by its own thread's clock.
         lock=UNSHARED if place.type == "cpu" else DeviceLock(folder, device=place),
     )
-    return Found(hardware(place), measurements)
+    return PortionResult(hardware(place), measurements)

@@ -1,54 +1,97 @@
-"""Trials that wait for a worker, and the chooser that gives workers their trials.
+"""The queue of a search with a chooser: trials pause at rungs, and the chooser gives free workers their trials.
 
-For Ray a paused trial is over: its worker is free, and what it has learned is in its checkpoint. Here it waits until
-the chooser wants it again. What the chooser sees is made anew of the records and of the trials in flight, so that a run
-that goes on decides as if it had never been interrupted.
+To Ray a paused trial has ended: its worker is free, and its state is in its checkpoint. It waits here until the chooser
+picks it again. What the chooser sees is computed from the records and the live trials alone, so a resumed search
+decides as an uninterrupted one.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from depthweave.reports.store.objectives import OBJECTIVES, column_value
+from depthweave.reports.store.objectives import column_value
 from depthweave.reports.store.records import Record
 from depthweave.search.pruners.audit import audit_reached_front
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
-from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.search.study.studies import Conclusion, Studies
+from depthweave.search.trial_queue import Work
+from depthweave.search.trials.live_trial import Decision, LiveTrial
+from depthweave.search.trials.recording import costs_among
 
-Work = LiveTrial | Literal["new"] | None
-"""A trial to continue, a new one to start, or nothing for now."""
+_Answer = int | Literal["new"] | None
+"""What a chooser returns."""
 
 
 class PausedTrials:
-    """Paused trials, those that go on before anybody is asked, and what a chooser is shown of all."""
+    """Paused trials, trials that are continued before the chooser is asked, and what the chooser sees of all trials."""
 
-    def __init__(self, chooser: Chooser, *, objectives: Sequence[str]) -> None:
-        self._chooser = chooser
-        self._objectives = objectives
-        self._known: dict[int, TrialSnapshot] = {}
-        """Of the trials that are recorded or paused: they change seldom, and are many."""
-        self._idle = False
-        self._last: tuple[list[TrialSnapshot], bool, int | Literal["new"] | None] | None = None
-        """What the chooser was asked last, and its answer."""
-        self.paused: dict[int, LiveTrial] = {}
-        self.first: deque[LiveTrial] = deque()
-        """Interrupted between two rungs, or audits: they go on unasked."""
+    def __init__(
+        self,
+        chooser: Chooser,
+        *,
+        studies: Studies,
+        objectives: Sequence[str],
+        reference_id: str,
+        num_steps: int,
+        max_trials: int,
+    ) -> None:
+        """`reference_id` is the architecture that never pauses, `num_steps` the length of a training."""
+        self._chooser, self._studies, self._objectives = chooser, studies, objectives
+        self._reference_id, self._num_steps, self._max_trials = reference_id, num_steps, max_trials
+        self._snapshots: dict[int, TrialSnapshot] = {}
+        """Of the recorded and the paused trials: they change seldom, and are many."""
+        self._paused: dict[int, LiveTrial] = {}
+        self._first: deque[LiveTrial] = deque()
+        """Crashed, interrupted between two rungs, or audits: they continue before the chooser is asked."""
+        self._is_idle = False
+        """Whether the chooser had nothing to do, and nothing has changed since."""
+        self._last: tuple[list[TrialSnapshot], bool, _Answer] | None = None
+        """The chooser's last arguments, and its answer."""
+        conclusion = studies.conclusion
+        self._audits: tuple[int, ...] = () if conclusion is None else conclusion.audits
+        self._is_audited = conclusion is not None and conclusion.max_trials >= max_trials
+        """Whether the audits are selected. Afterwards the paused trials stop as soon as the chooser wants none."""
+        self._is_concluded = False
 
     @property
-    def waiting(self) -> int:
-        """Number of the trials that have begun, are not recorded and have no worker."""
-        return len(self.paused) + len(self.first)
+    def paused(self) -> list[LiveTrial]:
+        """The trials that wait at a rung."""
+        return list(self._paused.values())
 
-    def settle(self, record: Record, losses: Sequence[float]) -> None:
-        """A trial is recorded, with these losses; failed and diverged ones are no example to anybody."""
-        self.changed()
-        self._known.pop(record.trial, None)
+    @property
+    def num_waiting(self) -> int:
+        """Number of the trials that have begun, are not recorded and have no worker."""
+        return len(self._paused) + len(self._first)
+
+    def restore(self, *, recorded: Iterable[tuple[Record, Sequence[float]]], begun: Iterable[LiveTrial]) -> None:
+        """Takes over the trials of an earlier part of the run: at a rung they pause, elsewhere they continue first."""
+        for record, losses in recorded:
+            self.add_record(record, losses)
+        for live in begun:
+            live.audit = live.number in self._audits
+            if self._may_pause(live):
+                self._pause(live)
+            else:
+                self._first.append(live)
+        self._is_concluded = self._is_audited and not self.num_waiting
+
+    def add_retry(self, live: LiveTrial) -> None:
+        """The trial crashed, and is continued before the chooser is asked."""
+        self._first.append(live)
+
+    def add_report(self) -> None:
+        """A trial reported. The chooser is asked again, also where it had nothing to do before."""
+        self._is_idle = False
+
+    def add_record(self, record: Record, losses: Sequence[float]) -> None:
+        """A trial is recorded, with these losses. The chooser does not see failed and diverged trials."""
+        self._is_idle = False
+        self._snapshots.pop(record.trial, None)
         if record.state in ("complete", "pruned"):
             values = {name: column_value(record, name) for name in self._objectives}
-            self._known[record.trial] = TrialSnapshot(
+            self._snapshots[record.trial] = TrialSnapshot(
                 number=record.trial,
                 architecture_id=record.architecture_id,
                 costs=costs_among(self._objectives, values),
@@ -56,79 +99,99 @@ class PausedTrials:
                 state="complete" if record.state == "complete" else "stopped",
             )
 
-    def changed(self) -> None:
-        """Something was heard since the chooser had nothing to do: it may have now."""
-        self._idle = False
-
-    def pause(self, live: LiveTrial) -> None:
-        """The trial waits at a rung."""
-        self.changed()
-        live.paused = True
-        live.drop_weights()
-        self.paused[live.number] = live
-        self._known[live.number] = _snapshot(live, "paused")
-
-    def is_rung(self, live: LiveTrial) -> bool:
-        """Whether the trial stands where the chooser decides."""
-        return bool(live.evaluations) and self._chooser.is_rung(len(live.evaluations))
-
-    def keeps(self, live: LiveTrial, running: Iterable[LiveTrial], *, may_start: bool) -> bool:
-        """Whether a running trial at a rung goes on at once: it is chosen among all, as if it were paused."""
+    def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
+        """At a rung a trial keeps its worker where the chooser picks it among all trials, as if it were paused."""
+        if not self._may_pause(live):
+            return Decision.CONTINUE
         others = [item for item in running if item is not live]
-        return self._ask(others, may_start=may_start, at_rung=live) == live.number
+        if self._ask(others, may_start=may_start, at_rung=live) == live.number:
+            return Decision.CONTINUE
+        self._pause(live)
+        return Decision.PAUSE
 
-    def pick(self, running: Iterable[LiveTrial], *, may_start: bool) -> Work:
-        """What a free worker does next."""
-        if self.first:
-            return self.first.popleft()
-        # A worker that finds nothing asks again several times a second.
-        if self._idle:
+    def pick(self, *, running: Iterable[LiveTrial], may_start: bool) -> Work:
+        """What a free worker does next. After the audits are selected, only a surprising audit asks the chooser."""
+        if self._first:
+            return self._first.popleft()
+        # A worker without work asks several times a second.
+        if self._is_idle or (self._is_audited and not self._has_surprise()):
             return None
         answer = self._ask(running, may_start=may_start)
-        self._idle = answer is None
-        return self.paused.pop(answer) if isinstance(answer, int) else answer
+        self._is_idle = answer is None
+        return self._paused.pop(answer) if isinstance(answer, int) else answer
 
-    def audits(self) -> list[int]:
-        """Numbers of the paused trials that run to their end to audit the pruner."""
-        numbers = list(self._chooser.audits(self._snapshots([])))
+    def conclude(self) -> list[LiveTrial]:
+        """Selects the audits, which then run. Called again, returns the paused trials, which stop for good.
+
+        The paused trials wait until the audits have ended, because the chooser is asked again where one of them ends on
+        the front.
+        """
+        if self._is_audited:
+            self._is_concluded = True
+            return [self._paused.pop(number) for number in sorted(self._paused)]
+        audits = self._select_audits()
+        self._audits = tuple(sorted({*self._audits, *audits}))
+        self._studies.conclude(Conclusion(self._max_trials, self._audits))
+        self._is_audited = True
+        for number in sorted(audits):
+            live = self._paused.pop(number)
+            live.audit = True
+            self._first.append(live)
+        return []
+
+    def is_done(self, *, may_start: bool) -> bool:
+        """Whether all trials are recorded but those that run."""
+        return self._is_concluded and not self._first
+
+    def _may_pause(self, live: LiveTrial) -> bool:
+        """Whether the trial is at a rung, and is one of those that pause."""
+        if live.audit or live.end_is_known or live.candidate.architecture.id == self._reference_id:
+            return False
+        if not live.evaluations or live.evaluations[-1].step == self._num_steps:
+            return False
+        return self._chooser.is_rung(len(live.evaluations))
+
+    def _pause(self, live: LiveTrial) -> None:
+        self._is_idle = False
+        live.paused = True
+        live.drop_weights()
+        self._paused[live.number] = live
+        self._snapshots[live.number] = _snapshot(live, "paused")
+
+    def _has_surprise(self) -> bool:
+        """Whether an audited trial has ended on the front."""
+        return audit_reached_front(list(self._snapshots.values()), audits=self._audits)
+
+    def _select_audits(self) -> list[int]:
+        """Numbers of the paused trials that run to their end as an audit of the pruner."""
+        numbers = list(self._chooser.audits(self._all_snapshots([])))
         for number in numbers:
-            if number not in self.paused:
-                raise ValueError(f"chooser.audits answered trial {number}: name paused ones ({_names(self.paused)})")
+            if number not in self._paused:
+                raise ValueError(f"chooser.audits answered trial {number}: name paused ones ({_names(self._paused)})")
         return numbers
 
-    def contradicted_by(self, audits: Collection[int]) -> bool:
-        """Whether one of the audited trials has ended on the front."""
-        return audit_reached_front(list(self._known.values()), audits=audits)
-
-    def _ask(
-        self, running: Iterable[LiveTrial], *, may_start: bool, at_rung: LiveTrial | None = None
-    ) -> int | Literal["new"] | None:
-        snapshots = self._snapshots(running, at_rung=at_rung)
-        # A trial that is not kept leaves its worker free, and all stand as they stood when that was decided.
+    def _ask(self, running: Iterable[LiveTrial], *, may_start: bool, at_rung: LiveTrial | None = None) -> _Answer:
+        snapshots = self._all_snapshots(running, at_rung=at_rung)
+        # A trial that has just paused leaves its worker free, and the chooser's arguments are the same again.
         if self._last is not None and self._last[:2] == (snapshots, may_start):
             answer = self._last[2]
         else:
             answer = self._chooser.choose(snapshots, may_start=may_start)
         self._last = snapshots, may_start, answer
-        is_paused = answer in self.paused or (at_rung is not None and answer == at_rung.number)
+        is_paused = answer in self._paused or (at_rung is not None and answer == at_rung.number)
         if answer is None or (answer == NEW and may_start) or is_paused:
             return answer
         new = f"{NEW!r}, " if may_start else ""
         names = _names(item.number for item in snapshots if item.state == "paused")
         raise ValueError(f"chooser.choose answered {answer!r}: answer {new}None or a paused trial ({names})")
 
-    def _snapshots(self, running: Iterable[LiveTrial], *, at_rung: LiveTrial | None = None) -> list[TrialSnapshot]:
+    def _all_snapshots(self, running: Iterable[LiveTrial], *, at_rung: LiveTrial | None = None) -> list[TrialSnapshot]:
         """All trials by number."""
-        shown = self._known | {item.number: _snapshot(item, "running") for item in (*running, *self.first)}
+        live = {item.number: _snapshot(item, "running") for item in (*running, *self._first)}
+        snapshots = self._snapshots | live
         if at_rung is not None:
-            shown[at_rung.number] = _snapshot(at_rung, "paused")
-        return [shown[number] for number in sorted(shown)]
-
-
-def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -> dict[str, float]:
-    """The costs of a trial among all that is known of it; one that was not measured is boundless, and beats nobody."""
-    costs = {name: values[name] for name in objectives if OBJECTIVES[name].cost}
-    return {name: math.inf if value is None else float(value) for name, value in costs.items()}
+            snapshots[at_rung.number] = _snapshot(at_rung, "paused")
+        return [snapshots[number] for number in sorted(snapshots)]
 
 
 def _snapshot(live: LiveTrial, state: Literal["running", "paused"]) -> TrialSnapshot:

@@ -1,10 +1,12 @@
-"""Speed and memory of candidates, measured before anything trains; those of all others are predicted from them.
+"""Speed and memory of some architectures, measured before anything trains; those of the others are predicted.
 
-A cost takes a second to measure and a loss minutes to train, so a sampler that weighs the two need not guess the first.
-But seconds add up: measured is what takes a twentieth of the trainings' time, the architectures that lie far apart
-first, from a dozen of which the others are told within 3 % (`samplers/cost_model.py`). All workers measure at once, a
-few architectures each, in turn with the reference; trials take over what is known, and measure themselves what is not,
-before they train. How many is not left to the clock: the same spec has the same costs before it.
+A cost takes a second to measure and a loss minutes to train, so a sampler that weighs the two need not guess the costs.
+But seconds add up: the survey takes a twentieth of the trainings' time at most. It measures architectures that lie far
+apart first. From a dozen of them the costs of the others are predicted within 3 % (`surrogate/cost_model.py`).
+
+All workers measure at once, a few architectures each, in turn with the reference. Trials take over the survey's
+measurements, and measure the other architectures before they train. The number of measurements does not depend on the
+clock: the same spec has the same costs before training.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from depthweave.reports.store.objectives import OBJECTIVES, cost_names
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.failures.causes import reason_of
-from depthweave.search.isolated_measurement import Found, kinds_of, measure_at_once
+from depthweave.search.isolated_measurement import PortionResult, kinds_of, measure_in_parallel
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.samplers import SAMPLERS, of_space
@@ -39,17 +41,17 @@ from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
 MEASURING_STEPS = 10
-"""Measuring takes about as long as so many training steps."""
-_SHARE_FRAC = 0.05
-"""Of the time that the trainings take if none is stopped, the most that a survey takes."""
-_LEAST = 8
-"""Fewer tell too little of the others, and trials measure themselves."""
-_IN_TURN = 8
-"""Architectures in the same rounds."""
+"""Measuring an architecture takes about as long as this many training steps."""
+_MAX_FRAC = 0.05
+"""The survey's largest share of the time of all trainings, where no training is stopped."""
+_MIN_SIZE = 8
+"""Fewer measurements predict too little, and each trial measures its own architecture."""
+_MAX_PORTION = 8
+"""Architectures that one process measures in turn."""
 
 
 class Survey(NamedTuple):
-    """What was measured before training."""
+    """The costs that were measured before training."""
 
     hardware: str
     """Processor or accelerator; empty where nothing was measured."""
@@ -57,14 +59,14 @@ class Survey(NamedTuple):
     """By architecture id."""
 
 
-def has_survey(prepared: PreparedSearch) -> bool:
-    """Whether a search of this kind measures first: its sampler weighs costs that only measuring tells."""
+def needs_survey(prepared: PreparedSearch) -> bool:
+    """Whether the search measures first: its sampler weighs costs, and some of them have to be measured."""
     measured = any(OBJECTIVES[name].cost and OBJECTIVES[name].measured for name in prepared.spec.objectives)
     return SAMPLERS[prepared.spec.search.sampler].needs_costs and measured
 
 
 def read_survey(store: RunStore) -> Survey:
-    """The survey of a run folder, empty where there is none; `ValueError` where its file is damaged."""
+    """Returns the survey of a run folder, empty where there is none. Raises `ValueError` where its file is damaged."""
     if not store.has_file(SURVEY_FILE):
         return Survey("", {})
     try:
@@ -74,29 +76,29 @@ def read_survey(store: RunStore) -> Survey:
             check_numbers(dataclasses.asdict(item), row_class=Record)
         return Survey(str(values["hardware"]), measurements)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        told = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{store.where}/{SURVEY_FILE}: cannot be read ({told}); delete it, and trials measure themselves"
+            f"{store.where}/{SURVEY_FILE}: cannot be read ({reason}); delete it, and trials measure themselves"
         ) from None
 
 
 def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, progress: Progress) -> Survey:
-    """Measure what the run folder's survey lacks, until all is measured or the time for it is spent.
+    """Measures what the run folder's survey lacks, until it is complete or its time is spent.
 
-    That Ray fails costs no result: trials then measure themselves.
+    Where Ray fails the search continues: its trials measure their own architectures.
     """
     survey, reference_id = read_survey(store), prepared.reference.architecture.id
     wanted = surveyed_ids(prepared)
-    left = [item for item in wanted if item not in survey.measurements]
+    missing = [item for item in wanted if item not in survey.measurements]
     settings, started = prepared.spec.search, time.monotonic()
-    for portions in _waves(left, reference_id=reference_id, workers=workers):
+    for portions in _batches(missing, reference_id=reference_id, workers=workers):
         elapsed_s = time.monotonic() - started
-        if settings.time_budget_s is not None and elapsed_s > _SHARE_FRAC * settings.time_budget_s:
+        if settings.time_budget_s is not None and elapsed_s > _MAX_FRAC * settings.time_budget_s:
             break
         if not survey.measurements:
             progress.on_phase(f"measuring {plural(len(wanted), 'architecture')} before training")
         try:
-            found = measure_at_once(
+            results = measure_in_parallel(
                 prepared,
                 store,
                 portions,
@@ -107,11 +109,11 @@ def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, prog
             reason = reason_of(error)
             progress.on_phase(f"measuring before training ended early ({reason}): trials measure themselves")
             break
-        for portion, item in zip(portions, found, strict=True):
-            # Costs of another kind of device are no guide to those of this one.
-            if survey.hardware not in ("", item.hardware):
+        for portion, result in zip(portions, results, strict=True):
+            # Costs of another kind of device do not predict those of this one.
+            if survey.hardware not in ("", result.hardware):
                 survey = Survey("", {})
-            survey = _with(survey, portion, item)
+            survey = _extended(survey, portion, result)
         store.write_bytes(SURVEY_FILE, _to_json(survey))
     if len(survey.measurements) < len(prepared.space):
         for line in _predictions(prepared, survey):
@@ -120,7 +122,7 @@ def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, prog
 
 
 def surveyed_ids(prepared: PreparedSearch) -> list[str]:
-    """What is measured before training: the reference, plain architectures, and others far apart."""
+    """Ids of the architectures that are measured before training: the reference, the plain ones, others far apart."""
     parameters = Parameters(prepared.space)
     rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
     candidates = of_space(parameters, objectives=())
@@ -132,26 +134,26 @@ def surveyed_ids(prepared: PreparedSearch) -> list[str]:
 
 
 def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
-    """How many of a space are measured before training: all, or as many as take `_SHARE_FRAC` of the trainings' time.
+    """Number of architectures that are measured before training: all, or as many as fit into the survey's time.
 
-    None where only a few would fit into that. `steps` are those of a training.
+    0 where that is too few. `steps` is the length of a training.
     """
-    size = int(_SHARE_FRAC * steps * min(trials, num_architectures) / MEASURING_STEPS)
-    return min(num_architectures, size) if size >= _LEAST else 0
+    size = int(_MAX_FRAC * steps * min(trials, num_architectures) / MEASURING_STEPS)
+    return min(num_architectures, size) if size >= _MIN_SIZE else 0
 
 
 def measuring_limit_s(prepared: PreparedSearch, survey: Survey) -> float:
-    """How long one architecture is timed: the spec's limit, or less where the survey knows a training step's time."""
+    """How long one architecture is timed: the spec's limit, or less where the survey has timed a training step."""
     limit_s = prepared.spec.resources.measure_limit_s
     reference = survey.measurements.get(prepared.reference.architecture.id)
     if reference is None or reference.step_latency_s is None:
         return limit_s
-    # Half of the steps go into counting the memory and into the first rounds.
+    # The other half of the steps counts the memory and makes the first rounds.
     return min(limit_s, MEASURING_STEPS / 2 * reference.step_latency_s)
 
 
 def _predictions(prepared: PreparedSearch, survey: Survey) -> Iterator[str]:
-    """How well the costs that were not measured are predicted from those that were."""
+    """Yields a line for each cost: how well it is predicted for the architectures that were not measured."""
     objectives = prepared.spec.objectives
     candidates = of_space(Parameters(prepared.space), objectives=objectives, measured=survey.measurements)
     for axis, name in enumerate(cost_names(objectives)):
@@ -160,24 +162,24 @@ def _predictions(prepared: PreparedSearch, survey: Survey) -> Iterator[str]:
             yield f"{name} of the others is predicted with a median error of {error:.1%} (measured ones held out)"
 
 
-def _waves(left: Sequence[str], *, reference_id: str, workers: int) -> Iterator[list[list[str]]]:
-    """What is measured at the same time: a portion for each worker.
+def _batches(missing: Sequence[str], *, reference_id: str, workers: int) -> Iterator[list[list[str]]]:
+    """Yields what is measured at the same time: a portion for each worker.
 
-    The reference alone comes first: its training step says how long the others may take.
+    The first batch is the reference alone: the time of its training step limits the time of the others.
     """
-    others = [item for item in left if item != reference_id]
-    if len(others) < len(left):
+    others = [item for item in missing if item != reference_id]
+    if len(others) < len(missing):
         yield [[reference_id]]
-    size = max(1, min(_IN_TURN, math.ceil(len(others) / workers)))
+    size = max(1, min(_MAX_PORTION, math.ceil(len(others) / workers)))
     portions = [list(others[start : start + size]) for start in range(0, len(others), size)]
     for start in range(0, len(portions), workers):
         yield portions[start : start + workers]
 
 
-def _with(survey: Survey, ids: Sequence[str], found: Found) -> Survey:
-    # The time is not a trial's.
-    told = [dataclasses.replace(item, measure_s=0.0, waited_s=0.0) for item in found.measurements]
-    return Survey(found.hardware, {**survey.measurements, **dict(zip(ids, told, strict=True))})
+def _extended(survey: Survey, ids: Sequence[str], result: PortionResult) -> Survey:
+    # A trial that takes over a measurement spends no time on it.
+    added = [dataclasses.replace(item, measure_s=0.0, waited_s=0.0) for item in result.measurements]
+    return Survey(result.hardware, {**survey.measurements, **dict(zip(ids, added, strict=True))})
 
 
 def _to_json(survey: Survey) -> bytes:

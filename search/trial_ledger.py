@@ -1,44 +1,42 @@
-"""The book of a run: every trial in flight, from being asked for to being recorded.
+"""The trial ledger of a search: every trial in flight, from its first worker to its record.
 
-The Ray searcher and scheduler are thin: what they learn goes into the book, which tells Optuna how a trial ended and
-writes its record. The record is written before Optuna hears: a crash in between is mended when the run continues.
+The Ray searcher and scheduler are thin: they pass everything on to the ledger, which writes the records and reports to
+Optuna how trials end. The record is written before Optuna is informed: a resumed run repairs a crash in between.
 
-With a chooser a trial may pause at a rung. Ray takes it for ended and Optuna for running; it has no record before it
-ends, or before it is clear that nobody goes on with it.
+Which trial a free worker gets, and which one leaves its worker, is decided by the ledger's queue. A trial may pause: it
+then has ended for Ray and runs for Optuna, and it gets its record when it ends or when the search ends without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from depthweave.reports.analysis.seeds import searched
-from depthweave.reports.store.objectives import column_value, cost_names
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.failures.streak import Streak
-from depthweave.search.known_columns import KnownColumns
-from depthweave.search.paused_trials import PausedTrials, Work, costs_among
+from depthweave.search.paused_trials import PausedTrials
 from depthweave.search.pruners.chooser import NEW, Chooser
+from depthweave.search.stop_only import StopOnlyQueue
 from depthweave.search.study.journal_recovery import first_missing_record
 from depthweave.search.study.reopening import current_records, retrained_trials
-from depthweave.search.study.studies import Conclusion, Studies, tell
+from depthweave.search.study.studies import Studies, tell
+from depthweave.search.trial_queue import TrialQueue
 from depthweave.search.trials.checkpoints import Checkpoints
-from depthweave.search.trials.live_trial import Listener, LiveTrial
-from depthweave.search.trials.recording import RecordMaker, outcome_of
+from depthweave.search.trials.live_trial import Decision, Listener, LiveTrial
+from depthweave.search.trials.recording import RecordMaker, costs_before_training, outcome_of
 from depthweave.search.trials.trial import TrialReport, read_progress
 from depthweave.search.trials.weight_retention import WeightRetention
-from depthweave.spaces.space import Candidate, SearchSpace
+from depthweave.spaces.space import SearchSpace
 
 
 class TrialLedger:
-    """Trials in flight, by the name that the executor gave them. One book a run and process.
-
-    Without a chooser the Optuna pruner of the studies says which trials stop.
-    """
+    """Trials in flight, by Ray's names for them. A run has one ledger at a time."""
 
     def __init__(
         self,
@@ -54,105 +52,96 @@ class TrialLedger:
         listener: Listener,
         chooser: Chooser | None = None,
     ) -> None:
+        """Continues an earlier part of the run where the store has one.
+
+        With a chooser trials pause. Without one the Optuna pruner of the studies decides which trials stop.
+        Raises `ValueError` where the journal lacks trials of the records.
+        """
         self._store, self._studies, self._space, self._maker = store, studies, space, maker
         self._checkpoints = checkpoints
         self._max_trials, self._max_concurrent, self._retries = max_trials, max_concurrent, retries
         self._listener = listener
         self._objectives = store.info.objectives
         self._live: dict[str, LiveTrial] = {}
-        self._paused = None if chooser is None else PausedTrials(chooser, objectives=self._objectives)
-        # Crashed, and to be tried again before anything else.
-        self._again: deque[LiveTrial] = deque() if self._paused is None else self._paused.first
         self._space_exhausted = False
-        self._audited = False
-        """Whether the audits have been drawn: after them pauses have an end."""
-        self._audits: tuple[int, ...] = ()
-        self._concluded = False
         self.closed = False
-        """True once the search ends: what the executor says while it is taken down is not heard."""
+        """Whether the search ends: what Ray reports while it shuts down is ignored."""
         self._trained_again = retrained_trials(studies)
         self._streak = Streak()
-        # A confirmation's trials, with other seeds, stand in no study.
+        # A confirmation's trials have other seeds, and are in no study.
         self.records: list[Record] = current_records(searched(store.records()), self._trained_again)
         self._known = {item.architecture_id: item for item in self.records if item.seed == maker.recipe.seed}
         self._retention = WeightRetention(self._objectives)
         self._check_same_trials()
         self._reconcile()
-        if self._paused is not None:
-            self._adopt(self._paused)
+        self._queue = self._make_queue(chooser)
+        self._queue.restore(recorded=self._recorded(), begun=self._begun())
 
     @property
     def ended(self) -> bool:
-        """Whether nothing runs, and no trial will be started or go on any more."""
-        # What runs may crash, and then goes on.
-        return not self._live and self._nothing_left
+        """Whether nothing runs, and no trial starts or continues any more."""
+        # A trial that runs may crash and be tried again.
+        return not self._live and self._queue.is_done(may_start=self._may_start)
 
     @property
     def paused(self) -> list[LiveTrial]:
         """The trials that wait at a rung."""
-        return [] if self._paused is None else list(self._paused.paused.values())
+        return self._queue.paused
 
     def next(self, name: str) -> LiveTrial | None:
-        """The next trial, new or paused, entered under the executor's name for it; `None` where there is none now.
+        """Returns the next trial, new or paused, which then runs under this name; `None` where no trial is to run now.
 
-        Where nothing runs there is one, or the search has `ended`.
+        Where nothing runs, there is a next trial or the search has `ended`.
         """
-        if self.closed or self._nothing_left or len(self._live) >= self._max_concurrent:
+        if self.closed or len(self._live) >= self._max_concurrent:
             return None
-        if self._paused is not None:
-            live = self._picked(self._paused)
-        else:
-            live = self._again.popleft() if self._again else self._new()
+        self._look_ahead()
+        live = self._next_trial()
         if live is not None:
             self._live[name] = live
             self._listener.on_start(live)
         return live
 
     def report(self, name: str, report: TrialReport) -> None:
-        """Enter what a trial reports: its costs the first time, its new evaluations."""
+        """Adds a trial's report: its costs the first time, its new evaluations."""
         live = self._live.get(name)
         if live is None or self.closed:
             return
         if live.last_report is None:
-            live.costs = self._costs(live.candidate, report)
+            live.costs = self._costs(live, report)
             self._studies.set_costs(live.number, live.costs)
-        for item in live.hear(report):
+        for item in live.add_report(report):
             if math.isfinite(item.loss):
                 self._studies.report(live.number, evaluation=item.index + 1, loss=item.loss)
-        if self._paused is not None:
-            self._paused.changed()
+        self._queue.add_report()
         self._listener.on_evaluation(live)
 
-    def stops(self, name: str) -> bool:
-        """Whether the trial is to leave its worker now: the pruner stops it for good, or the chooser lets it pause.
+    def decide(self, name: str) -> Decision:
+        """Whether the trial continues, pauses or stops after its latest evaluation.
 
-        The reference never does: every search trains it.
+        The reference always continues: every search trains it to its end.
         """
         live = self._live.get(name)
         if live is None or self.closed or not live.evaluations or live.evaluations[-1].diverged:
-            return False
+            return Decision.CONTINUE
         if live.end_is_known:
-            return live.stops_as_before()
-        if self._paused is not None:
-            if not self._may_pause(live, self._paused):
-                return False
-            if self._paused.keeps(live, self._live.values(), may_start=self._may_start):
-                return False
+            return Decision.STOP if live.stops_as_before() else Decision.CONTINUE
+        if live.candidate.architecture.id == self._maker.reference_id:
+            return Decision.CONTINUE
+        self._look_ahead()
+        decision = self._queue.decide(live, running=self._live.values(), may_start=self._may_start)
+        if decision is Decision.PAUSE:
             del self._live[name]
-            self._paused.pause(live)
             self._listener.on_pause(live)
-            return True
-        if not self._is_reference(live) and self._studies.should_stop(live.number):
-            live.stop_reason = f"stopped by the pruner after evaluation {len(live.evaluations)}"
-        return live.stop_reason is not None
+        return decision
 
     def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
-        """Remember why a trial crashed."""
+        """Adds the reason for which a trial crashed."""
         if name in self._live and not self.closed:
-            self._live[name].crash(error, node_lost=node_lost)
+            self._live[name].add_crash(error, node_lost=node_lost)
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """The trial ended: record it, then tell Optuna. One that crashed and may be tried again goes on first.
+        """The trial ended: records it, then reports it to Optuna. A crashed trial that may be tried again is next.
 
         Raises `OneCauseError` after too many failures of one cause in a row.
         """
@@ -160,51 +149,64 @@ class TrialLedger:
         if live is None or self.closed:
             return
         if crashed and live.may_retry(self._retries):
-            self._again.append(live)
+            self._queue.add_retry(live)
             del self._live[name]
             return
         record = self._record(live, crashed=crashed)
         del self._live[name]
-        self._streak.hear(record)
+        self._streak.add(record)
 
     def ignore_events(self) -> None:
-        """Nothing more is heard: workers that are taken down crash through no fault of theirs."""
+        """Ignores all further calls: workers that are shut down crash through no fault of their trials."""
         self.closed = True
 
     def close(self) -> None:
-        """Nothing more is heard; trials in flight wait for the run to be continued."""
+        """Ignores all further calls. Trials in flight wait for the run to be resumed."""
         self.ignore_events()
-        # On a full disk nothing is released: the book that is opened next does it.
+        # On a full disk nothing is released: the next ledger of the run does it.
         with suppress(OSError):
             self._studies.release()
 
     @property
-    def _nothing_left(self) -> bool:
-        """Whether no trial is to be given to a worker, now or later, unless one that runs crashes."""
-        if self._paused is None:
-            return not self._again and not self._may_start
-        return self._concluded and not self._paused.first
-
-    @property
     def _may_start(self) -> bool:
         """Whether another architecture may be started."""
-        waiting = len(self._again) if self._paused is None else self._paused.waiting
-        num_started = len(self.records) + len(self._live) + waiting
+        num_started = len(self.records) + len(self._live) + self._queue.num_waiting
         return not self._space_exhausted and num_started < self._max_trials
 
-    def _is_reference(self, live: LiveTrial) -> bool:
-        return live.candidate.architecture.id == self._maker.reference_id
+    def _look_ahead(self) -> None:
+        """Brings `_may_start` up to date: a queue that is promised a new architecture must get one."""
+        self._space_exhausted = self._space_exhausted or self._studies.exhausted
 
-    def _may_pause(self, live: LiveTrial, paused: PausedTrials) -> bool:
-        """Whether the trial stands at a rung that counts for it."""
-        is_last = bool(live.evaluations) and live.evaluations[-1].step == self._maker.recipe.steps
-        may = not is_last and not live.audit and not live.end_is_known and not self._is_reference(live)
-        return may and paused.is_rung(live)
+    def _make_queue(self, chooser: Chooser | None) -> TrialQueue:
+        if chooser is None:
+            return StopOnlyQueue(self._studies)
+        return PausedTrials(
+            chooser,
+            studies=self._studies,
+            objectives=self._objectives,
+            reference_id=self._maker.reference_id,
+            num_steps=self._maker.recipe.steps,
+            max_trials=self._max_trials,
+        )
 
-    def _new(self) -> LiveTrial | None:
+    def _next_trial(self) -> LiveTrial | None:
+        while not self._queue.is_done(may_start=self._may_start):
+            work = self._queue.pick(running=self._live.values(), may_start=self._may_start)
+            if work == NEW:
+                work = self._new_trial()
+            elif work is None and self._live:
+                return None
+            elif work is None:
+                for stopped in self._queue.conclude():
+                    self._record_paused(stopped)
+            if isinstance(work, LiveTrial):
+                return work
+        return None
+
+    def _new_trial(self) -> LiveTrial | None:
         """Another architecture; `None` where all have been tried."""
         asked = self._studies.ask()
-        # An architecture that is known is answered from its record, never trained again.
+        # An architecture that has a record gets its values, and is never trained again.
         while asked is not None and asked.architecture_id in self._known:
             tell(
                 self._studies,
@@ -213,96 +215,51 @@ class TrialLedger:
                 objectives=self._objectives,
             )
             asked = self._studies.ask()
-        # A chooser is told beforehand whether there is anything new.
-        self._space_exhausted = asked is None or (self._paused is not None and self._studies.exhausted)
         if asked is None:
+            self._space_exhausted = True
             return None
         return self._live_trial(asked.number, asked.architecture_id)
 
     def _live_trial(self, number: int, architecture_id: str) -> LiveTrial:
-        again = self._trained_again.get(number)
         return LiveTrial(
-            number=number, candidate=self._space[architecture_id], started_at=datetime.now(UTC), again=again
+            number=number,
+            candidate=self._space[architecture_id],
+            started_at=datetime.now(UTC),
+            previous_ending=self._trained_again.get(number),
         )
 
-    def _picked(self, paused: PausedTrials) -> LiveTrial | None:
-        """What the chooser gives a free worker. When it has nothing, and nothing runs, pauses have an end."""
-        while not self._nothing_left:
-            work = self._work(paused)
-            if work == NEW:
-                work = self._new()
-            elif work is None and not self._live:
-                self._conclude(paused)
-            elif work is None:
-                return None
-            if isinstance(work, LiveTrial):
-                return work
-        return None
-
-    def _work(self, paused: PausedTrials) -> Work:
-        """What the chooser wants done; once the audits are drawn it is asked only where one of them is a surprise."""
-        if self._audited and not paused.first and not paused.contradicted_by(self._audits):
-            return None
-        return paused.pick(self._live.values(), may_start=self._may_start)
-
-    def _conclude(self, paused: PausedTrials) -> None:
-        """The chooser has no use for any paused trial: first the audits go on, and where they change nothing, all ends.
-
-        An audit that ends on the front gives others hope again, so these wait until the audits have ended.
-        """
-        if self._audited:
-            self._stop_paused(paused)
-            return
-        before, audits = self._studies.conclusion, paused.audits()
-        known = () if before is None else before.audits
-        self._audits = tuple(sorted({*known, *audits}))
-        self._studies.conclude(Conclusion(self._max_trials, self._audits))
-        self._audited = True
-        for number in sorted(audits):
-            live = paused.paused.pop(number)
-            live.audit = True
-            paused.first.append(live)
-
-    def _stop_paused(self, paused: PausedTrials) -> None:
-        """All paused trials were stopped for good."""
-        for number in sorted(paused.paused):
-            live = paused.paused.pop(number)
-            num_evaluations = len(live.evaluations)
-            live.stop_reason = f"paused by the pruner after evaluation {num_evaluations} and not taken up again"
-            self._replay_reports(live, num_evaluations=num_evaluations)
-            self._record(live, crashed=False)
-        self._concluded = True
-
-    def _adopt(self, paused: PausedTrials) -> None:
-        """Trials of an earlier part of the run: those at a rung are paused, the others go on first."""
+    def _recorded(self) -> Iterator[tuple[Record, list[float]]]:
+        """Yields the records of an earlier part of the run, each with its losses."""
         losses = defaultdict(list)
         for row in self._store.evaluations().select(["trial", "loss"]).to_pylist():
             losses[row["trial"]].append(row["loss"])
-        heard = self._studies.losses()
+        reported = self._studies.losses()
         for record in self.records:
-            # Where its evaluations are gone, what Optuna heard of them is all that is known.
-            paused.settle(record, losses[record.trial] or heard.get(record.trial, ()))
-        conclusion = self._studies.conclusion
+            # Where the evaluations of a record are lost, the study still has the losses.
+            yield record, losses[record.trial] or list(reported.get(record.trial, ()))
+
+    def _begun(self) -> Iterator[LiveTrial]:
+        """Yields the trials of an earlier part of the run that have not ended, with their reports; they then run."""
         for begun in self._studies.interrupted():
             live = self._live_trial(begun.number, begun.architecture_id)
-            live.audit = conclusion is not None and begun.number in conclusion.audits
             self._replay_reports(live, num_evaluations=begun.num_reported)
-            if self._may_pause(live, paused):
-                paused.pause(live)
-            else:
-                paused.first.append(live)
-            self._studies.resume(live.number)
-        self._space_exhausted = self._studies.exhausted
-        self._audited = conclusion is not None and conclusion.max_trials >= self._max_trials
-        self._audits = () if conclusion is None else conclusion.audits
-        self._concluded = self._audited and not paused.waiting
+            yield live
+            self._studies.resume(begun.number)
 
     def _replay_reports(self, live: LiveTrial, *, num_evaluations: int) -> None:
-        """Enter what a trial had reported, from its checkpoint; without one, or without a report, it begins anew."""
+        """Adds what a trial had reported, from its checkpoint. Without a checkpoint it trains from the start."""
         progress = read_progress(self._checkpoints, live.number)
         if progress is not None and num_evaluations:
-            live.costs = self._costs(live.candidate, progress)
-            live.hear(dataclasses.replace(progress, evaluations=progress.evaluations[:num_evaluations]))
+            live.costs = self._costs(live, progress)
+            live.add_report(dataclasses.replace(progress, evaluations=progress.evaluations[:num_evaluations]))
+
+    def _record_paused(self, live: LiveTrial) -> None:
+        """Records a paused trial that the search ends without."""
+        num_evaluations = len(live.evaluations)
+        live.stop_reason = f"paused by the pruner after evaluation {num_evaluations} and not taken up again"
+        # The connection weights, which a pause drops.
+        self._replay_reports(live, num_evaluations=num_evaluations)
+        self._record(live, crashed=False)
 
     def _record(self, live: LiveTrial, *, crashed: bool) -> Record:
         rows = self._maker.rows(live, outcome=outcome_of(live, crashed=crashed, steps=self._maker.recipe.steps))
@@ -311,13 +268,12 @@ class TrialLedger:
         self._drop_checkpoint(rows.record)
         self.records.append(rows.record)
         self._known[rows.record.architecture_id] = rows.record
-        if self._paused is not None:
-            self._paused.settle(rows.record, [item.loss for item in rows.evaluations])
+        self._queue.add_record(rows.record, [item.loss for item in rows.evaluations])
         self._listener.on_finish(rows.record)
         return rows.record
 
     def _reconcile(self) -> None:
-        """After a kill: tell Optuna of trials that were recorded just before it, and let the others wait."""
+        """Repairs what a kill left: reports recorded trials to Optuna, and lets the others wait."""
         recorded = {item.trial: item for item in self.records}
         for begun in self._studies.interrupted():
             if begun.number in recorded:
@@ -325,9 +281,9 @@ class TrialLedger:
         for number in self._studies.running():
             if number in recorded:
                 tell(self._studies, recorded[number], number=number, objectives=self._objectives)
-        there = set(self._checkpoints.numbers())
+        kept = set(self._checkpoints.numbers())
         for record in self.records:
-            self._drop_checkpoint(record, there=record.trial in there)
+            self._drop_checkpoint(record, exists=record.trial in kept)
         self._studies.release()
 
     def _check_same_trials(self) -> None:
@@ -339,16 +295,15 @@ class TrialLedger:
                 f"({record.architecture_id}): restore the journal, or start a new run"
             )
 
-    def _drop_checkpoint(self, record: Record, *, there: bool = True) -> None:
-        """Less is kept of a trial that ended, and of others that it beats; `there`: whether anything is kept of it."""
+    def _drop_checkpoint(self, record: Record, *, exists: bool = True) -> None:
+        """Deletes what is no longer needed of a trial that ended, and the weights of the trials that it beats."""
         complete = record.state == "complete"
-        if there:
+        if exists:
             self._checkpoints.drop(record.trial, keep_weights=complete)
         if complete:
-            for gone in self._retention.add(record):
-                self._checkpoints.drop(gone.trial, keep_weights=False)
+            for beaten in self._retention.add(record):
+                self._checkpoints.drop(beaten.trial, keep_weights=False)
 
-    def _costs(self, candidate: Candidate, report: TrialReport) -> dict[str, float]:
-        known = KnownColumns(candidate.architecture, report.measurement)
-        values = {name: column_value(known, name) for name in cost_names(self._objectives)}
-        return costs_among(self._objectives, values)
+    def _costs(self, live: LiveTrial, report: TrialReport) -> dict[str, float]:
+        architecture = live.candidate.architecture
+        return costs_before_training(self._objectives, architecture=architecture, measured=report.measurement)

@@ -50,7 +50,7 @@ def confirm_run(
             progress=progress,
             ship=ship,
             retry_failed=retry_failed,
-            every=every,
+            all_members=every,
         )
     _print_result(console, result, resume_command=resume_command, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":

@@ -1,4 +1,4 @@
-"""Failures of one cause in a row: more likely a fault of the machine or the recipe than of each architecture."""
+"""Failures of one cause in a row, which are more likely the fault of the machine or the recipe than of each trial."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from depthweave.reports.store.records import Record
 from depthweave.search.failures.causes import is_same_cause
 
 LIMIT = 5
-"""Failed trials in a row after which no further one is tried."""
+"""Failed trials in a row that end the search."""
 
 
 class OneCauseError(Exception):
-    """So many trials in a row failed of one cause."""
+    """`count` trials in a row failed of one cause."""
 
     def __init__(self, reason: str, *, count: int) -> None:
         super().__init__(reason)
@@ -25,8 +25,8 @@ class Streak:
         self._reason: str | None = None
         self._count = 0
 
-    def hear(self, record: Record) -> None:
-        """A trial is recorded. Raises `OneCauseError` where it is one failure too many."""
+    def add(self, record: Record) -> None:
+        """Adds a recorded trial. Raises `OneCauseError` where the limit is reached."""
         if record.state != "failed":
             self._reason, self._count = None, 0
             return

@@ -23,10 +23,10 @@ from depthweave.reports.store.objectives import column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
-from depthweave.search.paused_trials import costs_among
 from depthweave.search.study.checksummed_journal import has_valid_checksum
 from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies, tell
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.recording import costs_among
 from depthweave.search.trials.trial import read_architecture_id, read_progress
 from depthweave.spaces.regular import check_regular
 

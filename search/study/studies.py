@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileOpenLock
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop

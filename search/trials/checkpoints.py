@@ -1,7 +1,7 @@
-"""What trials can go on from: a folder for each, in the run folder, wherever that is.
+"""The checkpoints of trials: a folder for each trial in the run folder.
 
-A trial works on its machine's disk. Where the run folder is on a disk that is the folder itself; where it is in object
-storage it is scratch, filled by `fetch` and taken up by `keep`.
+A trial works on its machine's disk. Where the run folder is on a disk, it works in its checkpoint folder. Where the run
+folder is in object storage, it works in a scratch folder: `fetch` downloads to that folder, `keep` uploads from it.
 """
 
 from __future__ import annotations
@@ -27,71 +27,68 @@ _FOLDER = re.compile(r"trial-(\d{5,})")
 
 
 class Checkpoints:
-    """The checkpoints and weights of all trials of a run; a worker has one trial at a time."""
+    """The checkpoints and weights of all trials of a run. A worker has one trial at a time."""
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
-        # Whoever names it has opened the run that it belongs to.
+        # Patient: the run that it belongs to is already open, so the address is right.
         self._storage = Storage(where, patient=True)
         self._scratch = None if self._storage.is_local else _new_scratch(self)
 
     @property
     def where(self) -> str:
-        """The address, from which every worker makes its own."""
+        """The address, from which every worker makes its own object."""
         return self._storage.where
 
     def folder(self, number: int) -> Path:
-        """Where the trial writes, on this machine; not there before it does."""
+        """Where the trial writes on this machine. The folder may not exist yet."""
         return trial_folder(self._storage.root if self._scratch is None else self._scratch, number)
 
     def fetch(self, number: int) -> Path:
-        """The trial's folder on this machine, with what is kept of it; other trials have no scratch any more.
+        """Returns the trial's folder on this machine, with its kept files. The scratch of other trials is deleted.
 
-        Raises `ValueError` where it is a link, or holds one.
+        Raises `ValueError` where the folder is a link, or has one.
         """
         folder = self.folder(number)
         self._storage.check_no_links(folder.name)
         if self._scratch is not None:
-            for former in self._scratch.iterdir():
-                shutil.rmtree(former)
+            for other in self._scratch.iterdir():
+                shutil.rmtree(other)
             folder.mkdir()
             for info in self._files(number):
-                # What begins so is a part of a file, of a worker that was killed or that still writes.
+                # A partial file, of a worker that was killed or still writes.
                 if not info.base_name.startswith("."):
                     self._storage.copy_out(f"{folder.name}/{info.base_name}", folder / info.base_name)
         return folder
 
     def keep(self, number: int, names: Sequence[str]) -> None:
-        """These files of the trial's folder are kept, one after the other, each whole or as it was."""
+        """Keeps these files of the trial's folder, in this order, each completely or not at all."""
         if self._scratch is not None:
             folder = self.folder(number)
             for name in names:
-                # The sum first, as on a disk: it names the content before, too.
+                # The checksum file first, as on a disk: it has the checksum of the previous content too.
                 for part in (f"{name}{SUM_SUFFIX}", name):
                     if part == name or (folder / part).exists():
                         self._storage.copy_in(folder / part, f"{folder.name}/{part}")
 
     def read(self, number: int, name: str) -> bytes | None:
-        """A kept file; `None` where there is none."""
+        """Returns the content of a kept file; `None` where there is none."""
         with suppress(FileNotFoundError):
             return self._storage.read(f"{self.folder(number).name}/{name}")
         return None
 
     def has_state(self, number: int) -> bool:
-        """Whether the trial can go on."""
+        """Whether the trial can continue."""
         return self._storage.exists(f"{self.folder(number).name}/{STATE_FILE}")
 
     def numbers(self) -> list[int]:
-        """The trials of which anything is kept."""
+        """Numbers of the trials that have kept files."""
         folders = {Path(info.path).parent.name for info in self._storage.files("", recursive=True)}
         return sorted(int(match[1]) for match in map(_FOLDER.fullmatch, folders) if match)
 
     def drop(self, number: int, *, keep_weights: bool) -> int:
-        """What only a running trial needs is gone, and the weights too where they are nobody's result.
-
-        Answers the bytes that were freed.
-        """
+        """Deletes what only a running trial needs, and its weights unless `keep_weights`. Returns the freed bytes."""
         folder, freed = self.folder(number), 0
-        # A worker that was killed while it saved has left a part of a file under another name.
+        # All files: a worker that was killed while saving leaves a partial file under another name.
         for info in self._files(number):
             if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{SUM_SUFFIX}"):
                 continue
@@ -107,12 +104,12 @@ class Checkpoints:
 
 
 def _new_scratch(owner: object) -> Path:
-    """A folder that goes with its owner."""
+    """Returns a folder that is deleted with its owner."""
     made = Scratch("checkpoints")
     weakref.finalize(owner, made.remove)
     return made.path
 
 
 def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
-    """Where a trial keeps its checkpoint and weights."""
+    """The folder of a trial's checkpoint and weights."""
     return Path(checkpoints) / f"trial-{number:05d}"

@@ -1,4 +1,4 @@
-"""A trial in flight, and who hears of it."""
+"""A trial in flight, who listens to it, and what Ray's searcher and scheduler ask of a ledger of such trials."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from depthweave.reports.store.records import Record
@@ -14,13 +15,23 @@ from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import Evaluation
 
-_MAX_LOST_IN_TURN = 3
+_MAX_NODES_LOST = 3
 """Nodes that a trial may lose without an evaluation in between."""
+
+
+class Decision(Enum):
+    """What becomes of a running trial after an evaluation."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    """It leaves its worker, and may continue later."""
+    STOP = "stop"
+    """It ends for good."""
 
 
 @dataclass(kw_only=True)
 class LiveTrial:
-    """A trial from being given to a worker to being recorded, its pauses included."""
+    """A trial from its first worker to its record, its pauses included."""
 
     number: int
     candidate: Candidate
@@ -28,74 +39,75 @@ class LiveTrial:
     seed: int | None = None
     """Of weights and data order; the recipe's where absent."""
     last_report: TrialReport | None = None
-    """Less its evaluations."""
+    """Without its evaluations."""
     costs: Mapping[str, float] = field(default_factory=dict)
     """Objectives known before training, by name; empty until measured."""
     evaluations: list[Evaluation] = field(default_factory=list)
     paused: bool = False
-    """Whether it waits at a rung, or went on from one: that is no new attempt."""
+    """Whether it waits at a rung, or continues after a pause. Continuing after a pause is no new attempt."""
     audit: bool = False
-    """Whether it runs to its end only to show what its stop would have lost."""
-    again: PreviousEnding | None = None
-    """How it had ended before, where it is trained once more."""
+    """Whether it trains to its end only to show what stopping it would have lost."""
+    previous_ending: PreviousEnding | None = None
+    """How it ended before, where it is trained again."""
     stop_reason: str | None = None
     error: str | None = None
     crashes: int = 0
     """Of workers, in this part of the run."""
     excused: int = 0
-    """Crashes that were none of the trial's doing: its node was lost."""
-    _lost_in_turn: int = 0
+    """Crashes that the trial did not cause: its node was lost."""
+    _nodes_lost: int = 0
+    """Since its last evaluation."""
 
-    def hear(self, report: TrialReport) -> list[Evaluation]:
-        """Enter a report and answer the evaluations in it that are new."""
+    def add_report(self, report: TrialReport) -> list[Evaluation]:
+        """Adds a report, and returns the evaluations in it that are new."""
         self.last_report = dataclasses.replace(report, evaluations=())
         known = {item.index: item for item in self.evaluations}
-        # A trial that goes on hands over all again, and what was laid aside comes back.
+        # A worker that continues a trial reports all evaluations again, with the weights that a pause has dropped.
         self.evaluations = list((known | {item.index: item for item in report.evaluations}).values())
         new = [item for item in report.evaluations if item.index not in known]
         if new:
-            self._lost_in_turn = 0
+            self._nodes_lost = 0
         return new
 
-    def crash(self, error: str, *, node_lost: bool) -> None:
-        """Enter why the trial's worker ended."""
+    def add_crash(self, error: str, *, node_lost: bool) -> None:
+        """Adds the reason for which the trial's worker ended."""
         self.error = error
         self.crashes += 1
-        self._lost_in_turn = self._lost_in_turn + 1 if node_lost else 0
-        # A trial under which one node after the other goes down may well be the cause.
-        self.excused += 0 < self._lost_in_turn <= _MAX_LOST_IN_TURN
+        self._nodes_lost = self._nodes_lost + 1 if node_lost else 0
+        # A trial that loses one node after another may be the cause.
+        self.excused += 0 < self._nodes_lost <= _MAX_NODES_LOST
 
     def may_retry(self, retries: int) -> bool:
-        """Whether it is tried again after a crash; a retry is a new attempt, also after a pause."""
+        """Whether it is tried again after a crash. A retry is a new attempt, also after a pause."""
         self.paused = False
         return self.crashes - self.excused <= retries
 
     @property
     def end_is_known(self) -> bool:
-        """Whether it ends where it had ended before its record was lost. The pruner is not asked."""
-        return self.again is not None and self.again.state != "failed"
+        """Whether it ends where it ended before its record was lost. The pruner is not asked."""
+        return self.previous_ending is not None and self.previous_ending.state != "failed"
 
     def stops_as_before(self) -> bool:
         """Whether it was stopped here before its record was lost."""
-        again = self.again
-        if again is None or again.state != "pruned" or len(self.evaluations) < again.num_evaluations:
+        before = self.previous_ending
+        if before is None or before.state != "pruned" or len(self.evaluations) < before.num_evaluations:
             return False
-        self.stop_reason = again.reason or f"stopped by the pruner after evaluation {again.num_evaluations}"
+        self.stop_reason = before.reason or f"stopped by the pruner after evaluation {before.num_evaluations}"
         return True
 
     def drop_weights(self) -> None:
-        """Free the memory of the connection weights while the trial is paused: they are in its checkpoint."""
+        """Frees the memory of the connection weights while the trial is paused: its checkpoint has them."""
         self.evaluations = [dataclasses.replace(item, weights=()) for item in self.evaluations]
 
 
 class Listener(Protocol):
-    """Hears of a search as it goes; nothing it does changes the search."""
+    """Follows the trials of a search. Nothing it does changes the search."""
 
     def on_start(self, live: LiveTrial) -> None:
-        """A trial was given to a worker, to begin or to go on."""
+        """A worker got a trial, to begin it or to continue it."""
 
     def on_pause(self, live: LiveTrial) -> None:
-        """A trial waits at a rung, and may go on or be stopped."""
+        """A trial waits at a rung, and may continue or stop."""
 
     def on_evaluation(self, live: LiveTrial) -> None:
         """A trial reported."""
@@ -105,10 +117,10 @@ class Listener(Protocol):
 
 
 class Progress(Listener, Protocol):
-    """A listener that also hears of the run as a whole."""
+    """A listener that also follows the run as a whole."""
 
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
-        """Trials are about to start; `records` are those of an earlier part of the run."""
+        """Trials are about to start. `records` are those of an earlier part of the run."""
 
     def on_tick(self) -> None:
         """Time has passed."""
@@ -117,33 +129,36 @@ class Progress(Listener, Protocol):
         """Something else than trials begins."""
 
     def on_note(self, text: str) -> None:
-        """A line that the user should find at the end still."""
+        """A line that is still shown at the end of the run."""
 
 
 class Ledger(Protocol):
-    """What Ray's searcher and scheduler ask of whoever keeps the trials: the book of a search, or of a confirmation."""
+    """What Ray's searcher and scheduler need: the ledger of a search, or of a confirmation.
+
+    `name` is Ray's name for a trial.
+    """
 
     @property
     def ended(self) -> bool:
-        """Whether nothing runs and no further trial will be asked for."""
+        """Whether nothing runs and no further trial starts or continues."""
 
     def next(self, name: str) -> LiveTrial | None:
-        """The next trial, entered under the executor's name for it; `None` where none is to be started now."""
+        """Returns the next trial, which then runs under this name; `None` where no trial is to run now."""
 
     def report(self, name: str, report: TrialReport) -> None:
-        """A trial reports."""
+        """Adds a trial's report."""
 
-    def stops(self, name: str) -> bool:
-        """Whether the trial is to be stopped now."""
+    def decide(self, name: str) -> Decision:
+        """Whether the trial continues, pauses or stops after its latest evaluation."""
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
-        """A trial's worker crashed, or was lost with its node."""
+        """Adds the reason for which a trial's worker crashed, or was lost with its node."""
 
     def finish(self, name: str, *, crashed: bool) -> None:
-        """A trial ended; one that crashed may be given out again."""
+        """The trial ended. A trial that crashed may run again."""
 
     def ignore_events(self) -> None:
-        """Nothing more is heard; may be called at any moment, by a signal's handler too."""
+        """Ignores all further calls. May be called at any moment, also by a signal handler."""
 
     def close(self) -> None:
-        """Nothing more is heard; trials in flight wait for the run to be continued."""
+        """Ignores all further calls. Trials in flight wait for the run to be resumed."""

@@ -1,20 +1,22 @@
-"""What the trials of a run are trained and recorded with, the same for all."""
+"""What all trials of a run have in common: how they are trained, and how they are recorded."""
 
 from __future__ import annotations
 
-from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
+from depthweave.reports.store.run_store import CHECKPOINTS
 from depthweave.search.isolated_measurement import kinds_of, locks_of
-from depthweave.search.preparation import PreparedSearch, software
+from depthweave.search.preparation import software
+from depthweave.search.search_run import SearchRun
 from depthweave.search.survey import measuring_limit_s, read_survey
 from depthweave.search.trials.recording import RecordMaker
 from depthweave.search.trials.trial import TrialPlan
 
 
-def maker_of(prepared: PreparedSearch, store: RunStore) -> RecordMaker:
-    """What makes the records of the run's trials."""
+def maker_of(run: SearchRun) -> RecordMaker:
+    """Returns what makes the records of the run's trials."""
+    prepared, info = run.prepared, run.store.info
     return RecordMaker(
-        run_id=store.info.run_id,
-        reference_id=store.info.reference_id,
+        run_id=info.run_id,
+        reference_id=info.reference_id,
         recipe=prepared.spec.recipe,
         tokens=prepared.tokens,
         software=software(),
@@ -22,21 +24,22 @@ def maker_of(prepared: PreparedSearch, store: RunStore) -> RecordMaker:
     )
 
 
-def plan_of(prepared: PreparedSearch, store: RunStore) -> TrialPlan:
+def plan_of(run: SearchRun) -> TrialPlan:
     """Returns what every trial of the run gets."""
-    resources, survey = prepared.spec.resources, read_survey(store)
+    prepared, survey = run.prepared, read_survey(run.store)
+    resources = prepared.spec.resources
     return TrialPlan(
         reference=prepared.reference.architecture,
         recipe=prepared.spec.recipe,
         device=resources.device,
         threads=resources.cpus_per_trial,
         measure_limit_s=measuring_limit_s(prepared, survey),
-        # As the survey did; the front is measured with its training steps at the end.
+        # As in the survey. At the end the front is measured with its training steps.
         kinds=kinds_of(prepared.spec.objectives, step=not survey.measurements),
         measured=survey.measurements,
         measured_on=survey.hardware,
-        locks=locks_of(store),
-        checkpoints=store.storage.address(CHECKPOINTS),
+        locks=locks_of(run.store),
+        checkpoints=run.store.storage.address(CHECKPOINTS),
         placement=prepared.placement,
-        run_id=store.info.run_id,
+        run_id=run.store.info.run_id,
     )

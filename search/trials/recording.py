@@ -1,21 +1,23 @@
-"""From a trial that ended to its record, evaluations and connection weights."""
+"""The rows of a trial that ended: its record, its evaluations and its connection weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.objectives import OBJECTIVES, column_value, cost_names
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
+from depthweave.search.known_columns import KnownColumns
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
-from depthweave.trainers import Recipe, TokenSet
+from depthweave.trainers import Measurement, Recipe, TokenSet
 from depthweave.trainers.language_model import perplexity_of
 from depthweave.trainers.recipe import Precision
 
@@ -24,11 +26,11 @@ TIMED = tuple(column for item in OBJECTIVES.values() if item.timed for column in
 _MEASURED = tuple(column for item in OBJECTIVES.values() for column in item.measured_columns)
 
 _MAX_LOSS = 230.0
-"""Nats a token; the perplexity has a hundred digits there, and no column takes it."""
+"""Nats a token. There the perplexity has a hundred digits, and no column takes it."""
 
 
 class Rows(NamedTuple):
-    """What is kept of one trial."""
+    """All rows of one trial."""
 
     record: Record
     evaluations: list[EvaluationRow]
@@ -36,16 +38,16 @@ class Rows(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a trial ended, and why where it was not completed."""
+    """How a trial ended, and why where it is not complete."""
 
     state: State
     reason: str | None
 
 
 def outcome_of(live: LiveTrial, *, crashed: bool, steps: int) -> Outcome:
-    """A stopped trial is pruned, whatever it reported last; one that ended before its last step has failed."""
+    """Returns how a trial ended. A stopped trial is pruned, and one that ended before its last step has failed."""
     if crashed:
-        return Outcome("failed", live.error or "the worker ended without a word")
+        return Outcome("failed", live.error or "the worker ended without a message")
     if live.evaluations and live.evaluations[-1].diverged:
         return Outcome("diverged", f"the loss was not finite at step {live.evaluations[-1].step}")
     if live.stop_reason is not None:
@@ -61,7 +63,7 @@ def outcome_of(live: LiveTrial, *, crashed: bool, steps: int) -> Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordMaker:
-    """Makes records; holds what is the same for all trials of a run."""
+    """Makes records, with what is the same for all trials of a run."""
 
     run_id: str
     reference_id: str
@@ -69,10 +71,10 @@ class RecordMaker:
     tokens: TokenSet
     software: str
     device: str
-    """Device kind for a trial that never reported."""
+    """Device type of a trial that never reported."""
 
     def rows(self, live: LiveTrial, *, outcome: Outcome) -> Rows:
-        """All rows of a trial that ended."""
+        """Returns all rows of a trial that ended."""
         record = self._record(live, outcome)
         key = {name: getattr(record, name) for name in ("run_id", "trial", "architecture_id", "seed")}
         evaluations = [
@@ -93,7 +95,7 @@ class RecordMaker:
             WeightRow(**key, tokens=item.tokens, site=weight.site, source=weight.source, value=weight.value)
             for item in live.evaluations
             for weight in item.weights
-            # Those of a training that diverged say nothing, and no reader takes them.
+            # Weights of a diverged training mean nothing, and no reader accepts them.
             if math.isfinite(weight.value)
         ]
         return Rows(record, evaluations, weights)
@@ -154,10 +156,11 @@ class RecordMaker:
             tokenizer=self.tokens.tokenizer,
             software=self.software,
             attempts=_attempts(live, outcome),
-            **self._seen_by_worker(live),
+            **self._worker_columns(live),
         )
 
-    def _seen_by_worker(self, live: LiveTrial) -> dict[str, Any]:
+    def _worker_columns(self, live: LiveTrial) -> dict[str, Any]:
+        """The columns that a worker measures or knows."""
         report = live.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
         return {
@@ -172,25 +175,40 @@ class RecordMaker:
         }
 
 
+def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -> dict[str, float]:
+    """Those of the values that are costs among the objectives; a cost without a value is infinite."""
+    costs = {name: values[name] for name in objectives if OBJECTIVES[name].cost}
+    return {name: math.inf if value is None else float(value) for name, value in costs.items()}
+
+
+def costs_before_training(
+    objectives: Sequence[str], *, architecture: Architecture, measured: Measurement
+) -> dict[str, float]:
+    """The costs among the objectives, by name, of an architecture that was measured and not yet trained."""
+    known = KnownColumns(architecture, measured)
+    values = {name: column_value(known, name) for name in cost_names(objectives)}
+    return costs_among(objectives, values)
+
+
 def _finite(value: float | None) -> float | None:
-    """What was measured; absent where that is no number, which no reader takes."""
+    """The value, or `None` where it is not finite: no reader accepts that."""
     return value if value is not None and math.isfinite(value) else None
 
 
 @cache
 def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
-    """The recipe with the precision that the training had. Made once: a search keeps all its records in memory."""
+    """The recipe with the precision of the training. Cached, because a search has all its records in memory."""
     if recipe.precision == "auto" and precision is not None:
         recipe = dataclasses.replace(recipe, precision=precision)
     return json.dumps(dataclasses.asdict(recipe))
 
 
 def _rounded(values: Sequence[float], *, digits: int = 5) -> str:
-    """JSON of the values; five digits are enough for means over a thousand tokens."""
+    """Returns the values as JSON. Five digits are enough for means over a thousand tokens."""
     return json.dumps([float(f"{value:.{digits}g}") for value in values])
 
 
 def _attempts(live: LiveTrial, outcome: Outcome) -> int:
-    """Workers count those with a checkpoint, over all parts of the run; a crash may come before the first."""
+    """Workers count attempts with a checkpoint, over all parts of the run. A crash may precede the first checkpoint."""
     reported = 0 if live.last_report is None else live.last_report.attempts
     return max(1, reported, live.crashes + (outcome.state != "failed"))

@@ -1,7 +1,7 @@
-"""A Ray Tune trial: measure one architecture, train it, and hand over an evaluation at a time.
+"""A Ray Tune trial: it measures one architecture, trains it, and reports one evaluation at a time.
 
-A class trainable, so that Ray keeps the process and its loaded torch for the next trial: a new process costs seconds,
-a reset almost nothing. The trial keeps its own checkpoint in the run folder; Ray's are not used.
+A class trainable, so that Ray reuses the process and its loaded torch for the next trial: a new process costs seconds,
+a reset almost nothing. The trial has its own checkpoint in the run folder; Ray's checkpoints are not used.
 """
 
 from __future__ import annotations
@@ -51,76 +51,75 @@ REPORT = "report"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
-    """What all trials of a run share."""
+    """What all trials of a run have in common."""
 
     reference: Architecture
-    """What latencies are relative to."""
+    """The architecture that latencies are relative to."""
     recipe: Recipe
     device: str
     threads: int
     """Torch threads of a trial on a CPU."""
     measure_limit_s: float
     kinds: tuple[Kind, ...]
-    """What a trial times of itself."""
+    """What a trial times of its architecture."""
     measured: Mapping[str, Measurement]
-    """By architecture id, what was measured before: such a trial does not measure."""
+    """Earlier measurements by architecture id, which trials take over."""
     measured_on: str
-    """The hardware that this holds for."""
+    """The hardware that they hold for."""
     locks: str
-    """Where trials of a machine find the locks by which they share its devices, for `device_locks`."""
+    """Where the trials of a machine find the locks of its devices, for `device_locks`."""
     checkpoints: str
-    """Address of all trials' checkpoints, which every worker reaches."""
+    """Address of all trials' checkpoints, which every worker can reach."""
     placement: Placement = ANYWHERE
-    """Where they may run."""
+    """The nodes that trials may use."""
     run_id: str = ""
-    """Of the run, as loggers name it."""
-    tests: bool = False
-    """Whether a training that ends is evaluated on the test part: those of a confirmation are, of a search never."""
+    """The run's name for loggers."""
+    evaluates_test: bool = False
+    """Whether a complete training is evaluated on the test part: in a confirmation it is, in a search never."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReport:
-    """What a trial tells its driver at one evaluation."""
+    """What a trial reports to its driver at one evaluation."""
 
     measurement: Measurement
     evaluations: tuple[Evaluation, ...]
-    """Those that the driver has not seen; all of them after a trial was continued."""
+    """Those that were not reported before; all of them after the trial was continued."""
     wall_s: float
-    """Time of the trial on its workers so far, without the times it lay interrupted."""
+    """Time of the trial on its workers so far, without interruptions."""
     attempts: int
-    """Times the trial was started."""
+    """Number of starts of the trial."""
     device: str
     hardware: str
     threads: int
     host: str
     test: HeldOutLoss | None = None
-    """On the test part, of a training that has ended and was asked for it."""
+    """The loss on the test part, where the training is complete and the plan asks for it."""
     precision: Precision | None = None
-    """Of the training, where the recipe says `auto`; reports of earlier versions have none, for theirs named it."""
+    """The precision of the training. Absent in the reports of earlier versions, whose recipes always named one."""
     note: str = ""
-    """What the user is to know, once: that what it had saved is damaged, and that it began again."""
+    """A line for the user, reported once: the trial's checkpoint is damaged, and it starts again."""
 
 
 def write_progress(folder: Path, report: TrialReport) -> None:
-    """All that a trial has reported so far, `evaluations` being all of them, is on disk whole."""
+    """Writes the report of a trial, with all its evaluations, as a complete file."""
     folder.mkdir(parents=True, exist_ok=True)
-    # A worker that was given up for lost may write still, beside the one that goes on.
+    # A worker that was taken for lost may still write at the same time.
     scratch = folder / f".{PROGRESS_FILE}.{os.getpid()}"
     scratch.write_text(json.dumps(seal(dataclasses.asdict(report))), encoding="utf-8")
     scratch.replace(folder / PROGRESS_FILE)
 
 
 def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
-    """What a trial had reported when it last saved itself, all evaluations included; `None` where it never did, or
-    where what it saved cannot be read any more.
+    """Returns a trial's report at its last checkpoint, with all evaluations; `None` without a readable checkpoint.
 
-    The last evaluation may be beyond the saved training state, and is then made again.
+    The last evaluation may be later than the saved training state. The trial then makes it again.
     """
     data = checkpoints.read(number, PROGRESS_FILE)
     if data is None or not checkpoints.has_state(number):
         return None
     try:
-        # Less its sum it is read as JSON again: pydantic then takes numbers and lists as they are written there.
+        # As JSON again, without its checksum: from JSON pydantic accepts numbers and lists as they are written.
         found = TypeAdapter(TrialReport).validate_json(json.dumps(check_seal(json.loads(data))))
         check_numbers(dataclasses.asdict(found.measurement), row_class=Record)
         return found
@@ -129,7 +128,7 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
 
 
 def read_architecture_id(folder: Path) -> str | None:
-    """The architecture whose training the folder can go on with; `None` where there is none, or none can be read."""
+    """Returns the id of the architecture whose training state is in the folder; `None` where none can be read."""
     try:
         return TrainingState.load(folder / STATE_FILE, device="cpu").architecture.id
     except ValueError:
@@ -137,17 +136,18 @@ def read_architecture_id(folder: Path) -> str | None:
 
 
 class ArchitectureTrial(Trainable):
-    """Config: `trial` (its number), `architecture` (as `Architecture.to_dict`), and what may be absent:
+    """Trains the architecture of its config.
 
-    `seed` (else the recipe's), `heard` (evaluations that the driver knows; else none) and `paused` (whether it goes
-    on from a pause after those; else, with a checkpoint, it was interrupted).
+    The config has `trial` (its number), `architecture` (as `Architecture.to_dict`) and, optionally, `seed` (else the
+    recipe's), `num_reported` (evaluations that the driver has; else 0) and `paused` (whether the trial paused after
+    these; a trial with a checkpoint that did not pause was interrupted).
     """
 
-    # Set anew for every trial by `_begin`.
+    # Set by `_begin` for every trial.
     _measurement: Measurement | None
     _history: list[Evaluation]
     _unseen: list[Evaluation]
-    _is_ahead: bool
+    _has_unreported: bool
     _state: TrainingState
     _lock: DeviceLock
     _evaluations: Iterator[Evaluation]
@@ -169,15 +169,15 @@ class ArchitectureTrial(Trainable):
         if self._measurement is None:
             self._measurement = self._measure()
         ended = False
-        # A checkpoint that the driver has not heard of is told before training goes on: it may stand at a rung.
-        if not self._is_ahead:
+        # Evaluations that the driver does not have are reported before training continues: one may be at a rung.
+        if not self._has_unreported:
             with self._lock.shared():
                 evaluation = next(self._evaluations, None)
             ended = evaluation is None
             if evaluation is not None:
                 self._history.append(evaluation)
                 self._unseen.append(evaluation)
-        self._is_ahead = False
+        self._has_unreported = False
         last = self._history[-1] if self._history else None
         done = ended or (last is not None and (last.diverged or last.step == self._plan.recipe.steps))
         report = TrialReport(
@@ -195,40 +195,40 @@ class ArchitectureTrial(Trainable):
         )
         self._save(dataclasses.replace(report, note=""), final=done)
         self._unseen, self._note = [], ""
-        # Saving takes time, which is the trial's too.
+        # The time of saving is the trial's too.
         return {REPORT: dataclasses.replace(report, wall_s=self._wall_s()), "done": done}
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._started = time.perf_counter()
-        self._forget()
+        self._release_state()
         self._number = config["trial"]
         self._folder = self._checkpoints.fetch(self._number)
         self._architecture = Architecture.from_dict(config["architecture"])
-        recipe, seed = self._plan.recipe, config.get("seed")
+        recipe, seed, num_reported = self._plan.recipe, config.get("seed"), config.get("num_reported", 0)
         if seed is not None:
             recipe = dataclasses.replace(recipe, seed=seed)
         if recipe.compile:
-            # Of the graphs of earlier architectures the compiler keeps a few, and then silently stops compiling.
+            # The compiler keeps a few graphs of earlier architectures, and then silently stops compiling.
             torch.compiler.reset()
         self._measurement = None
         self._history = []
         self._earlier_s, self._attempts, self._note = 0.0, 1, ""
-        state, progress = self._saved(), read_progress(self._checkpoints, self._number)
+        state, progress = self._load_state(), read_progress(self._checkpoints, self._number)
         if state is not None and progress is None:
-            self._note = f"trial {self._number}: {self._folder / PROGRESS_FILE} is damaged or gone; it begins again"
+            self._note = f"trial {self._number}: {self._folder / PROGRESS_FILE} is damaged or missing; it starts again"
         if state is not None and progress is not None:
             self._state = state
-            self._go_on(progress, heard=config.get("heard", 0), paused=config.get("paused", False))
+            self._restore(progress, num_reported=num_reported, paused=config.get("paused", False))
         else:
             self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
-        self._is_ahead = len(self._history) > config.get("heard", 0)
+        self._has_unreported = len(self._history) > num_reported
         folder = device_locks(self._plan.locks, device_type=self._state.device.type)
         self._lock = DeviceLock(folder, device=self._state.device)
         self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
 
-    def _forget(self) -> None:
-        """Gives the device back what the trial before had, for this one and for others that share it."""
+    def _release_state(self) -> None:
+        """Frees the device memory of the previous trial, for this one and for others on the device."""
         state = self.__dict__.pop("_state", None)
         self._evaluations = iter(())
         if state is not None:
@@ -237,9 +237,9 @@ class ArchitectureTrial(Trainable):
             free_memory(device)
 
     def _held_out_loss(self) -> HeldOutLoss | None:
-        if not self._plan.tests or self._state.diverged or self._state.step < self._plan.recipe.steps:
+        if not self._plan.evaluates_test or self._state.diverged or self._state.step < self._plan.recipe.steps:
             return None
-        # No measurement beside it.
+        # Nothing is measured meanwhile.
         with self._lock.shared():
             return held_out_loss(self._state, self._tokens)
 
@@ -260,8 +260,8 @@ class ArchitectureTrial(Trainable):
         )
 
     def _save(self, report: TrialReport, *, final: bool) -> None:
-        """The trial can go on from here; after its end only the weights stay."""
-        # The progress first: evaluations beyond the saved state are dropped on loading, and made again, the same.
+        """Saves the trial's checkpoint; at its end also the weights, which are kept."""
+        # The progress first: evaluations beyond the saved state are dropped on loading, and the same are made again.
         write_progress(self._folder, dataclasses.replace(report, evaluations=tuple(self._history)))
         self._state.save(self._folder / STATE_FILE)
         saved = [PROGRESS_FILE, STATE_FILE]
@@ -270,27 +270,27 @@ class ArchitectureTrial(Trainable):
             saved.append(MODEL_FILE)
         self._checkpoints.keep(self._number, saved)
 
-    def _saved(self) -> TrainingState | None:
-        """The state to go on from; `None` where there is none, or none of this architecture that can be read."""
+    def _load_state(self) -> TrainingState | None:
+        """Returns the saved training state; `None` where none of this architecture can be read."""
         if not (self._folder / STATE_FILE).exists():
             return None
         try:
             state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
         except ValueError as error:
-            # A disk that lost a part of it costs the trial its training, not its result: it begins anew.
-            self._note = f"trial {self._number}: {error}; it begins again"
+            # A damaged checkpoint costs the trial its training, not its result.
+            self._note = f"trial {self._number}: {error}; it starts again"
             return None
         if state.architecture != self._architecture:
             path = self._folder / STATE_FILE
-            self._note = f"trial {self._number}: {path} is of another architecture; it begins again"
+            self._note = f"trial {self._number}: {path} is of another architecture; it starts again"
             return None
         return state
 
-    def _go_on(self, progress: TrialReport, *, heard: int, paused: bool) -> None:
+    def _restore(self, progress: TrialReport, *, num_reported: int, paused: bool) -> None:
         self._measurement = progress.measurement
         self._history = [item for item in progress.evaluations if item.step <= self._state.step]
         self._earlier_s = progress.wall_s
-        self._attempts = progress.attempts + (not paused or len(self._history) > heard)
+        self._attempts = progress.attempts + (not paused or len(self._history) > num_reported)
 
     def _wall_s(self) -> float:
         return self._earlier_s + time.perf_counter() - self._started

@@ -1,1 +1,1 @@
-"""Ray Tune: the loop, and what Ray asks and tells."""
+"""The Ray Tune loop, with the searcher, scheduler and callbacks that connect it to the trial ledger."""

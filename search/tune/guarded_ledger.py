@@ -1,7 +1,7 @@
-"""A fault of the driver's own is no fault of a trial: it ends the search at once, and the trials in flight wait.
+"""A ledger whose faults end the search at once: the trials in flight wait, and none of them is recorded as failed.
 
-Tune hears an exception of its searcher or scheduler as a failure of the trial that it was told of: it would start anew,
-and in the end record as failed, what trained to its end while the disk was full.
+Tune takes an exception of its searcher or scheduler for a failure of the trial that it is about. On a full disk it
+would restart a trial that has trained to its end, and finally record it as failed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 
 from depthweave.reports.store.storage import DISK_FULL, UnreachableError
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
-from depthweave.search.failures.causes import is_of_surroundings
+from depthweave.search.failures.causes import is_environment_fault
 from depthweave.search.failures.streak import OneCauseError
-from depthweave.search.trials.live_trial import Ledger, LiveTrial
+from depthweave.search.trials.live_trial import Decision, Ledger, LiveTrial
 from depthweave.search.trials.trial import TrialReport
 
-_MAX_IN_TURN = 3
-"""Crashes in a row that are the surroundings' fault, after which no further one is waited for."""
+_MAX_ENVIRONMENT_FAULTS = 3
+"""Crashes in a row through a fault of the workers' environment that end the search."""
 
 
-class SurroundingsError(Exception):
-    """What every trial needs is not there."""
+class WorkerEnvironmentError(Exception):
+    """The workers lack something that every trial needs."""
 
 
 class LedgerFault(BaseException):
-    """Leaves Tune's loop. Not an `Exception`: Tune would take it for a trial's."""
+    """Leaves Tune's loop. Not an `Exception`: Tune would take it for a failure of a trial."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -34,11 +34,11 @@ class LedgerFault(BaseException):
 
 
 class GuardedLedger:
-    """A ledger whose exceptions Tune never sees."""
+    """A ledger that raises its exceptions as `LedgerFault`, which Tune does not catch."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._num_in_turn = 0
+        self._environment_faults = 0
 
     @property
     def ended(self) -> bool:
@@ -51,30 +51,30 @@ class GuardedLedger:
 
     def report(self, name: str, report: TrialReport) -> None:
         with _guarded():
-            self._num_in_turn = 0
+            self._environment_faults = 0
             self._ledger.report(name, report)
 
-    def stops(self, name: str) -> bool:
+    def decide(self, name: str) -> Decision:
         with _guarded():
-            return self._ledger.stops(name)
+            return self._ledger.decide(name)
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         with _guarded():
-            # All workers end with their Ray.
+            # Where Ray has died, all workers have ended with it.
             check_alive()
-            # A full disk is nobody's architecture's fault, and every other trial would fail of it too.
+            # A full disk is no fault of the trial, and every other trial would fail of it too.
             for number in DISK_FULL:
                 if os.strerror(number) in error:
                     raise OSError(number, os.strerror(number))
-            # Nor is it anybody's that the storage is away.
-            _, is_away, reason = error.partition(f"{UnreachableError.__name__}: ")
-            if is_away:
+            # The same holds for storage that cannot be reached.
+            _, is_unreachable, reason = error.partition(f"{UnreachableError.__name__}: ")
+            if is_unreachable:
                 raise UnreachableError(reason)
-            excused = is_of_surroundings(error)
-            self._num_in_turn = self._num_in_turn + 1 if excused else 0
-            if self._num_in_turn >= _MAX_IN_TURN:
-                raise SurroundingsError(error)
-            # Counted as a lost node is: no crash of the trial's own.
+            excused = is_environment_fault(error)
+            self._environment_faults = self._environment_faults + 1 if excused else 0
+            if self._environment_faults >= _MAX_ENVIRONMENT_FAULTS:
+                raise WorkerEnvironmentError(error)
+            # Counted like a lost node: the trial did not cause the crash.
             self._ledger.fail(name, error, node_lost=node_lost or excused)
 
     def finish(self, name: str, *, crashed: bool) -> None:
@@ -90,23 +90,23 @@ class GuardedLedger:
 
 @contextmanager
 def faults_as_one_line(where: str, *, command: str) -> Iterator[None]:
-    """A `ValueError`, one line with how to go on, in place of what ends every trial.
+    """Raises a `ValueError` of one line, with the command to continue, in place of faults that end every trial.
 
-    That is a full disk, storage that does not answer, a dead Ray, and workers that all fail of one cause.
+    These are a full disk, storage that does not answer, a dead Ray, and workers that all fail of one cause.
     """
     try:
         yield
     except RayLostError as error:
-        raise ValueError(f"{error}; every finished trial is kept: go on with `{command}`") from None
-    except SurroundingsError as error:
+        raise ValueError(f"{error}; every finished trial is kept: continue with `{command}`") from None
+    except WorkerEnvironmentError as error:
         raise ValueError(
-            f"the workers cannot work ({error}); that is no trial's fault, and none is recorded as failed for it: "
-            f"mend it, then `{command}`"
+            f"the workers cannot work ({error}); no trial causes that, and none is recorded as failed for it: "
+            f"repair it, then `{command}`"
         ) from None
     except OneCauseError as error:
         raise ValueError(
-            f"{error.count} trials in a row failed of one cause ({error.reason}); the search stops here: mend it, then "
-            f"`{command} --retry-failed`, or without --retry-failed go on with other trials"
+            f"{error.count} trials in a row failed of one cause ({error.reason}); the search stops here: "
+            f"repair it, then `{command} --retry-failed`, or continue with other trials without --retry-failed"
         ) from None
     except UnreachableError as error:
         raise ValueError(f"{error}; every finished trial is kept: once it answers, `{command}`") from None

@@ -1,8 +1,8 @@
-"""Curves of a running search for other programs: TensorBoard, MLflow, Weights & Biases, by Ray's own callbacks.
+"""Curves of a running search for TensorBoard, MLflow and Weights & Biases, through Ray's own callbacks.
 
-Ray's callbacks log whatever numbers a result holds, under Ray's name for the trial, into Ray's folder. Ours are told
-each evaluation as plain numbers against tokens, under the trial's own number, so that one that was paused goes on in
-its curve. The store is the truth all the same: a logger that fails is left out, and the search goes on.
+By themselves Ray's callbacks log all numbers of a result under Ray's name for the trial, into Ray's folder. Here they
+get each evaluation as plain numbers against tokens, under our trial number, so that a paused trial continues its curve.
+A logger that fails is dropped and the search continues: the store has all results.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 def make_loggers(names: Sequence[str], *, folder: Path, run_id: str) -> list[Callback]:
-    """Callbacks for Ray Tune. `folder` takes what is kept in files; `run_id` names the run where runs of many meet."""
+    """Returns callbacks for Ray Tune. `folder` is for their files; `run_id` names the run on a shared server."""
     return [EvaluationLogger(_make(name, run_id), name=name, folder=folder / name, run_id=run_id) for name in names]
 
 
 @dataclass(eq=False, kw_only=True)
-class ShownTrial:
-    """What Ray's callbacks want to know of a trial."""
+class LoggedTrial:
+    """A trial as Ray's callbacks read it."""
 
     trial_id: str
     number: int
@@ -43,15 +43,15 @@ class ShownTrial:
     experiment_dir_name: str
     checkpoint: None = None
     seen: set[int] = field(default_factory=set)
-    """Evaluations that were told."""
+    """Indices of the evaluations that were logged."""
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
-        """The same."""
+        """Another name of the config."""
         return self.config
 
     def init_local_path(self) -> None:
-        """The folder is there."""
+        """Creates the folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
@@ -59,86 +59,86 @@ class ShownTrial:
 
 
 class EvaluationLogger(Callback):
-    """Tells one of Ray's callbacks each evaluation once, as numbers."""
+    """Passes each evaluation once, as numbers, to one of Ray's callbacks."""
 
     def __init__(self, sink: LoggerCallback, *, name: str, folder: Path, run_id: str) -> None:
         self._sink, self._name, self._folder, self._run_id = sink, name, folder, run_id
-        self._shown: dict[int, ShownTrial] = {}
+        self._logged: dict[int, LoggedTrial] = {}
         self._failed = False
 
     def setup(self, *_: Any, **info: Any) -> None:
-        """The sink is ready."""
-        self._tell(lambda: self._sink.setup())
+        """Sets the callback up."""
+        self._call(lambda: self._sink.setup())
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial begins, or goes on."""
-        self._tell(lambda: self._sink.log_trial_start(self._of(trial)))
+        """A trial starts or continues."""
+        self._call(lambda: self._sink.log_trial_start(self._of(trial)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reports."""
-        self._tell(partial(self._log, iteration, trial, result[REPORT]))
+        self._call(partial(self._log, iteration, trial, result[REPORT]))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial ended, was stopped or waits."""
-        self._tell(lambda: self._sink.log_trial_end(self._of(trial), failed=False))
+        """A trial ended, stopped or paused."""
+        self._call(lambda: self._sink.log_trial_end(self._of(trial), failed=False))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial crashed for good."""
-        self._tell(lambda: self._sink.log_trial_end(self._of(trial), failed=True))
+        """A trial crashed."""
+        self._call(lambda: self._sink.log_trial_end(self._of(trial), failed=True))
 
     def _log(self, iteration: int, trial: Trial, report: TrialReport) -> None:
-        shown = self._of(trial)
-        for values in numbers_of(report, seen=shown.seen):
-            self._sink.log_trial_result(iteration, shown, values)
+        logged = self._of(trial)
+        for values in numbers_of(report, seen=logged.seen):
+            self._sink.log_trial_result(iteration, logged, values)
 
-    def _of(self, trial: Trial) -> ShownTrial:
+    def _of(self, trial: Trial) -> LoggedTrial:
         number = trial.config["trial"]
-        if number not in self._shown:
+        if number not in self._logged:
             sizes = {
                 key: value
                 for key, value in trial.config["architecture"].items()
                 if isinstance(value, (str, int, float, bool))
             }
-            self._shown[number] = ShownTrial(
+            self._logged[number] = LoggedTrial(
                 trial_id=f"{self._run_id}-{number:05d}",
                 number=number,
                 config={"trial": number, **sizes},
                 local_path=str(trial_folder(self._folder, number)),
                 experiment_dir_name=self._run_id,
             )
-            # Not every sink makes it.
-            self._shown[number].init_local_path()
-        return self._shown[number]
+            # Not every callback creates it.
+            self._logged[number].init_local_path()
+        return self._logged[number]
 
-    def _tell(self, what: Callable[[], Any]) -> None:
+    def _call(self, function: Callable[[], Any]) -> None:
         if self._failed:
             return
         try:
-            what()
+            function()
         except Exception as error:
             self._failed = True
-            first = f"{type(error).__name__}: {error}".splitlines()[0]
-            logger.warning("logger %s failed (%s): the search goes on without it", self._name, first)
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            logger.warning("logger %s failed (%s): the search continues without it", self._name, first_line)
 
 
 def numbers_of(report: TrialReport, *, seen: set[int]) -> list[dict[str, float]]:
-    """The evaluations of a report that were not seen, each with the trial's costs; they are seen after the call."""
+    """Returns the evaluations of a report that are not `seen`, each with the trial's costs, and adds them to `seen`."""
     costs = {it.name: it.of(report.measurement) for it in OBJECTIVES.values() if it.measured and it.source is None}
-    found = []
+    new = []
     for item in report.evaluations:
         if item.index in seen:
             continue
         seen.add(item.index)
         losses = {name: getattr(item, name) for name in ("loss", "train_loss", "perplexity", "bits_per_byte")}
-        told = {name: float(value) for name, value in (losses | costs).items() if value is not None}
-        found.append(told | {TIMESTEPS_TOTAL: item.tokens, TRAINING_ITERATION: item.index + 1})
-    return found
+        numbers = {name: float(value) for name, value in (losses | costs).items() if value is not None}
+        new.append(numbers | {TIMESTEPS_TOTAL: item.tokens, TRAINING_ITERATION: item.index + 1})
+    return new
 
 
 def _make(name: str, run_id: str) -> LoggerCallback:
-    # Each is imported where it is wanted: all are slow, and two are extras.
+    # Imported where needed: all three are slow to import, and two are optional dependencies.
     if name == "tensorboard":
         from ray.tune.logger import TBXLoggerCallback
 
@@ -149,5 +149,5 @@ def _make(name: str, run_id: str) -> LoggerCallback:
         return MLflowLoggerCallback(experiment_name=run_id)
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    # A trial that goes on after a pause goes on in its run.
+    # A trial that continues after a pause continues its run.
     return WandbLoggerCallback(project="depthweave", group=run_id, resume="allow")

@@ -1,4 +1,4 @@
-"""The Ray Tune loop of a search: trials run until the book has no more, time is up, or the user stops it."""
+"""The Ray Tune loop of a search: trials run until the ledger has no more, time is up, or the user stops it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Ending = Literal["done", "time", "interrupted"]
 def run_trials(
     ledger: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
 ) -> Ending:
-    """Run trials on the connected cluster until the book ends; what was in flight waits for the run to continue.
+    """Runs trials on the connected cluster until the ledger has ended. Then trials in flight wait for a resumption.
 
-    `deadline`, by the clock `time.monotonic`, is when they stop at the latest; infinite where that is never. SIGTERM
-    raises `SystemExit`: whoever sends it counts the seconds, and what matters is saved.
+    The loop stops at the `deadline`, a time of the clock `time.monotonic`, which may be infinite. SIGTERM raises
+    `SystemExit` at once, because its sender kills the process soon. Everything that matters is saved by then.
     """
     with _stop_signals(ledger.ignore_events) as signals, scratch("tune") as folder:
         watch, guarded = _Watch(signals, deadline=deadline, on_tick=on_tick), GuardedLedger(ledger)
@@ -53,11 +53,11 @@ def run_trials(
                 scheduler=LedgerScheduler(guarded, hung=watch.hung),
                 num_samples=-1,
                 reuse_actors=True,
-                max_failures=0,  # who is tried again is the book's to say
+                max_failures=0,  # the ledger decides which trials are tried again
                 raise_on_failed_trial=False,
                 callbacks=[*make_loggers(spec.loggers, folder=lock_folder(plan.locks), run_id=plan.run_id), watch],
                 verbose=0,
-                # Tune insists on a folder for its own state; ours is the journal and the store, so it goes.
+                # Tune needs a folder for its own state, which is deleted: ours is the journal and the store.
                 name="tune",
                 storage_path=str(folder),
                 trial_dirname_creator=_directory_name,
@@ -66,7 +66,7 @@ def run_trials(
             return end.ending
         except LedgerFault as fault:
             if isinstance(fault.error, RayLostError) and signals:
-                # It was sent to Ray's processes too.
+                # Ray's processes got the signal too.
                 return _ending_of(signals)
             raise fault.error from None
         finally:
@@ -75,29 +75,29 @@ def run_trials(
 
 
 def tune_bundle(spec: Spec, *, placement: Placement) -> tune.PlacementGroupFactory:
-    """What a trial asks of a node, and of which nodes, as Tune wants it said."""
-    # Named only where it is needed: older Rays know no selectors.
+    """Returns what a trial needs of a node, and which nodes it may use, as Tune's resource request."""
+    # Only where it is needed: older versions of Ray have no selectors.
     selector = placement.selector()
     named = {"bundle_label_selector": [selector]} if selector else {}
     return tune.PlacementGroupFactory([bundle(spec.resources)], **named)
 
 
 def free_trial_memory(trial: Trial) -> None:
-    """Tune keeps all trials: of one that ended nothing is left that its architecture or its reports make larger."""
-    # Twice, and spelled out in a tag.
+    """Frees what grows with the architecture and the reports of an ended trial: Tune keeps all its trials."""
+    # The config is in Tune's trial twice, and once more as text.
     trial.config.clear()
     trial.evaluated_params, trial.experiment_tag = {}, ""
-    # A worker's first words, which Tune asks for and never hears: Ray would keep them for us.
+    # A result that Tune requests and never reads: Ray would keep it.
     trial._default_result_or_future = None
     kept = trial.run_metadata
-    # Not empty: Tune would ask the worker for a first result.
+    # Not empty, or Tune would request a first result.
     kept.last_result = {"done": True}
     # Statistics of every number in all reports.
     kept.metric_analysis, kept.metric_n_steps = {}, {}
 
 
 class _SearchEnd(BaseException):
-    """Leaves Tune's loop at once. Not an `Exception`: Tune would first wait for its workers to end their steps."""
+    """Leaves Tune's loop at once. Not an `Exception`: Tune would first wait for its workers' steps to end."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending)
@@ -105,9 +105,9 @@ class _SearchEnd(BaseException):
 
 
 class _Watch(tune.Callback):
-    """Looks at the clock and the signals between two events, where journal and store are whole.
+    """Checks the clock and the signals between two events, where journal and store are consistent.
 
-    It kills the workers of trials that hang. And it tidies up: a search may have thousands of trials.
+    It kills the workers of trials that hang, and frees the memory of trials that ended.
     """
 
     def __init__(self, signals: list[int], *, deadline: float, on_tick: Callable[[], None]) -> None:
@@ -115,7 +115,7 @@ class _Watch(tune.Callback):
         self._hang_detector = HangDetector()
         self._running: dict[str, Trial] = {}
         self.hung: dict[str, str] = {}
-        """Why the workers were killed, by the trial's name."""
+        """Why workers were killed, by the trial's name."""
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._signals:
@@ -141,7 +141,7 @@ class _Watch(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._hang_detector.hear(trial.trial_id)
+        self._hang_detector.add_report(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial)
@@ -157,7 +157,7 @@ class _Watch(tune.Callback):
 
 
 def _ending_of(signals: list[int]) -> Ending:
-    """How a search ends that was sent these; SIGTERM raises `SystemExit`."""
+    """Returns how a search ends that got these signals. SIGTERM raises `SystemExit`."""
     if signal.SIGTERM in signals:
         sys.exit(TERMINATED)
     return "interrupted"
@@ -165,21 +165,22 @@ def _ending_of(signals: list[int]) -> Ending:
 
 @contextmanager
 def _stop_signals(ignore_events: Callable[[], None]) -> Iterator[list[int]]:
-    """Yields the signals that came, Ctrl-C or SIGTERM. A second one acts as usual. Off the main thread none is caught.
+    """Yields the list of the signals that come, Ctrl-C or SIGTERM; outside the main thread it stays empty.
 
-    Calls `ignore_events` at the first one: Ray's processes may get it too, and their deaths are no trial's fault.
+    The first signal calls `ignore_events`: Ray's processes may get it too, and their ends are no fault of the trials.
+    A second signal acts as usual.
     """
     signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
     kinds = (signal.SIGINT, signal.SIGTERM)
-    former = {kind: signal.getsignal(kind) for kind in kinds}
+    previous = {kind: signal.getsignal(kind) for kind in kinds}
 
     def note(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         ignore_events()
-        for kind, handler in former.items():
+        for kind, handler in previous.items():
             signal.signal(kind, handler)
 
     for kind in kinds:
@@ -187,10 +188,10 @@ def _stop_signals(ignore_events: Callable[[], None]) -> Iterator[list[int]]:
     try:
         yield signals
     finally:
-        for kind, handler in former.items():
+        for kind, handler in previous.items():
             signal.signal(kind, handler)
 
 
 def _directory_name(trial: Trial) -> str:
-    """Tune would make a folder's name of the whole architecture."""
+    """A short name: Tune's own would spell out the whole architecture."""
     return str(trial.trial_id)

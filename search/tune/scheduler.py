@@ -1,4 +1,4 @@
-"""The Ray Tune scheduler: first come, first served, and the book's pruner decides who stops."""
+"""The Ray Tune scheduler: trials start in the order they are added, and the ledger decides which of them stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ray import cloudpickle
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from depthweave.search.failures.causes import is_node_lost, reason_of
-from depthweave.search.trials.live_trial import Ledger
+from depthweave.search.trials.live_trial import Decision, Ledger
 from depthweave.search.trials.trial import REPORT
 
 if TYPE_CHECKING:
@@ -19,26 +19,33 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 
+_RAY_DECISIONS: dict[Decision, str] = {
+    Decision.CONTINUE: TrialScheduler.CONTINUE,
+    Decision.PAUSE: TrialScheduler.STOP,
+    Decision.STOP: TrialScheduler.STOP,
+}
+
+
 class LedgerScheduler(FIFOScheduler):
-    """Hears every result and every crash for the book."""
+    """Passes every result and every crash on to the ledger."""
 
     def __init__(self, ledger: Ledger, *, hung: Mapping[str, str]) -> None:
-        """`hung`: by name, why a trial's worker was killed for its silence."""
+        """`hung`: the reasons for which workers of hanging trials were killed, by the trial's name."""
         super().__init__()
         self._ledger, self._hung = ledger, hung
         self._pending: dict[Trial, None] = {}
-        """In the order they came; some that have started among them."""
+        """In the order they were added. Some of them may have started."""
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Remember whose turn it is."""
+        """Adds the trial at the end of the queue."""
         self._pending[trial] = None
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """The first trial for which no worker is starting already.
+        """Returns the first pending trial for which no worker is starting.
 
-        Tune's own choice is the first of all that did not start, and where a worker becomes free it kills the one that
-        starts for that trial. With trials that last a second each costs the start of a worker, so that never all of
-        them run. It is also looked for among all trials that ever were.
+        Tune's own choice is the first pending trial. Where a worker becomes free, Tune gives it to that trial and kills
+        the worker that is starting for it. With trials that last a second every trial then costs the start of a
+        worker, and the workers never all run. Tune also looks for it among all trials of the search.
         """
         controller: Any = tune_controller
         for trial in list(self._pending):
@@ -50,19 +57,19 @@ class LedgerScheduler(FIFOScheduler):
         return None
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop a trial that the pruner gives up or pauses; for Ray one that goes on from its pause is another."""
+        """Returns Ray's answer to a result. For Ray a pause is an end: a paused trial continues as a new Ray trial."""
         self._ledger.report(trial.trial_id, result[REPORT])
-        return str(TrialScheduler.STOP if self._ledger.stops(trial.trial_id) else TrialScheduler.CONTINUE)
+        return _RAY_DECISIONS[self._ledger.decide(trial.trial_id)]
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Keep the cause of a crash; Ray tells the searcher next that the trial is over."""
+        """Passes on the cause of a crash. Ray calls the searcher next, as the trial has ended."""
         name, error = trial.trial_id, _error(trial)
-        cause = "the worker ended without a word" if error is None else reason_of(error)
+        cause = "the worker ended without a message" if error is None else reason_of(error)
         self._ledger.fail(name, self._hung.get(name, cause), node_lost=error is not None and is_node_lost(error))
 
 
 def _error(trial: Trial) -> Exception | None:
-    # Ray keeps the exception in a file of its own; one that can be written but not read again is some library's.
+    # Ray keeps the exception in a file. Exceptions of some libraries can be written and not read again.
     with suppress(Exception):
         error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return error if isinstance(error, Exception) else None

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import remeasure_connectivity
 from benchmarks.remeasure_connectivity import COLUMNS, measure, read, write
 from benchmarks.train_connectivity import TABLE, space
-from tests.search.bookkeeping import make_measurement
+from tests.search.ledger_runs import make_measurement
 
 
 @pytest.fixture(name="table")

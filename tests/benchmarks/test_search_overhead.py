@@ -23,8 +23,9 @@ from depthweave.search.samplers import DistinctSampler
 from depthweave.search.study.studies import Studies
 from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.live_trial import Decision
 from depthweave.search.trials.recording import RecordMaker
-from tests.search.bookkeeping import Heard
+from tests.search.ledger_runs import RecordingListener
 
 _MAX_GROWTH = 3.0
 """Of the processor time of a trial after a thousand others: lists of that length are walked, and little else.
@@ -39,7 +40,7 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def open_book(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
+def open_ledger(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
     parameters, info = Parameters(prepared.space), store.info
     studies = Studies(
         Path(store.journal_path),
@@ -65,20 +66,20 @@ def open_book(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
         max_trials=len(prepared.space),
         max_concurrent=1,
         retries=0,
-        listener=Heard(),
+        listener=RecordingListener(),
     )
 
 
 def run_trial(ledger: TrialLedger, prepared: PreparedSearch) -> None:
     """One trial that ends by itself or is stopped."""
     recipe = prepared.spec.recipe
-    entry = ledger.next("a")
-    assert entry is not None
-    generator = np.random.default_rng(entry.number)
+    live = ledger.next("a")
+    assert live is not None
+    generator = np.random.default_rng(live.number)
     loss, memory_bytes = float(generator.uniform(2.0, 4.0)), int(generator.integers(10**6, 10**7))
     for index in range(recipe.num_evaluations):
         ledger.report("a", made_up_report(recipe, index=index, loss=loss, memory_bytes=memory_bytes, weights=()))
-        if ledger.stops("a"):
+        if ledger.decide("a") is not Decision.CONTINUE:
             break
     ledger.finish("a", crashed=False)
 
@@ -92,12 +93,12 @@ def growth(ended_s: Sequence[float], *, count: int) -> float:
 
 @pytest.mark.release
 @pytest.mark.timeout(600)
-def test_book_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
+def test_ledger_spends_little_more_on_the_thousandth_trial_than_on_the_tenth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the same for every trial, and most of the time
     prepared = instant_setting(tmp_path, trials=2000, workers=1, sampler="random", pruner="median")
-    ledger = open_book(prepared, create_run(prepared, out=tmp_path / "run"))
+    ledger = open_ledger(prepared, create_run(prepared, out=tmp_path / "run"))
     ended_s = []
     for _ in range(1000):
         run_trial(ledger, prepared)

@@ -1,4 +1,4 @@
-"""A disk that is full while a record is written: one clear line, nothing half, and on it goes once there is room."""
+"""A disk that is full while a record is written: one clear line, no partial files, and the search can be resumed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import UnreachableError
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
-from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.search.trials.live_trial import Decision, LiveTrial
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault
-from tests.search.bookkeeping import SPACE, Run, make_report
-from tests.search.searching import Listening, resume, setting_of
+from tests.search.ledger_runs import SPACE, Run, make_report
+from tests.search.search_runs import RecordingProgress, prepared_search, resume
 
 _SIZE = 24 * 2**20
 
@@ -43,7 +43,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path, *, leave_bytes: int) -> Path:
-    """A file that takes all room but so much."""
+    """Writes a file that leaves so many bytes free, and returns it."""
     path = folder / "ballast"
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     path.write_bytes(bytes(max(0, free - leave_bytes)))
@@ -99,7 +99,7 @@ class _Breaks:
     def report(self, name: str, report: TrialReport) -> None:
         raise KeyError(name)
 
-    def stops(self, name: str) -> bool:
+    def decide(self, name: str) -> Decision:
         raise ValueError(name)
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
@@ -115,13 +115,13 @@ class _Breaks:
         pass
 
 
-def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_trials() -> None:
+def test_fault_of_the_driver_is_no_exception_that_tune_could_take_for_a_trials() -> None:
     ledger = _Breaks()
     guarded = GuardedLedger(ledger)
     for call in (
         lambda: guarded.next("a"),
         lambda: guarded.report("a", make_report()),
-        lambda: guarded.stops("a"),
+        lambda: guarded.decide("a"),
         lambda: guarded.finish("a", crashed=False),
         lambda: guarded.fail("a", "OSError: [Errno 28] No space left on device: 'state.pt'", node_lost=False),
     ):
@@ -133,7 +133,7 @@ def test_what_breaks_in_the_driver_is_no_exception_that_tune_could_take_for_a_tr
     assert ledger.failed == ["OSError: another"]
 
 
-def test_trial_whose_storage_is_away_has_not_failed() -> None:
+def test_trial_whose_storage_is_unreachable_has_not_failed() -> None:
     ledger = _Breaks()
     guarded = GuardedLedger(ledger)
     with pytest.raises(LedgerFault) as fault:
@@ -148,10 +148,10 @@ def test_trial_whose_storage_is_away_has_not_failed() -> None:
 def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
     small_spec: dict[str, Any], small_disk: Path, ray_address: str
 ) -> None:
-    prepared = setting_of(small_spec, "search.trials=6")
+    prepared = prepared_search(small_spec, "search.trials=6")
     out, ballast = small_disk / "run", small_disk / "ballast"
 
-    class Fills(Listening):
+    class Fills(RecordingProgress):
         def on_finish(self, record: Record) -> None:
             super().on_finish(record)
             if len(self.finished) == 3:
@@ -174,7 +174,7 @@ def test_search_on_a_full_disk_ends_in_one_line_and_resumes_complete(
 
 
 def test_file_size_limit_while_a_part_is_written_leaves_no_half_of_it(tmp_path: Path) -> None:
-    """The kernel cuts the write off in the middle: what a full disk does on other filesystems."""
+    """The kernel cuts the write off in the middle, as a full disk does on other filesystems."""
     script = (
         "import resource, signal, sys; from depthweave.reports.store.run_store import RunStore\n"
         "from tests.reports.synthetic import *\n"

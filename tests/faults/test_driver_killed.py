@@ -17,7 +17,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from tests.faults.wholeness import Keepsake, check_readable, check_whole
 from tests.search.processes import PATIENCE_S, processes, run_command, started
-from tests.search.searching import search, setting_of
+from tests.search.search_runs import prepared_search, search
 
 pytestmark = [
     pytest.mark.release,
@@ -42,7 +42,7 @@ def test_ten_kills_change_nothing_of_the_search(
         "search": {"trials": _NUM_TRIALS, "pruner": "pareto"},
         "resources": {**small_spec["resources"], "max_concurrent": 1},
     }
-    undisturbed = search(setting_of(spec), out=tmp_path / "undisturbed", address=ray_address)
+    undisturbed = search(prepared_search(spec), out=tmp_path / "undisturbed", address=ray_address)
     spec_file, out = tmp_path / "spec.yaml", tmp_path / "run"
     spec_file.write_text(yaml.safe_dump(spec), encoding="utf-8")
 
@@ -76,7 +76,7 @@ def test_ten_kills_change_nothing_of_the_search(
 
 
 def _wait_for_lines(journal: Path, num_lines: int, *, driver: subprocess.Popen[str]) -> None:
-    """The driver has written so many more lines, or this one is nearly written."""
+    """Waits until the driver has written so many more lines, or has nearly written the last one."""
     before = journal.read_bytes().count(b"\n") if journal.exists() else 0
     deadline = time.monotonic() + PATIENCE_S
     while not journal.exists() or journal.read_bytes().count(b"\n") < before + num_lines:

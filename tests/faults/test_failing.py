@@ -1,4 +1,4 @@
-"""A search of which nothing comes: it says so and why, with a code that is not 0, and goes on once that is mended."""
+"""A search without results: it says why, exits with a code that is not 0, and continues once the cause is repaired."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import yaml
 from depthweave.reports.store.run_store import RunStore
 from tests.faults.wholeness import check_whole
 from tests.search.commandline import Cli
-from tests.search.faulty import faulty_trial
+from tests.search.faulty_trials import faulty_trial
 from tests.search.processes import PATIENCE_S
-from tests.search.searching import setting_of
+from tests.search.search_runs import prepared_search
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(600)]
 
@@ -27,7 +27,7 @@ def test_search_whose_trials_all_fail_says_why_and_is_retried(
     spec_file, out = tmp_path / "spec.yaml", tmp_path / "run"
     spec = {**small_spec, "search": {"trials": 3, "pruner": "none", "retries": 0}}
     spec_file.write_text(yaml.safe_dump(spec), encoding="utf-8")
-    ids = [item.architecture.id for item in setting_of(spec).space]
+    ids = [item.architecture.id for item in prepared_search(spec).space]
     resume = ("search", "--resume", "--out", out, "--address", ray_address)
 
     with monkeypatch.context() as patch:

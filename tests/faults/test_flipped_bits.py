@@ -37,8 +37,8 @@ from depthweave.spaces import load
 from depthweave.spaces.checksums import SUM_SUFFIX, SUMS_FILE, seal
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import TrainingState, train
-from tests.search.bookkeeping import make_evaluation, make_report
-from tests.search.searching import Listening, setting_of
+from tests.search.ledger_runs import make_evaluation, make_report
+from tests.search.search_runs import RecordingProgress, prepared_search
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
@@ -60,9 +60,9 @@ def made(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.
 def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     """A run that has ended, with a checkpoint of a trial in flight beside it, and an export."""
     overrides = ("search.trials=8", "tokenizer=bpe:300", "recipe.steps=200", "recipe.num_evaluations=2")
-    prepared = setting_of(spec, *overrides)
+    prepared = prepared_search(spec, *overrides)
     store = create_run(prepared, out=folder / "run")
-    result = run_search(prepared, store, address=address, progress=Listening())
+    result = run_search(prepared, store, address=address, progress=RecordingProgress())
     record = select(result.records, how="best", objectives=store.info.objectives)
     export(store, record, out=folder / "exported")
     place = trial_folder(folder / "run" / "checkpoints", _IN_FLIGHT)
@@ -93,7 +93,7 @@ def _flips(path: Path) -> Iterator[int]:
 
 
 def _text(values: object) -> str:
-    """With every digit; NaN is not itself."""
+    """Text with every digit: NaN does not equal itself."""
     return repr(values)
 
 
@@ -125,7 +125,7 @@ def _journal(run: Path, scratch: Path) -> str:
 def _progress(run: Path) -> str:
     found = read_progress(Checkpoints(run / "checkpoints"), _IN_FLIGHT)
     if found is None:
-        raise ValueError(f"{PROGRESS_FILE}: as the trial says that begins again")
+        raise ValueError(f"{PROGRESS_FILE}: as the trial says that starts again")
     return _text(found)
 
 

@@ -15,22 +15,22 @@ from depthweave.search.study.journal_recovery import rebuild, set_aside_damaged
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import write_progress
 from depthweave.trainers import TrainingState
-from tests.search.bookkeeping import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
+from tests.search.ledger_runs import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 
 
 def _unfinished_run(folder: Path) -> Run:
-    """A run with complete, crashed and diverged trials and two in flight, one of which has not reported."""
+    """A run with trials that are complete, stopped, crashed and diverged, and two in flight, one of them unreported."""
     run = Run(folder, max_concurrent=8)
-    for name in ("complete", "crashed", "diverged", "in flight", "unheard"):
-        run.start(name)
+    names = ("complete", "crashed", "diverged", "in flight", "unreported")
+    started = {name: run.start(name) for name in names}
     run.train("complete", last_loss=1.1)
     run.ledger.fail("crashed", "OSError: planted")
     run.ledger.finish("crashed", crashed=True)
     run.ledger.report("diverged", make_report(make_evaluation(0, loss=float("nan"))))
     run.ledger.finish("diverged", crashed=False)
-    for name, number in (("in flight", 3), ("unheard", 4)):
+    for name, number in (("in flight", 3), ("unreported", 4)):
         report = make_report(make_evaluation(0, loss=2.0))
-        live = run.ledger._live[name]
+        live = started[name]
         assert live.number == number
         place = trial_folder(folder / "checkpoints", number)
         write_progress(place, report)

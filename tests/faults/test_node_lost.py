@@ -15,7 +15,7 @@ from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.faults.wholeness import check_whole
-from tests.search.searching import Listening, setting_of
+from tests.search.search_runs import RecordingProgress, prepared_search
 
 pytestmark = [
     pytest.mark.release,
@@ -38,7 +38,7 @@ def three_nodes() -> Iterator[Cluster]:
     cluster.shutdown()
 
 
-class _Killing(Listening):
+class _Killing(RecordingProgress):
     """Kills a node, not the head, once a trial trains on every one and a first has ended."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -64,7 +64,7 @@ def test_search_spreads_over_three_nodes_and_survives_the_loss_of_one(
 ) -> None:
     recipe = {**small_spec["recipe"], "steps": 100, "num_evaluations": 20}
     # Without a retry: that its node was lost is not the trial's fault.
-    prepared = setting_of({**small_spec, "recipe": recipe}, "search.trials=8", "search.retries=0")
+    prepared = prepared_search({**small_spec, "recipe": recipe}, "search.trials=8", "search.retries=0")
     killing = _Killing(three_nodes)
     out = tmp_path / "run"
     result = run_search(prepared, create_run(prepared, out=out), address=three_nodes.address, progress=killing)

@@ -1,4 +1,4 @@
-"""The local Ray dies under a search: one line with the cause and how to go on, and no trial has failed for it."""
+"""The local Ray dies during a search: one line with the cause and how to continue, and no trial has failed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _named(name: str, ray_folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
-def test_death_of_the_local_ray_is_one_line_and_no_trials_failure(
+def test_death_of_the_local_ray_is_one_line_and_fails_no_trial(
     name: str, small_spec: dict[str, Any], ray_folder: Path, tmp_path: Path
 ) -> None:
     spec_file, out = tmp_path / "spec.yaml", tmp_path / "run"
@@ -44,10 +44,8 @@ def test_death_of_the_local_ray_is_one_line_and_no_trials_failure(
         os.kill(victim, signal.SIGKILL)
         told, _ = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 2, told
-    line = (
-        f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept: go on with"
-    )
-    assert told.splitlines()[-1] == f"{line} `depthweave search --resume --out {out}`"
+    line = f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept:"
+    assert told.splitlines()[-1] == f"{line} continue with `depthweave search --resume --out {out}`"
     assert "(raylet)" not in told, "no log of Ray's"
     assert "Traceback" not in told
     assert all(item.state == "complete" for item in RunStore.open(out).records())

@@ -1,4 +1,4 @@
-"""Pre-emption and an impatient user: what SIGTERM and two Ctrl-C leave behind, and how the search goes on."""
+"""SIGTERM and two Ctrl-C: what they leave behind, and how the search continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An object store that is full, and a clock that jumps by hours: the search notices neither."""
+"""A full object store and a clock that jumps by hours do not affect the search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depthweave.search.preparation import create_run
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.faults.wholeness import check_whole
 from tests.search.ray_head import ray_head
-from tests.search.searching import Listening, setting_of
+from tests.search.search_runs import RecordingProgress, prepared_search
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
@@ -35,7 +35,7 @@ def full_store() -> Iterator[str]:
         yield address
 
 
-class _Jumping(Listening):
+class _Jumping(RecordingProgress):
     """The driver's clock is ten hours ahead and ten hours behind in turn, from one evaluation to the next."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 32).hex())
     corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
-    prepared = setting_of({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
+    prepared = prepared_search({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
     assert prepared.tokens.train.nbytes + prepared.tokens.valid.nbytes >= _TOKEN_BYTES
     jumping = _Jumping()
     monkeypatch.setattr(time, "time", jumping.now)

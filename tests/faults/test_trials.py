@@ -9,10 +9,10 @@ import pytest
 
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.tune import hang_detector as patience
+from depthweave.search.tune import hang_detector
 from tests.faults.wholeness import check_whole
-from tests.search.faulty import Fault, faulty_trial
-from tests.search.searching import search, setting_of
+from tests.search.faulty_trials import Fault, faulty_trial
+from tests.search.search_runs import prepared_search, search
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
@@ -29,7 +29,7 @@ _CAUSES: dict[Fault, str] = {
     "hangs": "the trial hung: no evaluation for ",
     "stopped": "the trial hung: no evaluation for ",
 }
-"""Why each failed; those that are not here are complete in the end."""
+"""Why each failed. The others are complete in the end."""
 
 
 class _Search(NamedTuple):
@@ -41,7 +41,7 @@ class _Search(NamedTuple):
 
 @pytest.fixture(scope="module")
 def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
-    prepared = setting_of(small_spec, "search.retries=1")
+    prepared = prepared_search(small_spec, "search.retries=1")
     others = [item.architecture.id for item in prepared.space if item is not prepared.reference]
     faults = dict(zip(others, _FAULTS, strict=False))
     assert len(faults) == len(_FAULTS)
@@ -49,8 +49,8 @@ def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial(faults))
         # A trial takes a fraction of a second here, and this is much more even where the machine is busy.
-        patch.setattr(patience, "_LEAST_S", 15.0)
-        patch.setattr(patience, "_TIMES", 8.0)
+        patch.setattr(hang_detector, "_MIN_LIMIT_S", 15.0)
+        patch.setattr(hang_detector, "_FACTOR", 8.0)
         result = search(prepared, out=out, address=ray_address)
     assert result.ending == "done"
     records = {item.architecture_id: item for item in result.records}
@@ -79,7 +79,7 @@ def test_killed_process_is_named_with_its_signal(faulty: _Search) -> None:
 
 
 @pytest.mark.parametrize("fault", ["killed once", "hangs once"])
-def test_trial_goes_on_from_its_last_evaluation(faulty: _Search, fault: Fault) -> None:
+def test_trial_continues_from_its_last_evaluation(faulty: _Search, fault: Fault) -> None:
     record = faulty.by_fault[fault]
     assert (record.state, record.attempts) == ("complete", 2)
     told = faulty.store.evaluations([record.trial]).to_pylist()

@@ -1,4 +1,4 @@
-"""Simple choosers, whose next word anybody can work out."""
+"""Simple choosers, whose answers can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from depthweave.search.pruners.chooser import NEW, TrialSnapshot
 
 
 class Turns:
-    """Everything is started; then whoever is least far has its turn, until all are complete."""
+    """Starts everything, then continues the trial with the fewest evaluations, until all are complete."""
 
     def is_rung(self, evaluation: int) -> bool:
         return True
@@ -25,9 +25,9 @@ class Turns:
 
 
 class Halving:
-    """Successive halving: after evaluations 1 and 2 the better half, rounded up, of those that came so far goes on.
+    """Successive halving: after evaluations 1 and 2 the better half of the trials so far, rounded up, continues.
 
-    What is further goes first, then what is new. At the end the worst paused trial is audited.
+    Trials at the later rung come first, new trials last. At the end the worst paused trial is audited.
     """
 
     def is_rung(self, evaluation: int) -> bool:
@@ -38,7 +38,7 @@ class Halving:
             there = [item for item in snapshots if len(item.losses) >= rung]
             there.sort(key=lambda item: item.losses[rung - 1])
             for item in there[: (len(there) + 1) // 2]:
-                # Of a single one nobody knows whether it is any good.
+                # A single trial has none to compare with.
                 if len(there) > 1 and item.state == "paused" and len(item.losses) == rung:
                     return item.number
         return NEW if may_start else None
@@ -49,7 +49,7 @@ class Halving:
 
 
 class GivesUp:
-    """Gives all up after one evaluation, audits the first of them, and takes hope again where that one has ended."""
+    """Stops all after one evaluation, audits trial 1, and continues the others once the audit is complete."""
 
     def is_rung(self, evaluation: int) -> bool:
         return evaluation == 1

@@ -13,8 +13,8 @@ from depthweave.reports.analysis.front_file import write_front
 from depthweave.spaces import load, save_model
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import MODEL_FILE
-from tests.search.bookkeeping import Run
 from tests.search.commandline import Cli
+from tests.search.ledger_runs import Run
 
 COMMANDS = ("space", "search", "show", "report", "compare", "export", "train")
 

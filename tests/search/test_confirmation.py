@@ -28,8 +28,8 @@ from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.files import MODEL_FILE
 from tests.reports.synthetic import make_record
-from tests.search.faulty import faulty_trial
-from tests.search.searching import Listening, resume, search, setting_of, untested
+from tests.search.faulty_trials import faulty_trial
+from tests.search.search_runs import RecordingProgress, prepared_search, resume, search, with_unreadable_test_part
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(600)
@@ -47,7 +47,7 @@ class _Search(NamedTuple):
 @pytest.fixture(scope="module")
 def searched_run(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
     """A whole search of twelve architectures."""
-    prepared = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+    prepared = prepared_search({**small_spec, "objectives": list(OBJECTIVES)})
     out = tmp_path_factory.mktemp("runs") / "small"
     return _Search(prepared, search(prepared, out=out, address=ray_address), out)
 
@@ -64,13 +64,13 @@ def _confirm(
     address: str,
     *,
     num_seeds: int,
-    progress: Listening | None = None,
-    every: bool = False,
+    progress: RecordingProgress | None = None,
+    all_members: bool = False,
 ) -> ConfirmationResult:
     store = RunStore.open(folder)
-    heard = progress or Listening()
+    heard = progress or RecordingProgress()
     return run_confirmation(
-        searched_run.prepared, store, num_seeds=num_seeds, address=address, progress=heard, every=every
+        searched_run.prepared, store, num_seeds=num_seeds, address=address, progress=heard, all_members=all_members
     )
 
 
@@ -80,8 +80,8 @@ def _distinct(records: list[Record]) -> list[Record]:
     return [item.member for item in groups]
 
 
-def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_spec: dict[str, Any]) -> None:
-    prepared = setting_of({**small_spec, "objectives": list(OBJECTIVES)})
+def test_one_of_twins_is_trained_for_both_and_all_members_where_asked_for(small_spec: dict[str, Any]) -> None:
+    prepared = prepared_search({**small_spec, "objectives": list(OBJECTIVES)})
     first, second, third = [item.architecture.id for item in prepared.space if item.pattern is not None][:3]
     plain = prepared.reference.architecture.id
     values = {plain: (9.0, 1000), first: (8.0, 2000), second: (7.999, 2001), third: (6.0, 4000)}
@@ -89,7 +89,7 @@ def test_one_of_twins_is_trained_for_both_and_every_one_where_asked_for(small_sp
         make_record(number, run_id="run", architecture_id=key, perplexity=perplexity, memory_bytes=memory)
         for number, (key, (perplexity, memory)) in enumerate(values.items())
     ]
-    found = [set(targets_of(prepared, records, tolerances={}, every=every)) for every in (False, True)]
+    found = [set(targets_of(prepared, records, tolerances={}, all_members=every)) for every in (False, True)]
     assert found[0] - found[1] == set()
     assert found[1] - found[0] in ({first}, {second})
     assert {plain, third} <= found[0]
@@ -101,7 +101,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
 ) -> None:
     before = searched_run.result.records
     members = _distinct(before)
-    heard = Listening()
+    heard = RecordingProgress()
     result = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=heard)
 
     assert result.ending == "done"
@@ -142,7 +142,7 @@ def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     assert "further trainings" in (run_folder / "report.html").read_text(encoding="utf-8")
 
     # Called again there is nothing left to train, and with more seeds only those.
-    again = Listening()
+    again = RecordingProgress()
     assert _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=again).ending == "done"
     assert again.started == []
 
@@ -153,12 +153,12 @@ def test_search_never_reads_the_test_part_and_a_confirmation_does(
 ) -> None:
     values = {**small_spec, "objectives": list(OBJECTIVES)}
     for pruner in ("pareto", "median"):
-        prepared = untested(setting_of(values, f"search.pruner={pruner}", "search.trials=5"))
+        prepared = with_unreadable_test_part(prepared_search(values, f"search.pruner={pruner}", "search.trials=5"))
         out = tmp_path / pruner
         assert len(search(prepared, out=out, address=ray_address).records) == 5
         assert len(resume(prepared, out=out, address=ray_address).records) == 5
     with pytest.raises(AssertionError, match="the test part is"):
-        run_confirmation(prepared, RunStore.open(out), num_seeds=2, address=ray_address, progress=Listening())
+        run_confirmation(prepared, RunStore.open(out), num_seeds=2, address=ray_address, progress=RecordingProgress())
 
 
 @pytest.mark.release
@@ -186,7 +186,7 @@ def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
     assert (verdict.num_diverged, verdict.settled) == (4, False)
 
 
-class _Interrupting(Listening):
+class _Interrupting(RecordingProgress):
     """Ctrl-C at the first evaluation after one training has ended."""
 
     def on_evaluation(self, live: LiveTrial) -> None:
@@ -196,7 +196,7 @@ class _Interrupting(Listening):
 
 
 @pytest.mark.release
-def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
+def test_interrupted_confirmation_continues_and_trains_nothing_twice(
     searched_run: _Search, run_folder: Path, ray_address: str
 ) -> None:
     first = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=_Interrupting())
@@ -205,7 +205,7 @@ def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
     assert len(kept) >= 1
     assert (run_folder / "report.html").exists()
 
-    heard = Listening()
+    heard = RecordingProgress()
     second = _confirm(searched_run, run_folder, ray_address, num_seeds=3, progress=heard)
 
     assert second.ending == "done"
@@ -222,17 +222,17 @@ def test_interrupted_confirmation_goes_on_and_trains_nothing_twice(
 
 
 @pytest.mark.release
-def test_search_goes_on_after_a_confirmation_and_optuna_holds_each_architecture_once(
+def test_search_continues_after_a_confirmation_and_optuna_has_each_architecture_once(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     values = {**small_spec, "objectives": list(OBJECTIVES)}
-    prepared = setting_of(values, "search.trials=4", "search.confirm=2")
+    prepared = prepared_search(values, "search.trials=4", "search.confirm=2")
     first = search(prepared, out=tmp_path / "run", address=ray_address)
     assert first.ending == "done"
     assert len(searched(first.records)) == 4
     assert {item.seed for item in confirming(first.records)} == {1, 2}
 
-    second = resume(setting_of(values, "search.trials=6"), out=tmp_path / "run", address=ray_address)
+    second = resume(prepared_search(values, "search.trials=6"), out=tmp_path / "run", address=ray_address)
     assert [item.trial for item in searched(second.records)] == [0, 1, 2, 3, 4, 5]
     assert len(_ids(searched(second.records))) == 6
     assert confirming(second.records) == confirming(first.records)
@@ -248,7 +248,7 @@ def test_pruned_baseline_is_trained_with_fresh_seeds_alone(
     gone: dict[str, Any] = {"state": "pruned", "perplexity": None, "loss": None, "bits_per_byte": None}
     store.revise(dataclasses.replace(plain, **gone))
     # Every member: of these runs' fronts the distinct ones may all be plain.
-    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2, every=True)
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=2, all_members=True)
     trained = [item for item in result.records if item.architecture_id == plain.architecture_id]
     assert [(item.trial >= FIRST_CONFIRMATION, item.seed, item.state) for item in trained] == [
         (False, 0, "pruned"),
@@ -258,7 +258,7 @@ def test_pruned_baseline_is_trained_with_fresh_seeds_alone(
 
 
 def _check_seeds_are_used(records: list[Record]) -> None:
-    """Two seeds give two models, of which both are kept."""
+    """Two seeds give two models, and both are kept."""
     one = [item for item in records if item.architecture_id == records[0].architecture_id]
     assert len({item.loss for item in one}) == len(one) > 1
     assert all(json.loads(item.recipe)["seed"] == item.seed for item in one)

@@ -20,7 +20,7 @@ from rich.console import Console
 from depthweave.search.parameters import Parameters
 from depthweave.search.progress import PlainProgress
 from depthweave.search.study.studies import TRIAL
-from tests.search.bookkeeping import OBJECTIVES, REFERENCE, SPACE, Run
+from tests.search.ledger_runs import OBJECTIVES, REFERENCE, SPACE, Run
 
 
 def operations_of(work: Callable[[], object]) -> int:

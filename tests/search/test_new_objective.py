@@ -30,8 +30,8 @@ from depthweave.reports.terminal.front_plot import front_view
 from depthweave.reports.terminal.table import front_rows
 from depthweave.search.spec.schema import Spec
 from tests.reports.comparing import make_run, make_store
-from tests.search import bookkeeping
-from tests.search.bookkeeping import Run
+from tests.search import ledger_runs
+from tests.search.ledger_runs import Run
 
 KEPT = Objective(
     name="kept_values",
@@ -54,7 +54,7 @@ NAMES = ("perplexity", KEPT.name)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OBJECTIVES, KEPT.name, KEPT)
     # The searches of this file have these objectives.
-    monkeypatch.setattr(bookkeeping, "OBJECTIVES", NAMES)
+    monkeypatch.setattr(ledger_runs, "OBJECTIVES", NAMES)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_spec_takes_it_with_its_default_tolerance() -> None:
 def test_search_minimises_it_and_the_store_holds_its_front(searched: RunStore) -> None:
     run = Run(Path(searched.where), sampler="known-cost")
     records = searched.records()
-    assert len(records) == len(bookkeeping.SPACE)
+    assert len(records) == len(ledger_runs.SPACE)
     assert [trial.values[1] for trial in run.studies.trials] == [_kept(record) for record in records]
     members = front(records, objectives=NAMES)
     assert 1 < len({_kept(member) for member in members}) < len(records)

@@ -1,4 +1,4 @@
-"""Pauses: whoever is chosen goes on from its checkpoint, and a killed search decides as one that never was."""
+"""Pauses: a chosen trial continues from its checkpoint, and a killed search decides as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
 from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.live_trial import Decision
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
-from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report
 from tests.search.choosers import GivesUp, Halving, Turns
+from tests.search.ledger_runs import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report
 
 _IDS = sorted((item.architecture.id for item in SPACE), key=lambda item: item != REFERENCE.architecture.id)
-"""As they are started: the reference, then the space in its order."""
+"""In the order of their starts: the reference, then the space in its order."""
 _LAST = RECIPE.num_evaluations
 
 
@@ -30,7 +31,7 @@ class _Killed(Exception):
 
 
 class _Fuse:
-    """Kills at the n-th moment that is worth it: before each write of the driver, and after each of its worker."""
+    """Kills at the n-th moment: moments are before each write of the driver and after each write of its worker."""
 
     def __init__(self) -> None:
         self.left: int | None = None
@@ -45,7 +46,7 @@ class _Fuse:
 
 
 class _Worker:
-    """Trains as the real one does: a checkpoint, then a report, an evaluation at a time."""
+    """Trains as a real worker does: for each evaluation it writes a checkpoint, then reports."""
 
     def __init__(self, run: Run, name: str, *, trained: list[tuple[int, int]], fuse: _Fuse | None = None) -> None:
         self._run, self._name, self._trained, self._fuse = run, name, trained, fuse
@@ -54,22 +55,22 @@ class _Worker:
         self._history: list[Evaluation] = []
 
     @property
-    def works(self) -> bool:
+    def is_busy(self) -> bool:
         return self._number is not None
 
     def take(self) -> bool:
-        """Whether there is work for it."""
+        """Takes a trial, and returns whether there was one."""
         self._segments += 1
-        entry = self._run.ledger.next(self._label)
-        if entry is None:
+        live = self._run.ledger.next(self._label)
+        if live is None:
             return False
-        self._number, self._rank = entry.number, _IDS.index(entry.candidate.architecture.id)
+        self._number, self._rank = live.number, _IDS.index(live.candidate.architecture.id)
         checkpoints = Checkpoints(self._run.folder / "checkpoints")
-        self._folder = checkpoints.folder(entry.number)
-        progress = read_progress(checkpoints, entry.number)
+        self._folder = checkpoints.folder(live.number)
+        progress = read_progress(checkpoints, live.number)
         self._history = [] if progress is None else list(progress.evaluations)
-        self._is_ahead = len(self._history) > len(entry.evaluations)
-        self._attempts = 1 if progress is None else progress.attempts + (not entry.paused or self._is_ahead)
+        self._is_ahead = len(self._history) > len(live.evaluations)
+        self._attempts = 1 if progress is None else progress.attempts + (not live.paused or self._is_ahead)
         return True
 
     def train(self) -> None:
@@ -86,7 +87,7 @@ class _Worker:
         if self._fuse is not None:
             self._fuse.burn()
         self._run.ledger.report(self._label, report)
-        if len(self._history) == _LAST or self._run.ledger.stops(self._label):
+        if len(self._history) == _LAST or self._run.ledger.decide(self._label) is not Decision.CONTINUE:
             self._run.ledger.finish(self._label, crashed=False)
             self._number = None
 
@@ -96,12 +97,12 @@ class _Worker:
 
 
 def loss_of(rank: int, evaluation: int) -> float:
-    """Curves that cross: who leads after one evaluation is not who leads at the end."""
+    """Curves that cross: the best trial after one evaluation is not the best at the end."""
     return 5.0 - evaluation * (0.2 + 0.1 * (rank * 7 % 10)) + 0.05 * (rank * 3 % 10)
 
 
-def worked_off(run: Run, *, num_workers: int = 1, fuse: _Fuse | None = None) -> list[tuple[int, int]]:
-    """Rank and evaluation of all that was trained, in order, until the book ends."""
+def run_to_end(run: Run, *, num_workers: int = 1, fuse: _Fuse | None = None) -> list[tuple[int, int]]:
+    """Runs until the ledger has ended. Returns rank and evaluation of all that was trained, in order."""
     trained: list[tuple[int, int]] = []
     _work(run, trained, num_workers=num_workers, fuse=fuse)
     return trained
@@ -111,18 +112,18 @@ def _work(run: Run, trained: list[tuple[int, int]], *, num_workers: int = 1, fus
     workers = [_Worker(run, f"w{number}", trained=trained, fuse=fuse) for number in range(num_workers)]
     while True:
         for worker in workers:
-            if not worker.works:
+            if not worker.is_busy:
                 worker.take()
-        busy = [worker for worker in workers if worker.works]
+        busy = [worker for worker in workers if worker.is_busy]
         if not busy:
-            # Tune would wait a second, or for ever.
+            # Otherwise Tune would wait a second, or for ever.
             assert run.ledger.ended
             return
         for worker in busy:
             worker.train()
 
 
-def what_matters(record: Record) -> tuple[object, ...]:
+def compared_columns(record: Record) -> tuple[object, ...]:
     return record.architecture_id, record.state, record.reason, record.last_loss, record.audit, record.steps
 
 
@@ -132,15 +133,15 @@ def states(run: Run) -> list[TrialState]:
     return found
 
 
-def test_paused_trial_has_no_record_and_goes_on_as_the_same(tmp_path: Path) -> None:
+def test_paused_trial_has_no_record_and_continues_as_the_same_trial(tmp_path: Path) -> None:
     run = Run(tmp_path, chooser=Turns(), max_trials=3)
     trained: list[tuple[int, int]] = []
     worker = _Worker(run, "w", trained=trained)
     for _ in range(_LAST + 1):
-        if not worker.works:
+        if not worker.is_busy:
             worker.take()
         worker.train()
-    assert run.heard.paused == [1]
+    assert run.listener.paused == [1]
     assert [item.trial for item in run.store.records()] == [0]
     assert states(run) == [TrialState.COMPLETE, TrialState.RUNNING]
     assert [item.number for item in run.ledger.paused] == [1]
@@ -149,14 +150,14 @@ def test_paused_trial_has_no_record_and_goes_on_as_the_same(tmp_path: Path) -> N
     _work(run, trained)
     record = run.store.records()[1]
     assert (record.trial, record.state, record.attempts, record.audit) == (1, "complete", 1, False)
-    assert [item.number for item in run.heard.started] == [0, 1, 2, 1, 2, 1, 2, 1, 2]
+    assert [item.number for item in run.listener.started] == [0, 1, 2, 1, 2, 1, 2, 1, 2]
     values = run.store.weights([1])["value"].to_pylist()
     assert values == [0.5, 1.5, 2.5, 3.5], "connection weights from before the pause are kept"
 
 
 def test_turns_are_taken_rung_by_rung(tmp_path: Path) -> None:
     run = Run(tmp_path, chooser=Turns(), max_trials=4)
-    trained = worked_off(run)
+    trained = run_to_end(run)
     expected = [(0, evaluation) for evaluation in range(1, _LAST + 1)]
     assert trained == expected + [(rank, evaluation) for evaluation in range(1, _LAST + 1) for rank in (1, 2, 3)]
     assert states(run) == [TrialState.COMPLETE] * 4
@@ -169,7 +170,7 @@ def test_halving_by_hand(tmp_path: Path) -> None:
     firsts = [round(loss_of(rank, 1), 2) for rank in range(4)]
     seconds = [round(loss_of(rank, 2), 2) for rank in range(4)]
     assert (firsts, seconds) == ([4.8, 4.25, 4.7, 5.15], [4.6, 3.35, 4.1, 4.85])
-    trained = worked_off(run)
+    trained = run_to_end(run)
     assert trained == [
         *[(0, evaluation) for evaluation in range(1, _LAST + 1)],  # the reference is not asked
         (1, 1),  # best of two: on to the second rung, where it is the better of two again
@@ -189,9 +190,9 @@ def test_halving_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
-def test_what_nobody_takes_up_is_recorded_as_stopped_and_one_is_audited(num_workers: int, tmp_path: Path) -> None:
+def test_trials_that_never_continue_are_stopped_and_one_is_audited(num_workers: int, tmp_path: Path) -> None:
     run = Run(tmp_path, chooser=Halving(), max_concurrent=num_workers)
-    trained = worked_off(run, num_workers=num_workers)
+    trained = run_to_end(run, num_workers=num_workers)
     assert len(set(trained)) == len(trained), "trained twice"
     records = run.store.records()
     assert len(records) == len(SPACE)
@@ -206,8 +207,8 @@ def test_what_nobody_takes_up_is_recorded_as_stopped_and_one_is_audited(num_work
         assert run.store.evaluations([item.trial]).num_rows == count
         assert run.store.weights([item.trial])["value"].to_pylist() == [index + 0.5 for index in range(count)]
         assert not trial_folder(tmp_path / "checkpoints", item.trial).exists()
-    told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-    assert states(run) == [told[item.state] for item in records]
+    optuna_states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    assert states(run) == [optuna_states[item.state] for item in records]
     assert run.ledger.paused == []
 
 
@@ -217,7 +218,7 @@ def test_only_running_trials_count_against_the_workers_and_all_against_the_trial
     workers = [_Worker(run, name, trained=trained) for name in "abc"]
     assert [worker.take() for worker in workers] == [True, True, False]
     workers[1].train()
-    assert run.heard.paused == [1]
+    assert run.listener.paused == [1]
     assert workers[2].take()
     workers[2].train()
     assert [worker.take() for worker in workers[1:]] == [True, False]
@@ -242,14 +243,14 @@ def test_worker_without_work_does_not_ask_the_chooser_again_and_again(tmp_path: 
     before = chooser.calls
     assert [idle.take() for _ in range(10)] == [False] * 10
     assert chooser.calls == before
-    assert not run.ledger.ended, "what runs may pause, and be wanted again"
+    assert not run.ledger.ended, "a trial that runs may pause, and be chosen again"
     busy.train()
     assert not idle.take()
     assert chooser.calls == before + 1
 
 
-class _Saying(Turns):
-    """Starts two, then answers what it was told to."""
+class _FixedAnswer(Turns):
+    """Starts two trials, then always gives the same answer."""
 
     def __init__(self, answer: int | Literal["new"]) -> None:
         self._answer: int | Literal["new"] = answer
@@ -260,9 +261,9 @@ class _Saying(Turns):
 
 @pytest.mark.parametrize("answer", [0, 99, NEW])
 def test_answer_that_cannot_be_followed_is_refused_in_one_line(answer: int | Literal["new"], tmp_path: Path) -> None:
-    run = Run(tmp_path, chooser=_Saying(answer), max_trials=2)
+    run = Run(tmp_path, chooser=_FixedAnswer(answer), max_trials=2)
     with pytest.raises(ValueError, match=rf"chooser\.choose answered '?{answer}'?.*paused trial \(1\)") as caught:
-        worked_off(run)
+        run_to_end(run)
     assert "\n" not in str(caught.value)
 
 
@@ -272,19 +273,19 @@ def test_audit_that_is_not_paused_is_refused_in_one_line(tmp_path: Path) -> None
             return [0]
 
     with pytest.raises(ValueError, match=r"chooser\.audits answered trial 0: name paused ones \(3\)"):
-        worked_off(Run(tmp_path, chooser=Wrong(), max_trials=4))
+        run_to_end(Run(tmp_path, chooser=Wrong(), max_trials=4))
 
 
 def test_crash_after_a_pause_is_another_attempt_and_fails_alone(tmp_path: Path) -> None:
     run = Run(tmp_path, chooser=Turns(), max_trials=3)
     worked: list[tuple[int, int]] = []
     worker = _Worker(run, "w", trained=worked)
-    while len(run.heard.paused) < 2:
-        if not worker.works:
+    while len(run.listener.paused) < 2:
+        if not worker.is_busy:
             worker.take()
         worker.train()
-    entry = run.start("again")
-    assert (entry.number, entry.paused) == (1, True)
+    live = run.start("again")
+    assert (live.number, live.paused) == (1, True)
     run.ledger.fail("again", "OSError: gone")
     run.ledger.finish("again", crashed=True)
     _work(run, worked)
@@ -293,12 +294,12 @@ def test_crash_after_a_pause_is_another_attempt_and_fails_alone(tmp_path: Path) 
     assert run.store.evaluations([1]).num_rows == 1
 
 
-def test_search_that_may_have_more_trials_goes_on_after_its_conclusion(tmp_path: Path) -> None:
-    first = worked_off(Run(tmp_path, chooser=Halving(), max_trials=5))
+def test_search_that_may_have_more_trials_continues_after_its_conclusion(tmp_path: Path) -> None:
+    first = run_to_end(Run(tmp_path, chooser=Halving(), max_trials=5))
     before = Run(tmp_path, chooser=Halving(), max_trials=5)
     assert before.ledger.ended
     run = Run(tmp_path, chooser=Halving(), max_trials=8)
-    second = worked_off(run)
+    second = run_to_end(run)
     assert not {rank for rank, _ in first} & {rank for rank, _ in second}
     assert len(run.store.records()) == 8
     assert sum(item.audit for item in run.store.records()) == 2
@@ -330,7 +331,7 @@ _EVERY_MOMENT = [pytest.mark.release, pytest.mark.timeout(600)]
     [
         pytest.param(Turns(), 3, 13, id="turns"),
         pytest.param(Halving(), 4, 13, id="halving"),
-        pytest.param(GivesUp(), 4, 13, id="audit that gives hope"),
+        pytest.param(GivesUp(), 4, 13, id="audit that ends on the front"),
         pytest.param(Turns(), 4, 1, id="turns, every moment", marks=_EVERY_MOMENT),
         pytest.param(Halving(), 5, 1, id="halving, every moment", marks=_EVERY_MOMENT),
     ],
@@ -342,8 +343,8 @@ def test_killed_search_decides_as_the_uninterrupted_one(
         return Run(tmp_path / folder, chooser=chooser, max_trials=max_trials, max_concurrent=1)
 
     whole = make("whole")
-    expected = worked_off(whole, fuse=fuse)
-    records = {item.architecture_id: what_matters(item) for item in whole.store.records()}
+    expected = run_to_end(whole, fuse=fuse)
+    records = {item.architecture_id: compared_columns(item) for item in whole.store.records()}
     for moment in range(0, fuse.burnt, every):
         trained: list[tuple[int, int]] = []
         fuse.left = moment
@@ -353,4 +354,4 @@ def test_killed_search_decides_as_the_uninterrupted_one(
         again = make(str(moment))
         _work(again, trained)
         assert trained == expected, f"killed at moment {moment}"
-        assert {item.architecture_id: what_matters(item) for item in again.store.records()} == records
+        assert {item.architecture_id: compared_columns(item) for item in again.store.records()} == records

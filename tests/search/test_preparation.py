@@ -16,8 +16,8 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.preparation import create_run, prepare, tokenizer_of
 from depthweave.search.run_folder.resuming import check_same_space, check_same_text, spec_to_resume
 from depthweave.search.spec.loading import SpecError, make_spec
-from tests.search.bookkeeping import as_earlier
-from tests.search.searching import setting_of
+from tests.search.ledger_runs import as_earlier_version
+from tests.search.search_runs import prepared_search
 
 
 def test_changed_corpus_is_refused_before_any_trial_has_ended(
@@ -26,16 +26,16 @@ def test_changed_corpus_is_refused_before_any_trial_has_ended(
     text = tmp_path / "text"
     shutil.copytree(corpus_folder, text)
     spec = {**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}}
-    create_run(setting_of(spec), out=tmp_path / "run")
+    create_run(prepared_search(spec), out=tmp_path / "run")
     store = RunStore.open(tmp_path / "run")
-    check_same_text(store, setting_of(spec).tokens)
+    check_same_text(store, prepared_search(spec).tokens)
     (text / "more.txt").write_text("and a word more\n" * 40, encoding="utf-8")
     with pytest.raises(ValueError, match="give the same text, or start a new run"):
-        check_same_text(store, setting_of(spec).tokens)
+        check_same_text(store, prepared_search(spec).tokens)
 
 
 def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:
-    prepared = setting_of(small_spec)
+    prepared = prepared_search(small_spec)
     store = create_run(prepared, out=tmp_path / "run")
     assert store.spec_yaml == prepared.spec.to_yaml()
     assert store.info.reference_id == prepared.reference.architecture.id
@@ -45,7 +45,7 @@ def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], t
 def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
     small_spec: dict[str, Any], tmp_path: Path
 ) -> None:
-    prepared = setting_of({**small_spec, "recipe": {**small_spec["recipe"], "precision": "float32"}})
+    prepared = prepared_search({**small_spec, "recipe": {**small_spec["recipe"], "precision": "float32"}})
     store = create_run(prepared, out=tmp_path / "run")
     given = tmp_path / "spec.yaml"
     given.write_text(yaml.safe_dump({**small_spec, "seed": prepared.spec.seed}), encoding="utf-8")
@@ -57,8 +57,8 @@ def test_run_of_an_earlier_version_that_names_its_precision_goes_on_with_it(
 
 def test_run_of_an_earlier_version_draws_first_weights_as_it_did(small_spec: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    create_run(setting_of(small_spec), out=out)
-    as_earlier(out, without_keys=["recipe.initialisation"])
+    create_run(prepared_search(small_spec), out=out)
+    as_earlier_version(out, without_keys=["recipe.initialisation"])
     given = tmp_path / "spec.yaml"
     given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
     for path in (None, given):
@@ -73,8 +73,8 @@ def _unsized(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _earlier_run(spec: dict[str, Any], out: Path) -> RunStore:
     """A run as it was written before specs had a rule for sizes."""
-    create_run(setting_of(spec, "space.sizing=nearest"), out=out)
-    as_earlier(out, without_keys=["space.sizing"])
+    create_run(prepared_search(spec, "space.sizing=nearest"), out=out)
+    as_earlier_version(out, without_keys=["space.sizing"])
     return RunStore.open(out)
 
 
@@ -89,19 +89,19 @@ def test_run_from_before_the_rule_for_sizes_resumes_with_the_architectures_it_be
         given.write_text(yaml.safe_dump(spec), encoding="utf-8")
     resumed = prepare(spec_to_resume(store, given=given, overrides=["search.trials=9"]))
     check_same_space(store, resumed)
-    assert list(resumed.space) == list(setting_of(spec, "space.sizing=nearest").space)
+    assert list(resumed.space) == list(prepared_search(spec, "space.sizing=nearest").space)
     # A new run of the same spec is another space: the test would hold for nothing otherwise.
-    assert list(resumed.space) != list(setting_of(spec).space)
+    assert list(resumed.space) != list(prepared_search(spec).space)
 
 
 @pytest.mark.parametrize("is_given", [False, True])
 def test_run_from_before_the_test_part_resumes_with_its_text_and_another_rule_is_refused(
     small_spec: dict[str, Any], tmp_path: Path, is_given: bool
 ) -> None:
-    begun = setting_of(small_spec, "corpus.division=documents")
+    begun = prepared_search(small_spec, "corpus.division=documents")
     create_run(begun, out=tmp_path / "run")
     keys = ["corpus.division", "corpus.test_frac"]
-    as_earlier(tmp_path / "run", without=["spec", "corpus_bytes"], without_keys=keys)
+    as_earlier_version(tmp_path / "run", without=["spec", "corpus_bytes"], without_keys=keys)
     store = RunStore.open(tmp_path / "run")
     given = tmp_path / "spec.yaml" if is_given else None
     if given is not None:
@@ -111,7 +111,7 @@ def test_run_from_before_the_test_part_resumes_with_its_text_and_another_rule_is
     assert resumed.tokens.valid.tolist() == begun.tokens.valid.tolist()
     assert len(resumed.tokens.test) == 0
     with pytest.raises(ValueError, match="give the same text"):
-        check_same_text(store, setting_of(small_spec).tokens)
+        check_same_text(store, prepared_search(small_spec).tokens)
     with pytest.raises(SpecError, match=r"corpus\.division is 'text', was 'documents'; what may change is"):
         spec_to_resume(store, given=given, overrides=["corpus.division=text"])
 
@@ -120,7 +120,7 @@ def test_run_goes_on_with_its_own_tokenizer(
     small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {**small_spec, "tokenizer": "bpe:280"}
-    begun = setting_of(values)
+    begun = prepared_search(values)
     store = create_run(begun, out=tmp_path / "run")
     # Another version of the tokenizers library may learn another one.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
@@ -129,7 +129,7 @@ def test_run_goes_on_with_its_own_tokenizer(
     assert resumed.tokens.tokenizer_json == begun.tokens.tokenizer_json
     assert (resumed.tokens.train == begun.tokens.train).all()
     with pytest.raises(NameError):
-        setting_of(values)
+        prepared_search(values)
 
 
 def test_prepare_says_how_the_text_is_divided_and_what_takes_long(
@@ -162,10 +162,10 @@ def test_run_whose_rule_for_sizes_is_changed_is_refused(small_spec: dict[str, An
 def test_run_whose_space_is_spanned_otherwise_here_is_refused_in_one_line(
     small_spec: dict[str, Any], tmp_path: Path
 ) -> None:
-    store = create_run(setting_of(small_spec), out=tmp_path / "run")
-    check_same_space(store, setting_of(small_spec))
+    store = create_run(prepared_search(small_spec), out=tmp_path / "run")
+    check_same_space(store, prepared_search(small_spec))
     with pytest.raises(ValueError, match=r"spans 9 architectures .* and 14 with .* or start a new run$") as caught:
-        check_same_space(store, setting_of(small_spec, "space.depths=[2, 4]"))
+        check_same_space(store, prepared_search(small_spec, "space.depths=[2, 4]"))
     assert "\n" not in str(caught.value)
 
 

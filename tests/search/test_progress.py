@@ -17,7 +17,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.reports.synthetic import make_record
-from tests.search.bookkeeping import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
+from tests.search.ledger_runs import REFERENCE, SPACE, make_evaluation, make_measurement, make_report
 
 _OBJECTIVES = ("perplexity", "latency")
 
@@ -26,7 +26,7 @@ def make_live(number: int, *losses: float) -> LiveTrial:
     live = LiveTrial(number=number, candidate=list(SPACE)[number], started_at=datetime(2026, 3, 1, tzinfo=UTC))
     if losses:
         evaluations = [make_evaluation(index, loss=loss) for index, loss in enumerate(losses)]
-        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
+        live.add_report(make_report(*evaluations, measurement=make_measurement(latency=1.5)))
     return live
 
 

@@ -25,8 +25,8 @@ from depthweave.reports.store.records import Record
 from depthweave.search.driver import SearchResult
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.study.studies import ARCHITECTURE, CURVES_STUDY, OBJECTIVES_STUDY, REASON, TRIAL
-from tests.search.faulty import HOPELESS_LOSS, Fault, faulty_trial
-from tests.search.searching import search, setting_of
+from tests.search.faulty_trials import HOPELESS_LOSS, Fault, faulty_trial
+from tests.search.search_runs import prepared_search, search
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -50,7 +50,7 @@ class _Search(NamedTuple):
 
 @pytest.fixture(scope="module")
 def faulty(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Search:
-    prepared = setting_of(
+    prepared = prepared_search(
         small_spec,
         "search.pruner=threshold",
         f"search.pruner_options={{upper: {HOPELESS_LOSS}}}",
@@ -80,7 +80,7 @@ def test_search_of_exhausted_space_ends_with_every_architecture_recorded_once(fa
     assert len(faulty.curves) == len(everything) < faulty.prepared.spec.search.trials
 
 
-def test_trial_without_fault_is_complete_and_told_its_values(faulty: _Search) -> None:
+def test_trial_without_fault_is_complete_and_optuna_has_its_values(faulty: _Search) -> None:
     good = [item for key, item in faulty.records.items() if key not in faulty.faults]
     assert {item.state for item in good} == {"complete"}
     assert {item.attempts for item in good} == {1}
@@ -140,7 +140,7 @@ def test_loss_that_is_not_finite_is_failed(faulty: _Search) -> None:
     assert trial.user_attrs[REASON] == item.reason
 
 
-def test_trial_that_raised_once_goes_on_from_its_checkpoint(faulty: _Search) -> None:
+def test_trial_that_raised_once_continues_from_its_checkpoint(faulty: _Search) -> None:
     (item,) = faulty.of("raises once")
     assert (item.state, item.attempts, item.steps) == ("complete", 2, 6)
     rows = faulty.result.store.evaluations([item.trial]).to_pylist()
@@ -155,7 +155,7 @@ def test_nothing_runs_or_waits_after_the_search(faulty: _Search) -> None:
     assert states == {TrialState.COMPLETE: finished, TrialState.PRUNED: 3, TrialState.FAIL: 3}
 
 
-def test_front_holds_complete_trials_alone(faulty: _Search) -> None:
+def test_front_has_only_complete_trials(faulty: _Search) -> None:
     table = pq.read_table(Path(faulty.result.store.journal_path).parent / "front.parquet")
     assert table.num_rows > 0
     assert set(table["state"].to_pylist()) == {"complete"}
@@ -207,7 +207,7 @@ def test_stock_optuna_search_tells_a_stopped_trial_as_complete(ray_address: str,
 
 
 def _endless() -> type[tune.Trainable]:
-    """Made here, so that it goes to the workers by value."""
+    """Defined in a function, so that it is sent to the workers by value."""
 
     class Endless(tune.Trainable):
         def step(self) -> dict[str, Any]:

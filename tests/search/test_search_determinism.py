@@ -10,7 +10,7 @@ import pytest
 
 from depthweave.reports.store.records import Record
 from depthweave.search.trials.recording import TIMED
-from tests.search.searching import search, setting_of
+from tests.search.search_runs import prepared_search, search
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(300)
@@ -65,7 +65,7 @@ def test_trials_of_one_search_share_seed_text_and_recipe(first: list[Record]) ->
 
 def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path) -> list[Record]:
     """Eight trials, one at a time, of which the pruner stops some."""
-    prepared = setting_of(
+    prepared = prepared_search(
         values,
         f"objectives=[{', '.join(_OBJECTIVES)}]",
         f"seed={seed}",

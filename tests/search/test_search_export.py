@@ -18,7 +18,7 @@ from depthweave.search.driver import SearchResult
 from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import generate, load
 from depthweave.trainers.batches import validation_set
-from tests.search.searching import search, setting_of
+from tests.search.search_runs import prepared_search, search
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(300)
@@ -39,7 +39,7 @@ class _Exported(NamedTuple):
 @pytest.fixture(scope="module")
 def exported(small_spec: dict[str, Any], ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> _Exported:
     folder = tmp_path_factory.mktemp("export")
-    prepared = setting_of(small_spec, "search.trials=5", "tokenizer=bpe:300", "recipe.steps=12")
+    prepared = prepared_search(small_spec, "search.trials=5", "tokenizer=bpe:300", "recipe.steps=12")
     result = search(prepared, out=folder / "run", address=ray_address)
     _command("export", str(folder / "run"), "--select", "knee", "--out", str(folder / "knee"))
     return _Exported(prepared, result, folder / "knee")

@@ -14,7 +14,7 @@ from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.search.choosers import Halving, Turns
-from tests.search.searching import Listening, search, setting_of
+from tests.search.search_runs import RecordingProgress, prepared_search, search
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(300)
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 _SETTINGS = ("search.sampler=grid", "objectives=[perplexity, memory_bytes]")
 
 
-class _Interrupting(Listening):
+class _Interrupting(RecordingProgress):
     """Ctrl-C at the evaluation of that number, all trials counted."""
 
     def __init__(self, after: int) -> None:
@@ -49,11 +49,11 @@ def test_trials_that_took_turns_trained_as_those_that_ran_through(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     # One worker: with two, how often a trial pauses depends on which of them comes to its rung first.
-    prepared = setting_of(small_spec, *_SETTINGS, "search.trials=4", "resources.max_concurrent=1")
-    heard = Listening()
+    prepared = prepared_search(small_spec, *_SETTINGS, "search.trials=4", "resources.max_concurrent=1")
+    heard = RecordingProgress()
     store = create_run(prepared, out=tmp_path / "turns")
     turns = run_search(prepared, store, address=ray_address, progress=heard, chooser=Turns())
-    two_workers = setting_of(small_spec, *_SETTINGS, "search.trials=4")
+    two_workers = prepared_search(small_spec, *_SETTINGS, "search.trials=4")
     through = search(two_workers, out=tmp_path / "through", address=ray_address)
     assert len(heard.paused) >= 6, "every trial but the last pauses after its first and its second evaluation"
     assert turns.ending == "done"
@@ -72,9 +72,9 @@ def test_trials_that_took_turns_trained_as_those_that_ran_through(
 def test_interrupted_search_goes_on_with_its_pauses_as_it_would_have(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    prepared = setting_of(small_spec, *_SETTINGS, "search.trials=8", "resources.max_concurrent=1")
+    prepared = prepared_search(small_spec, *_SETTINGS, "search.trials=8", "resources.max_concurrent=1")
     whole = create_run(prepared, out=tmp_path / "whole")
-    expected = run_search(prepared, whole, address=ray_address, progress=Listening(), chooser=Halving())
+    expected = run_search(prepared, whole, address=ray_address, progress=RecordingProgress(), chooser=Halving())
     assert {item.state for item in expected.records} == {"complete", "pruned"}
     assert sum(item.audit for item in expected.records) == 1
 

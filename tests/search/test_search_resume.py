@@ -28,13 +28,13 @@ from tests.search.processes import (
     study_states,
     wait,
 )
-from tests.search.searching import Listening, resume, setting_of
+from tests.search.search_runs import RecordingProgress, prepared_search, resume
 
 # Ray's processes start slowly where the machine is busy.
 pytestmark = pytest.mark.timeout(600)
 
 
-class _Interrupting(Listening):
+class _Interrupting(RecordingProgress):
     """Ctrl-C when a trial that is not among the first reports its first evaluation."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class _Interrupting(Listening):
 def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    prepared = setting_of(small_spec, "search.trials=5", "resources.max_concurrent=1")
+    prepared = prepared_search(small_spec, "search.trials=5", "resources.max_concurrent=1")
     store = create_run(prepared, out=tmp_path / "run")
     first = run_search(prepared, store, address=ray_address, progress=_Interrupting())
 
@@ -73,12 +73,12 @@ def test_search_ends_with_its_time_budget_and_goes_on(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    prepared = setting_of(small_spec, "search.trials=3", "search.time_budget_s=0.01")
-    first = run_search(prepared, create_run(prepared, out=out), address=ray_address, progress=Listening())
+    prepared = prepared_search(small_spec, "search.trials=3", "search.time_budget_s=0.01")
+    first = run_search(prepared, create_run(prepared, out=out), address=ray_address, progress=RecordingProgress())
     assert (first.ending, first.records) == ("time", [])
     assert set(study_states(first.store)) == {TrialState.WAITING}
 
-    second = resume(setting_of(small_spec, "search.trials=3"), out=out, address=ray_address)
+    second = resume(prepared_search(small_spec, "search.trials=3"), out=out, address=ray_address)
     assert second.ending == "done"
     _check_whole(prepared, second.records, kept={}, out=out, num_trials=3)
 
@@ -111,7 +111,7 @@ def test_killed_search_resumes_without_loss_and_takes_more_trials(
     assert len(kept) < 6
     assert run_command(["--resume", "--out", str(out)], ray_folder).returncode == 0
     records = store.records()
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), records, kept=kept, out=out, num_trials=6)
+    _check_whole(prepared_search(yaml.safe_load(spec_file.read_text())), records, kept=kept, out=out, num_trials=6)
     went_on = {item.trial for item in records if item.attempts > 1}
     # Those whose first evaluation alone was kept go on too.
     assert set() < in_flight <= went_on
@@ -122,7 +122,9 @@ def test_killed_search_resumes_without_loss_and_takes_more_trials(
     assert "recipe.batch is 8, was 4" in other.stderr
 
     assert run_command([str(spec_file), "--resume", "--out", str(out), "--trials", "8"], ray_folder).returncode == 0
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=8)
+    _check_whole(
+        prepared_search(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=8
+    )
 
 
 @pytest.mark.slow
@@ -145,7 +147,9 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
     assert Path(store.report_path).exists()
     assert set(study_states(store)) <= {TrialState.COMPLETE, TrialState.WAITING}
     assert run_command(["--resume", "--out", str(out)], ray_folder).returncode == 0
-    _check_whole(setting_of(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=5)
+    _check_whole(
+        prepared_search(yaml.safe_load(spec_file.read_text())), store.records(), kept=kept, out=out, num_trials=5
+    )
 
 
 def _check_whole(

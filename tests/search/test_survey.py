@@ -1,4 +1,4 @@
-"""What is measured before training: how much of the space, where it is kept, and who takes it over."""
+"""The survey: how much of the space it measures, where it is kept, and that trials take it over."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import pytest
 from ray.exceptions import RayError
 
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.isolated_measurement import Found, kinds_of
+from depthweave.search.isolated_measurement import PortionResult, kinds_of
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.samplers import of_space
 from depthweave.search.surrogate.cost_model import cost_error, predicted_cost
 from depthweave.search.survey import (
     SURVEY_FILE,
-    has_survey,
     measuring_limit_s,
+    needs_survey,
     read_survey,
     survey_size,
     surveyed_ids,
     take_survey,
 )
 from depthweave.spaces.checksums import seal
-from tests.search.bookkeeping import make_measurement
-from tests.search.searching import Listening, search, setting_of
+from tests.search.ledger_runs import make_measurement
+from tests.search.search_runs import RecordingProgress, prepared_search, search
 
 _LARGER = ("space.depths=[2, 3, 4, 5, 6]", "space.dilations=[1, 2, 3]")
 _LONG = ("recipe.steps=175", "recipe.num_evaluations=3")
@@ -54,13 +54,13 @@ class Gauge:
         *,
         time_limit_s: float,
         kinds: Sequence[str],
-    ) -> list[Found]:
+    ) -> list[PortionResult]:
         if len(self.asked) == self._fails_after:
             raise RayError("the node is gone\nand much more")
         self.asked.append([list(item) for item in portions])
         self.limits_s.append(time_limit_s)
         return [
-            Found("an abacus", [make_measurement(latency=latency_of(prepared, item)) for item in portion])
+            PortionResult("an abacus", [make_measurement(latency=latency_of(prepared, item)) for item in portion])
             for portion in portions
         ]
 
@@ -71,7 +71,7 @@ def latency_of(prepared: PreparedSearch, architecture_id: str) -> float:
 
 @pytest.fixture
 def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
-    return setting_of(small_spec, *_LONG)
+    return prepared_search(small_spec, *_LONG)
 
 
 @pytest.fixture
@@ -82,12 +82,12 @@ def store(prepared: PreparedSearch, tmp_path: Path) -> RunStore:
 @pytest.fixture
 def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
     made = Gauge()
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", made)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", made)
     return made
 
 
 def taken(prepared: PreparedSearch, store: RunStore, *, workers: int = 1) -> dict[str, float]:
-    survey = take_survey(prepared, store, workers=workers, progress=Listening())
+    survey = take_survey(prepared, store, workers=workers, progress=RecordingProgress())
     assert survey == read_survey(store)
     return {key: item.latency for key, item in survey.measurements.items()}
 
@@ -96,7 +96,7 @@ def plain_ids(prepared: PreparedSearch) -> set[str]:
     return {item.architecture.id for item in prepared.space if item.architecture.fusion == "none"}
 
 
-def test_few_are_measured_once_the_reference_first(prepared: PreparedSearch, store: RunStore, gauge: Gauge) -> None:
+def test_few_are_measured_once_and_the_reference_first(prepared: PreparedSearch, store: RunStore, gauge: Gauge) -> None:
     found = taken(prepared, store)
     assert found == {item: latency_of(prepared, item) for item in found}
     assert list(found) == surveyed_ids(prepared)
@@ -116,7 +116,7 @@ def test_all_workers_measure_at_once(prepared: PreparedSearch, store: RunStore, 
     assert list(expected) == surveyed_ids(prepared), "how many measure does not change what is measured"
 
 
-def test_surveyed_lie_far_apart_and_some_are_plain(prepared: PreparedSearch) -> None:
+def test_surveyed_architectures_lie_far_apart_and_some_are_plain(prepared: PreparedSearch) -> None:
     chosen = surveyed_ids(prepared)
     assert chosen[0] == prepared.reference.architecture.id
     assert 1 <= len(plain_ids(prepared) & set(chosen)) <= _SURVEYED // 3 + 1
@@ -124,18 +124,18 @@ def test_surveyed_lie_far_apart_and_some_are_plain(prepared: PreparedSearch) -> 
     assert {prepared.space[item].architecture.fusion for item in chosen} == fusions
 
 
-def test_interrupted_survey_goes_on_where_it_was(
+def test_interrupted_survey_continues_where_it_was(
     prepared: PreparedSearch, store: RunStore, monkeypatch: pytest.MonkeyPatch, gauge: Gauge
 ) -> None:
     broken = Gauge(fails_after=2)
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", broken)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", broken)
     heard: list[str] = []
-    listening = Listening()
+    listening = RecordingProgress()
     monkeypatch.setattr(listening, "on_phase", heard.append)
     assert len(take_survey(prepared, store, workers=1, progress=listening).measurements) == 9
     assert heard[0] == f"measuring {_SURVEYED} architectures before training"
     assert heard[1] == "measuring before training ended early (the node is gone): trials measure themselves"
-    monkeypatch.setattr("depthweave.search.survey.measure_at_once", gauge)
+    monkeypatch.setattr("depthweave.search.survey.measure_in_parallel", gauge)
     assert list(taken(prepared, store)) == surveyed_ids(prepared)
     again = {item for portions in gauge.asked for portion in portions for item in portion}
     assert not again & {item for portions in broken.asked for portion in portions for item in portion}
@@ -173,7 +173,7 @@ def test_trial_is_timed_no_longer_than_the_survey_timed(
         ),
     )
     assert measuring_limit_s(patient, read_survey(store)) == 60.0
-    take_survey(patient, store, workers=1, progress=Listening())
+    take_survey(patient, store, workers=1, progress=RecordingProgress())
     # Half of ten steps of the reference, 0.06 s times its relative latency.
     expected = 0.3 * latency_of(patient, patient.reference.architecture.id)
     assert measuring_limit_s(patient, read_survey(store)) == pytest.approx(expected)
@@ -184,7 +184,7 @@ def test_costs_of_a_whole_space_follow_from_a_dozen(
 ) -> None:
     """Chance would need several times as many: the prices of a fusion are told by its extremes."""
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 12)
-    prepared = setting_of(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
+    prepared = prepared_search(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
     parameters = Parameters(prepared.space)
     candidates = of_space(parameters, objectives=("perplexity", "latency"))
     # What a machine does: so much an operation, a block, a connection of each fusion.
@@ -207,10 +207,10 @@ def test_costs_of_a_whole_space_follow_from_a_dozen(
         (["search.sampler=tpe"], False),
     ],
 )
-def test_only_who_weighs_measured_costs_measures_first(
+def test_only_a_sampler_that_weighs_measured_costs_measures_first(
     small_spec: dict[str, Any], overrides: list[str], expected: bool
 ) -> None:
-    assert has_survey(setting_of(small_spec, *overrides)) == expected
+    assert needs_survey(prepared_search(small_spec, *overrides)) == expected
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_what_is_timed_follows_from_the_objectives(
     assert kinds_of(objectives, step=step) == expected
 
 
-def test_candidates_know_what_was_measured_and_nothing_else(
+def test_candidates_have_the_measured_costs_and_no_others(
     prepared: PreparedSearch, store: RunStore, gauge: Gauge
 ) -> None:
-    survey = take_survey(prepared, store, workers=1, progress=Listening())
+    survey = take_survey(prepared, store, workers=1, progress=RecordingProgress())
     one = next(iter(survey.measurements))
     objectives = ("perplexity", "latency", "parameters", "memory_bytes")
     candidates = of_space(Parameters(prepared.space), objectives=objectives, measured={one: survey.measurements[one]})
@@ -241,12 +241,12 @@ def test_candidates_know_what_was_measured_and_nothing_else(
     assert np.isfinite(candidates.costs_NC[:, 1]).all()
 
 
-def test_part_of_the_space_tells_how_well_the_rest_is_predicted(
+def test_survey_of_a_part_says_how_well_the_rest_is_predicted(
     small_spec: dict[str, Any], tmp_path: Path, gauge: Gauge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = setting_of(small_spec, *_LARGER, "recipe.steps=100", "objectives=[perplexity, latency]")
+    prepared = prepared_search(small_spec, *_LARGER, "recipe.steps=100", "objectives=[perplexity, latency]")
     heard: list[str] = []
-    listening = Listening()
+    listening = RecordingProgress()
     monkeypatch.setattr(listening, "on_phase", heard.append)
     take_survey(prepared, create_run(prepared, out=tmp_path / "run"), workers=1, progress=listening)
     assert re.fullmatch(
@@ -279,10 +279,10 @@ def test_damaged_survey_is_one_line(prepared: PreparedSearch, store: RunStore, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_search_measures_first_and_its_trials_take_that_over(
+def test_search_measures_first_and_its_trials_take_the_costs_over(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = setting_of(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
+    prepared = prepared_search(small_spec, *_LARGER, "search.trials=4", "objectives=[perplexity, memory_bytes]")
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 9)
     records = search(prepared, out=tmp_path / "run", address=ray_address).records
     values = json.loads((tmp_path / "run" / SURVEY_FILE).read_text())["measurements"]

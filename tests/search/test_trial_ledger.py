@@ -1,4 +1,4 @@
-"""The book: every trial that ended is recorded once and told once, whatever is killed in between."""
+"""The trial ledger: every trial that ended is recorded and reported to Optuna once, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.study.studies import ARCHITECTURE, REASON
 from depthweave.search.trials.checkpoints import STATE_FILE, trial_folder
+from depthweave.search.trials.live_trial import Decision
 from depthweave.spaces.files import MODEL_FILE
-from tests.search.bookkeeping import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
+from tests.search.ledger_runs import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
 
 
 class _Crash(Exception):
@@ -26,27 +27,27 @@ def states(run: Run) -> list[TrialState]:
     return [item.state for item in run.studies.trials]
 
 
-def test_complete_trial_is_recorded_told_and_heard_of(tmp_path: Path) -> None:
+def test_complete_trial_is_recorded_and_reported_to_optuna_and_the_listener(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    entry = run.start("a")
+    live = run.start("a")
     run.train("a", last_loss=1.25, latency=1.5, memory_bytes=2000)
     (record,) = run.store.records()
-    assert record == run.ledger.records[0] == run.heard.finished[0]
-    assert (record.trial, record.architecture_id, record.state) == (0, entry.candidate.architecture.id, "complete")
+    assert record == run.ledger.records[0] == run.listener.finished[0]
+    assert (record.trial, record.architecture_id, record.state) == (0, live.candidate.architecture.id, "complete")
     assert run.studies.trials[0].values == [pytest.approx(math.exp(1.25)), 1.5, 2000.0]
     assert run.studies.trials[0].user_attrs[ARCHITECTURE] == record.architecture_id
     assert run.studies.curves.trials[0].intermediate_values == pytest.approx({1: 1.55, 2: 1.45, 3: 1.35, 4: 1.25})
     assert run.store.evaluations().num_rows == RECIPE.num_evaluations
-    assert run.heard.evaluated == [0] * RECIPE.num_evaluations
+    assert run.listener.evaluated == [0] * RECIPE.num_evaluations
 
 
-def test_report_heard_twice_counts_once(tmp_path: Path) -> None:
+def test_repeated_report_counts_once(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    entry = run.start("a")
+    live = run.start("a")
     for _ in range(2):
         run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
     run.ledger.report("a", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.5)))
-    assert [item.index for item in entry.evaluations] == [0, 1]
+    assert [item.index for item in live.evaluations] == [0, 1]
 
 
 def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: Path) -> None:
@@ -57,11 +58,11 @@ def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: P
     run.start("short")
 
     run.ledger.report("stopped", make_report(make_evaluation(0, loss=9.0)))
-    assert run.ledger.stops("stopped")
+    assert run.ledger.decide("stopped") is Decision.STOP
     run.ledger.finish("stopped", crashed=False)
 
     run.ledger.report("diverged", make_report(make_evaluation(0, loss=2.0), make_evaluation(1, loss=math.inf)))
-    assert not run.ledger.stops("diverged"), "what diverged has ended by itself"
+    assert run.ledger.decide("diverged") is Decision.CONTINUE, "what diverged has ended by itself"
     run.ledger.finish("diverged", crashed=False)
 
     run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1)))
@@ -80,14 +81,14 @@ def test_stopped_diverged_and_crashed_trials_never_count_as_complete(tmp_path: P
         "RuntimeError: out of memory",
         "the trial ended after step 30 of 40",
     ]
-    told = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL]
-    assert states(run) == [item.state for item in run.studies.curves.trials] == told
+    expected = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL]
+    assert states(run) == [item.state for item in run.studies.curves.trials] == expected
     assert [item.values is not None for item in run.studies.trials] == [True, False, False, False, False]
     assert [item.user_attrs.get(REASON) for item in run.studies.trials] == [item.reason for item in records]
     assert all(item.perplexity is None for item in records[1:])
 
 
-def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
+def test_only_complete_trials_are_on_the_front(tmp_path: Path) -> None:
     run = Run(tmp_path, pruner="threshold", options={"upper": 5.0})
     run.start("whole")
     run.start("stopped")
@@ -96,7 +97,7 @@ def test_only_complete_trials_stand_in_the_front(tmp_path: Path) -> None:
     # Better than the whole one in everything, had they been allowed to end.
     best = make_measurement(latency=0.1, memory_bytes=1)
     run.ledger.report("stopped", make_report(make_evaluation(0, loss=6.0), measurement=best))
-    assert run.ledger.stops("stopped")
+    assert run.ledger.decide("stopped") is Decision.STOP
     run.ledger.finish("stopped", crashed=False)
     run.ledger.report("crashed", make_report(make_evaluation(0, loss=0.1), measurement=best))
     run.ledger.finish("crashed", crashed=True)
@@ -118,13 +119,13 @@ def test_trial_with_an_objective_that_is_no_number_has_failed_in_the_study(tmp_p
 def test_reference_is_never_stopped(tmp_path: Path) -> None:
     run = Run(tmp_path, pruner="threshold", options={"upper": 0.0})
     names = [f"t{number}" for number in range(4)]
-    stopped = {}
+    decisions = {}
     for name in names:
-        entry = run.start(name)
+        live = run.start(name)
         run.ledger.report(name, make_report(make_evaluation(0, loss=9.0)))
-        stopped[entry.candidate.architecture.id] = run.ledger.stops(name)
-    assert stopped.pop(REFERENCE.architecture.id) is False
-    assert all(stopped.values())
+        decisions[live.candidate.architecture.id] = run.ledger.decide(name)
+    assert decisions.pop(REFERENCE.architecture.id) is Decision.CONTINUE
+    assert set(decisions.values()) == {Decision.STOP}
 
 
 def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_trials_in_flight_and_known_ones_end_the_search_exactly(tmp_path: Path) 
     run.start("c")
     run.train("b")
     assert run.ledger.next("d") is None
-    assert not run.ledger.ended, "what runs may crash"
+    assert not run.ledger.ended, "a trial that runs may crash"
     run.train("c")
     assert run.ledger.ended
     assert len(run.store.records()) == len(run.studies.trials) == 3
@@ -154,15 +155,15 @@ def test_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     assert len({item.architecture_id for item in run.store.records()}) == len(SPACE)
 
 
-def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
+def test_closed_ledger_ignores_reports_and_its_trials_wait(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("whole")
-    entry = run.start("flying")
+    live = run.start("flying")
     run.train("whole")
     run.ledger.report("flying", make_report(make_evaluation(0, loss=2.0)))
     run.ledger.close()
     run.ledger.report("flying", make_report(make_evaluation(1, loss=1.0)))
-    assert not run.ledger.stops("flying")
+    assert run.ledger.decide("flying") is Decision.CONTINUE
     run.ledger.finish("flying", crashed=True)
     assert run.ledger.next("more") is None
     assert [item.trial for item in run.store.records()] == [0]
@@ -170,8 +171,8 @@ def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
 
     again = Run(tmp_path)
     continued = again.start("x")
-    assert (continued.number, continued.candidate) == (entry.number, entry.candidate)
-    # The worker, on its checkpoint, hands over all evaluations again.
+    assert (continued.number, continued.candidate) == (live.number, live.candidate)
+    # The worker, with its checkpoint, reports all evaluations again.
     again.ledger.report("x", make_report(*(make_evaluation(index, loss=1.0) for index in range(4)), attempts=2))
     again.ledger.finish("x", crashed=False)
     assert [item.state for item in again.store.records()] == ["complete", "complete"]
@@ -181,7 +182,7 @@ def test_closed_book_hears_nothing_and_its_trials_wait(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tidily", [False, True], ids=["killed", "closed"])
 @pytest.mark.parametrize("study", ["objectives", "curves"])
-def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
+def test_record_is_written_before_optuna_is_informed_and_a_crash_in_between_is_repaired(
     study: str, tidily: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path)
@@ -206,8 +207,8 @@ def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
 
     again = Run(tmp_path)
     ids: list[str] = []
-    while (entry := again.ledger.next(str(len(ids)))) is not None:
-        ids.append(entry.candidate.architecture.id)
+    while (live := again.ledger.next(str(len(ids)))) is not None:
+        ids.append(live.candidate.architecture.id)
         again.train(str(len(ids) - 1))
     assert crashed.candidate.architecture.id not in ids, "trained twice"
     assert len(again.store.records()) == len(SPACE)
@@ -216,12 +217,12 @@ def test_record_is_written_before_optuna_hears_and_a_crash_in_between_is_mended(
 
 
 def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
-    """A driver is killed after each of its actions; the runs together train everything once."""
+    """A driver is killed after each of its actions. Together the runs train everything once."""
     trained: list[str] = []
     for killed_after in range(3 * len(SPACE)):
         run = Run(tmp_path)
-        entry = run.ledger.next("a")
-        if entry is None:
+        live = run.ledger.next("a")
+        if live is None:
             break
         if killed_after % 3 == 0:
             continue
@@ -229,22 +230,22 @@ def test_every_record_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
         if killed_after % 3 == 1:
             continue
         run.train("a")
-        trained.append(entry.candidate.architecture.id)
+        trained.append(live.candidate.architecture.id)
     assert sorted(trained) == sorted(item.architecture.id for item in SPACE)
     assert [item.architecture_id for item in Run(tmp_path).store.records()] == trained
 
 
-def test_crashed_trial_goes_on_first_and_is_recorded_once_its_retries_are_spent(tmp_path: Path) -> None:
+def test_crashed_trial_continues_first_and_is_recorded_once_its_retries_are_spent(tmp_path: Path) -> None:
     run = Run(tmp_path, max_trials=1, retries=1)
-    entry = run.start("a")
+    live = run.start("a")
     run.ledger.report("a", make_report(make_evaluation(0, loss=2.0)))
     run.ledger.fail("a", "OSError: gone")
     run.ledger.finish("a", crashed=True)
     assert (run.store.records(), run.ledger.ended, states(run)) == ([], False, [TrialState.RUNNING])
-    assert run.start("b") is entry
-    assert len(entry.evaluations) == 1
+    assert run.start("b") is live
+    assert len(live.evaluations) == 1
     assert run.ledger.next("c") is None
-    assert not run.ledger.ended, "what runs may crash"
+    assert not run.ledger.ended, "a trial that runs may crash"
     run.ledger.fail("b", "OSError: gone again")
     run.ledger.finish("b", crashed=True)
     (record,) = run.store.records()
@@ -271,7 +272,7 @@ def test_lost_node_is_no_crash_of_the_trial_unless_it_takes_one_after_the_other_
     assert (record.state, record.reason, record.attempts) == ("failed", "its node has died", 7)
 
 
-def test_nothing_is_heard_once_a_signal_came(tmp_path: Path) -> None:
+def test_reports_after_a_signal_are_ignored(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     run.ledger.ignore_events()
@@ -282,7 +283,7 @@ def test_nothing_is_heard_once_a_signal_came(tmp_path: Path) -> None:
     assert (run.store.records(), states(run)) == ([], [TrialState.WAITING])
 
 
-def test_what_a_kill_left_beside_a_record_is_gone_when_the_run_continues(tmp_path: Path) -> None:
+def test_files_that_a_kill_left_beside_a_record_are_deleted_when_the_run_continues(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     run.train("a")
@@ -294,14 +295,14 @@ def test_what_a_kill_left_beside_a_record_is_gone_when_the_run_continues(tmp_pat
     assert [path.name for path in folder.iterdir()] == [MODEL_FILE]
 
 
-def test_known_architecture_is_answered_from_its_record(tmp_path: Path) -> None:
+def test_known_architecture_gets_the_values_of_its_record(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     run.train("a", last_loss=1.5)
     known = run.store.records()[0]
     run.studies.objectives.enqueue_trial(Parameters(SPACE).spelling(known.architecture_id))
-    entry = run.start("b")
-    assert entry.candidate.architecture.id != known.architecture_id
+    live = run.start("b")
+    assert live.candidate.architecture.id != known.architecture_id
     assert [item.state for item in run.studies.trials] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
@@ -335,33 +336,33 @@ def test_checkpoint_goes_and_the_weights_of_complete_trials_stay(tmp_path: Path)
     assert kept == {f"trial-00000/{MODEL_FILE}"}
 
 
-def test_costs_are_told_with_the_first_report(tmp_path: Path) -> None:
+def test_costs_are_reported_to_optuna_with_the_first_report(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.start("a")
     run.ledger.report("a", make_report(make_evaluation(0, loss=2.0), measurement=make_measurement(latency=1.25)))
     assert run.studies.curves.trials[0].user_attrs["costs"] == {"latency": 1.25, "memory_bytes": 1000.0}
 
 
-def test_dearer_trial_stops_no_cheaper_one_through_the_book(tmp_path: Path) -> None:
+def test_more_expensive_trial_stops_no_cheaper_one(tmp_path: Path) -> None:
     run = Run(tmp_path, pruner="median", options={"n_startup_trials": 1})
-    answers: list[bool] = []
+    answers: list[Decision] = []
     run.start("reference")
-    run.start("dear")
-    run.train("dear", last_loss=1.0, latency=2.0)
-    for name, latency in (("cheap", 1.0), ("as dear", 2.0)):
+    run.start("expensive")
+    run.train("expensive", last_loss=1.0, latency=2.0)
+    for name, latency in (("cheap", 1.0), ("as expensive", 2.0)):
         run.start(name)
         worse = make_report(make_evaluation(0, loss=5.0), measurement=make_measurement(latency=latency))
         run.ledger.report(name, worse)
-        answers.append(run.ledger.stops(name))
-    assert answers == [False, True]
+        answers.append(run.ledger.decide(name))
+    assert answers == [Decision.CONTINUE, Decision.STOP]
 
 
-def test_what_nobody_started_is_not_heard(tmp_path: Path) -> None:
+def test_reports_of_unknown_trials_are_ignored(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.ledger.report("stranger", make_report(make_evaluation(0, loss=1.0)))
     run.ledger.fail("stranger", "x")
     run.ledger.finish("stranger", crashed=True)
-    assert not run.ledger.stops("stranger")
+    assert run.ledger.decide("stranger") is Decision.CONTINUE
     assert run.store.records() == []
     assert isinstance(run.ledger.records, list)
-    assert not any(isinstance(item, Record) for item in run.heard.finished)
+    assert not any(isinstance(item, Record) for item in run.listener.finished)

@@ -13,12 +13,12 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.preparation import PreparedSearch, create_run
 from tests.reports.synthetic import make_record
-from tests.search.searching import setting_of
+from tests.search.search_runs import prepared_search
 
 
 @pytest.fixture
 def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
-    return setting_of(small_spec)
+    return prepared_search(small_spec)
 
 
 @pytest.fixture

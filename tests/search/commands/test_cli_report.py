@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.bookkeeping import Run
+from tests.search.ledger_runs import Run
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from depthweave.search.cluster import ray_session as cluster
 from depthweave.search.preparation import create_run, prepare
 from depthweave.search.spec.loading import load_spec
-from tests.search.bookkeeping import as_earlier
 from tests.search.commandline import Cli
+from tests.search.ledger_runs import as_earlier_version
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_resume_of_a_run_whose_spec_spans_other_architectures_now_is_refused(
     spec.write_text(spec.read_text(encoding="utf-8").replace("dilations: [1, 2]", "dilations: [1]"), encoding="utf-8")
     line = fault("search", "--resume", "--out", folder)
     assert f"{folder}/spec.yaml was changed since the run began: space.dilations is [1], was [1, 2]" in line
-    as_earlier(folder)
+    as_earlier_version(folder)
     line = fault("search", "--resume", "--out", folder)
     assert f"{folder}: its spec spans 10 architectures" in line
     assert "or start a new run" in line

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from depthweave.search.commands import show
-from tests.search.bookkeeping import Run
 from tests.search.commandline import Cli
+from tests.search.ledger_runs import Run
 
 
 @pytest.fixture

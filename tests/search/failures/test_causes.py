@@ -1,4 +1,4 @@
-"""Why workers fail: the cause and not Ray's header, whose fault it is, and when it is everybody's."""
+"""Why workers fail: the cause without Ray's header, whose fault it is, and when every trial would fail of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ray.exceptions import RayTaskError
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.commands.no_results import has_no_results, no_results_sentence
-from depthweave.search.failures.causes import is_of_surroundings, is_same_cause, reason_of
+from depthweave.search.failures.causes import is_environment_fault, is_same_cause, reason_of
 from depthweave.search.failures.streak import LIMIT, OneCauseError, Streak
-from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, SurroundingsError, faults_as_one_line
+from depthweave.search.tune.guarded_ledger import GuardedLedger, LedgerFault, WorkerEnvironmentError, faults_as_one_line
 from tests.reports.synthetic import make_record
-from tests.search.bookkeeping import Run, make_evaluation, make_report
+from tests.search.ledger_runs import Run, make_evaluation, make_report
 
 _UNLOADED = """The actor died because of an error raised in its creation task, \x1b[36mray::_Inner.__init__()\x1b[39m
   At least one of the input arguments for this task could not be computed:
@@ -48,7 +48,7 @@ ModuleNotFoundError: No module named 'depthweave'"""
 def test_worker_that_cannot_load_says_what_came_first(text: str, cause: str) -> None:
     reason = reason_of(RuntimeError(text))
     assert reason == f"the worker cannot load what it is to run: {cause}"
-    assert is_of_surroundings(reason)
+    assert is_environment_fault(reason)
 
 
 def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
@@ -57,7 +57,7 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "is_theirs"),
+    ("reason", "expected"),
     [
         ("ModuleNotFoundError: No module named 'x'", True),
         ("PermissionError: [Errno 13] Permission denied: '/run/checkpoints'", True),
@@ -67,8 +67,8 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
         ("the worker died: exit code 1", False),
     ],
 )
-def test_fault_of_the_surroundings_is_told_from_a_trials(reason: str, is_theirs: bool) -> None:
-    assert is_of_surroundings(reason) is is_theirs
+def test_environment_fault_is_distinguished_from_a_trials_fault(reason: str, expected: bool) -> None:
+    assert is_environment_fault(reason) is expected
 
 
 def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
@@ -78,7 +78,7 @@ def test_causes_are_the_same_whatever_their_numbers_and_paths() -> None:
     assert not is_same_cause("OSError: planted", "ValueError: planted")
 
 
-def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed(tmp_path: Path) -> None:
+def test_environment_fault_ends_the_search_and_no_trial_is_recorded_as_failed(tmp_path: Path) -> None:
     run = Run(tmp_path)
     ledger = GuardedLedger(run.ledger)
 
@@ -89,7 +89,7 @@ def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed
 
     crash()
     crash()
-    # That something works says that it was not everybody's fault.
+    # A report shows that not every trial fails.
     assert ledger.next("b") is not None
     ledger.report("b", make_report(make_evaluation(0, loss=2.0)))
     crash()
@@ -97,7 +97,7 @@ def test_surroundings_at_fault_end_the_search_and_no_trial_is_recorded_as_failed
     assert ledger.next("a") is not None
     with pytest.raises(LedgerFault) as fault:
         ledger.fail("a", "ImportError: planted numpy", node_lost=False)
-    assert isinstance(fault.value.error, SurroundingsError)
+    assert isinstance(fault.value.error, WorkerEnvironmentError)
     assert run.store.records() == []
     with (
         pytest.raises(
@@ -135,12 +135,12 @@ def test_failures_of_one_cause_in_a_row_end_the_search(tmp_path: Path) -> None:
 def test_streak_is_broken_by_another_cause_and_by_a_trial_that_works() -> None:
     streak = Streak(limit=3)
     for record in (_failed(0, "a 1"), _failed(1, "a 2"), _failed(2, "b"), _failed(3, "a 3"), _failed(4, "a 4")):
-        streak.hear(record)
-    streak.hear(make_record(5))
-    streak.hear(_failed(6, "a 5"))
-    streak.hear(_failed(7, "a 6"))
+        streak.add(record)
+    streak.add(make_record(5))
+    streak.add(_failed(6, "a 5"))
+    streak.add(_failed(7, "a 6"))
     with pytest.raises(OneCauseError):
-        streak.hear(_failed(8, "a 7"))
+        streak.add(_failed(8, "a 7"))
 
 
 def test_what_became_of_nothing_is_said_with_its_cause() -> None:

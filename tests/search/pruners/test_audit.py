@@ -10,9 +10,9 @@ import pytest
 
 from depthweave.search.pruners.audit import audit_reached_front
 from depthweave.search.pruners.chooser import NEW, TrialSnapshot
-from tests.search.bookkeeping import Run
 from tests.search.choosers import GivesUp
-from tests.search.test_pausing import worked_off
+from tests.search.ledger_runs import Run
+from tests.search.test_pausing import run_to_end
 
 
 def complete(number: int, loss: float, cost: float) -> TrialSnapshot:
@@ -33,7 +33,7 @@ def test_audit_counts_only_if_its_trial_ends_on_the_front() -> None:
 def test_search_resumes_other_trials_if_an_audited_one_reaches_the_front(num_workers: int, tmp_path: Path) -> None:
     # All cost the same, and the losses of ranks 0 to 3 end at 4.2, 1.55, 2.9 and 4.25: the audited one is the best.
     run = Run(tmp_path, chooser=GivesUp(), max_trials=4, max_concurrent=num_workers)
-    worked_off(run, num_workers=num_workers)
+    run_to_end(run, num_workers=num_workers)
     records = sorted(run.store.records(), key=lambda item: item.trial)
     assert [item.state for item in records] == ["complete"] * 4
     assert [item.audit for item in records] == [False, True, False, False]
@@ -51,7 +51,7 @@ def test_search_ends_if_the_audited_trial_is_dominated(tmp_path: Path) -> None:
             return [3]
 
     run = Run(tmp_path, chooser=GivesUpOnTheWorst(), max_trials=4)
-    worked_off(run)
+    run_to_end(run)
     records = sorted(run.store.records(), key=lambda item: item.trial)
     assert [item.state for item in records] == ["complete", "complete", "pruned", "complete"]
     assert [item.audit for item in records] == [False, False, False, True]

@@ -17,8 +17,8 @@ from depthweave.search.run_folder.contents import check_files
 from depthweave.spaces.checksums import check_seal
 from depthweave.trainers import TokenSet
 from tests.reports.synthetic import make_info
-from tests.search.bookkeeping import TOKENS
-from tests.search.searching import setting_of
+from tests.search.ledger_runs import TOKENS
+from tests.search.search_runs import prepared_search
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def _as_of_an_earlier_version(store: RunStore) -> RunStore:
 def test_resume_deletes_nothing_behind_a_link(
     small_spec: dict[str, Any], fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    store = create_run(setting_of(small_spec), out=tmp_path / "real")
+    store = create_run(prepared_search(small_spec), out=tmp_path / "real")
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "state.pt").write_text("mine")

@@ -16,9 +16,9 @@ from depthweave.search.run_folder.resuming import keep_spec, resumed, spec_of
 from depthweave.search.spec.sources import logger_sentences, text_sentence
 from depthweave.trainers import CorpusSpec
 from tests.reports.synthetic import make_record
-from tests.search.bookkeeping import as_earlier
 from tests.search.commandline import Cli
-from tests.search.searching import setting_of
+from tests.search.ledger_runs import as_earlier_version
+from tests.search.search_runs import prepared_search
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def text(corpus_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def prepared(small_spec: dict[str, Any], text: Path) -> PreparedSearch:
-    return setting_of({**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}})
+    return prepared_search({**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}})
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_spec_file_that_is_gone_costs_nothing(prepared: PreparedSearch, run_fold
 def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
     run_folder: Path, fault: Callable[..., str]
 ) -> None:
-    as_earlier(run_folder)
+    as_earlier_version(run_folder)
     said: list[str] = []
     store = RunStore.open(run_folder)
     prepared = resumed(store, given=None, overrides=[], local=True, say=said.append)
@@ -110,7 +110,7 @@ def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
 def test_run_of_an_earlier_version_whose_records_had_another_recipe_is_refused(
     run_folder: Path, fault: Callable[..., str]
 ) -> None:
-    as_earlier(run_folder)
+    as_earlier_version(run_folder)
     _edit(run_folder, "steps: 6", "steps: 8")
     assert "recipe.steps is 8, was 6" in fault("search", "--resume", "--out", run_folder)
 
@@ -158,7 +158,7 @@ def test_run_without_a_hash_of_its_text_reads_nobodys_files_unseen(
     architecture_id = prepared.reference.architecture.id
     record = make_record(0, run_id=store.info.run_id, architecture_id=architecture_id, corpus_sha256="")
     store.append(record, evaluations=[], weights=[])
-    as_earlier(folder, without=["corpus_sha256"])
+    as_earlier_version(folder, without=["corpus_sha256"])
     answer = run(*command, folder)
     assert answer.code == 2
     assert f"reading the text: {text}, named by {folder}/spec.yaml" in answer.out
@@ -166,7 +166,7 @@ def test_run_without_a_hash_of_its_text_reads_nobodys_files_unseen(
 
 
 def test_hash_of_the_records_is_enough(run_folder: Path) -> None:
-    as_earlier(run_folder, without=["corpus_sha256"])
+    as_earlier_version(run_folder, without=["corpus_sha256"])
     resumed(RunStore.open(run_folder), given=None, overrides=[], local=True, say=lambda line: None)
 
 

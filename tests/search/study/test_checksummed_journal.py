@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from depthweave.search.study.checksummed_journal import CHECKSUM_KEY
 from depthweave.search.study.journal_recovery import set_aside_damaged
-from tests.search.bookkeeping import Run
+from tests.search.ledger_runs import Run
 
 
 def _trials(journal: Path) -> list[str]:

@@ -13,11 +13,13 @@ from optuna.trial import TrialState
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
+from depthweave.search.paused_trials import PausedTrials
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.study.opening import open_consistent
 from depthweave.search.trials.checkpoints import Checkpoints
-from tests.search.bookkeeping import SPACE, Run, make_evaluation, make_report, open_studies
+from depthweave.search.trials.live_trial import Decision
 from tests.search.choosers import Halving
+from tests.search.ledger_runs import SPACE, Run, make_evaluation, make_report, open_studies
 
 _PRUNER = {"pruner": "threshold", "options": {"upper": 5.0}}
 
@@ -46,7 +48,7 @@ def _run_of_five(folder: Path) -> Run:
         run.train(str(number), last_loss=1.0 + number / 10)
     for index, loss in enumerate((2.0, 6.0)):
         run.ledger.report("2", make_report(make_evaluation(index, loss=loss)))
-    assert run.ledger.stops("2")
+    assert run.ledger.decide("2") is Decision.STOP
     run.ledger.finish("2", crashed=False)
     run.ledger.fail("3", "OSError: planted")
     run.ledger.finish("3", crashed=True)
@@ -79,12 +81,12 @@ def test_trials_without_records_are_reported_and_trained_again(tmp_path: Path) -
     assert again.ledger.next("c") is None, "no other architecture takes their place"
     # The pruner is not asked about the first one: it had been complete.
     again.ledger.report("a", make_report(make_evaluation(0, loss=9.0)))
-    assert not again.ledger.stops("a")
+    assert again.ledger.decide("a") is Decision.CONTINUE
     again.train("a", last_loss=1.1)
     again.ledger.report("b", make_report(make_evaluation(0, loss=2.0)))
-    assert not again.ledger.stops("b")
+    assert again.ledger.decide("b") is Decision.CONTINUE
     again.ledger.report("b", make_report(make_evaluation(1, loss=6.0)))
-    assert again.ledger.stops("b")
+    assert again.ledger.decide("b") is Decision.STOP
     again.ledger.finish("b", crashed=False)
     assert again.ledger.ended
     after = again.store.records()
@@ -110,13 +112,13 @@ def test_interrupted_retraining_is_resumed_with_its_previous_ending(chooser: Cho
     again = Run(tmp_path, max_trials=5, chooser=chooser)
     again.start("a")
     again.ledger.report("a", make_report(make_evaluation(0, loss=1.5)))
-    assert not again.ledger.stops("a")
+    assert again.ledger.decide("a") is Decision.CONTINUE
     # Killed and opened once more: the trial is not reported a second time.
     assert _repair(tmp_path) == []
     more = Run(tmp_path, max_trials=5, chooser=chooser)
     assert more.start("b").number == 1
     more.ledger.report("b", make_report(*(make_evaluation(index, loss=1.5) for index in range(2))))
-    assert not more.ledger.stops("b"), "it had been complete"
+    assert more.ledger.decide("b") is Decision.CONTINUE, "it had been complete"
     more.train("b", last_loss=1.1)
     assert [item.trial for item in more.store.records()] == [item.trial for item in before]
     assert more.studies.trials[1].state == TrialState.COMPLETE
@@ -232,5 +234,6 @@ def test_missing_curves_are_reported_and_the_chooser_reads_them_from_the_journal
     (note,) = _repair(tmp_path)
     assert note == ("the learning curves of the trials 0, 1, 2, 4 are missing from evaluations/: the report lacks them")
     again = Run(tmp_path, chooser=Halving())
-    assert again.ledger._paused is not None
-    assert again.ledger._paused._known[1].losses == losses
+    queue = again.ledger._queue
+    assert isinstance(queue, PausedTrials)
+    assert queue._snapshots[1].losses == losses

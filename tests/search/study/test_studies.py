@@ -28,7 +28,7 @@ from depthweave.search.study.studies import (
     AskedTrial,
     Studies,
 )
-from tests.search.bookkeeping import OBJECTIVES, REFERENCE, SPACE, open_studies
+from tests.search.ledger_runs import OBJECTIVES, REFERENCE, SPACE, open_studies
 
 _VALUES = (2.0, 1.0, 5.0)
 

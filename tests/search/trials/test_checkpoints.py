@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Storage:
-    """Not a disk, and empty; whoever opens any address opens this."""
+    """Empty object storage, which is opened under every address."""
     monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(tmp_path))
     opened = Storage("/bucket/run/checkpoints", filesystem=in_memory())
     monkeypatch.setattr(module, "Storage", lambda where, patient: opened)
@@ -50,7 +50,7 @@ def test_what_another_worker_still_writes_is_not_fetched_and_dropped_in_the_end(
     assert not Path(folder).exists()
 
 
-def test_sum_of_a_checkpoint_goes_along_and_is_there_before_it(
+def test_checksum_of_a_checkpoint_is_uploaded_before_it(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints, taken = Checkpoints("anywhere"), []
@@ -72,7 +72,7 @@ def test_sum_of_a_checkpoint_goes_along_and_is_there_before_it(
     assert storage.files("", recursive=True) == []
 
 
-def test_scratch_of_a_worker_that_was_killed_goes_with_the_next(storage: Storage, tmp_path: Path) -> None:
+def test_scratch_of_a_killed_worker_is_deleted_by_the_next(storage: Storage, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _WORKER],
         stdin=subprocess.PIPE,
@@ -87,6 +87,6 @@ def test_scratch_of_a_worker_that_was_killed_goes_with_the_next(storage: Storage
         assert (folder / "state.pt").exists(), "its worker lives"
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-    assert (folder / "state.pt").exists(), "nobody has removed it"
+    assert (folder / "state.pt").exists(), "no process has removed it yet"
     assert not Checkpoints("anywhere").folder(1).exists()
     assert list(scratch.private_folder().iterdir()) == [], "of those that ended in good order nothing is left either"

@@ -1,4 +1,4 @@
-"""From a trial that ended to its rows."""
+"""The rows of a trial that ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation, HeldOutLoss
 from depthweave.trainers.recipe import Precision
-from tests.search.bookkeeping import (
+from tests.search.ledger_runs import (
     MAKER,
     RECIPE,
     REFERENCE,
@@ -37,7 +37,7 @@ def make_live(
     live = LiveTrial(number=4, candidate=_DWA, started_at=datetime(2026, 3, 1, tzinfo=UTC))
     evaluations = [make_evaluation(index, loss=loss, weights=weights) for index, loss in enumerate(losses)]
     if evaluations:
-        live.hear(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
+        live.add_report(make_report(*evaluations, measurement=make_measurement(latency=1.5, memory_bytes=2000)))
     live.stop_reason, live.error = stop_reason, error
     return live
 
@@ -51,7 +51,7 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
         (make_live(3.0, 2.0, 1.5, 1.0), False, Outcome("complete", None)),
         (make_live(3.0, 2.0), False, Outcome("failed", _NEVER_ENDED)),
         (make_live(), False, Outcome("failed", "the trial ended without an evaluation")),
-        (make_live(), True, Outcome("failed", "the worker ended without a word")),
+        (make_live(), True, Outcome("failed", "the worker ended without a message")),
         (make_live(3.0, error="OSError: disk full"), True, Outcome("failed", "OSError: disk full")),
         (make_live(3.0, 2.0, 1.5, 1.0, error="late"), True, Outcome("failed", "late")),
         (make_live(3.0, stop_reason="hopeless"), False, Outcome("pruned", "hopeless")),
@@ -188,14 +188,14 @@ def test_evaluations_and_weights_carry_the_trials_key() -> None:
     assert keys == {(MAKER.run_id, 4, _DWA.architecture.id, RECIPE.seed)}
 
 
-def test_entry_answers_new_evaluations_only() -> None:
+def test_live_trial_returns_new_evaluations_only() -> None:
     live = make_live()
     first, second = make_evaluation(0, loss=2.0), make_evaluation(1, loss=1.0)
 
-    def hear(*evaluations: Evaluation) -> list[Evaluation]:
-        return live.hear(make_report(*evaluations))
+    def add(*evaluations: Evaluation) -> list[Evaluation]:
+        return live.add_report(make_report(*evaluations))
 
-    assert [hear(first), hear(first, second), hear(second)] == [[first], [second], []]
+    assert [add(first), add(first, second), add(second)] == [[first], [second], []]
     assert live.evaluations == [first, second]
 
 
@@ -205,7 +205,7 @@ def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
         live = make_live(*losses, weights=weights)
         if losses:
             report = make_report(*live.evaluations, measurement=make_measurement(latency=latency))
-            live.hear(report)
+            live.add_report(report)
         rows = MAKER.rows(live, outcome=outcome_of(live, crashed=False, steps=RECIPE.steps))
         assert [row.value for row in rows.weights] == [0.5] * len(losses)
         for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):

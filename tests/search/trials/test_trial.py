@@ -1,4 +1,4 @@
-"""A trial on its worker, without Ray: what it tells of a checkpoint before it trains on."""
+"""A trial on its worker, without Ray: what it reports of its checkpoint before it continues to train."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
 from depthweave.trainers.device_lock import DeviceLock
-from tests.search.bookkeeping import make_evaluation, make_measurement, make_report
-from tests.search.searching import setting_of, untested
+from tests.search.ledger_runs import make_evaluation, make_measurement, make_report
+from tests.search.search_runs import prepared_search, with_unreadable_test_part
 
 
 @pytest.fixture(scope="module")
 def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
-    return setting_of(small_spec)
+    return prepared_search(small_spec)
 
 
 def dwa_of(prepared: PreparedSearch) -> Architecture:
@@ -37,7 +37,7 @@ def dwa_of(prepared: PreparedSearch) -> Architecture:
 
 
 class Worker:
-    """One worker process after the other on the same trial: three evaluations, a site with connection weights."""
+    """Workers that run the same trial one after the other: three evaluations, a site with connection weights."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Worker:
         *,
         measured: dict[str, Measurement] | None = None,
         measured_on: str = "",
-        tests: bool = False,
+        evaluates_test: bool = False,
     ) -> None:
         self._tokens, self.folder = prepared.tokens, folder
         self._architecture = dwa_of(prepared)
@@ -61,7 +61,7 @@ class Worker:
             measured_on=measured_on,
             locks=str(folder),
             checkpoints=str(folder),
-            tests=tests,
+            evaluates_test=evaluates_test,
         )
 
     def begin(self, **config: Any) -> ArchitectureTrial:
@@ -86,15 +86,15 @@ def losses(report: TrialReport) -> list[float]:
     return [item.loss for item in report.evaluations]
 
 
-def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
+def test_trial_that_continues_after_a_pause_trains_as_one_that_never_stopped(
     worker: Worker, prepared: PreparedSearch, tmp_path: Path
 ) -> None:
     (tmp_path / "through").mkdir()
     through = Worker(prepared, tmp_path / "through").begin()
     expected = [losses(told(through)[0])[0] for _ in range(3)]
 
-    first, _ = told(worker.begin(heard=0, paused=False))
-    again = worker.begin(heard=1, paused=True)
+    first, _ = told(worker.begin(num_reported=0, paused=False))
+    again = worker.begin(num_reported=1, paused=True)
     second, done = told(again)
     assert (losses(second), done) == (expected[:2], False), "the driver laid the first aside"
     assert second.attempts == 1, "a pause is no attempt"
@@ -104,24 +104,24 @@ def test_trial_that_goes_on_from_a_pause_trains_as_one_that_never_stopped(
     assert (losses(third), done) == (expected[2:], True)
 
 
-def test_interrupted_trial_tells_what_the_driver_has_not_heard_before_it_trains(worker: Worker) -> None:
+def test_interrupted_trial_first_reports_what_the_driver_does_not_have(worker: Worker) -> None:
     told(worker.begin())
-    again = worker.begin(heard=0)
+    again = worker.begin(num_reported=0)
     report, done = told(again)
     assert ([item.index for item in report.evaluations], done, report.attempts) == ([0], False, 2)
     assert [item.index for item in told(again)[0].evaluations] == [1]
 
 
-def test_trial_that_ended_unheard_only_tells_so(worker: Worker) -> None:
+def test_trial_that_ended_unreported_only_reports(worker: Worker) -> None:
     trial = worker.begin()
     assert [told(trial)[1] for _ in range(3)] == [False, False, True]
     folder = trial_folder(worker.folder, 0)
     # The driver died between the last state and the weights.
     (folder / MODEL_FILE).unlink()
-    report, done = told(worker.begin(heard=2))
+    report, done = told(worker.begin(num_reported=2))
     assert ([item.index for item in report.evaluations], done) == ([0, 1, 2], True)
     assert (folder / MODEL_FILE).exists()
-    report, done = told(worker.begin(heard=3))
+    report, done = told(worker.begin(num_reported=3))
     assert (len(report.evaluations), done) == (3, True)
 
 
@@ -130,8 +130,8 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
 ) -> None:
     (tmp_path / "search").mkdir()
     reports = {}
-    for tests, some in ((True, prepared), (False, untested(prepared))):
-        trial = Worker(some, tmp_path / ("." if tests else "search"), tests=tests).begin()
+    for tests, some in ((True, prepared), (False, with_unreadable_test_part(prepared))):
+        trial = Worker(some, tmp_path / ("." if tests else "search"), evaluates_test=tests).begin()
         reports[tests] = [told(trial)[0] for _ in range(3)]
     assert [report.test is not None for report in reports[True]] == [False, False, True]
     assert [report.test for report in reports[False]] == [None] * 3
@@ -141,10 +141,10 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     assert last.test is not None
     assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
     assert last.test.loss != losses(last)[-1]
-    # It is made again where the driver did not hear of it, and nothing else is.
-    assert told(Worker(prepared, tmp_path, tests=True).begin(heard=2))[0].test == last.test
+    # It is made again where the driver does not have it, and nothing else is.
+    assert told(Worker(prepared, tmp_path, evaluates_test=True).begin(num_reported=2))[0].test == last.test
     with pytest.raises(AssertionError, match="the test part is read"):
-        told(Worker(untested(prepared), tmp_path, tests=True).begin(heard=2))
+        told(Worker(with_unreadable_test_part(prepared), tmp_path, evaluates_test=True).begin(num_reported=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
@@ -212,7 +212,7 @@ def test_checkpoint_that_cannot_be_read_costs_the_training_and_not_the_trial(
     first, _ = told(worker.begin())
     path = trial_folder(worker.folder, 0) / name
     path.write_bytes(path.read_bytes()[:-50] if content is None else content)
-    again, _ = told(worker.begin(heard=1))
+    again, _ = told(worker.begin(num_reported=1))
     assert [item.index for item in again.evaluations] == [0]
     assert losses(again) == losses(first)
 

@@ -1,4 +1,4 @@
-"""What a trial had saved and is damaged: it begins again, with the same losses, and says so in one line."""
+"""A trial whose checkpoint is damaged starts again, reaches the same losses, and says so in one line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Chec
 from depthweave.search.trials.trial import read_progress
 from depthweave.spaces.checksums import SUM_SUFFIX
 from depthweave.spaces.files import MODEL_FILE
-from tests.search.bookkeeping import Run, make_evaluation, make_report
-from tests.search.searching import setting_of
+from tests.search.ledger_runs import Run, make_evaluation, make_report
+from tests.search.search_runs import prepared_search
 from tests.search.trials.test_trial import Worker, losses, told
 
 
 @pytest.fixture(scope="module")
 def prepared(small_spec: dict[str, Any]) -> PreparedSearch:
-    return setting_of(small_spec)
+    return prepared_search(small_spec)
 
 
 def _flip(path: Path, *, bit: int) -> None:
@@ -33,21 +33,21 @@ def _flip(path: Path, *, bit: int) -> None:
 
 
 @pytest.mark.parametrize("name", [STATE_FILE, PROGRESS_FILE, STATE_FILE + SUM_SUFFIX])
-def test_damaged_checkpoint_is_said_and_trained_again_to_the_same_losses(
+def test_damaged_checkpoint_is_named_and_trained_again_to_the_same_losses(
     prepared: PreparedSearch, tmp_path: Path, name: str
 ) -> None:
     worker = Worker(prepared, tmp_path)
     first, _ = told(worker.begin())
     path = trial_folder(tmp_path, 0) / name
     _flip(path, bit=8 * (path.stat().st_size // 2))
-    again = worker.begin(heard=1)
+    again = worker.begin(num_reported=1)
     report, _ = told(again)
     assert losses(report) == losses(first)
     assert report.attempts == 1
     damaged = STATE_FILE if name.startswith(STATE_FILE) else PROGRESS_FILE
     assert report.note.startswith(f"trial 0: {trial_folder(tmp_path, 0) / damaged}")
     assert "damaged" in report.note
-    assert report.note.endswith("; it begins again")
+    assert report.note.endswith("; it starts again")
     # Once, and not for the next part of the run.
     assert told(again)[0].note == ""
     saved = read_progress(Checkpoints(tmp_path), 0)
@@ -55,15 +55,15 @@ def test_damaged_checkpoint_is_said_and_trained_again_to_the_same_losses(
     assert saved.note == ""
 
 
-def test_checkpoint_of_an_earlier_version_goes_on(prepared: PreparedSearch, tmp_path: Path) -> None:
+def test_checkpoint_of_an_earlier_version_continues(prepared: PreparedSearch, tmp_path: Path) -> None:
     worker = Worker(prepared, tmp_path)
     told(worker.begin())
     (trial_folder(tmp_path, 0) / (STATE_FILE + SUM_SUFFIX)).unlink()
-    report, _ = told(worker.begin(heard=1))
+    report, _ = told(worker.begin(num_reported=1))
     assert ([item.index for item in report.evaluations], report.note) == ([0, 1], "")
 
 
-def test_weights_that_are_kept_have_their_sum_beside_them(prepared: PreparedSearch, tmp_path: Path) -> None:
+def test_kept_weights_have_their_checksum_beside_them(prepared: PreparedSearch, tmp_path: Path) -> None:
     trial = Worker(prepared, tmp_path).begin()
     assert [told(trial)[1] for _ in range(3)] == [False, False, True]
     Checkpoints(tmp_path).drop(0, keep_weights=True)
@@ -72,10 +72,10 @@ def test_weights_that_are_kept_have_their_sum_beside_them(prepared: PreparedSear
     assert not trial_folder(tmp_path, 0).exists()
 
 
-def test_both_displays_print_what_a_trial_says(tmp_path: Path) -> None:
+def test_both_displays_print_a_trials_note(tmp_path: Path) -> None:
     run = Run(tmp_path)
     entry = run.start("a")
-    note = "trial 0: state.pt is damaged; it begins again"
+    note = "trial 0: state.pt is damaged; it starts again"
     for live in (False, True):
         out = io.StringIO()
         console = Console(file=out, width=100)

@@ -32,13 +32,13 @@ def _kept(records: list[Record]) -> set[int]:
     return kept
 
 
-def test_what_is_beaten_beyond_doubt_goes_whichever_came_first() -> None:
+def test_weights_that_are_beaten_beyond_doubt_are_deleted_whichever_came_first() -> None:
     good, bad = _record(0, 4.0, 1.0, 100), _record(1, 4.3, 1.2, 101)
     assert _kept([good, bad]) == {0}
     assert _kept([bad, good]) == {0}
 
 
-def test_what_another_seed_or_another_measurement_could_turn_round_stays() -> None:
+def test_weights_that_another_seed_or_measurement_could_bring_to_the_front_stay() -> None:
     good = _record(0, 4.0, 1.0, 100)
     assert _kept([good, _record(1, 4.1, 1.2, 101)]) == {0, 1}
     assert _kept([good, _record(1, 4.3, 1.05, 101)]) == {0, 1}
@@ -46,7 +46,7 @@ def test_what_another_seed_or_another_measurement_could_turn_round_stays() -> No
     assert _kept([good, _record(1, 4.3, None, 101)]) == {0, 1}
 
 
-def test_plain_baselines_stay_and_beat_nobody_out() -> None:
+def test_plain_baselines_stay_and_delete_no_other_weights() -> None:
     plain, better = _record(0, 5.0, 2.0, 200, fusion="none"), _record(1, 4.0, 1.0, 100)
     assert _kept([plain, better]) == {0, 1}
     assert _kept([better, plain]) == {0, 1}

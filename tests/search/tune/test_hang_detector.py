@@ -1,4 +1,4 @@
-"""When a trial is taken for hung: by its peers' evaluations, on a clock of the test's own."""
+"""When a trial is taken for hanging, judged by the evaluations of all trials on a simulated clock."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ class _Clock:
 
 def test_silence_is_judged_by_the_slowest_evaluation_of_all() -> None:
     clock = _Clock()
-    patience = HangDetector(clock=clock)
+    detector = HangDetector(clock=clock)
     for name in ("quick", "hangs"):
-        patience.begin(name, forward_flops=100)
+        detector.begin(name, forward_flops=100)
     clock.now = 100.0
-    patience.hear("quick")
+    detector.add_report("quick")
     clock.now = 2000.0
-    assert patience.hanging() == {}
+    assert detector.hanging() == {}
     clock.now = 2001.0
-    patience.hear("quick")  # 1901 s: the limit grows with it
+    detector.add_report("quick")  # 1901 s: the limit grows with it
     clock.now = 20 * 1901.0
-    assert patience.hanging() == {}
-    patience.end("quick")
+    assert detector.hanging() == {}
+    detector.end("quick")
     clock.now += 1.0
-    assert patience.hanging() == {
-        "hangs": "the trial hung: no evaluation for 38021 s (the slowest before took 1901 s); its worker was killed"
+    assert detector.hanging() == {
+        "hangs": "the trial hung: no evaluation for 38021 s (the slowest so far took 1901 s); its worker was killed"
     }
-    assert patience.hanging() == {}, "told once"
+    assert detector.hanging() == {}, "returned once"
 
 
-def test_minutes_are_waited_whatever_the_peers_took() -> None:
+def test_limit_is_15_minutes_at_least() -> None:
     clock = _Clock()
-    patience = HangDetector(clock=clock)
-    patience.begin("quick", forward_flops=100)
-    patience.begin("waits", forward_flops=100)
+    detector = HangDetector(clock=clock)
+    detector.begin("quick", forward_flops=100)
+    detector.begin("waits", forward_flops=100)
     clock.now = 0.1
-    patience.hear("quick")
-    patience.end("quick")
+    detector.add_report("quick")
+    detector.end("quick")
     clock.now = 900.0
-    assert patience.hanging() == {}
+    assert detector.hanging() == {}
     clock.now = 900.1
-    assert list(patience.hanging()) == ["waits"]
+    assert list(detector.hanging()) == ["waits"]
 
 
-def test_larger_trial_is_given_more_time_and_a_smaller_one_no_less() -> None:
+def test_limit_grows_with_the_size_of_a_trial_and_does_not_shrink() -> None:
     for flops, limit_s in ((10, 2000.0), (100, 2000.0), (1000, 20_000.0)):
         clock = _Clock()
-        patience = HangDetector(clock=clock)
-        patience.begin("peer", forward_flops=100)
+        detector = HangDetector(clock=clock)
+        detector.begin("peer", forward_flops=100)
         clock.now = 100.0
-        patience.hear("peer")
-        patience.end("peer")
-        patience.begin("other", forward_flops=flops)
+        detector.add_report("peer")
+        detector.end("peer")
+        detector.begin("other", forward_flops=flops)
         clock.now += limit_s
-        assert patience.hanging() == {}
+        assert detector.hanging() == {}
         clock.now += 0.1
-        assert list(patience.hanging()) == ["other"]
+        assert list(detector.hanging()) == ["other"]
 
 
-def test_before_the_first_evaluation_hours_are_waited() -> None:
+def test_limit_is_six_hours_before_the_first_evaluation() -> None:
     clock = _Clock()
-    patience = HangDetector(clock=clock)
-    patience.begin("first", forward_flops=100)
+    detector = HangDetector(clock=clock)
+    detector.begin("first", forward_flops=100)
     clock.now = 6 * 3600.0
-    assert patience.hanging() == {}
+    assert detector.hanging() == {}
     clock.now += 1.0
-    assert patience.hanging()["first"].startswith("the trial hung: no evaluation for 21601 s (nor of any other)")
+    assert detector.hanging()["first"].startswith("the trial hung: no evaluation for 21601 s (no other trial had one)")

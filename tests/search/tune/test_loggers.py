@@ -12,9 +12,9 @@ import pytest
 from depthweave.search.spec.loading import SpecError, make_spec
 from depthweave.search.spec.logger_names import LOGGERS, check_installed
 from depthweave.search.trials.trial import REPORT, TrialReport
-from depthweave.search.tune.loggers import EvaluationLogger, ShownTrial, make_loggers
-from tests.search.bookkeeping import make_evaluation, make_report
-from tests.search.searching import search, setting_of
+from depthweave.search.tune.loggers import EvaluationLogger, LoggedTrial, make_loggers
+from tests.search.ledger_runs import make_evaluation, make_report
+from tests.search.search_runs import prepared_search, search
 
 _ARCHITECTURE = {"fusion": "dwa", "depth": 6, "wiring": [[1, [0, 1]]]}
 
@@ -35,15 +35,15 @@ class _Sink:
     def setup(self) -> None:
         pass
 
-    def log_trial_start(self, trial: ShownTrial) -> None:
+    def log_trial_start(self, trial: LoggedTrial) -> None:
         # Weights & Biases begins a process there.
         assert Path(trial.local_path).is_dir()
         self.heard.append(("start", str(trial), trial.config))
 
-    def log_trial_result(self, iteration: int, trial: ShownTrial, result: dict[str, Any]) -> None:
+    def log_trial_result(self, iteration: int, trial: LoggedTrial, result: dict[str, Any]) -> None:
         self.heard.append(("result", str(trial), result))
 
-    def log_trial_end(self, trial: ShownTrial, failed: bool) -> None:
+    def log_trial_end(self, trial: LoggedTrial, failed: bool) -> None:
         self.heard.append(("failed" if failed else "end", str(trial), {}))
 
 
@@ -80,7 +80,7 @@ def test_trial_that_was_paused_goes_on_in_its_curve(sink: _Sink, tmp_path: Path)
 
 def test_logger_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(_Sink):
-        def log_trial_start(self, trial: ShownTrial) -> None:
+        def log_trial_start(self, trial: LoggedTrial) -> None:
             raise ConnectionError("the server is gone")
 
     broken = Broken()
@@ -90,7 +90,7 @@ def test_logger_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptur
         for _ in range(2):
             ours.on_trial_start(0, [], trial)
     assert [record.getMessage() for record in caplog.records] == [
-        "logger broken failed (ConnectionError: the server is gone): the search goes on without it"
+        "logger broken failed (ConnectionError: the server is gone): the search continues without it"
     ]
     ours.on_trial_result(0, [], trial, {REPORT: _report(0)})
     assert not broken.heard
@@ -122,7 +122,7 @@ def test_logger_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytes
 @pytest.mark.slow
 def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_address: str, tmp_path: Path) -> None:
     values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 3, "pruner": "none", "sampler": "random"}}
-    result = search(setting_of(values), out=tmp_path / "run", address=ray_address)
+    result = search(prepared_search(values), out=tmp_path / "run", address=ray_address)
     for record in result.records:
         (file,) = (tmp_path / "run" / "tensorboard" / f"trial-{record.trial:05d}").iterdir()
         # Tags and steps as they stand in the events: three evaluations.

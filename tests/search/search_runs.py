@@ -1,4 +1,4 @@
-"""Runs a whole search in a test, as the command line does, and listens to it."""
+"""Whole searches in tests, run as the command line runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depthweave.search.spec.loading import make_spec
 from depthweave.search.trials.live_trial import LiveTrial
 
 
-class Unreadable:
+class UnreadableTestPart:
     """A test part that fails the test as soon as anything reads it or sends it to a worker."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -30,14 +30,14 @@ class Unreadable:
         raise AssertionError("the test part is sent to a worker")
 
 
-def untested(prepared: PreparedSearch) -> PreparedSearch:
-    """The setting with a test part that is not to be read."""
-    test: Any = Unreadable()
+def with_unreadable_test_part(prepared: PreparedSearch) -> PreparedSearch:
+    """Returns the search with a test part that fails the test when it is read."""
+    test: Any = UnreadableTestPart()
     return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, test=test))
 
 
-class Listening:
-    """A progress that keeps what it hears."""
+class RecordingProgress:
+    """A progress that keeps its events."""
 
     def __init__(self) -> None:
         self.started: list[int] = []
@@ -71,16 +71,16 @@ class Listening:
         self.notes.append(text)
 
 
-def setting_of(values: dict[str, Any], *overrides: str) -> PreparedSearch:
-    """What `depthweave search` makes of a spec."""
+def prepared_search(values: dict[str, Any], *overrides: str) -> PreparedSearch:
+    """Prepares the search of a spec as `depthweave search` does."""
     return prepare(make_spec(values, overrides=overrides))
 
 
 def search(prepared: PreparedSearch, *, out: Path, address: str | None) -> SearchResult:
-    """A whole search into a new folder."""
-    return run_search(prepared, create_run(prepared, out=out), address=address, progress=Listening())
+    """Runs a whole search into a new folder."""
+    return run_search(prepared, create_run(prepared, out=out), address=address, progress=RecordingProgress())
 
 
 def resume(prepared: PreparedSearch, *, out: Path, address: str | None) -> SearchResult:
-    """The search of that folder goes on."""
-    return run_search(prepared, RunStore.open(out), address=address, progress=Listening())
+    """Resumes the search of a folder."""
+    return run_search(prepared, RunStore.open(out), address=address, progress=RecordingProgress())

@@ -1,4 +1,4 @@
-"""A run without Ray: space, studies, store and book on disk, and trials whose reports are made by hand."""
+"""A run without Ray: a space, studies, a store and a ledger on disk, and trials whose reports are made by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REFERENCE = SPACE.plain()
 
 
 def open_studies(folder: Path, *, sampler: str = "tpe", pruner: str = "none", **options: Any) -> Studies:
-    """The studies of a run folder, with all objects new, as a driver opens them."""
+    """Opens the studies of a run folder as a new driver does."""
     parameters = Parameters(SPACE)
     made = make_sampler(sampler, parameters=parameters, objectives=OBJECTIVES, seed=1)
     return Studies(
@@ -65,7 +65,7 @@ def open_studies(folder: Path, *, sampler: str = "tpe", pruner: str = "none", **
 
 
 def make_evaluation(index: int, *, loss: float, weights: tuple[ConnectionWeight, ...] = ()) -> Evaluation:
-    """The evaluation number `index`, from 0, of `RECIPE`."""
+    """Returns evaluation `index`, from 0, of `RECIPE`."""
     step = RECIPE.evaluation_steps()[index]
     return Evaluation(
         index=index,
@@ -139,8 +139,8 @@ MAKER = RecordMaker(
 
 
 @dataclass(kw_only=True)
-class Heard:
-    """A listener that keeps what it hears."""
+class RecordingListener:
+    """A listener that keeps all its events."""
 
     started: list[LiveTrial] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
@@ -161,7 +161,7 @@ class Heard:
 
 
 class Run:
-    """A run folder with its book open; made again on the same folder it is the run that goes on."""
+    """A run folder with an open ledger. A second one on the same folder is the resumed run."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Run:
     ) -> None:
         self.folder = folder
         self.space: SearchSpace = SPACE
-        self.heard = Heard()
+        self.listener = RecordingListener()
         if (folder / "run.json").exists():
             self.store = RunStore.open(folder)
         else:
@@ -194,7 +194,7 @@ class Run:
             max_trials=max_trials,
             max_concurrent=max_concurrent,
             retries=retries,
-            listener=self.heard,
+            listener=self.listener,
             chooser=chooser,
         )
 
@@ -204,7 +204,7 @@ class Run:
         return live
 
     def train(self, name: str, *, last_loss: float = 1.0, latency: float = 1.0, memory_bytes: int = 1000) -> None:
-        """The trial reports all its evaluations and ends by itself."""
+        """Reports all evaluations of a trial, which ends by itself."""
         measurement = make_measurement(latency=latency, memory_bytes=memory_bytes)
         for index in range(RECIPE.num_evaluations):
             loss = last_loss + (RECIPE.num_evaluations - 1 - index) / 10
@@ -212,8 +212,8 @@ class Run:
         self.ledger.finish(name, crashed=False)
 
 
-def as_earlier(folder: Path, *, without: Sequence[str] = ("spec",), without_keys: Sequence[str] = ()) -> None:
-    """The run is one of an earlier version: `run.json` lacks these and its sum, `spec.yaml` these keys."""
+def as_earlier_version(folder: Path, *, without: Sequence[str] = ("spec",), without_keys: Sequence[str] = ()) -> None:
+    """Makes the run one of an earlier version: removes keys of `run.json`, its checksum, and keys of `spec.yaml`."""
     values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     for name in (*without, SEAL):
         del values[name]

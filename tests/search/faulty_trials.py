@@ -1,6 +1,6 @@
-"""Trials that go wrong on purpose, each in the one way that its architecture's id is given for.
+"""Trials that fail on purpose, each in the way that is given for its architecture's id.
 
-The class is made inside a function: cloudpickle then sends it to the workers by value, and they need no tests.
+The class is defined inside a function: cloudpickle then sends it to the workers by value, and they need no tests.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Fault = Literal[
     *("no memory", "no memory of a device", "killed", "killed once", "hangs", "hangs once", "stopped", "clock jumps"),
 ]
 HOPELESS_LOSS = 12.0
-"""Nats a token that no honest model reaches (256 even guesses are 5.5) and every hopeless one exceeds."""
+"""Nats a token that no healthy model reaches (an even guess among 256 is 5.5) and every hopeless trial exceeds."""
 
 
 def faulty_trial(faults: Mapping[str, Fault]) -> type[ArchitectureTrial]:
-    """`ArchitectureTrial` with faults by architecture id.
+    """Returns `ArchitectureTrial` with faults by architecture id.
 
-    Those that raise always do so at once, the others after the first evaluation.
+    `raises` acts at once, the other faults after the first evaluation.
     """
     planted = dict(faults)
 
@@ -61,7 +61,7 @@ def faulty_trial(faults: Mapping[str, Fault]) -> type[ArchitectureTrial]:
             return super().step()
 
         def _spoil(self, factor: float) -> None:
-            """Logits that large are sure of the wrong token."""
+            """With logits this large the model is certain of a wrong token."""
             with torch.no_grad():
                 self._state.model.embedding.weight.mul_(factor)
 

@@ -18,6 +18,7 @@ STATE_WORDS = {
 _TITLES = {
     "perplexity": "validation perplexity",
     "loss": "validation loss",
+    "error": "validation error",
     "bits_per_byte": "validation loss",
     "latency": "forward latency",
     "step_latency": "training-step latency",

@@ -32,6 +32,7 @@ from depthweave.search.console import command_line
 from depthweave.search.failures.streak import Streak
 from depthweave.search.isolated_measurement import measure_again
 from depthweave.search.preparation import PreparedSearch
+from depthweave.search.spec.task_objectives import check_confirms
 from depthweave.search.study.reopening import PreviousEnding, in_force
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Listener, LiveTrial, Progress
@@ -73,6 +74,7 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
     """Raises `ValueError`, one line, where the run has no front or there are too few seeds to confirm it by."""
     if num_seeds < MIN_SEEDS:
         raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed does not count")
+    check_confirms(store.info.task)
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
             f"{store.where} has no front to confirm: no trial is complete with every objective; go on with "
@@ -111,7 +113,7 @@ def confirm_front(
             continue
         if not any(OBJECTIVES[name].timed for name in prepared.spec.objectives) or measured.issuperset(targets):
             return "done"
-        points = complete(records, objectives=["perplexity"])
+        points = complete(records, objectives=[prepared.task.quality.column])
         numbers = {item.trial for item in points if item.architecture_id in targets}
         chosen = [item for item in records if item.trial in numbers]
         if not measure_again(prepared, store, chosen, progress=progress):
@@ -201,7 +203,7 @@ def _train(
         ledger,
         spec=prepared.spec,
         plan=means.plan,
-        tokens=prepared.tokens,
+        data=prepared.data,
         deadline=math.inf,  # the time budget is the search's
         on_tick=progress.on_tick,
     )
@@ -273,7 +275,7 @@ class ConfirmationLedger:
             self._again.append(live)
             return
         recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
-        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps)
+        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps, max_loss=maker.task.quality.max_loss)
         rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._means.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")

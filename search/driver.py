@@ -112,7 +112,7 @@ def run_search(
                 spec=spec,
                 plan=plan_of(prepared, store),
                 # No worker of a search can read what it does not get.
-                tokens=prepared.tokens.without_test(),
+                data=prepared.data.without_test(),
                 deadline=deadline,
                 on_tick=progress.on_tick,
             )
@@ -187,7 +187,7 @@ def _locked_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress
     # Before anything is written or deleted there.
     store.check_links()
     with locked_run(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
-        for line in check_files(store, prepared.tokens):
+        for line in check_files(store, prepared.data):
             progress.on_phase(line)
         yield _RunResources(journal=journal, checkpoints=Checkpoints(store.storage.address(CHECKPOINTS)))
 

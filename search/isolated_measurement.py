@@ -24,8 +24,9 @@ from depthweave.search.scratch import device_locks
 from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.recording import TIMED
 from depthweave.spaces.architecture import Architecture
-from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+from depthweave.trainers import Kind, Measurement, Recipe, hardware, pick_device
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock
+from depthweave.trainers.tasks import AnyTask
 
 _LEAST_S, _TIMES = 900.0, 20.0
 """A measurement that takes longer than the first, and so many times its limit for each architecture, hangs."""
@@ -125,6 +126,7 @@ def measure_at_once(
     resources = prepared.spec.resources
     task = ray.remote(**prepared.placement.options(resources))(_measure)
     shared = {
+        "task": prepared.task,
         "reference": prepared.reference.architecture,
         "recipe": prepared.spec.recipe,
         "device": resources.device,
@@ -154,6 +156,7 @@ def measure_at_once(
 def _measure(
     architectures: list[Architecture],
     *,
+    task: AnyTask,
     reference: Architecture,
     recipe: Recipe,
     device: str,
@@ -169,7 +172,7 @@ def _measure(
     place = pick_device(device)
     placement.check(hardware(place))
     folder = device_locks(locks, device_type=place.type)
-    measurements = measure_in_turn(
+    measurements: list[Measurement] = task.measure(
         architectures,
         reference=reference,
         recipe=recipe,

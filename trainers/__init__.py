@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
     from depthweave.trainers.corpora import SOURCES, CorpusSpec, load_corpus
-    from depthweave.trainers.language_model import Evaluation, HeldOutLoss, held_out_loss, train
+    from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
+    from depthweave.trainers.language_model import held_out_loss, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "checkpoint": ("TrainingState",),
     "corpora": ("SOURCES", "CorpusSpec", "load_corpus"),
-    "language_model": ("Evaluation", "HeldOutLoss", "held_out_loss", "train"),
+    "evaluation": ("Evaluation", "HeldOutLoss"),
+    "language_model": ("held_out_loss", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),

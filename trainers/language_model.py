@@ -10,7 +10,6 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,10 +18,11 @@ from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers.batches import ValidationSet, draw_batch, held_out_set, validation_set
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.device_lock import UNSHARED, GiveWay
+from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
 from depthweave.trainers.ranks import ALONE, Ranks, check_shares
-from depthweave.trainers.states import StateProfile, state_profile
+from depthweave.trainers.states import state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
 __all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "perplexity_of", "train"]
@@ -33,47 +33,6 @@ _WEIGHT_TOKENS = 1024
 """Validation tokens over which dynamic connection weights are averaged."""
 _MAX_PARTS = 64
 """Of the validation text, whose losses are kept one by one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """A model's validation loss at a token count."""
-
-    index: int
-    """Number of the evaluation in its training, from 0."""
-    step: int
-    """Optimiser steps taken."""
-    tokens: int
-    """Tokens trained on."""
-    loss: float
-    """Validation loss, nats a token; infinite where the training diverged."""
-    train_loss: float
-    """Mean training loss since the last evaluation, nats a token; not finite where the training diverged."""
-    perplexity: float
-    """exp of `loss`."""
-    bits_per_byte: float
-    """Validation loss in bits for each byte of text."""
-    train_s: float
-    """Time spent in optimiser steps so far."""
-    evaluation_s: float
-    """Time spent evaluating so far."""
-    diverged: bool
-    """Whether a training or validation loss was not finite; then this is the last evaluation."""
-    weights: tuple[ConnectionWeight, ...]
-    """Every connection weight, or its mean over validation tokens where it is dynamic; empty where diverged."""
-    states: StateProfile | None = None
-    """What the states look like by depth, at the last evaluation of a whole training."""
-    text_losses: tuple[float, ...] = ()
-    """The validation loss of each of at most 64 parts of the text, in its order, at the last evaluation of a whole
-    training: they tell how far a comparison hangs on the choice of the text."""
-
-
-class HeldOutLoss(NamedTuple):
-    """A model's loss on the test part."""
-
-    loss: float
-    """nat/token."""
-    bits_per_byte: float
 
 
 def train(

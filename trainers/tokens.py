@@ -64,6 +64,10 @@ class TokenSet:
         """The same less its test part: what a search trains and evaluates on."""
         return replace(self, test=self.valid[:0])
 
+    def renamed(self, corpus: str) -> TokenSet:
+        """Returns the same tokens under another corpus name."""
+        return replace(self, corpus=corpus)
+
     def make_tokenizer(self) -> Tokenizer:
         """What encodes and decodes these tokens."""
         return make_tokenizer(self.tokenizer_json)

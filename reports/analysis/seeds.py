@@ -123,4 +123,5 @@ def _moved(record: Record, loss: float | None) -> Record:
     bits = record.bits_per_byte
     if bits is not None and record.loss:
         bits *= loss / record.loss
-    return dataclasses.replace(record, loss=loss, perplexity=math.exp(loss), bits_per_byte=bits)
+    perplexity = None if record.perplexity is None else math.exp(loss)
+    return dataclasses.replace(record, loss=loss, perplexity=perplexity, bits_per_byte=bits)

@@ -28,6 +28,7 @@ from depthweave.reports.analysis.distinct import grouped
 from depthweave.reports.analysis.front import complete, front, points_of, value_of
 from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
+from depthweave.reports.store.objectives import QUALITIES
 from depthweave.reports.store.records import Record
 
 RULES = ("best", "knee", "fastest", "smallest")
@@ -168,8 +169,8 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
 
 
 def _order(record: Record) -> tuple[float, int]:
-    perplexity = value_of(record, "perplexity")
-    return (float("inf") if perplexity is None else perplexity, record.trial)
+    values = (value_of(record, name) for name in QUALITIES)
+    return (next((value for value in values if value is not None), float("inf")), record.trial)
 
 
 def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:

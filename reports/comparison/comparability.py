@@ -23,6 +23,7 @@ _BASIS: Mapping[str, tuple[str, ...]] = {
     # Per token, and so of one tokenizer; bits per byte are for comparing tokenizers.
     "perplexity": ("tokenizer", *_TEXT),
     "bits_per_byte": _TEXT,
+    "error": ("tokenizer", *_TEXT),
     "latency": _CLOCK,
     "step_latency": _CLOCK,
     "decode_latency": _CLOCK,

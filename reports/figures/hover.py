@@ -11,6 +11,7 @@ from depthweave.reports.store.records import Record
 
 _COLUMNS = (
     ("perplexity", "perplexity"),
+    ("error", "validation error"),
     ("latency", "latency"),
     ("step_latency", "step latency"),
     ("decode_latency", "decoding latency"),

@@ -38,6 +38,7 @@ from depthweave.reports.page.sections import (
     learning,
     what_matters,
 )
+from depthweave.reports.store.objectives import quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.run_store import RunStore
@@ -279,7 +280,7 @@ def _cell(record: Record, name: str) -> str:
 
 
 def _shown(objectives: Sequence[str]) -> list[str]:
-    return [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
+    return [name for name in dict.fromkeys((quality_of(objectives), *objectives)) if name != "parameters"]
 
 
 def _failure(record: Record) -> Failure:

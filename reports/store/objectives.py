@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -41,6 +42,8 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             name="bits_per_byte", label="validation bits per byte", cost=False, repeats=True, tolerance=_LOSS / 2
         ),
+        # Of every task but language modelling; what it means is the task's.
+        Objective(name="error", label="validation error", cost=False, repeats=True, tolerance=_LOSS),
         Objective(
             name="latency",
             label="forward latency (× reference)",
@@ -87,6 +90,15 @@ OBJECTIVES: dict[str, Objective] = {
         ),
     )
 }
+
+QUALITIES = tuple(name for name, item in OBJECTIVES.items() if not item.cost)
+"""Objectives that only training shows; a record has those of its run's task."""
+
+
+def quality_of(objectives: Sequence[str]) -> str:
+    """The quality that a reader is shown: perplexity, or the first one of another task."""
+    own = [name for name in objectives if name in QUALITIES and name != "bits_per_byte"]
+    return "perplexity" if not own or "perplexity" in own else own[0]
 
 
 def objective(name: str) -> Objective:

@@ -16,6 +16,7 @@ from depthweave.reports.analysis.selection import RULES, select
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values, verdicts_of
 from depthweave.reports.formatting import short_name, show
+from depthweave.reports.store.objectives import quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerance_text
 
@@ -72,7 +73,7 @@ def front_rows(
     twins = twins_of(front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts))
     return [
         {
-            **{name: getattr(member, name) for name in _COLUMNS},
+            **{name: getattr(member, name) for name in dict.fromkeys((*_COLUMNS, quality_of(objectives)))},
             **(verdict_values(verdicts[member.architecture_id]) if verdicts else {}),
             "twin_of": twins[member.architecture_id],
             "selected_by": [rule for rule, trial in chosen.items() if trial == member.trial],
@@ -119,7 +120,7 @@ def front_table(
     members = [member for group in groups for member in (group.member, *group.twins)]
     twins = {item.trial for group in groups for item in group.twins}
     seeds = not verdicts and len({member.seed for member in members}) > 1
-    shown = [name for name in dict.fromkeys(("perplexity", *objectives)) if name != "parameters"]
+    shown = [name for name in dict.fromkeys((quality_of(objectives), *objectives)) if name != "parameters"]
     table = Table(
         title=title,
         title_justify="left",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import ray
 from ray.exceptions import RayError
@@ -25,10 +25,11 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
-from depthweave.trainers import Ranks, TokenSet
+from depthweave.trainers import Ranks
 
-Work = Callable[[Ranks, TokenSet], Iterator[str]]
-"""What every process does, and says after each part of it that is kept; called anew after a loss."""
+DataT = TypeVar("DataT")
+Work: TypeAlias = Callable[[Ranks, DataT], Iterator[str]]
+"""What every process does. It yields a line after each part that is kept, and is called again after a loss."""
 
 _MAX_LOSSES = 3
 """Losses of a process in a row, without anything kept in between, after which trying again is no use."""
@@ -41,7 +42,7 @@ class _Word:
     text: str = ""
 
 
-def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
+def share_work(work: Work[DataT], data: DataT, *, workers: int, scratch: Path) -> Iterator[str]:
     """Runs `work` in so many processes of the connected cluster, and yields what the first of them says.
 
     After the last line all have ended. `scratch` is a folder on a path that all nodes see. Raises `ValueError` where
@@ -54,8 +55,8 @@ def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> 
     with _storage(scratch) as storage:
         trainer = TorchTrainer(
             _in_one_process,
-            # The text goes to each node once.
-            train_loop_config={"work": work, "tokens": ray.put(tokens), "queue": queue},
+            # The data goes to each node once.
+            train_loop_config={"work": work, "data": ray.put(data), "queue": queue},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu="GPU" in each, resources_per_worker=each),
             run_config=RunConfig(
                 name="train", storage_path=str(storage), failure_config=FailureConfig(max_failures=-1)
@@ -149,10 +150,10 @@ def _in_one_process(config: dict[str, Any]) -> None:
     ranks = Ranks(rank=context.get_world_rank(), count=context.get_world_size())
     is_first = ranks.rank == 0
     try:
-        tokens = ray.get(config["tokens"])
+        data = ray.get(config["data"])
         if is_first:
             queue.put(_Word(kind="begun"))
-        for line in work(ranks, tokens):
+        for line in work(ranks, data):
             if is_first:
                 queue.put(_Word(kind="said", text=line))
     except ValueError as error:

@@ -11,6 +11,7 @@ from depthweave.reports.analysis.verdict_text import why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
 from depthweave.reports.export import MODEL_FILE, check_formats, check_target, export
 from depthweave.reports.formatting import plural
+from depthweave.reports.store.objectives import quality_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.commands.problems import print_problems
@@ -34,13 +35,15 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         )
         for rule in rules
     }
+    quality = quality_of(objectives)
     for rule, record in chosen.items():
         name = record.architecture_id if rule.startswith("id:") else rule
         target = out / name if len(chosen) > 1 else out
         verdict = verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
         export(store, record, out=target, verdict=verdict, formats=graphs)
-        print(f"{target}: architecture {record.architecture_id}, perplexity {record.perplexity:.3f}{_on_test(verdict)}")
+        value = f"{quality} {getattr(record, quality):.3f}"
+        print(f"{target}: architecture {record.architecture_id}, {value}{_on_test(verdict)}")
         if verdict is not None and not verdict.settled:
             none = "" if rule.startswith("id:") else "no settled member fits: "
             print(f"{none}its place on the front is not settled ({why_not_settled(verdict)})")

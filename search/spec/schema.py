@@ -26,9 +26,11 @@ from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.search.spec.logger_names import check_logger
+from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
+from depthweave.trainers.tasks import task_of
 
 SHOWN_CHARACTERS = 60
 """Of a value in an error's line."""
@@ -200,13 +202,15 @@ class Spec(_Part):
     """Of the run and, without `--out`, of its folder."""
     seed: _Whole = Field(default=0, ge=0, lt=2**32)
     """Of the sampler, of every model's first weights and of the data order: trials of a search are pairs."""
+    task: str = DEFAULT_TASK
+    """What the models are trained for."""
     corpus: CorpusSpec = CorpusSpec()
     tokenizer: str = "bytes"
     """`bytes`, or `bpe:N` for N merged tokens."""
     space: SpaceSpec = SpaceSpec()
     reference: ReferenceSpec = ReferenceSpec()
     recipe: Recipe = Recipe()
-    objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
+    objectives: tuple[str, ...] = default_objectives()
     """In a file a name, or `{name: latency, tolerance: 0.02}`: less than that share apart, two values are as good."""
     tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
     """Of every objective, its own or the default; given beside the objective's name."""
@@ -225,17 +229,24 @@ class Spec(_Part):
             )
         return name
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        task_of(name)
+        return name
+
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_objectives(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for name in names:
             objective(name)
         if not names:
             raise ValueError("no objective: give at least one, for example perplexity and latency")
         if len(set(names)) < len(names):
             raise ValueError(f"{list(names)} names one twice: list each once")
-        if all(objective(name).cost for name in names):
-            raise ValueError(f"{list(names)} are all costs, known without training: add perplexity or bits_per_byte")
+        # Absent where the task itself is refused.
+        if "task" in info.data:
+            check_objectives(names, task=info.data["task"])
         return names
 
     @model_validator(mode="before")
@@ -243,7 +254,8 @@ class Spec(_Part):
     def _tolerances_beside_names(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("objectives", ()), (list, tuple)):
             return values
-        names, given = _split(values.get("objectives", cls.model_fields["objectives"].default))
+        task = values.get("task", DEFAULT_TASK)
+        names, given = _split(values.get("objectives", default_objectives(task)))
         if values.get("tolerances"):
             raise ValueError("tolerances: give each beside its objective, such as {name: latency, tolerance: 0.02}")
         known = [name for name in names if isinstance(name, str) and name in OBJECTIVES]
@@ -279,6 +291,9 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     """Plain values as in a file; the recipe's seed is the spec's and is not repeated."""
     values = spec.model_dump(mode="json")
     del values["recipe"]["seed"]
+    # Earlier versions know no tasks, and read the spec of the default one.
+    if spec.task == DEFAULT_TASK:
+        del values["task"]
     # The defaults as plain names: so earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}

@@ -28,6 +28,7 @@ from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.trial import read_architecture_id, read_progress
 from depthweave.spaces.regular import check_regular
+from depthweave.trainers.tasks import AnyTask, task_of
 
 
 def tell(studies: Studies, record: Record, *, number: int, objectives: Sequence[str]) -> None:
@@ -114,7 +115,7 @@ def rebuild(
     """
     objectives = store.info.objectives
     recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}
-    in_flight = _in_flight(checkpoints, without=recorded, parameters=parameters)
+    in_flight = _in_flight(checkpoints, without=recorded, parameters=parameters, task=task_of(store.info.task))
     taken = {*in_flight.values(), *(item.architecture_id for item in recorded.values())}
     for number, asked_id in (asked or {}).items():
         if number not in recorded and number not in in_flight and asked_id not in taken:
@@ -146,13 +147,15 @@ def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
             studies.report(number, evaluation=index, loss=loss)
 
 
-def _in_flight(checkpoints: Checkpoints, *, without: dict[int, Record], parameters: Parameters) -> dict[int, str]:
+def _in_flight(
+    checkpoints: Checkpoints, *, without: dict[int, Record], parameters: Parameters, task: AnyTask
+) -> dict[int, str]:
     """Trial to architecture, of those that can go on."""
     found: dict[int, str] = {}
     for number in checkpoints.numbers():
         if number >= FIRST_CONFIRMATION or number in without:
             continue
-        architecture_id = read_architecture_id(checkpoints.fetch(number))
+        architecture_id = read_architecture_id(checkpoints.fetch(number), task=task)
         taken = {*found.values(), *(item.architecture_id for item in without.values())}
         if architecture_id in parameters.known and architecture_id not in taken:
             found[number] = architecture_id

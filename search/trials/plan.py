@@ -16,7 +16,8 @@ def maker_of(prepared: PreparedSearch, store: RunStore) -> RecordMaker:
         run_id=store.info.run_id,
         reference_id=store.info.reference_id,
         recipe=prepared.spec.recipe,
-        tokens=prepared.tokens,
+        task=prepared.task,
+        data=prepared.data,
         software=software(),
         device=prepared.spec.resources.device,
     )
@@ -26,6 +27,7 @@ def plan_of(prepared: PreparedSearch, store: RunStore) -> TrialPlan:
     """Returns what every trial of the run gets."""
     resources, survey = prepared.spec.resources, read_survey(store)
     return TrialPlan(
+        task=prepared.task,
         reference=prepared.reference.architecture,
         recipe=prepared.spec.recipe,
         device=resources.device,

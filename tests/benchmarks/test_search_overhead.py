@@ -52,7 +52,8 @@ def open_book(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
         run_id=info.run_id,
         reference_id=info.reference_id,
         recipe=prepared.spec.recipe,
-        tokens=prepared.tokens,
+        task=prepared.task,
+        data=prepared.data,
         software=info.software,
         device="cpu",
     )

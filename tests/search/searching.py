@@ -12,6 +12,7 @@ from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.preparation import PreparedSearch, create_run, prepare
 from depthweave.search.spec.loading import make_spec
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.trainers import TokenSet
 
 
 class Unreadable:
@@ -31,9 +32,11 @@ class Unreadable:
 
 
 def untested(prepared: PreparedSearch) -> PreparedSearch:
-    """The setting with a test part that is not to be read."""
+    """The prepared search with a test part that must not be read."""
     test: Any = Unreadable()
-    return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, test=test))
+    data = prepared.data
+    assert isinstance(data, TokenSet)
+    return dataclasses.replace(prepared, data=dataclasses.replace(data, test=test))
 
 
 class Listening:

@@ -1,7 +1,7 @@
-"""How an architecture is trained and what it costs: corpora, tokens, training, measurement.
+"""How an architecture is trained and what it costs: corpora, tokens, training, tasks, measurement.
 
-Names resolve when first used: importing this package imports no torch. The function `measure` is not among them,
-because its module has the same name: `from depthweave.trainers.measure import measure`.
+Names resolve when they are first used, so importing this package imports no torch. The function `measure` is not
+among them, because its module has the same name: `from depthweave.trainers.measure import measure`.
 """
 
 from __future__ import annotations

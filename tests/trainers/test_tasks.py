@@ -1,4 +1,4 @@
-"""Language modelling as a task gives what the functions behind it give; the registry names what it lacks."""
+"""Language modelling as a task equals the functions behind it, and the registry suggests the nearest name."""
 
 from __future__ import annotations
 

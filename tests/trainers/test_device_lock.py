@@ -1,7 +1,7 @@
 """The lock of a device: trainings share it, a measurement has it alone, and every wait ends.
 
-A GPU is played by a device whose key and synchronisation are fakes; `flock` tells two openings of a file apart in one
-process as in two.
+A fake device with its own key and synchronisation replaces a GPU. For `flock`, two openings of a file in one process are
+like those of two processes.
 """
 
 from __future__ import annotations

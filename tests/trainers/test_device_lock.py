@@ -1,7 +1,7 @@
 """The lock of a device: trainings share it, a measurement has it alone, and every wait ends.
 
-A fake device with its own key and synchronisation replaces a GPU. For `flock`, two openings of a file in one process are
-like those of two processes.
+A fake device with its own key and synchronisation replaces a GPU. For `flock`, two openings of a file in one process
+are like those of two processes.
 """
 
 from __future__ import annotations

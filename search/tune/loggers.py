@@ -8,6 +8,7 @@ its curve. The store is the truth all the same: a logger that fails is left out,
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,7 +133,10 @@ def numbers_of(report: TrialReport, *, seen: set[int]) -> list[dict[str, float]]
         if item.index in seen:
             continue
         seen.add(item.index)
-        losses = {name: getattr(item, name) for name in ("loss", "train_loss", "perplexity", "bits_per_byte")}
+        losses = {name: getattr(item, name) for name in ("loss", "train_loss")}
+        # Not a number where the task has none.
+        quality = {name: getattr(item, name) for name in ("perplexity", "bits_per_byte")}
+        losses |= {name: value for name, value in quality.items() if not math.isnan(value)}
         told = {name: float(value) for name, value in (losses | costs).items() if value is not None}
         found.append(told | {TIMESTEPS_TOTAL: item.tokens, TRAINING_ITERATION: item.index + 1})
     return found

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module", autouse=True)
 def _registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TASKS, "regression", make_regression())  # type: ignore[misc]
+        patch.setitem(TASKS, "regression", make_regression())
         yield
 
 

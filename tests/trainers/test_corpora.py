@@ -89,7 +89,7 @@ def test_load_corpus_files_separator_takes_the_line_ends_of_the_file(
 def test_load_corpus_files_separator_that_never_occurs_is_named(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(f"line of {name}\nand another\n\n" * 9)
-    assert "corpus.separator is '---', which does not occur in the file; give text" in _error(
+    assert "corpus.separator is '---', which does not occur in the file; give the text" in _error(
         _files(tmp_path / "a", separator="---", division="text")
     )
     literal = _error(_files(tmp_path / "a", separator=r"\n\n", division="text"))

@@ -12,7 +12,7 @@ from tests.reports.comparing import make_recipe, make_run
 
 CLOCK = {"latency", "step_latency", "decode_latency"}
 MEMORY = {"memory_bytes", "forward_memory_bytes"}
-LOSSES = {"perplexity", "bits_per_byte"}
+LOSSES = {"perplexity", "bits_per_byte", "error"}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ LOSSES = {"perplexity", "bits_per_byte"}
     [
         ({}, set(), ""),
         ({"corpus_sha256": "ab" * 32}, LOSSES, "other corpus (stdlib 9f86d081 against stdlib abababab)"),
-        ({"tokenizer": "bpe:4096"}, {"perplexity"}, "other tokenizer (bytes against bpe:4096)"),
+        ({"tokenizer": "bpe:4096"}, {"perplexity", "error"}, "other tokenizer (bytes against bpe:4096)"),
         ({"hardware": "another processor"}, CLOCK, "other hardware (a processor against another processor)"),
         ({"threads": 2}, CLOCK, "other threads (1 thread against 2 threads)"),
         ({"device": "cuda"}, CLOCK | MEMORY, "other device (cpu against cuda)"),

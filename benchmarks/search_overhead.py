@@ -46,7 +46,8 @@ from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.trial import REPORT, TrialPlan, TrialReport
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import ConnectionWeight
-from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
+from depthweave.trainers import Evaluation, Measurement, Recipe
+from depthweave.trainers.tasks import TaskData
 
 TARGET_S = 0.2
 """A trial adds at most this."""
@@ -238,7 +239,7 @@ def instant_trial() -> type[Trainable]:
     """A trial of two made-up evaluations. Made inside a function: cloudpickle then sends it to the workers whole."""
 
     class InstantTrial(Trainable):
-        def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
+        def setup(self, config: dict[str, Any], *, data: TaskData, plan: TrialPlan) -> None:
             self._recipe = plan.recipe
             self.reset_config(config)
 

@@ -35,6 +35,7 @@ from depthweave.search.failures.streak import Streak
 from depthweave.search.isolated_measurement import remeasure
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.search_run import SearchRun
+from depthweave.search.spec.task_objectives import check_confirms
 from depthweave.search.study.reopening import PreviousEnding, current_records
 from depthweave.search.trials.live_trial import Decision, LiveTrial
 from depthweave.search.trials.plan import maker_of, plan_of
@@ -60,6 +61,7 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
     """Raises a `ValueError` of one line where the run has no front or there are too few seeds."""
     if num_seeds < MIN_SEEDS:
         raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed does not count")
+    check_confirms(store.info.task)
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
             f"{store.where} has no front to confirm: no trial is complete with every objective; continue with "
@@ -95,7 +97,7 @@ def confirm_front(
             continue
         if not any(OBJECTIVES[name].timed for name in prepared.spec.objectives) or measured.issuperset(targets):
             return "done"
-        points = complete(records, objectives=["perplexity"])
+        points = complete(records, objectives=[prepared.task.quality.column])
         numbers = {item.trial for item in points if item.architecture_id in targets}
         chosen = [item for item in records if item.trial in numbers]
         if not remeasure(run, chosen):
@@ -177,7 +179,7 @@ def _train(run: SearchRun, trainings: list[Training], *, records: list[Record], 
         ConfirmationLedger(trainings, run=run, workers=workers),
         spec=run.prepared.spec,
         plan=dataclasses.replace(plan_of(run), evaluates_test=True),
-        tokens=run.prepared.tokens,
+        data=run.prepared.data,
         deadline=math.inf,  # the time budget is the search's
         on_tick=progress.on_tick,
     )
@@ -246,7 +248,7 @@ class ConfirmationLedger:
             self._retries.append(live)
             return
         recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
-        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps)
+        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps, max_loss=maker.task.quality.max_loss)
         rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
         self._run.store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._run.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")

@@ -149,7 +149,7 @@ def _run_search_trials(run: SearchRun, *, chooser: Chooser | None, retry_failed:
         spec=prepared.spec,
         plan=plan_of(run),
         # No worker of a search gets the test part.
-        tokens=prepared.tokens.without_test(),
+        data=prepared.data.without_test(),
         deadline=deadline,
         on_tick=progress.on_tick,
     )

@@ -24,8 +24,9 @@ from depthweave.search.scratch import device_locks
 from depthweave.search.search_run import SearchRun
 from depthweave.search.trials.recording import TIMED
 from depthweave.spaces.architecture import Architecture
-from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
+from depthweave.trainers import Kind, Measurement, Recipe, hardware, pick_device
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock
+from depthweave.trainers.tasks import AnyTask
 
 _TIMEOUT_S, _TIMEOUT_FACTOR = 900.0, 20.0
 """A process hangs where it takes longer than the time and the factor times the limits of all its architectures."""
@@ -124,6 +125,7 @@ def measure_in_parallel(
     resources = prepared.spec.resources
     task = ray.remote(**prepared.placement.options(resources))(_measure)
     shared = {
+        "task": prepared.task,
         "reference": prepared.reference.architecture,
         "recipe": prepared.spec.recipe,
         "device": resources.device,
@@ -153,6 +155,7 @@ def measure_in_parallel(
 def _measure(
     architectures: list[Architecture],
     *,
+    task: AnyTask,
     reference: Architecture,
     recipe: Recipe,
     device: str,
@@ -168,7 +171,7 @@ def _measure(
     place = pick_device(device)
     placement.check(hardware(place))
     folder = device_locks(locks, device_type=place.type)
-    measurements = measure_in_turn(
+    measurements: list[Measurement] = task.measure(
         architectures,
         reference=reference,
         recipe=recipe,

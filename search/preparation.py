@@ -1,4 +1,4 @@
-"""Prepares a search: reads the text as tokens, enumerates the space, chooses the reference, makes the run folder.
+"""Prepares a search: reads the data, enumerates the space, chooses the reference, makes the run folder.
 
 Every fault of a spec is found here, before any training.
 """
@@ -21,8 +21,10 @@ from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
 from depthweave.search.cluster.placement import ANYWHERE, Placement
 from depthweave.search.spec.logger_names import check_installed
 from depthweave.search.spec.schema import Spec
+from depthweave.search.spec.task_objectives import check_confirms
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.trainers import TokenSet, check_can, check_fits, load_corpus, pick_device, tokenise
+from depthweave.trainers import check_can, pick_device
+from depthweave.trainers.tasks import AnyTask, DataRequest, TaskData, task_of
 
 _PROGRESS_INTERVAL_S = 2.0
 """Time between two lines about an enumeration."""
@@ -35,13 +37,18 @@ class PreparedSearch:
     """A search that can start."""
 
     spec: Spec
-    tokens: TokenSet
+    data: TaskData
     space: SearchSpace
     reference: Candidate
     corpus_bytes: tuple[int, ...] = ()
     """Bytes of the training, validation and test part of the text."""
     placement: Placement = ANYWHERE
     """Where trials may run; known once Ray is started."""
+
+    @property
+    def task(self) -> AnyTask:
+        """What the models are trained for."""
+        return task_of(self.spec.task)
 
 
 def prepare(
@@ -55,22 +62,21 @@ def prepare(
     check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
-    corpus = load_corpus(spec.corpus)
-    num_bytes = corpus.num_bytes
-    for line in (f"text of {corpus.name}: {parts_text(num_bytes)}", *corpus.notes):
+    task = task_of(spec.task)
+    if spec.search.confirm is not None:
+        check_confirms(spec.task)
+    request = DataRequest(
+        corpus=spec.corpus, tokenizer=spec.tokenizer, tokenizer_json=tokenizer_json, recipe=spec.recipe
+    )
+    raw = task.read(request)
+    num_bytes = raw.num_bytes
+    for line in (f"text of {raw.name}: {parts_text(num_bytes)}", *raw.notes):
         say(line)
-    known = None if spec.tokenizer == "bytes" else tokenizer_json
-    tokens = tokenise(corpus, tokenizer=spec.tokenizer, tokenizer_json=known, say=say)
-    del corpus
-    check_fits(tokens, recipe=spec.recipe)
-    if 0 < len(tokens.test) <= spec.recipe.context:
-        say(
-            f"the test part has {len(tokens.test)} tokens, but a context of {spec.recipe.context} needs "
-            f"{spec.recipe.context + 1}: no test perplexity; give more text, or a larger corpus.test_frac"
-        )
-    space = space_of(spec, vocabulary=tokens.vocabulary, say=say)
+    data = task.encode(raw, request, say=say)
+    del raw
+    space = space_of(spec, vocabulary=data.vocabulary, say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
-    return PreparedSearch(spec=spec, tokens=tokens, space=space, reference=reference, corpus_bytes=num_bytes)
+    return PreparedSearch(spec=spec, data=data, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
 def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
@@ -98,11 +104,13 @@ def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
         run_id=f"{spec.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         name=spec.name,
         created_at=datetime.now(UTC),
+        task=spec.task,
+        quality=prepared.task.quality.title,
         objectives=spec.objectives,
         tolerances=tuple(spec.tolerances[name] for name in spec.objectives),
         reference_id=prepared.reference.architecture.id,
-        corpus=prepared.tokens.corpus,
-        corpus_sha256=prepared.tokens.corpus_sha256,
+        corpus=prepared.data.corpus,
+        corpus_sha256=prepared.data.corpus_sha256,
         corpus_bytes=prepared.corpus_bytes,
         combinations=space.num_combinations,
         distinct=len(space),
@@ -110,7 +118,7 @@ def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
         software=software(),
         spec=spec.to_yaml(),
     )
-    tokenizer_json = prepared.tokens.tokenizer_json
+    tokenizer_json = prepared.data.tokenizer_json
     return RunStore.create(out, info=info, spec_yaml=spec.to_yaml(), tokenizer_json=tokenizer_json)
 
 

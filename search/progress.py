@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.formatting import plural
+from depthweave.reports.store.objectives import OBJECTIVES, column_value, quality_names
 from depthweave.reports.store.records import Record
 from depthweave.search.console import print_line
 from depthweave.search.trials.live_trial import LiveTrial
@@ -43,8 +45,8 @@ class Tally:
     """When this part of the run began, by the monotonic clock."""
     before: int = 0
     """Number of records from earlier parts of the run."""
-    best_perplexity: float | None = field(init=False, default=None)
-    """Lowest perplexity of the complete trials."""
+    best: tuple[str, float] | None = field(init=False, default=None)
+    """The quality column of the task and its lowest value among the complete trials."""
     _states: Counter[str] = field(init=False, default_factory=Counter)
     _tokens: int = field(init=False, default=0)
     """Tokens that the ended trials of this part were trained on."""
@@ -65,9 +67,9 @@ class Tally:
         self._states[record.state] += 1
         if len(self.records) > self.before:
             self._tokens += record.tokens
-        if record.perplexity is not None:
-            best = self.best_perplexity
-            self.best_perplexity = record.perplexity if best is None else min(best, record.perplexity)
+        if record.state == "complete":
+            name, value = _quality(record)
+            self.best = (name, value if self.best is None else min(self.best[1], value))
         if complete([record], objectives=self.objectives):
             # Only front members are compared: a record that was dominated once stays dominated.
             self._members = front([*self._members, record], objectives=self.objectives)
@@ -268,16 +270,24 @@ def _summary(tally: Tally) -> str:
     if failed := tally.count("failed") + tally.count("diverged"):
         parts.append(f"{failed} failed")
     parts.append(f"front {tally.front_size} (hypervolume {tally.hypervolume_frac:.2f})")
-    if tally.best_perplexity is not None:
-        parts.append(f"best perplexity {tally.best_perplexity:.3f}")
+    if tally.best is not None:
+        name, value = tally.best
+        parts.append(f"best {name} {value:.3f}")
     parts.append(f"{tally.tokens_per_s:,.0f} tokens/s")
     return ", ".join(parts)
 
 
 def _outcome(record: Record) -> str:
     if record.state == "complete":
-        return f"complete: perplexity {record.perplexity:.3f}, latency {record.latency:.2f}x"
+        name, value = _quality(record)
+        return f"complete: {name} {value:.3f}, latency {record.latency:.2f}x"
     return f"{record.state}: {record.reason}"
+
+
+def _quality(record: Record) -> tuple[str, float]:
+    """Returns the quality column of the record's task and its value; a complete record has one."""
+    values = ((name, column_value(record, name)) for name in quality_names(list(OBJECTIVES)))
+    return next(((name, value) for name, value in values if value is not None), ("loss", math.inf))
 
 
 def _duration(seconds: float) -> str:

@@ -41,7 +41,7 @@ def open_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -
     # Before anything is written or deleted there.
     store.check_links()
     with locked_run(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
-        for line in check_files(store, prepared.tokens):
+        for line in check_files(store, prepared.data):
             progress.on_phase(line)
         checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
         yield SearchRun(prepared=prepared, store=store, journal=journal, checkpoints=checkpoints, progress=progress)

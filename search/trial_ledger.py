@@ -262,7 +262,9 @@ class TrialLedger:
         self._record(live, crashed=False)
 
     def _record(self, live: LiveTrial, *, crashed: bool) -> Record:
-        rows = self._maker.rows(live, outcome=outcome_of(live, crashed=crashed, steps=self._maker.recipe.steps))
+        maker = self._maker
+        outcome = outcome_of(live, crashed=crashed, steps=maker.recipe.steps, max_loss=maker.task.quality.max_loss)
+        rows = maker.rows(live, outcome=outcome)
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         tell(self._studies, rows.record, number=live.number, objectives=self._objectives)
         self._drop_checkpoint(rows.record)

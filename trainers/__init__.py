@@ -1,7 +1,7 @@
-"""How an architecture is trained and what it costs: corpora, tokens, training, measurement.
+"""How an architecture is trained and what it costs: corpora, tokens, training, tasks, measurement.
 
-Names resolve when first used: importing this package imports no torch. The function `measure` is not among them,
-because its module has the same name: `from depthweave.trainers.measure import measure`.
+Names resolve when they are first used, so importing this package imports no torch. The function `measure` is not
+among them, because its module has the same name: `from depthweave.trainers.measure import measure`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from depthweave.spaces.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from depthweave.trainers.checkpoint import TrainingState
     from depthweave.trainers.corpora import SOURCES, CorpusSpec, load_corpus
-    from depthweave.trainers.language_model import Evaluation, HeldOutLoss, held_out_loss, train
+    from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
+    from depthweave.trainers.language_model import held_out_loss, train
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "checkpoint": ("TrainingState",),
     "corpora": ("SOURCES", "CorpusSpec", "load_corpus"),
-    "language_model": ("Evaluation", "HeldOutLoss", "held_out_loss", "train"),
+    "evaluation": ("Evaluation", "HeldOutLoss"),
+    "language_model": ("held_out_loss", "train"),
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),

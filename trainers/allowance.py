@@ -1,8 +1,8 @@
-"""How many processors and how much memory this process may use: less than the machine has, where it was given less.
+"""How many processors and how much memory this process may use, which can be less than the machine has.
 
-Given less it is by affinity (`taskset`, Slurm, containers), by the quota and the limit of a control group, of either
-version, and of every group above it. What a group's files say is read below where it is mounted, as `proc(5)` and
-`cgroups(7)` describe it.
+Limits come from the affinity (`taskset`, Slurm, containers) and from control groups of version 1 or 2: the group of the
+process and every group above it. The files of a group are read below its mount point, as `proc(5)` and `cgroups(7)`
+describe.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _ROOT = Path("/")
 
 
 def usable_cpus(root: Path = _ROOT) -> int:
-    """Processors that this process may use at once, at least 1; `root` is where `proc` and `sys` are."""
+    """Returns the processors that this process may use at once, at least 1. `root` holds `proc` and `sys`."""
     return max(1, min([_allowed_cpus(), *(int(quota) for quota in _quotas(root))]))
 
 
 def usable_memory_bytes(root: Path = _ROOT) -> int:
-    """Main memory that this process may use."""
+    """Returns the main memory that this process may use."""
     return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_memory_limits(root)])
 
 
 def _allowed_cpus() -> int:
-    # Python 3.13 has one function for it, which also heeds PYTHON_CPU_COUNT.
+    # The function of Python 3.13 also follows PYTHON_CPU_COUNT.
     process_cpu_count = getattr(os, "process_cpu_count", None)
     if process_cpu_count is not None:
         return process_cpu_count() or 1
@@ -36,13 +36,13 @@ def _allowed_cpus() -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Processors that the groups of this process are given, each of them."""
+    """Yields the processors that each group of this process may use."""
     for group in _groups(root, controller="cpu"):
         if group.version == 2:
             quota, _, period = _read(group.folder / "cpu.max").partition(" ")
         else:
             quota, period = _read(group.folder / "cpu.cfs_quota_us"), _read(group.folder / "cpu.cfs_period_us")
-        # `max`, -1 or no file: no quota.
+        # `max`, -1 and a missing file mean no quota.
         if quota.isdigit() and period.isdigit() and int(period):
             yield int(quota) / int(period)
 
@@ -60,7 +60,7 @@ class _Group(NamedTuple):
 
 
 def _groups(root: Path, *, controller: str) -> Iterator[_Group]:
-    """The group of this process and those above it, as far as they can be seen from here."""
+    """Yields the group of this process and the groups above it, as far as this process can see them."""
     paths = dict(_paths(root, controller=controller))
     for line in _read(root / "proc/self/mountinfo").splitlines():
         mounted, _, kind = line.partition(" - ")
@@ -71,7 +71,7 @@ def _groups(root: Path, *, controller: str) -> Iterator[_Group]:
         if version not in paths or (version == 1 and controller not in kinds[2].split(",")):
             continue
         top = root / fields[4].lstrip("/")
-        # A container may see its own group as the root of the mount, and still its path on the host.
+        # In a container the mount may begin at its own group while `proc` still shows the path on the host.
         inside = Path(paths[version])
         below = inside.relative_to(fields[3]) if inside.is_relative_to(fields[3]) else Path()
         for folder in (top / below, *(top / below).parents):
@@ -81,7 +81,7 @@ def _groups(root: Path, *, controller: str) -> Iterator[_Group]:
 
 
 def _paths(root: Path, *, controller: str) -> Iterator[tuple[int, str]]:
-    """The version of the control groups and the path in their tree, of those that hold the controller."""
+    """Yields version and path of each group that has the controller."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -92,7 +92,7 @@ def _paths(root: Path, *, controller: str) -> Iterator[tuple[int, str]]:
 
 
 def _read(path: Path) -> str:
-    """The file's text; empty where there is none that can be read."""
+    """Returns the text of the file; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

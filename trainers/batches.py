@@ -1,10 +1,10 @@
-"""Which tokens a step trains on and which an evaluation reads: functions of the recipe alone.
+"""Which tokens a step trains on and which an evaluation reads. Both depend on the recipe alone.
 
 Axes: B sequences, T tokens of a sequence, W = T + 1 tokens of a window, N tokens of a part.
 
-A training batch follows from the recipe's seed and the step's number, so that every architecture sees the same
-data in the same order and a resumed training goes on exactly. Validation sequences are evenly spaced and the same
-for every architecture and seed.
+A training batch follows from the recipe's seed and the number of the step. So every architecture sees the same data in
+the same order, and a resumed training continues exactly. Validation sequences are evenly spaced and the same for every
+architecture and seed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from depthweave.trainers.tokens import TokenSet, UIntArray
 
 
 class Batch(NamedTuple):
-    """Inputs and what should follow each of them."""
+    """Inputs, and for each of them the token that follows."""
 
     tokens_BT: Tensor
     targets_BT: Tensor
 
 
 class ValidationSet(NamedTuple):
-    """The sequences of an evaluation, and the bytes of text that their targets stand for."""
+    """The sequences of an evaluation, and the number of bytes of text that their targets encode."""
 
     tokens_BT: Tensor
     targets_BT: Tensor
@@ -36,27 +36,27 @@ class ValidationSet(NamedTuple):
 
 
 def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device, ranks: Ranks = ALONE) -> Batch:
-    """The batch of step number `step`: windows that start anywhere in the part, drawn with replacement.
+    """Returns the batch of step number `step`: windows that start anywhere in the part, drawn with replacement.
 
-    Of a shared training this process's windows alone: together the processes have the same batch.
+    Where processes share a training, each gets its own windows of that batch.
     """
     generator = np.random.default_rng([recipe.seed, step])
     starts = generator.integers(0, len(part) - recipe.context, size=recipe.batch)[ranks.rows(recipe.batch)]
     windows_BW = _windows(part, starts=starts, context=recipe.context)
     if device.type == "cuda":
-        # Pinned, the copy overlaps with the step before.
+        # The copy of pinned memory overlaps with the previous step.
         windows_BW = windows_BW.pin_memory()
     windows_BW = windows_BW.to(device, non_blocking=True)
     return Batch(windows_BW[:, :-1], windows_BW[:, 1:])
 
 
 def validation_set(tokens: TokenSet, *, recipe: Recipe, device: torch.device) -> ValidationSet:
-    """`evaluation_tokens` in evenly spaced sequences that do not overlap; fewer where the part is smaller."""
+    """Returns `evaluation_tokens` in evenly spaced sequences that do not overlap; fewer where the part is smaller."""
     return _evaluation_set(tokens.valid, token_bytes=tokens.token_bytes, recipe=recipe, device=device)
 
 
 def held_out_set(tokens: TokenSet, *, recipe: Recipe, device: torch.device) -> ValidationSet | None:
-    """The same of the test part; `None` where that holds no sequence."""
+    """Returns the same for the test part; `None` where that part holds no sequence."""
     if len(tokens.test) < recipe.context + 1:
         return None
     return _evaluation_set(tokens.test, token_bytes=tokens.token_bytes, recipe=recipe, device=device)

@@ -1,7 +1,7 @@
-"""Learning a BPE vocabulary in a process of its own, which a signal ends at once.
+"""Learns a BPE vocabulary in a separate process, which a signal ends at once.
 
-The tokenizers library learns in one call that hears no signal and may take minutes. This file is the program of that
-process as well: it needs the library alone, and its answer is the content of a `tokenizer.json`.
+The tokenizers library learns in one call that may take minutes and cannot be interrupted. This file is also the program
+of that process. The process needs the library alone and prints the content of a `tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import BinaryIO
 import tokenizers
 
 END_OF_DOCUMENT = "<|endofdocument|>"
-"""How the end of a document is written in a `tokenizer.json`."""
+"""The token for the end of a document in a `tokenizer.json`."""
 MAX_LEARNT_CHARACTERS = 2**25
-"""More text is sampled: it would take minutes, and add next to nothing to a vocabulary."""
+"""More text is sampled: it would take minutes and hardly change the vocabulary."""
 
 _QUICK_CHARACTERS = 2**20
-"""So little is learnt within seconds, in this process."""
+"""This much is learnt within seconds, without a separate process."""
 _MAX_WORD = 128
-"""Characters of one word, a run of letters, digits, signs or spaces, as it is learnt from. The library takes time by
-the square of a word's length; text without spaces, a genome say, would be one word."""
+"""Longest word, a run of letters, digits, signs or spaces, in characters. The library's time grows with the square of a
+word's length, and text without spaces, such as a genome, would be one word."""
 _LONG_RUN = re.compile(
     rf"[^\W\d_]{{{_MAX_WORD}}}(?=[^\W\d_])|\d{{{_MAX_WORD}}}(?=\d)|(?:[^\w\s]|_){{{_MAX_WORD}}}(?=[^\w\s]|_)"
     rf"|\s{{{_MAX_WORD}}}(?=\s)"
@@ -36,15 +36,15 @@ _LONG_SPACE = re.compile(rf"\s{{{_MAX_WORD + 1}}}")
 
 
 def learn_bpe(documents: Sequence[str], *, vocabulary: int) -> str:
-    """The `tokenizer.json` of at most `vocabulary` tokens; the same documents give the same.
+    """Returns the `tokenizer.json` of at most `vocabulary` tokens; the same documents give the same content.
 
-    Of more than `MAX_LEARNT_CHARACTERS` a sample is learnt from, spread over all documents.
+    From more than `MAX_LEARNT_CHARACTERS` it takes a sample that is spread over all documents.
     """
     pieces = [piece for text in sampled(documents) for piece in bounded(text)]
-    # An embedded Python has no program that could be started.
+    # An embedded Python has no program to start.
     if not sys.executable or sum(map(len, pieces)) <= _QUICK_CHARACTERS:
         return _learn(iter(pieces), vocabulary=vocabulary)
-    # Not from the working folder: a file of the user's may have a library's name.
+    # `-P`: a file in the working folder may have the name of a library.
     command = [sys.executable, "-P", __file__, str(vocabulary), str(len(pieces))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdin is not None
@@ -55,16 +55,16 @@ def learn_bpe(documents: Sequence[str], *, vocabulary: int) -> str:
                 data = piece.encode("utf-8")
                 child.stdin.write(len(data).to_bytes(8, "big") + data)
             child.stdin.flush()
-            # The pipe stays open: the child ends where this process does.
+            # The pipe stays open, so the child ends when this process does.
             answer = child.stdout.read()
         except BrokenPipeError:
             answer = b""
         except BaseException:
             child.kill()
             raise
-        told = child.stderr.read().decode("utf-8", errors="replace").split("\n")
+        printed = child.stderr.read().decode("utf-8", errors="replace").split("\n")
     if child.returncode or not answer:
-        reason = next((line for line in reversed(told) if line.strip()), f"exit code {child.returncode}")
+        reason = next((line for line in reversed(printed) if line.strip()), f"exit code {child.returncode}")
         raise ValueError(
             f"tokenizer bpe:{vocabulary} could not be learnt ({reason}); out of memory? Give a smaller one, or bytes"
         )
@@ -72,7 +72,7 @@ def learn_bpe(documents: Sequence[str], *, vocabulary: int) -> str:
 
 
 def sampled(documents: Sequence[str], *, limit: int = MAX_LEARNT_CHARACTERS) -> Iterator[str]:
-    """The documents, or of more than `limit` characters evenly spread ones; of a long one its beginning."""
+    """Yields the documents; beyond `limit` characters evenly spread ones, and the beginnings of long ones."""
     share = limit / max(1, sum(map(len, documents)))
     due = 0.0
     for text in documents:
@@ -86,7 +86,7 @@ def sampled(documents: Sequence[str], *, limit: int = MAX_LEARNT_CHARACTERS) -> 
 
 
 def bounded(text: str) -> list[str]:
-    """The text in pieces whose words have at most `_MAX_WORD` characters; whole where it has no longer one."""
+    """Returns the text in pieces whose words have at most `_MAX_WORD` characters; one piece where no word is longer."""
     if max(map(len, text.split()), default=0) <= _MAX_WORD and not _LONG_SPACE.search(text):
         return [text]
     ends = [0, *(found.end() for found in _LONG_RUN.finditer(text)), len(text)]
@@ -120,7 +120,7 @@ def _end_with_parent(stream: BinaryIO) -> None:
 
 
 def _main() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent ends this one.
+    # Ctrl-C reaches every process of the terminal, but the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pieces = list(_received(sys.stdin.buffer, num=int(sys.argv[2])))
     threading.Thread(target=_end_with_parent, args=(sys.stdin.buffer,), daemon=True).start()
@@ -131,7 +131,7 @@ def _main() -> None:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         code = 1
-    # Without waiting for the thread, which waits for the parent.
+    # Does not wait for the thread, which waits for the parent.
     os._exit(code)
 
 

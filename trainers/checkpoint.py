@@ -1,7 +1,8 @@
-"""The state of a training, and its file: what is needed to go on as if nothing had happened.
+"""The state of a training and its checkpoint file, from which a training continues bit for bit on a CPU.
 
-A checkpoint holds plain numbers, strings and tensors only, so that `torch.load(weights_only=True)` reads it.
-It appears whole, by a rename, with its sum beside it, which is checked before anything of it is read.
+A checkpoint holds plain numbers, strings and tensors only, so that `torch.load(weights_only=True)` reads it. It is
+written under another name and then renamed, so it is never half there. A checksum beside it is verified before anything
+is read.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
 
 _FORMAT = 1
-"""Raised with every change of what a checkpoint holds."""
+"""Incremented with every change of the content of a checkpoint."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class TrainingState:
-    """A training between two optimiser steps. `train` moves it on."""
+    """A training between two optimiser steps. `train` advances it."""
 
     architecture: Architecture
     recipe: Recipe
@@ -59,9 +60,9 @@ class TrainingState:
         device: str | torch.device = "auto",
         model: Decoder | None = None,
     ) -> TrainingState:
-        """A fresh state with weights drawn from the recipe's seed, or with those of `model`, to train it further.
+        """Returns a new state with weights drawn from the recipe's seed, or with those of `model`.
 
-        Raises `ValueError` where the device is not there or cannot do what the recipe asks.
+        Raises `ValueError` where the device is missing or cannot do what the recipe asks.
         """
         if recipe.context > architecture.context:
             raise ValueError(
@@ -73,7 +74,7 @@ class TrainingState:
         if model is None:
             model = Decoder(architecture, seed=recipe.seed, initialisation=recipe.initialisation)
         if model.architecture != architecture:
-            raise ValueError(f"model has architecture {model.architecture.id}, not {architecture.id}; give one alike")
+            raise ValueError(f"model has architecture {model.architecture.id}, not {architecture.id}; give one like it")
         model.to(device)
         return cls(
             architecture=architecture,
@@ -86,7 +87,7 @@ class TrainingState:
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes a checkpoint: after the call the file is there whole; a crash leaves the old one."""
+        """Writes a checkpoint. After the call the file is complete; a crash leaves the previous one."""
         values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         values |= {
             "format": _FORMAT,
@@ -101,7 +102,7 @@ class TrainingState:
         try:
             with os.fdopen(handle, "wb") as file:
                 torch.save(values, file)
-                # A power cut after the rename would otherwise leave an empty file under the name.
+                # Otherwise a power cut after the rename could leave an empty file.
                 file.flush()
                 os.fsync(file.fileno())
             replace_with_sum(Path(scratch), path)
@@ -111,7 +112,7 @@ class TrainingState:
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> TrainingState:
-        """The state in a checkpoint. Raises a one-line `ValueError` that names a file which holds none."""
+        """Returns the state in a checkpoint. Raises a one-line `ValueError` where the file holds no state."""
         values = _read(Path(path))
         try:
             recipe = Recipe(**{**FIRST_RECIPE, **values["recipe"]})
@@ -124,8 +125,8 @@ class TrainingState:
                 setattr(state, name, values[name])
             state.loss_sum = state.loss_sum.to(state.device)
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise ValueError(f"checkpoint {path} does not hold what a training needs ({told}); train anew") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"checkpoint {path} lacks what a training needs ({reason}); train again") from None
         return state
 
 
@@ -146,9 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"checkpoint {path} does not exist; check the path") from None
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
-        raise ValueError(f"checkpoint {path} is damaged or not a checkpoint; delete it and train anew") from None
+        raise ValueError(f"checkpoint {path} is damaged or not a checkpoint; delete it and train again") from None
     if not isinstance(values, dict) or "format" not in values:
         raise ValueError(f"checkpoint {path} was not written by depthweave; give another file")
     if values["format"] != _FORMAT:
-        raise ValueError(f"checkpoint {path} has format {values['format']}, this version reads {_FORMAT}; train anew")
+        raise ValueError(f"checkpoint {path} has format {values['format']}, this version reads {_FORMAT}; train again")
     return values

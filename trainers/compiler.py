@@ -1,4 +1,4 @@
-"""What `torch.compile` must be told where one process meets many architectures."""
+"""Settings of `torch.compile` for processes that compile many architectures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _MAX_GRAPHS = 1024
 
 
 def make_room_for_graphs() -> None:
-    """After the call the compiler keeps graphs of many models, and raises where it would stop compiling instead.
+    """Lets the compiler keep graphs of many models, and makes it raise where it would stop compiling.
 
-    By default it gives up after eight graphs of one function and goes on uncompiled, in silence: a measurement of a
-    ninth architecture in one process would then compare interpreted with compiled code.
+    By default it silently runs uncompiled after eight graphs of one function. A measurement of a ninth architecture in
+    one process would then compare interpreted with compiled code.
     """
     from torch._dynamo import config
 

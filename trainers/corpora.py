@@ -1,4 +1,4 @@
-"""Text to train on: documents of the standard library, of files or of a dataset; `splitting` divides them."""
+"""Reads text to train on: the standard library, files or a dataset, as documents that `splitting` divides."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ CorpusKind = Literal["stdlib", "files", "hub"]
 
 _LEFT_OUT_FOLDERS = frozenset(
     {
-        # Not part of the library, or its tests.
+        # Tests, and what is not part of the library.
         "site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test", "lib-dynload",
-        # Generated tables that would be most of a small model's easy gains.
+        # Generated tables, which a small model would learn first.
         "encodings", "pydoc_data",
     }
 )  # fmt: skip
 _LEFT_OUT_PREFIXES = ("_sysconfigdata", "config-")
 _MIN_STDLIB_FILES = 100
-"""A stripped or zipped Python has almost none; a real one has several hundred."""
+"""A stripped or zipped Python has almost none, a complete one several hundred."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,23 +39,23 @@ class CorpusSpec:
     paths: tuple[str, ...] = ()
     """`files`: text files, folders (read whole) and globs (`books/**/*.txt`)."""
     separator: str | None = None
-    """`files`: what stands between two documents in one file; absent, a file is one document."""
+    """`files`: the text between two documents of one file; without it a file is one document."""
     dataset: str | None = None
-    """`hub`: name on the hub, or a local folder that `datasets` wrote or can read."""
+    """`hub`: name on the hub, or a local folder that `datasets` can read."""
     config: str | None = None
     """`hub`: the dataset's configuration, where it has several."""
     split: str = "train"
     """`hub`: the dataset's split; slices such as `train[:10000]` work."""
     column: str = "text"
-    """`hub`: the column that holds the text; a row is one document."""
+    """`hub`: the column with the text; a row is one document."""
     validation_frac: float = 0.05
-    """Share of the text that goes to validation, in (0, 1)."""
+    """Share of the text for validation, in (0, 1)."""
     test_frac: float | None = None
-    """Share of the text that only a confirmation and an export read, in [0, 1); where absent half of
-    `validation_frac`, and at most half of what that leaves. 0: no test part."""
+    """Share of the text that only confirmations and exports read, in [0, 1). The default is half of `validation_frac`,
+    and at most half of the rest. With 0 there is no test part."""
     division: Division = "text"
-    """How text is divided: `text`, by shares of text, or `documents`, the rule of runs whose spec has no such key:
-    shares of documents, and no test part."""
+    """`text` divides by shares of text. `documents`, the rule of specs of earlier versions, which lack the key, divides
+    by shares of documents and makes no test part."""
 
     def __post_init__(self) -> None:
         # YAML has no tuples.
@@ -78,7 +78,7 @@ class CorpusSpec:
 
     @property
     def test_share(self) -> float:
-        """`test_frac`, or what it is where absent."""
+        """Returns `test_frac`, or its default."""
         if self.division == "documents":
             return 0.0
         if self.test_frac is None:
@@ -103,7 +103,7 @@ class CorpusSpec:
 
 
 def load_corpus(spec: CorpusSpec) -> Corpus:
-    """The corpus that `spec` names, read and split. Raises a one-line `ValueError` where it cannot be had."""
+    """Reads and divides the corpus that `spec` names. Raises a one-line `ValueError` where it cannot be read."""
     source = SOURCES[spec.kind](spec)
     if spec.division == "documents":
         corpus = split_documents(source.documents, name=source.name, validation_frac=spec.validation_frac)
@@ -151,8 +151,10 @@ def _read_files(spec: CorpusSpec) -> _Source:
 
 
 def _separated(texts: Sequence[str], *, separator: str) -> tuple[list[str], bool]:
-    """The documents of all files, and whether the separator occurs. A file's own ends of lines count as the
-    separator's: `\\n` stands for `\\r\\n` in a file that has those, and the other way round."""
+    """Returns the documents of all files, and whether the separator occurs in any.
+
+    Line ends match either way: `\\n` in the separator matches `\\r\\n` in a file, and the reverse.
+    """
     plain = separator.replace("\r\n", "\n")
     spellings = dict.fromkeys([separator, plain.replace("\n", "\r\n"), plain])
     parts: list[str] = []
@@ -172,7 +174,7 @@ def _never_occurs(separator: str, *, num_files: int) -> str:
         shown, quoted = f"the {len(separator)} characters {separator:.60}", json.dumps(meant)
         what = f"to mean ends of lines, write it in double quotes that reach the YAML: {quoted}"
     else:
-        what = "give text that stands between documents, or leave it out"
+        what = "give the text between two documents, or leave it out"
     return f"corpus.separator is {shown}, which does not occur in {where}; {what}"
 
 
@@ -206,11 +208,11 @@ SOURCES: Mapping[CorpusKind, Callable[[CorpusSpec], _Source]] = {
     "files": _read_files,
     "hub": _read_hub,
 }
-"""Every kind of corpus and what reads it."""
+"""The function that reads each kind of corpus."""
 
 
 def _load_rows(datasets: Any, *, name: str, spec: CorpusSpec) -> Any:
-    """The rows of one split, from a folder of `save_to_disk` or whatever else `load_dataset` takes."""
+    """Returns the rows of one split, from a folder of `save_to_disk` or anything that `load_dataset` takes."""
     folder = Path(name).expanduser()
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         loaded = datasets.load_from_disk(str(folder))
@@ -223,7 +225,7 @@ def _load_rows(datasets: Any, *, name: str, spec: CorpusSpec) -> Any:
 
 
 def _walk(root: Path, *, suffix: str) -> Iterator[Path]:
-    """Every file below `root` with the suffix; the left-out folders are not even entered."""
+    """Yields every file below `root` with the suffix, except those in folders that are left out."""
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if _is_kept(name)]
         yield from (Path(folder, name) for name in files if name.endswith(suffix) and _is_kept(name))
@@ -234,7 +236,7 @@ def _is_kept(name: str) -> bool:
 
 
 def _expand(given: str) -> list[Path]:
-    """The files that one entry of `corpus.paths` stands for."""
+    """Returns the files that one item of `corpus.paths` names."""
     path = Path(given).expanduser()
     if path.is_file():
         return [path]

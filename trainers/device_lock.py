@@ -1,14 +1,14 @@
-"""Who uses a device: any number of trainings at once, or one measurement alone.
+"""Shares a device between any number of trainings, or gives it to one measurement.
 
-Trials may share a GPU, and a run that is timed while others compute on it is slower by as much as they take. So a
-training holds a shared lock of its device and gives way when a measurement waits; a measurement holds the lock alone.
-On a CPU a measurement excludes other measurements only: on one thread it is timed by the processor's own clock, which
-stands still while others have the core.
+Trials may share a GPU. A measurement beside them would be slower by the time that they take. So a training holds a
+shared lock of its device and gives way to a waiting measurement, and a measurement holds an exclusive lock. On a CPU a
+measurement excludes only other measurements: on one thread it uses the thread's own clock, which does not advance while
+others have the core.
 
-Two files a device, locked by `flock`, which the system releases when a process dies. A measurement first locks the
-turnstile, so that no new training enters, and then waits until those inside have left the room. A training that finds
-the turnstile locked leaves, passes it when it is free again, and returns. So a measurement waits for one slice of
-training at most, however many trainings there are.
+A device has two lock files for `flock`, which the system releases when a process dies. A measurement first locks the
+turnstile, so that no new training enters, and then waits until all trainings have left the room. A training that finds
+the turnstile locked leaves the room, waits for the turnstile and enters again. So a measurement waits for at most one
+slice of training, however many trainings there are.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ GiveWay = Callable[[], float]
 """Called after every step of a training; returns the seconds that it waited for a measurement."""
 
 _SLICE_S = 0.25
-"""How long a training goes on before it looks whether a measurement waits."""
+"""Time between two checks whether a measurement waits."""
 
 
 class NoDeviceLock:
-    """In place of a lock where nothing else uses the device."""
+    """Replaces a lock where nothing else uses the device."""
 
     @contextmanager
     def alone(self) -> Iterator[float]:
-        """As `DeviceLock.alone`: no wait."""
+        """Like `DeviceLock.alone`, without a wait."""
         yield 0.0
 
     def shared(self) -> AbstractContextManager[None]:
-        """As `DeviceLock.shared`."""
+        """Like `DeviceLock.shared`."""
         return nullcontext()
 
     def give_way(self) -> float:
-        """As `DeviceLock.give_way`: no wait."""
+        """Like `DeviceLock.give_way`, without a wait."""
         return 0.0
 
 
@@ -54,80 +54,82 @@ UNSHARED = NoDeviceLock()
 
 
 class DeviceLock:
-    """The lock of one device of this machine, for the processes that name the same folder."""
+    """The lock of one device of this machine, shared by the processes that name the same folder."""
 
     def __init__(self, folder: str | Path, *, device: torch.device, limit_s: float | None = None) -> None:
-        """`folder` lies on a disk of the machine, and is created by the first lock.
+        """`folder` is on a disk of the machine; the first lock creates it.
 
-        With `limit_s` a wait in `alone` says after two seconds for whom it waits, and ends with `LockTimeoutError`.
+        With `limit_s`, a wait in `alone` reports after two seconds what it waits for, and raises `LockTimeoutError`
+        after that time.
         """
         name = f"{platform.node()}-{device_key(device)}"
         self._device = device
         self._turnstile = _FileLock(Path(folder) / f"measure-{name}.lock")
         self._room = _FileLock(Path(folder) / f"train-{name}.lock")
         self._limit_s = limit_s
-        self._looked_s = 0.0
+        self._checked_s = 0.0
 
     @contextmanager
     def alone(self) -> Iterator[float]:
-        """Within it nothing else that holds this lock uses the device. Yields the seconds that it waited."""
-        asked_s, kind = time.perf_counter(), fcntl.LOCK_EX
+        """Excludes all other holders of this lock within the block. Yields the seconds that it waited."""
+        started_s, kind = time.perf_counter(), fcntl.LOCK_EX
         with self._turnstile.held(kind, limit_s=self._limit_s), self._room.held(kind, limit_s=self._limit_s):
-            yield time.perf_counter() - asked_s
+            yield time.perf_counter() - started_s
 
     def shared(self) -> AbstractContextManager[None]:
-        """Within it the device is used for training, and `give_way` lets measurements in. Nothing on a CPU."""
+        """Lets trainings use the device together within the block. Does nothing on a CPU."""
         return nullcontext() if self._device.type == "cpu" else self._shared()
 
     def give_way(self) -> float:
-        """Leaves the device to a measurement that waits for it; returns the seconds for which it was left.
+        """Lets a waiting measurement use the device; returns the seconds that this took.
 
-        To be called within `shared`. Looks a few times a second; the device has finished all its work when it leaves.
+        Must be called within `shared`. It checks a few times a second, and the device finishes its work before it
+        leaves.
         """
         now_s = time.perf_counter()
-        if self._device.type == "cpu" or now_s - self._looked_s < _SLICE_S:
+        if self._device.type == "cpu" or now_s - self._checked_s < _SLICE_S:
             return 0.0
-        self._looked_s = now_s
+        self._checked_s = now_s
         if self._turnstile.try_shared():
             return 0.0
-        # The work that was queued is the training's own time.
+        # Queued work counts as training time.
         synchronize(self._device)
         left_s = time.perf_counter()
         self._room.release()
         self._enter()
-        self._looked_s = time.perf_counter()
-        return self._looked_s - left_s
+        self._checked_s = time.perf_counter()
+        return self._checked_s - left_s
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
         self._enter()
-        self._looked_s = time.perf_counter()
+        self._checked_s = time.perf_counter()
         try:
             yield
         finally:
             try:
                 synchronize(self._device)
             finally:
-                # After an illegal access the device answers nothing but errors; others go on all the same.
+                # After an illegal access every call to the device fails, and others must still get the lock.
                 self._room.release()
 
     def _enter(self) -> None:
-        """Waits for the measurements that came before, and enters the room in the same turn."""
+        """Waits for earlier measurements and enters the room while it holds the turnstile."""
         with self._turnstile.held(fcntl.LOCK_SH):
             self._room.acquire(fcntl.LOCK_SH)
 
 
 class _FileLock:
-    """One file, locked at most once by this object at a time."""
+    """A lock file. This object holds at most one lock at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self, kind: int, *, limit_s: float | None = None) -> None:
-        """Waits for the lock, `LOCK_SH` or `LOCK_EX`; signals are delivered meanwhile."""
+        """Waits for the lock, `LOCK_SH` or `LOCK_EX`. Signals are delivered while it waits."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A link under the name is not followed.
+        # O_NOFOLLOW: the name must not be a link.
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
         def try_now() -> bool:
@@ -147,7 +149,7 @@ class _FileLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Releases the lock; a process forked meanwhile does not keep it."""
+        """Releases the lock, also where a forked process inherited it."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -155,7 +157,7 @@ class _FileLock:
 
     @contextmanager
     def held(self, kind: int, *, limit_s: float | None = None) -> Iterator[None]:
-        """The lock within it."""
+        """Holds the lock within the block."""
         self.acquire(kind, limit_s=limit_s)
         try:
             yield
@@ -163,7 +165,7 @@ class _FileLock:
             self.release()
 
     def try_shared(self) -> bool:
-        """Whether the lock is free for sharing now; it is not kept."""
+        """Returns whether the lock could be shared now, and does not keep it."""
         try:
             self.acquire(fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,8 +1,8 @@
-"""Where the memory of runs that are timed comes from: freed memory stays with the process, and is used again.
+"""Keeps freed memory in the process while runs are timed, so that the next run uses it again.
 
-A C library gives memory back to the system once enough of it lies free at the end of the heap, and the next run then
-takes it anew, page by page. Whether that happens depends on how the heap happens to lie when models are made: one and
-the same model took between 0 and 3,100 pages a forward pass, and up to a tenth of its time with them.
+A C library returns memory to the system once enough is free at the end of the heap, and the next run then requests it
+again, page by page. Whether that happens depends on the layout of the heap when models are made: the same model took
+between 0 and 3,100 pages a forward pass, which cost up to a tenth of its time.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from contextlib import contextmanager
 
 import torch
 
-# Names and numbers of glibc's malloc.h.
+# Names and values of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _NEVER = -1
 _MMAP_MAX = 65_536
-"""glibc's own."""
+"""Default of glibc."""
 _MMAP_THRESHOLD_BYTES = 32 * 1024**2
-"""Where glibc's own threshold, which follows the largest block that was freed, ends. Once set it follows no more."""
+"""Upper end of glibc's own threshold, which grows with the largest freed block until it is set by hand."""
 
 _PADS, _PAD_BYTES = 8, 2**18
 
 
 @contextmanager
 def shifted_allocations(draw: random.Random) -> Iterator[None]:
-    """What is made within lies elsewhere than before: between blocks of some sizes that are held meanwhile.
+    """Shifts the addresses of what is allocated within the block, by holding blocks of random sizes.
 
-    How activations lie to each other in the caches is worth 2 % of a run's time, and would else be dealt once.
+    The relative position of activations in the caches changes a run's time by up to 2 %. Without shifts it would be
+    fixed for a whole measurement.
     """
     blocks = [torch.empty(draw.randrange(_PAD_BYTES), dtype=torch.uint8) for _ in range(_PADS)]
     del blocks[draw.randrange(2) :: 2]
@@ -40,10 +41,10 @@ def shifted_allocations(draw: random.Random) -> Iterator[None]:
 
 @contextmanager
 def retained_heap() -> Iterator[None]:
-    """Within it freed memory stays with the process; at the end what is free goes back to the system.
+    """Keeps freed memory in the process within the block, and returns it to the system at the end.
 
-    Holds for the whole process. Only glibc can do it; elsewhere nothing is done. Not for a whole training: tensors of
-    many sizes leave gaps behind, and the heap of twelve blocks with averages grew by 10 MB a step.
+    It affects the whole process, and does nothing without glibc. It does not suit a whole training: tensors of many
+    sizes leave gaps, and the heap of twelve blocks with averages grew by 10 MB a step.
     """
     if platform.libc_ver()[0] != "glibc":
         yield

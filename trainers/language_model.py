@@ -1,4 +1,4 @@
-"""Training a decoder on text: a generator of evaluations that never knows who asked.
+"""Training a decoder on text, as a generator of evaluations that is independent of its caller.
 
 Axes: B batch, T tokens.
 """
@@ -10,7 +10,6 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,61 +18,21 @@ from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers.batches import ValidationSet, draw_batch, held_out_set, validation_set
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.device_lock import UNSHARED, GiveWay
+from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
 from depthweave.trainers.ranks import ALONE, Ranks, check_shares
-from depthweave.trainers.states import StateProfile, state_profile
+from depthweave.trainers.states import state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
 __all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "perplexity_of", "train"]
 
 _ACCELERATOR_CHECK_STEPS = 50
-"""Steps between looks at the loss on an accelerator, where looking waits for it; a CPU looks at every step."""
+"""Steps between two checks of the loss on an accelerator, where a check has to wait; a CPU checks at every step."""
 _WEIGHT_TOKENS = 1024
 """Validation tokens over which dynamic connection weights are averaged."""
 _MAX_PARTS = 64
-"""Of the validation text, whose losses are kept one by one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """A model's validation loss at a token count."""
-
-    index: int
-    """Number of the evaluation in its training, from 0."""
-    step: int
-    """Optimiser steps taken."""
-    tokens: int
-    """Tokens trained on."""
-    loss: float
-    """Validation loss, nats a token; infinite where the training diverged."""
-    train_loss: float
-    """Mean training loss since the last evaluation, nats a token; not finite where the training diverged."""
-    perplexity: float
-    """exp of `loss`."""
-    bits_per_byte: float
-    """Validation loss in bits for each byte of text."""
-    train_s: float
-    """Time spent in optimiser steps so far."""
-    evaluation_s: float
-    """Time spent evaluating so far."""
-    diverged: bool
-    """Whether a training or validation loss was not finite; then this is the last evaluation."""
-    weights: tuple[ConnectionWeight, ...]
-    """Every connection weight, or its mean over validation tokens where it is dynamic; empty where diverged."""
-    states: StateProfile | None = None
-    """What the states look like by depth, at the last evaluation of a whole training."""
-    text_losses: tuple[float, ...] = ()
-    """The validation loss of each of at most 64 parts of the text, in its order, at the last evaluation of a whole
-    training: they tell how far a comparison hangs on the choice of the text."""
-
-
-class HeldOutLoss(NamedTuple):
-    """A model's loss on the test part."""
-
-    loss: float
-    """nat/token."""
-    bits_per_byte: float
+"""Parts of the validation text whose losses are kept one by one."""
 
 
 def train(
@@ -84,14 +43,13 @@ def train(
     ranks: Ranks = ALONE,
     give_way: GiveWay = UNSHARED.give_way,
 ) -> Iterator[Evaluation]:
-    """Trains on from `state.step`, in place, and yields an evaluation at every fixed token count.
+    """Trains from `state.step` on, in place, and yields an evaluation at every fixed token count.
 
-    Between two yields, or after the end, the state is whole and can be saved. Closing the generator ends the
-    training. `until_step` ends it early, without an evaluation of its own. A loss that is not finite gives an
-    evaluation that says so, the last one. `ranks`: this process among those that share the training, each with a state
-    of its own; all of them yield the same losses. `give_way` is called after every step, and the time that it takes is
-    not training time. Raises `ValueError` where tokens, recipe, architecture and ranks do
-    not fit.
+    The state can be saved between two yields and after the end. Closing the generator ends the training. `until_step`
+    ends it early, without an evaluation of its own. A loss that is not finite gives a last evaluation with `diverged`.
+    `ranks` is this process among those that share the training: each has its own state, and all yield the same losses.
+    `give_way` is called after every step, and its time does not count as training time. Raises `ValueError` where
+    tokens, recipe, architecture and ranks do not fit.
     """
     recipe = state.recipe
     check_shares(recipe, count=ranks.count)
@@ -106,22 +64,22 @@ def train(
 
 
 def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
-    """The loss on the test part, evaluated as the validation loss is; `None` where there is no test part.
+    """Returns the loss on the test part, evaluated like the validation loss; `None` where there is no test part.
 
-    It is for a model that was chosen already: no search may ask.
+    It is for models that were chosen already. No search may call it.
     """
-    held = held_out_set(tokens, recipe=state.recipe, device=state.device)
-    if held is None:
+    test_set = held_out_set(tokens, recipe=state.recipe, device=state.device)
+    if test_set is None:
         return None
-    # Once only: compiling would take longer.
+    # One pass only: compiling would take longer.
     recipe = dataclasses.replace(state.recipe, compile=False)
     take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=ALONE)
-    found = _validate(take_step, held, batch=state.recipe.batch, ranks=ALONE, by_part=False)
+    found = _validate(take_step, test_set, batch=state.recipe.batch, ranks=ALONE, by_part=False)
     return HeldOutLoss(found.loss, found.bits_per_byte)
 
 
 def perplexity_of(loss: float) -> float:
-    """exp of a loss in nats; infinite where that is too large a number."""
+    """Returns exp of a loss in nats; infinite where that overflows."""
     try:
         return math.exp(loss)
     except OverflowError:
@@ -166,24 +124,24 @@ class _Validation(NamedTuple):
 def _evaluate(
     state: TrainingState, take_step: TrainingStep, validation: ValidationSet, *, index: int, ranks: Ranks
 ) -> Evaluation:
-    """Closes the interval: the state's sum of training losses starts anew, whatever the result."""
+    """Evaluates the model and resets the state's sum of training losses."""
     started = time.perf_counter()
     found = _Validation(math.inf, math.inf)
-    whole = state.step == state.recipe.steps
+    is_last = state.step == state.recipe.steps
     if not state.diverged:
-        found = _validate(take_step, validation, batch=state.recipe.batch, ranks=ranks, by_part=whole)
+        found = _validate(take_step, validation, batch=state.recipe.batch, ranks=ranks, by_part=is_last)
         state.diverged = not math.isfinite(found.loss)
     weights: tuple[ConnectionWeight, ...] = ()
     states = None
     if not state.diverged:
         sequences = max(1, _WEIGHT_TOKENS // state.recipe.context)
-        # Evenly spaced again, so that they come from all over the validation part.
+        # Evenly spaced, so that they cover the whole validation part.
         every = max(1, len(validation.tokens_BT) // sequences)
         with take_step.autocast():
-            some_BT = validation.tokens_BT[::every][:sequences]
-            weights = tuple(state.model.connection_weights(some_BT))
-            if whole:
-                states = state_profile(state.model, some_BT)
+            sample_BT = validation.tokens_BT[::every][:sequences]
+            weights = tuple(state.model.connection_weights(sample_BT))
+            if is_last:
+                states = state_profile(state.model, sample_BT)
     train_loss = state.loss_sum.item() / state.num_losses
     state.loss_sum.zero_()
     state.num_losses = 0
@@ -210,7 +168,7 @@ def _evaluate(
 def _validate(
     take_step: TrainingStep, validation: ValidationSet, *, batch: int, ranks: Ranks, by_part: bool
 ) -> _Validation:
-    """`by_part`: the losses of the text's parts too, for which the processes of a shared training have to talk."""
+    """Returns the loss, and with `by_part` that of each part of the text, for which processes have to communicate."""
     losses, sizes = [], []
     batches = list(zip(validation.tokens_BT.split(batch), validation.targets_BT.split(batch), strict=True))
     for tokens_BT, targets_BT in batches[ranks.rank :: ranks.count]:
@@ -222,9 +180,9 @@ def _validate(
     text_losses: tuple[float, ...] = ()
     if by_part:
         own = dict(zip(range(ranks.rank, len(batches), ranks.count), nats, strict=True))
-        whole = [targets_BT.numel() for _, targets_BT in batches]
+        all_sizes = [targets_BT.numel() for _, targets_BT in batches]
         text_losses = tuple(
-            ranks.total(sum(own.get(place, 0.0) for place in part)) / sum(whole[place] for place in part)
+            ranks.total(sum(own.get(place, 0.0) for place in part)) / sum(all_sizes[place] for place in part)
             for part in _parts(len(batches))
         )
     bits = total / (max(1, validation.target_bytes) * math.log(2.0))
@@ -232,7 +190,7 @@ def _validate(
 
 
 def _parts(num_batches: int) -> list[range]:
-    """Neighbouring batches as at most `_MAX_PARTS` parts of about the same size."""
+    """Returns ranges of neighbouring batches: at most `_MAX_PARTS` parts of about the same size."""
     num = min(_MAX_PARTS, num_batches)
     ends = [num_batches * place // num for place in range(num + 1)]
     return [range(first, last) for first, last in itertools.pairwise(ends)]

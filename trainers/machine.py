@@ -1,4 +1,4 @@
-"""Which device to train on, what it can do, and what the machine is called."""
+"""Which device to train on, what it supports, and the name of the hardware."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMPILERS = ("g++", "c++", "clang++", "cl")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device named: `auto` is CUDA where there is one, else MPS, else the CPU.
+    """Returns the named device. `auto` is CUDA where it is available, else MPS, else the CPU.
 
     Raises a one-line `ValueError` for a device that this machine lacks.
     """
@@ -43,7 +43,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def check_can(device: torch.device, *, recipe: Recipe) -> None:
-    """Raises a one-line `ValueError` where the device cannot do what the recipe asks: nothing falls back unseen."""
+    """Raises a one-line `ValueError` where the device cannot do what the recipe asks. There is no silent fallback."""
     if recipe.precision == "bfloat16" and device.type == "cuda" and not _has_bfloat16(device):
         raise ValueError(f"recipe.precision is bfloat16, which {hardware(device)} cannot do; use float32 or auto")
     if recipe.compile and device.type == "mps":
@@ -55,53 +55,53 @@ def check_can(device: torch.device, *, recipe: Recipe) -> None:
 
 
 def check_room_for(architecture: Architecture) -> None:
-    """Raises a one-line `ValueError` where the weights alone, in float32, are more than the machine has memory."""
+    """Raises a one-line `ValueError` where the weights alone, in float32, exceed the memory of the machine."""
     if not hasattr(os, "sysconf"):
         return
-    there_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     wanted_bytes = 4 * (num_parameters(architecture) + architecture.vocabulary * architecture.width)
-    if there_bytes > 0 and wanted_bytes > there_bytes:
+    if memory_bytes > 0 and wanted_bytes > memory_bytes:
         raise ValueError(
             f"the weights of architecture {architecture.id} take {wanted_bytes / 1e9:,.0f} GB, this machine has "
-            f"{there_bytes / 1e9:,.0f} GB of memory: take a smaller width, depth or vocabulary"
+            f"{memory_bytes / 1e9:,.0f} GB of memory: take a smaller width, depth or vocabulary"
         )
 
 
 def with_precision(recipe: Recipe, *, device: torch.device) -> Recipe:
-    """The recipe with a precision in place of `auto`: bfloat16 on CUDA devices that compute in it, else float32."""
+    """Returns the recipe with `auto` resolved: bfloat16 on CUDA devices that compute in it, else float32."""
     if recipe.precision != "auto":
         return recipe
     return dataclasses.replace(recipe, precision="bfloat16" if _has_bfloat16(device) else "float32")
 
 
 def allow_tf32(device: torch.device) -> None:
-    """Lets matrix products of float32 use the tensor cores of a CUDA device: 10 bits of mantissa, float32's range.
+    """Lets float32 matrix products use the tensor cores of a CUDA device: 10 bits of mantissa, the range of float32.
 
-    Holds for the whole process, as torch has it. Nothing changes elsewhere.
+    Torch applies it to the whole process. On other devices nothing changes.
     """
     if device.type == "cuda":
         with warnings.catch_warnings():
-            # Torch 2.9 to 2.12 name another way, beside which their compiler refuses to ask for the precision.
+            # Torch 2.9 to 2.12 recommend another API, but their compiler fails to read the precision once it is used.
             warnings.filterwarnings("ignore", message="Please use the new API settings to control TF32")
             torch.set_float32_matmul_precision("high")
 
 
 def device_key(device: torch.device) -> str:
-    """A name that all processes of a machine have for a device: numbers differ with `CUDA_VISIBLE_DEVICES`."""
+    """Returns a name of the device for all processes of the machine: its number depends on `CUDA_VISIBLE_DEVICES`."""
     if device.type == "cuda":
         return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
     return device.type
 
 
 def hardware(device: torch.device) -> str:
-    """The model name of the accelerator or the processor."""
+    """Returns the model name of the accelerator or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor()
 
 
 def synchronize(device: torch.device) -> None:
-    """Returns when the device has done all it was given; at once on a CPU."""
+    """Waits until the device has finished its queued work; returns at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -109,9 +109,9 @@ def synchronize(device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> None:
-    """Returns memory that no tensor uses any more to a CUDA device, for other processes. Nothing changes elsewhere."""
+    """Frees unused cached memory of a CUDA device for other processes. On other devices nothing changes."""
     if device.type == "cuda":
-        # Compiled models refer to themselves.
+        # Compiled models hold reference cycles.
         gc.collect()
         torch.cuda.empty_cache()
 

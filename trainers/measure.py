@@ -1,10 +1,10 @@
 """How fast an architecture is, relative to the reference: both run in turn, in one process, on the same batch.
 
-A machine's speed drifts and other work disturbs it; what runs in turn is disturbed alike. A round times every
-contender once, in an order that turns round from one round to the next, and a latency is the median over rounds of
-the ratio to the reference. Its interval is the sign test's: order statistics of the ratios, with no assumption on
-their distribution. With one thread on a CPU, time is the processor's and not the wall's; and what one run frees the
-next one takes again (`heap.py`).
+The speed of a machine drifts and other work disturbs it, but contenders that run in turn are disturbed alike. A round
+times every contender once, and the order is reversed from one round to the next. A latency is the median over rounds of
+the ratio to the reference. Its interval is that of the sign test: order statistics of the ratios, without an assumption
+on their distribution. With one thread on a CPU the time is that of the thread and not the wall time, and runs reuse the
+memory that earlier runs freed (`heap.py`).
 
 Axes: B batch, T tokens, R rounds, C contenders.
 """
@@ -36,23 +36,23 @@ Kind = Literal["forward", "step", "decode"]
 """What is timed: a forward pass over a batch, a training step, one token from a cache."""
 
 _WARMUP_RUNS = 1
-"""Runs of every contender before the first round: allocators fill, compilation happens."""
+"""Runs of every contender before the first round, for allocators and compilation."""
 _MIN_SAMPLE_S = 0.005
-"""A contender runs as often in a row as the reference needs to take this long: timers and switches then vanish."""
+"""A contender is repeated as often as the reference needs to take this long, so that timer overhead vanishes."""
 _INTERVAL_ROUNDS = 6
-"""The fewest for which an interval of 95 % exists."""
+"""Fewest rounds for which a 95 % interval exists."""
 _MIN_ROUNDS: dict[Kind, int] = {"forward": _INTERVAL_ROUNDS, "step": 3, "decode": _INTERVAL_ROUNDS}
-"""A training step takes thrice as long; with fewer than 6 rounds its interval is the whole range seen."""
-_UNQUIET_FRAC = 0.05
-"""Where the reference's own times have a wider interquartile range than this, relative to their median, something else
-runs on the machine."""
-_PATIENCE = 2.0
-"""Times the time limit, for which an unquiet machine is measured at most."""
+"""A training step takes three times as long; with fewer than 6 rounds its interval is the whole range."""
+_NOISY_FRAC = 0.05
+"""Where the interquartile range of the reference's times is wider than this share of their median, other work disturbs
+the machine."""
+_NOISY_FACTOR = 2.0
+"""Factor on the time limit on a noisy machine."""
 _NARROW_FRAC = 0.01
-"""Rounds end early once every interval is this narrow, relative to its median."""
-_LOOK_FACTOR = 1.5
-"""Rounds between two looks at that: an interval that is looked at after every round and taken when it happens to be
-narrow covers 92 %, not 95."""
+"""Rounds end early once every interval is narrower than this share of its median."""
+_CHECK_FACTOR = 1.5
+"""Factor between the rounds at which the widths are checked. An interval that is checked after every round and taken
+when it happens to be narrow covers 92 %, not 95."""
 _COVERAGE = 0.95
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -73,9 +73,9 @@ class Measurement:
     reference_latency_s: float
     """The reference's, measured in turn with it."""
     step_latency: float | None = None
-    """Latency of a training step relative to the reference; None where it was not asked for, as all below."""
+    """Latency of a training step relative to the reference; this and the fields below are None where not asked for."""
     step_latency_low: float | None = None
-    """Lower end of its interval: 95 %, or the whole range seen in fewer than 6 rounds."""
+    """Lower end of its interval: 95 %, or the whole range of fewer than 6 rounds."""
     step_latency_high: float | None = None
     """Upper end of its interval."""
     step_latency_s: float | None = None
@@ -83,8 +83,8 @@ class Measurement:
     reference_step_latency_s: float | None = None
     """The reference's, measured in turn with it."""
     decode_latency: float | None = None
-    """Latency of one more token for each sequence of the batch, after a context that is full but for it, from a cache;
-    relative to the reference; None where it was not asked for."""
+    """Latency of the last token of a full context, for each sequence of the batch, with all earlier ones in a cache;
+    relative to the reference."""
     decode_latency_low: float | None = None
     """Lower end of its 95 % interval."""
     decode_latency_high: float | None = None
@@ -100,9 +100,9 @@ class Measurement:
     rounds: int
     """Rounds of forward passes."""
     noise_frac: float
-    """Interquartile range of the reference's forward latencies over their median: how unquiet the machine was."""
+    """Interquartile range of the reference's forward latencies over their median: how noisy the machine was."""
     measure_s: float
-    """Time spent measuring, the wait for the lock left out."""
+    """Time spent measuring, without the wait for the lock."""
     waited_s: float
     """Time spent waiting for the lock."""
 
@@ -125,12 +125,11 @@ def measure(
     lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> Measurement:
-    """Speed of an architecture relative to `reference`, and its memory, at the recipe's batch, context and precision.
+    """Returns speed relative to `reference`, and memory, at the recipe's batch, context and precision.
 
-    `lock`: of the device; processes that name the same one time one after another, and on a GPU no training runs
-    meanwhile. `time_limit_s` holds for the timing alone, all kinds together; a few rounds are run whatever it says, and
-    up to twice as many seconds where the reference's own times say that the machine is not quiet. `kinds`: what is
-    timed; `forward` always is.
+    `lock` is that of the device: processes with the same lock measure one after another, and on a GPU no training runs
+    meanwhile. `time_limit_s` covers the timing of all kinds together. A few rounds run in any case, and a noisy machine
+    gets up to twice the time. `kinds` is what is timed; `forward` always is.
     """
     return measure_in_turn(
         [architecture],
@@ -153,10 +152,10 @@ def measure_in_turn(
     lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
 ) -> list[Measurement]:
-    """`measure` for several architectures in the same rounds; `time_limit_s` is for each. Answers in their order."""
+    """Measures several architectures in the same rounds and returns them in their order; `time_limit_s` is for each."""
     started = time.perf_counter()
     check_can(device, recipe=recipe)
-    # The reference comes first, and an architecture that is there twice runs once.
+    # The reference is the first contender, and a repeated architecture runs once.
     contenders = list(dict.fromkeys([reference, *architectures]))
     for contender in contenders:
         check_room_for(contender)
@@ -171,7 +170,7 @@ def measure_in_turn(
             for contender in contenders:
                 runs.append(_Runs(contender, recipe=recipe, device=device))
                 for kind in timed if recipe.compile else ():
-                    # Compiling takes up to minutes, in which others need not wait.
+                    # Compiling takes up to minutes, and others need not wait for it.
                     getattr(runs[-1], kind)()
                     lock.give_way()
         with lock.alone() as waited_s:
@@ -182,7 +181,7 @@ def measure_in_turn(
                 for kind in timed
             }
     measure_s = time.perf_counter() - started - waited_s
-    answers = []
+    measurements = []
     for architecture, memory in zip(architectures, memories, strict=True):
         values: dict[str, float] = {}
         for kind, times_RC in times.items():
@@ -190,7 +189,7 @@ def measure_in_turn(
             name = "latency" if kind == "forward" else f"{kind}_latency"
             values |= {name: speed.ratio.median, f"{name}_low": speed.ratio.low, f"{name}_high": speed.ratio.high}
             values |= {f"{name}_s": speed.own_s, f"reference_{name}_s": speed.reference_s}
-        answers.append(
+        measurements.append(
             Measurement(
                 **values,
                 memory_bytes=memory.training_step_bytes,
@@ -201,18 +200,18 @@ def measure_in_turn(
                 waited_s=waited_s,
             )
         )
-    return answers
+    return measurements
 
 
 def median_interval(values: Sequence[float] | FloatArray) -> Interval:
-    """The median, and the narrowest pair of order statistics that holds the true one in 95 % of cases.
+    """Returns the median and the narrowest pair of order statistics that contains the true median in 95 % of cases.
 
-    With fewer than 6 values there is none: the answer is then their range, which holds it less often.
+    Fewer than 6 values have no such pair. The interval is then their range, which contains it less often.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     count = len(ordered)
-    # The chance that the true median lies below the smallest `rank + 1` values is a binomial tail. It is counted in
-    # whole numbers: from 1,030 values on, ways are too many for a float.
+    # The probability that the true median is below the smallest `rank + 1` values is a binomial tail. Integers count
+    # it: from 1,030 values on a float overflows.
     rank, ways, below = 0, 1, 1
     while rank + 1 <= (count - 1) // 2:
         ways = ways * (count - rank) // (rank + 1)
@@ -226,21 +225,22 @@ def median_interval(values: Sequence[float] | FloatArray) -> Interval:
 def times_in_turn(
     runs: Sequence[Callable[[], None]], *, device: torch.device, limit_s: float, min_rounds: int
 ) -> FloatArray:
-    """Seconds of one run, [R, C], of contenders in turn: until the intervals are narrow or the limit would be passed.
+    """Returns the seconds of one run, [R, C], of contenders in turn.
 
-    The first contender is the reference. At least `min_rounds` rounds are run whatever they take.
+    Rounds end when the intervals are narrow or the next one would exceed the limit, but not before `min_rounds`. The
+    first contender is the reference.
     """
     started = time.perf_counter()
     for run in runs:
         _time_run(run, repeats=_WARMUP_RUNS, device=device)
     repeats = max(1, math.ceil(_MIN_SAMPLE_S / _time_run(runs[0], repeats=1, device=device)))
     rounds: list[list[float]] = []
-    next_look = _INTERVAL_ROUNDS
+    next_check = _INTERVAL_ROUNDS
     rounds_started = time.perf_counter()
     draw = random.Random(0)
     while True:
         order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
-        # The processor's caches make a run faster or slower by where things lie.
+        # The addresses of tensors change how well the processor's caches work.
         with shifted_allocations(draw) if device.type == "cpu" else nullcontext():
             times = {contender: _time_run(runs[contender], repeats=repeats, device=device) for contender in order}
         rounds.append([times[contender] for contender in range(len(runs))])
@@ -249,11 +249,11 @@ def times_in_turn(
         now = time.perf_counter()
         round_s = (now - rounds_started) / len(rounds)
         times_RC = np.array(rounds)
-        patience = 1.0 if _noise_frac(times_RC) <= _UNQUIET_FRAC else _PATIENCE
-        looks = len(rounds) >= next_look
-        if now + round_s - started > patience * limit_s or (looks and _is_narrow(times_RC)):
+        limit_factor = 1.0 if _noise_frac(times_RC) <= _NOISY_FRAC else _NOISY_FACTOR
+        is_check = len(rounds) >= next_check
+        if now + round_s - started > limit_factor * limit_s or (is_check and _is_narrow(times_RC)):
             return times_RC
-        next_look = look_after(next_look) if looks else next_look
+        next_check = look_after(next_check) if is_check else next_check
 
 
 class _Speed(NamedTuple):
@@ -268,7 +268,7 @@ class _Speed(NamedTuple):
 
 
 class _Runs:
-    """What is timed of one architecture, on a fixed batch of random tokens."""
+    """The runs of one architecture that are timed, on a fixed batch of random tokens."""
 
     def __init__(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> None:
         model = Decoder(architecture).to(device)
@@ -279,7 +279,7 @@ class _Runs:
         self._take_step = TrainingStep(model, optimizer=make_optimizer(model, recipe=recipe), recipe=recipe)
         self._model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model) if recipe.compile else model
         self._decoder = model
-        """Never compiled: every length of a cache would be another graph."""
+        """Never compiled: every length of the cache would be a new graph."""
         self._cache: DecodingCache | None = None
 
     @torch.no_grad()
@@ -299,33 +299,33 @@ class _Runs:
             self._decoder(self._tokens_BT[:, last:], cache=self._cache)
 
     def step(self) -> None:
-        # A rate of zero does all the work and leaves the weights where they are.
+        # A learning rate of zero does all the work and leaves the weights unchanged.
         self._take_step(self._tokens_BT, self._targets_BT, learning_rate=0.0)
 
 
 def look_after(num_rounds: int) -> int:
-    """After how many rounds the intervals' widths are looked at again."""
-    return math.ceil(_LOOK_FACTOR * num_rounds)
+    """Returns the number of rounds after which the widths of the intervals are checked again."""
+    return math.ceil(_CHECK_FACTOR * num_rounds)
 
 
 def _noise_frac(times_RC: FloatArray) -> float:
-    """Interquartile range of the reference's times over their median."""
+    """Returns the interquartile range of the reference's times over their median."""
     low_s, middle_s, high_s = np.quantile(times_RC[:, 0], (0.25, 0.5, 0.75))
     return float((high_s - low_s) / middle_s)
 
 
 def _is_narrow(times_RC: FloatArray) -> bool:
-    """Whether every interval is known and narrow; the reference alone is judged by its own times."""
+    """Returns whether every interval is known and narrow; without others the reference is judged by its own times."""
     if len(times_RC) < _INTERVAL_ROUNDS:
         return False
-    alone = times_RC.shape[1] == 1
-    values_RC = times_RC if alone else times_RC[:, 1:] / times_RC[:, :1]
+    is_single = times_RC.shape[1] == 1
+    values_RC = times_RC if is_single else times_RC[:, 1:] / times_RC[:, :1]
     intervals = [median_interval(column) for column in values_RC.T]
     return all(found.high - found.low <= _NARROW_FRAC * found.median for found in intervals)
 
 
 def _time_run(run: Callable[[], None], *, repeats: int, device: torch.device) -> float:
-    """Mean seconds of one of `repeats` runs in a row, by the clock that others on the machine disturb least."""
+    """Returns the mean seconds of `repeats` runs in a row, by the clock that other work disturbs least."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -335,7 +335,7 @@ def _time_run(run: Callable[[], None], *, repeats: int, device: torch.device) ->
             end.record()
             end.synchronize()
             return float(begin.elapsed_time(end)) / 1e3 / repeats
-    # Alone on its thread a run takes the processor's time: that of others who share the core does not count then.
+    # The clock of a single thread does not count the time of other processes on the core.
     clock = time.thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     synchronize(device)
     started = clock()

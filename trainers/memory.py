@@ -1,13 +1,13 @@
 """Peak memory of a training step and of a forward pass.
 
-On CUDA it is the allocator's own peak. Elsewhere it is the bytes of all tensors alive at once, counted over a
-step of fake tensors: the operations are those of a real step, nothing is computed, and the number repeats
-exactly. In float32 a real step has the same number, and of a small model it is counted over one; under bfloat16
-autocast fake norms guess the type of their statistics, and the two differ by less than 1 %. Buffers that a kernel takes
-and returns within itself are not seen.
+On CUDA it is the peak of the allocator. Elsewhere it is the bytes of all tensors alive at once, counted over a step of
+fake tensors: the operations are those of a real step, nothing is computed, and the number repeats exactly. In float32 a
+real step gives the same number, and is counted where the model is small. Under bfloat16 autocast fake norms guess the
+type of their statistics, and the two differ by less than 1 %. Buffers that a kernel allocates and frees internally are
+not counted.
 
-Cost: two training steps of a small model in float32. Over fake tensors a tenth of a millisecond an operation, 0.3 to
-1.1 s for 6 to 12 blocks, whatever the width and the batch.
+Cost: two training steps of a small model in float32. With fake tensors 0.1 ms an operation, which is 0.3 to 1.1 s for 6
+to 12 blocks, whatever the width and the batch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
 _REAL_FLOPS = 1e10
-"""A step of fewer operations is done sooner than its fake tensors are made."""
+"""A real step of fewer operations is faster than one of fake tensors."""
 
 
 class PeakMemory(NamedTuple):
-    """Bytes alive at the worst moment, weights included."""
+    """Most bytes alive at once, weights included."""
 
     training_step_bytes: int
     """Weights, gradients, optimiser moments, activations and the batch."""
@@ -45,13 +45,13 @@ class PeakMemory(NamedTuple):
 
 
 def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
-    """Peak memory of an architecture at the recipe's batch, context and precision.
+    """Returns the peak memory of an architecture at the recipe's batch, context and precision.
 
-    Where it is counted, `recipe.compile` is not followed: the count is that of the operations run one by one.
+    A count ignores `recipe.compile`: it is that of uncompiled operations.
     """
     if device.type == "cuda":
         return _allocated_peak(architecture, recipe=recipe, device=device)
-    # Forward and twice as much backward.
+    # The backward pass takes twice as many operations as the forward pass.
     step_flops = 3.0 * costs_of(architecture).forward_flops * recipe.batch * recipe.context
     is_float32 = with_precision(recipe, device=device).precision == "float32"
     is_small = is_float32 and step_flops < _REAL_FLOPS
@@ -59,7 +59,7 @@ def peak_memory(architecture: Architecture, *, recipe: Recipe, device: torch.dev
 
 
 def counted_peak(architecture: Architecture, *, recipe: Recipe, fake: bool = True) -> PeakMemory:
-    """Peak memory as counted tensor bytes on a CPU; `fake=False` computes everything instead."""
+    """Returns the peak memory as counted tensor bytes on a CPU; `fake=False` computes real values."""
     eager = dataclasses.replace(recipe, compile=False)
     model = Decoder(architecture)
     fake_mode = FakeTensorMode() if fake else None
@@ -77,7 +77,7 @@ def counted_peak(architecture: Architecture, *, recipe: Recipe, fake: bool = Tru
 
 
 class TensorBytes(TorchDispatchMode):
-    """While entered, knows the bytes of the storages alive, and the most there have been."""
+    """Counts the bytes of the storages alive within the block, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,12 +86,12 @@ class TensorBytes(TorchDispatchMode):
         self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def track(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors that were made before; each storage counts once."""
+        """Counts tensors that were made earlier; each storage counts once."""
         for tensor in tensors:
             self._add(tensor.untyped_storage())
 
     def restart_peak(self) -> None:
-        """Forget moments before this one."""
+        """Resets the peak to the present value."""
         self.peak_bytes = self.alive_bytes
 
     def __torch_dispatch__(
@@ -140,7 +140,7 @@ class _Work:
             self._call(self._tokens_BT)
 
     def make_moments(self) -> None:
-        """What the first step leaves behind, so that the next one is like all later ones."""
+        """Allocates what the first step leaves behind, so that the next one is like all later ones."""
         for parameter in self._model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self._optimizer.step()
@@ -151,7 +151,7 @@ class _Work:
 
 
 def _make_fake(model: Decoder, mode: FakeTensorMode) -> None:
-    """Replaces the model's parameters and buffers, in place, by fakes of the same shapes and device."""
+    """Replaces the parameters and buffers of the model, in place, with fakes of the same shapes and device."""
     for module in model.modules():
         homes: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for tensors in homes:
@@ -167,7 +167,7 @@ def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch
     before_bytes = torch.cuda.memory_allocated(device)
     work = _Work(Decoder(architecture).to(device), recipe=recipe)
     if recipe.compile:
-        # As below.
+        # The first pass compiles, as the first step does below.
         work.forward()
         torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -176,7 +176,7 @@ def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch
     forward_bytes = torch.cuda.max_memory_allocated(device) - before_bytes
     work.make_moments()
     if recipe.compile:
-        # The first step compiles, and tries kernels on memory of their own.
+        # The first step compiles, and benchmarks kernels with extra memory.
         work.step()
         torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -189,11 +189,11 @@ def _allocated_peak(architecture: Architecture, *, recipe: Recipe, device: torch
 
 
 def _make_workspaces(device: torch.device) -> None:
-    """The workspaces of the matrix library are there, tens of megabytes for each thread that takes part.
+    """Allocates the workspaces of the matrix library, tens of megabytes for each thread.
 
-    They stay with the process, and would else count for the first architecture that it measures and for no other.
+    They stay with the process. Otherwise they would count for the first architecture that it measures and for no other.
     """
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones(64, 64, device=device, dtype=dtype, requires_grad=True)
-        # With a bias it is another function of the library. Backward passes have a thread of their own.
+        # A bias selects another function of the library, and the backward pass has its own thread.
         torch.nn.functional.linear(x, x, x[0]).sum().backward()

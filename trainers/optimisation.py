@@ -18,7 +18,7 @@ from depthweave.trainers.recipe import Recipe
 
 
 def make_optimizer(model: Decoder, *, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over the model's parameter groups: decay on matrices alone, connection weights with their factor."""
+    """Returns AdamW over the model's parameter groups: decay on matrices alone, a factor for connection weights."""
     groups = model.parameter_groups()
     described: list[dict[str, Any]] = [
         {"params": groups.matrices, "weight_decay": recipe.weight_decay, "lr_factor": 1.0},
@@ -29,15 +29,15 @@ def make_optimizer(model: Decoder, *, recipe: Recipe) -> torch.optim.AdamW:
         [group for group in described if group["params"]],
         lr=recipe.learning_rate,
         betas=recipe.betas,
-        # The fused kernel took 1.3 ms a step on one CPU core where the others took 3.3 (12 blocks, width 64).
+        # The fused kernel took 1.3 ms a step on one CPU core and the others 3.3 ms (12 blocks, width 64).
         fused=True,
     )
 
 
 class TrainingStep:
-    """Takes optimiser steps with one model as one recipe says, on the device the model is on.
+    """Takes optimiser steps with one model, by one recipe, on the device of the model.
 
-    Where several processes share the training, each gives its share of the batch.
+    Where several processes share the training, each passes its share of the batch.
     """
 
     def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe, ranks: Ranks = ALONE) -> None:
@@ -55,16 +55,16 @@ class TrainingStep:
         self._shared_loss = ranks.averaging(self._model_loss, model=model)
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean loss in nats a token, computed in the recipe's precision."""
+        """Returns the mean loss in nats a token, computed in the recipe's precision."""
         with self.autocast():
             return self._model_loss(tokens_BT, targets_BT)
 
     def autocast(self) -> torch.autocast:
-        """The recipe's precision as a context."""
+        """Returns a context with the recipe's precision."""
         return torch.autocast(self._device_type, torch.bfloat16, enabled=self._bfloat16)
 
     def __call__(self, tokens_BT: Tensor, targets_BT: Tensor, *, learning_rate: float) -> Tensor:
-        """The loss before the step, of the whole batch, detached; the weights have moved and no gradient is kept."""
+        """Takes one step and returns the detached loss of the whole batch before it. No gradient is kept."""
         with self.autocast():
             loss = self._shared_loss(tokens_BT, targets_BT)
         loss.backward()
@@ -73,6 +73,6 @@ class TrainingStep:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate * group["lr_factor"]
         self._optimizer.step()
-        # Before the next forward pass, so that its peak of memory holds no gradients.
+        # Now, so that the memory peak of the next forward pass includes no gradients.
         self._optimizer.zero_grad(set_to_none=True)
         return self._ranks.mean(loss.detach())

@@ -1,8 +1,8 @@
 """One training shared by several processes: each has the whole model and an equal share of every batch.
 
-Gradients are averaged before they are clipped, losses where they are counted, so that all processes take the step that
-one process would take with the whole batch, and their weights stay the same bit for bit. Who started the processes is
-not known here: what is needed is torch.distributed's default group.
+Gradients are averaged before they are clipped, and losses where they are summed. So all processes take the step that
+one process would take with the whole batch, and their weights stay the same bit for bit. The only requirement is the
+default group of torch.distributed.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ class Ranks:
     """This process among those that share a training."""
 
     rank: int = 0
-    """Its number, from 0."""
+    """Number of the process, from 0."""
     count: int = 1
-    """How many there are; with one nothing is sent."""
+    """Number of processes; one process sends nothing."""
 
     def rows(self, batch: int) -> slice:
-        """This process's sequences of a batch."""
+        """Returns the sequences of a batch that belong to this process."""
         each = batch // self.count
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over the processes, the same bits in all of them; in place where there are several."""
+        """Returns the mean over the processes, with the same bits in all; in place where there are several."""
         return value if self.count == 1 else self._sum(value).div_(self.count)
 
     def total(self, value: float) -> float:
-        """The sum over the processes; the device is the group's own affair, for NCCL sends from a GPU alone."""
+        """Returns the sum over the processes. NCCL sends from a GPU only, so the backend decides on the device."""
         if self.count == 1:
             return value
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
         return self._sum(torch.tensor(value, dtype=torch.float64, device=device)).item()
 
     def averaging(self, loss: Loss, *, model: Decoder) -> Loss:
-        """The loss, whose backward pass leaves the processes' mean gradients in the model's parameters.
+        """Returns the loss with a backward pass that averages the gradients over the processes.
 
-        Weights are those of the first process after the call. All processes must call it.
+        After the call all processes have the weights of the first one. All processes must call it.
         """
         if self.count == 1:
             return loss
@@ -64,7 +64,7 @@ ALONE = Ranks()
 
 
 def check_shares(recipe: Recipe, *, count: int) -> None:
-    """Raises `ValueError` where a batch has no equal shares for so many processes: their mean would be another."""
+    """Raises `ValueError` where a batch cannot be divided equally: the mean over shares would differ from its mean."""
     if recipe.batch % count:
         down, up = recipe.batch // count * count, -(-recipe.batch // count) * count
         near = f"{up}" if down == 0 else f"{down} or {up}"
@@ -75,7 +75,7 @@ def check_shares(recipe: Recipe, *, count: int) -> None:
 
 
 class _LossOf(nn.Module):
-    """A model's loss as a module's forward pass, which is all that torch's averaging looks at."""
+    """The loss of a model as the forward pass of a module: DistributedDataParallel averages only those."""
 
     def __init__(self, model: Decoder, loss: Loss) -> None:
         super().__init__()

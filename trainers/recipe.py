@@ -1,4 +1,4 @@
-"""How a model is trained: one frozen, JSON-able dataclass, and the schedules that follow from it."""
+"""How a model is trained: one frozen dataclass that JSON can hold, and the schedules that follow from it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from depthweave.spaces import Initialisation
 Precision = Literal["auto", "float32", "bfloat16"]
 
 FIRST_RECIPE = {"initialisation": "by_shape"}
-"""Values of keys that a recipe written by an earlier version lacks, where today's defaults are others."""
+"""Values of keys that recipes of earlier versions lack, where the defaults have changed since."""
 _MAX_WHOLE = 10**12
-"""More of anything is a slip of the pen."""
+"""A larger number is a typing error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +21,10 @@ class Recipe:
     """How a model is trained. `dataclasses.asdict` gives JSON; `Recipe(**that)` is equal again."""
 
     seed: int = 0
-    """Of the data order, and by habit of the model's first weights."""
+    """Seed of the data order and, unless a model is given, of the first weights."""
     initialisation: Initialisation = "nested"
-    """`nested`: a narrower feed-forward layer starts as a part of a wider one. `by_shape` is the rule of runs and
-    exports whose recipe has no such key."""
+    """`nested`: a narrower feed-forward layer starts as a part of a wider one. `by_shape` is the rule of recipes of
+    earlier versions, which lack the key."""
     steps: int = 500
     """Optimiser steps."""
     batch: int = 16
@@ -32,23 +32,23 @@ class Recipe:
     context: int = 128
     """Tokens in a sequence."""
     learning_rate: float = 4e-3
-    """Highest learning rate of AdamW, reached at the end of the warm-up; good for widths around 64, and too high
-    for hundreds."""
+    """Highest learning rate of AdamW, at the end of the warm-up. It suits widths around 64 and is too high for
+    hundreds."""
     min_lr_frac: float = 0.1
-    """Learning rate of the last step, as a share of the highest."""
+    """Learning rate of the last step as a share of the highest."""
     warmup_frac: float = 0.05
     """Share of the steps over which the learning rate rises linearly from zero."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Decay rates of AdamW's two moments; the DenseFormer paper's."""
+    """Decay rates of AdamW's two moments, from the DenseFormer paper."""
     weight_decay: float = 0.1
-    """Decoupled weight decay, of matrices alone: never of gains, biases or connection weights."""
+    """Decoupled weight decay of matrices alone: gains, biases and connection weights do not decay."""
     connection_lr_factor: float = 1.0
-    """Learning rate of connection weights, as a multiple of the others'."""
+    """Factor on the learning rate for connection weights."""
     grad_clip: float | None = 1.0
-    """Largest norm of all gradients together; absent, gradients are not clipped."""
+    """Largest norm of all gradients together; None does not clip."""
     precision: Precision = "auto"
     """`bfloat16` is autocast: weights, gradients and moments stay float32. `auto` is bfloat16 on CUDA devices that
-    compute in it and float32 elsewhere; records and exports name the one that it was."""
+    compute in it and float32 elsewhere; records and exports hold the resolved value."""
     compile: bool = False
     """Whether `torch.compile` builds the forward and backward pass; worth it for minutes of training."""
     num_evaluations: int = 10
@@ -99,15 +99,15 @@ class Recipe:
         return self.steps * self.tokens_per_step
 
     def evaluation_steps(self) -> tuple[int, ...]:
-        """Numbers of taken steps at which the model is evaluated, rising; the last is `steps`."""
+        """Returns the numbers of steps after which the model is evaluated, ascending; the last is `steps`."""
         return tuple(self.steps * number // self.num_evaluations for number in range(1, self.num_evaluations + 1))
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of the step number `step`, from 0: linear warm-up, then half a cosine."""
+        """Returns the learning rate of step number `step`, from 0: linear warm-up, then half a cosine."""
         warmup = math.ceil(self.warmup_frac * self.steps)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
-        # The last step, number steps - 1, gets the lowest rate.
+        # The last step, number `steps - 1`, has the lowest rate.
         progress = (step - warmup) / max(1, self.steps - 1 - warmup)
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
         return self.learning_rate * (self.min_lr_frac + (1.0 - self.min_lr_frac) * cosine)

@@ -1,12 +1,13 @@
-"""Documents become a training, a validation and a test part.
+"""Divides documents into a training, a validation and a test part.
 
-Two rules. `text`: the parts have the wanted shares of the text, in bytes of UTF-8. The hash of a document chooses its
-part, so that documents that are added, renamed or reordered move no other one. Where that misses the shares, documents
-fill the parts in the order of their hashes. A document that is too long for a part is cut, at ends of lines.
-`documents`: the rule of runs that were made before there was a test part. The shares are of documents.
+There are two rules.
+`text`: the parts have the wanted shares of the text, in bytes of UTF-8. The hash of a document chooses its part, so
+that added, renamed or reordered documents move no other one. Where that misses the shares, documents fill the parts in
+the order of their hashes. A document that is too long for a part is cut at ends of lines.
+`documents`: the shares are of documents, and there is no test part. Runs of earlier versions used it.
 
-Two copies of a document always share a part. Documents are kept in the order of their hashes, so that the same
-documents make the same corpus wherever they lie.
+Copies of a document are always in the same part. Documents are kept in the order of their hashes, so that the same
+documents make the same corpus wherever they are stored.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Division = Literal["text", "documents"]
-"""A rule by which text is divided."""
+"""A rule for dividing text."""
 Part = Literal["train", "validation", "test"]
 
 _HASH_FACTOR, _FILL_FACTOR = 1.5, 2.0
-"""How far off its wanted share a part may be, where hashes choose and where documents fill the parts."""
+"""Largest factor between a part and its wanted share, where hashes choose and where documents fill the parts."""
 _MAX_STRETCHES = 8
-"""Places of a long document that validate: it may be about other things at its end than at its beginning."""
+"""Number of validation stretches of a long document, whose subject may change from its beginning to its end."""
 _MIN_STRETCH_BYTES = 4096
 
 
 class Shares(NamedTuple):
-    """Of the text, as fractions or in bytes."""
+    """Shares of the text, as fractions or in bytes."""
 
     train: float
     validation: float
@@ -39,29 +40,29 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpus:
-    """Documents in three parts. `sha256` identifies the documents and the part that each is in."""
+    """Documents in three parts. `sha256` identifies the documents and the part of each."""
 
     name: str
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...] = ()
-    """Read by a confirmation and an export alone; empty where the rule is `documents`, or by wish."""
+    """Only confirmations and exports read it; empty under the rule `documents` and where none is wanted."""
     sha256: str
     notes: tuple[str, ...] = ()
-    """What a user should know of how it was read and divided, a sentence each."""
+    """What a user should know about the reading and the division, one sentence each."""
 
     @property
     def num_bytes(self) -> tuple[int, int, int]:
-        """Bytes of text of the parts: training, validation, test."""
+        """Returns the bytes of text of the parts: training, validation, test."""
         train, validation, test = (sum(map(_size, part)) for part in (self.train, self.validation, self.test))
         return train, validation, test
 
 
 def split_documents(documents: Iterable[str], *, name: str, validation_frac: float) -> Corpus:
-    """The rule `documents`: those whose hash, read as a fraction, lies below `validation_frac` validate.
+    """Divides by the rule `documents`: a document validates where its hash, as a fraction, is below `validation_frac`.
 
-    Empty documents are dropped. The smallest hash always validates and the largest always trains: only in a
-    corpus so small that this decides can an added document move another one.
+    Empty documents are dropped. The smallest hash always validates and the largest always trains. Only in a corpus so
+    small that this decides can an added document move another one.
     """
     keyed = sorted((hashlib.sha256(text.encode("utf-8")).digest(), text) for text in documents if text)
     if not keyed:
@@ -88,11 +89,11 @@ class _Document(NamedTuple):
     text: str
     copies: int
     num_bytes: int
-    """Of all copies."""
+    """Size of all copies together."""
 
 
 def split_text(documents: Iterable[str], *, name: str, validation_frac: float, test_frac: float) -> Corpus:
-    """The rule `text`. Empty documents are dropped; `test_frac` of 0 makes no test part.
+    """Divides by the rule `text`. Empty documents are dropped, and a `test_frac` of 0 makes no test part.
 
     Raises a one-line `ValueError` where there is no text, or too little for a training and a validation part.
     """
@@ -111,7 +112,7 @@ def split_text(documents: Iterable[str], *, name: str, validation_frac: float, t
         else:
             parts[places[item.digest]] += [item.text] * item.copies
     if len(found) > 1 and not (parts["train"] and parts["validation"]):
-        # A few words in all: too short to be cut.
+        # A few words in total are too short to be cut.
         first, *others = ([item.text] * item.copies for item in found)
         parts = {"train": [text for some in others for text in some], "validation": first, "test": []}
     if not parts["train"] or not parts["validation"]:
@@ -133,7 +134,7 @@ def split_text(documents: Iterable[str], *, name: str, validation_frac: float, t
 
 
 def lopsided_note(corpus: Corpus, *, validation_frac: float) -> str:
-    """What to do about a validation part that is far from its share of the text; empty where it is not."""
+    """Returns advice on a validation part that is far from its share of the text; empty where it is near."""
     sizes = corpus.num_bytes
     share = sizes[1] / sum(sizes)
     if validation_frac / 3 <= share <= 3 * validation_frac and share <= 0.5:
@@ -146,7 +147,7 @@ def lopsided_note(corpus: Corpus, *, validation_frac: float) -> str:
 
 
 def _documents(documents: Iterable[str]) -> list[_Document]:
-    """Each text once, in the order of their hashes."""
+    """Returns each text once, in the order of their hashes."""
     copies = Counter(text for text in documents if text)
     encoded = ((text.encode("utf-8"), text, number) for text, number in copies.items())
     return sorted(
@@ -155,13 +156,13 @@ def _documents(documents: Iterable[str]) -> list[_Document]:
 
 
 def _placed(found: Sequence[_Document], *, wanted: Shares) -> tuple[dict[bytes, Part], Set[bytes]]:
-    """The part of every document that stays whole, and the digests of those to cut."""
+    """Returns the part of every document that stays whole, and the digests of those to cut."""
     places = _by_hash(found, wanted=wanted)
     if _is_fair(_sums(found, places), wanted=wanted, factor=_HASH_FACTOR):
         return places, frozenset()
     smallest = min(share for share in wanted if share > 0)
     by_size = sorted(found, key=lambda item: (-item.num_bytes, item.digest))
-    # These could stand in the training part only.
+    # Documents of this size fit into the training part only.
     num_cut = sum(item.num_bytes > _FILL_FACTOR * smallest for item in by_size)
     while True:
         cut = {item.digest for item in by_size[:num_cut]}
@@ -172,13 +173,13 @@ def _placed(found: Sequence[_Document], *, wanted: Shares) -> tuple[dict[bytes, 
         sums = Shares(*(own + cut_share * share for own, share in zip(sums, wanted, strict=True)))
         if num_cut >= len(found) or _is_fair(sums, wanted=wanted, factor=_FILL_FACTOR):
             return places, cut
-        # The largest first, twice as many each time: documents that miss the shares are few.
+        # The largest are cut first, twice as many each time: few documents make the shares fail.
         num_cut = min(len(found), max(1, 2 * num_cut))
 
 
 def _by_hash(found: Sequence[_Document], *, wanted: Shares) -> dict[bytes, Part]:
     total = sum(wanted)
-    # Validation first, as by the rule `documents`.
+    # Validation comes first, as under the rule `documents`.
     ends = (wanted.validation / total, (wanted.validation + wanted.test) / total)
     places: dict[bytes, Part] = {}
     for item in found:
@@ -188,7 +189,7 @@ def _by_hash(found: Sequence[_Document], *, wanted: Shares) -> dict[bytes, Part]
 
 
 def _filled(found: Sequence[_Document], *, cut_bytes: int, wanted: Shares) -> dict[bytes, Part]:
-    """Documents go to validation, then to test, as long as each brings the part nearer to what is wanted."""
+    """Assigns documents to validation, then to test, while each brings the part closer to its wanted size."""
     places: dict[bytes, Part] = dict.fromkeys((item.digest for item in found), "train")
     parts: tuple[tuple[Part, float], ...] = (("validation", wanted.validation), ("test", wanted.test))
     for part, share in parts:
@@ -219,11 +220,11 @@ def _is_fair(sums: Shares, *, wanted: Shares, factor: float) -> bool:
 
 
 def _stretches(text: str, *, shares: Shares) -> list[tuple[Part, str]]:
-    """The text in stretches that train, validate and test in turn, at most eight of each."""
+    """Returns the text in stretches that train, validate and test in turn, at most eight of each."""
     data = text.encode("utf-8")
     smallest = min(share for share in shares if share > 0)
     num = max(1, min(_MAX_STRETCHES, int(len(data) * smallest) // _MIN_STRETCH_BYTES))
-    # A line that is longer than this is cut elsewhere.
+    # A longer line is cut inside.
     reach = max(1, int(len(data) / num * smallest / 4))
     ends = [
         _line_end(data, at=round(len(data) * (place + upto) / num), reach=reach)
@@ -237,7 +238,7 @@ def _stretches(text: str, *, shares: Shares) -> list[tuple[Part, str]]:
 
 
 def _line_end(data: bytes, *, at: int, reach: int) -> int:
-    """The first place from `at` on, within reach, after a line's end, else after a space, else between characters."""
+    """Returns the next place within reach after a line's end, else after a space, else between characters."""
     for ending in (b"\n", b" "):
         if (found := data.find(ending, at, at + reach)) >= 0:
             return found + 1

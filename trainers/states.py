@@ -1,9 +1,9 @@
-"""What the states of a trained model look like by depth: their norms, and how much of the embedding is left in them.
+"""Norms of the states of a trained model by depth, and their cosines with the embedding.
 
 Axes: B batch, T tokens, D width.
 
-Source: Pagliardini, Mohtashami, Fleuret, Jaggi, "DenseFormer", arXiv 2402.02622, whose figures weigh connections by the
-norms of what they read and follow the cosine between a block's input and the embedding.
+Source: Pagliardini, Mohtashami, Fleuret, Jaggi, "DenseFormer", arXiv 2402.02622. Its figures weight connections by the
+norms of the states that they read, and show the cosine between a block's input and the embedding.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ class StateProfile(NamedTuple):
     """Means over tokens."""
 
     norms: tuple[float, ...]
-    """Of each state, 0 the embedding and then each block's output: its Euclidean norm."""
+    """Euclidean norm of each state: the embedding first, then the output of each block."""
     cosines: tuple[float, ...]
-    """Of each block's input with the embedding of the same token."""
+    """Cosine of each block's input with the embedding of the same token."""
 
 
 @torch.no_grad()
 def state_profile(model: Decoder, tokens_BT: Tensor) -> StateProfile:
-    """The profile over these tokens, in one forward pass; the model is left as it was."""
+    """Returns the profile over these tokens from one forward pass. The model is unchanged."""
     norms: list[float] = []
     cosines: list[float] = []
     embeddings: list[Tensor] = []
 
     def after_embedding(_: Any, __: Any, embedding_BTD: Tensor) -> None:
-        # Copied: a reader may keep the state in a store that it writes to again.
+        # A copy: a reader may keep the state in memory that it overwrites.
         embeddings.append(embedding_BTD.float().clone())
         norms.append(_norm(embedding_BTD))
 

@@ -1,8 +1,8 @@
 """Text to token numbers and back: bytes, or byte-level byte-pair encoding (BPE).
 
-Bytes: vocabulary 256. A token is a byte of UTF-8, and 255, a byte that never occurs in UTF-8, ends a
-document. BPE: the first token ends a document, the next 256 are the bytes, the rest are merges learnt from
-the training part. Either way `decode(encode(text)) == text`.
+Bytes: the vocabulary is 256. A token is a byte of UTF-8, and 255, which never occurs in UTF-8, ends a document.
+BPE: the first token ends a document, the next 256 are the bytes, and the rest are merges learnt from the training part.
+With both, `decode(encode(text)) == text`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 PADDING = "<|padding|>"
-"""In the `tokenizer.json` of an export, in place of a byte that no text has: fills up the sequences of a batch."""
+"""Pads the sequences of a batch. In the `tokenizer.json` of an export it replaces a byte that no text has."""
 
 _BYTES_END = 255
 _MIN_BPE_VOCABULARY = 257
@@ -38,7 +38,7 @@ _MAX_BPE_VOCABULARY = 2**24
 _MAX_DIGITS = 9
 _MAX_SHOWN = 60
 _PIECE_CHARACTERS, _BATCH_CHARACTERS = 2**16, 2**20
-"""Of a long document at once on one thread, and of all that is encoded in one call, which hears no signal."""
+"""Characters of a long document that one thread encodes at once, and of one call, which cannot be interrupted."""
 _CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
@@ -47,9 +47,9 @@ class TokenizerSpec:
     """Which tokenizer: `bytes`, or `bpe` with the size of its vocabulary. Written `bytes` or `bpe:4096`."""
 
     kind: Literal["bytes", "bpe"] = "bytes"
-    """Bytes need no training and no file; BPE makes sequences three to four times as short."""
+    """Bytes need no training and no file. BPE makes sequences three to four times shorter."""
     vocabulary: int = 256
-    """Wanted number of tokens; a small corpus may not fill it, then the tokenizer has fewer."""
+    """Wanted number of tokens; the tokenizer of a small corpus may have fewer."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("bytes", "bpe"):
@@ -64,7 +64,7 @@ class TokenizerSpec:
 
     @classmethod
     def parse(cls, text: str) -> TokenizerSpec:
-        """The spec written as `bytes` or `bpe:SIZE`."""
+        """Returns the spec that is written as `bytes` or `bpe:SIZE`."""
         kind, _, size = text.partition(":")
         if kind == "bytes" and not size:
             return cls()
@@ -79,7 +79,7 @@ class TokenizerSpec:
 
 
 class Tokenizer(Protocol):
-    """What every tokenizer can do."""
+    """The interface of every tokenizer."""
 
     @property
     def vocabulary(self) -> int:
@@ -94,16 +94,16 @@ class Tokenizer(Protocol):
         """The content of a `tokenizer.json`, or None for bytes, which need none."""
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text, without an end of document."""
+        """Returns the tokens of a text, without an end of document."""
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens; ends of documents are left out, torn characters become U+FFFD."""
+        """Returns the text of the tokens, without ends of documents; incomplete characters become U+FFFD."""
 
     def encode_documents(self, documents: Sequence[str]) -> np.ndarray[Any, np.dtype[Any]]:
-        """All documents one after another, each followed by its end, as uint16 or uint32."""
+        """Returns all documents one after another, each followed by its end, as uint16 or uint32."""
 
     def token_bytes(self) -> np.ndarray[Any, np.dtype[np.uint16]]:
-        """[V] bytes of text that each token stands for; 0 for the end of a document."""
+        """Returns the number of bytes of text of each token, [V]; 0 for the end of a document."""
 
 
 class ByteTokenizer:
@@ -135,7 +135,7 @@ class BpeTokenizer:
 
     def __init__(self, json: str) -> None:
         self._tokenizer = open_tokenizer(json)
-        # A document that writes the end of a document out gets its characters, not the token.
+        # Text that spells the end of a document is encoded as characters, not as that token.
         self._tokenizer.encode_special_tokens = True
         end = self._tokenizer.token_to_id(END_OF_DOCUMENT)
         if end is None:
@@ -147,7 +147,7 @@ class BpeTokenizer:
 
     @classmethod
     def train(cls, documents: Sequence[str], *, vocabulary: int) -> BpeTokenizer:
-        """At most `vocabulary` tokens, learnt from the documents; the same documents give the same tokenizer."""
+        """Learns at most `vocabulary` tokens from the documents; the same documents give the same tokenizer."""
         return cls(learn_bpe(documents, vocabulary=vocabulary))
 
     def encode(self, text: str) -> list[int]:
@@ -164,7 +164,7 @@ class BpeTokenizer:
         end = np.array([self.end_of_document], dtype=dtype)
         parts = [np.zeros(0, dtype=dtype)]
         for batch in _batches(documents):
-            # Between two calls Ctrl-C is heard.
+            # Ctrl-C takes effect between two calls.
             for encoding, ends in zip(
                 self._tokenizer.encode_batch_fast([text for text, _ in batch]), [it for _, it in batch], strict=True
             ):
@@ -180,14 +180,14 @@ class BpeTokenizer:
 
 
 def make_tokenizer(json: str | None) -> Tokenizer:
-    """The tokenizer of a `tokenizer.json`'s content; bytes where there is none."""
+    """Returns the tokenizer of the content of a `tokenizer.json`; bytes without one."""
     return ByteTokenizer() if json is None else BpeTokenizer(json)
 
 
 def train_tokenizer(
     spec: TokenizerSpec, documents: Sequence[str], *, say: Callable[[str], None] = lambda line: None
 ) -> Tokenizer:
-    """The tokenizer that `spec` names, learnt from the documents where it learns; `say` hears a line before."""
+    """Returns the tokenizer of `spec`. BPE is learnt from the documents, after `say` gets a line about it."""
     if spec.kind == "bytes":
         return ByteTokenizer()
     characters = sum(map(len, documents))
@@ -197,9 +197,9 @@ def train_tokenizer(
 
 
 def _batches(documents: Sequence[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Pieces of documents in their order, each with whether its document ends there.
+    """Yields batches of pieces of documents in their order, each with whether its document ends there.
 
-    A document is cut behind a line's end between two other characters alone: the tokens there are the same.
+    A document is cut only after a line's end between two characters that are no spaces: tokens do not change there.
     """
     batch: list[tuple[str, bool]] = []
     size = 0

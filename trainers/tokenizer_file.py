@@ -1,8 +1,8 @@
-"""A `tokenizer.json` as the tokenizers library reads it: one that Depthweave writes, or one line of error.
+"""Opens a `tokenizer.json` with the tokenizers library, or raises one line of error.
 
-The library is written in Rust, and some files make it panic: that is no `Exception` in Python, and a long trace goes
-straight to the process's standard error. So a file is held against what Depthweave writes before the library sees it,
-and a panic all the same becomes an error in one line.
+The library is written in Rust, and some files make it panic. A panic is no `Exception` in Python, and its long trace
+goes directly to the standard error of the process. So a file is first compared with what Depthweave writes, and a panic
+becomes a one-line error.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _ALLOWED: dict[str, tuple[str | None, ...]] = {
     "decoder": (None, "ByteLevel"),
     "model": ("BPE",),
 }
-"""Kinds of each part that Depthweave writes."""
+"""Types of each part that Depthweave writes."""
 
 
 def open_tokenizer(text: str) -> tokenizers.Tokenizer:
-    """The tokenizer of a `tokenizer.json`'s content; `ValueError`, one line, where it is none of Depthweave's."""
+    """Returns the tokenizer of a `tokenizer.json`. Raises a one-line `ValueError` where Depthweave did not write it."""
     try:
         _check(text)
         with panics_as_errors():
             opened = tokenizers.Tokenizer.from_str(text)
-        # transformers saves with the tokenizer how it last cut and filled up texts.
+        # transformers saves its last truncation and padding with the tokenizer.
         opened.no_padding()
         opened.no_truncation()
         return opened
@@ -43,41 +43,41 @@ def open_tokenizer(text: str) -> tokenizers.Tokenizer:
         reason = "it is nested too deeply"
     except Exception as error:  # The library raises bare Exception.
         reason = " ".join(str(error).split())[:200]
-    raise ValueError(f"tokenizer.json cannot be read ({reason}); export it anew") from None
+    raise ValueError(f"tokenizer.json cannot be read ({reason}); export it again") from None
 
 
 @contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """Inside, a panic of a library written in Rust is a `ValueError`, and its trace is not printed."""
-    with _held_back() as trace:
+    """Turns a panic of a library written in Rust into a `ValueError`, and does not print its trace."""
+    with _captured_stderr() as trace:
         try:
             yield
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
             trace.truncate(0)
-            told = " ".join(str(error).split())[:200]
-            raise ValueError(f"the tokenizers library broke off: {told}") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"the tokenizers library failed: {reason}") from None
 
 
 @contextmanager
-def _held_back() -> Iterator[BinaryIO]:
-    """What is written to the process's standard error goes into this file first, and at the end to where it was to."""
-    with tempfile.TemporaryFile() as held:
+def _captured_stderr() -> Iterator[BinaryIO]:
+    """Yields a file that collects the standard error of the process, and prints its content at the end."""
+    with tempfile.TemporaryFile() as file:
         try:
             former = os.dup(2)
         except OSError:
-            # Closed: nothing is printed anyhow.
-            yield held
+            # Standard error is closed, so nothing is printed.
+            yield file
             return
-        os.dup2(held.fileno(), 2)
+        os.dup2(file.fileno(), 2)
         try:
-            yield held
+            yield file
         finally:
             os.dup2(former, 2)
             os.close(former)
-            held.seek(0)
-            os.write(2, held.read())
+            file.seek(0)
+            os.write(2, file.read())
 
 
 def _check(text: str) -> None:

@@ -1,7 +1,7 @@
 """A corpus as numbers: read-only arrays that many processes share without copying.
 
-Arrays are cached by content in the user's cache folder and memory-mapped on load. A cache entry is a folder
-that appears whole, by a rename; processes that want the same one at once wait for the first.
+Arrays are cached by content in the user's cache folder and memory-mapped on load. A cache entry is a folder that is
+renamed into place when it is complete. Processes that want the same entry at once wait for the first.
 
 Axes: N tokens of a part, V vocabulary.
 """
@@ -28,10 +28,10 @@ from depthweave.trainers.splitting import Corpus
 from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer, train_tokenizer
 
 _CACHE_VERSION = 2
-"""Raised with every change of what a cache entry holds; older entries are then simply not found."""
+"""Incremented with every change of a cache entry's content; older entries are then not found."""
 
 _LOCK_LIMIT_S = 6 * 3600.0
-"""Another process that makes the same entry is waited for so long."""
+"""Longest wait for another process that makes the same entry."""
 _SCRATCH = "new-"
 
 UIntArray: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
@@ -39,38 +39,42 @@ UIntArray: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TokenSet:
-    """A tokenised corpus. Plain arrays throughout: pickling out of band (as Ray does) copies nothing."""
+    """A tokenised corpus. It holds plain arrays, so pickling out of band (as Ray does) copies nothing."""
 
     train: UIntArray
     """[N] training tokens, each document followed by its end; uint16 or uint32, read-only."""
     valid: UIntArray
-    """[N] validation tokens, likewise."""
+    """[N] validation tokens, in the same form."""
     token_bytes: UIntArray
-    """[V] bytes of text a token stands for, 0 for the end of a document: makes bits per byte exact."""
+    """[V] bytes of text of each token, 0 for the end of a document; bits per byte are computed from them."""
     vocabulary: int
     """Number of tokens V."""
     tokenizer: str
     """`bytes`, or `bpe:` and the wanted size of the vocabulary."""
     tokenizer_json: str | None
-    """The content of `tokenizer.json`; None for bytes."""
+    """Content of `tokenizer.json`; None for bytes."""
     corpus: str
     """Name of the corpus."""
     corpus_sha256: str
-    """Hash of its documents and of the part each is in."""
+    """Hash of its documents and of the part of each."""
     test: UIntArray = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
-    """[N] test tokens, likewise; empty where there is no test part, and in every search."""
+    """[N] test tokens, in the same form; empty where there is no test part, and in every search."""
 
     def without_test(self) -> TokenSet:
-        """The same less its test part: what a search trains and evaluates on."""
+        """Returns the tokens without the test part: what a search trains and evaluates on."""
         return replace(self, test=self.valid[:0])
 
+    def renamed(self, corpus: str) -> TokenSet:
+        """Returns the same tokens under another corpus name."""
+        return replace(self, corpus=corpus)
+
     def make_tokenizer(self) -> Tokenizer:
-        """What encodes and decodes these tokens."""
+        """Returns the tokenizer that encodes and decodes these tokens."""
         return make_tokenizer(self.tokenizer_json)
 
 
 def default_cache() -> Path:
-    """The user's cache folder for this package, by the habit of the platform; not created."""
+    """Returns the user's cache folder for this package on this platform; does not create it."""
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "depthweave"
     if sys.platform == "win32":
@@ -89,18 +93,18 @@ def tokenise(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TokenSet:
-    """The corpus as tokens, from the cache where it is there, else made and cached.
+    """Returns the corpus as tokens, from the cache or newly made and cached.
 
-    `tokenizer_json` is a BPE tokenizer that is there already, a run's own: then none is learnt. `cache` is the folder
-    to keep entries in; None is the user's own. `say` hears a line before what takes long. A cache that cannot be
-    written is a one-line `ValueError`.
+    `tokenizer_json` is an existing BPE tokenizer, that of a run; without it one is learnt. `cache` is the folder of
+    entries; the default is the user's own. `say` gets a line before what takes long. Raises a one-line `ValueError`
+    where the cache cannot be written.
     """
     spec = TokenizerSpec.parse(tokenizer) if isinstance(tokenizer, str) else tokenizer
     folder = (default_cache() if cache is None else cache) / "tokens" / _cache_key(corpus, spec, tokenizer_json)
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(folder):
+            with _entry_lock(folder):
                 if not folder.is_dir():  # Another process may have made it while this one waited.
                     _write_entry(_tokenise_now(corpus, spec, tokenizer_json, say=say), folder=folder)
         except LockTimeoutError:
@@ -114,26 +118,26 @@ def tokenise(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process makes this entry; what one that was killed left of it is gone."""
+def _entry_lock(folder: Path) -> Iterator[None]:
+    """Keeps other processes from making this entry, and removes what a killed process left of it."""
     lock = file_lock(folder.with_suffix(".lock"))
     acquire_soon(lock, limit_s=_LOCK_LIMIT_S)
     try:
-        for left in folder.parent.glob(f"{folder.name}.{_SCRATCH}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in folder.parent.glob(f"{folder.name}.{_SCRATCH}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
         lock.release()
 
 
 def tokenise_with(corpus: Corpus, *, tokenizer_json: str) -> TokenSet:
-    """The corpus as tokens of a tokenizer that is there already, an exported one say; not cached."""
+    """Returns the corpus as tokens of an existing tokenizer, such as an exported one; not cached."""
     tokenizer = make_tokenizer(tokenizer_json)
     return _encoded(corpus, tokenizer, name=f"bpe:{tokenizer.vocabulary}")
 
 
 def check_fits(tokens: TokenSet, *, recipe: Recipe) -> None:
-    """Raises a one-line `ValueError` where there is less than one batch, or one validation sequence."""
+    """Raises a one-line `ValueError` where the corpus has less than one batch or one validation sequence."""
     wanted = recipe.batch * recipe.context + 1
     if len(tokens.train) < wanted:
         raise ValueError(
@@ -182,7 +186,7 @@ _FACTS = ("vocabulary", "tokenizer", "tokenizer_json", "corpus", "corpus_sha256"
 
 
 def _write_entry(tokens: TokenSet, *, folder: Path) -> None:
-    """The entry at `folder`, whole or not at all."""
+    """Writes the entry at `folder`, whole or not at all."""
     scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.{_SCRATCH}", dir=folder.parent))
     try:
         for name in _ARRAYS:
@@ -197,7 +201,7 @@ def _write_entry(tokens: TokenSet, *, folder: Path) -> None:
 
 def _read_entry(folder: Path) -> TokenSet:
     try:
-        # A view as a plain array: a memmap object itself would be copied when pickled.
+        # Arrays are views of plain type: a memmap object would be copied when it is pickled.
         fields: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         for name in _ARRAYS:
             fields[name] = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))

@@ -60,7 +60,7 @@ def training_key(prepared: PreparedSearch) -> str:
     """Returns the conditions that all trainings of one truth share, whatever their seeds."""
     values = _values(prepared)
     spec = {name: values[name] for name in ("corpus", "tokenizer", "space", "reference", "recipe")}
-    return _key({**spec, "text": prepared.tokens.corpus_sha256, "start": _start(prepared)})
+    return _key({**spec, "text": prepared.data.corpus_sha256, "start": _start(prepared)})
 
 
 def _values(prepared: PreparedSearch) -> dict[str, Any]:

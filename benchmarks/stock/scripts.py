@@ -66,7 +66,7 @@ def architecture_of(config: Mapping[str, Any], prepared: PreparedSearch) -> Arch
         fusion=config["fusion"],
         wiring=wiring,
         budget=space.budgets[0],
-        vocabulary=prepared.tokens.vocabulary,
+        vocabulary=prepared.data.vocabulary,
         context=prepared.spec.recipe.context,
         head_width=space.head_width,
         width=space.width,
@@ -89,7 +89,7 @@ def evaluations(config: Mapping[str, Any], prepared: PreparedSearch, *, locks: P
         kinds=("forward",),
     )
     state = TrainingState.start(architecture, recipe=recipe, device="cpu")
-    for item in train(state, prepared.tokens):
+    for item in train(state, prepared.data):
         yield {
             "loss": item.loss,
             "perplexity": item.perplexity,

@@ -79,7 +79,7 @@ def _train_all(architectures: Sequence[Architecture], *, cache: Cache, prepared:
 
 def _trained(architecture: Architecture, prepared: PreparedSearch) -> Run:
     state = TrainingState.start(architecture, recipe=prepared.spec.recipe, device="cpu")
-    evaluations = list(train(state, prepared.tokens))
+    evaluations = list(train(state, prepared.data))
     last = evaluations[-1]
     return {
         "architecture_id": architecture.id,
@@ -90,7 +90,7 @@ def _trained(architecture: Architecture, prepared: PreparedSearch) -> Run:
         "loss": [item.loss for item in evaluations],
         "perplexity": last.perplexity,
         "train_s": round(last.train_s, 2),
-        "corpus_sha256": prepared.tokens.corpus_sha256,
+        "corpus_sha256": prepared.data.corpus_sha256,
     }
 
 

@@ -122,12 +122,12 @@ def _at_loss(record: Record, loss: float | None) -> Record:
         return record
     columns: dict[str, Any] = {"loss": loss}
     for item in OBJECTIVES.values():
-        if item.of_loss is None or item.source is not None:
+        value = None if item.of_loss is None or item.source is not None else getattr(record, item.name)
+        if value is None:
             continue
-        value = getattr(record, item.name)
         if item.of_loss == "exponential":
             columns[item.name] = math.exp(loss)
-        elif value is not None and record.loss:
+        elif record.loss:
             # The loss in another unit. The factor depends on the validation text and not on the seed.
             columns[item.name] = item.at_loss(loss, value=value, mean=record.loss)
     return dataclasses.replace(record, **columns)

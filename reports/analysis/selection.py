@@ -25,7 +25,7 @@ import numpy as np
 from depthweave.reports.analysis.distinct import Group, grouped
 from depthweave.reports.analysis.front import complete, front, points_of, value_of
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
+from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.records import Record
 from depthweave.spaces.unknown_names import nearest_names, unknown_name
 
@@ -176,8 +176,8 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
 
 
 def _order(record: Record) -> tuple[float, int]:
-    quality = value_of(record, QUALITY)
-    return (float("inf") if quality is None else quality, record.trial)
+    values = (value_of(record, name) for name in quality_names(list(OBJECTIVES)))
+    return (next((value for value in values if value is not None), float("inf")), record.trial)
 
 
 def _with_id(records: Sequence[Record], wanted: str) -> list[Record]:

@@ -18,7 +18,7 @@ from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.seeds import averaged, confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
-from depthweave.reports.formatting import duration_text, full_name, parts_text, plural, show
+from depthweave.reports.formatting import duration_text, full_name, parts_text, plural, show, title_of
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
 
@@ -83,6 +83,9 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     """Returns sentences on the result, the last one on whether it is settled."""
+    quality = task_quality(info.objectives)
+    if quality != QUALITY:
+        return _lowest_sentence(records, quality=quality)
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
     finished = averaged(trained)
     if not finished:
@@ -111,6 +114,20 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     other = reference if rival.architecture_id == best.architecture_id else rival
     sentences += held_out_sentence(records, best=best, other=other)
     return [*sentences, _certainty_text(records, best, other)]
+
+
+def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
+    """The best architecture of a task without perplexity, and the reference beside it."""
+    values = {it.trial: value for it in records if (value := value_of(it, quality)) is not None}
+    finished = sorted((it for it in records if it.trial in values), key=lambda it: (values[it.trial], it.trial))
+    if not finished:
+        return ["No trial is complete yet: nothing can be said."]
+    best = finished[0]
+    lead = f"The lowest {title_of(quality)} is {show(quality, values[best.trial])}: {_named(best)}."
+    reference = next((it for it in finished if it.reference), None)
+    if reference is None or reference is best:
+        return [lead]
+    return [lead, f"The reference ({_named(reference, bracket=False)}) has {show(quality, values[reference.trial])}."]
 
 
 class Difference(NamedTuple):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from depthweave.spaces import Architecture, Pattern
 
 MODEL_FILE = "model.safetensors"
+_TASKS = ("language_modelling",)
+"""Tasks whose models an export can hold."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,11 @@ def export(
     check_named(out, what="the folder of an export")
     target = Path(out)
     check_target(target)
+    if store.info.task not in _TASKS:
+        raise ValueError(
+            f"{store.where}: its task is {store.info.task}, whose models cannot be exported; known here: "
+            f"{', '.join(_TASKS)}"
+        )
     name = f"{checkpoint_name(record.trial)}/{MODEL_FILE}"
     has_weights = store.has_file(name)
     if not has_weights and record.state != "complete":

@@ -124,6 +124,18 @@ OBJECTIVES: dict[str, Objective] = {
             of_loss="proportional",
             compared_on=_SAME_TEXT,
         ),
+        # For every task but language modelling; the task says what it measures.
+        Objective(
+            name="error",
+            title="validation error",
+            short="validation error",
+            head="error",
+            meaning="validation error, as the task defines it",
+            format="number",
+            tolerance=_LOSS,
+            cost=False,
+            compared_on=("tokenizer", *_SAME_TEXT),
+        ),
         Objective(
             name="latency",
             title="forward latency",
@@ -252,6 +264,12 @@ def quality_of(objectives: Sequence[str]) -> str:
     return qualities[0] if qualities and QUALITY not in qualities else QUALITY
 
 
+def task_quality(objectives: Sequence[str]) -> str:
+    """Returns the quality that tables and sentences begin with: perplexity, or the first quality of another task."""
+    others = [name for name in quality_names(objectives) if OBJECTIVES[name].of_loss is None]
+    return others[0] if others and QUALITY not in objectives else QUALITY
+
+
 def table_columns(objectives: Sequence[str]) -> list[str]:
-    """Returns the objectives that a table of the front has columns for: perplexity first, parameters left out."""
-    return [name for name in dict.fromkeys((QUALITY, *objectives)) if name != _OWN_COLUMN]
+    """Returns the objectives that a table of the front has columns for: the quality first, parameters left out."""
+    return [name for name in dict.fromkeys((task_quality(objectives), *objectives)) if name != _OWN_COLUMN]

@@ -33,12 +33,12 @@ from depthweave.reports.store.columns import (
     column,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised by one with every change of a schema. In an older file the missing columns are read as null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
-`Record.decode_latency`. 6: `Record.test_loss` and what follows from it.
+`Record.decode_latency`. 6: `Record.test_loss` and what follows from it. 7: `Record.error`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -98,6 +98,12 @@ class Record:
     loss: float | None = column("nat/token", "validation loss at the end of a complete training", bounds=LOSS_AT_END)
     bits_per_byte: float | None = column(
         "bit/byte", "validation bits per byte, of a complete training", bounds=LOSS_AT_END
+    )
+    error: float | None = column(
+        "",
+        "validation error at the end of a complete training, of a task that is judged by one",
+        default=None,
+        bounds=Bounds(least=0.0, most=1e15, complete_only=True),
     )
     last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state", bounds=LOSS)
     last_train_loss: float | None = column("nat/token", "training loss at the last evaluation", bounds=LOSS)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import ray
 from ray.exceptions import RayError
@@ -25,9 +25,10 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
-from depthweave.trainers import Ranks, TokenSet
+from depthweave.trainers import Ranks
 
-Work = Callable[[Ranks, TokenSet], Iterator[str]]
+DataT = TypeVar("DataT")
+Work: TypeAlias = Callable[[Ranks, DataT], Iterator[str]]
 """The work of a process: yields a line after each part that it has saved. It is called again after a loss."""
 
 _MAX_LOSSES = 3
@@ -41,7 +42,7 @@ class _Message:
     text: str = ""
 
 
-def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
+def share_work(work: Work[DataT], data: DataT, *, workers: int, scratch: Path) -> Iterator[str]:
     """Runs `work` in `workers` processes of the connected cluster, and yields the lines of the first of them.
 
     After the last line all processes have ended. `scratch` is a folder that all nodes can reach. Raises `ValueError`
@@ -54,8 +55,8 @@ def share_work(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> 
     with _ray_train_folder(scratch) as storage:
         trainer = TorchTrainer(
             _run_worker,
-            # The text is sent to each node once.
-            train_loop_config={"work": work, "tokens": ray.put(tokens), "queue": queue},
+            # The data is sent to each node once.
+            train_loop_config={"work": work, "data": ray.put(data), "queue": queue},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu="GPU" in each, resources_per_worker=each),
             run_config=RunConfig(
                 name="train", storage_path=str(storage), failure_config=FailureConfig(max_failures=-1)
@@ -150,10 +151,10 @@ def _run_worker(config: dict[str, Any]) -> None:
     ranks = Ranks(rank=context.get_world_rank(), count=context.get_world_size())
     is_first = ranks.rank == 0
     try:
-        tokens = ray.get(config["tokens"])
+        data = ray.get(config["data"])
         if is_first:
             queue.put(_Message(kind="started"))
-        for line in work(ranks, tokens):
+        for line in work(ranks, data):
             if is_first:
                 queue.put(_Message(kind="line", text=line))
     except ValueError as error:

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
 from depthweave.spaces.checksums import SEAL
-from depthweave.trainers import TokenSet
+from depthweave.trainers.tasks import TaskData
 
 
-def check_files(store: RunStore, tokens: TokenSet) -> Iterator[str]:
+def check_files(store: RunStore, data: TaskData) -> Iterator[str]:
     """Yields a line for each finding; restores a tokenizer that is missing or changed.
 
     Raises `ValueError`, one line, where the text gives another tokenizer here than the run has.
     """
     if SEAL not in json.loads(store.read_bytes("run.json")):
         yield f"{store.where}: begun by an earlier version without checksums: its files are not checked"
-    if tokens.tokenizer_json is None:
+    if data.tokenizer_json is None:
         return
-    content = tokens.tokenizer_json.encode()
+    content = data.tokenizer_json.encode()
     own, path = hashlib.sha256(content).hexdigest(), f"{store.where}/{TOKENIZER_FILE}"
     if store.info.tokenizer_sha256 not in ("", own):
         raise ValueError(

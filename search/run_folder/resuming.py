@@ -19,7 +19,8 @@ from depthweave.search.spec.loading import Sections, SpecError, load_spec, parse
 from depthweave.search.spec.logger_names import check_storage
 from depthweave.search.spec.schema import FREE, Spec, differences
 from depthweave.search.spec.sources import logger_sentences, text_sentence
-from depthweave.trainers import FIRST_RECIPE, TokenSet
+from depthweave.trainers import FIRST_RECIPE
+from depthweave.trainers.tasks import TaskData
 
 _MAY_CHANGE = f"what may change is {', '.join(FREE)}"
 _GIVE_PATH = "give the path of the run's text with --set 'corpus.paths=[PATH]'"
@@ -47,10 +48,10 @@ def resumed(
         if not str(error).startswith(("corpus.paths", "corpus.dataset")):
             raise
         raise ValueError(f"{error}; {_GIVE_PATH}") from None
-    check_same_text(store, prepared.tokens)
+    check_same_text(store, prepared.data)
     check_same_space(store, prepared)
     # The same text may be in a folder of another name.
-    return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, corpus=store.info.corpus))
+    return dataclasses.replace(prepared, data=prepared.data.renamed(store.info.corpus))
 
 
 _FIRST_RULES: Sections = {
@@ -160,7 +161,7 @@ def check_same_space(store: RunStore, prepared: PreparedSearch) -> None:
         )
 
 
-def check_same_text(store: RunStore, tokens: TokenSet) -> None:
+def check_same_text(store: RunStore, data: TaskData) -> None:
     """Raises `ValueError` where the corpus is not the one that the run began with."""
     info = store.info
     known = info.corpus_sha256 or next((item.corpus_sha256 for item in store.records() if item.corpus_sha256), "")
@@ -169,8 +170,8 @@ def check_same_text(store: RunStore, tokens: TokenSet) -> None:
             f"{store.where}: neither run.json nor a record says which text the run was trained on, so no text can be "
             "checked: start a new run"
         )
-    if known != tokens.corpus_sha256:
+    if known != data.corpus_sha256:
         raise ValueError(
-            f"{store.where}: the corpus is {tokens.corpus} {tokens.corpus_sha256[:12]}, the run's was {info.corpus} "
+            f"{store.where}: the corpus is {data.corpus} {data.corpus_sha256[:12]}, the run's was {info.corpus} "
             f"{known[:12]}: give the same text, or start a new run ({_GIVE_PATH})"
         )

@@ -21,14 +21,16 @@ from pydantic import (
     model_validator,
 )
 
-from depthweave.reports.store.objectives import OBJECTIVES, objective, quality_names
+from depthweave.reports.store.objectives import OBJECTIVES, objective
 from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.search.spec.logger_names import check_logger
+from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
+from depthweave.trainers.tasks import task_of
 
 SHOWN_CHARACTERS = 60
 """Most characters of a value in an error message."""
@@ -199,13 +201,15 @@ class Spec(_Part):
     """Name of the run and, without `--out`, of its folder."""
     seed: _Whole = Field(default=0, ge=0, lt=2**32)
     """Seed of the sampler, of every model's first weights and of the data order, so that trials can be compared."""
+    task: str = DEFAULT_TASK
+    """What the models are trained for."""
     corpus: CorpusSpec = CorpusSpec()
     tokenizer: str = "bytes"
     """`bytes`, or `bpe:N` for N merged tokens."""
     space: SpaceSpec = SpaceSpec()
     reference: ReferenceSpec = ReferenceSpec()
     recipe: Recipe = Recipe()
-    objectives: tuple[str, ...] = ("perplexity", "latency", "memory_bytes")
+    objectives: tuple[str, ...] = default_objectives()
     """In a file a name, or `{name: latency, tolerance: 0.02}`: values closer than this share count as equal."""
     tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
     """Tolerance of every objective; in a file it is given beside the objective's name."""
@@ -224,18 +228,24 @@ class Spec(_Part):
             )
         return name
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        task_of(name)
+        return name
+
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_objectives(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for name in names:
             objective(name)
         if not names:
             raise ValueError("no objective: give at least one, for example perplexity and latency")
         if len(set(names)) < len(names):
             raise ValueError(f"{list(names)} names an objective twice: list each once")
-        if all(objective(name).cost for name in names):
-            qualities = " or ".join(quality_names(list(OBJECTIVES)))
-            raise ValueError(f"{list(names)} are all costs, which need no training: add {qualities}")
+        # Absent where the task itself is refused.
+        if "task" in info.data:
+            check_objectives(names, task=info.data["task"])
         return names
 
     @model_validator(mode="before")
@@ -243,7 +253,8 @@ class Spec(_Part):
     def _tolerances_beside_names(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("objectives", ()), (list, tuple)):
             return values
-        names, given = _split(values.get("objectives", cls.model_fields["objectives"].default))
+        task = values.get("task", DEFAULT_TASK)
+        names, given = _split(values.get("objectives", default_objectives(task)))
         if values.get("tolerances"):
             raise ValueError("tolerances: give each beside its objective, such as {name: latency, tolerance: 0.02}")
         known = [name for name in names if isinstance(name, str) and name in OBJECTIVES]
@@ -279,6 +290,9 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     """Returns plain values as in a file; the recipe's seed is the spec's and is not repeated."""
     values = spec.model_dump(mode="json")
     del values["recipe"]["seed"]
+    # Earlier versions know no tasks, and read the spec of the default one.
+    if spec.task == DEFAULT_TASK:
+        del values["task"]
     # Objectives with the default tolerance as plain names, as earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}

@@ -29,6 +29,7 @@ from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.recording import costs_among
 from depthweave.search.trials.trial import read_architecture_id, read_progress
 from depthweave.spaces.regular import check_regular
+from depthweave.trainers.tasks import AnyTask, task_of
 
 
 def set_aside_damaged(journal: Path) -> str | None:
@@ -105,7 +106,8 @@ def rebuild(
     """
     objectives = store.info.objectives
     recorded = {item.trial: item for item in searched(store.records()) if item.architecture_id in parameters.known}
-    unfinished = _unfinished(checkpoints, recorded=recorded, parameters=parameters)
+    task = task_of(store.info.task)
+    unfinished = _unfinished(checkpoints, recorded=recorded, parameters=parameters, task=task)
     taken = {*unfinished.values(), *(item.architecture_id for item in recorded.values())}
     for number, started_id in (started or {}).items():
         if number not in recorded and number not in unfinished and started_id not in taken:
@@ -137,13 +139,15 @@ def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
             studies.report(number, evaluation=index, loss=loss)
 
 
-def _unfinished(checkpoints: Checkpoints, *, recorded: dict[int, Record], parameters: Parameters) -> dict[int, str]:
+def _unfinished(
+    checkpoints: Checkpoints, *, recorded: dict[int, Record], parameters: Parameters, task: AnyTask
+) -> dict[int, str]:
     """The architectures of the trials that have a checkpoint and no record, by trial number."""
     found: dict[int, str] = {}
     for number in checkpoints.numbers():
         if number >= FIRST_CONFIRMATION or number in recorded:
             continue
-        architecture_id = read_architecture_id(checkpoints.fetch(number))
+        architecture_id = read_architecture_id(checkpoints.fetch(number), task=task)
         taken = {*found.values(), *(item.architecture_id for item in recorded.values())}
         if architecture_id in parameters.known and architecture_id not in taken:
             found[number] = architecture_id

@@ -18,7 +18,8 @@ def maker_of(run: SearchRun) -> RecordMaker:
         run_id=info.run_id,
         reference_id=info.reference_id,
         recipe=prepared.spec.recipe,
-        tokens=prepared.tokens,
+        task=prepared.task,
+        data=prepared.data,
         software=software(),
         device=prepared.spec.resources.device,
     )
@@ -29,6 +30,7 @@ def plan_of(run: SearchRun) -> TrialPlan:
     prepared, survey = run.prepared, read_survey(run.store)
     resources = prepared.spec.resources
     return TrialPlan(
+        task=prepared.task,
         reference=prepared.reference.architecture,
         recipe=prepared.spec.recipe,
         device=resources.device,

@@ -17,16 +17,15 @@ from depthweave.search.known_columns import KnownColumns
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
-from depthweave.trainers import Measurement, Recipe, TokenSet
-from depthweave.trainers.language_model import perplexity_of
+from depthweave.trainers import Evaluation, HeldOutLoss, Measurement, Recipe
 from depthweave.trainers.recipe import Precision
+from depthweave.trainers.tasks import AnyTask, TaskData
 
 TIMED = tuple(column for item in OBJECTIVES.values() if item.timed for column in item.measured_columns)
 """Columns of a record that a clock fills, named as in a measurement."""
 _MEASURED = tuple(column for item in OBJECTIVES.values() for column in item.measured_columns)
-
-_MAX_LOSS = 230.0
-"""Nats a token. There the perplexity has a hundred digits, and no column takes it."""
+_NO_QUALITY: Mapping[str, None] = {"perplexity": None, "bits_per_byte": None}
+"""Columns without a default that not every task fills."""
 
 
 class Rows(NamedTuple):
@@ -44,8 +43,11 @@ class Outcome(NamedTuple):
     reason: str | None
 
 
-def outcome_of(live: LiveTrial, *, crashed: bool, steps: int) -> Outcome:
-    """Returns how a trial ended. A stopped trial is pruned, and one that ended before its last step has failed."""
+def outcome_of(live: LiveTrial, *, crashed: bool, steps: int, max_loss: float) -> Outcome:
+    """Returns how a trial ended. A stopped trial is pruned, and one that ended before its last step has failed.
+
+    A loss above `max_loss` counts as diverged: the task's columns cannot hold its quality.
+    """
     if crashed:
         return Outcome("failed", live.error or "the worker ended without a message")
     if live.evaluations and live.evaluations[-1].diverged:
@@ -54,8 +56,8 @@ def outcome_of(live: LiveTrial, *, crashed: bool, steps: int) -> Outcome:
         return Outcome("pruned", live.stop_reason)
     if not live.evaluations or not math.isfinite(live.evaluations[-1].loss):
         return Outcome("failed", "the trial ended without an evaluation")
-    if live.evaluations[-1].loss > _MAX_LOSS:
-        return Outcome("diverged", f"the loss was above {_MAX_LOSS:.0f} at step {live.evaluations[-1].step}")
+    if live.evaluations[-1].loss > max_loss:
+        return Outcome("diverged", f"the loss was above {max_loss:.0f} at step {live.evaluations[-1].step}")
     if live.evaluations[-1].step < steps:
         return Outcome("failed", f"the trial ended after step {live.evaluations[-1].step} of {steps}")
     return Outcome("complete", None)
@@ -68,7 +70,8 @@ class RecordMaker:
     run_id: str
     reference_id: str
     recipe: Recipe
-    tokens: TokenSet
+    task: AnyTask
+    data: TaskData
     software: str
     device: str
     """Device type of a trial that never reported."""
@@ -131,9 +134,7 @@ class RecordMaker:
             embedding_parameters=costs.embedding_parameters,
             forward_flops=costs.forward_flops,
             kept_states=costs.kept_states,
-            perplexity=None if final is None else final.perplexity,
             loss=None if final is None else final.loss,
-            bits_per_byte=None if final is None else final.bits_per_byte,
             last_loss=None if last is None else last.loss,
             last_train_loss=None if last is None else last.train_loss,
             steps=0 if last is None else last.step,
@@ -141,9 +142,6 @@ class RecordMaker:
             state_norms=None if states is None else _rounded(states.norms),
             input_cosines=None if states is None else _rounded(states.cosines),
             text_losses=_rounded(final.text_losses, digits=7) if final is not None and final.text_losses else None,
-            test_loss=None if test is None else test.loss,
-            test_perplexity=None if test is None else perplexity_of(test.loss),
-            test_bits_per_byte=None if test is None else test.bits_per_byte,
             tokens_per_s=None if last is None or not last.train_s else last.tokens / last.train_s,
             trial_latency=None,
             started_at=live.started_at,
@@ -151,13 +149,22 @@ class RecordMaker:
             train_s=0.0 if last is None else last.train_s,
             evaluation_s=0.0 if last is None else last.evaluation_s,
             recipe=_recipe_json(self.recipe, None if live.last_report is None else live.last_report.precision),
-            corpus=self.tokens.corpus,
-            corpus_sha256=self.tokens.corpus_sha256,
-            tokenizer=self.tokens.tokenizer,
+            corpus=self.data.corpus,
+            corpus_sha256=self.data.corpus_sha256,
+            tokenizer=self.data.tokenizer,
             software=self.software,
             attempts=_attempts(live, outcome),
+            **self._quality(final, test),
             **self._worker_columns(live),
         )
+
+    def _quality(self, final: Evaluation | None, test: HeldOutLoss | None) -> dict[str, Any]:
+        """The columns that the task fills; absent before the end of a training."""
+        return {
+            **_NO_QUALITY,
+            **({} if final is None else self.task.record_values(final)),
+            **({} if test is None else self.task.test_values(test)),
+        }
 
     def _worker_columns(self, live: LiveTrial) -> dict[str, Any]:
         """The columns that a worker measures or knows."""

@@ -27,23 +27,12 @@ from depthweave.search.scratch import device_locks
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import check_seal, seal
-from depthweave.spaces.files import MODEL_FILE, save_model
-from depthweave.trainers import (
-    Evaluation,
-    HeldOutLoss,
-    Kind,
-    Measurement,
-    Recipe,
-    TokenSet,
-    TrainingState,
-    hardware,
-    held_out_loss,
-    train,
-)
+from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers import Evaluation, HeldOutLoss, Kind, Measurement, Recipe, hardware
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import free_memory, with_precision
-from depthweave.trainers.measure import measure
 from depthweave.trainers.recipe import Precision
+from depthweave.trainers.tasks import AnyTask, TaskData, TaskState
 
 REPORT = "report"
 """Key of the `TrialReport` in a Tune result."""
@@ -53,6 +42,8 @@ REPORT = "report"
 class TrialPlan:
     """What all trials of a run have in common."""
 
+    task: AnyTask
+    """What they are trained for."""
     reference: Architecture
     """The architecture that latencies are relative to."""
     recipe: Recipe
@@ -127,12 +118,13 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
         return None
 
 
-def read_architecture_id(folder: Path) -> str | None:
+def read_architecture_id(folder: Path, *, task: AnyTask) -> str | None:
     """Returns the id of the architecture whose training state is in the folder; `None` where none can be read."""
     try:
-        return TrainingState.load(folder / STATE_FILE, device="cpu").architecture.id
+        state: TaskState = task.load_state(folder / STATE_FILE, device="cpu")
     except ValueError:
         return None
+    return state.architecture.id
 
 
 class ArchitectureTrial(Trainable):
@@ -148,15 +140,15 @@ class ArchitectureTrial(Trainable):
     _history: list[Evaluation]
     _unseen: list[Evaluation]
     _has_unreported: bool
-    _state: TrainingState
+    _state: TaskState
     _lock: DeviceLock
     _evaluations: Iterator[Evaluation]
     _earlier_s: float
     _attempts: int
     _note: str
 
-    def setup(self, config: dict[str, Any], *, tokens: TokenSet, plan: TrialPlan) -> None:
-        self._tokens, self._plan = tokens, plan
+    def setup(self, config: dict[str, Any], *, data: TaskData, plan: TrialPlan) -> None:
+        self._task, self._data, self._plan = plan.task, data, plan
         self._checkpoints = Checkpoints(plan.checkpoints)
         torch.set_num_threads(plan.threads)
         self._begin(config)
@@ -220,12 +212,12 @@ class ArchitectureTrial(Trainable):
             self._state = state
             self._restore(progress, num_reported=num_reported, paused=config.get("paused", False))
         else:
-            self._state = TrainingState.start(self._architecture, recipe=recipe, device=self._plan.device)
+            self._state = self._task.start(self._architecture, recipe=recipe, device=self._plan.device)
         self._unseen = list(self._history)
         self._has_unreported = len(self._history) > num_reported
         folder = device_locks(self._plan.locks, device_type=self._state.device.type)
         self._lock = DeviceLock(folder, device=self._state.device)
-        self._evaluations = train(self._state, self._tokens, give_way=self._lock.give_way)
+        self._evaluations = self._task.train(self._state, self._data, give_way=self._lock.give_way)
 
     def _release_state(self) -> None:
         """Frees the device memory of the previous trial, for this one and for others on the device."""
@@ -241,7 +233,8 @@ class ArchitectureTrial(Trainable):
             return None
         # Nothing is measured meanwhile.
         with self._lock.shared():
-            return held_out_loss(self._state, self._tokens)
+            found: HeldOutLoss | None = self._task.test(self._state, self._data)
+            return found
 
     def _measure(self) -> Measurement:
         here = hardware(self._state.device)
@@ -249,8 +242,8 @@ class ArchitectureTrial(Trainable):
         known = self._plan.measured.get(self._architecture.id)
         if known is not None and self._plan.measured_on == here:
             return known
-        return measure(
-            self._architecture,
+        measured: list[Measurement] = self._task.measure(
+            [self._architecture],
             reference=self._plan.reference,
             recipe=self._plan.recipe,
             device=self._state.device,
@@ -258,6 +251,7 @@ class ArchitectureTrial(Trainable):
             kinds=self._plan.kinds,
             lock=self._lock,
         )
+        return measured[0]
 
     def _save(self, report: TrialReport, *, final: bool) -> None:
         """Saves the trial's checkpoint; at its end also the weights, which are kept."""
@@ -266,16 +260,16 @@ class ArchitectureTrial(Trainable):
         self._state.save(self._folder / STATE_FILE)
         saved = [PROGRESS_FILE, STATE_FILE]
         if final and not self._state.diverged:
-            save_model(self._folder / MODEL_FILE, self._state.model, with_sum=True)
+            self._task.save_weights(self._state, self._folder / MODEL_FILE)
             saved.append(MODEL_FILE)
         self._checkpoints.keep(self._number, saved)
 
-    def _load_state(self) -> TrainingState | None:
+    def _load_state(self) -> TaskState | None:
         """Returns the saved training state; `None` where none of this architecture can be read."""
         if not (self._folder / STATE_FILE).exists():
             return None
         try:
-            state = TrainingState.load(self._folder / STATE_FILE, device=self._plan.device)
+            state: TaskState = self._task.load_state(self._folder / STATE_FILE, device=self._plan.device)
         except ValueError as error:
             # A damaged checkpoint costs the trial its training, not its result.
             self._note = f"trial {self._number}: {error}; it starts again"

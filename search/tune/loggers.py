@@ -8,6 +8,7 @@ A logger that fails is dropped and the search continues: the store has all resul
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -131,7 +132,10 @@ def numbers_of(report: TrialReport, *, seen: set[int]) -> list[dict[str, float]]
         if item.index in seen:
             continue
         seen.add(item.index)
-        losses = {name: getattr(item, name) for name in ("loss", "train_loss", "perplexity", "bits_per_byte")}
+        losses = {name: getattr(item, name) for name in ("loss", "train_loss")}
+        # A quality that the task does not have is not a number.
+        quality = {name: getattr(item, name) for name in ("perplexity", "bits_per_byte")}
+        losses |= {name: value for name, value in quality.items() if not math.isnan(value)}
         numbers = {name: float(value) for name, value in (losses | costs).items() if value is not None}
         new.append(numbers | {TIMESTEPS_TOTAL: item.tokens, TRAINING_ITERATION: item.index + 1})
     return new

@@ -29,13 +29,13 @@ from depthweave.search.tune.scheduler import LedgerScheduler
 from depthweave.search.tune.searcher import LedgerSearcher
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
-from depthweave.trainers import TokenSet
+from depthweave.trainers.tasks import TaskData
 
 Ending = Literal["done", "time", "interrupted"]
 
 
 def run_trials(
-    ledger: Ledger, *, spec: Spec, plan: TrialPlan, tokens: TokenSet, deadline: float, on_tick: Callable[[], None]
+    ledger: Ledger, *, spec: Spec, plan: TrialPlan, data: TaskData, deadline: float, on_tick: Callable[[], None]
 ) -> Ending:
     """Runs trials on the connected cluster until the ledger has ended. Then trials in flight wait for a resumption.
 
@@ -47,7 +47,7 @@ def run_trials(
         try:
             # Not Tuner: it pickles searcher and scheduler, which hold the run's open journal and store.
             tune.run(
-                tune.with_parameters(ArchitectureTrial, tokens=tokens, plan=plan),
+                tune.with_parameters(ArchitectureTrial, data=data, plan=plan),
                 resources_per_trial=tune_bundle(spec, placement=plan.placement),
                 search_alg=LedgerSearcher(guarded),
                 scheduler=LedgerScheduler(guarded, hung=watch.hung),

@@ -53,7 +53,8 @@ def open_ledger(prepared: PreparedSearch, store: RunStore) -> TrialLedger:
         run_id=info.run_id,
         reference_id=info.reference_id,
         recipe=prepared.spec.recipe,
-        tokens=prepared.tokens,
+        task=prepared.task,
+        data=prepared.data,
         software=info.software,
         device="cpu",
     )

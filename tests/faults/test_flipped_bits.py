@@ -67,7 +67,7 @@ def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     export(store, record, out=folder / "exported")
     place = trial_folder(folder / "run" / "checkpoints", _IN_FLIGHT)
     state = TrainingState.start(prepared.reference.architecture, recipe=prepared.spec.recipe, device="cpu")
-    next(train(state, prepared.tokens))
+    next(train(state, prepared.data))
     write_progress(place, make_report(make_evaluation(0, loss=2.0)))
     state.save(place / STATE_FILE)
     values = {"trainings": [{"trial": FIRST_CONFIRMATION, "architecture_id": "a", "seed": 1}]}

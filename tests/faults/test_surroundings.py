@@ -57,7 +57,7 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
         (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 32).hex())
     corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
     prepared = prepared_search({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
-    assert prepared.tokens.train.nbytes + prepared.tokens.valid.nbytes >= _TOKEN_BYTES
+    assert prepared.data.train.nbytes + prepared.data.valid.nbytes >= _TOKEN_BYTES
     jumping = _Jumping()
     monkeypatch.setattr(time, "time", jumping.now)
     store = create_run(prepared, out=tmp_path / "run")

@@ -31,6 +31,7 @@ from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
 from depthweave.trainers.states import StateProfile
+from depthweave.trainers.tasks import task_of
 
 OBJECTIVES = ("perplexity", "latency", "memory_bytes")
 RECIPE = Recipe(steps=40, batch=2, context=16, num_evaluations=4, evaluation_tokens=64, seed=3)
@@ -132,7 +133,8 @@ MAKER = RecordMaker(
     run_id="run-0001",
     reference_id=REFERENCE.architecture.id,
     recipe=RECIPE,
-    tokens=TOKENS,
+    task=task_of("language_modelling"),
+    data=TOKENS,
     software="of a test",
     device="cpu",
 )

@@ -12,6 +12,7 @@ from depthweave.search.driver import SearchResult, run_search
 from depthweave.search.preparation import PreparedSearch, create_run, prepare
 from depthweave.search.spec.loading import make_spec
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.trainers import TokenSet
 
 
 class UnreadableTestPart:
@@ -33,7 +34,9 @@ class UnreadableTestPart:
 def with_unreadable_test_part(prepared: PreparedSearch) -> PreparedSearch:
     """Returns the search with a test part that fails the test when it is read."""
     test: Any = UnreadableTestPart()
-    return dataclasses.replace(prepared, tokens=dataclasses.replace(prepared.tokens, test=test))
+    data = prepared.data
+    assert isinstance(data, TokenSet)
+    return dataclasses.replace(prepared, data=dataclasses.replace(data, test=test))
 
 
 class RecordingProgress:

@@ -28,10 +28,10 @@ def test_changed_corpus_is_refused_before_any_trial_has_ended(
     spec = {**small_spec, "corpus": {**small_spec["corpus"], "paths": [str(text)]}}
     create_run(prepared_search(spec), out=tmp_path / "run")
     store = RunStore.open(tmp_path / "run")
-    check_same_text(store, prepared_search(spec).tokens)
+    check_same_text(store, prepared_search(spec).data)
     (text / "more.txt").write_text("and a word more\n" * 40, encoding="utf-8")
     with pytest.raises(ValueError, match="give the same text, or start a new run"):
-        check_same_text(store, prepared_search(spec).tokens)
+        check_same_text(store, prepared_search(spec).data)
 
 
 def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_run_from_before_the_test_part_resumes_with_its_text_and_another_rule_is
     if given is not None:
         given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
     resumed = prepare(spec_to_resume(store, given=given, overrides=[]))
-    check_same_text(store, resumed.tokens)
-    assert resumed.tokens.valid.tolist() == begun.tokens.valid.tolist()
-    assert len(resumed.tokens.test) == 0
+    check_same_text(store, resumed.data)
+    assert resumed.data.valid.tolist() == begun.data.valid.tolist()
+    assert len(resumed.data.test) == 0
     with pytest.raises(ValueError, match="give the same text"):
-        check_same_text(store, prepared_search(small_spec).tokens)
+        check_same_text(store, prepared_search(small_spec).data)
     with pytest.raises(SpecError, match=r"corpus\.division is 'text', was 'documents'; what may change is"):
         spec_to_resume(store, given=given, overrides=["corpus.division=text"])
 
@@ -126,8 +126,8 @@ def test_run_goes_on_with_its_own_tokenizer(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     monkeypatch.delattr("depthweave.trainers.tokens.train_tokenizer")
     resumed = prepare(spec_to_resume(store, given=None, overrides=[]), tokenizer_json=tokenizer_of(store))
-    assert resumed.tokens.tokenizer_json == begun.tokens.tokenizer_json
-    assert (resumed.tokens.train == begun.tokens.train).all()
+    assert resumed.data.tokenizer_json == begun.data.tokenizer_json
+    assert (resumed.data.train == begun.data.train).all()
     with pytest.raises(NameError):
         prepared_search(values)
 
@@ -149,7 +149,7 @@ def test_prepare_says_how_the_text_is_divided_and_what_takes_long(
 def test_prepare_with_a_test_part_of_less_than_a_sequence_says_so(small_spec: dict[str, Any]) -> None:
     said: list[str] = []
     prepared = prepare(make_spec(small_spec, overrides=["corpus.test_frac=0.001"]), say=said.append)
-    assert 0 < len(prepared.tokens.test) <= 32
+    assert 0 < len(prepared.data.test) <= 32
     assert "no test perplexity" in said[-1]
 
 

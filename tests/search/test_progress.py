@@ -60,7 +60,7 @@ def test_tally_counts_states_front_and_best() -> None:
     tally = Tally(objectives=_OBJECTIVES, records=records)
     assert [tally.count(state) for state in ("complete", "pruned", "failed", "diverged")] == [3, 1, 1, 0]
     assert tally.front_size == 2
-    assert tally.best_perplexity == 3.0
+    assert tally.best == ("perplexity", 3.0)
     # In units of the spread from best to worst the box is 1.1 by 1.1 and the front stands at (1, 0) and (0, 0.5).
     assert tally.hypervolume_frac == pytest.approx((1.1 * 0.6 + 0.1 * 0.5) / 1.1**2)
 
@@ -89,7 +89,7 @@ def test_tally_of_trials_one_by_one_is_that_of_all_at_once(ends: list[tuple[str,
 
 def test_empty_tally_has_no_best_no_front_and_no_time_left() -> None:
     tally = Tally(objectives=_OBJECTIVES)
-    assert (tally.front_size, tally.hypervolume_frac, tally.best_perplexity, tally.remaining_s) == (0, 0.0, None, None)
+    assert (tally.front_size, tally.hypervolume_frac, tally.best, tally.remaining_s) == (0, 0.0, None, None)
 
 
 def test_tally_rates_count_this_part_of_the_run_alone(now: list[float]) -> None:

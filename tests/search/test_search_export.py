@@ -62,7 +62,7 @@ def test_exported_weights_are_the_trials(exported: _Exported) -> None:
 def test_loaded_model_has_the_validation_loss_of_its_record(exported: _Exported) -> None:
     model = load(exported.folder)
     validation = validation_set(
-        exported.prepared.tokens, recipe=exported.prepared.spec.recipe, device=torch.device("cpu")
+        exported.prepared.data, recipe=exported.prepared.spec.recipe, device=torch.device("cpu")
     )
     with torch.no_grad():
         logits_BTV = model(validation.tokens_BT)
@@ -73,8 +73,8 @@ def test_loaded_model_has_the_validation_loss_of_its_record(exported: _Exported)
 
 
 def test_loaded_model_generates_text_with_the_exported_tokenizer(exported: _Exported) -> None:
-    tokenizer = exported.prepared.tokens.make_tokenizer()
-    own = exported.prepared.tokens.tokenizer_json
+    tokenizer = exported.prepared.data.make_tokenizer()
+    own = exported.prepared.data.tokenizer_json
     assert own is not None
     assert (exported.folder / "tokenizer.json").read_text(encoding="utf-8") == with_padding(own)
     prompt_BT = torch.tensor([tokenizer.encode("the weave of ")])

@@ -1,4 +1,4 @@
-"""What a process may use: affinity, and the quotas and limits of control groups of both versions."""
+"""What a process may use: affinity, and quotas and limits of control groups of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ("files", "cpus", "gib"),
     [
         ({}, 64, 512),
-        # A container of version 2, which sees its own group as the root.
+        # A container of version 2 that sees its own group as the root.
         (
             {
                 "proc/self/cgroup": "0::/\n",
@@ -51,7 +51,7 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             2,
             8,
         ),
-        # A job of Slurm: the limits are those of groups above the step's own.
+        # A Slurm job: groups above that of the step set the limits.
         (
             {
                 "proc/self/cgroup": "0::/system.slice/slurmstepd.scope/job_7/step_0/user/task_0\n",
@@ -67,9 +67,9 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             4,
             16,
         ),
-        # Half a processor is one trial at a time.
+        # Half a processor allows one trial at a time.
         ({"proc/self/cgroup": "0::/\n", "proc/self/mountinfo": _V2, "sys/fs/cgroup/cpu.max": "50000 100000"}, 1, 512),
-        # Version 1, two controllers on one mount; no memory limit is a large number.
+        # Version 1 with two controllers on one mount; a large number means no memory limit.
         (
             {
                 "proc/self/cgroup": "4:memory:/a/b\n1:cpu,cpuacct:/a/b\n0::/\n",
@@ -84,7 +84,7 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             3,
             4,
         ),
-        # A container of version 1 whose path is the host's.
+        # A container of version 1 that shows the path on the host.
         (
             {
                 "proc/self/cgroup": "4:memory:/docker/0a1b\n1:cpu,cpuacct:/docker/0a1b\n",
@@ -96,7 +96,7 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             2,
             2,
         ),
-        # Files that say nothing are no limits.
+        # Empty files set no limits.
         (
             {
                 "proc/self/cgroup": "0::/\nnonsense\n",

@@ -1,4 +1,4 @@
-"""Batches: the plain loop's windows, fixed by seed and step; validation covers its part evenly."""
+"""Batches equal those of a plain loop and depend on seed and step; validation sequences cover their part evenly."""
 
 from __future__ import annotations
 

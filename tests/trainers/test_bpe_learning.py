@@ -1,4 +1,4 @@
-"""Learning a vocabulary: text without spaces takes seconds, a signal ends it, and other text gives what it gave."""
+"""Learning a vocabulary: text without spaces takes seconds, and a signal ends it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _children(pid: int) -> list[int]:
     return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_learn_bpe_in_a_process_of_its_own_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learn_bpe_in_a_separate_process_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     here = learn_bpe([_TEXT, "ü😀\r\n" * 9], vocabulary=300)
     monkeypatch.setattr(bpe_learning, "_QUICK_CHARACTERS", 0)
     assert learn_bpe([_TEXT, "ü😀\r\n" * 9], vocabulary=300) == here
 
 
-def test_learn_bpe_whose_process_fails_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learn_bpe_whose_process_fails_gives_the_reason_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe_learning, "_QUICK_CHARACTERS", 0)
     with pytest.raises(ValueError, match=r"^tokenizer bpe:-3 could not be learnt \(OverflowError[^\n]*or bytes$"):
         learn_bpe([_TEXT], vocabulary=-3)
@@ -59,7 +59,7 @@ def test_bounded_loses_nothing(text: str) -> None:
 
 
 def test_learn_bpe_of_text_without_spaces_learns_merges_like_those_of_lines() -> None:
-    # One word of 250 kB took a minute, by the square of its length.
+    # One word of 250 kB took a minute: the time grows with the square of its length.
     generator = random.Random(0)
     text = "".join(generator.choices("ACGT", k=250_000))
     assert max(len(word) for word, _ in _pre_tokenizer().pre_tokenize_str("".join(bounded(text)[:1]))) == 128
@@ -75,7 +75,7 @@ def test_sampled_takes_documents_from_everywhere_and_the_beginning_of_long_ones(
     assert sum(map(len, sampled(["x" * 10_000, *documents], limit=300))) <= 300
 
 
-def test_train_tokenizer_says_so_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_tokenizer_reports_before_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(tokenizer, "learn_bpe", lambda documents, vocabulary: said.append("learnt") or "")
     with pytest.raises(ValueError, match=r"tokenizer\.json cannot be read"):
@@ -86,11 +86,11 @@ def test_train_tokenizer_says_so_before(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_learning_ends_with_the_process_that_asked(tmp_path: Path, number: signal.Signals) -> None:
+def test_learning_ends_with_the_process_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "learns.py"
     script.write_text(
         "import random, signal\n"
-        # What runs in the background has it ignored, and that is inherited.
+        # Background processes ignore the signal, and children inherit that.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from depthweave.trainers.bpe_learning import learn_bpe\n"
         "words = [chr(random.randrange(0x4E00, 0x5E00)) for _ in range(6_000_000)]\n"
@@ -103,7 +103,7 @@ def test_learning_ends_with_the_process_that_asked(tmp_path: Path, number: signa
             assert time.monotonic() < deadline
             time.sleep(0.05)
         (child,) = found
-        # In the midst of learning: all of the text is there.
+        # The child has all of the text, so it is learning.
         while int(Path(f"/proc/{child}/statm").read_text().split()[1]) < 10_000:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Checkpoints: plain content, whole or absent, and a file that holds none is named."""
+"""Checkpoints hold plain content, are whole or absent, and the error for a bad file names it."""
 
 from __future__ import annotations
 
@@ -104,5 +104,5 @@ def test_load_of_a_checkpoint_with_other_values_is_one_line(
         TrainingState.load(path)
     assert len(str(error.value).splitlines()) == 1
     _write({key: item for key, item in values.items() if key != name}, path)
-    with pytest.raises(ValueError, match="train anew"):
+    with pytest.raises(ValueError, match="train again"):
         TrainingState.load(path)

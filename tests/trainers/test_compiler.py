@@ -1,4 +1,4 @@
-"""Many architectures in one process: each is compiled, none is silently interpreted."""
+"""Many architectures in one process are all compiled."""
 
 from __future__ import annotations
 

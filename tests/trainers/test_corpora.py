@@ -1,4 +1,4 @@
-"""Corpora: the split holds still, sources read what they say, and bad input gets one line."""
+"""Corpora: divisions are stable, every source is read, and bad input gives one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _files(
         paths=tuple(str(path) for path in paths),
         separator=separator,
         validation_frac=validation_frac,
-        # Whole documents, however few.
+        # Whole documents, even where there are few.
         division=division,
     )
 
@@ -89,19 +89,19 @@ def test_load_corpus_files_separator_takes_the_line_ends_of_the_file(
 def test_load_corpus_files_separator_that_never_occurs_is_named(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(f"line of {name}\nand another\n\n" * 9)
-    assert "corpus.separator is '---', which does not occur in the file; give text" in _error(
+    assert "corpus.separator is '---', which does not occur in the file; give the text" in _error(
         _files(tmp_path / "a", separator="---", division="text")
     )
     literal = _error(_files(tmp_path / "a", separator=r"\n\n", division="text"))
     assert r"is the 4 characters \n\n, which does not occur in the file" in literal
     assert literal.endswith(r'write it in double quotes that reach the YAML: "\n\n"')
-    # Two files are two documents all the same.
+    # Two files are still two documents.
     note = load_corpus(_files(tmp_path, separator="---", division="text")).notes[0]
     assert "does not occur in any of the 2 files" in note
 
 
 def test_load_corpus_of_a_book_and_a_note_gives_validation_its_share_of_the_text(tmp_path: Path) -> None:
-    # The smaller of two hashes validated: here the book, fifty times as long as what was trained on.
+    # Under the rule `documents` the smaller hash would validate: the book, fifty times longer than the note.
     (tmp_path / "book").write_text("".join(f"line {number} of the book\n" for number in range(7000)))
     (tmp_path / "note").write_text("a line of the note, another one\n" * 90)
     for division in ("text", "documents"):

@@ -1,7 +1,7 @@
-"""The lock of a device: trainings together, a measurement alone, and nobody waits for ever.
+"""The lock of a device: trainings share it, a measurement has it alone, and every wait ends.
 
-A GPU is played by a device whose key and synchronisation are fakes; `flock` tells two openings of a file apart in one
-process as in two.
+A fake device with its own key and synchronisation replaces a GPU. For `flock`, two openings of a file in one process
+are like those of two processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIMIT_S = 20.0
 
 @pytest.fixture
 def synchronized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """How often the fake GPU was waited for; a training looks for measurements at every step."""
+    """Calls that wait for the fake GPU; a training checks for measurements at every step."""
     calls: list[str] = []
     monkeypatch.setattr(device_lock, "device_key", lambda device: f"{device.type}-0")
     monkeypatch.setattr(device_lock, "synchronize", lambda device: calls.append(device.type))
@@ -34,7 +34,7 @@ def synchronized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class _Training:
-    """Takes steps in a thread until it is told to stop."""
+    """Takes steps in a thread until it is stopped."""
 
     def __init__(self, folder: Path) -> None:
         self._lock = DeviceLock(folder, device=_GPU)
@@ -77,7 +77,7 @@ def test_measurement_on_a_gpu_runs_alone_beside_any_number_of_trainings(tmp_path
     assert all(training.waited_s >= 3 * 0.04 for training in trainings)
 
 
-def test_device_has_finished_its_work_before_it_is_left(synchronized: list[str], tmp_path: Path) -> None:
+def test_device_finishes_its_work_before_it_is_released(synchronized: list[str], tmp_path: Path) -> None:
     lock = DeviceLock(tmp_path, device=_GPU)
     with lock.shared():
         assert lock.give_way() == 0.0
@@ -94,7 +94,7 @@ def test_device_has_finished_its_work_before_it_is_left(synchronized: list[str],
             assert measured.result(_LIMIT_S)[0] == "cuda"
 
 
-def test_work_that_was_queued_is_no_time_of_waiting(
+def test_queued_work_does_not_count_as_waiting(
     synchronized: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = DeviceLock(tmp_path, device=_GPU)
@@ -117,7 +117,7 @@ def test_work_that_was_queued_is_no_time_of_waiting(
 
 
 @pytest.mark.usefixtures("synchronized")
-def test_device_that_answers_with_an_error_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_whose_calls_fail_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(device: torch.device) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -128,7 +128,7 @@ def test_device_that_answers_with_an_error_is_left(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("synchronized")
-def test_training_that_begins_waits_for_the_measurement_that_runs(tmp_path: Path) -> None:
+def test_training_that_begins_waits_for_a_running_measurement(tmp_path: Path) -> None:
     with DeviceLock(tmp_path, device=_GPU).alone():
         entered = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Memory within `retained_heap`: taken from the system once, used again, and given back at the end."""
+"""Within `retained_heap` memory is taken from the system once, used again, and returned at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIB = 1024**2
 
 
 def _pages_taken(run: Callable[[], None]) -> int:
-    """Pages that the system gave this thread meanwhile."""
+    """Counts the pages that the system gives this thread within the block."""
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     run()
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
@@ -41,7 +41,7 @@ def _fill(size_bytes: int) -> None:
 
 
 def _settled_pages(size_bytes: int) -> int:
-    """The most of a few times, after as many as an allocator needs to find its places."""
+    """Returns the highest count of a few repetitions, after warm-up repetitions for the allocator."""
     for _ in range(30):
         _fill(size_bytes)
     return max(_pages_taken(lambda: _fill(size_bytes)) for _ in range(5))
@@ -49,12 +49,12 @@ def _settled_pages(size_bytes: int) -> int:
 
 # By itself glibc gives back 48 MiB each time, and 4 MiB by how the heap happens to lie.
 @pytest.mark.parametrize("size_bytes", [4 * _MIB, 48 * _MIB])
-def test_kept_heap_takes_memory_from_the_system_once(size_bytes: int) -> None:
+def test_retained_heap_takes_memory_from_the_system_once(size_bytes: int) -> None:
     with retained_heap():
         assert _settled_pages(size_bytes) < 10
 
 
-def test_kept_heap_gives_back_at_its_end_what_is_free_and_also_after_an_error() -> None:
+def test_retained_heap_returns_free_memory_at_its_end_and_after_an_error() -> None:
     before_bytes = _resident_bytes()
 
     def use_and_fail() -> None:
@@ -84,15 +84,15 @@ print(len(set(places)))
 """
 
 
-def test_what_is_timed_lies_elsewhere_in_every_round() -> None:
-    # A process of its own, as trials have: in one that has run thousands of tests there are gaps for everything.
+def test_timed_runs_allocate_at_other_addresses_in_every_round() -> None:
+    # A new process, as for trials: a process that has run thousands of tests has gaps of every size.
     answer = subprocess.run([sys.executable, "-c", _PLACES], capture_output=True, text=True, check=True)
     without, within = map(int, answer.stdout.split())
     assert without < 4, "a kept heap gives the same place again"
     assert within > 4
 
 
-def test_measure_times_runs_within_a_kept_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_times_runs_within_a_retained_heap(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     times_in_turn = measure_module.times_in_turn
 

@@ -1,4 +1,4 @@
-"""Training: resumed equals uninterrupted bit for bit, the data order ignores the architecture, divergence is told."""
+"""Training: resumed equals uninterrupted bit for bit, all architectures see the same data, divergence is reported."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_train_matches_a_plain_loop(tokens: TokenSet, recipe: Recipe) -> None:
                 parameter.grad *= 0.05 / norm
             optimizer.step()
         losses.append(loss.item())
-    # Another order of the same float32 sums.
+    # The same float32 sums in another order.
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(state.model.state_dict()[name], parameter.detach(), rtol=1e-4, atol=1e-5)
     assert found[1].train_loss == pytest.approx(np.mean(losses[4:8]), rel=1e-5)
@@ -198,7 +198,7 @@ def test_train_with_the_same_seed_repeats_and_ignores_the_global_state(
 
 
 @pytest.mark.parametrize("poison", ["training", "validation"])
-def test_train_that_diverges_says_so_and_ends(
+def test_train_that_diverges_reports_it_and_ends(
     tokens: TokenSet, recipe: Recipe, architecture: Architecture, tmp_path: Path, poison: str
 ) -> None:
     state = _start(architecture, recipe)
@@ -208,7 +208,7 @@ def test_train_that_diverges_says_so_and_ends(
         stuck = dataclasses.replace(recipe, learning_rate=1e-30)
         state = TrainingState.start(architecture, recipe=stuck, device="cpu", model=state.model)
         state.step = 7
-        # A token that validation holds and step 7 does not read: only the evaluation meets it.
+        # A token of the validation part that step 7 does not read: only the evaluation meets it.
         unread = set(tokens.valid.tolist()) - set(
             draw_batch(tokens.train, recipe=recipe, step=7, device=torch.device("cpu")).tokens_BT.flatten().tolist()
         )
@@ -272,7 +272,7 @@ def test_train_further_from_a_model_goes_on_from_its_weights(
     *_, trained = train(first, tokens)
     again = TrainingState.start(architecture, recipe=recipe, device="cpu", model=first.model)
     assert next(train(again, tokens)).loss < trained.loss
-    with pytest.raises(ValueError, match="give one alike"):
+    with pytest.raises(ValueError, match="give one like it"):
         TrainingState.start(small_architecture("none"), recipe=recipe, device="cpu", model=first.model)
 
 
@@ -289,7 +289,7 @@ def test_train_gives_way_after_every_step_and_the_wait_is_not_training_time(
 
     def give_way() -> float:
         waits.append(state.step)
-        # No training of a test takes an hour: what is left would be hugely negative if it counted.
+        # If the hour counted, the training time would be hugely negative.
         return 0.0 if state.step > 2 else 3600.0
 
     evaluations = list(train(state, tokens, give_way=give_way))

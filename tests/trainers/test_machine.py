@@ -1,4 +1,4 @@
-"""Devices: `auto` finds one, one that is not there is named, and what it cannot do is refused."""
+"""Devices: `auto` finds one, a missing one is named, and what a device cannot do is refused."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_precision_auto_is_float32_on_a_cpu(recipe: Recipe) -> None:
 
 
 def test_tf32_is_for_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    precisions: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", precisions.append)
     allow_tf32(torch.device("cpu"))
-    assert told == []
+    assert precisions == []
     allow_tf32(torch.device("cuda"))
-    assert told == ["high"]
+    assert precisions == ["high"]
 
 
 def test_device_key_names_a_gpu_by_what_no_numbering_changes(monkeypatch: pytest.MonkeyPatch) -> None:

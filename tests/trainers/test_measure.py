@@ -1,4 +1,4 @@
-"""Measurement: intervals against hand-worked ones, planted speeds found, the reference exactly 1."""
+"""Measurement: intervals equal those worked out by hand, known speeds are found, and the reference is exactly 1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CPU = torch.device("cpu")
 
 
 def _set_clocks(patched: pytest.MonkeyPatch, clock: list[float]) -> None:
-    """Time is what `clock` says, for the wall and for the processor."""
+    """Replaces both the wall clock and the clock of the processor by `clock`."""
     for name in ("perf_counter", "thread_time"):
         patched.setattr(time, name, lambda: clock[0])
 
@@ -61,7 +61,7 @@ def test_median_interval_holds_the_median_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("spread", [0.005, 0.012, 0.02])
 def test_interval_covers_though_rounds_end_once_it_is_narrow(spread: float) -> None:
-    """Looked at after every round, an interval that is taken when it happens to be narrow covered 92 %."""
+    """With a check after every round, an interval that is taken when it happens to be narrow covered 92 %."""
     generator, hits, limit = np.random.default_rng(0), 0, 60
     draws = np.exp(spread * generator.standard_normal((2_000, limit)))
     for values in draws:
@@ -82,7 +82,7 @@ def test_times_in_turn_finds_planted_ratios_under_drift() -> None:
     def contender(name: str, cost_s: float) -> Callable[[], None]:
         def run() -> None:
             order.append(name)
-            # A machine that slows down all the time.
+            # A machine that becomes slower all the time.
             clock[0] += cost_s * (1.0 + 0.05 * clock[0])
 
         return run
@@ -108,7 +108,7 @@ def test_times_in_turn_ends_by_narrow_intervals_or_time_or_not_before_the_fewest
     generator, clock = np.random.default_rng(0), [0.0]
 
     def run() -> None:
-        # Not even enough for a narrow interval, and even enough for a quiet machine.
+        # Too little time for a narrow interval, and enough on a quiet machine.
         clock[0] += 0.006 * generator.uniform(1.0, 1.05)
 
     _set_clocks(monkeypatch, clock)
@@ -124,7 +124,7 @@ def test_measure_finds_a_deeper_model_slower(recipe: Recipe, tmp_path: Path) -> 
     deep, plain = small_architecture("none", depth=12), small_architecture("none", depth=3)
     lock = DeviceLock(tmp_path, device=_CPU)
     found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.5, lock=lock)
-    # Four times the blocks; wide, because the machine may be busy.
+    # Four times the blocks; the bounds are wide because the machine may be busy.
     assert 1.5 < found.latency < 9.0
     assert found.latency_low <= found.latency <= found.latency_high
     assert found.step_latency is not None
@@ -172,7 +172,7 @@ def test_measure_in_turn_answers_in_order_and_leaves_steps_out_on_request(recipe
 
 
 def test_measure_times_a_token_from_a_full_cache_where_asked(recipe: Recipe) -> None:
-    # Long enough a context for the arithmetic to count beside the calls.
+    # The context is long enough for the arithmetic to count beside the calls.
     recipe = replace(recipe, context=128, batch=8)
     plain, deep = (replace(small_architecture("none", depth=depth), context=128) for depth in (3, 12))
     found = measure(deep, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.3, kinds=("forward", "decode"))
@@ -183,7 +183,7 @@ def test_measure_times_a_token_from_a_full_cache_where_asked(recipe: Recipe) -> 
     assert found.decode_latency_s < found.latency_s, "one token of the context"
 
 
-def test_unquiet_machine_is_measured_longer_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noisy_machine_is_measured_longer_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     def rounds(spread: float) -> int:
         generator = np.random.default_rng(0)
         clock = [0.0]
@@ -194,7 +194,7 @@ def test_unquiet_machine_is_measured_longer_but_not_for_ever(monkeypatch: pytest
         _set_clocks(monkeypatch, clock)
         return len(measure_module.times_in_turn([run, run], device=_CPU, limit_s=4.0, min_rounds=6))
 
-    # An interquartile range of half the spread: 4 % is quiet and 20 % is not.
+    # The interquartile range is half the spread: 4 % is quiet and 20 % is not.
     assert 17 <= rounds(0.08) <= 19
     assert 30 <= rounds(0.4) <= 36
 

@@ -88,7 +88,7 @@ def test_peak_memory_grows_by_what_is_added(recipe: Recipe) -> None:
     assert woven.training_step_bytes > plain.training_step_bytes > 3 * weights_bytes
     assert woven.forward_bytes > plain.forward_bytes > weights_bytes
     assert plain.training_step_bytes > plain.forward_bytes
-    # Everything but the weights and their kin grows with the batch.
+    # Everything except weights, gradients and moments grows with the batch.
     assert larger.forward_bytes - plain.forward_bytes <= plain.forward_bytes - weights_bytes
 
 

@@ -1,4 +1,4 @@
-"""A training that several processes share is the training of one: same batches, same losses, same weights."""
+"""A training that several processes share equals that of one: same batches, same losses, same weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_two_processes_train_as_one(tokens: TokenSet, recipe: Recipe, tmp_path: 
         first, second = (torch.load(tmp_path / f"{number}-{rank}.pt", weights_only=True) for rank in range(2))
         assert np.abs(np.array(first["losses"]) - expected[number]).max() < 1e-5
         assert first["losses"] == second["losses"]
-        # Not only alike: else they would drift apart.
+        # Equal, not only close: otherwise they would drift apart.
         assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
 
 

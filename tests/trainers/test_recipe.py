@@ -1,4 +1,4 @@
-"""Recipes: schedules in closed form, JSON round trip, bad values named."""
+"""Recipes: schedules in closed form, a JSON round trip, and errors that name bad values."""
 
 from __future__ import annotations
 

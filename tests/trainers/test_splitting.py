@@ -1,4 +1,4 @@
-"""The split: by the rule `documents` as runs of earlier versions have it, by the rule `text` in shares of text."""
+"""Division: the rule `documents` as in earlier versions, and the rule `text` by shares of text."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _split(documents: list[str], *, validation_frac: float = 0.05, test_frac: fl
     return split_text(documents, name="x", validation_frac=validation_frac, test_frac=test_frac)
 
 
-def test_split_documents_of_earlier_versions_is_the_same_for_ever() -> None:
+def test_split_documents_of_earlier_versions_is_still_the_same() -> None:
     corpus = split_documents([str(number) for number in range(50)], name="x", validation_frac=0.2)
     assert corpus.sha256 == "2747782fa5eb8379207984c1051323890d475db1d707d14211fe64eb16333927"
     assert corpus.test == ()
@@ -92,7 +92,7 @@ def test_split_text_of_few_or_unequal_documents_has_its_shares_of_the_text(sizes
     assert corpus.num_bytes[1] / whole == pytest.approx(0.05, rel=0.15)
     assert corpus.num_bytes[2] / whole == pytest.approx(0.025, rel=0.15)
     assert [note.split(",")[0].split(" ")[0] for note in corpus.notes] == ([str(num_cut)] if num_cut else [])
-    # Cut at ends of lines alone.
+    # Documents are cut at ends of lines only.
     assert all(text.endswith("\n") for text in corpus.train + corpus.validation + corpus.test)
     assert _split(documents[::-1]).sha256 == corpus.sha256
 
@@ -128,7 +128,7 @@ def test_split_text_another_share_is_another_corpus() -> None:
     assert _split(documents).sha256 != _split([*documents[:-1], "!"]).sha256
 
 
-def test_split_text_of_too_little_text_says_so() -> None:
+def test_split_text_of_too_little_text_is_refused() -> None:
     with pytest.raises(ValueError, match="corpus x has 1 bytes of text, too few to train and to validate on"):
         _split(["a"])
     assert sorted(_split(["a", "b", "c"]).num_bytes) == [0, 1, 2]

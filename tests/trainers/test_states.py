@@ -1,4 +1,4 @@
-"""The profile of a model's states, against the states themselves."""
+"""The profile of a model's states equals one computed from the states."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_profile_of_a_plain_model_is_that_of_its_blocks(tokens_BT: torch.Tensor)
     assert found.norms[0] == pytest.approx(embedding_BTD.norm(dim=-1).mean().item(), rel=1e-5)
     assert len(found.norms) == 4
     assert len(found.cosines) == 3
-    # The first block reads the embedding itself; later ones have added to it.
+    # The first block reads the embedding itself, and later blocks have added to it.
     assert found.cosines[0] == pytest.approx(1.0, abs=1e-5)
     assert all(-1 <= value < 0.9999 for value in found.cosines[1:])
 
 
-def test_profile_sees_what_a_site_hands_on(tokens_BT: torch.Tensor) -> None:
-    """Sites whose weights are all nought hand on nothing of the embedding."""
+def test_profile_shows_what_a_site_passes_on(tokens_BT: torch.Tensor) -> None:
+    """Sites whose weights are all zero pass nothing of the embedding on."""
     model = Decoder(Architecture(fusion="dwa", wiring=strided_wiring(3, dilation=1, period=1), **SIZES))
     with torch.no_grad():
         for parameter in model.fusion.connection_parameters():

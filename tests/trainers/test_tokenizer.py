@@ -1,4 +1,4 @@
-"""Tokenizers: what is encoded decodes to itself, sizes in bytes add up, training repeats."""
+"""Tokenizers: encoded text decodes to itself, sizes in bytes add up, and training repeats."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_encode_documents_ends_each_one(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokens) == "".join(documents)
 
 
-def test_decode_torn_character_gives_the_replacement(tokenizer: Tokenizer) -> None:
+def test_decode_of_an_incomplete_character_gives_the_replacement(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("é")[:1]) == "�"
 
 

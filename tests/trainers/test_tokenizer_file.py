@@ -1,4 +1,4 @@
-"""Tokenizer files from elsewhere: one line for what the library would panic at, and nothing on standard error."""
+"""Foreign tokenizer files give one line where the library would panic, and nothing on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def good() -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reason"),
     [
         ({"normalizer": _PANICS}, "its normalizer is 'Precompiled', where Depthweave writes none"),
         ({"normalizer": {"type": "Sequence", "normalizers": [_PANICS]}}, "its normalizer is 'Sequence'"),
@@ -37,17 +37,17 @@ def good() -> str:
     ],
 )
 def test_file_that_depthweave_does_not_write_is_one_line(
-    changes: dict[str, Any], told: str, good: str, capfd: pytest.CaptureFixture[str]
+    changes: dict[str, Any], reason: str, good: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); export it anew$") as caught:
+    with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); export it again$") as caught:
         make_tokenizer(json.dumps(json.loads(good) | changes))
-    assert told in str(caught.value)
+    assert reason in str(caught.value)
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "[" * 100_000, "{" * 10])
 def test_text_that_is_no_tokenizer_is_one_line(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); export it anew$"):
+    with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); export it again$"):
         make_tokenizer(text)
 
 
@@ -66,7 +66,7 @@ def test_files_that_depthweave_writes_are_read_and_pad_nothing(good: str) -> Non
         assert len(tokenizer.encode("a small word")) <= 12
 
 
-def test_panic_is_an_error_and_other_words_are_still_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_panic_is_an_error_and_other_output_is_still_printed(capfd: pytest.CaptureFixture[str]) -> None:
     class PanicException(BaseException):
         pass
 
@@ -74,7 +74,7 @@ def test_panic_is_an_error_and_other_words_are_still_said(capfd: pytest.CaptureF
         os.write(2, b"thread panicked, and 228 further lines\n")
         raise PanicException("at\nonce")
 
-    with pytest.raises(ValueError, match="the tokenizers library broke off: at once"), panics_as_errors():
+    with pytest.raises(ValueError, match="the tokenizers library failed: at once"), panics_as_errors():
         panic()
     with pytest.raises(KeyboardInterrupt), panics_as_errors():
         raise KeyboardInterrupt

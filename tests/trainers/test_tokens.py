@@ -1,4 +1,4 @@
-"""Token sets: the cache gives what was made, to any number of processes, and never half of it."""
+"""Token sets: the cache returns complete entries to any number of processes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_tokenise_of_a_damaged_entry_names_it(corpus: Corpus, cache: Path) -> No
         tokenise(corpus, cache=cache)
 
 
-def test_tokenise_where_the_cache_cannot_be_written_says_so(corpus: Corpus, tmp_path: Path) -> None:
+def test_tokenise_where_the_cache_cannot_be_written_is_one_line(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         tokenise(corpus, cache=tmp_path / "file")

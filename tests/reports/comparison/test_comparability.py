@@ -12,7 +12,7 @@ from tests.reports.comparing import make_recipe, make_run
 
 CLOCK = {"latency", "step_latency", "decode_latency"}
 MEMORY = {"memory_bytes", "forward_memory_bytes"}
-LOSSES = {"perplexity", "bits_per_byte"}
+LOSSES = {"perplexity", "bits_per_byte", "error"}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ LOSSES = {"perplexity", "bits_per_byte"}
     [
         ({}, set(), ""),
         ({"corpus_sha256": "ab" * 32}, LOSSES, "different corpus (stdlib 9f86d081 and stdlib abababab)"),
-        ({"tokenizer": "bpe:4096"}, {"perplexity"}, "different tokenizer (bytes and bpe:4096)"),
+        ({"tokenizer": "bpe:4096"}, {"perplexity", "error"}, "different tokenizer (bytes and bpe:4096)"),
         ({"hardware": "another processor"}, CLOCK, "different hardware (a processor and another processor)"),
         ({"threads": 2}, CLOCK, "different threads (1 thread and 2 threads)"),
         ({"device": "cuda"}, CLOCK | MEMORY, "different device (cpu and cuda)"),

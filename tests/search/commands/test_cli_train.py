@@ -150,9 +150,9 @@ def test_training_killed_after_its_model_was_written_has_ended_and_says_so(
 def test_worker_lost_behind_its_model_has_ended_and_says_so(
     training: list[object], run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost_unheard(work: Work, tokens: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
-        list(work(ALONE, tokens))
-        yield from work(ALONE, tokens)
+    def lost_unheard(work: Work[TokenSet], data: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
+        list(work(ALONE, data))
+        yield from work(ALONE, data)
 
     monkeypatch.setattr(distributed, "share_work", lost_unheard)
     monkeypatch.setattr(distributed, "stay_on_loopback", lambda: None)

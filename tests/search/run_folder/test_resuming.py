@@ -41,7 +41,7 @@ def run_folder(prepared: PreparedSearch, tmp_path: Path) -> Path:
         0,
         run_id=store.info.run_id,
         architecture_id=prepared.reference.architecture.id,
-        corpus_sha256=prepared.tokens.corpus_sha256,
+        corpus_sha256=prepared.data.corpus_sha256,
         recipe=json.dumps({"steps": prepared.spec.recipe.steps, "precision": "float32", "gone": 1}),
     )
     store.append(record, evaluations=[], weights=[])
@@ -137,7 +137,7 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(
     overrides = [f"corpus.paths=[{moved}]"]
     store = RunStore.open(run_folder)
     found = resumed(store, given=None, overrides=overrides, local=True, say=said.append)
-    assert found.tokens.corpus_sha256 == prepared.tokens.corpus_sha256
+    assert found.data.corpus_sha256 == prepared.data.corpus_sha256
     assert said[0] == f"reading the text: {moved}, named by the command line"
     # It need not be said a second time.
     keep_spec(store, found.spec)

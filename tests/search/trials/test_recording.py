@@ -63,7 +63,7 @@ _NEVER_ENDED = "the trial ended after step 20 of 40"
     ],
 )
 def test_outcome(live: LiveTrial, crashed: bool, expected: Outcome) -> None:
-    assert outcome_of(live, crashed=crashed, steps=RECIPE.steps) == expected
+    assert outcome_of(live, crashed=crashed, steps=RECIPE.steps, max_loss=MAKER.task.quality.max_loss) == expected
 
 
 def test_complete_record_has_every_column_that_is_known() -> None:
@@ -116,7 +116,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     absent = [name for name in Record.__slots__ if getattr(record, name) is None]
     held_out = ["test_loss", "test_perplexity", "test_bits_per_byte"]
     decoding = [f"decode_latency{end}" for end in ("", "_low", "_high", "_s")] + ["reference_decode_latency_s"]
-    assert absent == ["reason", *held_out, *decoding, "trial_latency"]
+    assert absent == ["reason", "error", *held_out, *decoding, "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
 
 
@@ -206,7 +206,8 @@ def test_every_row_that_is_made_is_one_that_a_reader_takes() -> None:
         if losses:
             report = make_report(*live.evaluations, measurement=make_measurement(latency=latency))
             live.add_report(report)
-        rows = MAKER.rows(live, outcome=outcome_of(live, crashed=False, steps=RECIPE.steps))
+        outcome = outcome_of(live, crashed=False, steps=RECIPE.steps, max_loss=MAKER.task.quality.max_loss)
+        rows = MAKER.rows(live, outcome=outcome)
         assert [row.value for row in rows.weights] == [0.5] * len(losses)
         for row_class, held in ((Record, [rows.record]), (EvaluationRow, rows.evaluations), (WeightRow, rows.weights)):
             table = to_table(held, row_class=row_class)

@@ -48,9 +48,10 @@ class Worker:
         measured_on: str = "",
         evaluates_test: bool = False,
     ) -> None:
-        self._tokens, self.folder = prepared.tokens, folder
+        self._data, self.folder = prepared.data, folder
         self._architecture = dwa_of(prepared)
         self._plan = TrialPlan(
+            task=prepared.task,
             reference=prepared.reference.architecture,
             recipe=prepared.spec.recipe,
             device="cpu",
@@ -68,7 +69,7 @@ class Worker:
         # Ray's part of the class wants a place for logs.
         trial = ArchitectureTrial.__new__(ArchitectureTrial)
         values = {"trial": 0, "architecture": self._architecture.to_dict(), **config}
-        trial.setup(values, tokens=self._tokens, plan=self._plan)
+        trial.setup(values, data=self._data, plan=self._plan)
         return trial
 
 

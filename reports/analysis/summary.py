@@ -19,6 +19,7 @@ from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.seeds import averaged, confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
 from depthweave.reports.formatting import duration_text, full_name, parts_text, plural, show, title_of
+from depthweave.reports.store.objectives import QUALITY, task_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
 

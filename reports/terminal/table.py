@@ -51,7 +51,7 @@ def view_rows(view: RunView) -> list[dict[str, Any]]:
     represents it, or its own id. Rows of a confirmed run also have the columns of `VERDICT_COLUMNS`.
     """
     verdicts, chosen, twins = view.verdicts, selected_trials(view), twins_of(view.groups)
-    columns = _row_columns()
+    columns = _row_columns(view.objectives)
     return [
         {
             **{name: column_value(member, name) for name in columns},
@@ -167,9 +167,13 @@ def held_out_table(view: RunView) -> Table | None:
     return table
 
 
-def _row_columns() -> list[str]:
-    """Returns what a row of `front_rows` holds of a record: each objective is followed by its interval."""
-    own = [column for item in OBJECTIVES.values() for column in (item.name, *item.interval_columns, *item.also)]
+def _row_columns(objectives: Sequence[str]) -> list[str]:
+    """Returns what a row of `front_rows` holds of a record: each objective is followed by its interval.
+
+    Qualities of other tasks are left out.
+    """
+    known = [it for it in OBJECTIVES.values() if it.cost or it.of_loss is not None or it.name in objectives]
+    own = [column for item in known for column in (item.name, *item.interval_columns, *item.also)]
     return list(dict.fromkeys((*_COLUMNS, *own)))
 
 

@@ -36,9 +36,10 @@ from depthweave.search.isolated_measurement import remeasure
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.search_run import SearchRun
 from depthweave.search.spec.task_objectives import check_confirms
-from depthweave.search.study.reopening import PreviousEnding, current_records
+from depthweave.search.study.reopening import current_records
+from depthweave.search.trial_plan import maker_of, plan_of
 from depthweave.search.trials.live_trial import Decision, LiveTrial
-from depthweave.search.trials.plan import maker_of, plan_of
+from depthweave.search.trials.previous_ending import PreviousEnding
 from depthweave.search.trials.recording import outcome_of
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials

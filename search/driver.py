@@ -30,8 +30,8 @@ from depthweave.search.strategy import strategy_of
 from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import needs_survey, read_survey, take_survey
 from depthweave.search.trial_ledger import TrialLedger
+from depthweave.search.trial_plan import maker_of, plan_of
 from depthweave.search.trials.live_trial import Progress
-from depthweave.search.trials.plan import maker_of, plan_of
 from depthweave.search.trials.weight_retention import keep_front_only
 from depthweave.search.tune.guarded_ledger import faults_as_one_line
 from depthweave.search.tune.loop import Ending, run_trials

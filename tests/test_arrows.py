@@ -27,16 +27,17 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
 _ONLY_IN_SEARCH = frozenset({"ray", "optuna"})
 _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
     "search": {
+        "cli": "commands console signals",
         "cluster": "scratch signals spec",
         "commands": "cluster confirmation console driver failures preparation progress run_folder scratch signals spec",
         "failures": "",
         "pruners": "surrogate",
         "run_folder": "preparation spec",
         "samplers": "parameters pruners surrogate",
-        "spec": "pruners samplers",
-        "study": "parameters paused_trials preparation pruners samplers scratch strategy trials",
-        "surrogate": "parameters",
-        "trials": "cluster isolated_measurement preparation scratch study survey",
+        "spec": "console pruners samplers",
+        "study": "parameters preparation pruners samplers scratch strategy trials",
+        "surrogate": "known_columns parameters",
+        "trials": "cluster known_columns scratch",
         "tune": "cluster failures scratch signals spec trials",
     },
     "reports": {
@@ -45,24 +46,11 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "export": "analysis formatting store",
         "figures": "analysis formatting store",
         "page": "analysis figures formatting store terminal",
-        "store": "analysis",
+        "store": "",
         "terminal": "analysis figures formatting store",
     },
 }
 """For each package and each of its folders: the other folders and modules of the package that it imports."""
-
-_BACKWARD_ARROWS = frozenset(
-    {
-        # `live_trial` holds the earlier end of a trial, which is a fact of the trial and not of the study.
-        ("search", "trials", "study"),
-        # `plan` collects what every trial gets: it belongs beside `preparation`.
-        ("search", "trials", "isolated_measurement"),
-        ("search", "trials", "survey"),
-        # The front file is written by the store: it belongs into analysis.
-        ("reports", "store", "analysis"),
-    }
-)
-"""Arrows that are wrong and have to go. Without them the folders and modules of a package form no circle."""
 
 _MAX_PACKAGE_LINES = 350
 _MAX_FUNCTION_LINES = 60
@@ -249,10 +237,7 @@ def test_folders_of_a_package_import_what_is_written_down_and_no_more(package: s
 @pytest.mark.parametrize("package", sorted(_FOLDER_ARROWS))
 def test_folders_and_modules_of_a_package_form_no_circle(package: str) -> None:
     found = _inner_arrows(package, read_sources())
-    backward = {(unit, other) for name, unit, other in _BACKWARD_ARROWS if name == package}
-    assert backward <= {(unit, other) for unit, others in found.items() for other in others}, "one is gone: remove it"
-    forward = {unit: {other for other in others if (unit, other) not in backward} for unit, others in found.items()}
-    assert list(TopologicalSorter(forward).static_order())
+    assert list(TopologicalSorter(found).static_order())
 
 
 def test_planted_import_between_folders_is_found() -> None:
@@ -284,6 +269,8 @@ def test_no_function_of_the_packages_is_longer_than_60_lines() -> None:
 
 
 def test_no_file_of_tests_and_benchmarks_is_longer_than_400_lines() -> None:
-    sources = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    # An export of an earlier version has its code in one file.
+    sources = [path for path in files if "fixtures" not in path.parts]
     lines = {str(path.relative_to(ROOT)): _num_lines(path) for path in sources}
     assert {path: number for path, number in lines.items() if number > _MAX_LINES} == {}

@@ -26,7 +26,6 @@ from depthweave.search.study.journal_recovery import (
     started_architectures,
 )
 from depthweave.search.study.reopening import (
-    PreviousEnding,
     current_records,
     failed_trials,
     reopen,
@@ -35,6 +34,7 @@ from depthweave.search.study.reopening import (
 )
 from depthweave.search.study.studies import Studies
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.search.trials.previous_ending import PreviousEnding
 
 _MAX_LISTED = 50
 """Maximum number of trials that a message lists."""

@@ -10,41 +10,22 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from depthweave.reports.store.records import Record
 from depthweave.search.study.studies import REASON, TRIAL, Studies
+from depthweave.search.trials.previous_ending import EndState, PreviousEnding
 
 AGAIN = "again"
 """User attribute of a reopened trial: its `PreviousEnding`."""
 
-_State = Literal["complete", "pruned", "failed"]
-_STATES: dict[TrialState, _State] = {
+_STATES: dict[TrialState, EndState] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-
-
-class PreviousEnding(NamedTuple):
-    """How a reopened trial ended before."""
-
-    state: _State
-    """A complete trial is trained to its end again, a pruned one up to the evaluation at which it was pruned."""
-    num_evaluations: int = 0
-    """Evaluations that it had reported."""
-    reason: str | None = None
-    """Why it was stopped or failed."""
-    superseded: str | None = None
-    """End time of the record that the new one replaces; `None` without such a record."""
-
-    @classmethod
-    def of(cls, record: Record) -> PreviousEnding:
-        """Returns the ending of a failed trial from its record."""
-        return cls("failed", reason=record.reason, superseded=record.finished_at.isoformat())
 
 
 def trials_without_record(studies: Studies, records: Iterable[Record]) -> dict[int, PreviousEnding]:

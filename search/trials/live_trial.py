@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from depthweave.reports.store.records import Record
-from depthweave.search.study.reopening import PreviousEnding
+from depthweave.search.trials.previous_ending import PreviousEnding
 from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.space import Candidate
 from depthweave.trainers import Evaluation

@@ -35,6 +35,32 @@ from depthweave.search.spec.loading import make_spec
 print(make_spec({values}).search)
 """
 
+_SHOWS_COLUMNS = """
+from pathlib import Path
+from depthweave.reports.page.page import page_of
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.spec.loading import make_spec
+from tests.reports.synthetic import make_info, synthetic_trials
+
+objectives = make_spec({{"objectives": {names}}}).objectives
+store = RunStore.create(Path("run"), info=make_info(objectives=objectives), spec_yaml="name: quick")
+for trial in synthetic_trials():
+    store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
+print(*(column.title for column in page_of(store).explorer.columns), sep="\\n")
+"""
+_TRAINS_TASK = """
+from depthweave.search.preparation import prepare
+from depthweave.search.spec.loading import make_spec
+
+values = {"task": "regression", "space": {"depths": [2], "budgets": [20000], "dilations": [1], "periods": [1]}}
+values |= {"reference": {"depth": 2, "budget": 20000}, "recipe": {"steps": 40, "context": 16, "num_evaluations": 4}}
+prepared = prepare(make_spec(values))
+task, recipe = prepared.task, prepared.spec.recipe
+state = task.start(prepared.reference.architecture, recipe=recipe, device="cpu")
+losses = [item.loss for item in task.train(state, prepared.data, give_way=lambda: 0.0)]
+print(losses[0], losses[-1])
+"""
+
 
 class Block(NamedTuple):
     """A fenced block of the page."""
@@ -160,6 +186,22 @@ def test_recipe_of_a_pruner_passes_the_contract_tests(copy: Copy) -> None:
 def test_recipe_of_a_figure_is_on_the_page_and_among_the_figures_of_a_run(copy: Copy) -> None:
     assert copy.check(copy.apply("A figure")) >= 3
     assert "durations" in copy.run("-c", _SHOWS_FIGURE).split()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_recipe_of_an_objective_is_taken_by_a_spec_and_shown_on_the_page(copy: Copy) -> None:
+    assert copy.check(copy.apply("An objective")) > 5
+    code = _SHOWS_COLUMNS.format(names=["perplexity", "kept_values"])
+    assert "values kept for later sites (value/token)" in copy.run("-c", code).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_recipe_of_a_task_trains_and_passes_the_tests_of_tasks(copy: Copy) -> None:
+    assert copy.check(copy.apply("A task")) > 5
+    first, last = map(float, copy.run("-c", _TRAINS_TASK).split())
+    assert last < first
 
 
 def test_line_of_a_recipe_that_is_not_in_its_file_is_named() -> None:

@@ -74,7 +74,7 @@ def _print_result(
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":
-        lines[0] += f" so far; go on with `{resume_command}`"
+        lines[0] += f" so far; continue with `{resume_command}`"
     if has_no_results(confirming(records)):
         lines.append(
             f"{no_results_sentence(confirming(records))}: fix the cause, then `{resume_command} --retry-failed`"

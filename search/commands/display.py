@@ -31,6 +31,6 @@ def search_display(
     except (KeyboardInterrupt, SystemExit) as error:
         # Ctrl-C before the first trial or a second one, or SIGTERM: no result is printed and no report is written.
         terminated = isinstance(error, SystemExit)
-        line = f"{'terminated' if terminated else 'interrupted'}; go on with `{resume_command}`"
+        line = f"{'terminated' if terminated else 'interrupted'}; continue with `{resume_command}`"
         console.say(line)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None

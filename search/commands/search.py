@@ -107,8 +107,8 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     trials = plural(len(searched(result.records)), "trial")
     ended = {
         "done": trials,
-        "time": f"{trials}; the time budget is spent; go on with `{resume_command}`",
-        "interrupted": f"{trials} kept; go on with `{resume_command}`",
+        "time": f"{trials}; the time budget is spent; continue with `{resume_command}`",
+        "interrupted": f"{trials} kept; continue with `{resume_command}`",
     }[result.ending]
     busy = ""
     if result.busy_frac is not None:

@@ -52,7 +52,7 @@ def test_sigterm_and_two_control_c_lose_nothing(small_spec: dict[str, Any], ray_
         told = driver.communicate()[0]
     assert driver.returncode == 143, told
     assert taken_s < max(_LIMIT_S, start_s)
-    assert f"terminated; go on with `depthweave search --resume --out {out}`" in told
+    assert f"terminated; continue with `depthweave search --resume --out {out}`" in told
     assert "Traceback" not in told
     keepsakes = [_check_saved(out)]
 

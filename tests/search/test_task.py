@@ -109,7 +109,7 @@ def test_resumed_search_goes_on_with_the_same_task(result: SearchResult, ray_add
     [
         (["task=regresion"], "task 'regresion' is not known: did you mean 'regression'?"),
         (["objectives=[perplexity,latency]"], "perplexity is not measured by the task regression: use error"),
-        (["objectives=[latency]"], "are all costs, known without training: add error"),
+        (["objectives=[latency]"], "are all costs, which need no training: add error"),
         (["task=language_modelling", "objectives=[error]"], "use perplexity or bits_per_byte"),
         (["task=[1]"], "task"),
     ],

@@ -23,7 +23,7 @@ _WEIGHTS = "model.safetensors"
 _MAX_BYTES = 10**6
 """Limit of a `config.json`; a site of a thousand sources has five thousand characters."""
 _MAX_CONTEXT = 2**20
-_ELSEWHERE = {
+_OTHER_FORMATS = {
     "adapter_config.json": "holds an adapter alone: save model.merge_and_unload() with save_pretrained",
     f"{_WEIGHTS}.index.json": 'holds weights in several files: save it with max_shard_size="100GB"',
     "pytorch_model.bin": "holds weights as a pickle, which is not read: save it with transformers 4.57 or later",
@@ -36,7 +36,7 @@ def is_saved_model(folder: Path) -> bool:
     if not (folder / CONFIG_FILE).is_file() and not (folder / "adapter_config.json").is_file():
         return False
     if not path.is_file():
-        return any((folder / name).is_file() for name in _ELSEWHERE)
+        return any((folder / name).is_file() for name in _OTHER_FORMATS)
     try:
         with safe_open(str(path), framework="pt") as file:
             return "architecture_id" not in (file.metadata() or {}) and any(
@@ -53,7 +53,7 @@ def saved_architecture(folder: Path) -> dict[str, Any] | None:
 
     Raises `ValueError` if it is damaged, or the folder has no complete model.
     """
-    for name, advice in _ELSEWHERE.items():
+    for name, advice in _OTHER_FORMATS.items():
         if (folder / name).is_file() and not (folder / _WEIGHTS).is_file():
             raise ValueError(f"{folder}: {advice}")
     path = folder / CONFIG_FILE

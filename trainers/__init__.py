@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from depthweave.trainers.machine import check_can, hardware, pick_device
     from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
     from depthweave.trainers.memory import PeakMemory, peak_memory
-    from depthweave.trainers.ranks import ALONE, Ranks, check_shares
+    from depthweave.trainers.ranks import SINGLE, Ranks, check_shares
     from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
     from depthweave.trainers.splitting import Corpus
     from depthweave.trainers.tokenizer import Tokenizer, TokenizerSpec, make_tokenizer
@@ -32,7 +32,7 @@ _HOMES = {
     "machine": ("check_can", "hardware", "pick_device"),
     "measure": ("Kind", "Measurement", "measure_in_turn"),
     "memory": ("PeakMemory", "peak_memory"),
-    "ranks": ("ALONE", "Ranks", "check_shares"),
+    "ranks": ("SINGLE", "Ranks", "check_shares"),
     "recipe": ("FIRST_RECIPE", "Recipe"),
     "splitting": ("Corpus",),
     "tokenizer": ("Tokenizer", "TokenizerSpec", "make_tokenizer"),
@@ -40,8 +40,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "ALONE",
     "FIRST_RECIPE",
+    "SINGLE",
     "SOURCES",
     "Corpus",
     "CorpusSpec",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthweave.trainers.ranks import ALONE, Ranks
+from depthweave.trainers.ranks import SINGLE, Ranks
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tokens import TokenSet, UIntArray
 
@@ -35,7 +35,7 @@ class ValidationSet(NamedTuple):
     target_bytes: int
 
 
-def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device, ranks: Ranks = ALONE) -> Batch:
+def draw_batch(part: UIntArray, *, recipe: Recipe, step: int, device: torch.device, ranks: Ranks = SINGLE) -> Batch:
     """Returns the batch of step number `step`: windows that start anywhere in the part, drawn with replacement.
 
     Where processes share a training, each gets its own windows of that batch.

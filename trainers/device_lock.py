@@ -37,8 +37,8 @@ class NoDeviceLock:
     """Replaces a lock where nothing else uses the device."""
 
     @contextmanager
-    def alone(self) -> Iterator[float]:
-        """Like `DeviceLock.alone`, without a wait."""
+    def exclusive(self) -> Iterator[float]:
+        """Like `DeviceLock.exclusive`, without a wait."""
         yield 0.0
 
     def shared(self) -> AbstractContextManager[None]:
@@ -70,7 +70,7 @@ class DeviceLock:
         self._checked_s = 0.0
 
     @contextmanager
-    def alone(self) -> Iterator[float]:
+    def exclusive(self) -> Iterator[float]:
         """Excludes all other holders of this lock within the block. Yields the seconds that it waited."""
         started_s, kind = time.perf_counter(), fcntl.LOCK_EX
         with self._turnstile.held(kind, limit_s=self._limit_s), self._room.held(kind, limit_s=self._limit_s):

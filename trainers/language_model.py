@@ -21,7 +21,7 @@ from depthweave.trainers.device_lock import UNSHARED, GiveWay
 from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
 from depthweave.trainers.machine import synchronize
 from depthweave.trainers.optimisation import TrainingStep
-from depthweave.trainers.ranks import ALONE, Ranks, check_shares
+from depthweave.trainers.ranks import SINGLE, Ranks, check_shares
 from depthweave.trainers.states import state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
@@ -40,7 +40,7 @@ def train(
     tokens: TokenSet,
     *,
     until_step: int | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE,
     give_way: GiveWay = UNSHARED.give_way,
 ) -> Iterator[Evaluation]:
     """Trains from `state.step` on, in place, and yields an evaluation at every fixed token count.
@@ -73,8 +73,8 @@ def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
         return None
     # One pass only: compiling would take longer.
     recipe = dataclasses.replace(state.recipe, compile=False)
-    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=ALONE)
-    found = _validate(take_step, test_set, batch=state.recipe.batch, ranks=ALONE, by_part=False)
+    take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=SINGLE)
+    found = _validate(take_step, test_set, batch=state.recipe.batch, ranks=SINGLE, by_part=False)
     return HeldOutLoss(found.loss, found.bits_per_byte)
 
 

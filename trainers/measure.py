@@ -173,7 +173,7 @@ def measure_in_turn(
                     # Compiling takes up to minutes, and others need not wait for it.
                     getattr(runs[-1], kind)()
                     lock.give_way()
-        with lock.alone() as waited_s:
+        with lock.exclusive() as waited_s:
             times = {
                 kind: times_in_turn(
                     [getattr(run, kind) for run in runs], device=device, limit_s=limit_s, min_rounds=_MIN_ROUNDS[kind]

@@ -13,7 +13,7 @@ from torch import Tensor
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.compiler import make_room_for_graphs
 from depthweave.trainers.machine import allow_tf32, with_precision
-from depthweave.trainers.ranks import ALONE, Loss, Ranks
+from depthweave.trainers.ranks import SINGLE, Loss, Ranks
 from depthweave.trainers.recipe import Recipe
 
 
@@ -40,7 +40,7 @@ class TrainingStep:
     Where several processes share the training, each passes its share of the batch.
     """
 
-    def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe, ranks: Ranks = ALONE) -> None:
+    def __init__(self, model: Decoder, *, optimizer: torch.optim.AdamW, recipe: Recipe, ranks: Ranks = SINGLE) -> None:
         self._optimizer = optimizer
         self._recipe = recipe
         self._parameters = list(model.parameters())

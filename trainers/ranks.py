@@ -60,7 +60,7 @@ class Ranks:
         return value
 
 
-ALONE = Ranks()
+SINGLE = Ranks()
 
 
 def check_shares(recipe: Recipe, *, count: int) -> None:

@@ -239,8 +239,8 @@ class _NotedLock(DeviceLock):
         self.alone_from_to: list[tuple[float, float]] = []
 
     @contextmanager
-    def alone(self) -> Iterator[float]:
-        with super().alone() as waited_s:
+    def exclusive(self) -> Iterator[float]:
+        with super().exclusive() as waited_s:
             began_s = time.time()
             yield waited_s
             self.alone_from_to.append((began_s, time.time()))

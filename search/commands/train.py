@@ -36,7 +36,7 @@ from depthweave.search.preparation import software
 from depthweave.search.spec.schema import Resources
 from depthweave.spaces.files import architecture_file
 from depthweave.trainers import (
-    ALONE,
+    SINGLE,
     Evaluation,
     Ranks,
     TokenSet,
@@ -90,7 +90,7 @@ def train_architecture(
         remove_temporary_files(out)
 
 
-def _train_and_save(plan: TrainPlan, state: TrainingState, *, out: Path, ranks: Ranks = ALONE) -> Iterator[str]:
+def _train_and_save(plan: TrainPlan, state: TrainingState, *, out: Path, ranks: Ranks = SINGLE) -> Iterator[str]:
     """Trains to the end and yields a line after each evaluation, once it is saved; only the first process saves."""
     if state.step == plan.recipe.steps:
         # A worker was lost after it saved its last state and before it yielded its last line.

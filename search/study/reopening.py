@@ -18,7 +18,7 @@ from depthweave.reports.store.records import Record
 from depthweave.search.study.studies import REASON, TRIAL, Studies
 from depthweave.search.trials.previous_ending import EndState, PreviousEnding
 
-AGAIN = "again"
+REOPENED = "again"
 """User attribute of a reopened trial: its `PreviousEnding`."""
 
 _STATES: dict[TrialState, EndState] = {
@@ -60,10 +60,10 @@ def retrained_trials(studies: Studies) -> dict[int, PreviousEnding]:
     """Returns the reopened trials that have not ended again, by number."""
     endings = {}
     for item in studies.trials:
-        if not item.state.is_finished() and AGAIN in item.user_attrs:
+        if not item.state.is_finished() and REOPENED in item.user_attrs:
             # An attribute of that name that another program wrote is ignored.
             with suppress(TypeError):
-                endings[item.number] = PreviousEnding(**item.user_attrs[AGAIN])
+                endings[item.number] = PreviousEnding(**item.user_attrs[REOPENED])
     return endings
 
 
@@ -101,10 +101,10 @@ def _reopened_lines(line: bytes, *, trials: Mapping[int, PreviousEnding], curves
         return
     ends = operation == JournalOperation.SET_TRIAL_STATE_VALUES and TrialState(entry["state"]).is_finished()
     if ends and trial_id in trials:
-        yield _line(entry, JournalOperation.SET_TRIAL_USER_ATTR, user_attr={AGAIN: trials[trial_id]._asdict()})
+        yield _line(entry, JournalOperation.SET_TRIAL_USER_ATTR, user_attr={REOPENED: trials[trial_id]._asdict()})
     elif operation == JournalOperation.SET_TRIAL_USER_ATTR:
         # Attributes of an earlier ending are dropped.
-        if not {AGAIN, REASON} & set(entry["user_attr"]):
+        if not {REOPENED, REASON} & set(entry["user_attr"]):
             yield line
     elif not ends and operation != JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE:
         yield line

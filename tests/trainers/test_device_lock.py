@@ -64,7 +64,7 @@ def test_measurement_on_a_gpu_runs_alone_beside_any_number_of_trainings(tmp_path
     trainings = [_Training(tmp_path) for _ in range(3)]
     try:
         for _ in range(3):
-            with DeviceLock(tmp_path, device=_GPU).alone() as waited_s:
+            with DeviceLock(tmp_path, device=_GPU).exclusive() as waited_s:
                 before = [training.steps for training in trainings]
                 time.sleep(0.05)
                 assert [training.steps for training in trainings] == before
@@ -85,7 +85,7 @@ def test_device_finishes_its_work_before_it_is_released(synchronized: list[str],
         with ThreadPoolExecutor(1) as pool:
 
             def measure() -> list[str]:
-                with DeviceLock(tmp_path, device=_GPU).alone():
+                with DeviceLock(tmp_path, device=_GPU).exclusive():
                     return list(synchronized)
 
             measured = pool.submit(measure)
@@ -102,7 +102,7 @@ def test_queued_work_does_not_count_as_waiting(
 
     def measure() -> None:
         measuring.set()
-        with DeviceLock(tmp_path, device=_GPU).alone():
+        with DeviceLock(tmp_path, device=_GPU).exclusive():
             done.set()
 
     with lock.shared(), ThreadPoolExecutor(1) as pool:
@@ -123,13 +123,13 @@ def test_device_whose_calls_fail_is_released(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(RuntimeError, match="illegal"), DeviceLock(tmp_path, device=_GPU).shared():
         monkeypatch.setattr(device_lock, "synchronize", fails)
-    with DeviceLock(tmp_path, device=_GPU).alone() as waited_s:
+    with DeviceLock(tmp_path, device=_GPU).exclusive() as waited_s:
         assert waited_s < _LIMIT_S
 
 
 @pytest.mark.usefixtures("synchronized")
 def test_training_that_begins_waits_for_a_running_measurement(tmp_path: Path) -> None:
-    with DeviceLock(tmp_path, device=_GPU).alone():
+    with DeviceLock(tmp_path, device=_GPU).exclusive():
         entered = threading.Event()
 
         def train() -> None:
@@ -147,41 +147,41 @@ def test_training_that_begins_waits_for_a_running_measurement(tmp_path: Path) ->
 def test_two_devices_of_a_machine_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_lock, "device_key", lambda device: f"{device.type}-{device.index}")
     with (
-        DeviceLock(tmp_path, device=torch.device("cuda:0")).alone(),
-        DeviceLock(tmp_path, device=torch.device("cuda:1")).alone() as waited_s,
+        DeviceLock(tmp_path, device=torch.device("cuda:0")).exclusive(),
+        DeviceLock(tmp_path, device=torch.device("cuda:1")).exclusive() as waited_s,
     ):
         assert waited_s < _LIMIT_S
 
 
 def test_training_on_a_cpu_takes_no_lock(tmp_path: Path) -> None:
     lock = DeviceLock(tmp_path, device=_CPU)
-    with DeviceLock(tmp_path, device=_CPU).alone(), lock.shared():
+    with DeviceLock(tmp_path, device=_CPU).exclusive(), lock.shared():
         assert lock.give_way() == 0.0
 
 
 def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
         "import os, sys, torch; from depthweave.trainers.device_lock import DeviceLock\n"
-        f"with DeviceLock({str(tmp_path)!r}, device=torch.device('cpu')).alone():\n"
+        f"with DeviceLock({str(tmp_path)!r}, device=torch.device('cpu')).exclusive():\n"
         "    os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    with DeviceLock(tmp_path, device=_CPU).alone() as waited_s:
+    with DeviceLock(tmp_path, device=_CPU).exclusive() as waited_s:
         assert waited_s < _LIMIT_S
 
 
 def test_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "locks", tmp_path / "elsewhere"
-    with DeviceLock(folder, device=_CPU).alone():
+    with DeviceLock(folder, device=_CPU).exclusive():
         names = [path.name for path in folder.iterdir()]
     for name in names:
         (folder / name).unlink()
         (folder / name).symlink_to(elsewhere)
-    with pytest.raises(OSError, match=r"symbolic link|loop"), DeviceLock(folder, device=_CPU).alone():
+    with pytest.raises(OSError, match=r"symbolic link|loop"), DeviceLock(folder, device=_CPU).exclusive():
         pass
     assert not elsewhere.exists()
 
 
 def test_unshared_device_is_never_waited_for() -> None:
-    with UNSHARED.alone() as waited_s, UNSHARED.shared():
+    with UNSHARED.exclusive() as waited_s, UNSHARED.shared():
         assert (waited_s, UNSHARED.give_way()) == (0.0, 0.0)

@@ -226,7 +226,7 @@ def test_measure_waits_for_the_lock(recipe: Recipe, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(measure_module, "times_in_turn", spy)
     plain, lock = small_architecture("none"), DeviceLock(tmp_path, device=_CPU)
     with ThreadPoolExecutor(1) as pool:
-        with DeviceLock(tmp_path, device=_CPU).alone():
+        with DeviceLock(tmp_path, device=_CPU).exclusive():
             measuring = pool.submit(
                 measure, plain, reference=plain, recipe=recipe, device=_CPU, time_limit_s=0.1, lock=lock
             )

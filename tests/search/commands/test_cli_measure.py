@@ -89,7 +89,7 @@ def test_measurement_that_waits_says_for_whom_and_gives_up(
     monkeypatch.setattr(locks, "WARN_AFTER_S", 0.01)
     monkeypatch.setattr(measure, "_LOCK_LIMIT_S", 0.2)
     folder = tmp_path / f"depthweave-{os.getuid()}" / "locks"
-    with DeviceLock(folder, device=pick_device("cpu")).alone():
+    with DeviceLock(folder, device=pick_device("cpu")).exclusive():
         told = fault("measure", "none", *_SMALL, "--device", "cpu")
     (lock,) = folder.glob("measure-*.lock")
     assert told.startswith(f"{lock}: locked for 0 s by ")

@@ -24,7 +24,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
 from depthweave.spaces.wiring import strided_wiring
-from depthweave.trainers import ALONE, CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
+from depthweave.trainers import SINGLE, CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 from tests.search.commandline import Cli
 
 
@@ -151,8 +151,8 @@ def test_worker_lost_behind_its_model_has_ended_and_says_so(
     training: list[object], run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost_unheard(work: Work[TokenSet], data: TokenSet, *, workers: int, scratch: Path) -> Iterator[str]:
-        list(work(ALONE, data))
-        yield from work(ALONE, data)
+        list(work(SINGLE, data))
+        yield from work(SINGLE, data)
 
     monkeypatch.setattr(distributed, "share_work", lost_unheard)
     monkeypatch.setattr(distributed, "stay_on_loopback", lambda: None)

@@ -175,9 +175,9 @@ def test_trial_shares_its_device_while_it_trains_and_measures_alone(
             return super().shared()
 
         @contextmanager
-        def alone(self) -> Iterator[float]:
+        def exclusive(self) -> Iterator[float]:
             told.append("alone")
-            with super().alone() as waited_s:
+            with super().exclusive() as waited_s:
                 yield waited_s
             told.append("measured")
 

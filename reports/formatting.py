@@ -131,6 +131,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
 def pattern_of(record: Record) -> str:
     """Returns the pattern of the wiring, dilation × period: "4×1"; empty without a fusion."""
     if record.fusion == "none" or record.dilation is None or record.period is None:

@@ -46,7 +46,7 @@ from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import check_seal, seal
 
 PLAN_FILE = "confirmation.json"
-MIN_SEEDS = 2
+MIN_FRESH_SEEDS = 2
 """Fewer seeds have no spread."""
 
 
@@ -60,8 +60,8 @@ class Training(NamedTuple):
 
 def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
     """Raises a `ValueError` of one line where the run has no front or there are too few seeds."""
-    if num_seeds < MIN_SEEDS:
-        raise ValueError(f"--seeds {num_seeds}: give at least {MIN_SEEDS}; the search's own seed does not count")
+    if num_seeds < MIN_FRESH_SEEDS:
+        raise ValueError(f"--seeds {num_seeds}: give at least {MIN_FRESH_SEEDS}; the search's own seed does not count")
     check_confirms(store.info.task)
     if not front(store.records(), objectives=store.info.objectives):
         raise ValueError(
@@ -76,7 +76,7 @@ def confirm_front(
     """Trains each distinct member of the front with `num_seeds` fresh seeds on the connected cluster, and measures it.
 
     `workers` is the number of trainings at once. `retry_failed`: trainings that failed in an earlier part of the
-    confirmation are made again. `all_members`: the twins of a member are trained too.
+    confirmation are run again. `all_members`: the twins of a member are trained too.
     """
     prepared, store = run.prepared, run.store
     measured: set[str] = set()

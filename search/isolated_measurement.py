@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 import ray
 from ray.exceptions import RayError
 
-from depthweave.reports.analysis.front import may_stand
+from depthweave.reports.analysis.front import may_be_on_front
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -60,7 +60,7 @@ def measure_front(run: SearchRun) -> None:
         return
     known = {item.trial: item for item in run.store.records()}
     while True:
-        possible = may_stand(list(known.values()), objectives=objectives)
+        possible = may_be_on_front(list(known.values()), objectives=objectives)
         members = [known[item.trial] for item in possible if item.trial_latency is None]
         if not members:
             return

@@ -139,7 +139,7 @@ class PlainProgress:
 
     def on_start(self, live: LiveTrial) -> None:
         self._tally.start(live)
-        how = f"goes on after evaluation {len(live.evaluations)}" if live.evaluations else "starts"
+        how = f"continues after evaluation {len(live.evaluations)}" if live.evaluations else "starts"
         print_line(
             self._console, f"trial {live.number} {how}: {label_of(live.candidate)} ({live.candidate.architecture.id})"
         )

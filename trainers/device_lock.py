@@ -5,9 +5,9 @@ shared lock of its device and gives way to a waiting measurement, and a measurem
 measurement excludes only other measurements: on one thread it uses the thread's own clock, which does not advance while
 others have the core.
 
-A device has two lock files for `flock`, which the system releases when a process dies. A measurement first locks the
-turnstile, so that no new training enters, and then waits until all trainings have left the room. A training that finds
-the turnstile locked leaves the room, waits for the turnstile and enters again. So a measurement waits for at most one
+A device has two lock files for `flock`, which the system releases when a process dies. A measurement first takes
+`measure-*.lock`, so that no training can start. Then it waits for `train-*.lock`, which trainings share. A training
+that finds the first one taken releases the second, waits, and takes it again. So a measurement waits for at most one
 slice of training, however many trainings there are.
 """
 
@@ -59,13 +59,13 @@ class DeviceLock:
     def __init__(self, folder: str | Path, *, device: torch.device, limit_s: float | None = None) -> None:
         """`folder` is on a disk of the machine; the first lock creates it.
 
-        With `limit_s`, a wait in `alone` reports after two seconds what it waits for, and raises `LockTimeoutError`
+        With `limit_s`, a wait in `exclusive` reports after two seconds what it waits for, and raises `LockTimeoutError`
         after that time.
         """
         name = f"{platform.node()}-{device_key(device)}"
         self._device = device
-        self._turnstile = _FileLock(Path(folder) / f"measure-{name}.lock")
-        self._room = _FileLock(Path(folder) / f"train-{name}.lock")
+        self._measuring_lock = _FileLock(Path(folder) / f"measure-{name}.lock")
+        self._training_lock = _FileLock(Path(folder) / f"train-{name}.lock")
         self._limit_s = limit_s
         self._checked_s = 0.0
 
@@ -73,7 +73,10 @@ class DeviceLock:
     def exclusive(self) -> Iterator[float]:
         """Excludes all other holders of this lock within the block. Yields the seconds that it waited."""
         started_s, kind = time.perf_counter(), fcntl.LOCK_EX
-        with self._turnstile.held(kind, limit_s=self._limit_s), self._room.held(kind, limit_s=self._limit_s):
+        with (
+            self._measuring_lock.held(kind, limit_s=self._limit_s),
+            self._training_lock.held(kind, limit_s=self._limit_s),
+        ):
             yield time.perf_counter() - started_s
 
     def shared(self) -> AbstractContextManager[None]:
@@ -90,19 +93,19 @@ class DeviceLock:
         if self._device.type == "cpu" or now_s - self._checked_s < _SLICE_S:
             return 0.0
         self._checked_s = now_s
-        if self._turnstile.try_shared():
+        if self._measuring_lock.try_shared():
             return 0.0
         # Queued work counts as training time.
         synchronize(self._device)
         left_s = time.perf_counter()
-        self._room.release()
-        self._enter()
+        self._training_lock.release()
+        self._wait_and_share()
         self._checked_s = time.perf_counter()
         return self._checked_s - left_s
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
-        self._enter()
+        self._wait_and_share()
         self._checked_s = time.perf_counter()
         try:
             yield
@@ -111,12 +114,12 @@ class DeviceLock:
                 synchronize(self._device)
             finally:
                 # After an illegal access every call to the device fails, and others must still get the lock.
-                self._room.release()
+                self._training_lock.release()
 
-    def _enter(self) -> None:
+    def _wait_and_share(self) -> None:
         """Waits for earlier measurements and enters the room while it holds the turnstile."""
-        with self._turnstile.held(fcntl.LOCK_SH):
-            self._room.acquire(fcntl.LOCK_SH)
+        with self._measuring_lock.held(fcntl.LOCK_SH):
+            self._training_lock.acquire(fcntl.LOCK_SH)
 
 
 class _FileLock:

@@ -80,7 +80,7 @@ def non_dominated(candidates: Sequence[Record], *, objectives: Sequence[str]) ->
     return [record for _, _, record in sorted(members, key=lambda item: item[:2])]
 
 
-def may_stand(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
+def may_be_on_front(records: Sequence[Record], *, objectives: Sequence[str]) -> list[Record]:
     """Returns the front, and the complete records that would be on it with each time at the low end of its interval.
 
     A time that was measured beside other trials is noisy. These records are worth a second measurement, alone.

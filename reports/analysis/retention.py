@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.analysis.front_file import front_objectives
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -13,7 +13,7 @@ from depthweave.reports.store.run_store import RunStore
 def retained_ids(records: Sequence[Record], *, objectives: Sequence[str]) -> set[str]:
     """Returns the architectures whose weights stay: members of a front, possible members, and plain ones."""
     wanted = {item.architecture_id for item in records if item.fusion == "none"}
-    wanted |= {item.architecture_id for item in may_stand(records, objectives=objectives)}
+    wanted |= {item.architecture_id for item in may_be_on_front(records, objectives=objectives)}
     for names in front_objectives(objectives):
         wanted |= {item.architecture_id for item in front(records, objectives=names)}
     return wanted

@@ -17,8 +17,8 @@ from depthweave.reports.analysis.front import end_of, value_of
 from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.seeds import averaged, confirming
-from depthweave.reports.analysis.verdicts import MIN_SEEDS
-from depthweave.reports.formatting import duration_text, full_name, parts_text, plural, show, title_of
+from depthweave.reports.analysis.verdicts import MIN_SEEDS, is_settled_difference
+from depthweave.reports.formatting import duration_text, full_name, listed, parts_text, plural, show, title_of
 from depthweave.reports.store.objectives import QUALITY, task_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
@@ -79,7 +79,7 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
             f"{states['pruned']:,} were stopped early, which spared {100 * summary.spared_frac:.0f} % of the tokens"
         )
     parts += [f"{states[name]:,} {name}" for name in ("diverged", "failed") if states[name]]
-    return text + f"{_listed(parts).capitalize()}."
+    return text + f"{listed(parts).capitalize()}."
 
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
@@ -141,10 +141,7 @@ class Difference(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether there are enough seeds and the interval excludes zero."""
-        low, high = self.interval.low, self.interval.high
-        if low is None or high is None or self.interval.num < MIN_SEEDS or self.num_diverged:
-            return False
-        return low > 0 or high < 0
+        return is_settled_difference(self.interval, num_diverged=self.num_diverged)
 
 
 def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> Difference | None:
@@ -175,10 +172,10 @@ def _against(best: Record, reference: Record) -> str:
         costs.append(f"{show('latency', best.latency)} the forward latency{_interval(best)}")
     if best.memory_bytes and reference.memory_bytes:
         costs.append(f"{best.memory_bytes / reference.memory_bytes:.2f}× the memory of a training step")
-    text += f", at {_listed(costs)}." if costs else "."
+    text += f", at {listed(costs)}." if costs else "."
     differ = [name for name in ("budget", "depth") if getattr(best, name) != getattr(reference, name)]
     if differ:
-        text += f" The two differ in {_listed(differ)} too, so the fusion is not the only cause."
+        text += f" The two differ in {listed(differ)} too, so the fusion is not the only cause."
     return text
 
 
@@ -251,7 +248,3 @@ def _certainty_text(records: Sequence[Record], best: Record, plain: Record) -> s
 
 def _seed_caveat(trained: Sequence[Record]) -> list[str]:
     return [] if confirming(trained) else ["One seed each: not settled."]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

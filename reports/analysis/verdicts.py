@@ -155,6 +155,14 @@ def verdicts_of(
     return verdicts
 
 
+def is_settled_difference(difference: Interval, *, num_diverged: int) -> bool:
+    """Whether there are enough seeds, none of which diverged, and the interval excludes zero."""
+    low, high = difference.low, difference.high
+    if low is None or high is None or difference.num < MIN_SEEDS or num_diverged:
+        return False
+    return low > 0 or high < 0
+
+
 def distinguishable(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
     """Returns whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
     different = np.zeros((len(ids), len(ids)), dtype=np.bool_)

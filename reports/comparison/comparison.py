@@ -12,7 +12,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.comparison.agreement import MIN_PATTERNS, Order, order_of
 from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
 from depthweave.reports.comparison.dominance import Dominance, dominance_of
-from depthweave.reports.formatting import plural, title_of
+from depthweave.reports.formatting import listed, plural, title_of
 from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.run_store import RunStore
 
@@ -151,11 +151,6 @@ def dominance_sentence(found: Dominance, *, first: str, second: str) -> str:
         )
     settled = "at all ends of the intervals" if found.settled else "but not at all ends of the intervals: not settled"
     return f"In {named} the front of {ahead} dominates that of {behind}, {settled}."
-
-
-def listed(parts: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def _share(frac: float) -> str:

@@ -12,13 +12,12 @@ from depthweave.reports.comparison.comparison import (
     Comparison,
     answer_sentence,
     dominance_sentence,
-    listed,
     order_sentence,
 )
 from depthweave.reports.figures.fronts import draw_fronts, fronts_data
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE
-from depthweave.reports.formatting import plural, title_of
+from depthweave.reports.formatting import listed, plural, title_of
 from depthweave.reports.page.rendering import Figure, figure_of, render_page
 from depthweave.reports.store.objectives import cost_names, quality_names
 

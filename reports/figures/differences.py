@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict
+from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, is_settled_difference
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
 from depthweave.reports.formatting import full_name, plural
 from depthweave.reports.store.records import Record
@@ -30,17 +30,15 @@ class Difference(NamedTuple):
 
 
 def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
-    """Returns the differences that have an interval, the lowest first and at most 40.
-
-    The records are averaged over seeds.
-    """
+    """Returns the differences that have an interval, the lowest first. The records are averaged over seeds."""
     found = []
     for record in records:
         verdict = verdicts.get(record.architecture_id) if record.state == "complete" else None
         difference = verdict.difference if verdict else None
-        if difference is None or difference.low is None or difference.high is None:
+        if verdict is None or difference is None or difference.low is None or difference.high is None:
             continue
-        excludes_zero = difference.low > 0 or difference.high < 0
+        plain = verdicts.get(verdict.plain_id or "")
+        num_diverged = verdict.num_diverged + (0 if plain is None else plain.num_diverged)
         found.append(
             Difference(
                 name=full_name(record),
@@ -49,10 +47,10 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
                 low=difference.low,
                 high=difference.high,
                 num_seeds=difference.num,
-                settled=excludes_zero and difference.num >= MIN_SEEDS,
+                settled=is_settled_difference(difference, num_diverged=num_diverged),
             )
         )
-    return sorted(found, key=lambda it: (it.mean, it.name))[:MAX_ROWS]
+    return sorted(found, key=lambda it: (it.mean, it.name))
 
 
 def differences_sentence(data: Sequence[Difference]) -> str:
@@ -68,9 +66,9 @@ def differences_sentence(data: Sequence[Difference]) -> str:
 
 
 def draw_differences(data: Sequence[Difference]) -> go.Figure:
-    """Returns the figure: a row for each difference, with a filled marker if it is settled."""
-    figure = go.Figure()
-    names = [f"{html.escape(it.name)}" for it in data]
+    """Returns the figure: a row for each of the 40 lowest differences, with a filled marker if it is settled."""
+    figure, data = go.Figure(), data[:MAX_ROWS]
+    names = [html.escape(it.name) for it in data]
     for fusion in sorted({it.fusion for it in data}):
         rows = [(place, it) for place, it in enumerate(data) if it.fusion == fusion]
         figure.add_trace(

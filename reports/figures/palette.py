@@ -43,9 +43,6 @@ _SYMBOLS = (
 )
 """For periods 1 to 12; period 13 has the first again."""
 
-_SYMBOLS_3D = ("square", "diamond", "cross", "square-open", "diamond-open", "circle-open")
-"""All symbols that Plotly's 3D scatter has besides the circle and the x."""
-
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 FRONT_LINE = "#8a8a8a"
 
@@ -64,11 +61,6 @@ def colour_of(fusion: str) -> str:
 def symbol_of(period: int | None) -> str:
     """Returns the marker symbol of a period; a circle without a fusion."""
     return "circle" if period is None else _SYMBOLS[(period - 1) % len(_SYMBOLS)]
-
-
-def symbol_3d_of(period: int | None) -> str:
-    """Returns the marker symbol of a period in Plotly's 3D scatter."""
-    return "circle" if period is None else _SYMBOLS_3D[(period - 1) % len(_SYMBOLS_3D)]
 
 
 def template(*, dark: bool) -> dict[str, Any]:

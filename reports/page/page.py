@@ -131,7 +131,7 @@ class Page(NamedTuple):
 
 
 def write_report(store: RunStore, *, running: bool = False) -> str:
-    """Replaces the run's `report.html` and returns its path. `running` means that the search is still going on."""
+    """Replaces the run's `report.html` and returns its path. `running` means that the search is still running."""
     page = page_of(store, running=running)
     store.write_bytes("report.html", render(page).encode())
     return store.report_path

@@ -230,7 +230,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 QUALITY = "perplexity"
-"""The quality that every run is reported with, whichever objectives its search had."""
+"""The quality of language modelling, with which a run is reported whichever objectives its search had."""
 _OWN_COLUMN = "parameters"
 """Tables show it beside the architecture, whether it is an objective or not."""
 

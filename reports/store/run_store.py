@@ -165,7 +165,7 @@ class RunStore:
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def compact(self) -> None:
-        """Merges many small files of each table into one, so that reading is fast. Readers may go on meanwhile."""
+        """Merges many small files of each table into one, so that reading is fast. Others may read at the same time."""
         # The records are last, as in `append`.
         for folder in (self._evaluations, self._weights, self._records):
             folder.compact()
@@ -174,7 +174,7 @@ class RunStore:
         self._num_loose = 0
 
     def merge(self) -> None:
-        """Merges each table into one file with every trial once, for other programs. Readers may go on meanwhile."""
+        """Merges each table into one file with every trial once, for other programs. It may be read meanwhile."""
         for folder in (self._evaluations, self._weights, self._records):
             folder.merge()
         self._num_loose = 0

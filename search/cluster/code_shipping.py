@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from depthweave.search.scratch import scratch
 
-_ROOMS = ("spaces", "trainers", "reports", "search")
+_PACKAGES = ("spaces", "trainers", "reports", "search")
 _HASH_DIGITS = 8
 
 
@@ -36,9 +36,9 @@ class CodeVersion(NamedTuple):
 def code_version() -> CodeVersion:
     """Returns the version of the code in this process."""
     digest = hashlib.sha256()
-    for room, folder in _folders():
+    for package, folder in _folders():
         for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{room}/{path.relative_to(folder).as_posix()}\n".encode())
+            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
             # A checkout on another system may have other line ends.
             digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     try:
@@ -52,12 +52,12 @@ def code_version() -> CodeVersion:
 def packed_source() -> Iterator[Path]:
     """Yields a temporary folder `depthweave` with the files of this package, for Ray to send."""
     with scratch("ship") as folder:
-        package = folder / "depthweave"
-        for room, source in _folders():
-            shutil.copytree(source, package / room, ignore=shutil.ignore_patterns("__pycache__"))
-        yield package
+        root = folder / "depthweave"
+        for package, source in _folders():
+            shutil.copytree(source, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        yield root
 
 
 def _folders() -> Iterator[tuple[str, Path]]:
-    for room in _ROOMS:
-        yield room, Path(str(import_module(f"depthweave.{room}").__file__)).parent
+    for package in _PACKAGES:
+        yield package, Path(str(import_module(f"depthweave.{package}").__file__)).parent

@@ -21,7 +21,7 @@ def make_report(run: str) -> None:
 
 
 def follow_run(run: str, *, port: int | None) -> None:
-    """Serves the report of a run on this machine until Ctrl-C, and updates it as the run goes on."""
+    """Serves the report of a run on this machine until Ctrl-C, and updates it while the search runs."""
     store, console = RunStore.open(run), Terminal()
     with open_server(store, port=port) as server:
         try:

@@ -37,6 +37,7 @@ from depthweave.search.pruners.chooser import NEW, Guide, GuideView, NewTrialOut
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.surrogate.learning_curves import (
+    RUNG_FACTOR,
     Array,
     Forecast,
     RungRegression,
@@ -48,7 +49,6 @@ from depthweave.search.surrogate.optimality import FrontOptimality, optimality_o
 
 MIN_FINISHED = 3
 """Minimum number of complete trials for a forecast of curves."""
-_RUNG_FACTOR = 2.0
 _STARTUP = 10
 """Number of trials that are started before any is resumed."""
 _STARTUP_ETA = 3
@@ -85,7 +85,7 @@ class ParetoChooser:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Evaluations after which the chooser decides."""
-        return geometric_rungs(self.num_evaluations, grace=self.grace, factor=_RUNG_FACTOR)
+        return geometric_rungs(self.num_evaluations, grace=self.grace, factor=RUNG_FACTOR)
 
     def is_rung(self, evaluation: int) -> bool:
         """Returns whether this evaluation, counted from 1, is a rung."""
@@ -210,7 +210,7 @@ class ParetoPruner(BasePruner):
         num_evaluations = max(lengths, default=0)
         if lengths.count(num_evaluations) < MIN_FINISHED:
             return self._startup.prune(study, trial)
-        rungs = geometric_rungs(num_evaluations, grace=self._grace, factor=_RUNG_FACTOR)
+        rungs = geometric_rungs(num_evaluations, grace=self._grace, factor=RUNG_FACTOR)
         if not all(map(math.isfinite, trial.intermediate_values.values())):
             return True
         if len(trial.intermediate_values) not in rungs[1:]:

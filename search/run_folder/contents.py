@@ -33,4 +33,4 @@ def check_files(store: RunStore, data: TaskData) -> Iterator[str]:
     if found is not None and not store.info.tokenizer_sha256:
         raise ValueError(f"{path}: is not the tokenizer that the run's text gives here; restore it, or start a new run")
     store.write_bytes(TOKENIZER_FILE, content)
-    yield f"{path}: was {'missing' if found is None else 'changed'}; made again from the text"
+    yield f"{path}: was {'missing' if found is None else 'changed'}; recreated from the text"

@@ -15,10 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from depthweave.search.surrogate.backtest import backtests
-from depthweave.search.surrogate.learning_curves import fit_regressions, forecast_final, geometric_rungs
+from depthweave.search.surrogate.learning_curves import RUNG_FACTOR, fit_regressions, forecast_final, geometric_rungs
 from depthweave.search.surrogate.loss_model import Estimate, Evidence
-
-_RUNG_FACTOR = 2.0
 
 
 class TrialObservation(NamedTuple):
@@ -77,7 +75,7 @@ def _forecasts(curves: tuple[tuple[tuple[float, ...], str], ...]) -> list[_Forec
 def _modelled_evaluations(lengths: Sequence[int], *, num_evaluations: int) -> tuple[int, ...]:
     """The evaluations at which curves are modelled: rungs by factors of two, and common lengths of curves."""
     common = {length for length in set(lengths) if length < num_evaluations and lengths.count(length) > 2}
-    rungs = geometric_rungs(num_evaluations, grace=1, factor=_RUNG_FACTOR)
+    rungs = geometric_rungs(num_evaluations, grace=1, factor=RUNG_FACTOR)
     return (*sorted({*rungs, *common}), num_evaluations)
 
 

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+RUNG_FACTOR = 2.0
+"""Between two rungs, for the curves that are modelled and for the choosers that decide at them."""
 _NUM_STATE = 3
 _PRIOR_PRECISION = 0.3
 """Prior precision of the coefficients, in trials; the prior standard deviation is of the size of a predictor's unit."""

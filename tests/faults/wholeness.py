@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from optuna.trial import TrialState
 
-from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -72,7 +72,7 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
 
 def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], written: Path) -> list[Record]:
     """The complete records that are plain, may stand on the front, or are on one of those that were written."""
-    ids = {item.architecture_id for item in may_stand(records, objectives=objectives)}
+    ids = {item.architecture_id for item in may_be_on_front(records, objectives=objectives)}
     ids |= set(pq.read_table(written, columns=["architecture_id"])["architecture_id"].to_pylist())
     ids |= {item.architecture_id for item in records if item.fusion == "none"}
     return [item for item in records if item.state == "complete" and item.architecture_id in ids]

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from depthweave.reports.analysis.front import may_stand
+from depthweave.reports.analysis.front import may_be_on_front
 from depthweave.reports.store.records import Record
 from depthweave.search.driver import SearchResult
 from depthweave.search.preparation import PreparedSearch
@@ -166,7 +166,7 @@ def test_only_weights_of_the_front_and_of_plain_baselines_stay_in_the_run(faulty
     store = faulty.result.store
     folder = Path(store.journal_path).parent / "checkpoints"
     wanted = set(pq.read_table(Path(store.where) / "front.parquet")["architecture_id"].to_pylist())
-    may = wanted | {item.architecture_id for item in may_stand(store.records(), objectives=store.info.objectives)}
+    may = wanted | {item.architecture_id for item in may_be_on_front(store.records(), objectives=store.info.objectives)}
     complete = [item for item in faulty.records.values() if item.state == "complete"]
     plain = {item.architecture_id for item in complete if item.fusion == "none"}
     kept = {item.architecture_id for item in complete if (folder / f"trial-{item.trial:05d}").exists()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depthweave.reports.analysis.device_kinds import comparable, kinds_sentence
-from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.analysis.selection import select
 from tests.reports.synthetic import make_record
 
@@ -22,7 +22,7 @@ _THERE = [
 def test_front_with_latency_is_of_the_references_kind() -> None:
     records = [*_THERE, *_HERE]
     assert [item.trial for item in front(records, objectives=_TIMED)] == [1, 0]
-    assert {item.trial for item in may_stand(records, objectives=_TIMED)} == {0, 1}
+    assert {item.trial for item in may_be_on_front(records, objectives=_TIMED)} == {0, 1}
     assert select(records, how="fastest", objectives=_TIMED).trial == 0
     # Also where the reference itself does not meet the conditions.
     assert select(records, how="fastest", objectives=_TIMED, where="perplexity<4.5").trial == 1

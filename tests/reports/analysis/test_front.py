@@ -15,7 +15,7 @@ from depthweave.reports.analysis.front import (
     front,
     hypervolume,
     hypervolume_frac,
-    may_stand,
+    may_be_on_front,
     pareto_ranks,
     points_of,
     reference_point,
@@ -122,7 +122,7 @@ def test_points_of_absent_value_raises() -> None:
         points_of([make_record(0, latency=None)], objectives=PAIR)
 
 
-def test_may_stand_adds_what_its_interval_would_lift_onto_the_front() -> None:
+def test_may_be_on_front_adds_what_its_interval_would_lift_onto_the_front() -> None:
     names = ("perplexity", "latency")
     on_front = make_record(0, perplexity=8.0, latency=1.0, latency_low=0.98, latency_high=1.02)
     noisy = make_record(1, perplexity=8.5, latency=1.3, latency_low=0.9, latency_high=1.9)
@@ -130,19 +130,19 @@ def test_may_stand_adds_what_its_interval_would_lift_onto_the_front() -> None:
     stopped = make_record(3, state="pruned", perplexity=None, loss=None, bits_per_byte=None)
     records = [on_front, noisy, hopeless, stopped]
     assert [item.trial for item in front(records, objectives=names)] == [0]
-    assert [item.trial for item in may_stand(records, objectives=names)] == [0, 1]
+    assert [item.trial for item in may_be_on_front(records, objectives=names)] == [0, 1]
 
 
 @pytest.mark.parametrize("name", ["step_latency", "decode_latency"])
-def test_may_stand_looks_at_the_interval_of_every_timed_objective(name: str) -> None:
+def test_may_be_on_front_looks_at_the_interval_of_every_timed_objective(name: str) -> None:
     """Only that of `latency` was kept once, and the other times were taken for exact."""
     names = ("perplexity", name)
     on_front = make_record(0, perplexity=8.0, **{name: 1.0})
     noisy = make_record(1, perplexity=8.5, **{name: 1.3, f"{name}_low": 0.9, f"{name}_high": 1.9})
     hopeless = make_record(2, perplexity=8.5, **{name: 1.3, f"{name}_low": 1.2, f"{name}_high": 1.4})
-    assert [item.trial for item in may_stand([on_front, noisy, hopeless], objectives=names)] == [0, 1]
+    assert [item.trial for item in may_be_on_front([on_front, noisy, hopeless], objectives=names)] == [0, 1]
     assert (end_of(noisy, name, "low"), end_of(on_front, name, "low")) == (0.9, 1.0)
 
 
-def test_may_stand_of_nothing_complete_is_empty() -> None:
-    assert may_stand([], objectives=("perplexity", "latency")) == []
+def test_may_be_on_front_of_nothing_complete_is_empty() -> None:
+    assert may_be_on_front([], objectives=("perplexity", "latency")) == []

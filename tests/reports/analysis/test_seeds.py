@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from depthweave.reports.analysis.front import front, may_stand
+from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.analysis.seeds import (
     FIRST_CONFIRMATION,
     averaged,
@@ -56,11 +56,11 @@ def test_confirmation_replaces_what_the_search_stopped() -> None:
     assert [(point.trial, point.state) for point in points] == [(1, "pruned"), (FIRST_CONFIRMATION, "complete")]
 
 
-def test_front_and_may_stand_hold_an_architecture_once() -> None:
+def test_front_and_may_be_on_front_hold_an_architecture_once() -> None:
     records = confirmed_records()
     members = front(records, objectives=PAIR)
     assert [(item.architecture_id, item.trial) for item in members] == [("best", 1), ("close", 2), ("plain", 0)]
-    ids = [item.architecture_id for item in may_stand(records, objectives=PAIR)]
+    ids = [item.architecture_id for item in may_be_on_front(records, objectives=PAIR)]
     assert len(set(ids)) == len(ids)
 
 

@@ -135,6 +135,33 @@ def test_differences_are_settled_with_five_seeds_and_an_interval_without_zero() 
     assert symbols == ["circle-open", "circle", "circle-open"]
 
 
+def test_difference_to_a_plain_training_that_diverged_is_not_settled() -> None:
+    seeds = range(1, 6)
+    plain = {seed: 1.5 + 0.1 * seed for seed in seeds}
+    records = [
+        *seeded("plain", plain, trial=0, fusion="none", dilation=None, period=None),
+        *seeded("better", {seed: plain[seed] - 0.1 + 0.001 * seed for seed in seeds}, trial=1),
+    ]
+    verdicts = verdicts_of(records, objectives=PAIR)
+    (settled,) = differences_data(averaged(records), verdicts=verdicts)
+    assert settled.settled
+    verdicts["plain"] = verdicts["plain"]._replace(num_diverged=1)
+    (open_,) = differences_data(averaged(records), verdicts=verdicts)
+    assert not open_.settled
+
+
+def test_all_differences_are_counted_and_the_lowest_forty_drawn() -> None:
+    seeds = range(1, 6)
+    plain = {seed: 1.5 + 0.1 * seed for seed in seeds}
+    records = seeded("plain", plain, trial=0, fusion="none", dilation=None, period=None)
+    for number in range(45):
+        losses = {seed: plain[seed] - 0.001 * number + 0.0001 * seed for seed in seeds}
+        records += seeded(f"other{number}", losses, trial=number + 1)
+    data = differences_data(averaged(records), verdicts=verdicts_of(records, objectives=PAIR))
+    assert differences_sentence(data).startswith("Of 45 differences")
+    assert sum(len(trace.x) for trace in draw_differences(data).data) == 40
+
+
 def _planted(*, noise: float = 0.0, number: int = 160) -> list[Record]:
     """Variance shares by construction: depth 1, fusion 0.25, dilation a sixteenth, period none, in these units."""
     draw = np.random.default_rng(3)

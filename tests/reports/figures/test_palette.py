@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from depthweave.reports.figures.key import key_of
-from depthweave.reports.figures.palette import FUSION_COLOURS, colour_of, symbol_3d_of, symbol_of, template
+from depthweave.reports.figures.palette import FUSION_COLOURS, colour_of, symbol_of, template
 from depthweave.spaces import FUSIONS
 from tests.reports.synthetic import make_record, synthetic_trials
 
@@ -45,7 +45,6 @@ def test_unknown_fusion_has_a_colour_and_always_the_same() -> None:
 def test_symbols_of_periods_differ_up_to_twelve() -> None:
     symbols = [symbol_of(period) for period in (None, *range(1, 13))]
     assert len(set(symbols)) == 13
-    assert symbol_3d_of(None) != symbol_3d_of(1)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -36,7 +36,7 @@ def test_export_is_fine_tuned_offloaded_and_adapted(trained: RunStore, tmp_path:
         assert found == pytest.approx(whole, rel=1e-4)
     assert told["smoothed"][0] == pytest.approx(told["smoothed"][1], rel=1e-4)
     assert told["offloaded"] == [True] * 5
-    assert "which is the head too" in told["adapted"]
+    assert "which is also the head" in told["adapted"]
     assert load(folder / "merged").architecture == load(folder).architecture
     # The card's own lines.
     assert load(f"{folder}-tuned").architecture == load(folder).architecture

@@ -309,8 +309,12 @@ def test_hundred_thousand_records_read_in_seconds(store: RunStore) -> None:
         folder._write_table(f"batch-{batch + 1:05d}.parquet", to_table(rows, row_class=Record))
     for number in range(batches * size, 100_000):
         folder.write([dataclasses.replace(row, trial=number)], trial=number)
-    begin = time.process_time()
+    begin_s = time.process_time()
     records = store.records()
-    # Three seconds on a quiet core; processor time, for others may work beside.
-    assert time.process_time() - begin < 6
+    read_s = time.process_time() - begin_s
     assert [it.trial for it in records] == list(range(100_000))
+    # Machines differ in speed by a factor of three, so the limit is relative: one conversion there and back of the same
+    # rows in memory takes 1.2 times as long as reading them does.
+    begin_s = time.process_time()
+    to_table(records, row_class=Record).to_pylist()
+    assert read_s < 2 * (time.process_time() - begin_s)

@@ -147,7 +147,7 @@ def test_plain_progress_tells_pauses_and_counts_them(now: list[float]) -> None:
     progress.on_finish(ended(2, "pruned"))
     lines = plain_lines(progress, console)
     assert lines[2] == "trial 1 pauses after evaluation 2"
-    assert lines[5] == f"trial 1 goes on after evaluation 2: {label_of(first.candidate)} ({_id(first)})"
+    assert lines[5] == f"trial 1 continues after evaluation 2: {label_of(first.candidate)} ({_id(first)})"
     assert "; 1/5 trials, 0 running, 1 paused, 0 stopped early, front 1 " in lines[6]
     # What a paused trial was trained on counts.
     assert lines[6].endswith(f", {(1000 + second.evaluations[-1].tokens) / 10:,.0f} tokens/s")

@@ -67,7 +67,7 @@ def test_lost_or_changed_tokenizer_is_made_again_and_said(
     else:
         path.write_text(content)
     (line,) = check_files(store, tokens)
-    assert line == f"{path}: was {'missing' if content is None else 'changed'}; made again from the text"
+    assert line == f"{path}: was {'missing' if content is None else 'changed'}; recreated from the text"
     assert path.read_text() == tokens.tokenizer_json
 
 

@@ -182,7 +182,8 @@ def test_diverged_seed_is_recorded_and_leaves_its_architecture_open(
 ) -> None:
     unlucky = _distinct(searched_run.result.records)[0].architecture_id
     monkeypatch.setattr("depthweave.search.tune.loop.ArchitectureTrial", faulty_trial({unlucky: "diverges"}))
-    result = _confirm(searched_run, run_folder, ray_address, num_seeds=4)
+    # With all members others are trained too, also where the front has one distinct member.
+    result = _confirm(searched_run, run_folder, ray_address, num_seeds=4, all_members=True)
     states = Counter(item.state for item in confirming(result.records) if item.architecture_id == unlucky)
     assert states == {"diverged": 4}
     verdict = verdicts_of(result.records, objectives=OBJECTIVES)[unlucky]

@@ -37,7 +37,7 @@ def costs_of(architecture: Architecture) -> Costs:
     a = architecture
     fusion = fusion_class(a.fusion)
     block_flops = 2 * (4 * a.width**2 + 2 * a.width * a.feed_forward) + 4 * a.context * a.width
-    kept = a.wiring.max_kept_states
+    kept = fusion.kept_states(a.wiring)
     return Costs(
         parameters=num_parameters(a),
         embedding_parameters=a.vocabulary * a.width,

@@ -1,6 +1,6 @@
 """The decoder: a pre-norm transformer language model whose only variable is the fusion.
 
-Axes: B batch, T tokens, D width, H heads, K head width, V vocabulary, S sources of a site.
+Axes: B batch, T tokens, D width, V vocabulary, S sources of a site.
 
 Source: the baseline of the DenseFormer paper (arXiv 2402.02622): pre-norm, rotary positions (Su et al., arXiv
 2104.09864), GELU, no biases, LayerNorm with a gain only, head tied to the embedding.
@@ -13,16 +13,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.block import Block, BlockStep
 from depthweave.spaces.decoding_cache import TokenCache
-from depthweave.spaces.fusions import Observe, fusion_class
-from depthweave.spaces.rotary import RotaryTable, rotate
+from depthweave.spaces.fusions import BlockInputs, Carrier, Observe, Reader, ValueReader, fusion_class
+from depthweave.spaces.rotary import RotaryTable
 
 Initialisation = Literal["nested", "by_shape"]
 """How first weights are drawn. `nested`: the hidden units of a narrower feed-forward layer start as the first ones of a
@@ -63,21 +64,13 @@ class Layout(NamedTuple):
 _PLAIN = Layout()
 
 
-CallBlock = Callable[
-    [Callable[..., Tensor], Tensor, tuple[Tensor, Tensor], int, TokenCache | None, Tensor | None], Tensor
-]
-"""Calls a block with its arguments: directly, or so that its activations are recomputed in the backward pass."""
+CallBlock = Callable[..., Any]
+"""Calls a block, the first argument, with the others: directly, or so that its activations are recomputed in the
+backward pass."""
 
 
-def _call(
-    block: Callable[..., Tensor],
-    x_BTD: Tensor,
-    rotary: tuple[Tensor, Tensor],
-    number: int,
-    cache: TokenCache | None,
-    mask: Tensor | None,
-) -> Tensor:
-    return block(x_BTD, rotary, number, cache, mask)
+def _call(block: Block, *given: Any) -> Any:
+    return block(*given)
 
 
 class TokenEmbedding(nn.Embedding):
@@ -106,8 +99,12 @@ class Decoder(nn.Module):
         # Without storage, so that torch's own initialisation takes no time and draws nothing.
         with torch.device("meta"):
             self.embedding = TokenEmbedding(a.vocabulary, a.width)
-            self.blocks = nn.ModuleList(_Block(a.width, a.heads, a.feed_forward) for _ in range(a.depth))
-            self.fusion = fusion_class(a.fusion)(a.wiring, a.width)
+            fusion = fusion_class(a.fusion)
+            self.blocks = nn.ModuleList(
+                Block(a.width, a.heads, a.feed_forward, own_norms=fusion.own_norms(a.wiring, number))
+                for number in range(1, a.depth + 1)
+            )
+            self.fusion = fusion(a.wiring, a.width)
             self.norm = nn.LayerNorm(a.width, bias=False)
         self.to_empty(device="cpu")
         self.rotary = RotaryTable(a.context, a.width // a.heads)
@@ -166,16 +163,35 @@ class Decoder(nn.Module):
         positions = slice(start, end) if layout.positions_BT is None else layout.positions_BT
         rotary = self.rotary(positions, x_BTD.device)
         reader = self.fusion.open(observe=observe)
-        x_BTD = reader.advance(0, x_BTD)
+        inputs = reader.advance(0, x_BTD)
+        # No variable holds a state longer than necessary.
+        del x_BTD
         for number, block in enumerate(self.blocks, start=1):
             if watch is not None:
-                watch(x_BTD)
-            # No variable holds a state longer than necessary.
-            x_BTD = reader.advance(number, call(block, x_BTD, rotary, number, cache, layout.mask_BHTS))
+                watch(inputs if isinstance(inputs, Tensor) else inputs.residual_BTD)
+            inputs = self._advance(reader, inputs, BlockStep(number, rotary, cache, layout.mask_BHTS), block, call)
         if cache is not None:
             cache.num_tokens = end
-        normed_BTD: Tensor = self.norm(x_BTD)
+        assert isinstance(inputs, Tensor), "the final norm has one input"
+        normed_BTD: Tensor = self.norm(inputs)
         return normed_BTD
+
+    def _advance(
+        self, reader: Reader, inputs: Tensor | BlockInputs, step: BlockStep, block: nn.Module, call: CallBlock
+    ) -> Tensor | BlockInputs:
+        """Runs a block and returns the inputs of the next one."""
+        # Tensors are arguments of their own: recomputation only follows gradients of those.
+        tensors = () if isinstance(inputs, Tensor) else inputs[1:]
+        x_BTD = inputs if isinstance(inputs, Tensor) else inputs.residual_BTD
+        if self.fusion.carries_residual:
+            carrier = cast(Carrier, reader)
+            x_BTD = carrier.between(step.number, call(block, x_BTD, step._replace(part="attention"), *tensors))
+            return reader.advance(step.number, call(block, x_BTD, step._replace(part="feed_forward")))
+        if step.number != self.fusion.value_source:
+            return reader.advance(step.number, call(block, x_BTD, step, *tensors))
+        state_BTD, value_BHTK = call(block, x_BTD, step._replace(keeps_value=True), *tensors)
+        cast(ValueReader, reader).keep_value(value_BHTK)
+        return reader.advance(step.number, state_BTD)
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Returns the mean cross-entropy of the targets, nats a token."""
@@ -205,75 +221,6 @@ class Decoder(nn.Module):
             vectors=[parameter for parameter in others if parameter.ndim < 2],
             connections=connections,
         )
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width, bias=False)
-        self.attention = _Attention(width, heads)
-        self.feed_forward_norm = nn.LayerNorm(width, bias=False)
-        self.feed_forward = _FeedForward(width, feed_forward)
-
-    def forward(
-        self,
-        x_BTD: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        number: int,
-        cache: TokenCache | None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, number, cache, mask)
-        out_BTD: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
-        return out_BTD
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.into = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-
-    def forward(
-        self,
-        x_BTD: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        number: int,
-        cache: TokenCache | None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        batch, tokens, width = x_BTD.shape
-        parts = self.into(x_BTD).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
-        # One pass rotates queries and keys.
-        rotated = rotate(parts[:, : 2 * self.heads], rotary)
-        query_BHTK, key_BHTK = rotated.split(self.heads, dim=1)
-        value_BHTK = parts[:, 2 * self.heads :]
-        seen = 0
-        if cache is not None:
-            seen = cache.num_tokens
-            key_BHTK, value_BHTK = cache.extend(number, key_BHTK, value_BHTK)
-            if mask is None and seen and tokens > 1:
-                mask = torch.ones(tokens, seen + tokens, dtype=torch.bool, device=x_BTD.device).tril(seen)
-        if mask is not None and mask.dtype != torch.bool:
-            mask = mask.to(query_BHTK.dtype)
-        # A single token after others sees them all and needs no mask.
-        mixed_BHTK = F.scaled_dot_product_attention(
-            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None and not seen
-        )
-        out_BTD: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, tokens, width))
-        return out_BTD
-
-
-class _FeedForward(nn.Module):
-    def __init__(self, width: int, feed_forward: int) -> None:
-        super().__init__()
-        self.into = nn.Linear(width, feed_forward, bias=False)
-        self.out = nn.Linear(feed_forward, width, bias=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        out_BTD: Tensor = self.out(F.gelu(self.into(x_BTD)))
-        return out_BTD
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

@@ -38,11 +38,15 @@ def state_profile(model: Decoder, tokens_BT: Tensor) -> StateProfile:
         embeddings.append(embedding_BTD.float().clone())
         norms.append(_norm(embedding_BTD))
 
+    # A fusion that carries the residual calls a block twice, once a layer, and its states are what blocks add.
     def before_block(_: Any, inputs: tuple[Any, ...]) -> None:
+        if inputs[1].part == "feed_forward":
+            return
         cosines.append(float(F.cosine_similarity(inputs[0].float(), embeddings[0], dim=-1).mean()))
 
-    def after_block(_: Any, __: Any, state_BTD: Tensor) -> None:
-        norms.append(_norm(state_BTD))
+    def after_block(_: Any, inputs: tuple[Any, ...], output: Tensor | tuple[Tensor, Tensor]) -> None:
+        if inputs[1].part != "attention":
+            norms.append(_norm(output if isinstance(output, Tensor) else output[0]))
 
     hooks = [model.embedding.register_forward_hook(after_embedding)]
     for block in model.blocks:

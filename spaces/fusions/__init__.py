@@ -8,7 +8,15 @@ from __future__ import annotations
 from depthweave.spaces.fusions.concat import Concat
 from depthweave.spaces.fusions.dwa import DepthWeightedAverage
 from depthweave.spaces.fusions.dwatt import DepthWiseAttention
-from depthweave.spaces.fusions.fusion import Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.fusions.fusion import (
+    BlockInputs,
+    Carrier,
+    Fusion,
+    KeptStates,
+    Observe,
+    Reader,
+    ValueReader,
+)
 from depthweave.spaces.fusions.none import NoFusion
 from depthweave.spaces.unknown_names import unknown_name
 
@@ -27,4 +35,14 @@ def fusion_class(name: str) -> type[Fusion]:
     raise ValueError(unknown_name("fusion", name, FUSIONS))
 
 
-__all__ = ["FUSIONS", "Fusion", "KeptStates", "Observe", "Reader", "fusion_class"]
+__all__ = [
+    "FUSIONS",
+    "BlockInputs",
+    "Carrier",
+    "Fusion",
+    "KeptStates",
+    "Observe",
+    "Reader",
+    "ValueReader",
+    "fusion_class",
+]

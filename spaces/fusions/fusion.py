@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,46 @@ Observe = Callable[[int, Tensor], None]
 """Called with a site's block and its connection weights [..., S], in the order of the site's sources."""
 
 
+class BlockInputs(NamedTuple):
+    """Several inputs of one block, [B, T, D] each."""
+
+    residual_BTD: Tensor
+    """What the block adds its layers' outputs to; ignored if the fusion carries the residual."""
+    query_BTD: Tensor
+    key_BTD: Tensor
+    """Read through the query's norm unless `Fusion.own_norms` names `key`; then it may differ from the query."""
+    value_BTD: Tensor
+    """The same for `value`."""
+    first_value_BHTK: Tensor | None = None
+    """Values of another block's attention, which the block's own values v are mixed with: v + share (first - v)."""
+    value_share: Tensor | None = None
+    """The share, a scalar."""
+
+
 class Reader(Protocol):
     """One forward pass through a fusion."""
 
-    def advance(self, block: int, state_BTD: Tensor) -> Tensor:
-        """Returns the input [B, T, D] of the block after `block`, given its output. Called for blocks 0, 1, ... depth.
+    def advance(self, block: int, state_BTD: Tensor) -> Tensor | BlockInputs:
+        """Returns the input of the block after `block`, given its output. Called for blocks 0, 1, ... depth.
 
-        The output of block 0 is the embedding. The result for the last block goes to the final norm.
+        The output of block 0 is the embedding. The result for the last block, one tensor, goes to the final norm.
+        If the fusion carries the residual, the output of another block is what its feed-forward layers add.
         """
+
+
+class Carrier(Reader, Protocol):
+    """The reader of a fusion that carries the residual itself (`Fusion.carries_residual`)."""
+
+    def between(self, block: int, attended_BTD: Tensor) -> Tensor:
+        """Returns the input of the block's feed-forward layers, given what its attention adds. Called before
+        `advance(block)`."""
+
+
+class ValueReader(Reader, Protocol):
+    """The reader of a fusion that holds the values of a block's attention (`Fusion.value_source`)."""
+
+    def keep_value(self, value_BHTK: Tensor) -> None:
+        """Keeps the values of block `value_source`. Called before `advance` of that block."""
 
 
 class Fusion(nn.Module, ABC):
@@ -40,6 +72,10 @@ class Fusion(nn.Module, ABC):
     """One line: how a site combines its sources."""
     starts_as_identity: ClassVar[bool] = True
     """Whether a fresh model computes exactly what the plain transformer does."""
+    carries_residual: ClassVar[bool] = False
+    """Whether its reader is a `Carrier`: blocks have no residual, and the reader gets what each layer adds."""
+    value_source: ClassVar[int] = 0
+    """The block whose attention values its reader, a `ValueReader`, gets; 0 if none."""
 
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__()
@@ -66,9 +102,19 @@ class Fusion(nn.Module, ABC):
         return wiring
 
     @classmethod
+    def own_norms(cls, wiring: Wiring, block: int) -> tuple[str, ...]:
+        """Returns which inputs of a block, among `key` and `value`, have a norm of their own."""
+        return ()
+
+    @classmethod
+    def kept_states(cls, wiring: Wiring) -> int:
+        """Returns the most states that a forward pass holds at once for later layers, the newest included."""
+        return wiring.max_kept_states
+
+    @classmethod
     @abstractmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
-        """Returns the number of parameters, in closed form."""
+        """Returns the number of parameters that it adds to the plain transformer, in closed form, with `own_norms`."""
 
     @classmethod
     @abstractmethod

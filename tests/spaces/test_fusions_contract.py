@@ -18,12 +18,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion, fusion_class
 from depthweave.spaces.wiring import Wiring, strided_wiring
-
-
-def _drive(fusion: Fusion, states: list[Tensor]) -> list[Tensor]:
-    """Returns the inputs of all blocks but the first, and the final norm's, from given states 0 to depth."""
-    reader = fusion.open()
-    return [reader.advance(block, state) for block, state in enumerate(states)][1:]
+from tests.spaces.driving import drive, step
 
 
 def _equal(found: list[Tensor], expected: list[Tensor]) -> bool:
@@ -33,6 +28,7 @@ def _equal(found: list[Tensor], expected: list[Tensor]) -> bool:
 # The registry.
 
 
+@pytest.mark.parametrize("fusion_name", FUSIONS)
 def test_registered_fusion_says_what_it_is(fusion_name: str) -> None:
     found = fusion_class(fusion_name)
     assert found is FUSIONS[fusion_name]
@@ -95,7 +91,7 @@ def test_change_of_one_token_leaves_all_earlier_outputs_untouched(fusion: Fusion
     changed = [state.clone() for state in states]
     for state in changed:
         state[0, 3] += 1.0
-    for before_BTD, after_BTD in zip(_drive(fusion, states), _drive(fusion, changed), strict=True):
+    for before_BTD, after_BTD in zip(drive(fusion, states), drive(fusion, changed), strict=True):
         same_BT = (before_BTD == after_BTD).all(dim=-1)
         # A fusion mixes only over depth: no other token or sequence changes by a bit.
         assert same_BT.tolist() == [[True, True, True, False, True], [True] * 5]
@@ -121,7 +117,7 @@ class _Pass(nn.Module):
         self.fusion = fusion
 
     def forward(self, states_STD: Tensor) -> Tensor:
-        return torch.stack(_drive(self.fusion, list(states_STD)))
+        return torch.stack(drive(self.fusion, list(states_STD)))
 
 
 def test_gradients_equal_finite_differences(fusion: Fusion) -> None:
@@ -164,19 +160,20 @@ def test_bfloat16_autocast_stays_near_float32(model: Decoder, tokens_BT: Tensor)
 
 def test_two_interleaved_passes_equal_two_separate_ones(fusion: Fusion, states: list[Tensor]) -> None:
     others = [state.flip(1) * 0.5 for state in states]
-    expected, expected_others = _drive(fusion, states), _drive(fusion, others)
+    expected, expected_others = drive(fusion, states), drive(fusion, others)
     one, other = fusion.open(), fusion.open()
-    found, found_others = [], []
+    found: list[Tensor] = []
+    found_others: list[Tensor] = []
     for block in range(len(states)):
-        found.append(one.advance(block, states[block]))
-        found_others.append(other.advance(block, others[block]))
-    assert _equal(found[1:], expected)
-    assert _equal(found_others[1:], expected_others)
+        found += step(fusion, one, block, states[block])
+        found_others += step(fusion, other, block, others[block])
+    assert _equal(found, expected)
+    assert _equal(found_others, expected_others)
 
 
 def test_states_are_not_changed_in_place(fusion: Fusion, states: list[Tensor]) -> None:
     before = [state.clone() for state in states]
-    _drive(fusion, states)
+    drive(fusion, states)
     assert _equal(states, before)
 
 
@@ -202,16 +199,16 @@ def test_activation_checkpointing_gives_the_same_gradients(
 
 
 def test_one_token_at_a_time_equals_all_at_once(fusion: Fusion, states: list[Tensor]) -> None:
-    expected = _drive(fusion, states)
+    expected = drive(fusion, states)
     for at in range(states[0].shape[1]):
-        for found, wanted in zip(_drive(fusion, [state[:, at : at + 1] for state in states]), expected, strict=True):
+        for found, wanted in zip(drive(fusion, [state[:, at : at + 1] for state in states]), expected, strict=True):
             torch.testing.assert_close(found, wanted[:, at : at + 1], rtol=1e-5, atol=1e-5)
 
 
 def test_state_dict_round_trip(fusion: Fusion, states: list[Tensor], architecture: Architecture) -> None:
     other = FUSIONS[architecture.fusion](architecture.wiring, architecture.width)
     other.load_state_dict(fusion.state_dict(), strict=True)
-    assert _equal(_drive(other, states), _drive(fusion, states))
+    assert _equal(drive(other, states), drive(fusion, states))
 
 
 def test_weights_of_another_wiring_are_refused(fusion: Fusion, architecture: Architecture) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,13 +76,18 @@ _REFERENCES: dict[str, Reference] = {"none": _none, "dwa": _dwa, "dwatt": _dwatt
 
 
 def test_every_registered_fusion_has_a_reference() -> None:
-    assert set(_REFERENCES) == set(FUSIONS)
+    """Fusions that a site's output does not describe have a file of their own, named after the fusion's file."""
+    for name in FUSIONS.keys() - _REFERENCES.keys():
+        file = FUSIONS[name].__module__.rpartition(".")[2]
+        assert f"def test_{file}_equals_its_paper" in (Path(__file__).parent / f"test_fusion_{file}.py").read_text()
 
 
 @torch.no_grad()
 def test_fusion_equals_its_papers_equations_in_plain_loops(
     fusion: Fusion, states: list[Tensor], fusion_name: str
 ) -> None:
+    if fusion_name not in _REFERENCES:
+        pytest.skip("has a file of its own")
     fusion = fusion.double()
     states = [state.double() for state in states]
     weights = dict(fusion.state_dict())

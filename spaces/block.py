@@ -61,17 +61,16 @@ class Block(nn.Module):
         The attention reads the residual unless other inputs are given. Keys and values without a norm of their own are
         the query's. With a `first_value_BHTK` the values v become v + share (first_value - v).
         """
-        value_BHTK: Tensor | None = None
-        if step.part != "feed_forward":
-            normed = self._normed(x_BTD if query_BTD is None else query_BTD, key_BTD, value_BTD)
-            added_BTD, value_BHTK = self.attention(normed, step, first_value_BHTK, value_share)
-            if step.part == "attention":
-                return added_BTD
-            x_BTD = x_BTD + added_BTD
-        added_BTD = self.feed_forward(self.feed_forward_norm(x_BTD))
+        added_BTD: Tensor
         if step.part == "feed_forward":
+            added_BTD = self.feed_forward(self.feed_forward_norm(x_BTD))
+            return added_BTD
+        normed = self._normed(x_BTD if query_BTD is None else query_BTD, key_BTD, value_BTD)
+        added_BTD, value_BHTK = self.attention(normed, step, first_value_BHTK, value_share)
+        if step.part == "attention":
             return added_BTD
         x_BTD = x_BTD + added_BTD
+        x_BTD = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return (x_BTD, value_BHTK) if step.keeps_value else x_BTD
 
     def _normed(self, query_BTD: Tensor, key_BTD: Tensor | None, value_BTD: Tensor | None) -> list[Tensor]:

@@ -23,4 +23,4 @@ def family_of(record: Record) -> str:
     if rule and not re.match(r"\d+x\w+", rule):
         word = re.match(r"[A-Za-z][\w-]*", rule)
         return word.group() if word else OTHER
-    return STRIDED if rule or record.dilation is not None and record.period is not None else OTHER
+    return STRIDED if rule or (record.dilation is not None and record.period is not None) else OTHER

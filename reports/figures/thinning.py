@@ -31,7 +31,8 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
     of fusions, families of wirings, depths and budgets.
 
     The front of a union is a subset of the union of the fronts, so the fronts of each (fusion, family, depth, budget)
-    are enough. Of trials with equal values in two columns one is enough, because the others are drawn at the same point.
+    are enough. Of trials with equal values in two columns one is enough, because the others are drawn at the same
+    point.
     """
     cells: dict[tuple[str, str, int, int | None], list[Record]] = defaultdict(list)
     for record in records:

@@ -21,17 +21,19 @@ depthweave.wiring = (data) => {
       connections: cells.filter((cell) => cell.source !== cell.site) };
   }
 
-  // "the embedding, blocks 1 to 4 and block 7"
+  const listed = (parts) => (parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : parts.join(""));
+
+  // "the embedding and blocks 1 to 4 and 7"
   function statesText(states) {
-    const parts = states.includes(0) ? ["the embedding"] : [], blocks = states.filter((state) => state > 0);
-    for (let start = 0; start < blocks.length;) {
-      let end = start;
-      while (blocks[end + 1] === blocks[end] + 1) end++;
-      if (end - start >= 2) parts.push(`blocks ${blocks[start]} to ${blocks[end]}`);
-      else for (let place = start; place <= end; place++) parts.push(`block ${blocks[place]}`);
-      start = end + 1;
+    const blocks = states.filter((state) => state > 0), ranges = [];
+    for (let start = 0, end; start < blocks.length; start = end + 1) {
+      for (end = start; blocks[end + 1] === blocks[end] + 1;) end++;
+      if (end - start < 2) end = start;
+      ranges.push(end > start ? `${blocks[start]} to ${blocks[end]}` : String(blocks[start]));
     }
-    return parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : parts.join("");
+    const parts = states.includes(0) ? ["the embedding"] : [];
+    if (blocks.length) parts.push(`${blocks.length > 1 ? "blocks" : "block"} ${listed(ranges)}`);
+    return listed(parts);
   }
 
   const weightText = (cell) => (cell.weight === null ? "" : `, weight ${number(cell.weight)}`);
@@ -72,7 +74,7 @@ depthweave.wiring = (data) => {
     const x = (block) => 8 + pitch * (block + 0.38), siteX = (block) => x(block) + pitch * 0.5;
     const reach = Math.max(1, ...connections.map((cell) => cell.site - cell.source));
     const rise = connections.length ? Math.min(width * 0.32, 26 + reach * pitch * 0.34) : 0, base = rise + (sites.length ? 14 : 12);
-    const picture = svg("svg", { viewBox: `0 0 ${width} ${(base + 30).toFixed(0)}`, role: "img", class: "arcs", "aria-label": summary(wiring) });
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${(base + 30).toFixed(0)}`, role: "img", "aria-label": summary(wiring) });
     picture.append(svg("line", { x1: x(0), x2: width - 8, y1: base, y2: base, class: "residual" }));
     const isEasy = connections.length <= MAX_EASY_ARCS, isDense = connections.length > 400;
     const lines = svg("g", { class: isDense ? "dense" : null }), targets = svg("g", {});
@@ -106,7 +108,7 @@ depthweave.wiring = (data) => {
   // A row for each block after which a site may be, a column for each state. The own block is on the diagonal.
   function matrix(wiring) {
     const { depth, cells } = wiring;
-    const left = 40, top = 4, cell = Math.min(22, (NARROW_PX - left - 6) / (depth + 1)), edge = cell > 8 ? 1 : 0.5;
+    const left = 40, top = 4, cell = Math.min(34, (NARROW_PX - left - 6) / (depth + 1)), edge = cell > 8 ? 1 : 0.5;
     const bottom = top + depth * cell, labelStep = Math.ceil(15 / cell), columnStep = Math.ceil(18 / cell);
     const picture = svg("svg", { viewBox: `0 0 ${NARROW_PX} ${(bottom + (wiring.hasWeights ? 66 : 36)).toFixed(0)}`, role: "img", class: "matrix",
       "aria-label": `Matrix of the connections of ${wiring.name}: rows are sites, columns the states that they read.` });
@@ -118,8 +120,8 @@ depthweave.wiring = (data) => {
     }
     for (const it of cells) {
       const box = svg("rect", { x: (left + it.source * cell).toFixed(1), y: (top + (it.site - 1) * cell).toFixed(1), width: (cell - edge).toFixed(2),
-        height: (cell - edge).toFixed(2), class: it.source === it.site ? "cell own" : "cell", "data-connection": it.place }, svg("title", {}, connectionText(it)));
-      box.style.fill = weightColour(wiring, it, "var(--zero)");
+        height: (cell - edge).toFixed(2), class: "cell", "data-connection": it.place }, svg("title", {}, connectionText(it)));
+      box.style.fill = !wiring.hasWeights && it.source === it.site ? "var(--faint)" : weightColour(wiring, it, "var(--zero)");
       picture.append(box);
     }
     for (let block = 0; block <= depth; block += columnStep) {
@@ -133,11 +135,11 @@ depthweave.wiring = (data) => {
   }
 
   function drawColourBar(picture, wiring, { left, y }) {
-    const text = number(Number(wiring.largest.toPrecision(2))), size = 5, end = left + 46 + BAR_PARTS * size;
-    picture.append(svg("text", { x: left + 40, y: y + 10, "text-anchor": "end" }, `−${text}`), svg("text", { x: end + 6, y: y + 10 }, `${text} (weight)`));
+    const text = number(Number(wiring.largest.toPrecision(2))), size = 5, end = left + 36 + BAR_PARTS * size;
+    picture.append(svg("text", { x: left + 30, y: y + 10, "text-anchor": "end" }, `−${text}`), svg("text", { x: end + 6, y: y + 10 }, `${text} (weight)`));
     for (let part = 0; part < BAR_PARTS; part++) {
       const place = (2 * (part + 0.5)) / BAR_PARTS - 1;
-      picture.append(svg("rect", { x: left + 46 + part * size, y, width: size + 0.5, height: 11,
+      picture.append(svg("rect", { x: left + 36 + part * size, y, width: size + 0.5, height: 11,
         style: `fill:color-mix(in oklab, var(${place < 0 ? "--negative" : "--positive"}) ${Math.abs(100 * place).toFixed(0)}%, var(--zero))` }));
     }
   }
@@ -152,11 +154,11 @@ depthweave.wiring = (data) => {
     return `Wiring of ${name}, ${countText(depth, "block")}: ${countText(sites.length, "site")}, ${countText(connections.length, "connection")}. ${siteText(wiring, sites.at(-1)[0])}`;
   }
 
-  function captionOf(wiring, hasRoom) {
+  function captionOf(wiring) {
     const { depth, sites, connections } = wiring;
     let text = `${countText(sites.length, "site")} (dots) with ${countText(connections.length, "connection")} (arcs) from the embedding E and blocks 1 to ${depth}. A site reads its own block too: the arcs leave that out, the matrix has it on the diagonal.`;
     if (wiring.hasWeights) text += " Blue weights are positive, orange ones negative, on a symmetric-logarithmic scale; a wider arc is a larger weight. Dynamic weights are means over validation tokens.";
-    else if (!hasRoom) text += " The page has no weights of this architecture. If its training recorded any, they are in the run's weights/ folder.";
+    else text += " The page has no weights of this architecture. If its training recorded any, they are in the run's weights/ folder.";
     return text;
   }
 
@@ -175,7 +177,7 @@ depthweave.wiring = (data) => {
   }
 
   // Pointing at an arc or a cell names one connection, at a block all of its own. The arrow keys do the same.
-  function listen(pictures, status, wiring) {
+  function listen(pictures, arcs, status, wiring) {
     const { sites, cells } = wiring, hint = siteText(wiring, sites.at(-1)[0]);
     let row = -1, column = -1;
     function show(named, text) {
@@ -208,8 +210,8 @@ depthweave.wiring = (data) => {
     }
     pictures.addEventListener("pointerover", point);
     pictures.addEventListener("pointerleave", clear);
-    pictures.addEventListener("blur", clear);
-    pictures.addEventListener("keydown", onKey);
+    arcs.addEventListener("blur", clear);
+    arcs.addEventListener("keydown", onKey);
     status.textContent = hint;
   }
 
@@ -222,11 +224,12 @@ depthweave.wiring = (data) => {
     }
     const isDeep = wiring.depth > MAX_DEPTH_BESIDE && !isNarrow;
     const status = element("p", { class: "names", role: "status" });
-    const pictures = element("div", { class: "pictures", tabindex: 0, role: "application",
-      "aria-label": `Wiring of ${wiring.name}. The up and down keys move through the sites, left and right through what a site reads, Escape ends this.` });
-    const words = element("div", { class: "beside" }, status, element("figcaption", {}, captionOf(wiring, wiring.hasWeights)), inWords(wiring));
-    pictures.append(arcDiagram(wiring, isDeep ? WIDE_PX : NARROW_PX), words, matrix(wiring));
-    listen(pictures, status, wiring);
+    const arcs = element("div", { class: "arcs", tabindex: 0, role: "application",
+      "aria-label": `${summary(wiring)} The up and down keys move through the sites, left and right through what a site reads, Escape ends this.` },
+    arcDiagram(wiring, isDeep ? WIDE_PX : NARROW_PX));
+    const words = element("div", {}, status, element("figcaption", {}, captionOf(wiring)), inWords(wiring));
+    const pictures = element("div", { class: "pictures" }, arcs, words, matrix(wiring));
+    listen(pictures, arcs, status, wiring);
     return element("figure", { class: isDeep ? "small-figure wiring deep" : "small-figure wiring" }, title, pictures);
   };
 };

@@ -36,7 +36,7 @@ def least_p_value(total: int, *, marked: int, drawn: int) -> float:
     )
 
 
-def testable(least: Sequence[float], *, risk: float) -> list[int]:
+def tarone(least: Sequence[float], *, risk: float) -> list[int]:
     """Returns the tests that remain after Tarone's correction, by index: their least p-value is at most risk / k.
 
     `k` is the smallest number for which at most k tests remain. The choice depends on the totals alone, so the tests

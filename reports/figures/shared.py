@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from depthweave.reports.analysis.fisher import fisher_exact, holm, least_p_value, testable
+from depthweave.reports.analysis.fisher import fisher_exact, holm, least_p_value, tarone
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
@@ -55,14 +55,14 @@ class SharedMap(NamedTuple):
 
 
 def shared_maps(view: RunView) -> list[SharedMap]:
-    """Returns a map for each depth with a member of the front and a connection, by depth."""
+    """Returns a map for each depth at which connections were tried, by depth. Some may have no member of the front."""
     tried: dict[int, dict[str, Record]] = defaultdict(dict)
     for record in view.averaged:
         if record.state in _TRIED:
             tried[record.depth][record.architecture_id] = record
     members = {group.member.architecture_id for group in view.groups}
     maps = [_map(depth, list(own.values()), members=members) for depth, own in sorted(tried.items())]
-    return [item for item in maps if item.connections and item.num_members]
+    return [item for item in maps if item.connections]
 
 
 def _map(depth: int, tried: Sequence[Record], *, members: set[str]) -> SharedMap:
@@ -89,7 +89,7 @@ def _map(depth: int, tried: Sequence[Record], *, members: set[str]) -> SharedMap
 def _p_values(total: int, *, groups: Sequence[frozenset[int]], good: frozenset[int]) -> dict[frozenset[int], float]:
     """Returns the corrected p-values of the groups of architectures whose test could pass."""
     least = [least_p_value(total, marked=len(group), drawn=len(good)) for group in groups]
-    tested = [groups[index] for index in testable(least, risk=RISK)]
+    tested = [groups[index] for index in tarone(least, risk=RISK)]
     own = [fisher_exact(total, marked=len(group), drawn=len(good), found=len(group & good)) for group in tested]
     return dict(zip(tested, holm(own), strict=True))
 
@@ -175,6 +175,7 @@ def _draw(data: SharedMap, values: Sequence[float], *, title: str) -> go.Figure:
         xaxis={
             "title": {"text": "source (block; 0 is the embedding)"},
             "range": [-0.5, data.depth - 0.5],
+            "constrain": "domain",
             "dtick": step,
             "showgrid": False,
         },

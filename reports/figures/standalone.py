@@ -58,7 +58,7 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
             name = member.architecture_id
             figures[f"weights-{name}"] = _standalone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
             figures[f"weight-courses-{name}"] = _standalone(courses, width_px=_SQUARE_PX, legend=True)
-    for data in shared_maps(view):
+    for data in (it for it in shared_maps(view) if it.num_members):
         figure = draw_differences_in_share(data)
         figures[f"shared-connections-{data.depth}"] = _standalone(figure, width_px=_SQUARE_PX, legend=False)
     progress = progress_data(search, objectives=objectives)

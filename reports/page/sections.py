@@ -64,16 +64,19 @@ def shared_connections(view: RunView) -> Section:
     """Returns the connections that members of the front have more or less often than all architectures tried."""
     title = "Connections that good members share"
     maps = shared_maps(view)
-    if not maps:
-        woven = any(it.fusion != "none" for it in view.records)
-        missing = "No member of the front has a depth at which connections were tried." if woven else _ONLY_PLAIN
-        return Section(title, [], sentences=[missing] if view.front else [])
-    note = (
+    if not view.front or not maps:
+        return Section(title, [], sentences=[_ONLY_PLAIN] if view.front else [])
+    sentences = [
         "The search tries what promises most, and connections of one rule come together, so a difference shows which "
         "connections go with a place on the front and not which ones cause it."
-    )
+    ]
+    without = [plural(data.depth, "block") for data in maps if not data.num_members]
+    if without:
+        sentences.append(f"No distinct member of the front has {' or '.join(without)}.")
     figures, choices = [], []
     for data in maps:
+        if not data.num_members:
+            continue
         choice = plural(data.depth, "block")
         choices.append(choice)
         caption = (
@@ -87,7 +90,7 @@ def shared_connections(view: RunView) -> Section:
         )
         figure = draw_differences_in_share(data)
         figures.append(figure_of(f"shared-difference-{data.depth}", figure, caption=caption, choice=choice))
-    return Section(title, figures, choices, choices_title="Depth", sentences=[note])
+    return Section(title, figures, choices, choices_title="Depth", sentences=sentences)
 
 
 def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence[Record]) -> Section:

@@ -78,8 +78,8 @@ def test_a_connection_of_all_members_and_of_no_other_passes() -> None:
     (data,) = shared_maps(_view(_many()))
     p = 2 / math.comb(25, 5)
     assert data.connections == [
-        SharedConnection(3, 0, 5, 5, pytest.approx(p)),
-        SharedConnection(3, 1, 0, 20, pytest.approx(p)),
+        SharedConnection(3, 0, 5, 5, p),
+        SharedConnection(3, 1, 0, 20, p),
     ]
     assert "Of 2 connections, members have 1 more and 1 less often than the others: a dot marks these" in (
         shared_sentence(data)

@@ -17,6 +17,7 @@ from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.shared import draw_differences_in_share, shared_maps
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
 from depthweave.reports.store.objectives import cost_names, quality_of
 from depthweave.reports.store.records import Record
@@ -30,7 +31,8 @@ _KEY_ROW_PX = 24
 
 
 def run_figures(store: RunStore) -> dict[str, go.Figure]:
-    """Returns figures by name: the front for each cost, learning curves, its members' weights, the hypervolume.
+    """Returns figures by name: the front for each cost, learning curves, its members' weights, the connections
+    that they share by depth, the hypervolume.
 
     The names are valid file names. A figure without data is left out.
     """
@@ -56,6 +58,9 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
             name = member.architecture_id
             figures[f"weights-{name}"] = _standalone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
             figures[f"weight-courses-{name}"] = _standalone(courses, width_px=_SQUARE_PX, legend=True)
+    for data in (it for it in shared_maps(view) if it.num_members):
+        figure = draw_differences_in_share(data)
+        figures[f"shared-connections-{data.depth}"] = _standalone(figure, width_px=_SQUARE_PX, legend=False)
     progress = progress_data(search, objectives=objectives)
     if progress.trials:
         figures["hypervolume"] = _standalone(draw_progress(progress), width_px=WIDTH_PX, legend=False)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import moocore
 
+from depthweave.reports.analysis.families import family_of
 from depthweave.reports.analysis.front import front, points_of, value_of
 from depthweave.reports.store.records import Record
 
@@ -27,15 +28,16 @@ def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: 
 
 def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectives: Sequence[str]) -> set[int]:
     """Returns the trials on any front that a reader can select: of two columns or of all objectives, with any filter
-    of fusions, depths and budgets.
+    of fusions, families of wirings, depths and budgets.
 
-    The front of a union is a subset of the union of the fronts, so the fronts of each (fusion, depth, budget) are
-    enough. Of trials with equal values in two columns one is enough, because the others are drawn at the same point.
+    The front of a union is a subset of the union of the fronts, so the fronts of each (fusion, family, depth, budget)
+    are enough. Of trials with equal values in two columns one is enough, because the others are drawn at the same
+    point.
     """
-    cells: dict[tuple[str, int, int | None], list[Record]] = defaultdict(list)
+    cells: dict[tuple[str, str, int, int | None], list[Record]] = defaultdict(list)
     for record in records:
         if record.state == "complete":
-            cells[record.fusion, record.depth, record.budget].append(record)
+            cells[record.fusion, family_of(record), record.depth, record.budget].append(record)
     found: set[int] = set()
     for cell in cells.values():
         found.update(record.trial for record in front(cell, objectives=objectives))

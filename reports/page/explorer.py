@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from depthweave.reports.analysis.distinct import twins_of
+from depthweave.reports.analysis.families import family_of
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.recommend import (
@@ -162,6 +163,7 @@ def _identity_columns(
         "short_name": [short_name(it) for it in points],
         "full_name": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
+        "family": [family_of(it) for it in points],
         "period": [_period(it) for it in points],
         "depth": [it.depth for it in points],
         "budget": [_budget(it) for it in points],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from depthweave.reports.analysis.families import OTHER, STRIDED, family_of
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import STATE_WORDS, show
 from depthweave.reports.store.records import Record
@@ -31,8 +32,11 @@ def filters_of(points: Sequence[Record]) -> list[Filter]:
     fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
     budgets = sorted({it.budget for it in points if it.budget is not None})
     states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
+    # Plain architectures have no wiring, so no choice of this filter hides them.
+    families = sorted({family_of(it) for it in points} - {""}, key=lambda name: (name != STRIDED, name == OTHER, name))
     found = [
         Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
+        Filter("family", "wiring", [Choice(name, name, "") for name in families]),
         Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
         Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
         Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),

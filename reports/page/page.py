@@ -36,6 +36,7 @@ from depthweave.reports.page.sections import (
     course_of_search,
     dilation_and_period,
     learning,
+    shared_connections,
     what_matters,
 )
 from depthweave.reports.store.objectives import column_value, table_columns
@@ -48,6 +49,7 @@ _MAX_FAILURES = 100
 _SCRIPTS = (
     "svg.js",
     "points.js",
+    "wiring.js",
     "card.js",
     "recommendation.js",
     "front_plot.js",
@@ -148,6 +150,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     sections = [
         at_equal_cost(view),
         dilation_and_period(view),
+        shared_connections(view),
         connections(
             store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),
             members=members,
@@ -170,7 +173,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         front_caption=_front_caption(explorer) if explorer else "",
         recommendation=recommendation(view, limits={}),
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
-        sections=[section for section in sections if section.figures or section.tables],
+        sections=[section for section in sections if section.figures or section.tables or section.sentences],
         key=key_of(records, verdicts=verdicts) if records else [],
         column_titles=[title_of(name) for name in table_columns(info.objectives)],
         rows=_rows(view, store=store),

@@ -16,6 +16,7 @@ from depthweave.reports.figures.matched import at_equal_latency, at_equal_parame
 from depthweave.reports.figures.parallel import draw_parallel, parallel_data
 from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.shared import draw_differences_in_share, draw_shares, shared_maps, shared_sentence
 from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
 from depthweave.reports.figures.weights import (
@@ -31,6 +32,7 @@ from depthweave.reports.store.records import Record
 
 MAX_WEIGHT_MEMBERS = 12
 """Members of the front whose connection weights are shown."""
+_ONLY_PLAIN = "Only plain architectures were tried, so there are no connections to compare."
 
 
 class Section(NamedTuple):
@@ -39,6 +41,7 @@ class Section(NamedTuple):
     title: str
     figures: list[Figure]
     choices: Sequence[str] = ()
+    choices_title: str = "Front member"
     sentences: Sequence[str] = ()
     tables: Sequence[Grid] = ()
     tables_caption: str = ""
@@ -55,6 +58,39 @@ def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Seque
         caption += f" Faint curves that are not shown: {data.num_left_out:,}."
     figures = [figure_of("curves", draw_curves(data), caption=caption)] if data.curves else []
     return Section("Learning curves", figures)
+
+
+def shared_connections(view: RunView) -> Section:
+    """Returns the connections that members of the front have more or less often than all architectures tried."""
+    title = "Connections that good members share"
+    maps = shared_maps(view)
+    if not view.front or not maps:
+        return Section(title, [], sentences=[_ONLY_PLAIN] if view.front else [])
+    sentences = [
+        "The search tries what promises most, and connections of one rule come together, so a difference shows which "
+        "connections go with a place on the front and not which ones cause it."
+    ]
+    without = [plural(data.depth, "block") for data in maps if not data.num_members]
+    if without:
+        sentences.append(f"No distinct member of the front has {' or '.join(without)}.")
+    figures, choices = [], []
+    for data in maps:
+        if not data.num_members:
+            continue
+        choice = plural(data.depth, "block")
+        choices.append(choice)
+        caption = (
+            f"Share of the front's distinct members, {choice}, with each connection: a site (row) that reads an "
+            "earlier state (column). Twins count once. A connection that no architecture has is empty."
+        )
+        figures.append(figure_of(f"shared-{data.depth}", draw_shares(data), caption=caption, choice=choice))
+        caption = (
+            "The same share minus that of all architectures tried. Blue: members have it more often. "
+            f"{shared_sentence(data)}"
+        )
+        figure = draw_differences_in_share(data)
+        figures.append(figure_of(f"shared-difference-{data.depth}", figure, caption=caption, choice=choice))
+    return Section(title, figures, choices, choices_title="Depth", sentences=sentences)
 
 
 def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence[Record]) -> Section:

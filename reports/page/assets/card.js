@@ -1,7 +1,9 @@
-// The card of one architecture: what it is, its measured values, its wiring, learning curves, weights, export command.
+// The card of one architecture: what it is, its measured values, its wiring, learning curves, export command.
 depthweave.card = (data) => {
   "use strict";
-  const { element, svg, scale, ticks, number, symmetricLog } = depthweave;
+  const { element, svg, scale, ticks, number } = depthweave;
+  const wiringFigure = depthweave.wiring(data);
+  const narrow = matchMedia("(max-width: 640px)");
   const points = data.points;
   const WIDTH = 360;
 
@@ -45,60 +47,6 @@ depthweave.card = (data) => {
   function figure(title, picture, caption) {
     return element("figure", { class: "small-figure" }, element("h4", {}, title), picture,
       element("figcaption", {}, caption));
-  }
-
-  const kindOf = (site, source) => (source === site ? "own" : source === 0 ? "embedding" : "earlier");
-  const nameOf = (source) => source || "the embedding";
-
-  // The blocks in a row. An arc leads from each state that a site reads to the site, which is a dot after its block.
-  function wiring(point) {
-    const sites = points.fusion[point] === "none" ? [] : data.wirings[points.wiring[point]];
-    const depth = points.depth[point], weights = data.weights[points.trial[point]];
-    const pitch = (WIDTH - 16) / (depth + 1), size = Math.min(15, pitch * 0.62);
-    const x = (block) => 8 + pitch * (block + 0.38), siteX = (block) => x(block) + pitch * 0.5;
-    const reach = Math.max(1, ...sites.map(([block, sources]) => block - sources[0]));
-    const rise = Math.min(118, 26 + reach * pitch * 0.34), base = sites.length ? rise + 10 : 12;
-    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${base + 34}`, role: "img", class: "wiring",
-      "aria-label": `wiring of ${points.full_name[point]}` });
-    picture.append(svg("line", { x1: x(0), x2: WIDTH - 8, y1: base, y2: base, class: "residual" }));
-    const arcHeight = (span) => Math.max(7, rise * (span / pitch) / (reach + 0.5));
-    const numArcs = drawArcs(picture, sites, { weights, x, siteX, arcHeight, base, size });
-    drawBlocks(picture, { depth, x, base, size });
-    for (const [block] of sites) picture.append(svg("circle", { cx: siteX(block), cy: base, r: 3, class: "site" }));
-    const caption = sites.length
-      ? `${sites.length} sites (dots) with ${numArcs} connections (arcs) from the embedding E and blocks 1 to ${depth}.${weights ? " A thicker arc is a larger weight, a dashed one a negative weight." : ""}`
-      : "Plain: every block reads the one before it.";
-    return figure("Wiring", picture, caption);
-  }
-
-  // Returns the number of arcs. `weights` has one value for each, in the same order.
-  function drawArcs(picture, sites, { weights, x, siteX, arcHeight, base, size }) {
-    const largest = Math.max(0.01, ...(weights ?? []).map((value) => Math.abs(value ?? 0)));
-    let arc = 0;
-    for (const [block, sources] of sites) {
-      for (const source of sources) {
-        const weight = weights?.[arc++];
-        const strength = weights ? symmetricLog(Math.abs(weight ?? 0)) / symmetricLog(largest) : 0.5;
-        const span = siteX(block) - x(source), top = base - arcHeight(span) * 1.3;
-        picture.append(svg("path", {
-          d: `M${x(source)} ${base - size / 2}C${x(source) + span * 0.1} ${top} ${siteX(block) - span * 0.1} ${top} ${siteX(block)} ${base - 3}`,
-          class: `arc ${kindOf(block, source)}`, "stroke-width": (0.5 + 1.7 * strength).toFixed(2),
-          "stroke-dasharray": weight < 0 ? "3 2" : null, opacity: (0.3 + 0.6 * strength).toFixed(2),
-        }, svg("title", {}, `after block ${block}, reads ${nameOf(source)}${weights ? `: ${number(weight ?? 0)}` : ""}`)));
-      }
-    }
-    return sites.reduce((sum, [, sources]) => sum + sources.length, 0);
-  }
-
-  function drawBlocks(picture, { depth, x, base, size }) {
-    const labelStep = Math.ceil((depth + 1) / 16);
-    for (let block = 0; block <= depth; block++) {
-      picture.append(svg("rect", { x: x(block) - size / 2, y: base - size / 2, width: size, height: size, rx: 2.5,
-        class: block ? "block" : "block embedding" }));
-      if (block % labelStep === 0) {
-        picture.append(svg("text", { x: x(block), y: base + 22, "text-anchor": "middle" }, block ? String(block) : "E"));
-      }
-    }
   }
 
   // A training is [seed, state, index of its token counts, losses].
@@ -158,39 +106,6 @@ depthweave.card = (data) => {
     return String(count);
   }
 
-  function weightMap(point) {
-    const weights = data.weights[points.trial[point]];
-    if (points.fusion[point] === "none") return null;
-    if (!weights) {
-      return element("p", { class: "quiet small" }, "The page has no room for this architecture's connection weights. If its training recorded any, they are in the run's weights/ folder.");
-    }
-    const depth = points.depth[point], cell = Math.min(22, (WIDTH - 46) / (depth + 1));
-    const limit = symmetricLog(Math.max(0.01, ...weights.map((value) => Math.abs(value ?? 0))));
-    const sites = data.wirings[points.wiring[point]], numRows = sites.length;
-    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${numRows * cell + 34}`, role: "img", "aria-label": "connection weights" });
-    let index = 0;
-    sites.forEach(([block, sources], row) => {
-      if (numRows <= 16 || row % Math.ceil(numRows / 16) === 0) {
-        picture.append(svg("text", { x: 34, y: (row + 0.5) * cell + 4, "text-anchor": "end" }, String(block)));
-      }
-      for (const source of sources) {
-        const value = weights[index++];
-        if (value === null || value === undefined) continue;
-        const percent = Math.min(100, (100 * symmetricLog(Math.abs(value))) / limit);
-        const box = svg("rect", { x: 40 + source * cell, y: row * cell, width: cell - 1, height: cell - 1 },
-          svg("title", {}, `after block ${block}, reads ${nameOf(source)}: ${number(value)}`));
-        box.style.fill = `color-mix(in oklab, var(${value < 0 ? "--negative" : "--positive"}) ${percent.toFixed(0)}%, var(--middle))`;
-        picture.append(box);
-      }
-    });
-    const labelStep = Math.ceil((depth + 1) / 14);
-    for (let block = 0; block <= depth; block += labelStep) {
-      picture.append(svg("text", { x: 40 + (block + 0.5) * cell, y: numRows * cell + 14, "text-anchor": "middle" }, block ? String(block) : "E"));
-    }
-    picture.append(svg("text", { x: 40 + ((depth + 1) * cell) / 2, y: numRows * cell + 29, "text-anchor": "middle", class: "axis" }, "reads"));
-    return figure("Connection weights", picture, "Each row is a site. Blue weights are positive, orange ones negative, on a symmetric-logarithmic scale. Hover over a cell for its value. Dynamic weights are means over validation tokens.");
-  }
-
   function exportCommand(point) {
     const command = points.command[point];
     if (!command) return element("p", { class: "quiet small" }, "A training that was stopped early has no weights to export.");
@@ -199,13 +114,20 @@ depthweave.card = (data) => {
         element("button", { type: "button", class: "copy", "aria-label": `Copy the command that exports ${points.id[point]}` }, "copy")));
   }
 
+  let shown = -1;
+  function showFigures() {
+    const figures = [wiringFigure(shown, narrow.matches), learningCurve(shown)];
+    document.getElementById("card-figures").replaceChildren(...figures.filter(Boolean));
+  }
+  narrow.addEventListener("change", () => { if (shown >= 0) showFigures(); });
+
   return function showCard(point) {
+    shown = point;
     const card = document.getElementById("card");
     card.replaceChildren(heading(point), element("p", { class: "certainty" }, points.certainty[point]), exportCommand(point),
       metrics(point), element("p", { class: "quiet small" }, points.shape[point]));
     card.dataset.trial = points.trial[point];
-    const figures = [wiring(point), learningCurve(point), weightMap(point)];
-    document.getElementById("card-figures").replaceChildren(...figures.filter(Boolean));
+    showFigures();
     card.hidden = false;
   };
 };

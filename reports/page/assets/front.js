@@ -15,7 +15,7 @@ depthweave.explore = (data) => {
   let scene = { positions: [], front: [] };
 
   const passesFilters = (point) =>
-    ["fusion", "depth", "budget", "state"].every((name) => !view.hidden.has(`${name}=${points[name][point]}`));
+    ["fusion", "family", "depth", "budget", "state"].every((name) => !view.hidden.has(`${name}=${points[name][point]}`));
 
   function draw() {
     const size = { width: plot.clientWidth || 700, height: narrow.matches ? 340 : 500, isNarrow: narrow.matches };

@@ -22,6 +22,7 @@ from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.confirmed import PAIR, confirmed_records
+from tests.reports.irregular import irregular_records
 from tests.reports.many import many_records
 from tests.reports.synthetic import OBJECTIVES as RUN_OBJECTIVES
 from tests.reports.synthetic import make_record, synthetic_trials
@@ -90,6 +91,16 @@ def test_points_say_what_the_records_say() -> None:
         assert found.data["wirings"][points["wiring"][place]] == json.loads(record.wiring)
     members = {trial for place, trial in enumerate(points["trial"]) if points["member"][place]}
     assert members == {it.trial for it in front(records, objectives=RUN_OBJECTIVES)}
+
+
+def test_families_of_wirings_are_a_filter_where_there_are_several() -> None:
+    found = _of(irregular_records())
+    assert found.data["points"]["family"] == ["", "k×p", "k×p", "other", "other", "other"]
+    (family,) = [it for it in found.filters if it.name == "family"]
+    assert [choice.value for choice in family.choices] == ["k×p", "other"]
+    strided = _of([it for it in irregular_records() if it.dilation or it.fusion == "none"])
+    assert "family" not in [it.name for it in strided.filters]
+    assert "fusion" in [it.name for it in strided.filters]
 
 
 def test_lists_are_equally_long_and_name_their_columns() -> None:

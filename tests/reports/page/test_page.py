@@ -102,6 +102,7 @@ def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
     assert [section.title for section in page.sections] == [
         "Fusions at equal cost",
         "Dilation and period",
+        "Connections that good members share",
         "What the connections learnt",
         "What matters",
         "Learning curves",
@@ -110,7 +111,7 @@ def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
     assert page.explorer is not None
     assert page.explorer.num_left_out == 0
     names = [figure.id for section in page.sections for figure in section.figures]
-    assert {"parallel", "cosines", "progress-tokens", "timeline"} <= set(names)
+    assert {"parallel", "cosines", "progress-tokens", "timeline", "shared-12", "shared-difference-8"} <= set(names)
     assert len(set(names)) == len(names)
     # With one seed nothing has an interval, and the page says so.
     assert "differences" not in names
@@ -199,6 +200,22 @@ def test_report_of_one_objective(tmp_path: Path) -> None:
     assert len(page.rows) == 1
     assert "What each cost buys" not in [section.title for section in page.sections]
     assert "The front" in _text(_read(render(page)))
+
+
+def test_report_of_plain_architectures_says_that_there_are_no_connections(store: RunStore, append: Append) -> None:
+    append(make_record(0, fusion="none", dilation=None, period=None, wiring="[]"))
+    (section,) = [it for it in page_of(store).sections if it.title == "Connections that good members share"]
+    assert not section.figures
+    assert section.sentences == ["Only plain architectures were tried, so there are no connections to compare."]
+    assert section.sentences[0] in _text(_read(Path(write_report(store)).read_text()))
+
+
+def test_report_names_a_depth_without_a_member(store: RunStore, append: Append) -> None:
+    append(make_record(0))
+    append(make_record(1, depth=8, perplexity=9.0, latency=9.0, memory_bytes=2**40))
+    (section,) = [it for it in page_of(store).sections if it.title == "Connections that good members share"]
+    assert [figure.id for figure in section.figures] == ["shared-12", "shared-difference-12"]
+    assert section.sentences[1] == "No distinct member of the front has 8 blocks."
 
 
 def test_report_escapes_everything_from_outside(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from depthweave.search.trials.previous_ending import PreviousEnding
 from depthweave.search.trials.recording import outcome_of
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
-from depthweave.spaces.checksums import check_seal, seal
+from depthweave.spaces.checksums import add_checksum, verified_values
 
 PLAN_FILE = "confirmation.json"
 MIN_FRESH_SEEDS = 2
@@ -147,7 +147,7 @@ def _plan_trainings(run: SearchRun, wanted: Sequence[tuple[str, int]]) -> list[T
             run.checkpoints.drop(number, keep_weights=False)
             known[architecture_id, seed] = Training(number, architecture_id, seed)
         values = {"trainings": [item._asdict() for item in sorted(known.values())]}
-        store.write_bytes(PLAN_FILE, json.dumps(seal(values), indent=1).encode())
+        store.write_bytes(PLAN_FILE, json.dumps(add_checksum(values), indent=1).encode())
     return [known[key] for key in wanted]
 
 
@@ -158,7 +158,7 @@ def read_plan(store: RunStore) -> list[Training]:
     try:
         values = json.loads(store.read_bytes(PLAN_FILE))
         # Earlier versions wrote the bare list.
-        plan = check_seal(values)["trainings"] if isinstance(values, dict) else values
+        plan = verified_values(values)["trainings"] if isinstance(values, dict) else values
         found = TypeAdapter(list[Training]).validate_json(json.dumps(plan), strict=True)
         # The numbers name folders.
         if any(item.trial < FIRST_CONFIRMATION for item in found):

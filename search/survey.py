@@ -36,7 +36,7 @@ from depthweave.search.samplers import SAMPLERS, of_space
 from depthweave.search.surrogate.cost_model import cost_error
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.trials.live_trial import Progress
-from depthweave.spaces.checksums import check_seal, seal
+from depthweave.spaces.checksums import add_checksum, verified_values
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
@@ -70,7 +70,7 @@ def read_survey(store: RunStore) -> Survey:
     if not store.has_file(SURVEY_FILE):
         return Survey("", {})
     try:
-        values = check_seal(json_value(store.read_bytes(SURVEY_FILE).decode()))
+        values = verified_values(json_value(store.read_bytes(SURVEY_FILE).decode()))
         measurements = TypeAdapter(dict[str, Measurement]).validate_python(values["measurements"])
         for item in measurements.values():
             check_numbers(dataclasses.asdict(item), row_class=Record)
@@ -184,4 +184,4 @@ def _extended(survey: Survey, ids: Sequence[str], result: PortionResult) -> Surv
 
 def _to_json(survey: Survey) -> bytes:
     measurements = {key: dataclasses.asdict(item) for key, item in survey.measurements.items()}
-    return json.dumps(seal({"hardware": survey.hardware, "measurements": measurements}), indent=1).encode()
+    return json.dumps(add_checksum({"hardware": survey.hardware, "measurements": measurements}), indent=1).encode()

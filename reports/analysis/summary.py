@@ -214,7 +214,7 @@ def _gain_at_equal_latency(records: Sequence[Record], finished: Sequence[Record]
     difference = fresh_difference(records, first=chosen.architecture_id, second=plain.architecture_id)
     settled = "settled" if difference and difference.settled else "not settled"
     seeds = plural(difference.interval.num if difference else 0, "fresh seed")
-    latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not told apart from its"
+    latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not distinguishable from its"
     return (
         f"at {latency} ({show('latency', chosen.latency)} and "
         f"{show('latency', plain.latency)}), {full_name(chosen)} has "

@@ -289,7 +289,7 @@ def _timed_interval(record: Record, name: str) -> str:
 
 
 def _close_rivals(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
-    """Maps each member of the front to the points whose loss is not told apart from its own, all by index."""
+    """Maps each member of the front to the points whose loss is not distinguishable from its own, all by index."""
     index = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
     found = close_rivals(view)
     return {str(index[own]): sorted(index[it] for it in close) for own, close in found.items()}

@@ -110,10 +110,10 @@ def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:
     )
     settled = (
         f"All of these need at least {MIN_SEEDS} fresh seeds, none of them diverged. A difference is settled if its "
-        "interval excludes zero. A place on the front is settled if the architecture is told apart from every rival in "
-        "some objective in which it is ahead; the percentage is the probability of this for the most likely rival. A "
-        "choice under limits is settled if its loss is told apart from that of each other architecture with several "
-        "fresh seeds within the limits. A latency is as certain as its interval."
+        "interval excludes zero. A place on the front is settled if the architecture is distinguishable from every "
+        "rival in some objective in which it is ahead; the percentage is the probability of this for the most likely "
+        "rival. A choice under limits is settled if its loss is distinguishable from that of each other architecture "
+        "with several fresh seeds within the limits. A latency is as certain as its interval."
     )
     return [("Confirmation", confirmation), ("Settled", settled)]
 

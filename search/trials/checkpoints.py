@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from depthweave.reports.store.storage import Storage
 from depthweave.search.scratch import Scratch
-from depthweave.spaces.checksums import SUM_SUFFIX
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX
 from depthweave.spaces.files import MODEL_FILE
 
 STATE_FILE = "state.pt"
@@ -66,7 +66,7 @@ class Checkpoints:
             folder = self.folder(number)
             for name in names:
                 # The checksum file first, as on a disk: it has the checksum of the previous content too.
-                for part in (f"{name}{SUM_SUFFIX}", name):
+                for part in (f"{name}{CHECKSUM_SUFFIX}", name):
                     if part == name or (folder / part).exists():
                         self._storage.copy_in(folder / part, f"{folder.name}/{part}")
 
@@ -90,7 +90,7 @@ class Checkpoints:
         folder, freed = self.folder(number), 0
         # All files: a worker that was killed while saving leaves a partial file under another name.
         for info in self._files(number):
-            if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{SUM_SUFFIX}"):
+            if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{CHECKSUM_SUFFIX}"):
                 continue
             with suppress(FileNotFoundError):
                 self._storage.delete(f"{folder.name}/{info.base_name}")

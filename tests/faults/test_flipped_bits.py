@@ -34,7 +34,7 @@ from depthweave.search.survey import SURVEY_FILE, read_survey
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces import load
-from depthweave.spaces.checksums import SUM_SUFFIX, SUMS_FILE, seal
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX, CHECKSUMS_FILE, add_checksum
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import TrainingState, train
 from tests.search.ledger_runs import make_evaluation, make_report
@@ -71,7 +71,7 @@ def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     write_progress(place, make_report(make_evaluation(0, loss=2.0)))
     state.save(place / STATE_FILE)
     values = {"trainings": [{"trial": FIRST_CONFIRMATION, "architecture_id": "a", "seed": 1}]}
-    store.write_bytes(PLAN_FILE, json.dumps(seal(values)).encode())
+    store.write_bytes(PLAN_FILE, json.dumps(add_checksum(values)).encode())
     return _Made(folder / "run", folder / "exported")
 
 
@@ -158,7 +158,7 @@ def _uses(name: str, run: Path, scratch: Path) -> list[Callable[[], str]]:
     """What reads a file of a run."""
     if name.endswith(".parquet"):
         return [lambda: _front(run)] if name == "front.parquet" else [lambda: _tables(run)]
-    base = name.rpartition("/")[2].removesuffix(SUM_SUFFIX)
+    base = name.rpartition("/")[2].removesuffix(CHECKSUM_SUFFIX)
     return {
         "run.json": [lambda: _tables(run)],
         SURVEY_FILE: [lambda: _text(read_survey(RunStore.open(run)))],
@@ -199,14 +199,13 @@ def test_every_file_of_a_run(made: _Made, tmp_path: Path) -> None:
             expected = use()
             for bit in _flips(path):
                 told = _told(use, expected, where=f"{name}, bit {bit}")
-                assert not told or path.name.removesuffix(SUM_SUFFIX) in told
+                assert not told or path.name.removesuffix(CHECKSUM_SUFFIX) in told
                 assert len(told.splitlines()) == bool(told)
                 found += bool(told)
             assert use() == expected
     kept = {STATE_FILE, PROGRESS_FILE, MODEL_FILE, "tokenizer.json", SURVEY_FILE, PLAN_FILE}
-    assert (
-        kept | {"run.json", "study.journal", "front.parquet", STATE_FILE + SUM_SUFFIX, MODEL_FILE + SUM_SUFFIX} <= seen
-    )
+    kept |= {"run.json", "study.journal", "front.parquet", STATE_FILE + CHECKSUM_SUFFIX, MODEL_FILE + CHECKSUM_SUFFIX}
+    assert kept <= seen
     assert found > 200
 
 
@@ -227,15 +226,15 @@ def test_every_file_of_an_export(made: _Made) -> None:
     for path in sorted(folder.iterdir()):
         for bit in _flips(path):
             told = _told(read, expected, where=f"{path.name}, bit {bit}")
-            assert not told or SUMS_FILE in told
+            assert not told or CHECKSUMS_FILE in told
             assert not told or path.name in told
             assert len(told.splitlines()) == bool(told)
             if told:
                 found.add(path.name)
-            command = ["sha256sum", "--strict", "-c", SUMS_FILE]
+            command = ["sha256sum", "--strict", "-c", CHECKSUMS_FILE]
             checked = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-            # What is not read here is checked by that; a letter in another case is the same sum.
-            assert checked.returncode or path.name == SUMS_FILE
-            assert f"{path.name}: FAILED".encode() in checked.stdout or path.name == SUMS_FILE
-    assert found == {"architecture.yaml", MODEL_FILE, "training.yaml", "tokenizer.json", SUMS_FILE}
+            # What is not read here is checked by that; a letter in another case is the same checksum.
+            assert checked.returncode or path.name == CHECKSUMS_FILE
+            assert f"{path.name}: FAILED".encode() in checked.stdout or path.name == CHECKSUMS_FILE
+    assert found == {"architecture.yaml", MODEL_FILE, "training.yaml", "tokenizer.json", CHECKSUMS_FILE}
     assert read() == expected

@@ -13,7 +13,7 @@ from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces.checksums import SUM_SUFFIX
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX
 from tests.search.processes import kept_records, study_states
 
 _STATES = {
@@ -79,8 +79,8 @@ def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], writ
 
 
 def _weights(records: Sequence[Record]) -> set[str]:
-    """The files of their weights, each with its sum."""
-    return {f"trial-{item.trial:05d}/model.safetensors{end}" for item in records for end in ("", SUM_SUFFIX)}
+    """The files of their weights, each with its checksum."""
+    return {f"trial-{item.trial:05d}/model.safetensors{end}" for item in records for end in ("", CHECKSUM_SUFFIX)}
 
 
 def _hash(path: Path) -> str:

@@ -28,7 +28,7 @@ from depthweave.search.survey import (
     surveyed_ids,
     take_survey,
 )
-from depthweave.spaces.checksums import seal
+from depthweave.spaces.checksums import add_checksum
 from tests.search.ledger_runs import make_measurement
 from tests.search.search_runs import RecordingProgress, prepared_search, search
 
@@ -313,8 +313,8 @@ def test_survey_with_an_impossible_cost_is_refused_in_one_line(
     text = store.read_bytes("survey.json").decode()
     start = text.index('"latency": ') + len('"latency": ')
     text = text[:start] + value + text[text.index(",", start) :]
-    # One who means harm makes the sum anew.
-    store.write_bytes("survey.json", json.dumps(seal(json.loads(text))).encode())
+    # A malicious edit has a valid checksum.
+    store.write_bytes("survey.json", json.dumps(add_checksum(json.loads(text))).encode())
     with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{told}.*\); delete it") as caught:
         read_survey(store)
     assert len(str(caught.value).splitlines()) == 1

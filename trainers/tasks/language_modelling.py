@@ -61,7 +61,7 @@ class LanguageModelling(Task[Corpus, TokenSet, TrainingState]):
         return held_out_loss(state, data)
 
     def save_weights(self, state: TrainingState, path: Path) -> None:
-        save_model(path, state.model, with_sum=True)
+        save_model(path, state.model, with_checksum=True)
 
     def measure(
         self,

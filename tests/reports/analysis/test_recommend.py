@@ -47,11 +47,11 @@ def test_one_seed_settles_nothing() -> None:
     assert told.endswith("Not settled: it has 0 fresh seeds of the 5 needed.")
 
 
-def test_confirmed_run_says_who_is_not_told_apart() -> None:
+def test_confirmed_run_names_indistinguishable_rivals() -> None:
     records = confirmed_records()
     told = recommendation(RunView.of(records, objectives=PAIR), limits={})
     # `close` is as good as `best` up to noise, `plain` is not, `once` has no seeds to compare with.
-    assert "Not settled: of the 2 others with several fresh seeds within these limits, 1 is not told apart" in told
+    assert "Not settled: of the 2 others with several fresh seeds within these limits, 1 is not distinguishable" in told
     slower_out = recommendation(RunView.of(records, objectives=PAIR), limits=_latency(1.35))
     assert "Settled: of the 1 other with several fresh seeds within these limits, none has a loss as low." in slower_out
     assert slower_out.startswith("Lowest perplexity with forward latency at most 1.35×: dwa 4×1, 12 blocks")

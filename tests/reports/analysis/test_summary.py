@@ -161,18 +161,18 @@ def _two(*, plain_low: float, plain_high: float, gain: float, fresh: int) -> lis
 def test_answer_at_equal_latency_is_said_only_where_intervals_meet() -> None:
     told = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=5), info=INFO))
     assert f"has {100 * (1 - math.exp(-0.0497)):.1f} % less perplexity (settled, 5 fresh seeds)" in told
-    assert "not told apart from its (1.00× and 0.90×)" in told
+    assert "not distinguishable from its (1.00× and 0.90×)" in told
     apart = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.94, gain=0.05, fresh=5), info=INFO))
-    assert "not told apart" not in apart
+    assert "not distinguishable" not in apart
 
 
 def test_answer_of_a_fusion_that_is_far_faster_says_lower_and_not_level() -> None:
-    """It once said of 0.40 and 0.75 that the two were not told apart."""
+    """It once said of 0.40 and 0.75 that the two were not distinguishable."""
     plain = {"fusion": "none", "reference": True, "latency": 0.75, "latency_low": 0.73, "latency_high": 0.77}
     quick = {"latency": 0.40, "latency_low": 0.39, "latency_high": 0.41}
     told = " ".join(answer_sentence([_make(0, loss=1.5, **plain), _make(1, loss=1.4, **quick)], info=INFO))
     assert "at a lower latency than its (0.40× and 0.75×)" in told
-    assert "not told apart" not in told
+    assert "not distinguishable" not in told
 
 
 def test_answer_at_equal_latency_is_not_settled_by_four_seeds() -> None:

@@ -126,7 +126,7 @@ def test_page_without_a_figure_carries_no_plotly(stores: list[RunStore], tmp_pat
     assert len(html) < 40_000
 
 
-def test_folders_of_one_name_are_told_apart_by_their_address(tmp_path: Path) -> None:
+def test_folders_of_one_name_are_distinguished_by_their_address(tmp_path: Path) -> None:
     stores = [make_store(tmp_path / name / "quick", make_run(run_id=name)) for name in ("a", "b")]
     assert [run.label for run in compare(stores).runs] == [store.where for store in stores]
 

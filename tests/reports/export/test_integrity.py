@@ -34,10 +34,10 @@ def _flip(path: Path, *, bit: int) -> None:
 
 @pytest.fixture
 def summed(store: RunStore, model: Decoder) -> RunStore:
-    """A run as searches leave it now: weights with their sum beside them."""
+    """A run as searches leave it now: weights with their checksum beside them."""
     folder = Path(store.checkpoint_dir(12))
     folder.mkdir(parents=True)
-    save_model(folder / "model.safetensors", model, with_sum=True)
+    save_model(folder / "model.safetensors", model, with_checksum=True)
     return store
 
 
@@ -62,7 +62,7 @@ def test_flipped_bit_of_kept_weights_is_named_and_nothing_is_exported(summed: Ru
 
 def test_sums_are_checked_in_object_storage_too(memory: fs.FileSystem, model: Decoder, tmp_path: Path) -> None:
     store = RunStore.create("/bucket/run", info=make_info(), spec_yaml="", filesystem=memory)
-    save_model(tmp_path / "model.safetensors", model, with_sum=True)
+    save_model(tmp_path / "model.safetensors", model, with_checksum=True)
     for name in ("model.safetensors.sha256", "model.safetensors"):
         store.storage.copy_in(tmp_path / name, f"checkpoints/trial-00012/{name}")
     assert export(store, record_of(), out=tmp_path / "out").is_dir()
@@ -128,7 +128,7 @@ def test_changed_tokenizer_is_refused(run_with_tokenizer: RunStore, tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "words", byte_tokenizer_json().replace('"!": 33,', "")])
-def test_tokenizer_of_another_vocabulary_is_refused_in_a_run_without_its_sum(
+def test_tokenizer_of_another_vocabulary_is_refused_in_a_run_without_its_checksum(
     trained: RunStore, tmp_path: Path, content: str
 ) -> None:
     trained.write_bytes("tokenizer.json", content.encode())

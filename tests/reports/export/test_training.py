@@ -24,7 +24,7 @@ TRAINING = Training(
     threads=1,
     hardware="a processor",
     software="depthweave 0.1.0",
-    parent={"architecture_id": "ba9876543210", "origin": "run b, trial 1", "loss": 1.5, "how": "anew from"},
+    parent={"architecture_id": "ba9876543210", "origin": "run b, trial 1", "loss": 1.5, "how": "from scratch as"},
 )
 
 

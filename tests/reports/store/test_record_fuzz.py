@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from depthweave.reports.store.records import Record, schema_of
 from depthweave.reports.store.run_info import from_json, to_json
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces.checksums import seal
+from depthweave.spaces.checksums import add_checksum
 from tests.reports.synthetic import RUN_ID, make_info, make_record
 
 Append = Callable[[Record], None]
@@ -116,7 +116,8 @@ _json_values = st.recursive(
 def test_any_run_json_is_a_run_or_one_line(changes: dict[str, Any], rest: str) -> None:
     told = ""
     try:
-        info = from_json(json.dumps(seal({**json.loads(to_json(make_info())), **changes})) + rest, where="run.json")
+        values = add_checksum({**json.loads(to_json(make_info())), **changes})
+        info = from_json(json.dumps(values) + rest, where="run.json")
         # What was read is what it says: text is text.
         assert from_json(to_json(info), where="again") == info
     except ValueError as error:
@@ -126,7 +127,7 @@ def test_any_run_json_is_a_run_or_one_line(changes: dict[str, Any], rest: str) -
 
 @pytest.mark.parametrize("objectives", [["perplexity", "speed"], ["../x"], "perplexity", [1], None, []])
 def test_run_json_with_unknown_objectives_is_refused(objectives: Any) -> None:
-    text = json.dumps(seal({**json.loads(to_json(make_info())), "objectives": objectives}))
+    text = json.dumps(add_checksum({**json.loads(to_json(make_info())), "objectives": objectives}))
     with pytest.raises(ValueError, match="not readable as a run"):
         from_json(text, where="run.json")
     assert RUN_ID in text

@@ -14,14 +14,12 @@ from torch import Tensor
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import CHECKSUMS_FILE, check_listed, check_plain, replace_with_checksum
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.model_files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.spaces.regular import NotRegularError, check_named, read_regular_text
 from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
-
-ARCHITECTURE_FILE = "architecture.yaml"
-MODEL_FILE = "model.safetensors"
 
 _MOST: Mapping[str, int] = {
     "depth": 10_000,

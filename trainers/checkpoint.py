@@ -25,6 +25,9 @@ from depthweave.trainers.machine import check_can, check_room_for, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
 
+STATE_FILE = "state.pt"
+"""The name of the checkpoint file in the folder of its training."""
+
 _FORMAT = 1
 """Incremented with every change of the content of a checkpoint."""
 

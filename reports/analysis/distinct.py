@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.analysis.front import front, points_of
-from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.analysis.front import points_of
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import covers, tolerances_of
@@ -25,19 +24,6 @@ class Group(NamedTuple):
     member: Record
     twins: list[Record]
     """The members that it covers, in the front's order."""
-
-
-def front_groups(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    tolerances: Mapping[str, float] | None,
-    verdicts: Mapping[str, Verdict],
-) -> list[Group]:
-    """Returns the distinct members of the records' front with their twins."""
-    settled = {key for key, verdict in verdicts.items() if verdict.settled}
-    members = front(records, objectives=objectives)
-    return grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
 
 
 def grouped(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from depthweave.reports.analysis.evidence import contrast_of, evidence_of
+from depthweave.reports.analysis.fresh_losses import contrast_of, fresh_losses_of
 from depthweave.reports.analysis.front import end_of, value_of
 from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
@@ -131,7 +131,7 @@ def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
     return [lead, f"The reference ({_named(reference, bracket=False)}) has {show(quality, values[reference.trial])}."]
 
 
-class Difference(NamedTuple):
+class FreshDifference(NamedTuple):
     """The loss of one architecture less that of another, nat/token, over their fresh seeds."""
 
     interval: Interval
@@ -144,14 +144,14 @@ class Difference(NamedTuple):
         return is_settled_difference(self.interval, num_diverged=self.num_diverged)
 
 
-def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> Difference | None:
+def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> FreshDifference | None:
     """Returns the loss of architecture `first` less that of `second`; `None` where either lacks two fresh seeds."""
-    evidence = evidence_of(records)
-    if first not in evidence or second not in evidence:
+    fresh_losses = fresh_losses_of(records)
+    if first not in fresh_losses or second not in fresh_losses:
         return None
-    contrast = contrast_of(evidence[first], evidence[second])
+    contrast = contrast_of(fresh_losses[first], fresh_losses[second])
     diverged = sum(it.state == "diverged" and it.architecture_id in (first, second) for it in records)
-    return None if contrast is None else Difference(contrast.interval, diverged)
+    return None if contrast is None else FreshDifference(contrast.interval, diverged)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from depthweave.reports.export.card import Card, model_card
 from depthweave.reports.export.folder import (
-    MODEL_FILE,
     Contents,
     architecture_of,
     check_target,
@@ -20,7 +19,6 @@ from depthweave.reports.export.training import Training, read_training, training
 
 __all__ = [
     "GRAPH_FILES",
-    "MODEL_FILE",
     "Card",
     "Contents",
     "GraphFormat",

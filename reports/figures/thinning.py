@@ -12,13 +12,13 @@ import moocore
 from depthweave.reports.analysis.front import front, points_of, value_of
 from depthweave.reports.store.records import Record
 
-MAX_FAINT = 1500
+MAX_FAINT_POINTS = 1500
 """The most records off the front that a figure shows."""
 
 
 def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int | None = None) -> list[Record]:
     """Returns `on_front`, the reference, and at most `max_faint` others (1,500), evenly chosen in the given order."""
-    limit = MAX_FAINT if max_faint is None else max_faint
+    limit = MAX_FAINT_POINTS if max_faint is None else max_faint
     kept = {record.trial for record in records if record.trial in on_front or record.reference}
     others = [record.trial for record in records if record.trial not in kept]
     kept.update(others[:: math.ceil(len(others) / limit) or 1])

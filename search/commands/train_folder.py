@@ -15,11 +15,11 @@ from depthweave.search.commands.train_lock import LOCK_FILE
 from depthweave.search.commands.train_plan import TrainPlan
 from depthweave.spaces import load
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX, ChangedError, add_checksum, check_listed, verified_values
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import Recipe, TrainingState
+from depthweave.trainers.checkpoint import STATE_FILE
 
-STATE_FILE = "state.pt"
 _CURVE_FILE = "curve.json"
 """The evaluations of a training that has not ended."""
 TEMPORARY_FILES = (STATE_FILE, f"{STATE_FILE}{CHECKSUM_SUFFIX}", _CURVE_FILE)

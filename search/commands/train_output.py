@@ -12,9 +12,9 @@ from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, gen
 from depthweave.reports.formatting import plural, show
 from depthweave.spaces import Pattern, costs_of, save_model
 from depthweave.spaces.checksums import write_checksums
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.model_files import MODEL_FILE
+from depthweave.spaces.perplexity import perplexity_of
 from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
-from depthweave.trainers.language_model import perplexity_of
 
 
 def write_trained(

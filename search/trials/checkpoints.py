@@ -16,12 +16,13 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from depthweave.reports.store.run_store import trial_name
 from depthweave.reports.store.storage import Storage
 from depthweave.search.scratch import Scratch
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.model_files import MODEL_FILE
+from depthweave.trainers.checkpoint import STATE_FILE
 
-STATE_FILE = "state.pt"
 PROGRESS_FILE = "progress.json"
 _FOLDER = re.compile(r"trial-(\d{5,})")
 
@@ -111,5 +112,5 @@ def _new_scratch(owner: object) -> Path:
 
 
 def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
-    """The folder of a trial's checkpoint and weights."""
-    return Path(checkpoints) / f"trial-{number:05d}"
+    """Returns the folder of a trial's checkpoint and weights."""
+    return Path(checkpoints) / trial_name(number)

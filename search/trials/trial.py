@@ -24,11 +24,12 @@ from depthweave.reports.store.columns import check_numbers
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.placement import ANYWHERE, Placement
 from depthweave.search.scratch import device_locks
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import add_checksum, verified_values
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.trainers import Evaluation, HeldOutLoss, Kind, Measurement, Recipe, hardware
+from depthweave.trainers.checkpoint import STATE_FILE
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import free_memory, with_precision
 from depthweave.trainers.recipe import Precision

@@ -31,12 +31,13 @@ from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.study.journal_recovery import set_aside_damaged
 from depthweave.search.survey import SURVEY_FILE, read_survey
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces import load
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX, CHECKSUMS_FILE, add_checksum
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import TrainingState, train
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.ledger_runs import make_evaluation, make_report
 from tests.search.search_runs import RecordingProgress, prepared_search
 

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import Contrast, Variance, paired_contrast, unpaired_contrast
-from depthweave.reports.analysis.evidence import Evidence, variance_by_parts
+from depthweave.reports.analysis.fresh_losses import FreshLosses, variance_by_parts
 from depthweave.reports.analysis.front_membership import FrontMembership, front_memberships
 from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.reports.analysis.seeds import size_of
@@ -174,11 +174,11 @@ def _places(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> lis
         )
         for number, (losses_S, latency) in enumerate(zip(losses_AS, latency_A, strict=True))
     ]
-    evidence = {
-        f"{number}": Evidence(size_of(_POINT), dict(enumerate(losses_S.tolist(), 1)), {}, 0)
+    fresh_losses = {
+        f"{number}": FreshLosses(size_of(_POINT), dict(enumerate(losses_S.tolist(), 1)), {}, 0)
         for number, losses_S in enumerate(losses_AS)
     }
-    return front_memberships(points, evidence=evidence, objectives=PAIR)
+    return front_memberships(points, fresh_losses=fresh_losses, objectives=PAIR)
 
 
 def test_draws_by_arrays_decide_as_records_do() -> None:

@@ -17,7 +17,7 @@ def test_objectives_are_record_columns() -> None:
 
 @pytest.mark.parametrize("item", OBJECTIVES.values(), ids=list(OBJECTIVES))
 def test_every_column_that_an_objective_names_is_a_record_column(item: Objective) -> None:
-    assert {*item.interval_columns, *item.measured_columns, *item.also} <= set(schema_of(Record).names)
+    assert {*item.interval_columns, *item.measured_columns, *item.extra_columns} <= set(schema_of(Record).names)
     assert bool(item.interval_columns) == (item.timing is not None)
 
 

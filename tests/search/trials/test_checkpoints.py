@@ -13,8 +13,9 @@ import pytest
 from depthweave.reports.store.storage import Storage
 from depthweave.search import scratch
 from depthweave.search.trials import checkpoints as module
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
 from depthweave.spaces.checksums import replace_with_checksum, verify_checksum
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.buckets import in_memory
 
 _WORKER = """

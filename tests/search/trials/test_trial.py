@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from depthweave.search.preparation import PreparedSearch
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import (
     REPORT,
     ArchitectureTrial,
@@ -22,6 +22,7 @@ from depthweave.search.trials.trial import (
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
+from depthweave.trainers.checkpoint import STATE_FILE
 from depthweave.trainers.device_lock import DeviceLock
 from tests.search.ledger_runs import make_evaluation, make_measurement, make_report
 from tests.search.search_runs import prepared_search, with_unreadable_test_part

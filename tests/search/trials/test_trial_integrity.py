@@ -12,10 +12,11 @@ from rich.console import Console
 
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.progress import LiveProgress, PlainProgress
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX
 from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.ledger_runs import Run, make_evaluation, make_report
 from tests.search.search_runs import prepared_search
 from tests.search.trials.test_trial import Worker, losses, told

@@ -10,7 +10,7 @@ from depthweave.reports.analysis.distinct import grouped, twins_of
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values
-from depthweave.reports.store.objectives import cost_names, quality_of
+from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.parquet_file import parquet_bytes
 from depthweave.reports.store.records import ARROW_TYPES, Record, schema_of, to_table
 from depthweave.reports.store.run_store import FRONT_FILE, RunStore
@@ -43,7 +43,7 @@ def write_front(store: RunStore, records: Sequence[Record]) -> pa.Table:
 
 def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
     """Returns the joint objectives, then each pair of the quality and a cost, none of them twice."""
-    pairs = [(quality_of(objectives), name) for name in cost_names(objectives)]
+    pairs = [(searched_quality(objectives), name) for name in cost_names(objectives)]
     return [tuple(objectives), *(pair for pair in pairs if set(pair) != set(objectives))]
 
 

@@ -19,7 +19,7 @@ from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.seeds import averaged, confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, is_settled_difference
 from depthweave.reports.formatting import duration_text, full_name, listed, parts_text, plural, show, title_of
-from depthweave.reports.store.objectives import QUALITY, task_quality
+from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
 
@@ -84,7 +84,7 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     """Returns sentences on the result, the last one on whether it is settled."""
-    quality = task_quality(info.objectives)
+    quality = reported_quality(info.objectives)
     if quality != QUALITY:
         return _lowest_sentence(records, quality=quality)
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
 from depthweave.reports.formatting import title_of
-from depthweave.reports.store.objectives import QUALITY, task_quality
+from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.tolerance import tolerance_text
@@ -32,7 +32,7 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
             "that were stopped early, diverged or failed are never on it.",
         ),
     ]
-    if info.quality and task_quality(info.objectives) != QUALITY:
+    if info.quality and reported_quality(info.objectives) != QUALITY:
         notes.insert(0, ("Task", f"{info.task}; a model is judged by its {info.quality}."))
     if not records:
         return notes

@@ -249,7 +249,7 @@ def column_value(record: Any, name: str) -> Any:
 
 
 def quality_names(objectives: Sequence[str]) -> list[str]:
-    """Returns the objectives that only a training tells."""
+    """Returns the objectives that are known only after training."""
     return [name for name in objectives if not OBJECTIVES[name].cost]
 
 
@@ -258,18 +258,24 @@ def cost_names(objectives: Sequence[str]) -> list[str]:
     return [name for name in objectives if OBJECTIVES[name].cost]
 
 
-def quality_of(objectives: Sequence[str]) -> str:
-    """Returns the quality that figures draw against each cost: perplexity, or the first quality where it is none."""
+def searched_quality(objectives: Sequence[str]) -> str:
+    """Returns the quality that figures draw against each cost: perplexity if the search minimised it, else the first.
+
+    A search of costs alone has perplexity too.
+    """
     qualities = quality_names(objectives)
     return qualities[0] if qualities and QUALITY not in qualities else QUALITY
 
 
-def task_quality(objectives: Sequence[str]) -> str:
-    """Returns the quality that tables and sentences begin with: perplexity, or the first quality of another task."""
+def reported_quality(objectives: Sequence[str]) -> str:
+    """Returns the quality that tables and sentences begin with: perplexity, or the first quality of another task.
+
+    A search of bits per byte is reported in perplexity too: on the one text of a run both rank architectures alike.
+    """
     others = [name for name in quality_names(objectives) if OBJECTIVES[name].of_loss is None]
     return others[0] if others and QUALITY not in objectives else QUALITY
 
 
 def table_columns(objectives: Sequence[str]) -> list[str]:
     """Returns the objectives that a table of the front has columns for: the quality first, parameters left out."""
-    return [name for name in dict.fromkeys((task_quality(objectives), *objectives)) if name != _OWN_COLUMN]
+    return [name for name in dict.fromkeys((reported_quality(objectives), *objectives)) if name != _OWN_COLUMN]

@@ -60,7 +60,7 @@ class Survey(NamedTuple):
 
 
 def needs_survey(prepared: PreparedSearch) -> bool:
-    """Whether the search measures first: its sampler weighs costs, and some of them have to be measured."""
+    """Returns whether the search measures first: its sampler weighs costs, and some of them have to be measured."""
     measured = any(OBJECTIVES[name].cost and OBJECTIVES[name].measured for name in prepared.spec.objectives)
     return SAMPLERS[prepared.spec.search.sampler].needs_costs and measured
 
@@ -122,7 +122,7 @@ def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, prog
 
 
 def surveyed_ids(prepared: PreparedSearch) -> list[str]:
-    """Ids of the architectures that are measured before training: the reference, the plain ones, others far apart."""
+    """Returns ids of the architectures to measure before training: the reference, the plain ones, others far apart."""
     parameters = Parameters(prepared.space)
     rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
     candidates = of_space(parameters, objectives=())
@@ -143,7 +143,7 @@ def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
 
 
 def measuring_limit_s(prepared: PreparedSearch, survey: Survey) -> float:
-    """How long one architecture is timed: the spec's limit, or less where the survey has timed a training step."""
+    """Returns for how long an architecture is timed: the spec's limit, or less if the survey timed a training step."""
     limit_s = prepared.spec.resources.measure_limit_s
     reference = survey.measurements.get(prepared.reference.architecture.id)
     if reference is None or reference.step_latency_s is None:

@@ -50,14 +50,14 @@ class TrialQueue(Protocol):
         ...
 
     def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
-        """Whether a running trial keeps its worker after its latest evaluation. Otherwise it pauses or stops.
+        """Returns whether a running trial keeps its worker after its latest evaluation. Otherwise it pauses or stops.
 
         `running` are all trials with a worker. `may_start` is whether another architecture may be started.
         """
         ...
 
     def pick(self, *, running: Iterable[LiveTrial], may_start: bool) -> Work:
-        """What a free worker does next."""
+        """Returns what a free worker does next."""
         ...
 
     def conclude(self) -> list[LiveTrial]:
@@ -68,5 +68,5 @@ class TrialQueue(Protocol):
         ...
 
     def is_done(self, *, may_start: bool) -> bool:
-        """Whether no worker gets a further trial, unless a running trial crashes and is tried again."""
+        """Returns whether no worker gets a further trial, unless a running trial crashes and is tried again."""
         ...

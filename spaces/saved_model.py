@@ -31,7 +31,7 @@ _OTHER_FORMATS = {
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether the weights of a folder are those of transformers, or should be, instead of ours."""
+    """Returns whether the weights of a folder are those of transformers, or should be, instead of ours."""
     path = folder / MODEL_FILE
     if not (folder / CONFIG_FILE).is_file() and not (folder / "adapter_config.json").is_file():
         return False

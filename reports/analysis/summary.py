@@ -118,7 +118,7 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
 
 
 def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
-    """The best architecture of a task without perplexity, and the reference beside it."""
+    """Returns the best architecture of a task without perplexity, and the reference beside it."""
     values = {it.trial: value for it in records if (value := value_of(it, quality)) is not None}
     finished = sorted((it for it in records if it.trial in values), key=lambda it: (values[it.trial], it.trial))
     if not finished:

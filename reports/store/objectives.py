@@ -78,11 +78,11 @@ class Objective:
         return (self.name, *self.interval_columns, *seconds)
 
     def of(self, record: Any) -> Any:
-        """The value of a record, or of any object that has the columns it takes; `None` where it is absent."""
+        """Returns the value of a record, or of any object that has the columns it takes; `None` where it is absent."""
         return getattr(record, self.name) if self.source is None else self.source(record)
 
     def at_loss(self, loss: float, *, value: float, mean: float) -> float:
-        """The value of a quality objective at `loss`, where it is `value` at the loss `mean`."""
+        """Returns the value of a quality objective at `loss`, where it is `value` at the loss `mean`."""
         return math.exp(loss) if self.of_loss == "exponential" else value * (loss / mean)
 
 

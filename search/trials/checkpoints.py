@@ -41,7 +41,7 @@ class Checkpoints:
         return self._storage.where
 
     def folder(self, number: int) -> Path:
-        """Where the trial writes on this machine. The folder may not exist yet."""
+        """Returns the folder in which the trial writes on this machine. It may not exist yet."""
         return trial_folder(self._storage.root if self._scratch is None else self._scratch, number)
 
     def fetch(self, number: int) -> Path:
@@ -78,7 +78,7 @@ class Checkpoints:
         return None
 
     def has_state(self, number: int) -> bool:
-        """Whether the trial can continue."""
+        """Returns whether the trial can continue."""
         return self._storage.exists(f"{self.folder(number).name}/{STATE_FILE}")
 
     def numbers(self) -> list[int]:

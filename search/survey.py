@@ -134,7 +134,7 @@ def surveyed_ids(prepared: PreparedSearch) -> list[str]:
 
 
 def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
-    """Number of architectures that are measured before training: all, or as many as fit into the survey's time.
+    """Returns how many architectures to measure before training: all, or as many as fit into the survey's time.
 
     0 where that is too few. `steps` is the length of a training.
     """

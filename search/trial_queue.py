@@ -61,7 +61,7 @@ class TrialQueue(Protocol):
         ...
 
     def conclude(self) -> list[LiveTrial]:
-        """Called where nothing runs and `pick` returned `None`. Returns the paused trials that stop for good.
+        """Returns the paused trials that stop for good. Called where nothing runs and `pick` returned `None`.
 
         After the call `pick` has work, or the queue is done.
         """

@@ -35,9 +35,9 @@ def grouped(
 ) -> list[Group]:
     """Returns the distinct members of a front with their twins, in the order of the front.
 
-    Groups are formed one after another, each from the member that covers the most remaining ones. Of the members that
-    cover the same ones, a settled one represents the group (`settled` holds ids), then the simplest: that with the
-    fewest connections, then with the fewest kept states.
+    Groups are formed one after another, each around the member that covers the most remaining ones. Of the members
+    that cover the whole group, a settled one represents it (`settled` holds ids), otherwise the simplest: the one with
+    the fewest connections, then with the fewest kept states.
     """
     if not members:
         return []
@@ -56,7 +56,7 @@ def grouped(
 
 
 def twins_of(groups: Sequence[Group]) -> dict[str, str]:
-    """Returns for the architecture id of each member that of the distinct member that represents it."""
+    """Maps the architecture id of each member to that of the distinct member that represents it."""
     return {
         item.architecture_id: group.member.architecture_id for group in groups for item in (group.member, *group.twins)
     }

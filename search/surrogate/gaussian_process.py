@@ -199,7 +199,7 @@ class _Objective(NamedTuple):
 def _objective(
     logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
-    """Returns the negative log marginal likelihood and its gradient by the logarithms; `None` if a factorisation fails."""
+    """Returns the negative log marginal likelihood and its gradient by the logarithms; `None` on failure."""
     weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
     kernel_MM = amplitude * matern(squared_MM)

@@ -156,7 +156,7 @@ def verdicts_of(
 
 
 def is_settled_difference(difference: Interval, *, num_diverged: int) -> bool:
-    """Returns whether there are enough seeds, none of which diverged, and the interval excludes zero."""
+    """Returns whether there are enough seeds, none diverged, and the interval excludes zero."""
     low, high = difference.low, difference.high
     if low is None or high is None or difference.num < MIN_SEEDS or num_diverged:
         return False

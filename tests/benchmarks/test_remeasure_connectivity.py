@@ -1,4 +1,4 @@
-"""Latencies measured anew: a portion at a time, going on after a kill, and nothing else of the table changes."""
+"""Latencies are measured again: a portion at a time, resumed after a kill, with the rest of the table unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The replay against hands and against Optuna: who ends when, after how much training, and what a pruner is told."""
+"""The replay against values by hand and against Optuna: when each trial ends, and what a pruner sees."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Regains(BestFirst):
 def test_audit_that_ends_on_the_front_re_opens_the_others_and_one_that_is_beaten_does_not(
     cost: float, expected: list[str], curves: Curves
 ) -> None:
-    # Row 1 is audited: at less cost than row 0 it stands on the front, at more it is beaten.
+    # Row 1 is audited: at less cost than row 0 it is on the front, at more it is beaten.
     costs = replace(curves, costs_NC=np.array([[1.0], [cost], [4.0]]), losses_NE=curves.losses_NE)
     ends = list(replay(costs, proposer=InOrder(3), num_workers=1, chooser=Regains()))
     assert [item.state for item in ends] == expected

@@ -34,7 +34,7 @@ class Keepsake:
     def check_untouched(self, out: Path) -> None:
         """Every part has its bytes still, or was gathered into one that holds its records as they were."""
         for path, digest in self._hashes.items():
-            assert not path.exists() or _hash(path) == digest, f"{path} was written anew"
+            assert not path.exists() or _hash(path) == digest, f"{path} was written again"
         now = kept_records(out)
         assert {number: now[number] for number in self.records} == self.records
 
@@ -71,7 +71,7 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
 
 
 def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], written: Path) -> list[Record]:
-    """The complete records that are plain, may stand on the front, or are on one of those that were written."""
+    """The complete records that are plain, may be on the front, or are on one of those that were written."""
     ids = {item.architecture_id for item in may_be_on_front(records, objectives=objectives)}
     ids |= set(pq.read_table(written, columns=["architecture_id"])["architecture_id"].to_pylist())
     ids |= {item.architecture_id for item in records if item.fusion == "none"}

@@ -21,7 +21,7 @@ COMMANDS = ("space", "search", "show", "report", "compare", "export", "train")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three complete trials, of which all stand on the front, with their weights."""
+    """A run of three complete trials, all on the front, with their weights."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     made = Run(folder)
     for number, (loss, latency) in enumerate(((2.0, 1.0), (1.5, 1.5), (1.2, 2.5))):

@@ -64,7 +64,7 @@ def test_trials_of_one_search_share_seed_text_and_recipe(first: list[Record]) ->
 
 
 def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path) -> list[Record]:
-    """Eight trials, one at a time, of which the pruner stops some."""
+    """Eight trials, one at a time; the pruner stops some."""
     prepared = prepared_search(
         values,
         f"objectives=[{', '.join(_OBJECTIVES)}]",

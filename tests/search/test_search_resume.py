@@ -63,7 +63,7 @@ def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     second = resume(prepared, out=tmp_path / "run", address=ray_address)
 
     _check_whole(prepared, second.records, kept=kept, out=tmp_path / "run", num_trials=5)
-    # The third trial was stopped after its first evaluation, of which its checkpoint is.
+    # The third trial was interrupted after its first evaluation, and has the checkpoint of that moment.
     assert [item.attempts for item in second.records] == [1, 1, 2, 1, 1]
     assert [row["index"] for row in store.evaluations([2]).to_pylist()] == [0, 1, 2]
 

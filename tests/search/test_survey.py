@@ -35,7 +35,7 @@ from tests.search.search_runs import RecordingProgress, prepared_search, search
 _LARGER = ("space.depths=[2, 3, 4, 5, 6]", "space.dilations=[1, 2, 3]")
 _LONG = ("recipe.steps=175", "recipe.num_evaluations=3")
 _SURVEYED = 12
-"""Of 14 architectures of so many steps: 2,450 steps, of which a twentieth are 12 measurements of 10."""
+"""14 architectures of so many steps are 2,450 steps; a twentieth of them are 12 measurements of 10."""
 
 
 class Gauge:
@@ -182,7 +182,7 @@ def test_trial_is_timed_no_longer_than_the_survey_timed(
 def test_costs_of_a_whole_space_follow_from_a_dozen(
     small_spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chance would need several times as many: the prices of a fusion are told by its extremes."""
+    """A random choice would need several times as many: the extremes of a fusion show its prices."""
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 12)
     prepared = prepared_search(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
     parameters = Parameters(prepared.space)

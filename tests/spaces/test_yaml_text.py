@@ -45,7 +45,7 @@ def test_plain_values_are_those_of_pyyaml() -> None:
         (f"[{'0,' * MAX_VALUES}0]", "characters, at most|holds more than"),
     ],
 )
-def test_what_is_no_plain_yaml_is_one_line_and_soon(text: str, told: str) -> None:
+def test_text_that_is_not_plain_yaml_is_refused_in_one_line_and_soon(text: str, told: str) -> None:
     begin = time.process_time()
     with pytest.raises(ValueError, match=told) as error:
         read_yaml(text)

@@ -214,7 +214,7 @@ def test_dominated_architecture_is_called_settled_on_the_front_within_nominal(sd
 
 @pytest.mark.slow
 def test_settled_places_truly_stand_on_the_front() -> None:
-    """Of places called settled, at most one in forty is lost to somebody in truth."""
+    """Of the places called settled, at most one in forty is not on the true front."""
     rng = np.random.default_rng(9)
     sure, truly = [], []
     for _ in range(1_000):

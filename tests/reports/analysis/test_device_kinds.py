@@ -1,4 +1,4 @@
-"""Latencies of two kinds of device never stand on one front, and a reader is told what was left out."""
+"""Latencies of two kinds of device are never on one front, and a sentence says what was left out."""
 
 from __future__ import annotations
 

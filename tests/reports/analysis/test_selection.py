@@ -1,4 +1,4 @@
-"""Rules on a front whose answers are known, and what a wrong wish is told."""
+"""Rules on a front whose answers are known, and the messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_select_id_whole_wins_over_longer_ones() -> None:
 def test_select_prefers_settled_members_and_gives_a_training_that_has_weights() -> None:
     records = confirmed_records()
     chosen = select(records, how="best", objectives=PAIR)
-    # `best` has the lower mean, but may not stand on the front.
+    # `best` has the lower mean, but may not be on the front.
     assert chosen in records
     assert (chosen.architecture_id, chosen.trial, chosen.loss) == ("close", 2, 1.29)
     assert select(records, how="fastest", objectives=PAIR).architecture_id == "plain"

@@ -1,4 +1,4 @@
-"""`depthweave report`: its options, of which some exclude each other, before anything is read or drawn."""
+"""`depthweave report`: options that exclude each other are refused before anything is read or drawn."""
 
 from __future__ import annotations
 

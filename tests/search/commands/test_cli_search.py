@@ -115,7 +115,7 @@ def mute_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_address_that_nobody_listens_at_is_one_line_at_once(
+def test_address_without_a_listener_is_one_line_at_once(
     spec_file: Path, mute_port: int, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

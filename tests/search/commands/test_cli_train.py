@@ -1,4 +1,4 @@
-"""`depthweave train`: anew and further, interrupted at any moment, and one line for whatever is wrong."""
+"""`depthweave train`: from scratch and further, interrupted at any moment, and one line for every fault."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_train_further_starts_from_the_weights_beside(training: list[object], ru
     assert recorded.from_weights
     assert "the same training again" not in (tmp_path / "further" / "README.md").read_text(encoding="utf-8")
     corpus = training[training.index("--corpus") + 1]
-    code, printed, _ = run("train", tmp_path / "further", "--corpus", corpus, "--out", tmp_path / "anew")
+    code, printed, _ = run("train", tmp_path / "further", "--corpus", corpus, "--out", tmp_path / "again")
     assert code == 0
     assert "the recorded training again" not in printed
     before = load_file(tmp_path / "exported" / MODEL_FILE)

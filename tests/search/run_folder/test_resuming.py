@@ -150,7 +150,7 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])
-def test_run_without_a_hash_of_its_text_reads_nobodys_files_unseen(
+def test_run_without_a_hash_of_its_text_names_the_files_that_it_reads(
     command: tuple[str, ...], text: Path, prepared: PreparedSearch, run: Cli, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stranger"

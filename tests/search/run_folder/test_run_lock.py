@@ -1,4 +1,4 @@
-"""Who works on a run: one process, told from a dead one without a common clock."""
+"""One process works on a run, and is distinguished from a dead one without a common clock."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_second_is_refused_while_the_first_lives(kind: str, storage: Storage, tm
         ):
             pass
         place.write("file", b"")
-    # The first has gone in good order: nobody waits.
+    # The first has released its lease: the second does not wait.
     told = len(waits)
     with locked_run(again, on_wait=waits.append):
         again.write("file", b"")
@@ -57,7 +57,7 @@ def test_second_is_refused_while_the_first_lives(kind: str, storage: Storage, tm
 
 
 @pytest.mark.parametrize("content", [None, b"no lease", b"[1]"])
-def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | None, storage: Storage) -> None:
+def test_lease_that_is_not_renewed_is_taken_over_after_a_while(content: bytes | None, storage: Storage) -> None:
     _lease(storage)
     if content is not None:
         storage.write(LEASE, content)

@@ -125,6 +125,6 @@ def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_addr
     result = search(prepared_search(values), out=tmp_path / "run", address=ray_address)
     for record in result.records:
         (file,) = (tmp_path / "run" / "tensorboard" / f"trial-{record.trial:05d}").iterdir()
-        # Tags and steps as they stand in the events: three evaluations.
+        # Tags and steps in the events: three evaluations.
         assert file.read_bytes().count(b"ray/tune/perplexity") >= 3
     assert make_loggers([], folder=tmp_path, run_id="run") == []

@@ -109,7 +109,7 @@ def test_model_card_states_it_beside_the_validation_perplexity(store: RunStore) 
     assert f"| test perplexity, mean of 5 fresh seeds | {own.value} | {own.interval}, over seeds |" in text
 
 
-def test_answer_and_what_happened_tell_of_the_test_part_and_of_the_sizes() -> None:
+def test_answer_and_outcome_state_the_test_part_and_the_sizes() -> None:
     info = make_info(reference_id="plain", corpus_bytes=(900_000, 60_000, 40_000))
     told = answer_sentence(held_out_records(), info=info)
     own = held_out_of(held_out_records())

@@ -42,7 +42,7 @@ def test_summarise_counts() -> None:
     assert summary.spared_frac == pytest.approx(sum(400_000 - it for it in stopped) / (30 * 400_000))
 
 
-def test_happened_says_how_much_and_how_long() -> None:
+def test_outcome_says_how_much_and_how_long() -> None:
     told = outcome_sentence(summarise(RECORDS), info=INFO)
     for text in ("32 trials", "48 combinations", "stdlib", "5 min 29 s", "24 ran to the end", "6 were stopped early"):
         assert text in told

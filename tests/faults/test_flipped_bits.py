@@ -116,9 +116,9 @@ def _front(run: Path) -> str:
 def _journal(run: Path, scratch: Path) -> str:
     copy = scratch / "study.journal"
     shutil.copy(run / "study.journal", copy)
-    told = set_aside_damaged(copy)
-    if told is not None:
-        raise ValueError(told)
+    message = set_aside_damaged(copy)
+    if message is not None:
+        raise ValueError(message)
     storage = JournalStorage(JournalFileBackend(str(copy)))
     return _text([load_study(study_name=name, storage=storage).trials for name in ("objectives", "curves")])
 
@@ -175,7 +175,7 @@ def _uses(name: str, run: Path, scratch: Path) -> list[Callable[[], str]]:
     }[base]
 
 
-def _told(use: Callable[[], str], expected: str, *, where: str) -> str:
+def _message_of(use: Callable[[], str], expected: str, *, where: str) -> str:
     """The line of a use that refuses; empty where it reads what was written."""
     try:
         read = use()
@@ -199,10 +199,10 @@ def test_every_file_of_a_run(made: _Made, tmp_path: Path) -> None:
         for use in _uses(name, run, tmp_path):
             expected = use()
             for bit in _flips(path):
-                told = _told(use, expected, where=f"{name}, bit {bit}")
-                assert not told or path.name.removesuffix(CHECKSUM_SUFFIX) in told
-                assert len(told.splitlines()) == bool(told)
-                found += bool(told)
+                message = _message_of(use, expected, where=f"{name}, bit {bit}")
+                assert not message or path.name.removesuffix(CHECKSUM_SUFFIX) in message
+                assert len(message.splitlines()) == bool(message)
+                found += bool(message)
             assert use() == expected
     kept = {STATE_FILE, PROGRESS_FILE, MODEL_FILE, "tokenizer.json", SURVEY_FILE, PLAN_FILE}
     kept |= {"run.json", "study.journal", "front.parquet", STATE_FILE + CHECKSUM_SUFFIX, MODEL_FILE + CHECKSUM_SUFFIX}
@@ -226,11 +226,11 @@ def test_every_file_of_an_export(made: _Made) -> None:
     assert "nan" not in expected
     for path in sorted(folder.iterdir()):
         for bit in _flips(path):
-            told = _told(read, expected, where=f"{path.name}, bit {bit}")
-            assert not told or CHECKSUMS_FILE in told
-            assert not told or path.name in told
-            assert len(told.splitlines()) == bool(told)
-            if told:
+            message = _message_of(read, expected, where=f"{path.name}, bit {bit}")
+            assert not message or CHECKSUMS_FILE in message
+            assert not message or path.name in message
+            assert len(message.splitlines()) == bool(message)
+            if message:
                 found.add(path.name)
             command = ["sha256sum", "--strict", "-c", CHECKSUMS_FILE]
             checked = subprocess.run(command, cwd=folder, capture_output=True, check=False)

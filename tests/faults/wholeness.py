@@ -57,8 +57,8 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
     curves = store.evaluations().to_pylist()
     assert len({(row["trial"], row["index"]) for row in curves}) == len(curves)
     for item in records:
-        told = [row["index"] for row in curves if row["trial"] == item.trial]
-        assert told == list(range(len(told))), f"trial {item.trial} lacks an evaluation"
+        indices = [row["index"] for row in curves if row["trial"] == item.trial]
+        assert indices == list(range(len(indices))), f"trial {item.trial} lacks an evaluation"
         assert (item.reason is None) == (item.state == "complete")
     expected = [_STATES[item.state] for item in records]
     assert study_states(store) == {state: expected.count(state) for state in set(expected)}

@@ -88,8 +88,8 @@ def test_trial_without_fault_is_complete_and_optuna_has_its_values(faulty: _Sear
         trial = faulty.objectives[item.trial]
         assert trial.state == TrialState.COMPLETE
         # What may be on the front was measured again, after Optuna had its values.
-        told = item.latency if item.trial_latency is None else item.trial_latency
-        assert trial.values == [item.perplexity, told, item.memory_bytes]
+        in_trial = item.latency if item.trial_latency is None else item.trial_latency
+        assert trial.values == [item.perplexity, in_trial, item.memory_bytes]
         assert faulty.curves[item.trial].value == item.loss
         assert list(faulty.curves[item.trial].intermediate_values) == [1, 2, 3]
 

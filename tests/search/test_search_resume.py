@@ -135,10 +135,10 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
         wait(lambda: len(kept_records(out)) >= 1 and bool(_in_flight(out)), search)
         # A terminal sends it to the whole foreground group, Ray's processes included.
         os.killpg(search.pid, signal.SIGINT)
-        told, _ = search.communicate(timeout=PATIENCE_S)
+        printed, _ = search.communicate(timeout=PATIENCE_S)
     assert search.returncode == 130
-    assert f"depthweave search --resume --out {out}" in told
-    assert "Traceback" not in told
+    assert f"depthweave search --resume --out {out}" in printed
+    assert "Traceback" not in printed
     assert not processes(ray_folder)
 
     store = RunStore.open(out)

@@ -299,7 +299,7 @@ def test_search_measures_first_and_its_trials_take_the_costs_over(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("-1.0", "latency is -1.0, it must be at least 0"),
         ("1e999", "Infinity is not finite"),
@@ -307,7 +307,7 @@ def test_search_measures_first_and_its_trials_take_the_costs_over(
     ],
 )
 def test_survey_with_an_impossible_cost_is_refused_in_one_line(
-    value: str, told: str, prepared: PreparedSearch, store: RunStore, gauge: Gauge
+    value: str, message: str, prepared: PreparedSearch, store: RunStore, gauge: Gauge
 ) -> None:
     taken(prepared, store)
     text = store.read_bytes("survey.json").decode()
@@ -315,6 +315,6 @@ def test_survey_with_an_impossible_cost_is_refused_in_one_line(
     text = text[:start] + value + text[text.index(",", start) :]
     # A malicious edit has a valid checksum.
     store.write_bytes("survey.json", json.dumps(add_checksum(json.loads(text))).encode())
-    with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{told}.*\); delete it") as caught:
+    with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{message}.*\); delete it") as caught:
         read_survey(store)
     assert len(str(caught.value).splitlines()) == 1

@@ -104,8 +104,8 @@ def test_folder_with_sums_names_what_was_changed_added_or_removed(tmp_path: Path
     (tmp_path / "a").write_text("b")
     (tmp_path / "b").unlink()
     (tmp_path / "d").write_text("d")
-    for name, told in (("a", "is not as it was written"), ("b", "is missing"), ("d", "does not list it")):
-        with pytest.raises(ChangedError, match=f"/{name}: .*{told}.*remove SHA256SUMS") as caught:
+    for name, message in (("a", "is not as it was written"), ("b", "is missing"), ("d", "does not list it")):
+        with pytest.raises(ChangedError, match=f"/{name}: .*{message}.*remove SHA256SUMS") as caught:
             check_listed(tmp_path, name)
         assert len(str(caught.value).splitlines()) == 1
     assert check_listed(tmp_path, "c")

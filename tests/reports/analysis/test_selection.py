@@ -127,7 +127,7 @@ def test_select_takes_what_there_is_where_nothing_is_settled() -> None:
         ("fast", r"did you mean 'fastest'\? Known: best, knee, fastest, smallest, id:ID"),
     ],
 )
-def test_select_wrong_wish_is_told(how: str, message: str) -> None:
+def test_select_by_an_unknown_rule_is_one_line(how: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         select(_records(), how=how, objectives=PAIR)
     assert "\n" not in str(caught.value)
@@ -186,12 +186,12 @@ _wheres = st.text(max_size=30) | st.builds(
     where=_wheres, how=st.sampled_from(["best", "knee", "fastest", "smallest", "id:0000", "id:"]) | st.text(max_size=9)
 )
 def test_any_wish_is_a_record_or_one_line(where: str, how: str) -> None:
-    told = ""
+    fault = ""
     try:
         assert select(_records(), how=how, objectives=PAIR, where=where)
     except ValueError as error:
-        told = str(error)
-    assert len(told.splitlines()) <= 1
+        fault = str(error)
+    assert len(fault.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("where", ["latency<1," * 100_000, "x" * 10**6 + "<1", "latency" + " " * 10**6 + "x"])

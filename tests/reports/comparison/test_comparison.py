@@ -133,9 +133,9 @@ def test_folders_of_one_name_are_distinguished_by_their_address(tmp_path: Path) 
 
 def test_sentence_of_a_front_that_dominates_says_whether_it_is_settled() -> None:
     found = dominance_of(make_run(loss=1.4), make_run(), objectives=("perplexity", "latency", "memory_bytes"))
-    told = dominance_sentence(found, first="a", second="b")
-    assert told.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
-    assert told.endswith("but not at all ends of the intervals: not settled.")
+    message = dominance_sentence(found, first="a", second="b")
+    assert message.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
+    assert message.endswith("but not at all ends of the intervals: not settled.")
     assert "dominates that of b, at all ends of the intervals." in dominance_sentence(
         found._replace(settled=True), first="a", second="b"
     )

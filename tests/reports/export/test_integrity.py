@@ -154,13 +154,13 @@ def test_weights_deleted_by_hand_are_not_said_to_be_off_the_front(store: RunStor
     plain = dataclasses.replace(behind, trial=14, fusion="none", architecture_id="plain", wiring="[]")
     for item in (front, behind, plain):
         store.append(item, evaluations=[], weights=[])
-    told = {
+    message = {
         front.trial: "are gone: the run keeps them, because it is on the front, so something else has deleted them",
         behind.trial: "were not kept, because it is not on the front",
         plain.trial: "are gone: the run keeps them, because it is a plain baseline",
     }
     for item in (front, behind, plain):
-        assert why_absent(store, item).startswith(told[item.trial])
+        assert why_absent(store, item).startswith(message[item.trial])
     with pytest.raises(ValueError, match=r"something else has deleted them; .* trains it again"):
         export(store, front, out=tmp_path / "out")
 
@@ -169,16 +169,16 @@ def test_run_json_with_a_flipped_bit_is_one_line_or_the_same_run(store: RunStore
     path = Path(store.where) / "run.json"
     whole, info = path.read_bytes(), store.info
     assert "sha256" in json.loads(whole)
-    told = []
+    message = []
     for bit in range(0, 8 * len(whole), 31):
         path.write_bytes(whole)
         _flip(path, bit=bit)
         try:
             assert RunStore.open(store.where).info == info
         except ValueError as error:
-            told.append(str(error))
-    assert all(line.startswith(f"{path}: ") and len(line.splitlines()) == 1 for line in told)
-    assert len(told) > 8 * len(whole) // 62
+            message.append(str(error))
+    assert all(line.startswith(f"{path}: ") and len(line.splitlines()) == 1 for line in message)
+    assert len(message) > 8 * len(whole) // 62
 
 
 def test_weights_of_other_sizes_than_the_record_s_are_not_exported(trained: RunStore, tmp_path: Path) -> None:

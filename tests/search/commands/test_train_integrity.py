@@ -71,9 +71,9 @@ def test_changed_file_of_a_folder_is_named_by_each_command_that_reads_it(
     assert not (tmp_path / "next").exists()
 
 
-@pytest.mark.parametrize(("name", "told"), [("state.pt", "is damaged"), ("curve.json", "is damaged: remove it")])
+@pytest.mark.parametrize(("name", "message"), [("state.pt", "is damaged"), ("curve.json", "is damaged: remove it")])
 def test_changed_file_of_an_interrupted_training_is_named(
-    training: list[object], run: Cli, fault: Callable[..., str], tmp_path: Path, name: str, told: str
+    training: list[object], run: Cli, fault: Callable[..., str], tmp_path: Path, name: str, message: str
 ) -> None:
     out = tmp_path / "model"
 
@@ -86,7 +86,7 @@ def test_changed_file_of_an_interrupted_training_is_named(
         patch.setattr(train_command, "train", interrupted)
         assert run(*training, "--out", out).code == 130
     _flip(out / name)
-    assert fault(*training, "--out", out).startswith(f"{out / name}: {told}")
+    assert fault(*training, "--out", out).startswith(f"{out / name}: {message}")
     _flip(out / name)
     # As an earlier version left it.
     (out / "state.pt.sha256").unlink()
@@ -100,8 +100,8 @@ def test_second_training_into_a_folder_is_refused_while_the_first_runs(
 ) -> None:
     out = tmp_path / "model"
     with locked_folder(out):
-        told = fault(*training, "--out", out)
-    assert told == f"--out {out}: another training writes there; wait for it, or name another folder"
+        message = fault(*training, "--out", out)
+    assert message == f"--out {out}: another training writes there; wait for it, or name another folder"
     assert run(*training, "--out", out).code == 0
 
 

@@ -48,8 +48,8 @@ def test_resume_deletes_nothing_behind_a_link(
     (tmp_path / "real" / "checkpoints").mkdir()
     link = Path(store.checkpoint_dir(2))
     link.symlink_to(mine, target_is_directory=True)
-    told = fault("search", "--resume", "--out", store.where)
-    assert told.startswith(f"{link}: is a link, and none is followed inside a run or an export")
+    message = fault("search", "--resume", "--out", store.where)
+    assert message.startswith(f"{link}: is a link, and none is followed inside a run or an export")
     assert (mine / "state.pt").read_text() == "mine"
 
 

@@ -66,13 +66,13 @@ _EDITS = [
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])
-@pytest.mark.parametrize(("old", "new", "told"), _EDITS)
+@pytest.mark.parametrize(("old", "new", "message"), _EDITS)
 def test_changed_spec_file_is_named_and_refused(
-    old: str, new: str, told: str, command: tuple[str, ...], run_folder: Path, fault: Callable[..., str]
+    old: str, new: str, message: str, command: tuple[str, ...], run_folder: Path, fault: Callable[..., str]
 ) -> None:
     _edit(run_folder, old, new)
     line = fault(*command, run_folder)
-    assert f"{run_folder}/spec.yaml was changed since the run began: {told}" in line
+    assert f"{run_folder}/spec.yaml was changed since the run began: {message}" in line
     assert "what may change is name, loggers, search.trials" in line
 
 

@@ -70,9 +70,9 @@ def test_trial_that_was_paused_goes_on_in_its_curve(sink: _Sink, tmp_path: Path)
     assert [(kind, name) for kind, name, _ in sink.heard] == [
         (kind, "trial-00007") for kind in ("start", "result", "end", "start", "result", "failed")
     ]
-    (_, _, told), (_, _, later) = (item for item in sink.heard if item[0] == "result")
-    assert told["loss"] == 3.0
-    assert (told["timesteps_total"], later["timesteps_total"]) == tuple(
+    (_, _, earlier), (_, _, later) = (item for item in sink.heard if item[0] == "result")
+    assert earlier["loss"] == 3.0
+    assert (earlier["timesteps_total"], later["timesteps_total"]) == tuple(
         make_evaluation(it, loss=3.0).tokens for it in (0, 1)
     )
     assert sink.heard[0][2] == {"trial": 7, "fusion": "dwa", "depth": 6}

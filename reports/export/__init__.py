@@ -16,9 +16,11 @@ from depthweave.reports.export.folder import (
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat, check_formats
 from depthweave.reports.export.metrics import metrics_json
 from depthweave.reports.export.training import Training, read_training, training_of
+from depthweave.spaces.model_files import MODEL_FILE
 
 __all__ = [
     "GRAPH_FILES",
+    "MODEL_FILE",
     "Card",
     "Contents",
     "GraphFormat",

@@ -54,6 +54,6 @@ def num_parameters(architecture: Architecture) -> int:
 
 
 def parameters_of(fusion: str, wiring: Wiring, *, width: int, feed_forward: int) -> int:
-    """Returns the same of a wiring that is canonical for its fusion, with no architecture made."""
+    """The same of a wiring that is canonical for its fusion, with no architecture made."""
     plain = plain_parameters(depth=wiring.depth, width=width, feed_forward=feed_forward)
     return plain + fusion_class(fusion).num_parameters(wiring, width)

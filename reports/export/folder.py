@@ -34,7 +34,7 @@ from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX, verify_checksum, write_checksums
-from depthweave.spaces.model_files import ARCHITECTURE_FILE, MODEL_FILE
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.regular import check_named
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _write_training_files(folder: Path, contents: Contents) -> None:
     pattern = {} if contents.pattern is None else contents.pattern._asdict()
     if contents.budget is not None:
         pattern["budget"] = contents.budget
-    write_architecture(folder / ARCHITECTURE_FILE, contents.architecture, pattern=pattern)
+    write_architecture(folder / "architecture.yaml", contents.architecture, pattern=pattern)
     if contents.tokenizer_json is not None:
         (folder / TOKENIZER_FILE).write_text(contents.tokenizer_json, encoding="utf-8")
     write_training(folder, contents.training)

@@ -129,7 +129,7 @@ class KnownCostSampler(BaseSampler):
         return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
 
     def _spread(self, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
-        """Returns the candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
+        """The candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
         candidates = self.candidates
         ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
         order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")

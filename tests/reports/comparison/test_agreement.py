@@ -55,13 +55,13 @@ def test_interval_is_the_same_each_time_and_absent_for_few() -> None:
 def test_effects_are_ratios_to_plain_of_the_same_depth_and_budget() -> None:
     # The deep half is worse throughout: against plain of another depth every pattern would look bad there.
     records = make_run() + make_run(depth=12, loss=1.9, first_trial=20)
-    alone = effects(records, objective="perplexity", by=())
-    assert alone[PLAIN] == 1.0
-    assert alone[Unit("dwa", 1, 1, None, None)] == pytest.approx(math.exp(EFFECTS[0]))
+    told = effects(records, objective="perplexity", by=())
+    assert told[PLAIN] == 1.0
+    assert told[Unit("dwa", 1, 1, None, None)] == pytest.approx(math.exp(EFFECTS[0]))
     # A site after the last block is one pattern, whatever the depth.
-    assert alone[Unit("concat", 1, "depth", None, None)] == pytest.approx(math.exp(EFFECTS[5]))
+    assert told[Unit("concat", 1, "depth", None, None)] == pytest.approx(math.exp(EFFECTS[5]))
     apart = effects(records, objective="perplexity", by=("depth", "budget"))
-    assert len(apart) == 2 * (len(alone) - 1) + 1
+    assert len(apart) == 2 * (len(told) - 1) + 1
 
 
 def test_pattern_without_its_plain_or_unfinished_has_no_effect() -> None:

@@ -71,12 +71,12 @@ def run(study: Study, count: int) -> list[dict[str, int]]:
 def ended(
     point: Mapping[str, int], *, state: TrialState = TrialState.COMPLETE, loss: float | None = None
 ) -> FrozenTrial:
-    value = loss_of(point) if loss is None else loss
+    told = loss_of(point) if loss is None else loss
     return optuna.create_trial(
         state=state,
         params=dict(point),
         distributions=DISTRIBUTIONS,
-        values=[value, cost_of(point)] if state == TrialState.COMPLETE else None,
+        values=[told, cost_of(point)] if state == TrialState.COMPLETE else None,
         user_attrs={COSTS: {"cost": cost_of(point)}},
     )
 
@@ -124,8 +124,8 @@ def test_expected_improvements_equal_a_mean_over_sampled_outcomes() -> None:
     quantiles = (np.arange(400) + 0.5) / 400
     z = np.array([math.sqrt(2) * _inverse_erf(2 * quantile - 1) for quantile in quantiles])
     for row in rng.permutation(len(POINTS))[:6]:
-        predicted = process.predict(candidates.features_NF[[row]])
-        outcomes = floor + np.exp(predicted.mean_N[0] + predicted.sd_N[0] * z)
+        told = process.predict(candidates.features_NF[[row]])
+        outcomes = floor + np.exp(told.mean_N[0] + told.sd_N[0] * z)
         gains = [
             moocore.hypervolume(np.vstack([front, [outcome, costs[row, 0]]]), ref=reference) - before
             if outcome < reference[0]
@@ -190,9 +190,9 @@ def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> No
     gains = {}
     for final in (1.8, 4.5):
         sampler = KnownCostSampler(candidates, seed=0)
-        curves = {number: curve(loss_of(POINTS[row])) for number, row in enumerate(rows)}
-        curves |= {12 + number: curve(final, length=2)[:2] for number in range(6)}
-        sampler.curves = lambda curves=curves: curves  # type: ignore[misc]
+        told = {number: curve(loss_of(POINTS[row])) for number, row in enumerate(rows)}
+        told |= {12 + number: curve(final, length=2)[:2] for number in range(6)}
+        sampler.curves = lambda told=told: told  # type: ignore[misc]
         evidence = sampler._evidence(trials)
         assert [item.finished for item in evidence] == [True] * 12 + [False] * 6
         assert all(item.sd > 0 and item.loss == pytest.approx(final, abs=0.4) for item in evidence[12:])

@@ -304,7 +304,7 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "told"),
     [
         ({"objectives": [{"name": "latency", "tolerance": 2}]}, "tolerance of latency is 2: give a share from 0"),
         ({"objectives": [{"name": "latency", "tolerance": "a lot"}]}, "'a lot', which is not a number"),
@@ -314,5 +314,5 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
         ({"tolerances": {"latency": 0.1}}, "key 'tolerances' is not known"),
     ],
 )
-def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], expected: str) -> None:
-    assert expected in _fault(values)
+def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], told: str) -> None:
+    assert told in _fault(values)

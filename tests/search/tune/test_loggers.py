@@ -121,7 +121,7 @@ def test_logger_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytes
 
 @pytest.mark.slow
 def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_address: str, tmp_path: Path) -> None:
-    values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 3, "pruner": "none", "sampler": "random"}}
+    values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 2, "pruner": "none", "sampler": "random"}}
     result = search(prepared_search(values), out=tmp_path / "run", address=ray_address)
     for record in result.records:
         (file,) = (tmp_path / "run" / "tensorboard" / f"trial-{record.trial:05d}").iterdir()

@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 from rich.console import Console
 
-from benchmarks.trial_overhead import small_setting
+from benchmarks.trial_overhead import small_search
 from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.progress import PlainProgress
@@ -77,7 +77,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="depthweave-") as folder:
         os.environ["XDG_CACHE_HOME"] = folder
-        prepared = small_setting(Path(folder), trials=trials)
+        prepared = small_search(Path(folder), trials=trials)
         clock = Clock(Console(stderr=True), objectives=prepared.spec.objectives)
         store = create_run(prepared, out=Path(folder) / "run")
         records = run_search(prepared, store, address=None, progress=clock, chooser=EverySecond()).records

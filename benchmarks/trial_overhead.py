@@ -75,7 +75,7 @@ def table(costs: dict[str, list[float]]) -> str:
     return "\n".join(rows)
 
 
-def small_setting(folder: Path, *, trials: int) -> PreparedSearch:
+def small_search(folder: Path, *, trials: int) -> PreparedSearch:
     """A search for one worker with a text in the folder."""
     text = folder / "text"
     text.mkdir()
@@ -86,7 +86,7 @@ def small_setting(folder: Path, *, trials: int) -> PreparedSearch:
 
 
 def _search(folder: Path, *, trials: int) -> list[Record]:
-    prepared = small_setting(folder, trials=trials)
+    prepared = small_search(folder, trials=trials)
     store = create_run(prepared, out=folder / "run")
     progress = PlainProgress(Console(stderr=True), objectives=prepared.spec.objectives)
     return run_search(prepared, store, address=None, progress=progress).records

@@ -22,10 +22,9 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from depthweave.reports.analysis.distinct import front_groups
 from depthweave.reports.analysis.front import complete, front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming
-from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -43,14 +42,14 @@ from depthweave.search.trials.previous_ending import PreviousEnding
 from depthweave.search.trials.recording import outcome_of
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
-from depthweave.spaces.checksums import check_seal, seal
+from depthweave.spaces.checksums import add_checksum, verified_values
 
 PLAN_FILE = "confirmation.json"
 MIN_FRESH_SEEDS = 2
 """Fewer seeds have no spread."""
 
 
-class Training(NamedTuple):
+class PlannedTraining(NamedTuple):
     """The training of one architecture with one seed, and its trial number."""
 
     trial: int
@@ -109,13 +108,9 @@ def confirm_front(
 def targets_of(
     prepared: PreparedSearch, records: Sequence[Record], *, tolerances: Mapping[str, float], all_members: bool
 ) -> list[str]:
-    """Ids of the front's distinct members, or of all, and of the plain architectures of their sizes."""
-    objectives = prepared.spec.objectives
-    members = front(records, objectives=objectives)
-    if not all_members:
-        verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-        groups = front_groups(records, objectives=objectives, tolerances=tolerances, verdicts=verdicts)
-        members = [group.member for group in groups]
+    """Returns the ids of the front's distinct members, or of all, and of the plain architectures of their sizes."""
+    view = RunView.of(records, objectives=prepared.spec.objectives, tolerances=tolerances)
+    members = view.front if all_members else [group.member for group in view.groups]
     targets: dict[str, None] = {}
     for member in members:
         targets[member.architecture_id] = None
@@ -134,7 +129,7 @@ def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range)
     return [(key, seed) for seed in seeds for key in targets if (key, seed) not in recorded]
 
 
-def _plan_trainings(run: SearchRun, wanted: Sequence[tuple[str, int]]) -> list[Training]:
+def _plan_trainings(run: SearchRun, wanted: Sequence[tuple[str, int]]) -> list[PlannedTraining]:
     """Returns the trainings with their trial numbers, which are on disk before any of them begins."""
     plan, store = read_plan(run.store), run.store
     known = {(item.architecture_id, item.seed): item for item in plan}
@@ -145,21 +140,21 @@ def _plan_trainings(run: SearchRun, wanted: Sequence[tuple[str, int]]) -> list[T
         for number, (architecture_id, seed) in enumerate(new, first):
             # A checkpoint under a number that was not planned belongs to no training.
             run.checkpoints.drop(number, keep_weights=False)
-            known[architecture_id, seed] = Training(number, architecture_id, seed)
+            known[architecture_id, seed] = PlannedTraining(number, architecture_id, seed)
         values = {"trainings": [item._asdict() for item in sorted(known.values())]}
-        store.write_bytes(PLAN_FILE, json.dumps(seal(values), indent=1).encode())
+        store.write_bytes(PLAN_FILE, json.dumps(add_checksum(values), indent=1).encode())
     return [known[key] for key in wanted]
 
 
-def read_plan(store: RunStore) -> list[Training]:
+def read_plan(store: RunStore) -> list[PlannedTraining]:
     """Returns all trainings that were planned, by trial number. Raises `ValueError` where the file is damaged."""
     if not store.has_file(PLAN_FILE):
         return []
     try:
         values = json.loads(store.read_bytes(PLAN_FILE))
         # Earlier versions wrote the bare list.
-        plan = check_seal(values)["trainings"] if isinstance(values, dict) else values
-        found = TypeAdapter(list[Training]).validate_json(json.dumps(plan), strict=True)
+        plan = verified_values(values)["trainings"] if isinstance(values, dict) else values
+        found = TypeAdapter(list[PlannedTraining]).validate_json(json.dumps(plan), strict=True)
         # The numbers name folders.
         if any(item.trial < FIRST_CONFIRMATION for item in found):
             raise ValueError(f"a trial has a number below {FIRST_CONFIRMATION:,}")
@@ -171,7 +166,7 @@ def read_plan(store: RunStore) -> list[Training]:
         ) from None
 
 
-def _train(run: SearchRun, trainings: list[Training], *, records: list[Record], workers: int) -> Ending:
+def _train(run: SearchRun, trainings: list[PlannedTraining], *, records: list[Record], workers: int) -> Ending:
     progress = run.progress
     architectures = plural(len({item.architecture_id for item in trainings}), "architecture")
     progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=workers)
@@ -189,7 +184,7 @@ def _train(run: SearchRun, trainings: list[Training], *, records: list[Record], 
 class ConfirmationLedger:
     """Planned and running trainings, by Ray's names for them. A training that ends is recorded."""
 
-    def __init__(self, trainings: Sequence[Training], *, run: SearchRun, workers: int) -> None:
+    def __init__(self, trainings: Sequence[PlannedTraining], *, run: SearchRun, workers: int) -> None:
         self._run, self._maker, self._workers = run, maker_of(run), workers
         self._planned = deque(trainings)
         self._retries: deque[LiveTrial] = deque()

@@ -83,7 +83,7 @@ class Terminal(Console):
         self.file = _SilentWhenClosed(inner) if ignore_closed else inner  # type: ignore[assignment]
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As `Console.render`."""
+        """Renders as `Console.render` does."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment

@@ -168,7 +168,7 @@ def _busy_frac(records: Sequence[Record], *, workers: int, wall_s: float) -> flo
 
 
 def _placed(run: SearchRun, *, address: str | None) -> SearchRun:
-    """The run with the nodes of the connected cluster that its trials may use."""
+    """Returns the run with the nodes of the connected cluster that its trials may use."""
     spec, store = run.prepared.spec, run.store
     if address is None:
         # One machine, which has this Depthweave and the run folder.

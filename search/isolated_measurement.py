@@ -43,7 +43,7 @@ class PortionResult(NamedTuple):
 
 
 def kinds_of(objectives: Sequence[str], *, step: bool) -> tuple[Kind, ...]:
-    """What is timed for these objectives. `step`: the training step in any case."""
+    """Returns what is timed for these objectives. `step`: the training step in any case."""
     wanted = {"forward", *(["step"] if step else []), *(OBJECTIVES[name].timing for name in objectives)}
     known: tuple[Kind, ...] = get_args(Kind)
     return tuple(kind for kind in known if kind in wanted)
@@ -103,7 +103,7 @@ def remeasure(run: SearchRun, records: Sequence[Record]) -> list[Record]:
 
 
 def locks_of(store: RunStore) -> str:
-    """Where the processes of a machine find the locks of its devices, for `device_locks`."""
+    """Returns the folder in which the processes of a machine find the locks of its devices, for `device_locks`."""
     if store.storage.is_local:
         return store.storage.root
     # A run's id may be any text, and this is a file name.

@@ -100,7 +100,7 @@ class PausedTrials:
             )
 
     def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
-        """At a rung a trial keeps its worker where the chooser picks it among all trials, as if it were paused."""
+        """Continues a trial at a rung if the chooser picks it among all, as if it were paused; pauses it otherwise."""
         if not self._may_pause(live):
             return Decision.CONTINUE
         others = [item for item in running if item is not live]
@@ -110,7 +110,10 @@ class PausedTrials:
         return Decision.PAUSE
 
     def pick(self, *, running: Iterable[LiveTrial], may_start: bool) -> Work:
-        """What a free worker does next. After the audits are selected, only a surprising audit asks the chooser."""
+        """Returns what a free worker does next.
+
+        After the audits are selected, the chooser is asked only if an audited trial ended on the front.
+        """
         if self._first:
             return self._first.popleft()
         # A worker without work asks several times a second.
@@ -140,11 +143,11 @@ class PausedTrials:
         return []
 
     def is_done(self, *, may_start: bool) -> bool:
-        """Whether all trials are recorded but those that run."""
+        """Returns whether all trials are recorded but those that run."""
         return self._is_concluded and not self._first
 
     def _may_pause(self, live: LiveTrial) -> bool:
-        """Whether the trial is at a rung, and is one of those that pause."""
+        """Returns whether the trial is at a rung, and is one of those that pause."""
         if live.audit or live.end_is_known or live.candidate.architecture.id == self._reference_id:
             return False
         if not live.evaluations or live.evaluations[-1].step == self._num_steps:
@@ -159,7 +162,7 @@ class PausedTrials:
         self._snapshots[live.number] = _snapshot(live, "paused")
 
     def _has_surprise(self) -> bool:
-        """Whether an audited trial has ended on the front."""
+        """Returns whether an audited trial has ended on the front."""
         return audit_reached_front(list(self._snapshots.values()), audits=self._audits)
 
     def _select_audits(self) -> list[int]:
@@ -186,7 +189,7 @@ class PausedTrials:
         raise ValueError(f"chooser.choose answered {answer!r}: answer {new}None or a paused trial ({names})")
 
     def _all_snapshots(self, running: Iterable[LiveTrial], *, at_rung: LiveTrial | None = None) -> list[TrialSnapshot]:
-        """All trials by number."""
+        """Returns all trials by number."""
         live = {item.number: _snapshot(item, "running") for item in (*running, *self._first)}
         snapshots = self._snapshots | live
         if at_rung is not None:

@@ -28,7 +28,7 @@ class SearchRun:
     progress: Progress
 
     def placed(self, placement: Placement) -> SearchRun:
-        """The run with the nodes that its trials may use, which are known once Ray is up."""
+        """Returns the run with the nodes that its trials may use, which are known once Ray is up."""
         return dataclasses.replace(self, prepared=dataclasses.replace(self.prepared, placement=placement))
 
 

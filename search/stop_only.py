@@ -49,7 +49,7 @@ class StopOnlyQueue:
         return Decision.CONTINUE if live.stop_reason is None else Decision.STOP
 
     def pick(self, *, running: Iterable[LiveTrial], may_start: bool) -> Work:
-        """A crashed trial first, then a new one."""
+        """Returns a crashed trial first, then a new one."""
         if self._retries:
             return self._retries.popleft()
         return NEW if may_start else None
@@ -59,5 +59,5 @@ class StopOnlyQueue:
         return []
 
     def is_done(self, *, may_start: bool) -> bool:
-        """Whether nothing is to be tried again and nothing may start."""
+        """Returns whether nothing is to be tried again and nothing may start."""
         return not self._retries and not may_start

@@ -36,7 +36,7 @@ from depthweave.search.samplers import SAMPLERS, of_space
 from depthweave.search.surrogate.cost_model import cost_error
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.trials.live_trial import Progress
-from depthweave.spaces.checksums import check_seal, seal
+from depthweave.spaces.checksums import add_checksum, verified_values
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
@@ -60,7 +60,7 @@ class Survey(NamedTuple):
 
 
 def needs_survey(prepared: PreparedSearch) -> bool:
-    """Whether the search measures first: its sampler weighs costs, and some of them have to be measured."""
+    """Returns whether the search measures first: its sampler weighs costs, and some of them have to be measured."""
     measured = any(OBJECTIVES[name].cost and OBJECTIVES[name].measured for name in prepared.spec.objectives)
     return SAMPLERS[prepared.spec.search.sampler].needs_costs and measured
 
@@ -70,7 +70,7 @@ def read_survey(store: RunStore) -> Survey:
     if not store.has_file(SURVEY_FILE):
         return Survey("", {})
     try:
-        values = check_seal(json_value(store.read_bytes(SURVEY_FILE).decode()))
+        values = verified_values(json_value(store.read_bytes(SURVEY_FILE).decode()))
         measurements = TypeAdapter(dict[str, Measurement]).validate_python(values["measurements"])
         for item in measurements.values():
             check_numbers(dataclasses.asdict(item), row_class=Record)
@@ -122,7 +122,7 @@ def take_survey(prepared: PreparedSearch, store: RunStore, *, workers: int, prog
 
 
 def surveyed_ids(prepared: PreparedSearch) -> list[str]:
-    """Ids of the architectures that are measured before training: the reference, the plain ones, others far apart."""
+    """Returns ids of the architectures to measure before training: the reference, the plain ones, others far apart."""
     parameters = Parameters(prepared.space)
     rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
     candidates = of_space(parameters, objectives=())
@@ -134,7 +134,7 @@ def surveyed_ids(prepared: PreparedSearch) -> list[str]:
 
 
 def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
-    """Number of architectures that are measured before training: all, or as many as fit into the survey's time.
+    """Returns how many architectures to measure before training: all, or as many as fit into the survey's time.
 
     0 where that is too few. `steps` is the length of a training.
     """
@@ -143,7 +143,7 @@ def survey_size(num_architectures: int, *, trials: int, steps: int) -> int:
 
 
 def measuring_limit_s(prepared: PreparedSearch, survey: Survey) -> float:
-    """How long one architecture is timed: the spec's limit, or less where the survey has timed a training step."""
+    """Returns for how long an architecture is timed: the spec's limit, or less if the survey timed a training step."""
     limit_s = prepared.spec.resources.measure_limit_s
     reference = survey.measurements.get(prepared.reference.architecture.id)
     if reference is None or reference.step_latency_s is None:
@@ -184,4 +184,4 @@ def _extended(survey: Survey, ids: Sequence[str], result: PortionResult) -> Surv
 
 def _to_json(survey: Survey) -> bytes:
     measurements = {key: dataclasses.asdict(item) for key, item in survey.measurements.items()}
-    return json.dumps(seal({"hardware": survey.hardware, "measurements": measurements}), indent=1).encode()
+    return json.dumps(add_checksum({"hardware": survey.hardware, "measurements": measurements}), indent=1).encode()

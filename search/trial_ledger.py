@@ -117,7 +117,7 @@ class TrialLedger:
         self._listener.on_evaluation(live)
 
     def decide(self, name: str) -> Decision:
-        """Whether the trial continues, pauses or stops after its latest evaluation.
+        """Returns whether the trial continues, pauses or stops after its latest evaluation.
 
         The reference always continues: every search trains it to its end.
         """
@@ -204,7 +204,7 @@ class TrialLedger:
         return None
 
     def _new_trial(self) -> LiveTrial | None:
-        """Another architecture; `None` where all have been tried."""
+        """Returns another architecture; `None` where all have been tried."""
         asked = self._studies.ask()
         # An architecture that has a record gets its values, and is never trained again.
         while asked is not None and asked.architecture_id in self._known:

@@ -50,23 +50,23 @@ class TrialQueue(Protocol):
         ...
 
     def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
-        """Whether a running trial keeps its worker after its latest evaluation. Otherwise it pauses or stops.
+        """Returns whether a running trial keeps its worker after its latest evaluation. Otherwise it pauses or stops.
 
         `running` are all trials with a worker. `may_start` is whether another architecture may be started.
         """
         ...
 
     def pick(self, *, running: Iterable[LiveTrial], may_start: bool) -> Work:
-        """What a free worker does next."""
+        """Returns what a free worker does next."""
         ...
 
     def conclude(self) -> list[LiveTrial]:
-        """Called where nothing runs and `pick` returned `None`. Returns the paused trials that stop for good.
+        """Returns the paused trials that stop for good. Called where nothing runs and `pick` returned `None`.
 
         After the call `pick` has work, or the queue is done.
         """
         ...
 
     def is_done(self, *, may_start: bool) -> bool:
-        """Whether no worker gets a further trial, unless a running trial crashes and is tried again."""
+        """Returns whether no worker gets a further trial, unless a running trial crashes and is tried again."""
         ...

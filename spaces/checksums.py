@@ -19,13 +19,13 @@ from typing import Any
 
 from depthweave.spaces.regular import check_regular
 
-SUM_SUFFIX = ".sha256"
-SUMS_FILE = "SHA256SUMS"
-SEAL = "sha256"
+CHECKSUM_SUFFIX = ".sha256"
+CHECKSUMS_FILE = "SHA256SUMS"
+CHECKSUM_FIELD = "sha256"
 """Key of the checksum that a JSON object keeps of its other values."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
-_FORMER_SUMS = 2
+_FORMER_CHECKSUMS = 2
 """Checksums of earlier contents that a checksum file keeps: a crash may come before the new content is in place."""
 
 logger = logging.getLogger(__name__)
@@ -67,66 +67,66 @@ def check_no_links(folder: Path) -> None:
             check_no_link(Path(place, name))
 
 
-def sum_path(path: Path) -> Path:
+def checksum_path(path: Path) -> Path:
     """Returns the path of the checksum file beside a file."""
-    return path.with_name(path.name + SUM_SUFFIX)
+    return path.with_name(path.name + CHECKSUM_SUFFIX)
 
 
-def replace_with_sum(scratch: Path, path: Path) -> None:
+def replace_with_checksum(scratch: Path, path: Path) -> None:
     """Moves the scratch file to `path` and writes its checksum beside it; the two also match after a crash."""
-    beside = sum_path(path)
+    beside = checksum_path(path)
     check_plain(path)
     check_plain(beside)
-    former = [item for item in sums_in(beside.read_bytes())[:_FORMER_SUMS] if item] if beside.exists() else []
+    former = [item for item in checksums_in(beside.read_bytes())[:_FORMER_CHECKSUMS] if item] if beside.exists() else []
     lines = [f"{item}  {path.name}\n" for item in dict.fromkeys([sha256_of(scratch), *former])]
     # The checksum file first: it lists the old content too.
-    handle, new_sum = tempfile.mkstemp(prefix=f".{beside.name}.", dir=path.parent)
+    handle, new_checksum = tempfile.mkstemp(prefix=f".{beside.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new_sum, beside)
+        os.replace(new_checksum, beside)
     except BaseException:
-        Path(new_sum).unlink(missing_ok=True)
+        Path(new_checksum).unlink(missing_ok=True)
         raise
     os.replace(scratch, path)
 
 
-def sums_in(data: bytes) -> list[str]:
+def checksums_in(data: bytes) -> list[str]:
     """Returns the checksums in a checksum file, the newest first; an empty string for a damaged line."""
     found = (_LINE.fullmatch(line) for line in data.decode("utf-8", errors="replace").splitlines())
     return ["" if match is None else match[1] for match in found] or [""]
 
 
-def check_sum(path: Path, *, name: str | None = None) -> bool:
+def verify_checksum(path: Path, *, name: str | None = None) -> bool:
     """Returns whether the file has a checksum beside it; raises `ChangedError` where they do not match.
 
     `name` is the file's name in the message, if this is a copy of it.
     """
     check_plain(path)
-    beside = sum_path(path)
+    beside = checksum_path(path)
     check_plain(beside)
     if not beside.exists():
         return False
-    if sha256_of(path) not in sums_in(beside.read_bytes()):
+    if sha256_of(path) not in checksums_in(beside.read_bytes()):
         raise ChangedError(
             f"{name or path}: is damaged, or its checksum in {beside.name} beside it is: they do not match"
         )
     return True
 
 
-def write_sums(folder: Path, *, coming: Mapping[str, Path] | None = None, without: Collection[str] = ()) -> None:
+def write_checksums(folder: Path, *, coming: Mapping[str, Path] | None = None, without: Collection[str] = ()) -> None:
     """Writes `SHA256SUMS` for the files of the folder, except those in `without` and those that begin with a dot.
 
     `coming` maps names to the files that are about to be renamed to them.
     """
     names = {path.name: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
     names |= coming or {}
-    lines = [f"{sha256_of(names[name])}  {name}\n" for name in sorted({*names} - {*without, SUMS_FILE})]
-    scratch = folder / f".{SUMS_FILE}.new"
+    lines = [f"{sha256_of(names[name])}  {name}\n" for name in sorted({*names} - {*without, CHECKSUMS_FILE})]
+    scratch = folder / f".{CHECKSUMS_FILE}.new"
     scratch.write_text("".join(lines), encoding="ascii")
-    scratch.replace(folder / SUMS_FILE)
+    scratch.replace(folder / CHECKSUMS_FILE)
 
 
 def check_listed(folder: Path, name: str) -> bool:
@@ -134,54 +134,55 @@ def check_listed(folder: Path, name: str) -> bool:
 
     An export of an earlier version has no checksums: a warning says so once.
     """
-    path, sums = folder / name, folder / SUMS_FILE
+    path, listing = folder / name, folder / CHECKSUMS_FILE
     check_plain(path)
-    check_plain(sums)
-    if not sums.exists():
+    check_plain(listing)
+    if not listing.exists():
         if path.exists() and folder not in _warned:
             _warned.add(folder)
-            logger.warning("%s has no %s, as in earlier versions: its files are not checked", folder, SUMS_FILE)
+            logger.warning("%s has no %s, as in earlier versions: its files are not checked", folder, CHECKSUMS_FILE)
         return path.exists()
-    listed = _listed(sums)
+    listed = _listed(listing)
     if name not in listed:
         if path.exists():
-            raise ChangedError(f"{path}: {SUMS_FILE} beside it does not list it; {_advice(name)}")
+            raise ChangedError(f"{path}: {CHECKSUMS_FILE} beside it does not list it; {_advice(name)}")
         return False
     if not path.exists():
-        raise ChangedError(f"{path}: is missing, but {SUMS_FILE} lists it; {_advice(name)}")
+        raise ChangedError(f"{path}: is missing, but {CHECKSUMS_FILE} lists it; {_advice(name)}")
     if sha256_of(path) != listed[name]:
-        raise ChangedError(f"{path}: is not as it was written, or its line in {SUMS_FILE} is not; {_advice(name)}")
+        raise ChangedError(f"{path}: is not as it was written, or its line in {CHECKSUMS_FILE} is not; {_advice(name)}")
     return True
 
 
-def seal(values: Mapping[str, Any]) -> dict[str, Any]:
+def add_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values with their checksum, to be written as a JSON object."""
-    plain = {name: value for name, value in values.items() if name != SEAL}
-    return {**plain, SEAL: _sum_of_values(plain)}
+    plain = {name: value for name, value in values.items() if name != CHECKSUM_FIELD}
+    return {**plain, CHECKSUM_FIELD: checksum_of_values(plain)}
 
 
-def check_seal(values: Mapping[str, Any]) -> dict[str, Any]:
+def verified_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values without their checksum; raises `ChangedError` where they do not match. It may be absent."""
-    plain = {name: value for name, value in values.items() if name != SEAL}
-    if SEAL in values and values[SEAL] != _sum_of_values(plain):
+    plain = {name: value for name, value in values.items() if name != CHECKSUM_FIELD}
+    if CHECKSUM_FIELD in values and values[CHECKSUM_FIELD] != checksum_of_values(plain):
         raise ChangedError("it is damaged: its values do not match the checksum in it")
     return plain
 
 
-def _sum_of_values(values: Mapping[str, Any]) -> str:
+def checksum_of_values(values: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the values as their JSON will be read: JSON turns keys into strings."""
     # Python reads back the values that it wrote, floats included.
     text = json.dumps(json.loads(json.dumps(values)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _listed(sums: Path) -> dict[str, str]:
-    matches = [_LINE.fullmatch(line) for line in sums.read_text(encoding="utf-8", errors="replace").splitlines()]
+def _listed(listing: Path) -> dict[str, str]:
+    matches = [_LINE.fullmatch(line) for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
     found = {match[2]: match[1] for match in matches if match is not None}
     if len(found) < len(matches) or not found:
-        raise ChangedError(f"{sums}: is damaged; {_advice(SUMS_FILE)}")
+        raise ChangedError(f"{listing}: is damaged; {_advice(CHECKSUMS_FILE)}")
     return found
 
 
 def _advice(name: str) -> str:
-    files = name if name == SUMS_FILE else f"{name} and {SUMS_FILE}"
-    return f"restore {files}; after an intended change, remove {SUMS_FILE}"
+    files = name if name == CHECKSUMS_FILE else f"{name} and {CHECKSUMS_FILE}"
+    return f"restore {files}; after an intended change, remove {CHECKSUMS_FILE}"

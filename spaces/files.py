@@ -12,16 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import SUMS_FILE, check_listed, check_plain, replace_with_sum
+from depthweave.spaces.checksums import CHECKSUMS_FILE, check_listed, check_plain, replace_with_checksum
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.model_files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.spaces.regular import NotRegularError, check_named, read_regular_text
 from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
 from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
-
-ARCHITECTURE_FILE = "architecture.yaml"
-MODEL_FILE = "model.safetensors"
 
 _MOST: Mapping[str, int] = {
     "depth": 10_000,
@@ -58,7 +56,7 @@ def read_architecture(path: str | Path) -> Architecture:
     Raises `ValueError` that names the file and the fault, for example that the file was changed.
     """
     path = Path(path)
-    if path.name == ARCHITECTURE_FILE and (path.parent / SUMS_FILE).exists():
+    if path.name == ARCHITECTURE_FILE and (path.parent / CHECKSUMS_FILE).exists():
         check_listed(path.parent, path.name)
     saved = None if path.exists() else saved_architecture(path.parent)
     hint = f"give the {ARCHITECTURE_FILE} of an export"
@@ -102,14 +100,14 @@ def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def save_model(path: str | Path, model: Decoder, *, with_sum: bool = False) -> None:
-    """Writes a model's weights; `with_sum` writes their checksum beside them, as a run keeps them."""
+def save_model(path: str | Path, model: Decoder, *, with_checksum: bool = False) -> None:
+    """Writes a model's weights; `with_checksum` writes their checksum beside them, as a run keeps them."""
     weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    save_weights(path, weights, architecture_id=model.architecture.id, with_sum=with_sum)
+    save_weights(path, weights, architecture_id=model.architecture.id, with_checksum=with_checksum)
 
 
 def save_weights(
-    path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str, with_sum: bool = False
+    path: str | Path, weights: Mapping[str, Tensor], *, architecture_id: str, with_checksum: bool = False
 ) -> None:
     """Writes contiguous weights that are on the CPU. The file appears whole, also over one that is being read."""
     path = Path(path)
@@ -118,8 +116,8 @@ def save_weights(
     save_file(dict(weights), str(scratch), metadata={"architecture_id": architecture_id, "format": "pt"})
     # safetensors gives permissions to the owner only; weights get those of every other file.
     scratch.chmod(0o644)
-    if with_sum:
-        replace_with_sum(scratch, path)
+    if with_checksum:
+        replace_with_checksum(scratch, path)
     else:
         scratch.replace(path)
 

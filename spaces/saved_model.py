@@ -15,24 +15,24 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
+from depthweave.spaces.model_files import MODEL_FILE
 
 CONFIG_FILE = "config.json"
 
 _PREFIX = "decoder."
-_WEIGHTS = "model.safetensors"
 _MAX_BYTES = 10**6
 """Limit of a `config.json`; a site of a thousand sources has five thousand characters."""
 _MAX_CONTEXT = 2**20
 _OTHER_FORMATS = {
     "adapter_config.json": "holds an adapter alone: save model.merge_and_unload() with save_pretrained",
-    f"{_WEIGHTS}.index.json": 'holds weights in several files: save it with max_shard_size="100GB"',
+    f"{MODEL_FILE}.index.json": 'holds weights in several files: save it with max_shard_size="100GB"',
     "pytorch_model.bin": "holds weights as a pickle, which is not read: save it with transformers 4.57 or later",
 }
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether the weights of a folder are those of transformers, or should be, instead of ours."""
-    path = folder / _WEIGHTS
+    """Returns whether the weights of a folder are those of transformers, or should be, instead of ours."""
+    path = folder / MODEL_FILE
     if not (folder / CONFIG_FILE).is_file() and not (folder / "adapter_config.json").is_file():
         return False
     if not path.is_file():
@@ -54,7 +54,7 @@ def saved_architecture(folder: Path) -> dict[str, Any] | None:
     Raises `ValueError` if it is damaged, or the folder has no complete model.
     """
     for name, advice in _OTHER_FORMATS.items():
-        if (folder / name).is_file() and not (folder / _WEIGHTS).is_file():
+        if (folder / name).is_file() and not (folder / MODEL_FILE).is_file():
             raise ValueError(f"{folder}: {advice}")
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -85,7 +85,7 @@ def saved_architecture(folder: Path) -> dict[str, Any] | None:
 def load_saved(folder: Path) -> Decoder:
     """Returns the model of such a folder, float32, in evaluation mode; `ValueError` names what does not fit."""
     values = saved_architecture(folder)
-    path = folder / _WEIGHTS
+    path = folder / MODEL_FILE
     if values is None:
         raise ValueError(f"{folder / CONFIG_FILE}: is not of a Depthweave model, whose weights are beside it")
     try:

@@ -41,7 +41,7 @@ def read_yaml(text: str) -> Any:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Loads plain YAML and refuses duplicate keys, of which PyYAML would silently keep the last."""
+    """Loads plain YAML and refuses duplicate keys. PyYAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

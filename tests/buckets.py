@@ -21,7 +21,7 @@ needs_server = pytest.mark.skipif(importlib.util.find_spec("moto") is None, reas
 
 
 class Gate:
-    """Hands connections on to a server; while it is shut nobody gets through, and nobody stays."""
+    """Forwards connections to a server; while it is shut it refuses new ones and has closed the old."""
 
     def __init__(self, port: int) -> None:
         self._port, self._open = port, threading.Event()
@@ -42,7 +42,7 @@ class Gate:
             self._open.set()
 
     def close(self) -> None:
-        """Nobody gets through any more."""
+        """Closes all connections and refuses new ones."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -118,7 +118,7 @@ def in_memory() -> fs.FileSystem:
 
 
 def copied(address: str, folder: Path) -> Path:
-    """A local copy of all that stands at an `s3://` address."""
+    """A local copy of everything at an `s3://` address."""
     folder.mkdir()
     fs.copy_files(address.removeprefix("s3://"), str(folder), source_filesystem=_filesystem())
     return folder

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import check_sum, replace_with_sum
+from depthweave.spaces.checksums import replace_with_checksum, verify_checksum
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.machine import check_can, check_room_for, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
+
+STATE_FILE = "state.pt"
+"""The name of the checkpoint file in the folder of its training."""
 
 _FORMAT = 1
 """Incremented with every change of the content of a checkpoint."""
@@ -105,7 +108,7 @@ class TrainingState:
                 # Otherwise a power cut after the rename could leave an empty file.
                 file.flush()
                 os.fsync(file.fileno())
-            replace_with_sum(Path(scratch), path)
+            replace_with_checksum(Path(scratch), path)
         except BaseException:
             Path(scratch).unlink(missing_ok=True)
             raise
@@ -141,7 +144,7 @@ _PLAIN_FIELDS: dict[str, type] = {
 
 
 def _read(path: Path) -> dict[str, Any]:
-    check_sum(path)
+    verify_checksum(path)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

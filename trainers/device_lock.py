@@ -42,11 +42,11 @@ class NoDeviceLock:
         yield 0.0
 
     def shared(self) -> AbstractContextManager[None]:
-        """Like `DeviceLock.shared`."""
+        """Acts as `DeviceLock.shared` does."""
         return nullcontext()
 
     def give_way(self) -> float:
-        """Like `DeviceLock.give_way`, without a wait."""
+        """Acts as `DeviceLock.give_way` does, and never waits."""
         return 0.0
 
 

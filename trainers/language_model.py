@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.spaces.perplexity import perplexity_of
 from depthweave.trainers.batches import ValidationSet, draw_batch, held_out_set, validation_set
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.device_lock import UNSHARED, GiveWay
@@ -25,7 +26,7 @@ from depthweave.trainers.ranks import SINGLE, Ranks, check_shares
 from depthweave.trainers.states import state_profile
 from depthweave.trainers.tokens import TokenSet, check_fits
 
-__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "perplexity_of", "train"]
+__all__ = ["Evaluation", "HeldOutLoss", "TrainingState", "held_out_loss", "train"]
 
 _ACCELERATOR_CHECK_STEPS = 50
 """Steps between two checks of the loss on an accelerator, where a check has to wait; a CPU checks at every step."""
@@ -76,14 +77,6 @@ def held_out_loss(state: TrainingState, tokens: TokenSet) -> HeldOutLoss | None:
     take_step = TrainingStep(state.model, optimizer=state.optimizer, recipe=recipe, ranks=SINGLE)
     found = _validate(take_step, test_set, batch=state.recipe.batch, ranks=SINGLE, by_part=False)
     return HeldOutLoss(found.loss, found.bits_per_byte)
-
-
-def perplexity_of(loss: float) -> float:
-    """Returns exp of a loss in nats; infinite where that overflows."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf
 
 
 def _train(

@@ -71,7 +71,7 @@ def split_documents(documents: Iterable[str], *, name: str, validation_frac: flo
     if smallest == largest:
         raise ValueError(
             f"corpus {name} has one document, which cannot both train and validate; give more documents, "
-            "or for files a corpus.separator that stands between documents"
+            "or for files a corpus.separator between documents"
         )
     parts: dict[bool, list[tuple[bytes, str]]] = {True: [], False: []}
     for digest, text in keyed:
@@ -118,7 +118,7 @@ def split_text(documents: Iterable[str], *, name: str, validation_frac: float, t
     if not parts["train"] or not parts["validation"]:
         raise ValueError(
             f"corpus {name} has {total} bytes of text, too few to train and to validate on: give more text, "
-            "or for files a corpus.separator that stands between documents"
+            "or for files a corpus.separator between documents"
         )
     whole = hashlib.sha256()
     for label, texts in parts.items():

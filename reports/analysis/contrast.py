@@ -9,7 +9,7 @@ The variance differs between pairs by a factor of ten and more, so every pair ha
 of all pairs, or of those with the same fusions, was tried and left out; the log has the figures.
 
 All seeds are evaluated on the same text. The choice of that text favours some architectures, and more seeds do not
-change that. Its variance is added (`evidence` estimates it).
+change that. Its variance is added (`fresh_losses` estimates it).
 
 Axes: N draws or pairs, S seeds.
 

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthweave.reports.analysis.front import front, points_of
-from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.analysis.front import points_of
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import covers, tolerances_of
@@ -27,19 +26,6 @@ class Group(NamedTuple):
     """The members that it covers, in the front's order."""
 
 
-def front_groups(
-    records: Sequence[Record],
-    *,
-    objectives: Sequence[str],
-    tolerances: Mapping[str, float] | None,
-    verdicts: Mapping[str, Verdict],
-) -> list[Group]:
-    """Returns the distinct members of the records' front with their twins."""
-    settled = {key for key, verdict in verdicts.items() if verdict.settled}
-    members = front(records, objectives=objectives)
-    return grouped(members, objectives=objectives, tolerances=tolerances, settled=settled)
-
-
 def grouped(
     members: Sequence[Record],
     *,
@@ -49,9 +35,9 @@ def grouped(
 ) -> list[Group]:
     """Returns the distinct members of a front with their twins, in the order of the front.
 
-    Groups are formed one after another, each from the member that covers the most remaining ones. Of the members that
-    cover the same ones, a settled one represents the group (`settled` holds ids), then the simplest: that with the
-    fewest connections, then with the fewest kept states.
+    Groups are formed one after another, each around the member that covers the most remaining ones. Of the members
+    that cover the whole group, a settled one represents it (`settled` holds ids), otherwise the simplest: the one with
+    the fewest connections, then with the fewest kept states.
     """
     if not members:
         return []
@@ -70,7 +56,7 @@ def grouped(
 
 
 def twins_of(groups: Sequence[Group]) -> dict[str, str]:
-    """Returns for the architecture id of each member that of the distinct member that represents it."""
+    """Maps the architecture id of each member to that of the distinct member that represents it."""
     return {
         item.architecture_id: group.member.architecture_id for group in groups for item in (group.member, *group.twins)
     }

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from depthweave.reports.analysis.distinct import front_groups, twins_of
+from depthweave.reports.analysis.distinct import grouped, twins_of
 from depthweave.reports.analysis.front import front
-from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values, verdicts_of
-from depthweave.reports.store.objectives import cost_names, quality_of
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values
+from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.parquet_file import parquet_bytes
 from depthweave.reports.store.records import ARROW_TYPES, Record, schema_of, to_table
 from depthweave.reports.store.run_store import FRONT_FILE, RunStore
@@ -24,14 +25,13 @@ def write_front(store: RunStore, records: Sequence[Record]) -> pa.Table:
     """
     schema = front_schema()
     tables = [schema.empty_table()]
-    objectives, tolerances = store.info.objectives, store.info.tolerance_of
-    verdicts = verdicts_of(records, objectives=objectives, tolerances=tolerances)
-    for names in front_objectives(objectives):
+    view = RunView.of(records, objectives=store.info.objectives, tolerances=store.info.tolerance_of)
+    for names in front_objectives(view.objectives):
         members = front(records, objectives=names)
-        rows = [verdict_values(verdicts.get(item.architecture_id)) for item in members]
+        rows = [verdict_values(view.verdicts.get(item.architecture_id)) for item in members]
         added = {name: [row[name] for row in rows] for name in VERDICT_COLUMNS}
         added["objectives"] = [",".join(names)] * len(members)
-        twins = twins_of(front_groups(records, objectives=names, tolerances=tolerances, verdicts=verdicts))
+        twins = twins_of(grouped(members, objectives=names, tolerances=view.tolerances, settled=view.settled_ids))
         added["twin_of"] = [twins[item.architecture_id] for item in members]
         columns = [pa.array(values, schema.field(name).type) for name, values in added.items()]
         table = to_table(members, row_class=Record)
@@ -43,7 +43,7 @@ def write_front(store: RunStore, records: Sequence[Record]) -> pa.Table:
 
 def front_objectives(objectives: Sequence[str]) -> list[tuple[str, ...]]:
     """Returns the joint objectives, then each pair of the quality and a cost, none of them twice."""
-    pairs = [(quality_of(objectives), name) for name in cost_names(objectives)]
+    pairs = [(searched_quality(objectives), name) for name in cost_names(objectives)]
     return [tuple(objectives), *(pair for pair in pairs if set(pair) != set(objectives))]
 
 

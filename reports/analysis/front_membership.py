@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import Contrast, Variance, probability_below, stack_contrasts
-from depthweave.reports.analysis.evidence import Evidence, contrast_of, text_variance
+from depthweave.reports.analysis.fresh_losses import FreshLosses, contrast_of, text_variance
 from depthweave.reports.analysis.front import end_of, points_of
 from depthweave.reports.analysis.seed_blocks import fit_blocks
 from depthweave.reports.analysis.seeds import Size, size_of
-from depthweave.reports.analysis.student_t import normal_cdf
+from depthweave.reports.analysis.student_t import tabulated_normal_cdf
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerances_of
@@ -76,7 +76,7 @@ class _Noise(NamedTuple):
 def front_memberships(
     points: Sequence[Record],
     *,
-    evidence: Mapping[str, Evidence],
+    fresh_losses: Mapping[str, FreshLosses],
     objectives: Sequence[str],
     tolerances: Mapping[str, float] | None = None,
 ) -> list[FrontMembership]:
@@ -84,13 +84,15 @@ def front_memberships(
 
     At least one architecture has two fresh seeds: without them the variance is unknown.
     """
-    rivals = _rivals(points, evidence=evidence, objectives=objectives)
+    rivals = _rivals(points, fresh_losses=fresh_losses, objectives=objectives)
     ahead_PR, clearly_PR = np.ones((len(points), len(rivals))), np.zeros((len(points), len(rivals)))
     for name, tolerance in tolerances_of(objectives, tolerances).items():
         if OBJECTIVES[name].cost:
             ahead = _cost_ahead(points, rivals, name=name, tolerance=tolerance)
         else:
-            ahead = _loss_ahead(points, rivals, evidence=evidence, least=_nats(points, name, tolerance=tolerance))
+            ahead = _loss_ahead(
+                points, rivals, fresh_losses=fresh_losses, least=_nats(points, name, tolerance=tolerance)
+            )
         ahead_PR = np.minimum(ahead_PR, ahead.ahead_PR)
         clearly_PR = clearly_PR + ahead.clearly_PR
     # A rival that is ahead by at most the tolerance is a twin.
@@ -106,19 +108,19 @@ def front_memberships(
     return memberships
 
 
-def contrasts_of(ids: Sequence[str], *, evidence: Mapping[str, Evidence]) -> dict[tuple[int, int], Contrast]:
+def contrasts_of(ids: Sequence[str], *, fresh_losses: Mapping[str, FreshLosses]) -> dict[tuple[int, int], Contrast]:
     """Returns the contrasts of all pairs with enough fresh seeds, by indices in `ids`, the smaller index first."""
-    known = [index for index, own in enumerate(ids) if own in evidence]
+    known = [index for index, own in enumerate(ids) if own in fresh_losses]
     contrasts = {}
     for first, second in itertools.combinations(known, 2):
-        contrast = contrast_of(evidence[ids[first]], evidence[ids[second]])
+        contrast = contrast_of(fresh_losses[ids[first]], fresh_losses[ids[second]])
         if contrast is not None:
             contrasts[first, second] = contrast
     return contrasts
 
 
 def _rivals(
-    points: Sequence[Record], *, evidence: Mapping[str, Evidence], objectives: Sequence[str]
+    points: Sequence[Record], *, fresh_losses: Mapping[str, FreshLosses], objectives: Sequence[str]
 ) -> NDArray[np.int64]:
     """Returns the indices of all points with fresh seeds, and of the non-dominated ones of the others.
 
@@ -127,7 +129,7 @@ def _rivals(
     rest: dict[Size, list[int]] = defaultdict(list)
     kept = []
     for number, item in enumerate(points):
-        if item.architecture_id in evidence:
+        if item.architecture_id in fresh_losses:
             kept.append(number)
         else:
             rest[size_of(item)].append(number)
@@ -155,15 +157,15 @@ def _timing_sd(record: Record, name: str) -> float:
 
 
 def _loss_ahead(
-    points: Sequence[Record], rivals: NDArray[np.int64], *, evidence: Mapping[str, Evidence], least: float
+    points: Sequence[Record], rivals: NDArray[np.int64], *, fresh_losses: Mapping[str, FreshLosses], least: float
 ) -> _Ahead:
     """Returns how probable it is that rivals have a lower loss; `least` is the tolerance, nat/token."""
     ids = [item.architecture_id for item in points]
     sizes: dict[Size, int] = {}
-    within, across = _noises([evidence[own] for own in ids if own in evidence])
+    within, across = _noises([fresh_losses[own] for own in ids if own in fresh_losses])
     size_P = np.array([sizes.setdefault(size_of(item), len(sizes)) for item in points])
     loss_P = np.array([math.nan if item.loss is None else item.loss for item in points])
-    inverse_num_P = np.array([1 / len(evidence[own].losses) if own in evidence else 1.0 for own in ids])
+    inverse_num_P = np.array([1 / len(fresh_losses[own].losses) if own in fresh_losses else 1.0 for own in ids])
     same_size_PR = size_P[:, None] == size_P[rivals]
     mean_PR = loss_P[rivals] - loss_P[:, None]
     variance_PR = np.where(same_size_PR, within.variance, across.variance) * (
@@ -173,7 +175,7 @@ def _loss_ahead(
     noise = Variance(variance_PR, np.where(same_size_PR, within.degrees, across.degrees))
     ahead_PR, clearly_PR = (probability_below(mean_PR + more, variance=noise) for more in (0.0, least))
     column = {int(rival): index for index, rival in enumerate(rivals)}
-    known = contrasts_of(ids, evidence=evidence)
+    known = contrasts_of(ids, fresh_losses=fresh_losses)
     if known:
         # As arrays and in both directions: one pair at a time takes seconds for a front of fifty.
         stacked = stack_contrasts(list(known.values()))
@@ -190,9 +192,9 @@ def _nats(points: Sequence[Record], name: str, *, tolerance: float) -> float:
     return tolerance * float(np.median([item.loss for item in points if item.loss is not None]))
 
 
-def _noises(known: Sequence[Evidence]) -> tuple[_Noise, _Noise]:
+def _noises(known: Sequence[FreshLosses]) -> tuple[_Noise, _Noise]:
     """Returns the noise of one training: within a depth and budget without the seeds' effects, and over all seeds."""
-    sizes: dict[Size, list[Evidence]] = defaultdict(list)
+    sizes: dict[Size, list[FreshLosses]] = defaultdict(list)
     for own in known:
         sizes[own.size].append(own)
     pairs = list(itertools.combinations(known, 2))
@@ -219,4 +221,4 @@ def _normal_above(mean_PR: NDArray[np.float64], *, sd_PR: NDArray[np.float64]) -
     """Returns the normal probability of a value of at least zero."""
     known_PR = sd_PR > _LEAST_SD
     z_PR = np.divide(mean_PR, sd_PR, out=np.zeros_like(mean_PR), where=known_PR)
-    return np.asarray(np.where(known_PR, normal_cdf(z_PR), mean_PR >= 0), dtype=np.float64)
+    return np.asarray(np.where(known_PR, tabulated_normal_cdf(z_PR), mean_PR >= 0), dtype=np.float64)

@@ -15,6 +15,7 @@ from depthweave.reports.analysis.seeds import fresh_records
 from depthweave.reports.formatting import plural, show
 from depthweave.reports.store.objectives import QUALITY
 from depthweave.reports.store.records import Record
+from depthweave.spaces.perplexity import perplexity_of
 
 
 class HeldOutText(NamedTuple):
@@ -53,14 +54,6 @@ def held_out_sentence(records: Sequence[Record], *, best: Record, other: Record)
     if other.architecture_id in test_losses and other.architecture_id != best.architecture_id:
         sentence += f", and the one it is compared with {_with_interval(test_losses[other.architecture_id])}"
     return [f"{sentence}, over {plural(own.num, 'fresh seed')}."]
-
-
-def perplexity_of(loss: float) -> float:
-    """Returns exp of a loss in nats; infinity where that is too large a number."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf
 
 
 def _with_interval(test: Interval) -> str:

@@ -1,9 +1,10 @@
 """Which architecture to take under limits on the costs, and whether the choice is settled.
 
-The choice is the lowest mean perplexity within the limits, settled or not, and the sentence says which. (`--select
-best` prefers settled members of the front, and the simplest of twins, which may have a higher perplexity.) It is
-settled where its loss is told apart (`verdicts`) from that of every other architecture with several fresh seeds within
-the limits. The test is two-sided, because the same seeds also decide which of two equal ones is ahead.
+The choice is the architecture with the lowest mean perplexity within the limits, settled or not, and the sentence says
+which. (`--select best` prefers settled members of the front, and the simplest of twins, which may have a higher
+perplexity.) The choice is settled if its loss is distinguishable (`verdicts`) from that of every other architecture
+with several fresh seeds within the limits. The test is two-sided, because the same seeds also decide which of two equal
+architectures is ahead.
 
 The page's script chooses by the same rules and writes the same sentences; a browser test compares the two.
 """
@@ -107,7 +108,7 @@ def uncertainty_sentence(record: Record, *, verdicts: Mapping[str, Verdict]) -> 
 
 
 def close_rivals(view: RunView) -> dict[str, frozenset[str]]:
-    """Returns for each member of the front with several fresh seeds those whose loss is not told apart."""
+    """Maps each member of the front with several fresh seeds to the rivals of indistinguishable loss."""
     if not view.verdicts:
         return {}
     ids = [it.architecture_id for it in view.candidates if _has_seeds(it, view.verdicts)]
@@ -127,7 +128,7 @@ def _within(records: Sequence[Record], limits: Mapping[str, Limit]) -> list[Reco
 
 
 def _settled_text(near: Sequence[str], *, total: int) -> str:
-    """Returns whether the choice is settled; `near` names the rivals that are not told apart, the best first."""
+    """Returns whether the choice is settled; `near` names the indistinguishable rivals, the best first."""
     if not total:
         return "Nothing else with several fresh seeds is within these limits."
     among = f"the {plural(total, 'other')} with several fresh seeds within these limits"
@@ -137,7 +138,7 @@ def _settled_text(near: Sequence[str], *, total: int) -> str:
     if len(near) > _MAX_NAMED:
         named += f" and {len(near) - _MAX_NAMED} more"
     are = f"{len(near)} {'is' if len(near) == 1 else 'are'}"
-    return f"Not settled: of {among}, {are} not told apart from it in loss: {named}."
+    return f"Not settled: of {among}, {are} not distinguishable from it in loss: {named}."
 
 
 def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:

@@ -165,7 +165,7 @@ def _on_front(kept: Sequence[Record], members: Sequence[Record], how: str, *, ob
         raise ValueError(f"no complete record has {' and '.join(lacking) or 'every objective'}: select best or id:ID")
     if how == "knee":
         return knee(members, objectives=objectives)
-    columns = [item.name for item in OBJECTIVES.values() if item.rule == how]
+    columns = [item.name for item in OBJECTIVES.values() if item.select_rule == how]
     for column in columns:
         ranked = [
             (value, *_order(record), record) for record in members if (value := value_of(record, column)) is not None

@@ -42,7 +42,7 @@ def student_cdf(values: ArrayLike, *, degrees: ArrayLike) -> NDArray[np.float64]
     return probability
 
 
-def normal_cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def tabulated_normal_cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the normal probability of at most these values; many values are looked up to six digits."""
     erf = np.vectorize(math.erf, otypes=[np.float64])
     if values.size <= _MANY:

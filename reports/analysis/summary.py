@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from depthweave.reports.analysis.evidence import contrast_of, evidence_of
+from depthweave.reports.analysis.fresh_losses import contrast_of, fresh_losses_of
 from depthweave.reports.analysis.front import end_of, value_of
 from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.seeds import averaged, confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, is_settled_difference
 from depthweave.reports.formatting import duration_text, full_name, listed, parts_text, plural, show, title_of
-from depthweave.reports.store.objectives import QUALITY, task_quality
+from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
 
@@ -84,7 +84,7 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
     """Returns sentences on the result, the last one on whether it is settled."""
-    quality = task_quality(info.objectives)
+    quality = reported_quality(info.objectives)
     if quality != QUALITY:
         return _lowest_sentence(records, quality=quality)
     trained = [it for it in records if it.state == "complete" and value_of(it, "perplexity") is not None]
@@ -118,7 +118,7 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
 
 
 def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
-    """The best architecture of a task without perplexity, and the reference beside it."""
+    """Returns the best architecture of a task without perplexity, and the reference beside it."""
     values = {it.trial: value for it in records if (value := value_of(it, quality)) is not None}
     finished = sorted((it for it in records if it.trial in values), key=lambda it: (values[it.trial], it.trial))
     if not finished:
@@ -131,7 +131,7 @@ def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
     return [lead, f"The reference ({_named(reference, bracket=False)}) has {show(quality, values[reference.trial])}."]
 
 
-class Difference(NamedTuple):
+class FreshDifference(NamedTuple):
     """The loss of one architecture less that of another, nat/token, over their fresh seeds."""
 
     interval: Interval
@@ -144,14 +144,14 @@ class Difference(NamedTuple):
         return is_settled_difference(self.interval, num_diverged=self.num_diverged)
 
 
-def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> Difference | None:
+def fresh_difference(records: Sequence[Record], *, first: str, second: str) -> FreshDifference | None:
     """Returns the loss of architecture `first` less that of `second`; `None` where either lacks two fresh seeds."""
-    evidence = evidence_of(records)
-    if first not in evidence or second not in evidence:
+    fresh_losses = fresh_losses_of(records)
+    if first not in fresh_losses or second not in fresh_losses:
         return None
-    contrast = contrast_of(evidence[first], evidence[second])
+    contrast = contrast_of(fresh_losses[first], fresh_losses[second])
     diverged = sum(it.state == "diverged" and it.architecture_id in (first, second) for it in records)
-    return None if contrast is None else Difference(contrast.interval, diverged)
+    return None if contrast is None else FreshDifference(contrast.interval, diverged)
 
 
 def _named(record: Record, *, bracket: bool = True) -> str:
@@ -214,7 +214,7 @@ def _gain_at_equal_latency(records: Sequence[Record], finished: Sequence[Record]
     difference = fresh_difference(records, first=chosen.architecture_id, second=plain.architecture_id)
     settled = "settled" if difference and difference.settled else "not settled"
     seeds = plural(difference.interval.num if difference else 0, "fresh seed")
-    latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not told apart from its"
+    latency = "a lower latency than its" if _slower(plain, chosen) else "a latency not distinguishable from its"
     return (
         f"at {latency} ({show('latency', chosen.latency)} and "
         f"{show('latency', plain.latency)}), {full_name(chosen)} has "

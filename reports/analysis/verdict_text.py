@@ -34,7 +34,7 @@ def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdi
     are = "is" if num_settled == 1 else "are"
     return [
         f"Of the {plural(len(members), 'member')} of the front, {num_settled} {are} settled there: over at least "
-        f"{MIN_SEEDS} fresh seeds, told apart from every rival in some objective."
+        f"{MIN_SEEDS} fresh seeds, distinguishable from every rival in some objective."
     ]
 
 

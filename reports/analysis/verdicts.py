@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import TWO_SIDED, stack_contrasts
-from depthweave.reports.analysis.evidence import Evidence, contrast_of, evidence_of
+from depthweave.reports.analysis.fresh_losses import FreshLosses, contrast_of, fresh_losses_of
 from depthweave.reports.analysis.front import complete
 from depthweave.reports.analysis.front_membership import contrasts_of, front_memberships
-from depthweave.reports.analysis.held_out import held_out_of, perplexity_of
+from depthweave.reports.analysis.held_out import held_out_of
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.formatting import full_name
 from depthweave.reports.store.records import Record
+from depthweave.spaces.perplexity import perplexity_of
 
 MIN_SEEDS = 5
 """With fewer fresh seeds nothing is settled."""
@@ -126,20 +127,19 @@ def verdicts_of(
     records: Sequence[Record], *, objectives: Sequence[str], tolerances: Mapping[str, float] | None = None
 ) -> dict[str, Verdict]:
     """Returns architecture id to verdict for all that can be on a front; empty where none has two fresh seeds."""
-    evidence = evidence_of(records)
-    if max((len(own.losses) for own in evidence.values()), default=0) < 2:
+    fresh_losses = fresh_losses_of(records)
+    if max((len(own.losses) for own in fresh_losses.values()), default=0) < 2:
         return {}
     points = [item for item in complete(records, objectives=objectives) if item.loss is not None]
-    known = {
-        item.architecture_id: evidence[item.architecture_id] for item in points if item.architecture_id in evidence
-    }
+    ids = [item.architecture_id for item in points]
+    known = {own: fresh_losses[own] for own in ids if own in fresh_losses}
     if max((len(own.losses) for own in known.values()), default=0) < 2:
         return {}
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
     plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
     held_out = held_out_of(records)
     verdicts = {}
-    memberships = front_memberships(points, evidence=known, objectives=objectives, tolerances=tolerances)
+    memberships = front_memberships(points, fresh_losses=known, objectives=objectives, tolerances=tolerances)
     for point, membership in zip(points, memberships, strict=True):
         own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
         verdicts[own] = Verdict(
@@ -156,7 +156,7 @@ def verdicts_of(
 
 
 def is_settled_difference(difference: Interval, *, num_diverged: int) -> bool:
-    """Whether there are enough seeds, none of which diverged, and the interval excludes zero."""
+    """Returns whether there are enough seeds, none diverged, and the interval excludes zero."""
     low, high = difference.low, difference.high
     if low is None or high is None or difference.num < MIN_SEEDS or num_diverged:
         return False
@@ -166,7 +166,7 @@ def is_settled_difference(difference: Interval, *, num_diverged: int) -> bool:
 def distinguishable(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray[np.bool_]:
     """Returns whether the 95 % interval of two architectures' difference in loss excludes zero, `[ids, ids]`."""
     different = np.zeros((len(ids), len(ids)), dtype=np.bool_)
-    contrasts = contrasts_of(ids, evidence=evidence_of(records))
+    contrasts = contrasts_of(ids, fresh_losses=fresh_losses_of(records))
     if contrasts:
         below = stack_contrasts(list(contrasts.values())).below
         first, second = [pair[0] for pair in contrasts], [pair[1] for pair in contrasts]
@@ -174,14 +174,14 @@ def distinguishable(records: Sequence[Record], *, ids: Sequence[str]) -> NDArray
     return different
 
 
-def _over_seeds(point: Record, own: Evidence | None) -> Interval:
+def _over_seeds(point: Record, own: FreshLosses | None) -> Interval:
     assert point.loss is not None
     losses = [] if own is None else list(own.losses.values())
     half_width = mean_interval(losses).half_width if losses else None
     return Interval(len(losses), point.loss, half_width)
 
 
-def _difference(mine: Evidence | None, plain: Evidence | None) -> Interval | None:
+def _difference(mine: FreshLosses | None, plain: FreshLosses | None) -> Interval | None:
     """Returns the difference over fresh seeds, without an interval where the two share only one seed."""
     if mine is None or plain is None:
         return None

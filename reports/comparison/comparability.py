@@ -26,7 +26,7 @@ class Refusal(NamedTuple):
 
 
 def facts_of(records: Sequence[Record]) -> Facts:
-    """Returns the conditions of the run's complete trials, of which there must be at least one."""
+    """Returns the conditions of the run's complete trials. There must be at least one."""
     finished = [record for record in records if record.state == "complete"]
     seen: dict[str, set[str]] = {}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from depthweave.reports.export.card import Card, model_card
 from depthweave.reports.export.folder import (
-    MODEL_FILE,
     Contents,
     architecture_of,
     check_target,
@@ -17,6 +16,7 @@ from depthweave.reports.export.folder import (
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat, check_formats
 from depthweave.reports.export.metrics import metrics_json
 from depthweave.reports.export.training import Training, read_training, training_of
+from depthweave.spaces.model_files import MODEL_FILE
 
 __all__ = [
     "GRAPH_FILES",

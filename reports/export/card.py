@@ -31,7 +31,7 @@ _TEST_METRICS = (
     ("test_perplexity", "perplexity on the test part, which the search does not read, per token"),
     ("test_bits_per_byte", "bits per byte of the test part"),
 )
-"""Columns that stand after the quality objectives."""
+"""Columns after the quality objectives."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_ROWS = 20
 """Of the table of the front."""

@@ -33,13 +33,13 @@ from depthweave.reports.export.training import Training, training_of, write_trai
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
-from depthweave.spaces.checksums import SUM_SUFFIX, check_sum, write_sums
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX, verify_checksum, write_checksums
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.regular import check_named
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture, Pattern
 
-MODEL_FILE = "model.safetensors"
 _TASKS = ("language_modelling",)
 """Tasks whose models an export can hold."""
 
@@ -110,7 +110,7 @@ def export(
             _write_graphs(building, formats)
         else:
             _write_training_files(building, contents)
-        write_sums(building)
+        write_checksums(building)
         building.chmod(0o755)
         if target.exists():
             target.rmdir()
@@ -197,10 +197,10 @@ def _contents(
 def _copy_weights(store: RunStore, name: str, path: Path) -> None:
     """Copies a run's weights. Raises `ValueError` if they do not match the run's checksum."""
     store.copy_out(name, path)
-    beside = path.with_name(path.name + SUM_SUFFIX)
-    if store.has_file(f"{name}{SUM_SUFFIX}"):
-        beside.write_bytes(store.read_bytes(f"{name}{SUM_SUFFIX}"))
-    if not check_sum(path, name=f"{store.where}/{name}"):
+    beside = path.with_name(path.name + CHECKSUM_SUFFIX)
+    if store.has_file(f"{name}{CHECKSUM_SUFFIX}"):
+        beside.write_bytes(store.read_bytes(f"{name}{CHECKSUM_SUFFIX}"))
+    if not verify_checksum(path, name=f"{store.where}/{name}"):
         logger.warning(
             "%s/%s has no checksum, because an earlier version wrote it: it is not checked", store.where, name
         )
@@ -240,7 +240,7 @@ def _write_graphs(folder: Path, formats: Sequence[GraphFormat]) -> None:
     if formats:
         from depthweave.spaces import load
 
-        write_sums(folder)
+        write_checksums(folder)
         model = load(folder)
         for item in formats:
             write_graph(folder, model, format=item)

@@ -26,7 +26,7 @@ def tokenizer_of_run(store: RunStore, record: Record) -> str | None:
         raise ValueError(f"{path}: is gone, and trial {record.trial} was trained with {record.tokenizer}: {again}")
     data = store.read_bytes(TOKENIZER_FILE)
     if store.info.tokenizer_sha256 not in ("", hashlib.sha256(data).hexdigest()):
-        raise ValueError(f"{path}: is not the run's (run.json has another sum of it): remove it, and {again}")
+        raise ValueError(f"{path}: is not the run's (run.json has another checksum): remove it, and {again}")
     content = data.decode("utf-8", errors="replace")
     if (found := _num_tokens(content, where=path)) != record.vocabulary:
         raise ValueError(f"{path}: has {found:,} tokens, trial {record.trial} has {record.vocabulary:,}: restore it")
@@ -52,7 +52,7 @@ def read_tokenizer(folder: Path, *, recorded: Training | None) -> str | None:
         return None
     data = path.read_bytes()
     if recorded is not None and recorded.tokenizer_sha256 not in ("", hashlib.sha256(data).hexdigest()):
-        raise ValueError(f"{path}: is not the model's (training.yaml has another sum of it): restore the export's own")
+        raise ValueError(f"{path}: is not the model's (training.yaml has another checksum): restore the export's own")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

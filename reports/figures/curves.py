@@ -15,7 +15,7 @@ from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import STATE_WORDS, full_name
 from depthweave.reports.store.records import Record
 
-_MAX_FAINT = 400
+_MAX_FAINT_CURVES = 400
 """The most curves off the front that are drawn; more of them overlap and add megabytes to the page."""
 _TOP_QUANTILE = 0.9
 
@@ -62,7 +62,7 @@ def curves_data(records: Sequence[Record], *, evaluations: pa.Table, on_front: s
         if points.get(record.trial)
     ]
     faint = [curve for curve in curves if not curve.on_front]
-    stride = math.ceil(len(faint) / _MAX_FAINT) or 1
+    stride = math.ceil(len(faint) / _MAX_FAINT_CURVES) or 1
     kept = [*faint[::stride], *(curve for curve in curves if curve.on_front)]
     return CurvesData(kept, _y_range(kept), len(curves) - len(kept))
 

@@ -16,7 +16,7 @@ from depthweave.reports.store.records import Record
 MAX_ROWS = 40
 
 
-class Difference(NamedTuple):
+class DifferenceRow(NamedTuple):
     """The difference of one architecture in nat/token; below zero it is better than plain."""
 
     name: str
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     """At least five fresh seeds, and an interval that excludes zero."""
 
 
-def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[Difference]:
+def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[DifferenceRow]:
     """Returns the differences that have an interval, the lowest first. The records are averaged over seeds."""
     found = []
     for record in records:
@@ -40,7 +40,7 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
         plain = verdicts.get(verdict.plain_id or "")
         num_diverged = verdict.num_diverged + (0 if plain is None else plain.num_diverged)
         found.append(
-            Difference(
+            DifferenceRow(
                 name=full_name(record),
                 fusion=record.fusion,
                 mean=difference.mean,
@@ -53,7 +53,7 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
     return sorted(found, key=lambda it: (it.mean, it.name))
 
 
-def differences_sentence(data: Sequence[Difference]) -> str:
+def differences_sentence(data: Sequence[DifferenceRow]) -> str:
     """Returns how many of the differences are settled."""
     if not data:
         return (
@@ -65,7 +65,7 @@ def differences_sentence(data: Sequence[Difference]) -> str:
     return f"{count}: at least {MIN_SEEDS} fresh seeds and an interval that excludes zero."
 
 
-def draw_differences(data: Sequence[Difference]) -> go.Figure:
+def draw_differences(data: Sequence[DifferenceRow]) -> go.Figure:
     """Returns the figure: a row for each of the 40 lowest differences, with a filled marker if it is settled."""
     figure, data = go.Figure(), data[:MAX_ROWS]
     names = [html.escape(it.name) for it in data]

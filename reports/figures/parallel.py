@@ -15,7 +15,7 @@ from depthweave.reports.formatting import count_text, full_name, pattern_of, sho
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
-MAX_FAINT = 400
+_MAX_FAINT_LINES = 400
 """The most lines off the front."""
 _CHOICES = ("fusion", "dilation", "period", "depth", "budget")
 _LAST_RANK = len(RANK_COLOURS) - 1
@@ -65,7 +65,7 @@ def parallel_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pa
         for it in finished
     ]
     faint = [line for line in lines if line.rank]
-    kept = faint[:: math.ceil(len(faint) / MAX_FAINT) or 1]
+    kept = faint[:: math.ceil(len(faint) / _MAX_FAINT_LINES) or 1]
     shown = [*sorted(kept, key=lambda line: -line.rank), *(line for line in lines if not line.rank)]
     return ParallelData(axes, shown, len(lines) - len(shown))
 

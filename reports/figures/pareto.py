@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ from depthweave.reports.analysis.device_kinds import comparable
 from depthweave.reports.analysis.front import front, value_of
 from depthweave.reports.analysis.seeds import averaged
 from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.figures.drawn_value import drawn_value
 from depthweave.reports.figures.hover import hover_text
 from depthweave.reports.figures.labels import Label, place_labels
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
@@ -30,7 +30,6 @@ _LABEL_WIDTH_PX = 880.0
 """Plot width for which labels are placed; a narrower page has no labels."""
 _HEADROOM = 0.35
 """How far the axis extends above the worst complete record for stopped ones, as a share of best to worst."""
-_MAX_EXPONENT = 50.0
 
 
 class ParetoPoint(NamedTuple):
@@ -173,7 +172,7 @@ def _point(
     record: Record, *, cost: str, quality: str, divisor: float, role: Role, verdict: Verdict | None
 ) -> ParetoPoint | None:
     """Returns the record's point; `None` if it lacks the cost or the loss."""
-    x, y = value_of(record, cost), _quality_of(record, quality)
+    x, y = value_of(record, cost), drawn_value(record, quality)
     if x is None or y is None:
         return None
     low, high = [value_of(record, column) for column in OBJECTIVES[cost].interval_columns] or (None, None)
@@ -274,15 +273,6 @@ def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.
         text=[point.hover for point in points],
         hovertemplate="%{text}<extra></extra>",
     )
-
-
-def _quality_of(record: Record, quality: str) -> float | None:
-    if record.state == "complete":
-        return value_of(record, quality)
-    loss = value_of(record, "last_loss")
-    if OBJECTIVES[quality].of_loss != "exponential" or loss is None or loss > _MAX_EXPONENT:
-        return None
-    return math.exp(loss)
 
 
 def _errors(

@@ -19,7 +19,7 @@ from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.shared import draw_differences_in_share, shared_maps
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
-from depthweave.reports.store.objectives import cost_names, quality_of
+from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 
@@ -39,7 +39,7 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
     view = RunView.read(store)
     records, objectives, members, verdicts = view.records, view.objectives, view.front, view.verdicts
     search = searched(records)
-    quality = quality_of(objectives)
+    quality = searched_quality(objectives)
     figures: dict[str, go.Figure] = {}
     for cost in cost_names(objectives):
         pareto = pareto_data(records, cost=cost, quality=quality, verdicts=verdicts)

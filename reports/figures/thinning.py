@@ -13,13 +13,13 @@ from depthweave.reports.analysis.families import family_of
 from depthweave.reports.analysis.front import front, points_of, value_of
 from depthweave.reports.store.records import Record
 
-MAX_FAINT = 1500
+MAX_FAINT_POINTS = 1500
 """The most records off the front that a figure shows."""
 
 
 def thinned(records: Sequence[Record], *, on_front: Collection[int], max_faint: int | None = None) -> list[Record]:
-    """Returns `on_front`, the reference, and at most `max_faint` others (1,500), evenly chosen in the given order."""
-    limit = MAX_FAINT if max_faint is None else max_faint
+    """Returns the records `on_front`, the reference, and an even choice of at most `max_faint` others (1,500)."""
+    limit = MAX_FAINT_POINTS if max_faint is None else max_faint
     kept = {record.trial for record in records if record.trial in on_front or record.reference}
     others = [record.trial for record in records if record.trial not in kept]
     kept.update(others[:: math.ceil(len(others) / limit) or 1])
@@ -42,8 +42,8 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
     for cell in cells.values():
         found.update(record.trial for record in front(cell, objectives=objectives))
         for pair in itertools.combinations(columns, 2):
-            held = [record for record in cell if all(value_of(record, name) is not None for name in pair)]
-            if held:
-                on_front = moocore.is_nondominated(points_of(held, objectives=pair), keep_weakly=False)
-                found.update(record.trial for record, is_member in zip(held, on_front, strict=True) if is_member)
+            drawn = [record for record in cell if all(value_of(record, name) is not None for name in pair)]
+            if drawn:
+                on_front = moocore.is_nondominated(points_of(drawn, objectives=pair), keep_weakly=False)
+                found.update(record.trial for record, is_member in zip(drawn, on_front, strict=True) if is_member)
     return found

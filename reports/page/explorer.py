@@ -6,7 +6,6 @@ The page's scripts choose among these values and draw them. All texts and format
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.figures.drawn_value import drawn_value
 from depthweave.reports.figures.key import outline_of
 from depthweave.reports.figures.palette import colour_of, symbol_of
 from depthweave.reports.figures.thinning import ever_on_front, thinned
@@ -47,9 +47,8 @@ from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
 
-MAX_FAINT = 2_500
+_MAX_OTHER_POINTS = 2_500
 """The most records that the page holds although no front needs them."""
-_MAX_EXPONENT = 50.0
 
 
 class Column(NamedTuple):
@@ -92,7 +91,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
     names = [item.name for item in columns]
     needed = ever_on_front(shown, columns=names, objectives=objectives)
     needed |= {it.trial for it in shown if _num_fresh_seeds(it, verdicts) > 1}
-    points = thinned(shown, on_front=needed, max_faint=MAX_FAINT)
+    points = thinned(shown, on_front=needed, max_faint=_MAX_OTHER_POINTS)
     members = {it.trial for it in view.front}
     ranked = sorted(points, key=lambda it: (it.trial not in members, it.trial not in needed, it.trial))
     costs = [name for name in cost_names(objectives) if name in names]
@@ -127,15 +126,6 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         num_left_out=len(shown) - len(points),
         data=data,
     )
-
-
-def drawn_value(record: Record, name: str) -> float | None:
-    """Returns a record's value on an axis. A stopped record has the perplexity of its last evaluation."""
-    loss = value_of(record, "last_loss")
-    exponential = name in OBJECTIVES and OBJECTIVES[name].of_loss == "exponential"
-    if exponential and record.state == "pruned" and loss is not None and loss < _MAX_EXPONENT:
-        return math.exp(loss)
-    return value_of(record, name)
 
 
 def _columns(records: Sequence[Record]) -> list[Column]:
@@ -291,7 +281,7 @@ def _timed_interval(record: Record, name: str) -> str:
 
 
 def _close_rivals(view: RunView, *, points: Sequence[Record]) -> dict[str, list[int]]:
-    """Maps each member of the front to the points whose loss is not told apart from its own, all by index."""
+    """Maps each member of the front to the points whose loss is not distinguishable from its own, all by index."""
     index = {it.architecture_id: number for number, it in enumerate(points) if it.state == "complete"}
     found = close_rivals(view)
     return {str(index[own]): sorted(index[it] for it in close) for own, close in found.items()}

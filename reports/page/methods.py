@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
 from depthweave.reports.formatting import title_of
-from depthweave.reports.store.objectives import QUALITY, task_quality
+from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.tolerance import tolerance_text
@@ -32,7 +32,7 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
             "that were stopped early, diverged or failed are never on it.",
         ),
     ]
-    if info.quality and task_quality(info.objectives) != QUALITY:
+    if info.quality and reported_quality(info.objectives) != QUALITY:
         notes.insert(0, ("Task", f"{info.task}; a model is judged by its {info.quality}."))
     if not records:
         return notes
@@ -110,10 +110,10 @@ def _confirmation(records: Sequence[Record]) -> list[tuple[str, str]]:
     )
     settled = (
         f"All of these need at least {MIN_SEEDS} fresh seeds, none of them diverged. A difference is settled if its "
-        "interval excludes zero. A place on the front is settled if the architecture is told apart from every rival in "
-        "some objective in which it is ahead; the percentage is the probability of this for the most likely rival. A "
-        "choice under limits is settled if its loss is told apart from that of each other architecture with several "
-        "fresh seeds within the limits. A latency is as certain as its interval."
+        "interval excludes zero. A place on the front is settled if the architecture is distinguishable from every "
+        "rival in some objective in which it is ahead; the percentage is the probability of this for the most likely "
+        "rival. A choice under limits is settled if its loss is distinguishable from that of each other architecture "
+        "with several fresh seeds within the limits. A latency is as certain as its interval."
     )
     return [("Confirmation", confirmation), ("Settled", settled)]
 

@@ -88,6 +88,7 @@ class FrontRow(NamedTuple):
     seed: int
     values: list[str]
     rules: str
+    """The rules of `--select` that choose it: "best, knee"."""
     command: str
     verdict: VerdictCells | None
 
@@ -111,6 +112,7 @@ class Page(NamedTuple):
     answer: list[str]
     running: bool
     stamp: str
+    """When the last record was finished."""
     explorer: Explorer | None
     """The interactive front; `None` if there is nothing to draw."""
     front_caption: str

@@ -156,7 +156,7 @@ def _is_formed(text: str, form: Form, *, depth: int) -> bool:
 
 def _repeated(table: pa.Table, key: Sequence[str]) -> NDArray[np.bool_]:
     """Returns True for each row that shares its key with another. Which of them is right cannot be known."""
-    # -1 stands for a null: no number of a trial or evaluation is below zero.
+    # -1 means null: no number of a trial or evaluation is below zero.
     columns = [_numbers(table[name].fill_null(-1)) for name in key]
     _, groups, counts = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True, return_counts=True)
     return np.asarray(counts[groups.reshape(-1)] > 1)

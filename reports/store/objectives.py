@@ -27,7 +27,7 @@ class Objective:
     """What axes, tables of the page and sentences call it."""
     short: str
     """What the text beside a point under the pointer calls it."""
-    head: str
+    column_heading: str
     """Column heading of a table in a terminal."""
     meaning: str
     """What a model card says of the number."""
@@ -54,9 +54,9 @@ class Objective:
     """The value as a function of a record, which returns `None` where a column that it reads is absent; `None` for the
     column `name`. The function of a cost may read only what is known before training: the architecture, its counted
     costs and its measurement."""
-    rule: Literal["fastest", "smallest"] | None = None
+    select_rule: Literal["fastest", "smallest"] | None = None
     """The rule of `--select` that takes the lowest value of it."""
-    also: tuple[str, ...] = ()
+    extra_columns: tuple[str, ...] = ()
     """Further columns of `Record` that `depthweave show --json` prints after it."""
 
     @property
@@ -78,11 +78,11 @@ class Objective:
         return (self.name, *self.interval_columns, *seconds)
 
     def of(self, record: Any) -> Any:
-        """The value of a record, or of any object that has the columns it takes; `None` where it is absent."""
+        """Returns the value of a record, or of any object that has the columns it takes; `None` where it is absent."""
         return getattr(record, self.name) if self.source is None else self.source(record)
 
     def at_loss(self, loss: float, *, value: float, mean: float) -> float:
-        """The value of a quality objective at `loss`, where it is `value` at the loss `mean`."""
+        """Returns the value of a quality objective at `loss`, where it is `value` at the loss `mean`."""
         return math.exp(loss) if self.of_loss == "exponential" else value * (loss / mean)
 
 
@@ -101,7 +101,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="perplexity",
             title="validation perplexity",
             short="perplexity",
-            head="perplexity",
+            column_heading="perplexity",
             meaning="validation perplexity, per token",
             format="number",
             tolerance=_LOSS,
@@ -114,7 +114,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="bits_per_byte",
             title="validation loss",
             short="bits per byte",
-            head="bit/byte",
+            column_heading="bit/byte",
             meaning="validation bits per byte of text",
             format="number",
             unit="bit/byte",
@@ -129,7 +129,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="error",
             title="validation error",
             short="validation error",
-            head="error",
+            column_heading="error",
             meaning="validation error, as the task defines it",
             format="number",
             tolerance=_LOSS,
@@ -140,7 +140,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="latency",
             title="forward latency",
             short="latency",
-            head="latency",
+            column_heading="latency",
             meaning="forward latency, relative to the run's reference",
             format="ratio",
             tolerance=_CLOCK,
@@ -148,14 +148,14 @@ OBJECTIVES: dict[str, Objective] = {
             timing="forward",
             measured=True,
             compared_on=_SAME_CLOCK,
-            rule="fastest",
-            also=("trial_latency",),
+            select_rule="fastest",
+            extra_columns=("trial_latency",),
         ),
         Objective(
             name="step_latency",
             title="training-step latency",
             short="step latency",
-            head="step",
+            column_heading="step",
             meaning="training-step latency, relative to the run's reference",
             format="ratio",
             tolerance=_CLOCK,
@@ -168,7 +168,7 @@ OBJECTIVES: dict[str, Objective] = {
             name="decode_latency",
             title="decoding latency",
             short="decoding latency",
-            head="decode",
+            column_heading="decode",
             meaning="latency of a decoded token, relative to the run's reference",
             format="ratio",
             tolerance=_CLOCK,
@@ -181,20 +181,20 @@ OBJECTIVES: dict[str, Objective] = {
             name="memory_bytes",
             title="memory of a training step",
             short="step memory",
-            head="memory",
+            column_heading="memory",
             meaning="peak memory of a training step",
             format="bytes",
             tolerance=_COUNT,
             cost=True,
             measured=True,
             compared_on=_SAME_ALLOCATOR,
-            rule="smallest",
+            select_rule="smallest",
         ),
         Objective(
             name="forward_memory_bytes",
             title="memory of a forward pass",
             short="forward memory",
-            head="fwd memory",
+            column_heading="fwd memory",
             meaning="peak memory of a forward pass",
             format="bytes",
             tolerance=_COUNT,
@@ -206,18 +206,18 @@ OBJECTIVES: dict[str, Objective] = {
             name="parameters",
             title="parameters without embedding",
             short="parameters",
-            head="params",
+            column_heading="params",
             meaning="parameters without the token embedding",
             format="count",
             tolerance=_COUNT,
             cost=True,
-            rule="smallest",
+            select_rule="smallest",
         ),
         Objective(
             name="forward_flops",
             title="operations of a forward pass",
             short="operations",
-            head="fwd flop",
+            column_heading="fwd flop",
             meaning="operations of a forward pass",
             format="count",
             unit="flop/token",
@@ -249,7 +249,7 @@ def column_value(record: Any, name: str) -> Any:
 
 
 def quality_names(objectives: Sequence[str]) -> list[str]:
-    """Returns the objectives that only a training tells."""
+    """Returns the objectives that are known only after training."""
     return [name for name in objectives if not OBJECTIVES[name].cost]
 
 
@@ -258,18 +258,24 @@ def cost_names(objectives: Sequence[str]) -> list[str]:
     return [name for name in objectives if OBJECTIVES[name].cost]
 
 
-def quality_of(objectives: Sequence[str]) -> str:
-    """Returns the quality that figures draw against each cost: perplexity, or the first quality where it is none."""
+def searched_quality(objectives: Sequence[str]) -> str:
+    """Returns the quality that figures draw against each cost: perplexity if the search minimised it, else the first.
+
+    A search of costs alone has perplexity too.
+    """
     qualities = quality_names(objectives)
     return qualities[0] if qualities and QUALITY not in qualities else QUALITY
 
 
-def task_quality(objectives: Sequence[str]) -> str:
-    """Returns the quality that tables and sentences begin with: perplexity, or the first quality of another task."""
+def reported_quality(objectives: Sequence[str]) -> str:
+    """Returns the quality that tables and sentences begin with: perplexity, or the first quality of another task.
+
+    A search of bits per byte is reported in perplexity too: on the one text of a run both rank architectures alike.
+    """
     others = [name for name in quality_names(objectives) if OBJECTIVES[name].of_loss is None]
     return others[0] if others and QUALITY not in objectives else QUALITY
 
 
 def table_columns(objectives: Sequence[str]) -> list[str]:
     """Returns the objectives that a table of the front has columns for: the quality first, parameters left out."""
-    return [name for name in dict.fromkeys((task_quality(objectives), *objectives)) if name != _OWN_COLUMN]
+    return [name for name in dict.fromkeys((reported_quality(objectives), *objectives)) if name != _OWN_COLUMN]

@@ -74,7 +74,7 @@ class ParquetFolder(Generic[Row]):
     def write(self, rows: Iterable[Row], *, trial: int, revision: int = 0) -> None:
         """Writes the trial's rows into a file of their own; writing the same revision twice changes nothing."""
         table = to_table(rows, row_class=self._row_class)
-        self._write_table(_trial_name(trial, revision), table)
+        self._write_table(_revision_name(trial, revision), table)
 
     def next_revision(self, trial: int) -> int:
         """Returns a revision that supersedes all existing ones of the trial."""
@@ -156,7 +156,7 @@ class ParquetFolder(Generic[Row]):
             if revision <= top
         ]
         for revision, trial in sorted(replaced):
-            self._replace(_trial_name(trial, revision))
+            self._replace(_revision_name(trial, revision))
         return len(replaced)
 
     def _replace(self, name: str) -> None:
@@ -197,7 +197,7 @@ class ParquetFolder(Generic[Row]):
 
         def newest_readable(trial: int) -> tuple[int, pa.Table] | None:
             for revision in listing.revisions[trial]:
-                table = self._read_file(_trial_name(trial, revision), trial=trial)
+                table = self._read_file(_revision_name(trial, revision), trial=trial)
                 if table is not None:
                     return revision, table
             return None
@@ -259,7 +259,7 @@ class ParquetFolder(Generic[Row]):
         self._storage.write(f"{self._folder}/{name}", parquet_bytes(table))
 
 
-def _trial_name(trial: int, revision: int) -> str:
+def _revision_name(trial: int, revision: int) -> str:
     return f"trial-{trial:05d}-r{revision:03d}.parquet"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from depthweave.reports.store.bounds import json_value
 from depthweave.reports.store.objectives import objective
 from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
-from depthweave.spaces.checksums import check_seal, seal
+from depthweave.spaces.checksums import add_checksum, verified_values
 
 FORMAT = 1
 """Version of the layout of a run folder; raised by one when older code can no longer read it."""
@@ -102,13 +102,13 @@ def to_json(info: RunInfo) -> str:
     """Returns the text of `run.json`."""
     values: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(info)}
     values["created_at"] = info.created_at.isoformat()
-    return json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(add_checksum(values), indent=2, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, *, where: str) -> RunInfo:
     """Returns the run that `run.json` describes; raises `ValueError`, one line, for a damaged one or a later format."""
     try:
-        values = check_seal(json_value(text))
+        values = verified_values(json_value(text))
         version = int(values.pop("format"))
         known = {item.name for item in dataclasses.fields(RunInfo)}
         kept = {name: value for name, value in values.items() if name in known}

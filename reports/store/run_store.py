@@ -215,4 +215,9 @@ def check_free(storage: Storage) -> None:
 
 def checkpoint_name(trial: int) -> str:
     """Returns the name of a trial's checkpoint folder inside the run folder."""
-    return f"{CHECKPOINTS}/trial-{trial:05d}"
+    return f"{CHECKPOINTS}/{trial_name(trial)}"
+
+
+def trial_name(trial: int) -> str:
+    """Returns the name of a trial in folders and logs: "trial-00007"."""
+    return f"trial-{trial:05d}"

@@ -15,7 +15,7 @@ from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import axis_of, plural, short_name
-from depthweave.reports.store.objectives import column_value, cost_names, quality_of
+from depthweave.reports.store.objectives import column_value, cost_names, searched_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
@@ -54,7 +54,7 @@ def front_view(
 
 def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     """Returns the loss against one cost. The line is the front of the two; labelled marks are on the joint front."""
-    quality = quality_of(view.objectives)
+    quality = searched_quality(view.objectives)
     finished = complete(view.records, objectives=(quality, cost))
     members = {record.trial for record in view.front}
     axis = axis_of(cost, [column_value(record, cost) for record in finished])

@@ -110,7 +110,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     )
     table.add_column("id", no_wrap=True, min_width=12)
     table.add_column("fusion k×p", no_wrap=True)
-    for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].head for name in shown)):
+    for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)):
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
     if twins:
@@ -173,7 +173,7 @@ def _row_columns(objectives: Sequence[str]) -> list[str]:
     Qualities of other tasks are left out.
     """
     known = [it for it in OBJECTIVES.values() if it.cost or it.of_loss is not None or it.name in objectives]
-    own = [column for item in known for column in (item.name, *item.interval_columns, *item.also)]
+    own = [column for item in known for column in (item.name, *item.interval_columns, *item.extra_columns)]
     return list(dict.fromkeys((*_COLUMNS, *own)))
 
 

@@ -10,13 +10,14 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import select_from
 from depthweave.reports.analysis.verdict_text import why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
-from depthweave.reports.export import MODEL_FILE, check_formats, check_target, export
+from depthweave.reports.export import check_formats, check_target, export
 from depthweave.reports.formatting import plural
-from depthweave.reports.store.objectives import column_value, task_quality
+from depthweave.reports.store.objectives import column_value, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.commands.problems import print_problems
 from depthweave.search.console import Terminal
+from depthweave.spaces.model_files import MODEL_FILE
 
 
 def export_selected(run: str, *, out: Path, select: str, where: str | None, formats: Sequence[str]) -> None:
@@ -31,7 +32,7 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
     rules = list(dict.fromkeys(item.strip() for item in select.split(",") if item.strip())) or [select]
     # All are selected before the first is written.
     chosen = {rule: select_from(view, how=rule, where=where) for rule in rules}
-    quality = task_quality(view.objectives)
+    quality = reported_quality(view.objectives)
     for rule, record in chosen.items():
         name = record.architecture_id if rule.startswith("id:") else rule
         target = out / name if len(chosen) > 1 else out

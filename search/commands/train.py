@@ -20,7 +20,6 @@ from depthweave.reports.export.training import without_paths
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster.ray_session import check_address, cluster
 from depthweave.search.commands.train_folder import (
-    STATE_FILE,
     TEMPORARY_FILES,
     is_finished,
     open_state,
@@ -35,6 +34,7 @@ from depthweave.search.console import Terminal
 from depthweave.search.preparation import software
 from depthweave.search.spec.schema import Resources
 from depthweave.spaces.files import architecture_file
+from depthweave.spaces.perplexity import perplexity_of
 from depthweave.trainers import (
     SINGLE,
     Evaluation,
@@ -47,7 +47,7 @@ from depthweave.trainers import (
     train,
 )
 from depthweave.trainers.allowance import usable_cpus
-from depthweave.trainers.language_model import perplexity_of
+from depthweave.trainers.checkpoint import STATE_FILE
 from depthweave.trainers.machine import with_precision
 
 

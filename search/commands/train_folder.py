@@ -14,15 +14,15 @@ from depthweave.search.commands.recipe import recorded_recipe
 from depthweave.search.commands.train_lock import LOCK_FILE
 from depthweave.search.commands.train_plan import TrainPlan
 from depthweave.spaces import load
-from depthweave.spaces.checksums import SUM_SUFFIX, ChangedError, check_listed, check_seal, seal
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX, ChangedError, add_checksum, check_listed, verified_values
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.regular import read_regular_text
 from depthweave.trainers import Recipe, TrainingState
+from depthweave.trainers.checkpoint import STATE_FILE
 
-STATE_FILE = "state.pt"
 _CURVE_FILE = "curve.json"
 """The evaluations of a training that has not ended."""
-TEMPORARY_FILES = (STATE_FILE, f"{STATE_FILE}{SUM_SUFFIX}", _CURVE_FILE)
+TEMPORARY_FILES = (STATE_FILE, f"{STATE_FILE}{CHECKSUM_SUFFIX}", _CURVE_FILE)
 """Files that only a running or interrupted training needs."""
 
 
@@ -66,7 +66,7 @@ def is_finished(out: Path, plan: TrainPlan) -> bool:
 
 def save_curve(out: Path, curve: Sequence[CurvePoint]) -> None:
     """Saves the evaluations so far."""
-    (out / _CURVE_FILE).write_text(json.dumps(seal({"curve": curve})), encoding="utf-8")
+    (out / _CURVE_FILE).write_text(json.dumps(add_checksum({"curve": curve})), encoding="utf-8")
 
 
 def read_curve(out: Path, *, max_tokens: int) -> list[CurvePoint]:
@@ -75,7 +75,7 @@ def read_curve(out: Path, *, max_tokens: int) -> list[CurvePoint]:
     try:
         rows = json.loads(read_regular_text(path)) if path.exists() else []
         # Earlier versions wrote the bare list.
-        rows = check_seal(rows)["curve"] if isinstance(rows, dict) else rows
+        rows = verified_values(rows)["curve"] if isinstance(rows, dict) else rows
         return [CurvePoint(int(tokens), float(loss)) for tokens, loss in rows if tokens <= max_tokens]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise ValueError(f"{path}: is damaged: remove it (the card then lacks its points)") from None

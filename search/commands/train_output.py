@@ -11,10 +11,10 @@ from depthweave.reports.export import Card, Contents, Training, metrics_json, mo
 from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
 from depthweave.reports.formatting import plural, show
 from depthweave.spaces import Pattern, costs_of, save_model
-from depthweave.spaces.checksums import write_sums
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.checksums import write_checksums
+from depthweave.spaces.model_files import MODEL_FILE
+from depthweave.spaces.perplexity import perplexity_of
 from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
-from depthweave.trainers.language_model import perplexity_of
 
 
 def write_trained(
@@ -72,7 +72,7 @@ def write_trained(
     write_contents(out, contents)
     scratch = out / f".{MODEL_FILE}.done"
     save_model(scratch, state.model)
-    write_sums(out, coming={MODEL_FILE: scratch}, without=temporary_files)
+    write_checksums(out, coming={MODEL_FILE: scratch}, without=temporary_files)
     scratch.replace(out / MODEL_FILE)
 
 

@@ -65,7 +65,7 @@ def plan_training(file: Path, *, options: TrainOptions, say: Callable[[str], Non
         and recipe == recorded_recipe(recorded)
         and (architecture.id, tokens.corpus_sha256) == (recorded.architecture_id, recorded.corpus_sha256)
     )
-    how = "further from" if further else "resized from" if architecture != original else "anew from"
+    how = "further from" if further else "resized from" if architecture != original else "from scratch as"
     return TrainPlan(
         architecture=architecture,
         pattern=resized.pattern,

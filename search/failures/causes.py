@@ -42,7 +42,7 @@ def reason_of(error: Exception) -> str:
 
 
 def is_node_lost(error: Exception) -> bool:
-    """Whether the worker's machine was taken back or broke down, or cannot be reached."""
+    """Returns whether the worker's machine was taken back or broke down, or cannot be reached."""
     if isinstance(error, ActorUnavailableError):
         # The first sign of a killed node: its sockets close before Ray knows why.
         return True
@@ -50,7 +50,7 @@ def is_node_lost(error: Exception) -> bool:
 
 
 def is_environment_fault(reason: str) -> bool:
-    """Whether every other trial would fail of it too: a library cannot be imported, or no file can be opened."""
+    """Returns whether every other trial would fail too: a library cannot be imported, or no file can be opened."""
     name = reason.partition(":")[0]
     if reason.startswith(_CANNOT_START) or name in ("ImportError", "ModuleNotFoundError", "PermissionError"):
         return True
@@ -58,7 +58,7 @@ def is_environment_fault(reason: str) -> bool:
 
 
 def is_same_cause(reason: str, other: str) -> bool:
-    """Whether two reasons differ only in numbers, addresses and paths."""
+    """Returns whether two reasons differ only in numbers, addresses and paths."""
     return _pattern_of(reason) == _pattern_of(other)
 
 
@@ -67,7 +67,7 @@ def _pattern_of(reason: str) -> str:
 
 
 def _first_exception(text: str) -> str:
-    """The exception that a chain of tracebacks began with. The later ones are its consequences."""
+    """Returns the exception that a chain of tracebacks began with. The later ones are its consequences."""
     found = [line for line in text.splitlines() if _EXCEPTION.fullmatch(line) and not line.startswith("ray.")]
     return found[0] if found else text.strip().splitlines()[-1]
 

@@ -115,7 +115,7 @@ class ParetoChooser:
         return [number for number in paused if draws[number] < self.audit_frac] or [min(draws, key=draws.__getitem__)]
 
     def _most_promising(self, table: _Table, *, view: GuideView | None, may_start: bool) -> int | None:
-        """The promising paused trial with the largest improvement per evaluation; `None` if a new one is worth more."""
+        """Returns the promising paused trial that improves most per evaluation; `None` if a new one is worth more."""
         final = table.losses_TR[table.finished, -1]
         optimality = optimality_of(final, table.costs_TC[table.finished], all_costs=table.costs_TC)
         regressions = fit_regressions(table.losses_TR, evaluations=table.evaluations)
@@ -144,7 +144,7 @@ class ParetoChooser:
         optimality: FrontOptimality,
         view: GuideView | None,
     ) -> Array:
-        """A sample of the improvements that a new trial may be expected to make once it has reached the first rung.
+        """Returns a sample of the improvements to expect of a new trial once it has reached the first rung.
 
         Without a guide, a new trial is taken to be like the existing ones, as they were at the first rung.
         """
@@ -160,7 +160,7 @@ class ParetoChooser:
     def _promising(
         self, table: _Table, *, optimality: FrontOptimality, forecast: Forecast, guided: bool
     ) -> tuple[NDArray[np.intp], Array]:
-        """Indices of the paused trials that are not given up, and the expected improvement of each.
+        """Returns indices of the paused trials that are not given up, and the expected improvement of each.
 
         `forecast` holds a row for each paused trial.
         """
@@ -224,7 +224,7 @@ class ParetoPruner(BasePruner):
         return bool(optimality.probabilities(forecast, table.costs_TC[row])[0] < self._level)
 
     def _snapshot(self, trial: FrozenTrial) -> TrialSnapshot | None:
-        """The snapshot of a trial with a curve and costs. That of a finished trial is cached."""
+        """Returns the snapshot of a trial with a curve and costs. That of a finished trial is cached."""
         cached = self._finished.get(trial.number)
         if cached is not None and cached[0] is trial:
             return cached[1]
@@ -243,7 +243,7 @@ def _snapshot_of(trial: FrozenTrial) -> TrialSnapshot | None:
 
 
 def _preposterior(outlook: NewTrialOutlook, *, sd: float) -> Forecast:
-    """A sample of the forecasts of a new trial after its first losses, which alone predict its final loss up to `sd`.
+    """Returns a sample of a new trial's forecasts after its first losses, which alone predict its end up to `sd`.
 
     Before they are observed, the mean of that forecast is normal about the outlook's mean. Its standard deviation is
     the same for all observations.
@@ -274,7 +274,7 @@ class _Table(NamedTuple):
 def _table(
     snapshots: Sequence[TrialSnapshot], *, evaluations: tuple[int, ...], names: tuple[str, ...] | None = None
 ) -> _Table:
-    """`names`: the costs to compare; by default all that a trial has."""
+    """Returns the table of the trials. `names`: the costs to compare; by default all that a trial has."""
     if names is None:
         # A trial has none before it is measured.
         names = max((tuple(item.costs) for item in snapshots), key=len, default=())
@@ -292,7 +292,7 @@ def _table(
 
 
 def _losses_at(losses: Sequence[tuple[float, ...]], evaluations: tuple[int, ...]) -> Array:
-    """The losses `[T, R]` after these evaluations, NaN where not reached. Every trial has at least one loss."""
+    """Returns the losses `[T, R]` after these evaluations, NaN where not reached. Every trial has at least one loss."""
     # Through one flat array: a loop over a thousand trials takes longer than the decision.
     flat = np.fromiter(chain.from_iterable(losses), dtype=np.float64)
     num_T = np.fromiter(map(len, losses), dtype=np.int64)
@@ -302,7 +302,7 @@ def _losses_at(losses: Sequence[tuple[float, ...]], evaluations: tuple[int, ...]
 
 
 def _promoted(table: _Table, *, may_start: bool) -> int | None:
-    """The paused trial that successive halving promotes, from the highest rung down.
+    """Returns the paused trial that successive halving promotes, from the highest rung down.
 
     If it promotes none, a new trial is due (`None`); if none may start, the furthest paused trial is resumed.
     """
@@ -319,7 +319,7 @@ def _promoted(table: _Table, *, may_start: bool) -> int | None:
 
 
 def _draw(number: int, *, seed: int) -> float:
-    """A uniform number from 0 to 1, a function of the trial's number and the seed alone."""
+    """Returns a uniform number from 0 to 1, a function of the trial's number and the seed alone."""
     return float(np.random.default_rng([seed, number]).random())
 
 

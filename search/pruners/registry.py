@@ -89,7 +89,7 @@ def make_chooser(
 
 
 def _arguments(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, each converted to the type that the pruner's signature gives."""
+    """Returns the options, each converted to the type that the pruner's signature gives."""
     pruner = PRUNERS[name].make
     types, known = get_type_hints(pruner.__init__), list(inspect.signature(pruner).parameters)
     arguments = {}
@@ -107,7 +107,7 @@ def _is_required(pruner: type[BasePruner], option: str) -> bool:
 
 
 def _converted(value: Any, expected: Any, *, name: str) -> Any:
-    """The value as the expected type. Optuna accepts any type, and would fail in the middle of a search."""
+    """Returns the value as the expected type. Optuna accepts any type, and would fail in the middle of a search."""
     try:
         # YAML reads 1e-3 as text, which is accepted for a number. A bool, which Python accepts for 1, is not.
         adapter = TypeAdapter(expected, config=ConfigDict(arbitrary_types_allowed=True))

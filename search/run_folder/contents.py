@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
-from depthweave.spaces.checksums import SEAL
+from depthweave.spaces.checksums import CHECKSUM_FIELD
 from depthweave.trainers.tasks import TaskData
 
 
@@ -16,7 +16,7 @@ def check_files(store: RunStore, data: TaskData) -> Iterator[str]:
 
     Raises `ValueError`, one line, where the text gives another tokenizer here than the run has.
     """
-    if SEAL not in json.loads(store.read_bytes("run.json")):
+    if CHECKSUM_FIELD not in json.loads(store.read_bytes("run.json")):
         yield f"{store.where}: begun by an earlier version without checksums: its files are not checked"
     if data.tokenizer_json is None:
         return

@@ -25,7 +25,7 @@ from depthweave.spaces.locks import file_lock, holder
 LEASE = "search.lease"
 _RENEW_S = 10.0
 _DEAD_S = 45.0
-"""The holder of a lease that did not change for so long is dead: several renewals and a slow upload fit in it."""
+"""The holder of a lease that is unchanged for this time is dead: it allows for several renewals and a slow upload."""
 _POLL_S = 1.0
 _SETTLE_S = 2.0
 """When two processes take a lease at once, the later write wins; after this time both see it."""
@@ -33,7 +33,7 @@ _SETTLE_S = 2.0
 
 @contextmanager
 def locked_run(storage: Storage, *, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Inside, this process has the run folder; once it has lost it, writing to `storage` raises `ValueError`.
+    """Holds the run folder for this process. If another search takes it over, writing to `storage` raises `ValueError`.
 
     Raises `ValueError`, one line, where another search works on the run. `on_wait` gets a line before a long wait.
     """

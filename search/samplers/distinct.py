@@ -94,7 +94,7 @@ class DistinctSampler(BaseSampler):
     def _nearest(
         self, proposal: dict[str, Any], untried: Collection[str], *, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """An untried architecture that has the most parameters in common with the proposal, drawn at random."""
+        """Returns an untried architecture that has the most parameters in common with the proposal, drawn at random."""
         candidates = [self._parameters.spelling(item) for item in untried]
         common = np.array([sum(item[name] == value for name, value in proposal.items()) for item in candidates])
         return candidates[int(rng.choice(np.flatnonzero(common == common.max())))]
@@ -131,7 +131,7 @@ class Untried:
         return self._ids.keys()
 
     def _new_trial_ids(self) -> list[int]:
-        """Optuna's ids of the trials that were created since the last query."""
+        """Returns Optuna's ids of the trials that were created since the last query."""
         found = []
         # One by one: a list of all trials would grow with the study.
         with suppress(KeyError):

@@ -69,7 +69,7 @@ def _known_cost(inputs: SamplerInputs) -> SearchSampler:
 def _distinct(
     make: Callable[[int], BaseSampler] | None, *, max_draws: int = MAX_DRAWS
 ) -> Callable[[SamplerInputs], SearchSampler]:
-    """One of Optuna's samplers, made from a seed, without repeats; for `None` the space in its own order."""
+    """Returns one of Optuna's samplers, made from a seed, without repeats; for `None` the space in its own order."""
 
     def make_quietly(seed: int) -> BaseSampler:
         assert make is not None

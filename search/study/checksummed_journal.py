@@ -5,12 +5,12 @@ Optuna and `optuna-dashboard` ignore the additional key. Lines of earlier versio
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
+
+from depthweave.spaces.checksums import checksum_of_values
 
 CHECKSUM_KEY = "sum"
 _DIGITS = 16
@@ -31,6 +31,4 @@ def has_valid_checksum(entry: Mapping[str, Any]) -> bool:
 
 
 def _checksum(log: Mapping[str, Any]) -> str:
-    # The values as they will be read: JSON turns keys into strings.
-    text = json.dumps(json.loads(json.dumps(log)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return checksum_of_values(log)[:_DIGITS]

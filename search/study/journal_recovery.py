@@ -142,7 +142,7 @@ def _report(studies: Studies, number: int, losses: Sequence[float]) -> None:
 def _unfinished(
     checkpoints: Checkpoints, *, recorded: dict[int, Record], parameters: Parameters, task: AnyTask
 ) -> dict[int, str]:
-    """The architectures of the trials that have a checkpoint and no record, by trial number."""
+    """Returns the architectures of the trials that have a checkpoint and no record, by trial number."""
     found: dict[int, str] = {}
     for number in checkpoints.numbers():
         if number >= FIRST_CONFIRMATION or number in recorded:

@@ -128,7 +128,7 @@ def of_space(
 def _counts(
     parameters: Sequence[Mapping[str, Any]], distributions: Mapping[str, CategoricalDistribution]
 ) -> FloatArray:
-    """The number of occurrences of each value that several parameters share, such as an operation on several edges."""
+    """Returns how often each value that several parameters share occurs, such as an operation on several edges."""
     choices = [set(known.choices) for known in distributions.values()]
     shared = sorted((item for item in set().union(*choices) if sum(item in known for known in choices) > 1), key=repr)
     rows = [[list(item.values()).count(value) for value in shared] for item in parameters]
@@ -162,7 +162,7 @@ def _cost_features(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatA
 
 
 def _wiring_grids(wirings: Sequence[Wiring]) -> FloatArray:
-    """The square root of the share of possible connections in each cell; the root emphasises small shares."""
+    """Returns the square root of the share of possible connections in each cell; the root emphasises small shares."""
     # Architectures with the same wiring share one object. Comparing wirings would take as long as encoding them.
     known = {id(item): item for item in wirings}
     grids = {key: _wiring_grid(item) for key, item in known.items()}
@@ -179,7 +179,7 @@ def _wiring_grid(wiring: Wiring) -> FloatArray:
 
 @lru_cache(maxsize=512)
 def _possible(depth: int) -> FloatArray:
-    """The number of possible connections in each cell."""
+    """Returns the number of possible connections in each cell."""
     possible = np.zeros((_GRID, _GRID))
     for block in range(1, depth + 1):
         columns = np.arange(block + 1) * _GRID // (depth + 1)

@@ -75,13 +75,13 @@ def cost_error(candidates: Candidates, axis: int) -> float | None:
 
 
 def _with_mean_of_one(cost_features_NH: FloatArray) -> FloatArray:
-    """A constant, which every cost contains, and the features, scaled to a mean of 1."""
+    """Returns a constant, which every cost contains, and the features, scaled to a mean of 1."""
     means_H = cost_features_NH.mean(axis=0)
     return np.column_stack([np.ones(len(cost_features_NH)), cost_features_NH / np.where(means_H > 0.0, means_H, 1.0)])
 
 
 def _nonnegative_coefficients(relative_MH: FloatArray) -> FloatArray:
-    """The nonnegative least-squares solution `[H]` of rows that sum to 1, by Lawson and Hanson's active set method."""
+    """Returns the nonnegative least-squares solution `[H]` of rows that sum to 1, by Lawson and Hanson's method."""
     gram_HH = relative_MH.T @ relative_MH + _RIDGE * np.eye(relative_MH.shape[1])
     target_H = relative_MH.sum(axis=0)
     coefficients_H, active_H = np.zeros(len(target_H)), np.zeros(len(target_H), dtype=np.bool_)
@@ -106,13 +106,13 @@ def _nonnegative_coefficients(relative_MH: FloatArray) -> FloatArray:
 
 
 def _coefficient_variance(relative_NH: FloatArray, relative_MH: FloatArray, *, noise: float) -> FloatArray:
-    """The variance `[N]` due to the coefficients: large for candidates with features that no measured one has."""
+    """Returns the variance `[N]` due to the coefficients: large where no measured candidate has the features."""
     precision_HH = relative_MH.T @ relative_MH / noise + np.eye(relative_MH.shape[1]) / _COEFFICIENT_SD**2
     return np.asarray(np.einsum("nh,nh->n", relative_NH, np.linalg.solve(precision_HH, relative_NH.T).T))
 
 
 def _residuals(candidates: Candidates, rows_M: Indices, residual_M: FloatArray) -> Posterior:
-    """The posterior of every candidate's residual."""
+    """Returns the posterior of every candidate's residual."""
     num_groups = int(candidates.groups_F.max()) + 1
     process = GaussianProcess(
         candidates.features_NF[rows_M],

@@ -50,7 +50,7 @@ class _Forecasts(NamedTuple):
 # When a chooser starts a new trial, the sampler asks for the same forecasts next.
 @lru_cache(maxsize=1)
 def _forecasts(curves: tuple[tuple[tuple[float, ...], str], ...]) -> list[_Forecasts]:
-    """The forecasts of each trial, from its losses and state."""
+    """Returns the forecasts of each trial, from its losses and state."""
     num_evaluations = max((len(losses) for losses, state in curves if state == "complete"), default=0)
     started = [place for place, (losses, state) in enumerate(curves) if losses and state != "failed"]
     if num_evaluations < 2:
@@ -73,7 +73,7 @@ def _forecasts(curves: tuple[tuple[tuple[float, ...], str], ...]) -> list[_Forec
 
 
 def _modelled_evaluations(lengths: Sequence[int], *, num_evaluations: int) -> tuple[int, ...]:
-    """The evaluations at which curves are modelled: rungs by factors of two, and common lengths of curves."""
+    """Returns the evaluations at which curves are modelled: rungs by factors of two, and common lengths of curves."""
     common = {length for length in set(lengths) if length < num_evaluations and lengths.count(length) > 2}
     rungs = geometric_rungs(num_evaluations, grace=1, factor=RUNG_FACTOR)
     return (*sorted({*rungs, *common}), num_evaluations)

@@ -99,7 +99,7 @@ def _covariances(
     *,
     groups_F: Indices,
 ) -> tuple[FloatArray, FloatArray]:
-    """The covariances of the points' errors if all variance were the trial's own, and if all were common."""
+    """Returns the covariances of the points' errors if all variance were the trial's own, and if all were common."""
     variance_P = np.concatenate([variance_M, backtests.variance_D])
     least_PP = np.minimum(variance_P[:, None], variance_P[None, :])
     features_PF = features_MF[record_P]
@@ -114,13 +114,13 @@ def similarity(left_AF: FloatArray, right_BF: FloatArray, *, groups_F: Indices) 
 
 
 def _differences(covariance_PP: FloatArray, earlier: Indices, record_D: Indices) -> FloatArray:
-    """The covariance, `[D, D]`, of the differences between two sets of points."""
+    """Returns the covariance, `[D, D]`, of the differences between two sets of points."""
     rows_DP = covariance_PP[earlier] - covariance_PP[record_D]
     return np.asarray(rows_DP[:, earlier] - rows_DP[:, record_D])
 
 
 def _fitted(own_DD: FloatArray, common_DD: FloatArray, difference_D: FloatArray) -> tuple[float, float]:
-    """The most probable common share and factor of all variances."""
+    """Returns the most probable common share and factor of all variances."""
     if not len(difference_D):
         return 0.5, 1.0
     candidates = []

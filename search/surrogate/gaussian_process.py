@@ -199,7 +199,7 @@ class _Objective(NamedTuple):
 def _objective(
     logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
-    """Negative log marginal likelihood and its gradient by the logarithms; `None` if the factorisation fails."""
+    """Returns the negative log marginal likelihood and its gradient by the logarithms; `None` on failure."""
     weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
     kernel_MM = amplitude * matern(squared_MM)
@@ -223,7 +223,7 @@ def _objective(
 
 
 def _inverse(lower_MM: NDArray[np.floating[Any]]) -> FloatArray:
-    """The inverse of a lower triangular matrix. NumPy only has the general inverse, at three times the cost."""
+    """Returns the inverse of a lower triangular matrix. NumPy only has the general inverse, at three times the cost."""
     lower = torch.from_numpy(lower_MM)
     identity = torch.eye(len(lower_MM), dtype=torch.float64)
     return np.asarray(torch.linalg.solve_triangular(lower, identity, upper=False).numpy(), dtype=np.float64)
@@ -243,7 +243,7 @@ def matern(squared: NDArray[Precision]) -> NDArray[Precision]:
 
 
 def _matern_slope(squared: FloatArray) -> FloatArray:
-    """The derivative of the kernel by the squared distance."""
+    """Returns the derivative of the kernel by the squared distance."""
     root = np.sqrt(5.0 * squared)
     return np.asarray(-(5.0 / 6.0) * (1.0 + root) * np.exp(-root), dtype=np.float64)
 
@@ -262,7 +262,7 @@ def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision])
 
 
 def _evenly(length: int, most: int) -> NDArray[np.intp]:
-    """At most `most` evenly spaced indices, including the first and the last."""
+    """Returns at most `most` evenly spaced indices, including the first and the last."""
     if length <= most:
         return np.arange(length)
     return np.unique(np.linspace(0, length - 1, most).round().astype(np.intp))

@@ -72,7 +72,7 @@ def normal_cdf(z: FloatArray) -> FloatArray:
 def _volumes(
     costs_NC: FloatArray, *, front_losses_F: FloatArray, front_costs_FC: FloatArray, reference_O: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Levels `[L]`, and the volume `[N, L]` of costs above the candidate's where a level is the lowest attained loss.
+    """Returns levels `[L]`, and the volume `[N, L]` of costs above the candidate's where a level is the lowest loss.
 
     Within a box the volume is linear in each cost, so interpolating between the corners of the boxes is exact.
     """
@@ -98,7 +98,7 @@ def _volumes(
 def _edges(
     costs_NC: FloatArray, front_costs_FC: FloatArray, worst_C: FloatArray, *, num_levels: int
 ) -> list[FloatArray]:
-    """The edges of the boxes along each cost."""
+    """Returns the edges of the boxes along each cost."""
     num_costs = costs_NC.shape[1]
     max_edges = max(2, int((_MAX_CELLS / num_levels) ** (1.0 / max(1, num_costs))) - 2)
     found = []
@@ -115,7 +115,7 @@ def _edges(
 
 
 def _interpolated(table: FloatArray, edges_C: list[FloatArray], costs_NC: FloatArray) -> FloatArray:
-    """The table's values at the candidates' costs, by multilinear interpolation."""
+    """Returns the table's values at the candidates' costs, by multilinear interpolation."""
     cells, shares = [], []
     for axis, edges in enumerate(edges_C):
         cost_N = np.clip(costs_NC[:, axis], edges[0], edges[-1])

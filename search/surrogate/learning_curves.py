@@ -158,13 +158,13 @@ def _next_state(state_TS: Array, loss_T: Array) -> Array:
 
 
 def _features(state_TS: Array, *, level: float, max_distance: float, num: int) -> Array:
-    """The predictors: a constant, the loss relative to the median, and the last drops."""
+    """Returns the predictors: a constant, the loss relative to the median, and the last drops."""
     above_T = np.clip(state_TS[:, 0] - level, -max_distance, max_distance)
     return np.column_stack([np.ones(len(state_TS)), above_T, state_TS[:, 1:]])[:, :num]
 
 
 def _scale(state_TS: Array, *, unit: float, rung: int) -> Array:
-    """The noise scale of each curve."""
+    """Returns the noise scale of each curve."""
     if rung == 0:
         return np.full(len(state_TS), unit)
     return np.asarray(np.abs(state_TS[:, 1]) + _MIN_DROP_FRAC * unit)
@@ -173,7 +173,7 @@ def _scale(state_TS: Array, *, unit: float, rung: int) -> Array:
 def _regress(
     features_NP: Array, drop_N: Array, scale_N: Array, *, prior_mean_P: Array, precision_P: Array
 ) -> tuple[Array, Array, float]:
-    """The coefficients, their covariance in units of the variance, and the variance in units of the scale squared."""
+    """Returns coefficients, their covariance in units of the variance, and the variance in units of scale squared."""
     weight_N = scale_N**-2.0
     robust_N = np.ones(len(drop_N))
     for _ in range(_NUM_REWEIGHTS):
@@ -187,7 +187,7 @@ def _regress(
 
 
 def _shrunk(squares: float, *, free: int) -> float:
-    """The variance of residuals with `free` degrees of freedom, shrunk towards the prior variance.
+    """Returns the variance of residuals with `free` degrees of freedom, shrunk towards the prior variance.
 
     Logarithms are averaged: for regular curves the prior is a hundred times too wide, and in an average of variances it
     would dominate for hundreds of trials.

@@ -74,8 +74,8 @@ class LossPosterior(NamedTuple):
 
 
 def loss_posterior(candidates: Candidates, trials: Sequence[Evidence]) -> LossPosterior | None:
-    """Returns the posterior; `None` with too few losses. Running trials without one count with their expected loss."""
-    # Costs are not used, and would only spoil the cache.
+    """Returns the posterior; `None` with too few losses. Running trials without a loss get their expected loss."""
+    # Costs are not used here. With them, trials with a new measurement would miss the cache.
     return _losses(_Space(candidates), tuple(item._replace(costs_C=None) for item in trials))
 
 
@@ -123,7 +123,7 @@ def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None
 def _process(
     space: _Space, known: Sequence[Evidence], logs_M: FloatArray, sd_M: FloatArray, *, scale: _Scale
 ) -> tuple[GaussianProcess, Callable[[Indices], FloatArray]]:
-    """The process given the records, with the likelihoods of forecasts and their common errors; and the calibration."""
+    """Returns the process conditioned on losses and forecasts, whose errors are correlated, and the calibration."""
     population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
     likelihood_M, variance_M = _without_population(logs_M, sd_M, population=population)
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
@@ -147,7 +147,7 @@ def _process(
 
 
 def _calibration(space: _Space, checked_KF: FloatArray, residual_K: FloatArray, rows_N: Indices) -> FloatArray:
-    """The root mean square of the standardised residuals, weighted by similarity, for each candidate."""
+    """Returns for each candidate the root mean square of the standardised residuals, weighted by similarity."""
     weight_NK = similarity(space.features_NF[rows_N], checked_KF, groups_F=space.groups_F)
     squares_N = (_PRIOR_BACKTESTS + weight_NK @ np.square(residual_K)) / (_PRIOR_BACKTESTS + weight_NK.sum(axis=1))
     return np.asarray(np.sqrt(np.maximum(squares_N, 1.0)))
@@ -161,7 +161,7 @@ class _Scale(NamedTuple):
     """Height of the lowest loss above it."""
 
     def logarithms(self, estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
-        """The parameters of lognormal distributions with these means and standard deviations."""
+        """Returns mean and standard deviation of the logarithms of the heights above the floor."""
         height = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _MIN_HEIGHT_FRAC * self.lowest)
         variance = np.log1p(np.square(np.array([item.sd for item in estimates]) / height))
         return np.log(height) - 0.5 * variance, np.sqrt(variance)
@@ -173,13 +173,13 @@ def _floor(losses: FloatArray) -> float:
 
 
 def _without_population(mean: FloatArray, sd: FloatArray, *, population: Population) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance of forecasts with the population divided out; certain values are unchanged."""
+    """Returns mean and variance of forecasts with the population divided out; final losses (`sd` 0) are unchanged."""
     curve_frac = np.maximum(1.0 - np.square(sd / max(population.sd, 1e-12)), _MIN_CURVE_FRAC)
     return population.mean + (mean - population.mean) / np.where(sd > 0.0, curve_frac, 1.0), np.square(sd) / curve_frac
 
 
 def _most_informative(logs_M: FloatArray) -> Indices:
-    """At most `MAX_RECORDS` records in their order: half of them the lowest losses, half evenly from the others."""
+    """Returns at most `MAX_RECORDS` indices, ascending: half of them the lowest losses, half evenly from the others."""
     if len(logs_M) <= MAX_RECORDS:
         return np.arange(len(logs_M), dtype=np.intp)
     order = np.argsort(logs_M, kind="stable")

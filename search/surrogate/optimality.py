@@ -72,7 +72,7 @@ def should_start_new(improvements_S: Array, *, rate: float, first: int, rest: in
 
 
 def _student_cdf(t: Array) -> Array:
-    """The distribution function of Student's t with four degrees of freedom, in closed form."""
+    """Returns the distribution function of Student's t with four degrees of freedom, in closed form."""
     bounded = np.clip(t, -1e6, 1e6)
     sine = bounded / np.sqrt(4.0 + bounded * bounded)
     return np.asarray(0.5 + 0.75 * sine * (1.0 - sine * sine / 3.0))

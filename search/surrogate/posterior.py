@@ -92,7 +92,7 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
 def _gains(
     posterior: Posterior, scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray, *, floor: float
 ) -> FloatArray:
-    """Expected hypervolume improvements over the front of some candidates with these losses."""
+    """Returns the expected hypervolume improvements over the front of some candidates with these losses."""
     costs_FC = scaled.costs_NC[rows_F]
     kept_F = moocore.is_nondominated(np.column_stack([losses_F, costs_FC]))
     front_losses_F, front_costs_FC = losses_F[kept_F], costs_FC[kept_F]
@@ -113,7 +113,7 @@ def _gains(
 
 
 def _scaled(costs: KnownCosts) -> KnownCosts:
-    """The costs scaled to 0 to 1, their standard deviations by linear error propagation."""
+    """Returns the costs scaled to 0 to 1, their standard deviations by linear error propagation."""
     lowest_C, highest_C = costs.costs_NC.min(axis=0), costs.costs_NC.max(axis=0)
     spread_C = np.where(highest_C > lowest_C, highest_C - lowest_C, 1.0)
     return KnownCosts((costs.costs_NC - lowest_C) / spread_C, costs.log_sd_NC * costs.costs_NC / spread_C)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from depthweave.reports.store.run_store import trial_name
 from depthweave.reports.store.storage import Storage
 from depthweave.search.scratch import Scratch
-from depthweave.spaces.checksums import SUM_SUFFIX
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX
+from depthweave.spaces.model_files import MODEL_FILE
+from depthweave.trainers.checkpoint import STATE_FILE
 
-STATE_FILE = "state.pt"
 PROGRESS_FILE = "progress.json"
 _FOLDER = re.compile(r"trial-(\d{5,})")
 
@@ -40,7 +41,7 @@ class Checkpoints:
         return self._storage.where
 
     def folder(self, number: int) -> Path:
-        """Where the trial writes on this machine. The folder may not exist yet."""
+        """Returns the folder in which the trial writes on this machine. It may not exist yet."""
         return trial_folder(self._storage.root if self._scratch is None else self._scratch, number)
 
     def fetch(self, number: int) -> Path:
@@ -66,7 +67,7 @@ class Checkpoints:
             folder = self.folder(number)
             for name in names:
                 # The checksum file first, as on a disk: it has the checksum of the previous content too.
-                for part in (f"{name}{SUM_SUFFIX}", name):
+                for part in (f"{name}{CHECKSUM_SUFFIX}", name):
                     if part == name or (folder / part).exists():
                         self._storage.copy_in(folder / part, f"{folder.name}/{part}")
 
@@ -77,7 +78,7 @@ class Checkpoints:
         return None
 
     def has_state(self, number: int) -> bool:
-        """Whether the trial can continue."""
+        """Returns whether the trial can continue."""
         return self._storage.exists(f"{self.folder(number).name}/{STATE_FILE}")
 
     def numbers(self) -> list[int]:
@@ -90,7 +91,7 @@ class Checkpoints:
         folder, freed = self.folder(number), 0
         # All files: a worker that was killed while saving leaves a partial file under another name.
         for info in self._files(number):
-            if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{SUM_SUFFIX}"):
+            if keep_weights and info.base_name in (MODEL_FILE, f"{MODEL_FILE}{CHECKSUM_SUFFIX}"):
                 continue
             with suppress(FileNotFoundError):
                 self._storage.delete(f"{folder.name}/{info.base_name}")
@@ -111,5 +112,5 @@ def _new_scratch(owner: object) -> Path:
 
 
 def trial_folder(checkpoints: str | os.PathLike[str], number: int) -> Path:
-    """The folder of a trial's checkpoint and weights."""
-    return Path(checkpoints) / f"trial-{number:05d}"
+    """Returns the folder of a trial's checkpoint and weights."""
+    return Path(checkpoints) / trial_name(number)

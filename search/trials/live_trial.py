@@ -78,7 +78,7 @@ class LiveTrial:
         self.excused += 0 < self._nodes_lost <= _MAX_NODES_LOST
 
     def may_retry(self, retries: int) -> bool:
-        """Whether it is tried again after a crash. A retry is a new attempt, also after a pause."""
+        """Returns whether it is tried again after a crash. A retry is a new attempt, also after a pause."""
         self.paused = False
         return self.crashes - self.excused <= retries
 
@@ -88,7 +88,7 @@ class LiveTrial:
         return self.previous_ending is not None and self.previous_ending.state != "failed"
 
     def stops_as_before(self) -> bool:
-        """Whether it was stopped here before its record was lost."""
+        """Returns whether it was stopped here before its record was lost."""
         before = self.previous_ending
         if before is None or before.state != "pruned" or len(self.evaluations) < before.num_evaluations:
             return False
@@ -149,7 +149,7 @@ class Ledger(Protocol):
         """Adds a trial's report."""
 
     def decide(self, name: str) -> Decision:
-        """Whether the trial continues, pauses or stops after its latest evaluation."""
+        """Returns whether the trial continues, pauses or stops after its latest evaluation."""
 
     def fail(self, name: str, error: str, *, node_lost: bool) -> None:
         """Adds the reason for which a trial's worker crashed, or was lost with its node."""

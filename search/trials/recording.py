@@ -159,7 +159,7 @@ class RecordMaker:
         )
 
     def _quality(self, final: Evaluation | None, test: HeldOutLoss | None) -> dict[str, Any]:
-        """The columns that the task fills; absent before the end of a training."""
+        """Returns the columns that the task fills; absent before the end of a training."""
         return {
             **_NO_QUALITY,
             **({} if final is None else self.task.record_values(final)),
@@ -167,7 +167,7 @@ class RecordMaker:
         }
 
     def _worker_columns(self, live: LiveTrial) -> dict[str, Any]:
-        """The columns that a worker measures or knows."""
+        """Returns the columns that a worker measures or knows."""
         report = live.last_report
         measured = {} if report is None else dataclasses.asdict(report.measurement)
         return {
@@ -183,7 +183,7 @@ class RecordMaker:
 
 
 def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -> dict[str, float]:
-    """Those of the values that are costs among the objectives; a cost without a value is infinite."""
+    """Returns those of the values that are costs among the objectives; a cost without a value is infinite."""
     costs = {name: values[name] for name in objectives if OBJECTIVES[name].cost}
     return {name: math.inf if value is None else float(value) for name, value in costs.items()}
 
@@ -191,20 +191,20 @@ def costs_among(objectives: Sequence[str], values: Mapping[str, float | None]) -
 def costs_before_training(
     objectives: Sequence[str], *, architecture: Architecture, measured: Measurement
 ) -> dict[str, float]:
-    """The costs among the objectives, by name, of an architecture that was measured and not yet trained."""
+    """Returns the costs among the objectives, by name, of an architecture that was measured and not yet trained."""
     known = KnownColumns(architecture, measured)
     values = {name: column_value(known, name) for name in cost_names(objectives)}
     return costs_among(objectives, values)
 
 
 def _finite(value: float | None) -> float | None:
-    """The value, or `None` where it is not finite: no reader accepts that."""
+    """Returns the value, or `None` where it is not finite: no reader accepts that."""
     return value if value is not None and math.isfinite(value) else None
 
 
 @cache
 def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
-    """The recipe with the precision of the training. Cached, because a search has all its records in memory."""
+    """Returns the recipe with the precision of the training. Cached, because a search has all its records in memory."""
     if recipe.precision == "auto" and precision is not None:
         recipe = dataclasses.replace(recipe, precision=precision)
     return json.dumps(dataclasses.asdict(recipe))

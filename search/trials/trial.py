@@ -24,11 +24,12 @@ from depthweave.reports.store.columns import check_numbers
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.placement import ANYWHERE, Placement
 from depthweave.search.scratch import device_locks
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import check_seal, seal
-from depthweave.spaces.files import MODEL_FILE
+from depthweave.spaces.checksums import add_checksum, verified_values
+from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.trainers import Evaluation, HeldOutLoss, Kind, Measurement, Recipe, hardware
+from depthweave.trainers.checkpoint import STATE_FILE
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import free_memory, with_precision
 from depthweave.trainers.recipe import Precision
@@ -97,7 +98,7 @@ def write_progress(folder: Path, report: TrialReport) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # A worker that was taken for lost may still write at the same time.
     scratch = folder / f".{PROGRESS_FILE}.{os.getpid()}"
-    scratch.write_text(json.dumps(seal(dataclasses.asdict(report))), encoding="utf-8")
+    scratch.write_text(json.dumps(add_checksum(dataclasses.asdict(report))), encoding="utf-8")
     scratch.replace(folder / PROGRESS_FILE)
 
 
@@ -111,7 +112,7 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
         return None
     try:
         # As JSON again, without its checksum: from JSON pydantic accepts numbers and lists as they are written.
-        found = TypeAdapter(TrialReport).validate_json(json.dumps(check_seal(json.loads(data))))
+        found = TypeAdapter(TrialReport).validate_json(json.dumps(verified_values(json.loads(data))))
         check_numbers(dataclasses.asdict(found.measurement), row_class=Record)
         return found
     except (ValueError, AttributeError, TypeError, RecursionError):

@@ -45,7 +45,7 @@ class WeightRetention:
         return beaten
 
     def _values(self, record: Record, *, worst: bool) -> tuple[float, ...]:
-        """The objectives at the worst end of their uncertainty, or at the best."""
+        """Returns the objectives at the worst end of their uncertainty, or at the best."""
         values = []
         for name in self._objectives:
             value = value_of(record, name)

@@ -22,6 +22,7 @@ from ray.tune.logger import LoggerCallback
 from ray.tune.result import TIMESTEPS_TOTAL
 
 from depthweave.reports.store.objectives import OBJECTIVES
+from depthweave.reports.store.run_store import trial_name
 from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.trial import REPORT, TrialReport
 
@@ -56,7 +57,7 @@ class LoggedTrial:
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
     def __str__(self) -> str:
-        return f"trial-{self.number:05d}"
+        return trial_name(self.number)
 
 
 class EvaluationLogger(Callback):

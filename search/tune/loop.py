@@ -193,5 +193,5 @@ def _stop_signals(ignore_events: Callable[[], None]) -> Iterator[list[int]]:
 
 
 def _directory_name(trial: Trial) -> str:
-    """A short name: Tune's own would spell out the whole architecture."""
+    """Returns a short name: Tune's own would spell out the whole architecture."""
     return str(trial.trial_id)

@@ -22,7 +22,7 @@ class LedgerSearcher(Searcher):
         self._ledger = ledger
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Nothing to set: the ledger has the objectives."""
+        """Sets nothing: the ledger has the objectives."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

@@ -1,4 +1,4 @@
-"""Sampler and pruner together: every arm replays, nobody spends less than hindsight, and shares are counted right."""
+"""Sampler and pruner together: every arm replays, none spends less than hindsight, and shares are counted right."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_arm_spends_less_than_hindsight(arm: Arm, workers: int, problem: Curv
 def test_every_arm_pays_for_its_measurements_by_the_same_rule(arm: Arm) -> None:
     charged = planted_curves(num_parameters=3, num_choices=3, num_evaluations=5, measuring=Measuring(0.5, 0.1))
     search = run(arm, problem=charged, workers=1, seed=0)
-    # With one worker nobody waits. All 27 rows are tried in the end, and each is measured once, surveyed or not.
+    # With one worker no trial waits. All 27 rows are tried in the end, and each is measured once, surveyed or not.
     assert search["evaluations"] % 1 == (27 * 0.5) % 1
     assert search["evaluations"] >= 27 * 0.5 + 27 + 4 * search["complete"]
     if arm.name in ALL_ARE_TRAINED:

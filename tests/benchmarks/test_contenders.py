@@ -20,7 +20,7 @@ from benchmarks.yardstick import Yardstick
 from depthweave.search.parameters import Parameters
 from tests.benchmarks.planted import planted
 
-UNTOLD = ("known-cost", "known-cost, costs unknown")
+KNOWN_COST_ARMS = ("known-cost", "known-cost, costs unknown")
 OURS = ("known-cost", "random", "tpe", "nsga2", "local evolution")
 THERE = [item for item in CONTENDERS.values() if not item.missing]
 
@@ -66,11 +66,11 @@ def test_evolution_finds_a_planted_front_that_random_misses() -> None:
 
 def test_known_cost_without_the_costs_sees_them_in_finished_trials_alone() -> None:
     problem = planted(num_parameters=3, num_choices=4)
-    told, untold = (rows_of(CONTENDERS[name], problem, seed=0, count=8) for name in UNTOLD)
-    # The costs of the others change nothing before they are tried; being told them does.
+    with_costs, without_costs = (rows_of(CONTENDERS[name], problem, seed=0, count=8) for name in KNOWN_COST_ARMS)
+    # The costs of the others change nothing before they are tried; knowing them does.
     other = replace(problem, candidates=replace(problem.candidates, costs_NC=problem.candidates.costs_NC[::-1]))
-    assert rows_of(CONTENDERS[UNTOLD[1]], other, seed=0, count=8) == untold
-    assert rows_of(CONTENDERS[UNTOLD[0]], other, seed=0, count=8) != told
+    assert rows_of(CONTENDERS[KNOWN_COST_ARMS[1]], other, seed=0, count=8) == without_costs
+    assert rows_of(CONTENDERS[KNOWN_COST_ARMS[0]], other, seed=0, count=8) != with_costs
 
 
 def test_absent_botorch_is_named() -> None:

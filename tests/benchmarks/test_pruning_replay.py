@@ -17,7 +17,7 @@ _NUM = 60
 
 @pytest.fixture(name="table")
 def _table(tmp_path: Path) -> Path:
-    """Sixty curves, of which those with even numbers are a fifth of a nat worse than others of their cost."""
+    """Sixty curves. Those with even numbers are a fifth of a nat worse than others of their cost."""
     generator = np.random.default_rng(0)
     epochs = np.arange(1, NUM_EPOCHS + 1)
     rows = []

@@ -1,4 +1,4 @@
-"""Latencies measured anew: a portion at a time, going on after a kill, and nothing else of the table changes."""
+"""Latencies are measured again: a portion at a time, resumed after a kill, with the rest of the table unchanged."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_measuring_goes_on_where_it_was_killed(table: Path, tmp_path: Path, stop
 def test_only_latencies_change(table: Path, tmp_path: Path, stopwatch: Stopwatch) -> None:
     before, kept = pq.read_table(table), tmp_path / "latencies.jsonl"
     measure(table, kept=kept)
-    told = write(table, measured=read(kept))
+    printed = write(table, measured=read(kept))
     after = pq.read_table(table)
     assert set(after.column("latency").to_pylist()) == {2.0}
     assert after.column_names == before.column_names
     others = [name for name in before.column_names if name not in COLUMNS]
     assert after.select(others).equals(before.select(others))
     assert {key: after.schema.metadata[key] for key in before.schema.metadata} == before.schema.metadata
-    assert f"{len(before)} rows; intervals 1.0% wide" in told
+    assert f"{len(before)} rows; intervals 1.0% wide" in printed
 
 
 def test_part_of_the_table_is_not_written(table: Path, tmp_path: Path, stopwatch: Stopwatch) -> None:

@@ -1,4 +1,4 @@
-"""The replay against hands and against Optuna: who ends when, after how much training, and what a pruner is told."""
+"""The replay against values by hand and against Optuna: when each trial ends, and what a pruner sees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InOrder:
     def __init__(self, num_rows: int) -> None:
         self._left = list(range(num_rows))
         self.heard: list[tuple[int, int]] = []
-        self.told: list[tuple[int, bool]] = []
+        self.results: list[tuple[int, bool]] = []
 
     def ask(self) -> int | None:
         return self._left.pop(0) if self._left else None
@@ -33,7 +33,7 @@ class InOrder:
         self.heard.append((row, len(losses)))
 
     def tell(self, row: int, values: Sequence[float] | None) -> None:
-        self.told.append((row, values is not None))
+        self.results.append((row, values is not None))
 
 
 class StopAfterFirst:
@@ -110,7 +110,7 @@ def test_stopped_trial_frees_its_worker(curves: Curves) -> None:
     proposer = InOrder(3)
     ends = list(replay(curves, proposer=proposer, num_workers=1, stopper=StopAfterFirst()))
     assert ends == [Ended(0, "complete", 3, 0, 3.0), Ended(1, "stopped", 4, 0, 5.0), Ended(2, "complete", 7, 0, 8.0)]
-    assert proposer.told == [(0, True), (1, False), (2, True)]
+    assert proposer.results == [(0, True), (1, False), (2, True)]
     assert proposer.heard == [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (2, 2), (2, 3)]
 
 
@@ -137,7 +137,7 @@ class Regains(BestFirst):
 def test_audit_that_ends_on_the_front_re_opens_the_others_and_one_that_is_beaten_does_not(
     cost: float, expected: list[str], curves: Curves
 ) -> None:
-    # Row 1 is audited: at less cost than row 0 it stands on the front, at more it is beaten.
+    # Row 1 is audited: at less cost than row 0 it is on the front, at more it is beaten.
     costs = replace(curves, costs_NC=np.array([[1.0], [cost], [4.0]]), losses_NE=curves.losses_NE)
     ends = list(replay(costs, proposer=InOrder(3), num_workers=1, chooser=Regains()))
     assert [item.state for item in ends] == expected

@@ -31,12 +31,13 @@ from depthweave.search.driver import run_search
 from depthweave.search.preparation import create_run
 from depthweave.search.study.journal_recovery import set_aside_damaged
 from depthweave.search.survey import SURVEY_FILE, read_survey
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces import load
-from depthweave.spaces.checksums import SUM_SUFFIX, SUMS_FILE, seal
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX, CHECKSUMS_FILE, add_checksum
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import TrainingState, train
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.ledger_runs import make_evaluation, make_report
 from tests.search.search_runs import RecordingProgress, prepared_search
 
@@ -71,7 +72,7 @@ def make(spec: dict[str, Any], *, folder: Path, address: str | None) -> _Made:
     write_progress(place, make_report(make_evaluation(0, loss=2.0)))
     state.save(place / STATE_FILE)
     values = {"trainings": [{"trial": FIRST_CONFIRMATION, "architecture_id": "a", "seed": 1}]}
-    store.write_bytes(PLAN_FILE, json.dumps(seal(values)).encode())
+    store.write_bytes(PLAN_FILE, json.dumps(add_checksum(values)).encode())
     return _Made(folder / "run", folder / "exported")
 
 
@@ -115,9 +116,9 @@ def _front(run: Path) -> str:
 def _journal(run: Path, scratch: Path) -> str:
     copy = scratch / "study.journal"
     shutil.copy(run / "study.journal", copy)
-    told = set_aside_damaged(copy)
-    if told is not None:
-        raise ValueError(told)
+    message = set_aside_damaged(copy)
+    if message is not None:
+        raise ValueError(message)
     storage = JournalStorage(JournalFileBackend(str(copy)))
     return _text([load_study(study_name=name, storage=storage).trials for name in ("objectives", "curves")])
 
@@ -158,7 +159,7 @@ def _uses(name: str, run: Path, scratch: Path) -> list[Callable[[], str]]:
     """What reads a file of a run."""
     if name.endswith(".parquet"):
         return [lambda: _front(run)] if name == "front.parquet" else [lambda: _tables(run)]
-    base = name.rpartition("/")[2].removesuffix(SUM_SUFFIX)
+    base = name.rpartition("/")[2].removesuffix(CHECKSUM_SUFFIX)
     return {
         "run.json": [lambda: _tables(run)],
         SURVEY_FILE: [lambda: _text(read_survey(RunStore.open(run)))],
@@ -174,7 +175,7 @@ def _uses(name: str, run: Path, scratch: Path) -> list[Callable[[], str]]:
     }[base]
 
 
-def _told(use: Callable[[], str], expected: str, *, where: str) -> str:
+def _message_of(use: Callable[[], str], expected: str, *, where: str) -> str:
     """The line of a use that refuses; empty where it reads what was written."""
     try:
         read = use()
@@ -198,15 +199,14 @@ def test_every_file_of_a_run(made: _Made, tmp_path: Path) -> None:
         for use in _uses(name, run, tmp_path):
             expected = use()
             for bit in _flips(path):
-                told = _told(use, expected, where=f"{name}, bit {bit}")
-                assert not told or path.name.removesuffix(SUM_SUFFIX) in told
-                assert len(told.splitlines()) == bool(told)
-                found += bool(told)
+                message = _message_of(use, expected, where=f"{name}, bit {bit}")
+                assert not message or path.name.removesuffix(CHECKSUM_SUFFIX) in message
+                assert len(message.splitlines()) == bool(message)
+                found += bool(message)
             assert use() == expected
     kept = {STATE_FILE, PROGRESS_FILE, MODEL_FILE, "tokenizer.json", SURVEY_FILE, PLAN_FILE}
-    assert (
-        kept | {"run.json", "study.journal", "front.parquet", STATE_FILE + SUM_SUFFIX, MODEL_FILE + SUM_SUFFIX} <= seen
-    )
+    kept |= {"run.json", "study.journal", "front.parquet", STATE_FILE + CHECKSUM_SUFFIX, MODEL_FILE + CHECKSUM_SUFFIX}
+    assert kept <= seen
     assert found > 200
 
 
@@ -226,16 +226,16 @@ def test_every_file_of_an_export(made: _Made) -> None:
     assert "nan" not in expected
     for path in sorted(folder.iterdir()):
         for bit in _flips(path):
-            told = _told(read, expected, where=f"{path.name}, bit {bit}")
-            assert not told or SUMS_FILE in told
-            assert not told or path.name in told
-            assert len(told.splitlines()) == bool(told)
-            if told:
+            message = _message_of(read, expected, where=f"{path.name}, bit {bit}")
+            assert not message or CHECKSUMS_FILE in message
+            assert not message or path.name in message
+            assert len(message.splitlines()) == bool(message)
+            if message:
                 found.add(path.name)
-            command = ["sha256sum", "--strict", "-c", SUMS_FILE]
+            command = ["sha256sum", "--strict", "-c", CHECKSUMS_FILE]
             checked = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-            # What is not read here is checked by that; a letter in another case is the same sum.
-            assert checked.returncode or path.name == SUMS_FILE
-            assert f"{path.name}: FAILED".encode() in checked.stdout or path.name == SUMS_FILE
-    assert found == {"architecture.yaml", MODEL_FILE, "training.yaml", "tokenizer.json", SUMS_FILE}
+            # What is not read here is checked by that; a letter in another case is the same checksum.
+            assert checked.returncode or path.name == CHECKSUMS_FILE
+            assert f"{path.name}: FAILED".encode() in checked.stdout or path.name == CHECKSUMS_FILE
+    assert found == {"architecture.yaml", MODEL_FILE, "training.yaml", "tokenizer.json", CHECKSUMS_FILE}
     assert read() == expected

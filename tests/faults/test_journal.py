@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.study.journal_recovery import rebuild, set_aside_damaged
-from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import Checkpoints, trial_folder
 from depthweave.search.trials.trial import write_progress
 from depthweave.trainers import TrainingState
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.ledger_runs import RECIPE, SPACE, Run, make_evaluation, make_report, open_studies
 
 

@@ -63,11 +63,11 @@ def test_search_in_a_bucket_is_killed_cut_off_and_whole(
         with gate.shut():
             time.sleep(_AWAY_S)
             assert driver.poll() is None
-        told, _ = driver.communicate(timeout=PATIENCE_S)
-    assert driver.returncode == 0, told
-    assert "does not answer: trying again" in told
-    assert "Traceback" not in told
-    assert f"report: {out}/report.html" in told
+        printed, _ = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 0, printed
+    assert "does not answer: trying again" in printed
+    assert "Traceback" not in printed
+    assert f"report: {out}/report.html" in printed
 
     final = copied(out, tmp_path / "final")
     records = check_whole(final, num_trials=_NUM_TRIALS)

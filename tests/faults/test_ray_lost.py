@@ -42,12 +42,12 @@ def test_death_of_the_local_ray_is_one_line_and_fails_no_trial(
         wait(lambda: any(out.glob("checkpoints/*/state.pt")), driver)
         (victim,) = _named(name, ray_folder)
         os.kill(victim, signal.SIGKILL)
-        told, _ = driver.communicate(timeout=PATIENCE_S)
-    assert driver.returncode == 2, told
+        printed, _ = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 2, printed
     line = f"error: Ray's {name} has ended (SIGKILL, as where memory runs out); every finished trial is kept:"
-    assert told.splitlines()[-1] == f"{line} continue with `depthweave search --resume --out {out}`"
-    assert "(raylet)" not in told, "no log of Ray's"
-    assert "Traceback" not in told
+    assert printed.splitlines()[-1] == f"{line} continue with `depthweave search --resume --out {out}`"
+    assert "(raylet)" not in printed, "no log of Ray's"
+    assert "Traceback" not in printed
     assert all(item.state == "complete" for item in RunStore.open(out).records())
     last = run_command(["--resume", "--out", str(out)], ray_folder)
     assert last.returncode == 0, last.stdout + last.stderr

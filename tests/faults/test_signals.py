@@ -49,11 +49,11 @@ def test_sigterm_and_two_control_c_lose_nothing(small_spec: dict[str, Any], ray_
         sent = time.monotonic()
         driver.wait(timeout=PATIENCE_S)
         taken_s = time.monotonic() - sent
-        told = driver.communicate()[0]
-    assert driver.returncode == 143, told
+        printed = driver.communicate()[0]
+    assert driver.returncode == 143, printed
     assert taken_s < max(_LIMIT_S, start_s)
-    assert f"terminated; continue with `depthweave search --resume --out {out}`" in told
-    assert "Traceback" not in told
+    assert f"terminated; continue with `depthweave search --resume --out {out}`" in printed
+    assert "Traceback" not in printed
     keepsakes = [_check_saved(out)]
 
     with started(["--resume", "--out", str(out)], ray_folder) as driver:
@@ -62,9 +62,9 @@ def test_sigterm_and_two_control_c_lose_nothing(small_spec: dict[str, Any], ray_
         os.killpg(driver.pid, signal.SIGINT)
         _wait_until_it_saved(out, driver)
         os.killpg(driver.pid, signal.SIGINT)
-        told, _ = driver.communicate(timeout=PATIENCE_S)
-    assert driver.returncode == 130, told
-    assert "Traceback" not in told
+        printed, _ = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 130, printed
+    assert "Traceback" not in printed
     keepsakes.append(_check_saved(out))
     deadline = time.monotonic() + PATIENCE_S
     while processes(ray_folder):

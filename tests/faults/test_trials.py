@@ -82,9 +82,9 @@ def test_killed_process_is_named_with_its_signal(faulty: _Search) -> None:
 def test_trial_continues_from_its_last_evaluation(faulty: _Search, fault: Fault) -> None:
     record = faulty.by_fault[fault]
     assert (record.state, record.attempts) == ("complete", 2)
-    told = faulty.store.evaluations([record.trial]).to_pylist()
+    rows = faulty.store.evaluations([record.trial]).to_pylist()
     # Its first evaluation is from before the fault, and was not made again.
-    assert [row["index"] for row in told] == [0, 1, 2]
+    assert [row["index"] for row in rows] == [0, 1, 2]
 
 
 def test_durations_do_not_jump_with_the_clock(faulty: _Search) -> None:

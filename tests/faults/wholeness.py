@@ -13,7 +13,7 @@ from depthweave.reports.analysis.front import front, may_be_on_front
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces.checksums import SUM_SUFFIX
+from depthweave.spaces.checksums import CHECKSUM_SUFFIX
 from tests.search.processes import kept_records, study_states
 
 _STATES = {
@@ -34,7 +34,7 @@ class Keepsake:
     def check_untouched(self, out: Path) -> None:
         """Every part has its bytes still, or was gathered into one that holds its records as they were."""
         for path, digest in self._hashes.items():
-            assert not path.exists() or _hash(path) == digest, f"{path} was written anew"
+            assert not path.exists() or _hash(path) == digest, f"{path} was written again"
         now = kept_records(out)
         assert {number: now[number] for number in self.records} == self.records
 
@@ -57,8 +57,8 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
     curves = store.evaluations().to_pylist()
     assert len({(row["trial"], row["index"]) for row in curves}) == len(curves)
     for item in records:
-        told = [row["index"] for row in curves if row["trial"] == item.trial]
-        assert told == list(range(len(told))), f"trial {item.trial} lacks an evaluation"
+        indices = [row["index"] for row in curves if row["trial"] == item.trial]
+        assert indices == list(range(len(indices))), f"trial {item.trial} lacks an evaluation"
         assert (item.reason is None) == (item.state == "complete")
     expected = [_STATES[item.state] for item in records]
     assert study_states(store) == {state: expected.count(state) for state in set(expected)}
@@ -71,7 +71,7 @@ def check_whole(out: Path, *, num_trials: int) -> list[Record]:
 
 
 def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], written: Path) -> list[Record]:
-    """The complete records that are plain, may stand on the front, or are on one of those that were written."""
+    """The complete records that are plain, may be on the front, or are on one of those that were written."""
     ids = {item.architecture_id for item in may_be_on_front(records, objectives=objectives)}
     ids |= set(pq.read_table(written, columns=["architecture_id"])["architecture_id"].to_pylist())
     ids |= {item.architecture_id for item in records if item.fusion == "none"}
@@ -79,8 +79,8 @@ def _may_be_wanted(records: Sequence[Record], *, objectives: Sequence[str], writ
 
 
 def _weights(records: Sequence[Record]) -> set[str]:
-    """The files of their weights, each with its sum."""
-    return {f"trial-{item.trial:05d}/model.safetensors{end}" for item in records for end in ("", SUM_SUFFIX)}
+    """The files of their weights, each with its checksum."""
+    return {f"trial-{item.trial:05d}/model.safetensors{end}" for item in records for end in ("", CHECKSUM_SUFFIX)}
 
 
 def _hash(path: Path) -> str:

@@ -51,7 +51,7 @@ def held_out_records() -> list[Record]:
 def confirmed_records() -> list[Record]:
     """Three architectures with the search's seed and five fresh ones, and one with the search's alone.
 
-    `best` is ahead of `close` by less than the noise between seeds, and slower: it may well not stand on the front.
+    `best` is ahead of `close` by less than the noise between seeds, and slower: it may well not be on the front.
     Latencies have no interval: only losses are in doubt.
     """
     exact = {"latency_low": None, "latency_high": None}

@@ -192,7 +192,7 @@ _PATTERNS = (
 
 
 def synthetic_trials() -> list[Trial]:
-    """32 trials: eight patterns at two depths and two budgets, of which some are stopped, diverge or fail."""
+    """32 trials: eight patterns at two depths and two budgets. Some are stopped, diverge or fail."""
     draw = np.random.default_rng(7)
     trials = []
     for number in range(32):

@@ -90,7 +90,7 @@ def test_part_that_cannot_be_read_is_warned_of_once(store: RunStore, append: Cal
     assert len(run.answer()) > 0
 
 
-def test_run_is_read_anew_at_each_call(store: RunStore, append: Callable[[Record], None]) -> None:
+def test_run_is_read_again_at_each_call(store: RunStore, append: Callable[[Record], None]) -> None:
     run = reports.open(store.where, frames="arrow")
     assert (len(run.records()), len(run.front()), run.figures()) == (0, 0, {})
     append(make_record(0))

@@ -29,7 +29,7 @@ def _quiet_optuna() -> None:
 
 @pytest.fixture(scope="session")
 def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight files of words, of which some validate."""
+    """Eight files of words; some are for validation."""
     folder = tmp_path_factory.mktemp("text")
     generator = random.Random(0)
     for number in range(8):

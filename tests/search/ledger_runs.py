@@ -26,7 +26,7 @@ from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.recording import RecordMaker
 from depthweave.search.trials.trial import TrialReport
-from depthweave.spaces.checksums import SEAL
+from depthweave.spaces.checksums import CHECKSUM_FIELD
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.trainers import Evaluation, Measurement, Recipe, TokenSet
@@ -217,7 +217,7 @@ class Run:
 def as_earlier_version(folder: Path, *, without: Sequence[str] = ("spec",), without_keys: Sequence[str] = ()) -> None:
     """Makes the run one of an earlier version: removes keys of `run.json`, its checksum, and keys of `spec.yaml`."""
     values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    for name in (*without, SEAL):
+    for name in (*without, CHECKSUM_FIELD):
         del values[name]
     (folder / "run.json").write_text(json.dumps(values), encoding="utf-8")
     spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))

@@ -32,8 +32,8 @@ def kept_records(out: Path) -> dict[int, Record]:
     """The records by trial, less the latencies, which the end of a search measures again."""
     if not (out / "run.json").exists():
         return {}
-    told_again = dict.fromkeys((*TIMED, "trial_latency", "latency_noise"))
-    return {item.trial: dataclasses.replace(item, **told_again) for item in RunStore.open(out).records()}
+    measured_again = dict.fromkeys((*TIMED, "trial_latency", "latency_noise"))
+    return {item.trial: dataclasses.replace(item, **measured_again) for item in RunStore.open(out).records()}
 
 
 def study_states(store: RunStore) -> Counter[TrialState]:

@@ -33,7 +33,7 @@ def ray_head(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator[str]:
-    """The address of a Ray that stands; behind the block it has ended.
+    """The address of a running Ray; it ends with the block.
 
     `then` is Python that its process runs before it says the address, `ray` imported; `environment` (this process's
     where absent) and `folder` are those of that process, and so of the workers.

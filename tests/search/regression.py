@@ -79,7 +79,7 @@ def make_regression() -> AnyTask:
             return None
 
         def save_weights(self, state: TrainingState, path: Path) -> None:
-            save_model(path, state.model, with_sum=True)
+            save_model(path, state.model, with_checksum=True)
 
         def measure(self, architectures: Sequence[Architecture], **options: Any) -> Any:
             return measure_in_turn(architectures, **options)

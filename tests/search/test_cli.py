@@ -21,7 +21,7 @@ COMMANDS = ("space", "search", "show", "report", "compare", "export", "train")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three complete trials, of which all stand on the front, with their weights."""
+    """A run of three complete trials, all on the front, with their weights."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     made = Run(folder)
     for number, (loss, latency) in enumerate(((2.0, 1.0), (1.5, 1.5), (1.2, 2.5))):
@@ -56,7 +56,7 @@ def test_version(run: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["serch"], "No such command 'serch'"),
         (["space"], "Missing argument"),
@@ -66,9 +66,9 @@ def test_version(run: Cli) -> None:
         (["export", "run"], "Missing option '--out'"),
     ],
 )
-def test_error_of_syntax_is_one_line(arguments: list[str], told: str, fault: Callable[..., str]) -> None:
+def test_error_of_syntax_is_one_line(arguments: list[str], message: str, fault: Callable[..., str]) -> None:
     line = fault(*arguments)
-    assert told in line
+    assert message in line
     assert line.endswith("see depthweave --help")
 
 
@@ -95,7 +95,7 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
 
 @pytest.mark.parametrize("command", ["space", "search"])
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("space.fusions=[dwx]", "did you mean 'dwa'?"),
         ("objectives=[perplexty]", "did you mean 'perplexity'?"),
@@ -112,26 +112,26 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
     ],
 )
 def test_bad_spec_is_one_line_before_anything_is_made(
-    command: str, override: str, told: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
+    command: str, override: str, message: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     place = ["--out", out] if command == "search" else []
-    assert told in fault(command, spec_file, *place, "--set", override)
+    assert message in fault(command, spec_file, *place, "--set", override)
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(None, "no such file"), (b"\x80\x81", "cannot be read"), (b"[1, 2]", "is not a mapping"), (b"a: [", "as YAML")],
 )
 def test_file_that_is_no_spec_is_one_line(
-    content: bytes | None, told: str, fault: Callable[..., str], tmp_path: Path
+    content: bytes | None, message: str, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     path = tmp_path / "spec.yaml"
     if content is not None:
         path.write_bytes(content)
     line = fault("space", path)
-    assert told in line
+    assert message in line
     assert str(path) in line
 
 
@@ -206,7 +206,7 @@ def test_export_writes_a_model_that_loads(finished: Path, run: Cli, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--select", "id:ffffffff"], "id:ffffffff is no architecture of this run: nearest: "),
         (["--select", "bestt"], "did you mean 'best'?"),
@@ -216,9 +216,9 @@ def test_export_writes_a_model_that_loads(finished: Path, run: Cli, tmp_path: Pa
     ],
 )
 def test_export_of_what_is_not_there_is_one_line(
-    arguments: list[str], told: str, finished: Path, fault: Callable[..., str], tmp_path: Path
+    arguments: list[str], message: str, finished: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert told in fault("export", finished, "--out", tmp_path / "model", *arguments)
+    assert message in fault("export", finished, "--out", tmp_path / "model", *arguments)
     assert not (tmp_path / "model").exists()
 
 

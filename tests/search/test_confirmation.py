@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from ray._private import worker
 
-from depthweave.reports.analysis.distinct import front_groups
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming, searched
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.records import Record
@@ -76,9 +76,7 @@ def _confirm(
 
 
 def _distinct(records: list[Record]) -> list[Record]:
-    verdicts = verdicts_of(records, objectives=OBJECTIVES)
-    groups = front_groups(records, objectives=OBJECTIVES, tolerances=None, verdicts=verdicts)
-    return [item.member for item in groups]
+    return [item.member for item in RunView.of(records, objectives=OBJECTIVES).groups]
 
 
 def test_one_of_twins_is_trained_for_both_and_all_members_where_asked_for(small_spec: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from tests.search.ledger_runs import OBJECTIVES, REFERENCE, SPACE, Run
 
 
 def operations_of(work: Callable[[], object]) -> int:
-    """Instructions of Python that the work takes, whoever wrote them: the same on a busy machine as on an idle one."""
+    """Instructions of Python that the work takes, in any module: the same on a busy machine as on an idle one."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

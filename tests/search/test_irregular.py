@@ -33,9 +33,9 @@ def exported(tmp_path: Path) -> Path:
 def test_generate_reads_regular_files_alone(name: str, kind: str, exported: Path, fault: Callable[..., str]) -> None:
     (exported / "training.yaml").unlink()
     _spoil(exported / name, kind)
-    told = fault("generate", exported)
+    message = fault("generate", exported)
     # A device is there through a link, and none is followed.
-    assert f"{exported / name}: is a {'pipe (FIFO): give a regular file' if kind == 'pipe' else 'link'}" in told
+    assert f"{exported / name}: is a {'pipe (FIFO): give a regular file' if kind == 'pipe' else 'link'}" in message
 
 
 @pytest.mark.parametrize("name", ["architecture.yaml", "training.yaml"])

@@ -13,11 +13,12 @@ from optuna.trial import TrialState
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.pruners.chooser import NEW, Chooser, TrialSnapshot
-from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import Checkpoints, trial_folder
 from depthweave.search.trials.live_trial import Decision
 from depthweave.search.trials.trial import read_progress, write_progress
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers import Evaluation
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.choosers import GivesUp, Halving, Turns
 from tests.search.ledger_runs import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_report
 

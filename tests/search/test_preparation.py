@@ -178,8 +178,8 @@ def test_large_space_is_talked_about_while_it_is_enumerated(
     said: list[str] = []
     space = {"fusions": ["none"], "depths": [4], "budgets": list(range(10**6, 10**6 + 5000))}
     prepare(make_spec({**small_spec, "space": space}), say=said.append)
-    told = [line for line in said if "enumerating" in line]
-    assert told == [
+    message = [line for line in said if "enumerating" in line]
+    assert message == [
         "enumerating the space: 2,000 of 5,000 combinations",
         "enumerating the space: 4,000 of 5,000 combinations",
     ]

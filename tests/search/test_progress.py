@@ -61,7 +61,7 @@ def test_tally_counts_states_front_and_best() -> None:
     assert [tally.count(state) for state in ("complete", "pruned", "failed", "diverged")] == [3, 1, 1, 0]
     assert tally.front_size == 2
     assert tally.best == ("perplexity", 3.0)
-    # In units of the spread from best to worst the box is 1.1 by 1.1 and the front stands at (1, 0) and (0, 0.5).
+    # In units of the spread from best to worst the box is 1.1 by 1.1 and the front is at (1, 0) and (0, 0.5).
     assert tally.hypervolume_frac == pytest.approx((1.1 * 0.6 + 0.1 * 0.5) / 1.1**2)
 
 
@@ -159,7 +159,7 @@ def _id(live: LiveTrial) -> str:
 
 
 def drawn(progress: LiveProgress) -> str:
-    """What stands on the terminal now."""
+    """What the terminal shows now."""
     console = Console(file=io.StringIO(), width=100)
     with console.capture() as captured:
         console.print(progress._live.get_renderable())

@@ -96,7 +96,7 @@ def _in_parts(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (_without_key, "has no vocab_size"),
         (_too_large, r"embedding.weight has the shape \(256, 16\)"),
@@ -107,9 +107,9 @@ def _in_parts(folder: Path) -> None:
     ],
 )
 def test_saved_model_that_is_not_whole_is_refused_in_one_line(
-    saved: Path, damage: Callable[[Path], object], told: str
+    saved: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(saved)
-    with pytest.raises(ValueError, match=told) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         load(saved)
     assert "\n" not in str(caught.value)

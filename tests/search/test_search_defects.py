@@ -87,9 +87,9 @@ def test_trial_without_fault_is_complete_and_optuna_has_its_values(faulty: _Sear
     for item in good:
         trial = faulty.objectives[item.trial]
         assert trial.state == TrialState.COMPLETE
-        # What may stand on the front was measured again, after it was told.
-        told = item.latency if item.trial_latency is None else item.trial_latency
-        assert trial.values == [item.perplexity, told, item.memory_bytes]
+        # What may be on the front was measured again, after Optuna had its values.
+        in_trial = item.latency if item.trial_latency is None else item.trial_latency
+        assert trial.values == [item.perplexity, in_trial, item.memory_bytes]
         assert faulty.curves[item.trial].value == item.loss
         assert list(faulty.curves[item.trial].intermediate_values) == [1, 2, 3]
 
@@ -181,7 +181,7 @@ def test_report_is_written(faulty: _Search) -> None:
 
 
 def test_stock_optuna_search_tells_a_stopped_trial_as_complete(ray_address: str, tmp_path: Path) -> None:
-    # Why `BookSearcher` exists. Where this fails, Ray has mended it, and ours may go.
+    # Why our own searcher exists. If this fails, Ray has fixed it, and ours can go.
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
     searcher = OptunaSearch(
         {"x": optuna.distributions.FloatDistribution(0.0, 1.0)},

@@ -51,11 +51,11 @@ def test_same_seed_gives_the_same_records_but_for_times(
 def test_other_seed_gives_another_search(
     first: list[Record], small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    other = _searched(small_spec, seed=6, address=ray_address, out=tmp_path / "other")
+    other = _searched(small_spec, seed=6, address=ray_address, out=tmp_path / "other", trials=5)
     # The plain architectures come first whatever the seed; weights and data are others, and so is the order later.
     assert first[0].architecture_id == other[0].architecture_id
     assert first[0].last_loss != other[0].last_loss
-    assert [item.architecture_id for item in first] != [item.architecture_id for item in other]
+    assert [item.architecture_id for item in first][:5] != [item.architecture_id for item in other]
 
 
 @pytest.mark.slow
@@ -63,20 +63,20 @@ def test_trials_of_one_search_share_seed_text_and_recipe(first: list[Record]) ->
     assert len({(item.seed, item.corpus_sha256, item.recipe) for item in first}) == 1
 
 
-def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path) -> list[Record]:
-    """Eight trials, one at a time, of which the pruner stops some."""
+def _searched(values: dict[str, Any], *, seed: int, address: str, out: Path, trials: int = 8) -> list[Record]:
+    """Trials, one at a time; the pruner stops some."""
     prepared = prepared_search(
         values,
         f"objectives=[{', '.join(_OBJECTIVES)}]",
         f"seed={seed}",
-        "search.trials=8",
+        f"search.trials={trials}",
         "search.pruner=threshold",
         # Six blocks start worse than that, two and four better; the reference, of six, is never stopped.
         "search.pruner_options={upper: 4.9}",
         "resources.max_concurrent=1",
     )
     records = search(prepared, out=out, address=address).records
-    assert len(records) == 8
+    assert len(records) == trials
     return records
 
 

@@ -63,7 +63,7 @@ def test_interrupted_search_keeps_its_records_and_goes_on_from_checkpoints(
     second = resume(prepared, out=tmp_path / "run", address=ray_address)
 
     _check_whole(prepared, second.records, kept=kept, out=tmp_path / "run", num_trials=5)
-    # The third trial was stopped after its first evaluation, of which its checkpoint is.
+    # The third trial was interrupted after its first evaluation, and has the checkpoint of that moment.
     assert [item.attempts for item in second.records] == [1, 1, 2, 1, 1]
     assert [row["index"] for row in store.evaluations([2]).to_pylist()] == [0, 1, 2]
 
@@ -135,10 +135,10 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
         wait(lambda: len(kept_records(out)) >= 1 and bool(_in_flight(out)), search)
         # A terminal sends it to the whole foreground group, Ray's processes included.
         os.killpg(search.pid, signal.SIGINT)
-        told, _ = search.communicate(timeout=PATIENCE_S)
+        printed, _ = search.communicate(timeout=PATIENCE_S)
     assert search.returncode == 130
-    assert f"depthweave search --resume --out {out}" in told
-    assert "Traceback" not in told
+    assert f"depthweave search --resume --out {out}" in printed
+    assert "Traceback" not in printed
     assert not processes(ray_folder)
 
     store = RunStore.open(out)

@@ -46,7 +46,7 @@ def _run(script: str) -> subprocess.CompletedProcess[str]:
 def test_a_signal_that_python_would_drop_ends_the_process(number: signal.Signals, in_callback: bool) -> None:
     make = "Watched()" if in_callback else "Falling()"
     ended = _run(_SCRIPT.format(number=int(number), make=make, in_callback=in_callback))
-    assert ended.returncode in (128 + number, -number)  # Python kills itself with the SIGINT that nobody handled
+    assert ended.returncode in (128 + number, -number)  # Python kills itself with the SIGINT that was not handled
     assert ended.stdout == "waits\n", "it did fall where it is dropped"
     assert "Exception ignored" not in ended.stderr
 

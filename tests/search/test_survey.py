@@ -28,14 +28,14 @@ from depthweave.search.survey import (
     surveyed_ids,
     take_survey,
 )
-from depthweave.spaces.checksums import seal
+from depthweave.spaces.checksums import add_checksum
 from tests.search.ledger_runs import make_measurement
 from tests.search.search_runs import RecordingProgress, prepared_search, search
 
 _LARGER = ("space.depths=[2, 3, 4, 5, 6]", "space.dilations=[1, 2, 3]")
 _LONG = ("recipe.steps=175", "recipe.num_evaluations=3")
 _SURVEYED = 12
-"""Of 14 architectures of so many steps: 2,450 steps, of which a twentieth are 12 measurements of 10."""
+"""14 architectures of so many steps are 2,450 steps; a twentieth of them are 12 measurements of 10."""
 
 
 class Gauge:
@@ -182,7 +182,7 @@ def test_trial_is_timed_no_longer_than_the_survey_timed(
 def test_costs_of_a_whole_space_follow_from_a_dozen(
     small_spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chance would need several times as many: the prices of a fusion are told by its extremes."""
+    """A random choice would need several times as many: the extremes of a fusion show its prices."""
     monkeypatch.setattr("depthweave.search.survey.survey_size", lambda *args, **kwargs: 12)
     prepared = prepared_search(small_spec, *_LONG, *_LARGER, "space.fusions=[none, dwa, dwatt, concat]")
     parameters = Parameters(prepared.space)
@@ -299,7 +299,7 @@ def test_search_measures_first_and_its_trials_take_the_costs_over(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("-1.0", "latency is -1.0, it must be at least 0"),
         ("1e999", "Infinity is not finite"),
@@ -307,14 +307,14 @@ def test_search_measures_first_and_its_trials_take_the_costs_over(
     ],
 )
 def test_survey_with_an_impossible_cost_is_refused_in_one_line(
-    value: str, told: str, prepared: PreparedSearch, store: RunStore, gauge: Gauge
+    value: str, message: str, prepared: PreparedSearch, store: RunStore, gauge: Gauge
 ) -> None:
     taken(prepared, store)
     text = store.read_bytes("survey.json").decode()
     start = text.index('"latency": ') + len('"latency": ')
     text = text[:start] + value + text[text.index(",", start) :]
-    # One who means harm makes the sum anew.
-    store.write_bytes("survey.json", json.dumps(seal(json.loads(text))).encode())
-    with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{told}.*\); delete it") as caught:
+    # A malicious edit has a valid checksum.
+    store.write_bytes("survey.json", json.dumps(add_checksum(json.loads(text))).encode())
+    with pytest.raises(ValueError, match=rf"survey\.json: cannot be read \(.*{message}.*\); delete it") as caught:
         read_survey(store)
     assert len(str(caught.value).splitlines()) == 1

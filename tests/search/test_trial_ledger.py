@@ -13,9 +13,10 @@ from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
 from depthweave.search.study.studies import ARCHITECTURE, REASON
-from depthweave.search.trials.checkpoints import STATE_FILE, trial_folder
+from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.live_trial import Decision
 from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.search.ledger_runs import RECIPE, REFERENCE, SPACE, Run, make_evaluation, make_measurement, make_report
 
 

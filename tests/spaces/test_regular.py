@@ -1,4 +1,4 @@
-"""Only regular files are read: what has no end, or nobody writes into, is refused in a line and waits for nothing."""
+"""Only regular files are read: an endless file, or a pipe without a writer, is refused in one line at once."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_infeasible_combinations_and_their_budgets_are_those_of_a_search_that_sk
         assert sum(item.enough is not None for item in quick.infeasible) > 10
 
 
-def test_progress_is_told_every_thousand_combinations() -> None:
+def test_progress_is_reported_every_thousand_combinations() -> None:
     calls: list[tuple[int, int]] = []
     budgets = tuple(range(10**6, 2 * 10**6, 1000))
     space = enumerate_space(_axes(depths=(4,), budgets=budgets), on_progress=lambda *given: calls.append(given))

@@ -23,7 +23,7 @@ def test_plain_values_are_those_of_pyyaml() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (_NESTED_ALIASES, "holds more than"),
         ("a: &a [*a]", "inside its own anchor"),
@@ -45,9 +45,9 @@ def test_plain_values_are_those_of_pyyaml() -> None:
         (f"[{'0,' * MAX_VALUES}0]", "characters, at most|holds more than"),
     ],
 )
-def test_what_is_no_plain_yaml_is_one_line_and_soon(text: str, told: str) -> None:
+def test_text_that_is_not_plain_yaml_is_refused_in_one_line_and_soon(text: str, message: str) -> None:
     begin = time.process_time()
-    with pytest.raises(ValueError, match=told) as error:
+    with pytest.raises(ValueError, match=message) as error:
         read_yaml(text)
     assert time.process_time() - begin < 30
     assert len(str(error.value).splitlines()) == 1
@@ -61,9 +61,9 @@ _tags = st.sampled_from(["map", "seq", "set", "omap", "pairs", "binary", "timest
 @settings(max_examples=60, deadline=None)
 @given(text=_marks | st.text(max_size=30) | st.builds("!!{} {}".format, _tags, _marks))
 def test_any_text_is_values_or_one_line(text: str) -> None:
-    told = ""
+    message = ""
     try:
         read_yaml(text)
     except ValueError as error:
-        told = str(error)
-    assert len(told.splitlines()) <= 1
+        message = str(error)
+    assert len(message.splitlines()) <= 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import sum_path
+from depthweave.spaces.checksums import checksum_path
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.recipe import Recipe
 
@@ -20,9 +20,9 @@ def state(architecture: Architecture, recipe: Recipe) -> TrainingState:
 
 
 def _write(values: dict[str, Any], path: Path) -> None:
-    """A checkpoint of these values, without a sum, as earlier versions wrote it."""
+    """A checkpoint of these values, without a checksum, as earlier versions wrote it."""
     torch.save(values, path)
-    sum_path(path).unlink(missing_ok=True)
+    checksum_path(path).unlink(missing_ok=True)
 
 
 def test_save_then_load_keeps_architecture_recipe_and_counts(state: TrainingState, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_load_of_a_bad_file_names_it(state: TrainingState, tmp_path: Path) -> No
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"^[^\n]*state\.pt: is damaged[^\n]*$"):
             TrainingState.load(path)
-    sum_path(path).unlink()
+    checksum_path(path).unlink()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"^checkpoint [^\n]*state\.pt is damaged[^\n]*$"):

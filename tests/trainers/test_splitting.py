@@ -20,7 +20,7 @@ def test_split_documents_added_or_reordered_leaves_each_in_its_part(
     before = split_documents(documents, name="x", validation_frac=0.3)
     after = split_documents([*added, *reversed(documents)], name="x", validation_frac=0.3)
     rule = {text for text in documents if int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) < 0.3 * 2**48}
-    if 0 < len(rule) < len(documents):  # Otherwise the smallest or largest hash stands in, and may be replaced.
+    if 0 < len(rule) < len(documents):  # Otherwise the smallest or largest hash is taken instead, and may be replaced.
         assert set(before.validation) == rule
         assert rule <= set(after.validation)
         assert set(before.train) <= set(after.train)

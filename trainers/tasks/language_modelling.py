@@ -9,11 +9,12 @@ import torch
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import save_model
+from depthweave.spaces.perplexity import perplexity_of
 from depthweave.trainers.checkpoint import TrainingState
 from depthweave.trainers.corpora import load_corpus
 from depthweave.trainers.device_lock import DeviceLock, GiveWay, NoDeviceLock
 from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
-from depthweave.trainers.language_model import held_out_loss, perplexity_of, train
+from depthweave.trainers.language_model import held_out_loss, train
 from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.splitting import Corpus
@@ -61,7 +62,7 @@ class LanguageModelling(Task[Corpus, TokenSet, TrainingState]):
         return held_out_loss(state, data)
 
     def save_weights(self, state: TrainingState, path: Path) -> None:
-        save_model(path, state.model, with_sum=True)
+        save_model(path, state.model, with_checksum=True)
 
     def measure(
         self,

@@ -28,7 +28,7 @@ depthweave.recommendation = (data, access) => {
     const names = rivals.filter((point) => close.has(point)).map((point) => points.full_name[point]);
     if (!names.length) return `Settled: of ${among}, none has a loss as low.`;
     const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
-    return `Not settled: of ${among}, ${names.length} ${names.length === 1 ? "is" : "are"} not told apart from it in loss: ${names.slice(0, 3).join("; ")}${more}.`;
+    return `Not settled: of ${among}, ${names.length} ${names.length === 1 ? "is" : "are"} not distinguishable from it in loss: ${names.slice(0, 3).join("; ")}${more}.`;
   }
 
   return recommend;

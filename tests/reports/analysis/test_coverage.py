@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from depthweave.reports.analysis.contrast import Contrast, Variance, paired_contrast, unpaired_contrast
-from depthweave.reports.analysis.evidence import Evidence, variance_by_parts
+from depthweave.reports.analysis.fresh_losses import FreshLosses, variance_by_parts
 from depthweave.reports.analysis.front_membership import FrontMembership, front_memberships
 from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.reports.analysis.seeds import size_of
@@ -96,8 +96,8 @@ def _losses(noise_A: list[float], *, worse_A: list[float], num_seeds: int, rng: 
     return 1.9 + np.array(worse_A)[:, None] + common_N1S + own_NAS
 
 
-def _winner_told_apart(losses_NAS: Draws) -> Draws:
-    """Whether the lowest mean is told apart from that of every other, `[N]`, by the rule of `verdicts.told_apart`."""
+def _winner_distinguishable(losses_NAS: Draws) -> Draws:
+    """Whether the lowest mean is distinguishable from every other, `[N]`, by the rule of `verdicts.distinguishable`."""
     num = losses_NAS.shape[1]
     below_NAA = np.ones((len(losses_NAS), num, num))
     for first in range(num):
@@ -124,12 +124,14 @@ def test_two_equal_architectures_are_called_settled_within_nominal(noise_A: list
     others = len(noise_A) - 2
     worse_A = [0.0, 0.0, *(0.1 + 0.02 * number for number in range(others))]
     rng = np.random.default_rng(4)
-    assert _winner_told_apart(_losses(noise_A, worse_A=worse_A, num_seeds=num_seeds, rng=rng)).mean() <= 0.05 + SLACK
+    assert (
+        _winner_distinguishable(_losses(noise_A, worse_A=worse_A, num_seeds=num_seeds, rng=rng)).mean() <= 0.05 + SLACK
+    )
 
 
 def test_three_equal_architectures_are_called_settled_less_often_still() -> None:
     losses_NAS = _losses([0.006] * 4, worse_A=[0.0, 0.0, 0.0, 0.1], num_seeds=5, rng=np.random.default_rng(5))
-    assert _winner_told_apart(losses_NAS).mean() <= 0.05
+    assert _winner_distinguishable(losses_NAS).mean() <= 0.05
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
@@ -143,7 +145,7 @@ def test_true_gap_between_quiet_ones_is_found_as_often_as_by_a_paired_t_test(num
     by_t = np.mean(differences_NS.mean(axis=-1) / error_N < -float(student_point(0.975, degrees=num_seeds - 1)))
     found = paired_contrast(differences_NS).below >= MIN_PROBABILITY
     assert np.mean(found) == pytest.approx(by_t, abs=0.002)
-    assert _winner_told_apart(losses_NAS).mean() == pytest.approx(by_t, abs=0.03)
+    assert _winner_distinguishable(losses_NAS).mean() == pytest.approx(by_t, abs=0.03)
     assert np.mean(found) > {3: 0.4, 5: 0.9}[num_seeds]
 
 
@@ -172,11 +174,11 @@ def _places(losses_AS: Draws, *, latency_A: list[float], sd: float = 0.0) -> lis
         )
         for number, (losses_S, latency) in enumerate(zip(losses_AS, latency_A, strict=True))
     ]
-    evidence = {
-        f"{number}": Evidence(size_of(_POINT), dict(enumerate(losses_S.tolist(), 1)), {}, 0)
+    fresh_losses = {
+        f"{number}": FreshLosses(size_of(_POINT), dict(enumerate(losses_S.tolist(), 1)), {}, 0)
         for number, losses_S in enumerate(losses_AS)
     }
-    return front_memberships(points, evidence=evidence, objectives=PAIR)
+    return front_memberships(points, fresh_losses=fresh_losses, objectives=PAIR)
 
 
 def test_draws_by_arrays_decide_as_records_do() -> None:
@@ -190,7 +192,7 @@ def test_draws_by_arrays_decide_as_records_do() -> None:
         assert [verdicts[key].front_probability for key in "012"] == pytest.approx([it.probability for it in places])
         best = int(losses_AS.mean(axis=1).argmin())
         said.append(all(apart[best, other] for other in range(3) if other != best))
-    assert said == _winner_told_apart(losses_NAS).astype(bool).tolist()
+    assert said == _winner_distinguishable(losses_NAS).astype(bool).tolist()
     assert 0 < sum(said) < len(said)
 
 
@@ -212,7 +214,7 @@ def test_dominated_architecture_is_called_settled_on_the_front_within_nominal(sd
 
 @pytest.mark.slow
 def test_settled_places_truly_stand_on_the_front() -> None:
-    """Of places called settled, at most one in forty is lost to somebody in truth."""
+    """Of the places called settled, at most one in forty is not on the true front."""
     rng = np.random.default_rng(9)
     sure, truly = [], []
     for _ in range(1_000):

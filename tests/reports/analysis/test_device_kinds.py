@@ -1,4 +1,4 @@
-"""Latencies of two kinds of device never stand on one front, and a reader is told what was left out."""
+"""Latencies of two kinds of device are never on one front, and a sentence says what was left out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_without_the_reference_most_decide() -> None:
     assert {item.hardware for item in comparable([*_HERE[1:], *_THERE], objectives=_TIMED)} == {"there"}
 
 
-def test_reader_is_told_what_was_left_out() -> None:
+def test_sentence_says_what_was_left_out() -> None:
     assert kinds_sentence(_HERE, objectives=_TIMED) == ""
     text = kinds_sentence([*_HERE, *_THERE], objectives=_TIMED)
     assert text.startswith(" 3 complete trials ran on there")

@@ -56,8 +56,8 @@ def test_rows_and_csv_have_the_test_perplexity_with_its_interval() -> None:
     own = held_out_of(held_out_records())["best"]
     assert rows["best"]["mean_test_perplexity"] == pytest.approx(math.exp(own.mean))
     assert rows["best"]["test_perplexity_low"] < math.exp(own.mean) < rows["best"]["test_perplexity_high"]
-    told = {row["architecture_id"]: row for row in csv.DictReader(io.StringIO(csv_text(list(rows.values()))))}
-    assert float(told["best"]["mean_test_perplexity"]) == rows["best"]["mean_test_perplexity"]
+    by_id = {row["architecture_id"]: row for row in csv.DictReader(io.StringIO(csv_text(list(rows.values()))))}
+    assert float(by_id["best"]["mean_test_perplexity"]) == rows["best"]["mean_test_perplexity"]
     assert front_rows(confirmed_records(), objectives=PAIR)[0]["mean_test_perplexity"] is None
 
 
@@ -93,9 +93,9 @@ def test_interactive_card_has_the_test_perplexity(store: RunStore, append: Appen
     found = page_of(store).explorer
     assert found is not None
     points = found.data["points"]
-    told = dict(zip(points["id"], points["test"], strict=True))
-    assert told["once"] == []
-    assert told["best"] == list(held_out_text(held_out_of(held_out_records())["best"]))
+    tests = dict(zip(points["id"], points["test"], strict=True))
+    assert tests["once"] == []
+    assert tests["best"] == list(held_out_text(held_out_of(held_out_records())["best"]))
 
 
 def test_model_card_states_it_beside_the_validation_perplexity(store: RunStore) -> None:
@@ -109,11 +109,13 @@ def test_model_card_states_it_beside_the_validation_perplexity(store: RunStore) 
     assert f"| test perplexity, mean of 5 fresh seeds | {own.value} | {own.interval}, over seeds |" in text
 
 
-def test_answer_and_what_happened_tell_of_the_test_part_and_of_the_sizes() -> None:
+def test_answer_and_outcome_state_the_test_part_and_the_sizes() -> None:
     info = make_info(reference_id="plain", corpus_bytes=(900_000, 60_000, 40_000))
-    told = answer_sentence(held_out_records(), info=info)
+    answer = answer_sentence(held_out_records(), info=info)
     own = held_out_of(held_out_records())
-    (sentence,) = [line for line in told if line.startswith("On the test part, which the search did not read, it has ")]
+    (sentence,) = [
+        line for line in answer if line.startswith("On the test part, which the search did not read, it has ")
+    ]
     assert held_out_text(own["best"]).interval in sentence
     assert held_out_text(own["plain"]).value in sentence
     assert sentence.endswith("over 5 fresh seeds.")

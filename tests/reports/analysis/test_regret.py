@@ -1,4 +1,4 @@
-"""Pruning regret: by hand, and told in words."""
+"""Pruning regret: values by hand, and its sentence."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_gain_of_an_audited_trial_by_hand() -> None:
     gained = 1.2 * 1.2 - 2 * 0.2 * 1.2 + 0.2 * 0.2
     assert found[:3] == (3, 1, 1)
     assert found.gained_frac == pytest.approx(gained / (without + gained))
-    told = regret_sentence(found)
-    assert "of 3 trials that it gave up, 1, drawn at random, ran to the end; 1 of them reached" in told
-    assert told.endswith(
+    text = regret_sentence(found)
+    assert "of 3 trials that it gave up, 1, drawn at random, ran to the end; 1 of them reached" in text
+    assert text.endswith(
         "Of the 2 that did not, up to 2 may have belonged there (95 % confidence): "
         "no tighter bound follows from 1 audited trial."
     )
@@ -59,9 +59,9 @@ def test_an_audit_that_finds_nothing_says_so_and_no_audit_says_nothing() -> None
 
 def test_one_audited_trial_of_six_says_little() -> None:
     """It was once taken to say that no regret was found."""
-    told = regret_sentence(Regret(num_given_up=6, num_audited=1, num_on_front=0, gained_frac=0.0))
-    assert "no regret" not in told
-    assert "Of the 5 that did not, up to 5 may have belonged there (95 % confidence): no tighter" in told
+    text = regret_sentence(Regret(num_given_up=6, num_audited=1, num_on_front=0, gained_frac=0.0))
+    assert "no regret" not in text
+    assert "Of the 5 that did not, up to 5 may have belonged there (95 % confidence): no tighter" in text
     much = regret_sentence(Regret(num_given_up=1000, num_audited=59, num_on_front=0, gained_frac=0.0))
     assert "Of the 941 that did not, up to 48 may have belonged there (95 % confidence), 5 %." in much
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from depthweave.reports.analysis import run_view
-from depthweave.reports.analysis.distinct import front_groups
+from depthweave.reports.analysis.distinct import grouped
 from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import averaged
@@ -34,7 +34,8 @@ def test_view_equals_the_functions_of_its_records(records: list[Record], objecti
     assert view.candidates == complete(records, objectives=objectives)
     assert view.front == front(records, objectives=objectives)
     assert view.verdicts == verdicts
-    assert view.groups == front_groups(records, objectives=objectives, tolerances=None, verdicts=verdicts)
+    settled = {key for key, verdict in verdicts.items() if verdict.settled}
+    assert view.groups == grouped(view.front, objectives=objectives, settled=settled)
     assert view.evaluations.num_rows == 0
 
 

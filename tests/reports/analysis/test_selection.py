@@ -1,4 +1,4 @@
-"""Rules on a front whose answers are known, and what a wrong wish is told."""
+"""Rules on a front whose answers are known, and the messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_select_id_whole_wins_over_longer_ones() -> None:
 def test_select_prefers_settled_members_and_gives_a_training_that_has_weights() -> None:
     records = confirmed_records()
     chosen = select(records, how="best", objectives=PAIR)
-    # `best` has the lower mean, but may not stand on the front.
+    # `best` has the lower mean, but may not be on the front.
     assert chosen in records
     assert (chosen.architecture_id, chosen.trial, chosen.loss) == ("close", 2, 1.29)
     assert select(records, how="fastest", objectives=PAIR).architecture_id == "plain"
@@ -127,7 +127,7 @@ def test_select_takes_what_there_is_where_nothing_is_settled() -> None:
         ("fast", r"did you mean 'fastest'\? Known: best, knee, fastest, smallest, id:ID"),
     ],
 )
-def test_select_wrong_wish_is_told(how: str, message: str) -> None:
+def test_select_by_an_unknown_rule_is_one_line(how: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         select(_records(), how=how, objectives=PAIR)
     assert "\n" not in str(caught.value)
@@ -186,12 +186,12 @@ _wheres = st.text(max_size=30) | st.builds(
     where=_wheres, how=st.sampled_from(["best", "knee", "fastest", "smallest", "id:0000", "id:"]) | st.text(max_size=9)
 )
 def test_any_wish_is_a_record_or_one_line(where: str, how: str) -> None:
-    told = ""
+    fault = ""
     try:
         assert select(_records(), how=how, objectives=PAIR, where=where)
     except ValueError as error:
-        told = str(error)
-    assert len(told.splitlines()) <= 1
+        fault = str(error)
+    assert len(fault.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("where", ["latency<1," * 100_000, "x" * 10**6 + "<1", "latency" + " " * 10**6 + "x"])

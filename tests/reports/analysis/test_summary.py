@@ -42,11 +42,11 @@ def test_summarise_counts() -> None:
     assert summary.spared_frac == pytest.approx(sum(400_000 - it for it in stopped) / (30 * 400_000))
 
 
-def test_happened_says_how_much_and_how_long() -> None:
-    told = outcome_sentence(summarise(RECORDS), info=INFO)
+def test_outcome_says_how_much_and_how_long() -> None:
+    sentences = outcome_sentence(summarise(RECORDS), info=INFO)
     for text in ("32 trials", "48 combinations", "stdlib", "5 min 29 s", "24 ran to the end", "6 were stopped early"):
-        assert text in told
-    assert "diverged and 1 failed." in told
+        assert text in sentences
+    assert "diverged and 1 failed." in sentences
 
 
 def test_nothing_complete_claims_nothing() -> None:
@@ -58,22 +58,22 @@ def test_nothing_complete_claims_nothing() -> None:
 
 
 def test_answer_without_the_reference_compares_nothing() -> None:
-    told = answer_sentence([make_record(0)], info=INFO)
-    assert "4.000" in told[0]
-    assert told[1:] == ["The reference is not complete, so there is nothing to compare with."]
+    sentences = answer_sentence([make_record(0)], info=INFO)
+    assert "4.000" in sentences[0]
+    assert sentences[1:] == ["The reference is not complete, so there is nothing to compare with."]
 
 
 def test_answer_reference_is_best() -> None:
-    told = answer_sentence(_pair(0, gain=-0.1), info=INFO)
-    assert told[0].startswith("No architecture has a lower perplexity than the reference")
-    assert told[-1] == "One seed each: not settled."
+    sentences = answer_sentence(_pair(0, gain=-0.1), info=INFO)
+    assert sentences[0].startswith("No architecture has a lower perplexity than the reference")
+    assert sentences[-1] == "One seed each: not settled."
 
 
 def test_answer_one_seed_is_not_settled() -> None:
-    told = answer_sentence(_pair(0, gain=0.05), info=INFO)
-    assert f"{100 * (1 - math.exp(-0.05)):.1f} % lower" in told[1]
-    assert "1.10× the forward latency (95 % interval 1.08 to 1.12)" in told[1]
-    assert told[-1] == "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
+    sentences = answer_sentence(_pair(0, gain=0.05), info=INFO)
+    assert f"{100 * (1 - math.exp(-0.05)):.1f} % lower" in sentences[1]
+    assert "1.10× the forward latency (95 % interval 1.08 to 1.12)" in sentences[1]
+    assert sentences[-1] == "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
 
 
 def test_answer_few_seeds_are_not_settled() -> None:
@@ -81,10 +81,10 @@ def test_answer_few_seeds_are_not_settled() -> None:
     assert "fewer than two fresh seeds each" in answer_sentence(_pair(1, gain=0.05), info=INFO)[-1]
 
 
-def test_answer_five_seeds_that_agree_are_told_with_their_interval() -> None:
-    told = answer_sentence(_pair(5, gain=0.05, spread=0.001), info=INFO)[-1]
-    assert told.startswith("Over 5 fresh seeds the loss differs by -0.050 nat/token (95 % interval -0.051 to -0.04")
-    assert told.endswith(": settled. The seed by which the search chose it does not count.")
+def test_answer_of_five_seeds_that_agree_has_their_interval() -> None:
+    last = answer_sentence(_pair(5, gain=0.05, spread=0.001), info=INFO)[-1]
+    assert last.startswith("Over 5 fresh seeds the loss differs by -0.050 nat/token (95 % interval -0.051 to -0.04")
+    assert last.endswith(": settled. The seed by which the search chose it does not count.")
 
 
 def test_answer_five_seeds_that_disagree_are_not_settled() -> None:
@@ -93,14 +93,14 @@ def test_answer_five_seeds_that_disagree_are_not_settled() -> None:
 
 def test_answer_of_a_best_that_diverged_with_a_seed_is_not_settled() -> None:
     diverged = make_record(99, architecture_id="woven", state="diverged", seed=6, perplexity=None, loss=None)
-    told = answer_sentence([*_pair(5, gain=0.05, spread=0.001), diverged], info=INFO)[-1]
-    assert told.endswith("; 1 seed diverged: not settled.")
+    sentences = answer_sentence([*_pair(5, gain=0.05, spread=0.001), diverged], info=INFO)[-1]
+    assert sentences.endswith("; 1 seed diverged: not settled.")
 
 
 def test_answer_other_budget_or_depth_is_said() -> None:
     plain = _make(0, loss=1.5, architecture_id="plain", fusion="none", reference=True, depth=8, budget=1)
-    told = " ".join(answer_sentence([plain, _make(1, loss=1.4)], info=INFO))
-    assert "differ in budget and depth too, so the fusion is not the only cause" in told
+    sentences = " ".join(answer_sentence([plain, _make(1, loss=1.4)], info=INFO))
+    assert "differ in budget and depth too, so the fusion is not the only cause" in sentences
 
 
 def test_answer_quick_one_needs_its_whole_interval_below() -> None:
@@ -114,8 +114,8 @@ def test_answer_quick_one_needs_its_whole_interval_below() -> None:
 
 def test_answer_a_better_plain_architecture_is_named() -> None:
     other = _make(8, loss=1.38, architecture_id="plainer", fusion="none", depth=8)
-    told = answer_sentence([*_pair(0, gain=0.05), other], info=INFO)
-    assert any(it.startswith("The best plain architecture is none, 8 blocks") for it in told)
+    sentences = answer_sentence([*_pair(0, gain=0.05), other], info=INFO)
+    assert any(it.startswith("The best plain architecture is none, 8 blocks") for it in sentences)
 
 
 def test_fresh_difference_by_hand_leaves_the_seed_of_the_search_out() -> None:
@@ -143,9 +143,9 @@ def test_how_sure_is_said_of_the_best_plain_architecture_and_not_of_the_referenc
     reference = [_make(9, loss=2.0, reference=True, fusion="none")]
     shallow = seeded("shallow", dict.fromkeys(range(4), 1.6), trial=1, fusion="none")
     woven = seeded("woven", {0: 1.2, 1: 1.50, 2: 1.51, 3: 1.49}, trial=2)
-    told = answer_sentence([*reference, *shallow, *woven], info=INFO)
-    assert "The best plain architecture is" in told[-2]
-    assert told[-1].startswith("Over 3 fresh seeds the loss differs by -0.100 nat/token")
+    sentences = answer_sentence([*reference, *shallow, *woven], info=INFO)
+    assert "The best plain architecture is" in sentences[-2]
+    assert sentences[-1].startswith("Over 3 fresh seeds the loss differs by -0.100 nat/token")
 
 
 def _two(*, plain_low: float, plain_high: float, gain: float, fresh: int) -> list[Record]:
@@ -159,22 +159,22 @@ def _two(*, plain_low: float, plain_high: float, gain: float, fresh: int) -> lis
 
 
 def test_answer_at_equal_latency_is_said_only_where_intervals_meet() -> None:
-    told = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=5), info=INFO))
-    assert f"has {100 * (1 - math.exp(-0.0497)):.1f} % less perplexity (settled, 5 fresh seeds)" in told
-    assert "not told apart from its (1.00× and 0.90×)" in told
+    sentences = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=5), info=INFO))
+    assert f"has {100 * (1 - math.exp(-0.0497)):.1f} % less perplexity (settled, 5 fresh seeds)" in sentences
+    assert "not distinguishable from its (1.00× and 0.90×)" in sentences
     apart = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.94, gain=0.05, fresh=5), info=INFO))
-    assert "not told apart" not in apart
+    assert "not distinguishable" not in apart
 
 
 def test_answer_of_a_fusion_that_is_far_faster_says_lower_and_not_level() -> None:
-    """It once said of 0.40 and 0.75 that the two were not told apart."""
+    """It once said of 0.40 and 0.75 that the two were not distinguishable."""
     plain = {"fusion": "none", "reference": True, "latency": 0.75, "latency_low": 0.73, "latency_high": 0.77}
     quick = {"latency": 0.40, "latency_low": 0.39, "latency_high": 0.41}
-    told = " ".join(answer_sentence([_make(0, loss=1.5, **plain), _make(1, loss=1.4, **quick)], info=INFO))
-    assert "at a lower latency than its (0.40× and 0.75×)" in told
-    assert "not told apart" not in told
+    sentences = " ".join(answer_sentence([_make(0, loss=1.5, **plain), _make(1, loss=1.4, **quick)], info=INFO))
+    assert "at a lower latency than its (0.40× and 0.75×)" in sentences
+    assert "not distinguishable" not in sentences
 
 
 def test_answer_at_equal_latency_is_not_settled_by_four_seeds() -> None:
-    told = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=4), info=INFO))
-    assert "(not settled, 4 fresh seeds)" in told
+    sentences = " ".join(answer_sentence(_two(plain_low=0.8, plain_high=0.96, gain=0.05, fresh=4), info=INFO))
+    assert "(not settled, 4 fresh seeds)" in sentences

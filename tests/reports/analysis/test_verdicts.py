@@ -28,7 +28,7 @@ def test_probability_of_two_is_that_of_the_paired_t_test(fresh: int) -> None:
     differences = [b - a for a, b in zip(mine[1:], other[1:], strict=True)]
     t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(fresh))
     verdicts = verdicts_of(records, objectives=PAIR)
-    # The faster one stands in any case, the slower one where its loss is the lower.
+    # The faster one is on the front in any case, the slower one if its loss is lower.
     assert verdicts["other"].front_probability == 1.0
     assert verdicts["mine"].front_probability == pytest.approx(float(student_cdf(t, degrees=fresh - 1)))
     assert verdicts["mine"].rival_id == "other"
@@ -41,8 +41,8 @@ def test_latency_interval_decides_between_equal_losses() -> None:
         *seeded("slow", {key: loss + 1e-9 for key, loss in values.items()}, trial=1, latency=1.01, **_EXACT),
     ]
     verdicts = verdicts_of(records, objectives=PAIR, tolerances=dict.fromkeys(PAIR, 0.0))
-    # Losses fit without noise and `slow` has the higher one: it stands where the other's latency is above 1.01, which
-    # is 1.96 / 2 standard deviations away.
+    # Losses fit without noise and `slow` has the higher one: it is on the front where the other's latency is above
+    # 1.01, which is 1.96 / 2 standard deviations away.
     beyond = 1 - statistics.NormalDist().cdf(1.96 / 2)
     assert verdicts["slow"].front_probability == pytest.approx(beyond, abs=1e-3)
     assert verdicts["quick"].front_probability == pytest.approx(1.0, abs=1e-3)
@@ -60,7 +60,7 @@ def test_interval_of_every_timed_objective_leaves_a_place_open(name: str) -> Non
 
 
 def test_twin_endangers_no_place() -> None:
-    """As `quick` and `slow` above: by the tolerances they are one finding, and both stand."""
+    """As `quick` and `slow` above: by the tolerances they are one finding, and both are on the front."""
     values = dict(enumerate((1.30, 1.50, 1.40, 1.45, 1.35, 1.41)))
     quick = seeded("quick", values, trial=0, latency=1.00, latency_low=0.999, latency_high=1.001)
     slow = seeded("slow", {key: loss + 0.001 for key, loss in values.items()}, trial=1, latency=1.01, **_EXACT)
@@ -131,7 +131,7 @@ def test_certain_place_is_not_settled_with(fault: str) -> None:
     assert not verdict.settled
 
 
-def test_probabilities_leave_out_nobody_who_matters() -> None:
+def test_probabilities_leave_out_no_rival_that_matters() -> None:
     """Far dominated records change nothing; one of the search's seed alone that is as good as a member does."""
     records = confirmed_records()
     far = [

@@ -16,7 +16,7 @@ LOSSES = {"perplexity", "bits_per_byte", "error"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "refused", "told"),
+    ("changes", "refused", "message"),
     [
         ({}, set(), ""),
         ({"corpus_sha256": "ab" * 32}, LOSSES, "different corpus (stdlib 9f86d081 and stdlib abababab)"),
@@ -33,11 +33,11 @@ LOSSES = {"perplexity", "bits_per_byte", "error"}
         ({"recipe": make_recipe(steps=9, learning_rate=1.0)}, set(), ""),
     ],
 )
-def test_objectives_that_a_difference_forbids(changes: dict[str, Any], refused: set[str], told: str) -> None:
+def test_objectives_that_a_difference_forbids(changes: dict[str, Any], refused: set[str], message: str) -> None:
     first, second = facts_of(make_run()), facts_of(make_run(**changes))
     found = refusals(list(OBJECTIVES), first=first, second=second)
     assert {item.objective for item in found} == refused
-    assert all(told in item.reason for item in found)
+    assert all(message in item.reason for item in found)
 
 
 def test_facts_that_objectives_are_compared_on_are_all_known() -> None:
@@ -52,8 +52,8 @@ def test_allocators_of_two_accelerators_are_not_mixed() -> None:
 
 def test_run_that_is_mixed_itself_is_refused_even_against_its_like() -> None:
     mixed = facts_of(make_run() + make_run(first_trial=20, hardware="another processor"))
-    told = why_not_comparable("latency", first=mixed, second=mixed)
-    assert told == "several values of hardware within one run (a processor, another processor)"
+    message = why_not_comparable("latency", first=mixed, second=mixed)
+    assert message == "several values of hardware within one run (a processor, another processor)"
 
 
 def test_sentence_names_the_objective_and_the_reason() -> None:

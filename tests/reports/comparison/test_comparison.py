@@ -126,16 +126,16 @@ def test_page_without_a_figure_carries_no_plotly(stores: list[RunStore], tmp_pat
     assert len(html) < 40_000
 
 
-def test_folders_of_one_name_are_told_apart_by_their_address(tmp_path: Path) -> None:
+def test_folders_of_one_name_are_distinguished_by_their_address(tmp_path: Path) -> None:
     stores = [make_store(tmp_path / name / "quick", make_run(run_id=name)) for name in ("a", "b")]
     assert [run.label for run in compare(stores).runs] == [store.where for store in stores]
 
 
 def test_sentence_of_a_front_that_dominates_says_whether_it_is_settled() -> None:
     found = dominance_of(make_run(loss=1.4), make_run(), objectives=("perplexity", "latency", "memory_bytes"))
-    told = dominance_sentence(found, first="a", second="b")
-    assert told.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
-    assert told.endswith("but not at all ends of the intervals: not settled.")
+    message = dominance_sentence(found, first="a", second="b")
+    assert message.startswith("In validation perplexity, forward latency and memory of a training step the front of a ")
+    assert message.endswith("but not at all ends of the intervals: not settled.")
     assert "dominates that of b, at all ends of the intervals." in dominance_sentence(
         found._replace(settled=True), first="a", second="b"
     )

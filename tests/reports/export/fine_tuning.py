@@ -22,13 +22,13 @@ def main() -> None:
     """Answer for the folder given."""
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
-    told = {"steps": _accumulated(folder), "smoothed": _smoothed(folder)}
-    told["offloaded"] = _offloaded(folder)
-    told["adapted"] = _adapted(folder)
+    results = {"steps": _accumulated(folder), "smoothed": _smoothed(folder)}
+    results["offloaded"] = _offloaded(folder)
+    results["adapted"] = _adapted(folder)
     card = (folder / "README.md").read_text(encoding="utf-8")
     _, load, tune = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     exec(compile(load + tune, "README.md", "exec"), {})
-    (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
 
 
 def _parts(folder: Path) -> tuple[Any, Any, Any]:

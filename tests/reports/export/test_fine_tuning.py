@@ -30,13 +30,13 @@ def test_export_is_fine_tuned_offloaded_and_adapted(trained: RunStore, tmp_path:
     command = [sys.executable, fine_tuning.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    whole, *others = told["steps"]
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    whole, *others = results["steps"]
     for found in others:
         assert found == pytest.approx(whole, rel=1e-4)
-    assert told["smoothed"][0] == pytest.approx(told["smoothed"][1], rel=1e-4)
-    assert told["offloaded"] == [True] * 5
-    assert "which is also the head" in told["adapted"]
+    assert results["smoothed"][0] == pytest.approx(results["smoothed"][1], rel=1e-4)
+    assert results["offloaded"] == [True] * 5
+    assert "which is also the head" in results["adapted"]
     assert load(folder / "merged").architecture == load(folder).architecture
     # The card's own lines.
     assert load(f"{folder}-tuned").architecture == load(folder).architecture

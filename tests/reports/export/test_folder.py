@@ -93,8 +93,8 @@ def test_export_card_has_the_numbers_of_curve_and_front(full_store: RunStore, tm
     assert len(re.findall(r"×[^|]* \| [\d.]+ [MG]iB \|$", card, re.MULTILINE)) == len(members)
     assert card.count("(this model)") == 1
     behind = next(item for item in records if item.state == "complete" and item not in members)
-    told = card_of_record(full_store, behind, training=training, folder=tmp_path, verdict=None, formats=())
-    assert told.count("(this model, not on the front)") == 1
+    message = card_of_record(full_store, behind, training=training, folder=tmp_path, verdict=None, formats=())
+    assert message.count("(this model, not on the front)") == 1
     assert "model.pt2" in card
 
 
@@ -106,8 +106,8 @@ def test_training_file_holds_all_that_a_training_needs(trained: RunStore, tmp_pa
     assert training == training_of(record, spec_yaml=trained.spec_yaml)
     assert training.loss == record.last_loss
     assert training.recipe == {"steps": 200, "batch": 16, "learning_rate": 0.001, "seed": 3}
-    told = (training.corpus_sha256, training.tokenizer, training.threads, training.hardware, training.software)
-    assert told == (record.corpus_sha256, "bytes", 1, "a processor", record.software)
+    message = (training.corpus_sha256, training.tokenizer, training.threads, training.hardware, training.software)
+    assert message == (record.corpus_sha256, "bytes", 1, "a processor", record.software)
 
 
 def test_training_file_says_how_the_text_is_read_and_never_where_it_lies() -> None:

@@ -117,18 +117,18 @@ def test_transformers_generates_what_we_do_with_its_cache_and_without(folder: Pa
 @needs_transformers
 def test_transformers_tokenizes_as_we_do(folder: Path) -> None:
     tokenizer = make_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     before, after = _TEXT.split("<|endofdocument|>")
     wanted = [*tokenizer.encode(before), tokenizer.end_of_document, *tokenizer.encode(after)]
     assert load_file(folder / "answers.safetensors")["text"].tolist() == wanted
-    assert told["decoded"] == _TEXT
-    assert told["end"] == tokenizer.end_of_document
+    assert results["decoded"] == _TEXT
+    assert results["end"] == tokenizer.end_of_document
 
 
 @needs_transformers
 def test_card_code_for_transformers_runs_as_printed(folder: Path) -> None:
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    assert told["card"].startswith("def main(")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["card"].startswith("def main(")
 
 
 @needs_transformers
@@ -168,18 +168,18 @@ def test_text_that_reaches_the_end_of_the_context_stops_there(folder: Path) -> N
     model, tokens_BT, answers = _ours(folder)
     # The last token is written and not read.
     assert answers["to the end"].shape == (len(tokens_BT), model.architecture.context + 1)
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    assert [text[:2] for text in told["piped"]] == ["ab", "hi"]
-    assert told["refused"]["prompt"].startswith("the prompt has 32 tokens, the context of this model 16")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert [text[:2] for text in results["piped"]] == ["ab", "hi"]
+    assert results["refused"]["prompt"].startswith("the prompt has 32 tokens, the context of this model 16")
 
 
 @needs_transformers
 def test_unsupported_arguments_are_refused_in_one_line(folder: Path) -> None:
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))["refused"]
-    assert told.pop("nothing").startswith("give either input_ids or inputs_embeds")
-    assert "position_ids" in told["packed"]
-    assert "attention_mask" in told["shape"]
-    for name, line in told.items():
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))["refused"]
+    assert results.pop("nothing").startswith("give either input_ids or inputs_embeds")
+    assert "position_ids" in results["packed"]
+    assert "attention_mask" in results["shape"]
+    for name, line in results.items():
         assert line, name
         assert "\n" not in line
         assert name in line or name in ("packed", "shape", "prompt"), line
@@ -187,12 +187,12 @@ def test_unsupported_arguments_are_refused_in_one_line(folder: Path) -> None:
 
 @needs_transformers
 def test_documents_keep_their_ends_in_training(folder: Path) -> None:
-    told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    assert told["written end"] == told["end"] != told["padding"]
-    assert [sum(label == told["end"] for label in row) for row in told["labels"]] == [1, 1]
-    assert told["labels"][0][-2:] == [-100, -100]
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["written end"] == results["end"] != results["padding"]
+    assert [sum(label == results["end"] for label in row) for row in results["labels"]] == [1, 1]
+    assert results["labels"][0][-2:] == [-100, -100]
     # With kinds of tokens, which transformers 4 adds, the card's lines would fail there.
-    assert told["names"] == ["input_ids", "attention_mask"]
+    assert results["names"] == ["input_ids", "attention_mask"]
 
 
 @needs_transformers

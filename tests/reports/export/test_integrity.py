@@ -34,10 +34,10 @@ def _flip(path: Path, *, bit: int) -> None:
 
 @pytest.fixture
 def summed(store: RunStore, model: Decoder) -> RunStore:
-    """A run as searches leave it now: weights with their sum beside them."""
+    """A run as searches leave it now: weights with their checksum beside them."""
     folder = Path(store.checkpoint_dir(12))
     folder.mkdir(parents=True)
-    save_model(folder / "model.safetensors", model, with_sum=True)
+    save_model(folder / "model.safetensors", model, with_checksum=True)
     return store
 
 
@@ -62,7 +62,7 @@ def test_flipped_bit_of_kept_weights_is_named_and_nothing_is_exported(summed: Ru
 
 def test_sums_are_checked_in_object_storage_too(memory: fs.FileSystem, model: Decoder, tmp_path: Path) -> None:
     store = RunStore.create("/bucket/run", info=make_info(), spec_yaml="", filesystem=memory)
-    save_model(tmp_path / "model.safetensors", model, with_sum=True)
+    save_model(tmp_path / "model.safetensors", model, with_checksum=True)
     for name in ("model.safetensors.sha256", "model.safetensors"):
         store.storage.copy_in(tmp_path / name, f"checkpoints/trial-00012/{name}")
     assert export(store, record_of(), out=tmp_path / "out").is_dir()
@@ -128,7 +128,7 @@ def test_changed_tokenizer_is_refused(run_with_tokenizer: RunStore, tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "words", byte_tokenizer_json().replace('"!": 33,', "")])
-def test_tokenizer_of_another_vocabulary_is_refused_in_a_run_without_its_sum(
+def test_tokenizer_of_another_vocabulary_is_refused_in_a_run_without_its_checksum(
     trained: RunStore, tmp_path: Path, content: str
 ) -> None:
     trained.write_bytes("tokenizer.json", content.encode())
@@ -154,13 +154,13 @@ def test_weights_deleted_by_hand_are_not_said_to_be_off_the_front(store: RunStor
     plain = dataclasses.replace(behind, trial=14, fusion="none", architecture_id="plain", wiring="[]")
     for item in (front, behind, plain):
         store.append(item, evaluations=[], weights=[])
-    told = {
+    message = {
         front.trial: "are gone: the run keeps them, because it is on the front, so something else has deleted them",
         behind.trial: "were not kept, because it is not on the front",
         plain.trial: "are gone: the run keeps them, because it is a plain baseline",
     }
     for item in (front, behind, plain):
-        assert why_absent(store, item).startswith(told[item.trial])
+        assert why_absent(store, item).startswith(message[item.trial])
     with pytest.raises(ValueError, match=r"something else has deleted them; .* trains it again"):
         export(store, front, out=tmp_path / "out")
 
@@ -169,16 +169,16 @@ def test_run_json_with_a_flipped_bit_is_one_line_or_the_same_run(store: RunStore
     path = Path(store.where) / "run.json"
     whole, info = path.read_bytes(), store.info
     assert "sha256" in json.loads(whole)
-    told = []
+    message = []
     for bit in range(0, 8 * len(whole), 31):
         path.write_bytes(whole)
         _flip(path, bit=bit)
         try:
             assert RunStore.open(store.where).info == info
         except ValueError as error:
-            told.append(str(error))
-    assert all(line.startswith(f"{path}: ") and len(line.splitlines()) == 1 for line in told)
-    assert len(told) > 8 * len(whole) // 62
+            message.append(str(error))
+    assert all(line.startswith(f"{path}: ") and len(line.splitlines()) == 1 for line in message)
+    assert len(message) > 8 * len(whole) // 62
 
 
 def test_weights_of_other_sizes_than_the_record_s_are_not_exported(trained: RunStore, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ TRAINING = Training(
     threads=1,
     hardware="a processor",
     software="depthweave 0.1.0",
-    parent={"architecture_id": "ba9876543210", "origin": "run b, trial 1", "loss": 1.5, "how": "anew from"},
+    parent={"architecture_id": "ba9876543210", "origin": "run b, trial 1", "loss": 1.5, "how": "from scratch as"},
 )
 
 
@@ -38,7 +38,7 @@ def test_training_of_a_folder_without_one_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"recipe": "steps: 3"}, "recipe is 'steps: 3'"),
         ({"loss": "low"}, "loss is 'low'"),
@@ -51,11 +51,13 @@ def test_training_of_a_folder_without_one_is_none(tmp_path: Path) -> None:
         ({"loss": -1.0}, "loss is -1.0, it must be at least 0"),
     ],
 )
-def test_damaged_training_is_one_line_that_names_the_file(tmp_path: Path, change: dict[str, object], told: str) -> None:
+def test_damaged_training_is_one_line_that_names_the_file(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
     write_training(tmp_path, TRAINING)
     path = tmp_path / TRAINING_FILE
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
-    with pytest.raises(ValueError, match=told) as error:
+    with pytest.raises(ValueError, match=message) as error:
         read_training(tmp_path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)

@@ -64,7 +64,7 @@ def main() -> None:
         code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
         with contextlib.redirect_stdout(printed):
             exec(compile(code, "README.md", "exec"), {})
-        told = {
+        results = {
             "decoded": tokenizer.decode(found),
             "end": tokenizer.eos_token_id,
             "padding": tokenizer.pad_token_id,
@@ -75,7 +75,7 @@ def main() -> None:
             "piped": _piped(model, tokenizer),
             "card": printed.getvalue(),
         }
-        (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+        (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
         save_file({name: tensor.contiguous() for name, tensor in answers.items()}, folder / "answers.safetensors")
     assert not [name for name in sys.modules if name.split(".")[0] == "depthweave"]
 

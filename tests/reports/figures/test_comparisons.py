@@ -187,7 +187,7 @@ def test_importance_finds_planted_shares() -> None:
     assert found.explained > 0.98
 
 
-def test_importance_of_pure_noise_is_not_told() -> None:
+def test_importance_of_pure_noise_is_not_shown() -> None:
     draw = np.random.default_rng(5)
     records = [make_record(it.trial, architecture_id=it.architecture_id, depth=it.depth, fusion=it.fusion,
                            dilation=it.dilation, period=it.period, perplexity=float(draw.normal(4.0, 0.1)))

@@ -37,7 +37,7 @@ def test_curves_range_leaves_the_first_fall_out() -> None:
 
 
 def test_curves_many_faint_ones_are_thinned_the_front_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "_MAX_FAINT", 5)
+    monkeypatch.setattr(curves, "_MAX_FAINT_CURVES", 5)
     data = curves_data(RECORDS, evaluations=TABLE, on_front={1, 2, 3})
     assert {curve.trial for curve in data.curves if curve.on_front} == {1, 2, 3}
     assert sum(1 for curve in data.curves if not curve.on_front) <= 5

@@ -1,4 +1,4 @@
-"""Colours are told apart, and the same everywhere."""
+"""Colours are distinct, and the same everywhere."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_pareto_missing_cost_is_counted() -> None:
 
 
 def test_pareto_many_faint_ones_are_thinned_the_front_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thinning, "MAX_FAINT", 6)
+    monkeypatch.setattr(thinning, "MAX_FAINT_POINTS", 6)
     whole, data = front(RECORDS, objectives=("perplexity", "latency")), pareto_data(RECORDS, cost="latency")
     assert {point.trial for point in data.points if point.role == "front"} == {row.trial for row in whole}
     assert sum(1 for point in data.points if point.role != "front") <= 6

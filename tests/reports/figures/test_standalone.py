@@ -1,4 +1,4 @@
-"""A run's figures that stand alone, and their files."""
+"""A run's figures, each complete in itself, and their files."""
 
 from __future__ import annotations
 

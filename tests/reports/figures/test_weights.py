@@ -48,7 +48,7 @@ def test_weights_times_norms_scale_each_column_by_its_own_state() -> None:
     assert draw_weight_map(scaled, title="weight × norm").data[0].colorbar.title.text == "weight × norm"
 
 
-def test_cosines_are_told_once_of_who_recorded_them() -> None:
+def test_cosines_of_each_record_that_has_them_are_shown_once() -> None:
     woven = make_record(1, input_cosines="[1.0, 0.5]", state_norms="[1.0, 2.0, 3.0]")
     plain = make_record(0, fusion="none", input_cosines="[1.0, 0.8]")
     data = cosines_data([woven, plain, make_record(2)], plain=[plain])

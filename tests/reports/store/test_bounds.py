@@ -52,7 +52,7 @@ def _spoilt(rows: Sequence[Any], *, row_class: type[Any], changes: Sequence[tupl
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "message"),
     [
         ("latency", -1.0, "trial 1: latency is -1.0, it must be at least 0"),
         ("latency", math.nan, "trial 1: latency is nan, it must be a number"),
@@ -77,14 +77,14 @@ def _spoilt(rows: Sequence[Any], *, row_class: type[Any], changes: Sequence[tupl
     ],
 )
 def test_row_out_of_bounds_is_left_out_and_named_with_its_file(
-    column: str, value: Any, told: str, store: RunStore
+    column: str, value: Any, message: str, store: RunStore
 ) -> None:
     rows = [make_record(trial) for trial in range(4)]
     _write(store, _spoilt(rows, row_class=Record, changes=[(1, column, value)]))
     left = [0, 3] if (column, value) == ("trial", 2) else [0, 2, 3]
     assert [item.trial for item in store.records()] == left
     (problem,) = store.problems
-    assert problem.startswith(f"records/batch-00001.parquet: {told}")
+    assert problem.startswith(f"records/batch-00001.parquet: {message}")
     assert problem.endswith("; left out")
     assert len(problem) < 200
 
@@ -102,8 +102,8 @@ def test_page_and_table_are_made_of_every_row_that_holds_possible_values(store: 
         spoilt = [row for trial in trials for row in getattr(trial, folder)]
         columns = [item for item in schema_of(row_class) if item.name not in ("run_id", "trial", "index")]
         faults = [(column, value) for column in columns for value in _HOSTILE[column.type]]
-        told = [(4 * place, column.name, value) for place, (column, value) in enumerate(faults)]
-        _write(store, _spoilt(spoilt, row_class=row_class, changes=told), folder=folder)
+        changes = [(4 * place, column.name, value) for place, (column, value) in enumerate(faults)]
+        _write(store, _spoilt(spoilt, row_class=row_class, changes=changes), folder=folder)
     found = store.records()
     assert 50 < len(found) < len(rows) - 100
     assert found[0] == rows[0]

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from depthweave.reports.store.objectives import OBJECTIVES, Objective, objective, quality_of, table_columns
+from depthweave.reports.store.objectives import OBJECTIVES, Objective, objective, searched_quality, table_columns
 from depthweave.reports.store.records import Record, schema_of
 from tests.reports.synthetic import make_record
 
@@ -17,7 +17,7 @@ def test_objectives_are_record_columns() -> None:
 
 @pytest.mark.parametrize("item", OBJECTIVES.values(), ids=list(OBJECTIVES))
 def test_every_column_that_an_objective_names_is_a_record_column(item: Objective) -> None:
-    assert {*item.interval_columns, *item.measured_columns, *item.also} <= set(schema_of(Record).names)
+    assert {*item.interval_columns, *item.measured_columns, *item.extra_columns} <= set(schema_of(Record).names)
     assert bool(item.interval_columns) == (item.timing is not None)
 
 
@@ -36,10 +36,10 @@ def test_value_of_a_function_is_made_of_the_columns() -> None:
     assert (made_up.timed, made_up.interval_columns, made_up.measured_columns) == (False, (), ())
 
 
-def test_quality_is_perplexity_or_the_first_that_is_none_of_the_costs() -> None:
-    assert quality_of(["latency", "perplexity", "bits_per_byte"]) == "perplexity"
-    assert quality_of(["latency", "bits_per_byte"]) == "bits_per_byte"
-    assert quality_of(["latency"]) == "perplexity"
+def test_searched_quality_is_perplexity_or_the_first_quality() -> None:
+    assert searched_quality(["latency", "perplexity", "bits_per_byte"]) == "perplexity"
+    assert searched_quality(["latency", "bits_per_byte"]) == "bits_per_byte"
+    assert searched_quality(["latency"]) == "perplexity"
     assert table_columns(["parameters", "latency"]) == ["perplexity", "latency"]
 
 

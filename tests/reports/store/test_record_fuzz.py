@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from depthweave.reports.store.records import Record, schema_of
 from depthweave.reports.store.run_info import from_json, to_json
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces.checksums import seal
+from depthweave.spaces.checksums import add_checksum
 from tests.reports.synthetic import RUN_ID, make_info, make_record
 
 Append = Callable[[Record], None]
@@ -51,7 +51,7 @@ def test_bytes_that_changed_never_change_a_record(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"state": ["won"]}, "state is 'won', it must be one of complete"),
         ({"fusion": [None]}, "column 'fusion' is empty in 1 rows"),
@@ -62,7 +62,7 @@ def test_bytes_that_changed_never_change_a_record(
     ],
 )
 def test_part_with_impossible_values_is_left_out_and_named(
-    changes: dict[str, Any], told: str, store: RunStore, append: Append
+    changes: dict[str, Any], message: str, store: RunStore, append: Append
 ) -> None:
     append(make_record(0))
     append(make_record(1))
@@ -72,7 +72,7 @@ def test_part_with_impossible_values_is_left_out_and_named(
     assert [item.trial for item in store.records()] == [1]
     (problem,) = store.problems
     assert problem.startswith(f"{_PART}: ")
-    assert told.split("|")[0] in problem or told.split("|")[-1] in problem
+    assert message.split("|")[0] in problem or message.split("|")[-1] in problem
 
 
 def test_part_whose_text_or_columns_cannot_be_is_left_out(store: RunStore, append: Append) -> None:
@@ -114,19 +114,20 @@ _json_values = st.recursive(
     rest=st.text(max_size=3),
 )
 def test_any_run_json_is_a_run_or_one_line(changes: dict[str, Any], rest: str) -> None:
-    told = ""
+    message = ""
     try:
-        info = from_json(json.dumps(seal({**json.loads(to_json(make_info())), **changes})) + rest, where="run.json")
+        values = add_checksum({**json.loads(to_json(make_info())), **changes})
+        info = from_json(json.dumps(values) + rest, where="run.json")
         # What was read is what it says: text is text.
         assert from_json(to_json(info), where="again") == info
     except ValueError as error:
-        told = str(error)
-    assert len(told.splitlines()) <= 1
+        message = str(error)
+    assert len(message.splitlines()) <= 1
 
 
 @pytest.mark.parametrize("objectives", [["perplexity", "speed"], ["../x"], "perplexity", [1], None, []])
 def test_run_json_with_unknown_objectives_is_refused(objectives: Any) -> None:
-    text = json.dumps(seal({**json.loads(to_json(make_info())), "objectives": objectives}))
+    text = json.dumps(add_checksum({**json.loads(to_json(make_info())), "objectives": objectives}))
     with pytest.raises(ValueError, match="not readable as a run"):
         from_json(text, where="run.json")
     assert RUN_ID in text

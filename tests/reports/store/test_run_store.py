@@ -20,7 +20,7 @@ from depthweave.reports.store.parquet_folder import ParquetFolder
 from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
-from depthweave.spaces.checksums import seal
+from depthweave.spaces.checksums import add_checksum
 from tests.reports.synthetic import make_info, make_record, make_trial, synthetic_trials
 
 Append = Callable[[Record], None]
@@ -64,7 +64,7 @@ def test_open_damaged_run_json_is_one_line(store: RunStore, text: str) -> None:
 def test_open_later_run_format_names_both(store: RunStore) -> None:
     path = Path(store.where) / "run.json"
     values = {**json.loads(path.read_text()), "format": 9}
-    path.write_text(json.dumps(seal(values)))
+    path.write_text(json.dumps(add_checksum(values)))
     with pytest.raises(ValueError, match="run format 9, this Depthweave reads up to 1"):
         RunStore.open(store.where)
 

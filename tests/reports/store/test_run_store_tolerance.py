@@ -11,7 +11,7 @@ import pytest
 
 from depthweave.reports.store.records import Record, to_table
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces.checksums import check_seal
+from depthweave.spaces.checksums import verified_values
 from tests.reports.synthetic import make_info, make_record
 
 
@@ -19,8 +19,8 @@ from tests.reports.synthetic import make_info, make_record
 def test_run_json_with_wrong_tolerances_is_one_line(tmp_path: Path, tolerances: str) -> None:
     info = make_info(objectives=("perplexity", "latency"), tolerances=(0.5, 0.25))
     store = RunStore.create(tmp_path / "run", info=info, spec_yaml="")
-    # Earlier versions kept no sum.
-    text = json.dumps(check_seal(json.loads(store.read_bytes("run.json"))))
+    # Earlier versions kept no checksum.
+    text = json.dumps(verified_values(json.loads(store.read_bytes("run.json"))))
     spelt = re.sub(r"\[\s*0\.5,\s*0\.25\s*\]", tolerances, text)
     assert spelt != text
     store.write_bytes("run.json", spelt.encode())
@@ -30,7 +30,7 @@ def test_run_json_with_wrong_tolerances_is_one_line(tmp_path: Path, tolerances: 
 
 def test_run_of_an_earlier_version_has_the_default_tolerances(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run", info=make_info(), spec_yaml="")
-    values = check_seal(json.loads(store.read_bytes("run.json")))
+    values = verified_values(json.loads(store.read_bytes("run.json")))
     del values["tolerances"]
     store.write_bytes("run.json", json.dumps(values).encode())
     found = RunStore.open(store.where).info.tolerance_of

@@ -35,24 +35,24 @@ def test_write_failing_midway_keeps_the_old(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_other_filesystem(memory: fs.FileSystem, tmp_path: Path) -> None:
-    elsewhere = Storage("/bucket", filesystem=memory)
-    elsewhere.write("file", b"one")
-    elsewhere.write("file", b"two")
-    assert elsewhere.read("file") == b"two"
-    assert [info.base_name for info in elsewhere.files("")] == ["file"]
-    assert elsewhere.exists("file")
-    assert not elsewhere.exists("other")
-    assert not elsewhere.exists("")
-    assert elsewhere.files("other") == []
-    elsewhere.move("file", "deep/other")
+    remote = Storage("/bucket", filesystem=memory)
+    remote.write("file", b"one")
+    remote.write("file", b"two")
+    assert remote.read("file") == b"two"
+    assert [info.base_name for info in remote.files("")] == ["file"]
+    assert remote.exists("file")
+    assert not remote.exists("other")
+    assert not remote.exists("")
+    assert remote.files("other") == []
+    remote.move("file", "deep/other")
     (tmp_path / "two").write_bytes(b"three")
-    elsewhere.copy_in(tmp_path / "two", "deep/file")
-    elsewhere.copy_out("deep/file", tmp_path / "again")
+    remote.copy_in(tmp_path / "two", "deep/file")
+    remote.copy_out("deep/file", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == b"three"
-    assert {info.base_name for info in elsewhere.files("", recursive=True)} == {"file", "other"}
-    elsewhere.delete("deep/file")
+    assert {info.base_name for info in remote.files("", recursive=True)} == {"file", "other"}
+    remote.delete("deep/file")
     with pytest.raises(FileNotFoundError):
-        elsewhere.read("deep/file")
+        remote.read("deep/file")
 
 
 @pytest.mark.parametrize(
@@ -108,28 +108,28 @@ def away(memory: fs.FileSystem, monkeypatch: pytest.MonkeyPatch) -> Away:
 
 
 def test_what_is_away_for_a_minute_is_waited_for(away: Away) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
-    elsewhere.write("file", b"one")
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    remote.write("file", b"one")
     for request in (
-        lambda: elsewhere.write("file", b"two"),
-        lambda: elsewhere.read("file"),
-        lambda: elsewhere.files(""),
-        lambda: elsewhere.exists("file"),
-        lambda: elsewhere.move("file", "moved"),
-        lambda: elsewhere.delete("moved"),
+        lambda: remote.write("file", b"two"),
+        lambda: remote.read("file"),
+        lambda: remote.files(""),
+        lambda: remote.exists("file"),
+        lambda: remote.move("file", "moved"),
+        lambda: remote.delete("moved"),
     ):
         away.until = away.now + 60.0
         request()
         assert 60.0 <= away.now - (away.until - 60.0) < 80.0
-    assert elsewhere.files("") == []
+    assert remote.files("") == []
 
 
 def test_what_is_away_for_good_is_one_line(away: Away) -> None:
     away.until = 1e9
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
     # An address that never answered is more likely wrong than away.
     with pytest.raises(UnreachableError, match=r"/bucket: no answer .connection refused.: check the address"):
-        elsewhere.read("file")
+        remote.read("file")
     assert away.now == 0.0
     with pytest.raises(UnreachableError, match=r"/bucket: no answer for 180 s .connection refused."):
         Storage("/bucket", filesystem=fs.PyFileSystem(away), patient=True).read("file")
@@ -137,15 +137,15 @@ def test_what_is_away_for_good_is_one_line(away: Away) -> None:
 
 
 def test_what_can_be_read_and_not_written_is_not_waited_for(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
-    assert not elsewhere.exists("file")
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    assert not remote.exists("file")
 
     def refuse(*_: Any) -> None:
         raise OSError("access denied")
 
     monkeypatch.setattr(Away, "create_dir", refuse)
     with pytest.raises(UnreachableError, match=r"no answer .access denied.: check the address, the credentials"):
-        elsewhere.write("file", b"one")
+        remote.write("file", b"one")
     assert away.now == 0.0
 
 
@@ -161,48 +161,48 @@ def test_folder_may_have_any_other_name(where: str) -> None:
 
 
 def test_whether_it_may_be_written_is_asked_before_every_try(away: Away) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
-    elsewhere.write("file", b"one")
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    remote.write("file", b"one")
 
     def others() -> None:
         if away.now > 30.0:
             raise ValueError("it is another's by now")
 
-    elsewhere.before_write = others
-    elsewhere.write("file", b"two")
+    remote.before_write = others
+    remote.write("file", b"two")
     away.until = 60.0
     with pytest.raises(ValueError, match="another's"):
-        elsewhere.write("file", b"three")
+        remote.write("file", b"three")
     assert 30.0 < away.now < 60.0
     away.until = 0.0
     for request in (
-        lambda: elsewhere.delete("file"),
-        lambda: elsewhere.move("file", "moved"),
-        lambda: elsewhere.make_folder("folder"),
-        lambda: elsewhere.copy_in(__file__, "file"),
+        lambda: remote.delete("file"),
+        lambda: remote.move("file", "moved"),
+        lambda: remote.make_folder("folder"),
+        lambda: remote.copy_in(__file__, "file"),
     ):
         with pytest.raises(ValueError, match="another's"):
             request()
-    assert elsewhere.read("file") == b"two"
+    assert remote.read("file") == b"two"
 
 
-def test_hasty_one_neither_waits_nor_asks(away: Away) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away), patient=True)
+def test_storage_without_retries_neither_waits_nor_asks(away: Away) -> None:
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away), patient=True)
 
     def never() -> None:
         raise AssertionError
 
-    elsewhere.before_write = never
-    elsewhere.without_retries().write("file", b"one")
+    remote.before_write = never
+    remote.without_retries().write("file", b"one")
     away.until = 60.0
     with pytest.raises(UnreachableError):
-        elsewhere.without_retries().read("file")
+        remote.without_retries().read("file")
     assert away.now == 0.0
 
 
 def test_delete_whose_answer_was_lost_is_done(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere, delete, lost = Storage("/bucket", filesystem=fs.PyFileSystem(away)), Away.delete_file, [True]
-    elsewhere.write("file", b"one")
+    remote, delete, lost = Storage("/bucket", filesystem=fs.PyFileSystem(away)), Away.delete_file, [True]
+    remote.write("file", b"one")
 
     def delete_file(self: Away, path: str) -> None:
         delete(self, path)
@@ -211,31 +211,31 @@ def test_delete_whose_answer_was_lost_is_done(away: Away, monkeypatch: pytest.Mo
             raise OSError("connection reset")
 
     monkeypatch.setattr(Away, "delete_file", delete_file)
-    elsewhere.delete("file")
-    assert elsewhere.files("") == []
+    remote.delete("file")
+    assert remote.files("") == []
 
 
 def test_full_disk_here_is_not_storage_that_is_away(
     away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
-    elsewhere.write("file", b"one")
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    remote.write("file", b"one")
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(storage.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space left") as error:
-        elsewhere.copy_out("file", tmp_path / "copy")
+        remote.copy_out("file", tmp_path / "copy")
     assert not isinstance(error.value, UnreachableError)
     assert away.now == 0.0
 
 
 def test_missing_file_is_not_waited_for(away: Away) -> None:
-    elsewhere = Storage("/bucket", filesystem=fs.PyFileSystem(away))
-    elsewhere.write("file", b"one")
+    remote = Storage("/bucket", filesystem=fs.PyFileSystem(away))
+    remote.write("file", b"one")
     with pytest.raises(FileNotFoundError):
-        elsewhere.read("other")
+        remote.read("other")
     with pytest.raises(FileNotFoundError):
-        elsewhere.move("other", "third")
+        remote.move("other", "third")
     assert away.now == 0.0

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthweave.reports.analysis.distinct import distinct_text, front_groups, grouped, twins_of
+from depthweave.reports.analysis.distinct import distinct_text, grouped, twins_of
 from depthweave.reports.analysis.front import front
+from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import select
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import check_tolerance, covered, tolerance_text, tolerances_of
@@ -86,7 +87,7 @@ def test_settled_goes_before_simple_and_simple_before_better() -> None:
 def test_one_rule_for_selection_and_front() -> None:
     plain = {"fusion": "none", "wiring": "[]", "dilation": None, "period": None}
     records = [_record(0, 4.000, 1.00, 1000), _record(1, 4.002, 0.998, 1000, **plain), _record(2, 6.0, 0.5, 900)]
-    groups = front_groups(records, objectives=NAMES, tolerances=None, verdicts={})
+    groups = RunView.of(records, objectives=NAMES).groups
     distinct = {group.member.trial for group in groups}
     assert distinct == {1, 2}
     for how in ("best", "knee", "fastest", "smallest"):

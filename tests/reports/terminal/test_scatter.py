@@ -49,8 +49,8 @@ def test_label_gives_way_where_there_is_no_room() -> None:
     crowd = [Mark(1.0 + index / 1000, 2.0, "o", "", label=f"name{index}") for index in range(30)]
     lines = plot([*crowd, Mark(2.0, 1.0, "z", "", label="far")])
     assert "far" in "".join(lines)
-    told = sum(f"name{index} " in "\n".join(lines) or f"name{index}\n" in "\n".join(lines) for index in range(30))
-    assert 1 <= told < 10
+    num_named = sum(f"name{index} " in "\n".join(lines) or f"name{index}\n" in "\n".join(lines) for index in range(30))
+    assert 1 <= num_named < 10
 
 
 def test_one_point_and_equal_values_are_drawn() -> None:

@@ -41,7 +41,7 @@ def test_workers_share_the_nodes_equally(workers: int, nodes: list[dict[str, flo
 def test_more_workers_than_room_are_refused() -> None:
     with pytest.raises(ValueError, match="--workers 3: the cluster has 2 CPUs"):
         resources_per_worker(3, nodes=[{"CPU": 1.5}, {"CPU": 1.0}])
-    # Where there are GPUs nobody wants a worker without one.
+    # Where there are GPUs, every worker has one.
     with pytest.raises(ValueError, match="--workers 2: the cluster has 1 GPUs"):
         resources_per_worker(2, nodes=[{"CPU": 16.0, "GPU": 1.0}])
 

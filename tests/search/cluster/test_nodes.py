@@ -82,7 +82,7 @@ def test_another_version_is_refused_and_both_are_named(ray_address: str, monkeyp
 
 
 @pytest.mark.slow
-def test_workers_without_the_package_are_told_and_served(tmp_path: Path) -> None:
+def test_workers_without_the_package_are_named_and_served(tmp_path: Path) -> None:
     with _bare_head(tmp_path) as address:
         with cluster(address), pytest.raises(ValueError, match=r"has .*Depthweave.*, this is Depthweave .*--ship"):
             inspect_nodes(Resources(device="cpu"), storage=None)

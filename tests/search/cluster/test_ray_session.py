@@ -63,9 +63,9 @@ def gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return address
 
 
-@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
-def test_auto_that_is_gone_is_refused_at_once(told: str, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if told == "by the environment":
+@pytest.mark.parametrize("message", ["by the environment", "by ray start"])
+def test_auto_that_is_gone_is_refused_at_once(message: str, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if message == "by the environment":
         monkeypatch.setenv("RAY_ADDRESS", gone)
     with pytest.raises(ValueError, match=f"--address {gone}: no Ray cluster answers"):
         check_address("auto")
@@ -78,10 +78,10 @@ def test_auto_where_no_cluster_is_known_is_refused(gone: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("told", ["by the environment", "by ray start"])
-def test_local_ray_is_its_own_though_another_is_told_of(told: str, gone: str, ray_folder: Path) -> None:
+@pytest.mark.parametrize("message", ["by the environment", "by ray start"])
+def test_local_ray_is_its_own_although_another_is_known(message: str, gone: str, ray_folder: Path) -> None:
     environment = {**os.environ, "MARK": "up", "RAY_TMPDIR": str(ray_folder)}
-    if told == "by the environment":
+    if message == "by the environment":
         environment["RAY_ADDRESS"] = gone
     else:
         (ray_folder / "ray").mkdir()

@@ -63,7 +63,7 @@ def test_start_without_a_standard_error_is_a_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (OSError("AF_UNIX path length cannot exceed 107 bytes: /long"), r"\(OSError: AF_UNIX path .*set RAY_TMPDIR to"),
         (KeyError("getpwuid(): uid not found: 4242"), r"\(KeyError: .*uid not found"),
@@ -74,14 +74,14 @@ def test_start_without_a_standard_error_is_a_start() -> None:
         (MemoryError("x\ny"), r"\(MemoryError: x y\)"),
     ],
 )
-def test_exception_of_the_start_is_one_line(error: Exception, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_of_the_start_is_one_line(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(error, BlockingIOError):
         real = resource.getrlimit
         limited = (50, 50)
         monkeypatch.setattr(
             resource, "getrlimit", lambda kind: limited if kind == resource.RLIMIT_NPROC else real(kind)
         )
-    with pytest.raises(RayStartError, match=f"^Ray cannot start on this machine .*{told}") as caught, starting():
+    with pytest.raises(RayStartError, match=f"^Ray cannot start on this machine .*{message}") as caught, starting():
         raise error
     assert "\n" not in str(caught.value)
 
@@ -158,8 +158,8 @@ def test_local_ray_without_its_raylet_is_lost(code: int, monkeypatch: pytest.Mon
     from ray._private import worker
 
     monkeypatch.setattr(worker, "_global_node", Node())
-    told = "SIGKILL, as where memory runs out" if code < 0 else "exit code 1"
-    with pytest.raises(RayLostError, match=rf"^Ray's raylet has ended \({told}\)"):
+    message = "SIGKILL, as where memory runs out" if code < 0 else "exit code 1"
+    with pytest.raises(RayLostError, match=rf"^Ray's raylet has ended \({message}\)"):
         check_alive()
     monkeypatch.setattr(worker, "_global_node", None)
     check_alive()

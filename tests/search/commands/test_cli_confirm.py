@@ -1,4 +1,4 @@
-"""`depthweave confirm` told what it cannot do: one line, before anything is spent."""
+"""`depthweave confirm` asked for what it cannot do: one line, before anything is spent."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_confirm_with_a_damaged_plan(run_folder: Path) -> None:
         read_plan(store)
 
 
-@pytest.mark.parametrize(("value", "told"), [("1", "greater than or equal to 2"), ("true", "not a whole number")])
+@pytest.mark.parametrize(("value", "message"), [("1", "greater than or equal to 2"), ("true", "not a whole number")])
 def test_search_confirm_in_a_spec_is_a_number_of_seeds(
-    value: str, told: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
+    value: str, message: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     line = fault("search", spec_file, "--out", tmp_path / "run", "--set", f"search.confirm={value}")
     assert "search.confirm" in line
-    assert told in line
+    assert message in line

@@ -46,9 +46,9 @@ def test_table_has_the_reference_first_and_every_configuration(
 def test_json_has_all_figures_and_the_circumstances(run: Cli, exported: Path) -> None:
     code, out, _ = run("measure", exported / "architecture.yaml", "none", *_SMALL, "--json")
     assert code == 0
-    told = json.loads(out)
-    assert (told["batch"], told["context"], told["threads"], told["device"]) == (2, 16, 1, "cpu")
-    deep, plain = told["configurations"]
+    message = json.loads(out)
+    assert (message["batch"], message["context"], message["threads"], message["device"]) == (2, 16, 1, "cpu")
+    deep, plain = message["configurations"]
     assert (deep["latency"], deep["step_latency"], deep["decode_latency"]) == (1.0, 1.0, 1.0)
     for name in ("latency", "step_latency", "decode_latency"):
         assert plain[f"{name}_low"] <= plain[name] <= plain[f"{name}_high"]
@@ -90,9 +90,9 @@ def test_measurement_that_waits_says_for_whom_and_gives_up(
     monkeypatch.setattr(measure, "_LOCK_LIMIT_S", 0.2)
     folder = tmp_path / f"depthweave-{os.getuid()}" / "locks"
     with DeviceLock(folder, device=pick_device("cpu")).exclusive():
-        told = fault("measure", "none", *_SMALL, "--device", "cpu")
+        message = fault("measure", "none", *_SMALL, "--device", "cpu")
     (lock,) = folder.glob("measure-*.lock")
-    assert told.startswith(f"{lock}: locked for 0 s by ")
-    assert told.endswith(": wait for it or end it, and try again")
+    assert message.startswith(f"{lock}: locked for 0 s by ")
+    assert message.endswith(": wait for it or end it, and try again")
     assert [line.split(", ")[0] for line in caplog.messages] == [f"waiting for {lock}"]
     assert (folder.parent.stat().st_mode & 0o777, lock.stat().st_mode & 0o777) == (0o700, 0o600)

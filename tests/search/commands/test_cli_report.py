@@ -1,4 +1,4 @@
-"""`depthweave report`: its options, of which some exclude each other, before anything is read or drawn."""
+"""`depthweave report`: options that exclude each other are refused before anything is read or drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.search.ledger_runs import Run
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--watch", "--svg", "out"], "report: --watch and --svg exclude each other: give one"),
         (["--port", "8000"], "report: --port is of --watch: give both or none"),
@@ -20,9 +20,9 @@ from tests.search.ledger_runs import Run
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(
-    arguments: list[str], told: str, fault: Callable[..., str], tmp_path: Path
+    arguments: list[str], message: str, fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert told in fault("report", tmp_path, *arguments)
+    assert message in fault("report", tmp_path, *arguments)
 
 
 def test_figures_without_kaleido_are_one_line(

@@ -17,7 +17,7 @@ from tests.search.ledger_runs import as_earlier_version
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("none.txt", None, "none.txt does not exist"),
         ("empty.txt", b"", "every file is empty"),
@@ -27,12 +27,12 @@ from tests.search.ledger_runs import as_earlier_version
     ],
 )
 def test_bad_corpus_is_one_line_before_anything_is_made(
-    name: str, content: bytes | None, told: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
+    name: str, content: bytes | None, message: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     sets = ("--set", f"corpus.paths=[{tmp_path / name}]", "--set", r'corpus.separator="\n"')
-    assert told in fault("search", spec_file, "--out", tmp_path / "run", *sets)
+    assert message in fault("search", spec_file, "--out", tmp_path / "run", *sets)
     assert not (tmp_path / "run").exists()
 
 
@@ -88,7 +88,7 @@ def _begin(spec_file: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "told"),
+    ("flag", "value", "message"),
     [
         ("--time-budget", "soon", "--time-budget soon: give seconds"),
         ("--time-budget", "0", "search.time_budget_s"),
@@ -101,10 +101,10 @@ def _begin(spec_file: Path, folder: Path) -> None:
     ],
 )
 def test_bad_option_of_search_is_one_line(
-    flag: str, value: str, told: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
+    flag: str, value: str, message: str, spec_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     place = [] if flag == "--out" else ["--out", tmp_path / "run"]
-    assert told in fault("search", spec_file, *place, flag, value)
+    assert message in fault("search", spec_file, *place, flag, value)
     assert not (tmp_path / "run").exists()
 
 
@@ -115,7 +115,7 @@ def mute_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_address_that_nobody_listens_at_is_one_line_at_once(
+def test_address_without_a_listener_is_one_line_at_once(
     spec_file: Path, mute_port: int, fault: Callable[..., str], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,4 @@
-"""`depthweave train`: anew and further, interrupted at any moment, and one line for whatever is wrong."""
+"""`depthweave train`: from scratch and further, interrupted at any moment, and one line for every fault."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_train_further_starts_from_the_weights_beside(training: list[object], ru
     assert recorded.from_weights
     assert "the same training again" not in (tmp_path / "further" / "README.md").read_text(encoding="utf-8")
     corpus = training[training.index("--corpus") + 1]
-    code, printed, _ = run("train", tmp_path / "further", "--corpus", corpus, "--out", tmp_path / "anew")
+    code, printed, _ = run("train", tmp_path / "further", "--corpus", corpus, "--out", tmp_path / "again")
     assert code == 0
     assert "the recorded training again" not in printed
     before = load_file(tmp_path / "exported" / MODEL_FILE)
@@ -190,7 +190,7 @@ def test_diverged_training_is_one_line_and_is_not_called_trained(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--tokens", "few"], "--tokens few: give a number"),
         (["--tokens", "0"], "--tokens 0: give at least one token"),
@@ -203,9 +203,9 @@ def test_diverged_training_is_one_line_and_is_not_called_trained(
     ],
 )
 def test_bad_option_of_train_is_one_line(
-    arguments: list[str], told: str, training: list[object], fault: Callable[..., str], tmp_path: Path
+    arguments: list[str], message: str, training: list[object], fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert told in fault(*training, "--out", tmp_path / "model", *arguments)
+    assert message in fault(*training, "--out", tmp_path / "model", *arguments)
     assert not (tmp_path / "model").exists()
 
 
@@ -297,7 +297,7 @@ def test_trained_export_trains_again_to_the_same_bits(
     assert f"again as `{load(tmp_path / 'first').architecture.id}` of depthweave train" in card
 
 
-def test_another_loss_than_the_recorded_one_is_told(
+def test_another_loss_than_the_recorded_one_is_printed(
     architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
 ) -> None:
     spec = CorpusSpec(kind="files", paths=(str(corpus_folder),), validation_frac=0.3, division="documents")
@@ -345,7 +345,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
         (["--depth", "0"], "depth is 0"),
@@ -354,7 +354,7 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     ],
 )
 def test_bad_size_of_train_is_one_line(
-    arguments: list[str], told: str, training: list[object], fault: Callable[..., str], tmp_path: Path
+    arguments: list[str], message: str, training: list[object], fault: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert told in fault(*training, "--out", tmp_path / "model", *arguments)
+    assert message in fault(*training, "--out", tmp_path / "model", *arguments)
     assert not (tmp_path / "model").exists()

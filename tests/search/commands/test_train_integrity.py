@@ -13,7 +13,7 @@ import pytest
 from depthweave.search.commands import train as train_command
 from depthweave.search.commands.train_lock import locked_folder
 from depthweave.spaces import Architecture, Decoder, save_model, strided_wiring, write_architecture
-from depthweave.spaces.checksums import SUMS_FILE, check_seal
+from depthweave.spaces.checksums import CHECKSUMS_FILE, verified_values
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import train
 from tests.search.commandline import Cli
@@ -50,9 +50,9 @@ def _flip(path: Path) -> None:
 
 
 def test_trained_folder_lists_the_sums_of_all_its_files(trained: Path) -> None:
-    assert subprocess.run(["sha256sum", "--strict", "-c", SUMS_FILE], cwd=trained, check=True, capture_output=True)
-    listed = {line.split()[1] for line in (trained / SUMS_FILE).read_text().splitlines()}
-    assert listed == {path.name for path in trained.iterdir()} - {SUMS_FILE}
+    assert subprocess.run(["sha256sum", "--strict", "-c", CHECKSUMS_FILE], cwd=trained, check=True, capture_output=True)
+    listed = {line.split()[1] for line in (trained / CHECKSUMS_FILE).read_text().splitlines()}
+    assert listed == {path.name for path in trained.iterdir()} - {CHECKSUMS_FILE}
 
 
 @pytest.mark.parametrize("name", ["architecture.yaml", "training.yaml", MODEL_FILE])
@@ -71,9 +71,9 @@ def test_changed_file_of_a_folder_is_named_by_each_command_that_reads_it(
     assert not (tmp_path / "next").exists()
 
 
-@pytest.mark.parametrize(("name", "told"), [("state.pt", "is damaged"), ("curve.json", "is damaged: remove it")])
+@pytest.mark.parametrize(("name", "message"), [("state.pt", "is damaged"), ("curve.json", "is damaged: remove it")])
 def test_changed_file_of_an_interrupted_training_is_named(
-    training: list[object], run: Cli, fault: Callable[..., str], tmp_path: Path, name: str, told: str
+    training: list[object], run: Cli, fault: Callable[..., str], tmp_path: Path, name: str, message: str
 ) -> None:
     out = tmp_path / "model"
 
@@ -86,11 +86,11 @@ def test_changed_file_of_an_interrupted_training_is_named(
         patch.setattr(train_command, "train", interrupted)
         assert run(*training, "--out", out).code == 130
     _flip(out / name)
-    assert fault(*training, "--out", out).startswith(f"{out / name}: {told}")
+    assert fault(*training, "--out", out).startswith(f"{out / name}: {message}")
     _flip(out / name)
     # As an earlier version left it.
     (out / "state.pt.sha256").unlink()
-    (out / "curve.json").write_text(json.dumps(check_seal(json.loads((out / "curve.json").read_text()))["curve"]))
+    (out / "curve.json").write_text(json.dumps(verified_values(json.loads((out / "curve.json").read_text()))["curve"]))
     assert run(*training, "--out", out).code == 0
     assert not {"state.pt", "curve.json"} & {path.name for path in out.iterdir()}
 
@@ -100,8 +100,8 @@ def test_second_training_into_a_folder_is_refused_while_the_first_runs(
 ) -> None:
     out = tmp_path / "model"
     with locked_folder(out):
-        told = fault(*training, "--out", out)
-    assert told == f"--out {out}: another training writes there; wait for it, or name another folder"
+        message = fault(*training, "--out", out)
+    assert message == f"--out {out}: another training writes there; wait for it, or name another folder"
     assert run(*training, "--out", out).code == 0
 
 
@@ -109,7 +109,7 @@ def test_second_training_into_a_folder_is_refused_while_the_first_runs(
 def test_link_in_an_export_is_refused_by_generate(
     trained: Path, fault: Callable[..., str], tmp_path: Path, name: str
 ) -> None:
-    (trained / SUMS_FILE).unlink()
+    (trained / CHECKSUMS_FILE).unlink()
     (trained / name).rename(tmp_path / "elsewhere")
     (trained / name).symlink_to(tmp_path / "elsewhere")
     assert f"{trained / name}: is a link" in fault("generate", trained)

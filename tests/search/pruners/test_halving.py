@@ -91,8 +91,8 @@ def test_trial_without_costs_is_never_stopped_by_mo_asha() -> None:
     assert decisions(MoAshaPruner(), [1.0, 9.0], costs=[None, None]) == [False, False]
 
 
-@pytest.mark.parametrize(("options", "told"), [({"eta": 1}, "eta is 1"), ({"grace": 0}, "grace is 0")])
+@pytest.mark.parametrize(("options", "message"), [({"eta": 1}, "eta is 1"), ({"grace": 0}, "grace is 0")])
 @pytest.mark.parametrize("kind", [AshaPruner, MoAshaPruner])
-def test_bad_option_is_one_line(kind: type[AshaPruner | MoAshaPruner], options: dict[str, int], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_bad_option_is_one_line(kind: type[AshaPruner | MoAshaPruner], options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         kind(**options)

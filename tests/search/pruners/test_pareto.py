@@ -260,12 +260,12 @@ def test_study_that_maximises_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [({"level": 1.0}, "level is 1.0"), ({"audit_frac": -0.1}, "audit_frac is -0.1"), ({"grace": 0}, "grace is 0")],
 )
-def test_bad_option_is_one_line(options: dict[str, float], told: str) -> None:
+def test_bad_option_is_one_line(options: dict[str, float], message: str) -> None:
     for make in (lambda: ParetoChooser(num_evaluations=8, **options), lambda: ParetoPruner(**options)):  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             make()
 
 

@@ -225,7 +225,7 @@ def test_options_reach_the_pruner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         ("medan", {}, "pruner 'medan' is not known: did you mean 'median'? Known: median, percentile"),
         (
@@ -246,10 +246,10 @@ def test_options_reach_the_pruner() -> None:
         ("threshold", {}, "do not suit pruner 'threshold'"),
     ],
 )
-def test_bad_pruner_or_option_is_one_line(name: str, options: dict[str, Any], told: str) -> None:
+def test_bad_pruner_or_option_is_one_line(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="pruner") as caught:
         make_pruner(name, options=options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""A run that goes on: its tokenizer is the one that it began with, and an earlier version's lack of sums is said."""
+"""A resumed run has the tokenizer that it began with, and says so if an earlier version wrote no checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depthweave.reports.store.run_info import to_json
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.preparation import create_run
 from depthweave.search.run_folder.contents import check_files
-from depthweave.spaces.checksums import check_seal
+from depthweave.spaces.checksums import verified_values
 from depthweave.trainers import TokenSet
 from tests.reports.synthetic import make_info
 from tests.search.ledger_runs import TOKENS
@@ -32,7 +32,7 @@ def store(tmp_path: Path, tokens: TokenSet) -> RunStore:
 
 
 def _as_of_an_earlier_version(store: RunStore) -> RunStore:
-    values = check_seal(json.loads(to_json(store.info)))
+    values = verified_values(json.loads(to_json(store.info)))
     del values["tokenizer_sha256"]
     store.write_bytes("run.json", json.dumps(values).encode())
     return RunStore.open(store.where)
@@ -48,8 +48,8 @@ def test_resume_deletes_nothing_behind_a_link(
     (tmp_path / "real" / "checkpoints").mkdir()
     link = Path(store.checkpoint_dir(2))
     link.symlink_to(mine, target_is_directory=True)
-    told = fault("search", "--resume", "--out", store.where)
-    assert told.startswith(f"{link}: is a link, and none is followed inside a run or an export")
+    message = fault("search", "--resume", "--out", store.where)
+    assert message.startswith(f"{link}: is a link, and none is followed inside a run or an export")
     assert (mine / "state.pt").read_text() == "mine"
 
 
@@ -81,7 +81,7 @@ def test_text_that_gives_another_tokenizer_is_refused(store: RunStore, tokens: T
         list(check_files(old, other))
 
 
-def test_run_of_an_earlier_version_goes_on_and_says_that_it_has_no_sums(store: RunStore, tokens: TokenSet) -> None:
+def test_run_of_an_earlier_version_goes_on_and_says_that_it_has_no_checksums(store: RunStore, tokens: TokenSet) -> None:
     old = _as_of_an_earlier_version(store)
     (line,) = check_files(old, tokens)
     assert line == f"{store.where}: begun by an earlier version without checksums: its files are not checked"

@@ -66,13 +66,13 @@ _EDITS = [
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])
-@pytest.mark.parametrize(("old", "new", "told"), _EDITS)
+@pytest.mark.parametrize(("old", "new", "message"), _EDITS)
 def test_changed_spec_file_is_named_and_refused(
-    old: str, new: str, told: str, command: tuple[str, ...], run_folder: Path, fault: Callable[..., str]
+    old: str, new: str, message: str, command: tuple[str, ...], run_folder: Path, fault: Callable[..., str]
 ) -> None:
     _edit(run_folder, old, new)
     line = fault(*command, run_folder)
-    assert f"{run_folder}/spec.yaml was changed since the run began: {told}" in line
+    assert f"{run_folder}/spec.yaml was changed since the run began: {message}" in line
     assert "what may change is name, loggers, search.trials" in line
 
 
@@ -150,7 +150,7 @@ def test_text_that_moved_goes_on_wherever_it_is_the_same(
 
 
 @pytest.mark.parametrize("command", [("search", "--resume", "--out"), ("confirm",)], ids=["resume", "confirm"])
-def test_run_without_a_hash_of_its_text_reads_nobodys_files_unseen(
+def test_run_without_a_hash_of_its_text_names_the_files_that_it_reads(
     command: tuple[str, ...], text: Path, prepared: PreparedSearch, run: Cli, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stranger"

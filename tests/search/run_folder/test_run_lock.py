@@ -1,4 +1,4 @@
-"""Who works on a run: one process, told from a dead one without a common clock."""
+"""One process works on a run, and is distinguished from a dead one without a common clock."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 
 def _lease(storage: Storage, **values: Any) -> None:
-    told = {"id": "other", "host": "elsewhere", "pid": 1, "renewals": 1, **values}
-    storage.write(LEASE, json.dumps(told).encode())
+    lease = {"id": "other", "host": "elsewhere", "pid": 1, "renewals": 1, **values}
+    storage.write(LEASE, json.dumps(lease).encode())
 
 
 def _quiet(_: str) -> None:
@@ -48,16 +48,16 @@ def test_second_is_refused_while_the_first_lives(kind: str, storage: Storage, tm
         ):
             pass
         place.write("file", b"")
-    # The first has gone in good order: nobody waits.
-    told = len(waits)
+    # The first has released its lease: the second does not wait.
+    num_waits = len(waits)
     with locked_run(again, on_wait=waits.append):
         again.write("file", b"")
-    assert len(waits) == told
+    assert len(waits) == num_waits
     assert kind == "disk" or not storage.exists(LEASE)
 
 
 @pytest.mark.parametrize("content", [None, b"no lease", b"[1]"])
-def test_lease_that_nobody_renews_is_taken_over_after_a_while(content: bytes | None, storage: Storage) -> None:
+def test_lease_that_is_not_renewed_is_taken_over_after_a_while(content: bytes | None, storage: Storage) -> None:
     _lease(storage)
     if content is not None:
         storage.write(LEASE, content)
@@ -106,9 +106,9 @@ def test_holder_that_was_taken_over_writes_nothing_more(
     with locked_run(storage, on_wait=_quiet):
         storage.write("file", b"ours")
         _lease(other)
-        _until(lambda: _is_told(storage))
+        _until(lambda: _has_lost(storage))
         other.write("file", b"the other's")
-        assert _is_told(storage)
+        assert _has_lost(storage)
     assert storage.read("file") == b"the other's"
     assert json.loads(storage.read(LEASE))["id"] == "other", "it is not the former holder's to delete"
 
@@ -155,12 +155,12 @@ def test_renewal_that_waited_is_not_written_over_anothers_lease(
     with locked_run(storage, on_wait=_quiet):
         monkeypatch.setattr(run_lock._Lease, "_write", cut_off)
         away.set()
-        _until(lambda: _is_told(storage))
+        _until(lambda: _has_lost(storage))
     assert [item._patience_s for item in tries] == [0.0]
     assert json.loads(other.read(LEASE))["id"] == "other"
 
 
-def _is_told(storage: Storage) -> bool:
+def _has_lost(storage: Storage) -> bool:
     try:
         storage.write("file", b"ours")
     except ValueError as error:

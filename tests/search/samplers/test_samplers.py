@@ -96,7 +96,7 @@ def planted(best: Candidate) -> Score:
 
 
 def run(study: Study, space: SearchSpace, *, score: Score, count: int) -> list[str]:
-    """The architectures of the next `count` trials, each of which ends at once."""
+    """The architectures of the next `count` trials. Each ends at once."""
     found = []
     for _ in range(count):
         architecture_id, trial = ask(study, space)

@@ -104,7 +104,7 @@ def test_overrides_leave_the_given_values_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("recipe.stops=3", "key 'recipe.stops' is not known: did you mean 'recipe.steps'?"),
         ("recipe.steps=0", "recipe.steps is 0; it must be at least 1"),
@@ -115,8 +115,8 @@ def test_overrides_leave_the_given_values_alone() -> None:
         ("recipe=3", "recipe is 3: give a section with keys"),
     ],
 )
-def test_overrides_pass_the_same_checks(override: str, told: str) -> None:
-    assert told in _fault({"seed": 1}, overrides=[override])
+def test_overrides_pass_the_same_checks(override: str, expected: str) -> None:
+    assert expected in _fault({"seed": 1}, overrides=[override])
 
 
 def test_seed_reaches_the_recipe() -> None:
@@ -147,7 +147,7 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
 
 
 @pytest.mark.parametrize(
-    ("values", "key", "told"),
+    ("values", "key", "expected"),
     [
         ({"space": {"fusions": ["dwx"]}}, "space.fusions", "'dwx' is not known: did you mean 'dwa'? Known: none"),
         ({"objectives": ["perplexty"]}, "objectives", "'perplexty' is not known: did you mean 'perplexity'? Known"),
@@ -201,10 +201,10 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )  # fmt: skip
-def test_bad_value_is_one_line_with_key_value_and_rule(values: dict[str, Any], key: str, told: str) -> None:
+def test_bad_value_is_one_line_with_key_value_and_rule(values: dict[str, Any], key: str, expected: str) -> None:
     message = _fault(values, where="my.yaml")
     assert message.startswith(f"my.yaml: {key}")
-    assert told in message
+    assert expected in message
 
 
 @pytest.mark.parametrize("values", [[1], "text", 3, None], ids=repr)
@@ -213,7 +213,7 @@ def test_spec_that_is_no_mapping_is_one_line(values: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"space: [1, 2", "cannot be read as YAML"),
         (b"- a\n- list\n", "is not a mapping of keys"),
@@ -226,10 +226,10 @@ def test_spec_that_is_no_mapping_is_one_line(values: Any) -> None:
         (b"seed: !!int x\n", "cannot be read as YAML"),
     ],
 )
-def test_file_that_is_no_spec_is_one_line_with_its_name(content: bytes, told: str, tmp_path: Path) -> None:
+def test_file_that_is_no_spec_is_one_line_with_its_name(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_bytes(content)
-    with pytest.raises(SpecError, match=re.escape(told)) as caught:
+    with pytest.raises(SpecError, match=re.escape(expected)) as caught:
         load_spec(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
@@ -299,8 +299,8 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
     spelt = make_spec({**FULL, "objectives": ["perplexity", {"name": "latency", "tolerance": 0.02}]})
     assert differences(spelt, old) == []
     other = make_spec({**FULL, "objectives": ["perplexity", {"name": "latency", "tolerance": 0.1}]})
-    (told,) = differences(other, old)
-    assert told.startswith("objectives is ['perplexity', {'name': 'latency', 'tolerance': 0.1}], was ")
+    (difference,) = differences(other, old)
+    assert difference.startswith("objectives is ['perplexity', {'name': 'latency', 'tolerance': 0.1}], was ")
 
 
 @pytest.mark.parametrize(

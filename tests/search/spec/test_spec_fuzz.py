@@ -61,17 +61,17 @@ def test_any_text_gives_a_spec_or_one_line(values: Any, tail: str) -> None:
         text = yaml.safe_dump(values) + tail
     except ValueError:  # a number of more digits than Python prints
         return
-    told = ""
+    message = ""
     try:
         parse_spec(text)
     except SpecError as error:
-        told = str(error)
-    assert len(told.splitlines()) <= 1
-    assert len(told) < 2100
+        message = str(error)
+    assert len(message.splitlines()) <= 1
+    assert len(message) < 2100
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)), "values"),
         ("space: {depths: [100000]}", "space.depths"),
@@ -85,9 +85,9 @@ def test_any_text_gives_a_spec_or_one_line(values: Any, tail: str) -> None:
         (f"space: {{fusions: [{'x' * 100_000}]}}", "fusion"),
     ],
 )
-def test_text_that_means_too_much_is_refused_at_once(text: str, told: str) -> None:
+def test_text_that_means_too_much_is_refused_at_once(text: str, message: str) -> None:
     begin = time.process_time()
-    with pytest.raises(ValueError, match=told) as error:
+    with pytest.raises(ValueError, match=message) as error:
         space_of(parse_spec(text), vocabulary=256)
     assert time.process_time() - begin < 10
     assert len(str(error.value).splitlines()) == 1

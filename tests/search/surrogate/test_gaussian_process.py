@@ -118,13 +118,13 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
     weights_G, amplitude, noise = process.hyperparameters
     prior_MM = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
     prior_MM += (noise + 1e-6) * np.eye(8)
-    told_MM = prior_MM + noise_MM / population.sd**2
+    observed_MM = prior_MM + noise_MM / population.sd**2
     targets_M = (values_M - population.mean) / population.sd
     found = process.values(np.arange(8))
     np.testing.assert_allclose(process.values(np.array([5, 2])).sd_N, found.sd_N[[5, 2]])
-    expected_M = population.mean + population.sd * prior_MM @ np.linalg.solve(told_MM, targets_M)
+    expected_M = population.mean + population.sd * prior_MM @ np.linalg.solve(observed_MM, targets_M)
     np.testing.assert_allclose(found.mean_N, expected_M, rtol=1e-6)
-    variance_M = np.diag(prior_MM - prior_MM @ np.linalg.solve(told_MM, prior_MM))
+    variance_M = np.diag(prior_MM - prior_MM @ np.linalg.solve(observed_MM, prior_MM))
     np.testing.assert_allclose(found.sd_N, population.sd * np.sqrt(variance_M), rtol=1e-5)
 
 

@@ -13,8 +13,9 @@ import pytest
 from depthweave.reports.store.storage import Storage
 from depthweave.search import scratch
 from depthweave.search.trials import checkpoints as module
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints
-from depthweave.spaces.checksums import check_sum, replace_with_sum
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
+from depthweave.spaces.checksums import replace_with_checksum, verify_checksum
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.buckets import in_memory
 
 _WORKER = """
@@ -62,12 +63,12 @@ def test_checksum_of_a_checkpoint_is_uploaded_before_it(
 
     monkeypatch.setattr(storage, "copy_in", seen)
     (tmp_path / "new").write_text("state")
-    replace_with_sum(tmp_path / "new", folder / STATE_FILE)
+    replace_with_checksum(tmp_path / "new", folder / STATE_FILE)
     (folder / PROGRESS_FILE).write_text("{}")
     checkpoints.keep(3, [PROGRESS_FILE, STATE_FILE])
     assert taken == [f"trial-00003/{name}" for name in (PROGRESS_FILE, f"{STATE_FILE}.sha256", STATE_FILE)]
     again = checkpoints.fetch(3)
-    assert check_sum(again / STATE_FILE)
+    assert verify_checksum(again / STATE_FILE)
     checkpoints.drop(3, keep_weights=True)
     assert storage.files("", recursive=True) == []
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from depthweave.search.preparation import PreparedSearch
-from depthweave.search.trials.checkpoints import PROGRESS_FILE, STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints, trial_folder
 from depthweave.search.trials.trial import (
     REPORT,
     ArchitectureTrial,
@@ -22,6 +22,7 @@ from depthweave.search.trials.trial import (
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Measurement, hardware, pick_device
+from depthweave.trainers.checkpoint import STATE_FILE
 from depthweave.trainers.device_lock import DeviceLock
 from tests.search.ledger_runs import make_evaluation, make_measurement, make_report
 from tests.search.search_runs import prepared_search, with_unreadable_test_part
@@ -78,7 +79,7 @@ def worker(prepared: PreparedSearch, tmp_path: Path) -> Worker:
     return Worker(prepared, tmp_path)
 
 
-def told(trial: ArchitectureTrial) -> tuple[TrialReport, bool]:
+def next_report(trial: ArchitectureTrial) -> tuple[TrialReport, bool]:
     result = trial.step()
     return result[REPORT], result["done"]
 
@@ -92,37 +93,37 @@ def test_trial_that_continues_after_a_pause_trains_as_one_that_never_stopped(
 ) -> None:
     (tmp_path / "through").mkdir()
     through = Worker(prepared, tmp_path / "through").begin()
-    expected = [losses(told(through)[0])[0] for _ in range(3)]
+    expected = [losses(next_report(through)[0])[0] for _ in range(3)]
 
-    first, _ = told(worker.begin(num_reported=0, paused=False))
+    first, _ = next_report(worker.begin(num_reported=0, paused=False))
     again = worker.begin(num_reported=1, paused=True)
-    second, done = told(again)
+    second, done = next_report(again)
     assert (losses(second), done) == (expected[:2], False), "the driver laid the first aside"
     assert second.attempts == 1, "a pause is no attempt"
     assert second.measurement == first.measurement
     assert second.wall_s > first.wall_s
-    third, done = told(again)
+    third, done = next_report(again)
     assert (losses(third), done) == (expected[2:], True)
 
 
 def test_interrupted_trial_first_reports_what_the_driver_does_not_have(worker: Worker) -> None:
-    told(worker.begin())
+    next_report(worker.begin())
     again = worker.begin(num_reported=0)
-    report, done = told(again)
+    report, done = next_report(again)
     assert ([item.index for item in report.evaluations], done, report.attempts) == ([0], False, 2)
-    assert [item.index for item in told(again)[0].evaluations] == [1]
+    assert [item.index for item in next_report(again)[0].evaluations] == [1]
 
 
 def test_trial_that_ended_unreported_only_reports(worker: Worker) -> None:
     trial = worker.begin()
-    assert [told(trial)[1] for _ in range(3)] == [False, False, True]
+    assert [next_report(trial)[1] for _ in range(3)] == [False, False, True]
     folder = trial_folder(worker.folder, 0)
     # The driver died between the last state and the weights.
     (folder / MODEL_FILE).unlink()
-    report, done = told(worker.begin(num_reported=2))
+    report, done = next_report(worker.begin(num_reported=2))
     assert ([item.index for item in report.evaluations], done) == ([0, 1, 2], True)
     assert (folder / MODEL_FILE).exists()
-    report, done = told(worker.begin(num_reported=3))
+    report, done = next_report(worker.begin(num_reported=3))
     assert (len(report.evaluations), done) == (3, True)
 
 
@@ -133,7 +134,7 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     reports = {}
     for tests, some in ((True, prepared), (False, with_unreadable_test_part(prepared))):
         trial = Worker(some, tmp_path / ("." if tests else "search"), evaluates_test=tests).begin()
-        reports[tests] = [told(trial)[0] for _ in range(3)]
+        reports[tests] = [next_report(trial)[0] for _ in range(3)]
     assert [report.test is not None for report in reports[True]] == [False, False, True]
     assert [report.test for report in reports[False]] == [None] * 3
     assert losses(reports[True][-1]) == losses(reports[False][-1])
@@ -143,16 +144,16 @@ def test_trial_of_a_confirmation_is_evaluated_on_the_test_part_at_its_end_and_on
     assert last.test.loss == pytest.approx(losses(last)[-1], rel=0.05)
     assert last.test.loss != losses(last)[-1]
     # It is made again where the driver does not have it, and nothing else is.
-    assert told(Worker(prepared, tmp_path, evaluates_test=True).begin(num_reported=2))[0].test == last.test
+    assert next_report(Worker(prepared, tmp_path, evaluates_test=True).begin(num_reported=2))[0].test == last.test
     with pytest.raises(AssertionError, match="the test part is read"):
-        told(Worker(with_unreadable_test_part(prepared), tmp_path, evaluates_test=True).begin(num_reported=2))
+        next_report(Worker(with_unreadable_test_part(prepared), tmp_path, evaluates_test=True).begin(num_reported=2))
 
 
 def test_progress_is_the_whole_report_and_absent_without_a_state(worker: Worker) -> None:
     folder = trial_folder(worker.folder, 0)
     assert read_progress(Checkpoints(worker.folder), 0) is None
     trial = worker.begin()
-    reports = [told(trial)[0] for _ in range(2)]
+    reports = [next_report(trial)[0] for _ in range(2)]
     progress = read_progress(Checkpoints(worker.folder), 0)
     assert progress is not None
     assert progress.evaluations == tuple(item for report in reports for item in report.evaluations)
@@ -167,41 +168,41 @@ def test_trial_shares_its_device_while_it_trains_and_measures_alone(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock of the device is played; trainings look for measurements at every step."""
-    told: list[str] = []
+    events: list[str] = []
 
     class PlayedLock(DeviceLock):
         def shared(self) -> AbstractContextManager[None]:
-            told.append("shared")
+            events.append("shared")
             return super().shared()
 
         @contextmanager
         def exclusive(self) -> Iterator[float]:
-            told.append("alone")
+            events.append("alone")
             with super().exclusive() as waited_s:
                 yield waited_s
-            told.append("measured")
+            events.append("measured")
 
         def give_way(self) -> float:
-            told.append("step")
+            events.append("step")
             return super().give_way()
 
     monkeypatch.setattr("depthweave.search.trials.trial.DeviceLock", PlayedLock)
     trial = worker.begin()
     assert trial.step()[REPORT].precision == "float32"
-    measured = told.index("measured")
-    assert told[measured - 1] == "alone"
-    assert told[measured + 1] == "shared"
-    assert set(told[measured + 2 :]) == {"step"}
+    measured = events.index("measured")
+    assert events[measured - 1] == "alone"
+    assert events[measured + 1] == "shared"
+    assert set(events[measured + 2 :]) == {"step"}
 
 
 def test_what_was_measured_on_this_hardware_is_taken_over(prepared: PreparedSearch, tmp_path: Path) -> None:
     known, here = make_measurement(latency=7.0), hardware(pick_device("cpu"))
     measured = {dwa_of(prepared).id: known}
-    report, _ = told(Worker(prepared, tmp_path / "here", measured=measured, measured_on=here).begin())
+    report, _ = next_report(Worker(prepared, tmp_path / "here", measured=measured, measured_on=here).begin())
     assert report.measurement == known
-    report, _ = told(Worker(prepared, tmp_path / "there", measured=measured, measured_on="an abacus").begin())
+    report, _ = next_report(Worker(prepared, tmp_path / "there", measured=measured, measured_on="an abacus").begin())
     assert report.measurement.latency != known.latency, "on another machine it holds for nothing"
-    report, _ = told(Worker(prepared, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
+    report, _ = next_report(Worker(prepared, tmp_path / "other", measured={"another": known}, measured_on=here).begin())
     assert report.measurement.latency != known.latency
 
 
@@ -210,10 +211,10 @@ def test_what_was_measured_on_this_hardware_is_taken_over(prepared: PreparedSear
 def test_checkpoint_that_cannot_be_read_costs_the_training_and_not_the_trial(
     name: str, content: bytes | None, worker: Worker
 ) -> None:
-    first, _ = told(worker.begin())
+    first, _ = next_report(worker.begin())
     path = trial_folder(worker.folder, 0) / name
     path.write_bytes(path.read_bytes()[:-50] if content is None else content)
-    again, _ = told(worker.begin(num_reported=1))
+    again, _ = next_report(worker.begin(num_reported=1))
     assert [item.index for item in again.evaluations] == [0]
     assert losses(again) == losses(first)
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from depthweave.reports.analysis.front import front
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.trials.checkpoints import STATE_FILE, Checkpoints, trial_folder
+from depthweave.search.trials.checkpoints import Checkpoints, trial_folder
 from depthweave.search.trials.weight_retention import WeightRetention, keep_front_only
 from depthweave.spaces.files import MODEL_FILE
+from depthweave.trainers.checkpoint import STATE_FILE
 from tests.reports.synthetic import make_info, make_record
 
 OBJECTIVES = ("perplexity", "latency", "memory_bytes")

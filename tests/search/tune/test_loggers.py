@@ -70,9 +70,9 @@ def test_trial_that_was_paused_goes_on_in_its_curve(sink: _Sink, tmp_path: Path)
     assert [(kind, name) for kind, name, _ in sink.heard] == [
         (kind, "trial-00007") for kind in ("start", "result", "end", "start", "result", "failed")
     ]
-    (_, _, told), (_, _, later) = (item for item in sink.heard if item[0] == "result")
-    assert told["loss"] == 3.0
-    assert (told["timesteps_total"], later["timesteps_total"]) == tuple(
+    (_, _, earlier), (_, _, later) = (item for item in sink.heard if item[0] == "result")
+    assert earlier["loss"] == 3.0
+    assert (earlier["timesteps_total"], later["timesteps_total"]) == tuple(
         make_evaluation(it, loss=3.0).tokens for it in (0, 1)
     )
     assert sink.heard[0][2] == {"trial": 7, "fusion": "dwa", "depth": 6}
@@ -121,10 +121,10 @@ def test_logger_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytes
 
 @pytest.mark.slow
 def test_tensorboard_has_every_trials_curve(small_spec: dict[str, Any], ray_address: str, tmp_path: Path) -> None:
-    values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 3, "pruner": "none", "sampler": "random"}}
+    values = small_spec | {"loggers": ["tensorboard"], "search": {"trials": 2, "pruner": "none", "sampler": "random"}}
     result = search(prepared_search(values), out=tmp_path / "run", address=ray_address)
     for record in result.records:
         (file,) = (tmp_path / "run" / "tensorboard" / f"trial-{record.trial:05d}").iterdir()
-        # Tags and steps as they stand in the events: three evaluations.
+        # Tags and steps in the events: three evaluations.
         assert file.read_bytes().count(b"ray/tune/perplexity") >= 3
     assert make_loggers([], folder=tmp_path, run_id="run") == []

@@ -1,4 +1,4 @@
-"""The evidence of an architecture's loss: its fresh seeds, and their losses on each part of the validation text.
+"""An architecture's losses with fresh seeds, on the whole validation text and on each part of it.
 
 Records of earlier versions lack the losses by part. Then the variance by the text is the largest that was measured
 between architectures of the same size, or of two sizes (`benchmarks/validation_text.py`).
@@ -25,7 +25,7 @@ _WITHIN_NATS, _ACROSS_NATS = 0.64, 1.20
 """Standard error of a difference by the text alone, times the root of its tokens: within one size, across two."""
 
 
-class Evidence(NamedTuple):
+class FreshLosses(NamedTuple):
     """The losses of an architecture's fresh seeds."""
 
     size: Size
@@ -37,22 +37,22 @@ class Evidence(NamedTuple):
     """Validation tokens; 0 where the recipe does not state them."""
 
 
-def evidence_of(records: Sequence[Record]) -> dict[str, Evidence]:
-    """Returns architecture id to evidence, for architectures with a fresh seed."""
-    evidence: dict[str, Evidence] = {}
+def fresh_losses_of(records: Sequence[Record]) -> dict[str, FreshLosses]:
+    """Returns architecture id to losses, for architectures with a fresh seed."""
+    found: dict[str, FreshLosses] = {}
     for record in fresh_records(records):
         assert record.loss is not None
-        own = evidence.setdefault(record.architecture_id, Evidence(size_of(record), {}, {}, _tokens(record)))
+        own = found.setdefault(record.architecture_id, FreshLosses(size_of(record), {}, {}, _tokens(record)))
         losses, parts = dict(own.losses), dict(own.parts)
         losses.setdefault(record.seed, record.loss)
         text = _list(record.text_losses)
         if len(text) >= _MIN_PARTS:
             parts.setdefault(record.seed, np.array(text))
-        evidence[record.architecture_id] = own._replace(losses=losses, parts=parts)
-    return evidence
+        found[record.architecture_id] = own._replace(losses=losses, parts=parts)
+    return found
 
 
-def contrast_of(first: Evidence, second: Evidence) -> Contrast | None:
+def contrast_of(first: FreshLosses, second: FreshLosses) -> Contrast | None:
     """Returns the contrast of two architectures' losses; `None` where there are too few seeds to show their variance.
 
     Architectures of one size that share two seeds are compared seed by seed.
@@ -67,7 +67,7 @@ def contrast_of(first: Evidence, second: Evidence) -> Contrast | None:
     return unpaired_contrast(mine, theirs, text=text_variance(first, second))
 
 
-def text_variance(first: Evidence, second: Evidence) -> Variance:
+def text_variance(first: FreshLosses, second: FreshLosses) -> Variance:
     """Returns the variance of the two losses' difference by the choice of the validation text."""
     shared = sorted(first.parts.keys() & second.parts.keys())
     if first.size == second.size and shared and _equally_long([*first.parts.values(), *second.parts.values()]):

@@ -1,4 +1,4 @@
-"""What counts as evidence, and what the validation text adds to it."""
+"""Which losses count, and what the validation text adds to their variance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from depthweave.reports.analysis.contrast import Variance, paired_contrast
-from depthweave.reports.analysis.evidence import contrast_of, evidence_of, text_variance, variance_by_parts
+from depthweave.reports.analysis.fresh_losses import contrast_of, fresh_losses_of, text_variance, variance_by_parts
 from depthweave.reports.store.records import Record
 from tests.reports.confirmed import seeded
 
@@ -29,30 +29,30 @@ def _with_text(records: list[Record], *, shift: np.ndarray | None = None, tokens
 
 
 def test_evidence_is_of_fresh_seeds_alone() -> None:
-    found = evidence_of(seeded("a", {0: 1.0, 1: 1.2, 2: 1.3}, trial=0))
+    found = fresh_losses_of(seeded("a", {0: 1.0, 1: 1.2, 2: 1.3}, trial=0))
     assert found["a"].losses == {1: 1.2, 2: 1.3}
-    assert evidence_of(seeded("a", {0: 1.0}, trial=0)) == {}
+    assert fresh_losses_of(seeded("a", {0: 1.0}, trial=0)) == {}
 
 
 def test_contrast_is_paired_within_a_size_and_not_across() -> None:
     a = seeded("a", {1: 1.0, 2: 1.5, 3: 1.2}, trial=0)
     b = seeded("b", {1: 1.1, 2: 1.6, 3: 1.3}, trial=1)
     deep = seeded("deep", {1: 1.1, 2: 1.6, 3: 1.3}, trial=2, depth=24)
-    found = evidence_of([*a, *b, *deep])
+    found = fresh_losses_of([*a, *b, *deep])
     paired, across = contrast_of(found["a"], found["b"]), contrast_of(found["a"], found["deep"])
     assert paired is not None
     assert across is not None
     assert [float(paired.mean), float(across.mean)] == pytest.approx([-0.1, -0.1])
     assert float(paired.whole.value) == pytest.approx(0.0, abs=1e-9)
     assert float(across.whole.value) == pytest.approx(2 * np.var([1.0, 1.5, 1.2], ddof=1) / 3)
-    assert contrast_of(found["a"], evidence_of(seeded("c", {1: 1.0}, trial=3))["c"]) is None
+    assert contrast_of(found["a"], fresh_losses_of(seeded("c", {1: 1.0}, trial=3))["c"]) is None
 
 
 def test_text_that_favours_one_architecture_widens_its_interval() -> None:
     shift = 0.02 * np.array([1.0, -1.0] * 8)
     plain = _with_text(seeded("plain", {1: 1.50, 2: 1.60}, trial=0), shift=np.zeros(16))
     woven = _with_text(seeded("woven", {1: 1.45, 2: 1.551}, trial=1), shift=shift)
-    found = evidence_of([*plain, *woven])
+    found = fresh_losses_of([*plain, *woven])
     variance = text_variance(found["woven"], found["plain"])
     assert float(variance.value) == pytest.approx(np.var(shift, ddof=1) / 16)
     assert float(variance.degrees) == 15
@@ -75,7 +75,7 @@ def test_records_without_parts_take_the_largest_that_was_measured() -> None:
     a = _with_text(seeded("a", {1: 1.0, 2: 1.1}, trial=0))
     b = _with_text(seeded("b", {1: 1.0, 2: 1.1}, trial=1))
     deep = _with_text(seeded("deep", {1: 1.0, 2: 1.1}, trial=2, depth=24))
-    found = evidence_of([*a, *b, *deep])
+    found = fresh_losses_of([*a, *b, *deep])
     assert float(text_variance(found["a"], found["b"]).value) == pytest.approx(0.64**2 / TOKENS)
     assert float(text_variance(found["a"], found["deep"]).value) == pytest.approx(1.20**2 / TOKENS)
 
@@ -83,8 +83,8 @@ def test_records_without_parts_take_the_largest_that_was_measured() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "[null, 1, 2, 3]", "7", "[1e999, 1, 1, 1]"])
 def test_damaged_parts_are_as_none(text: str) -> None:
     records = [dataclasses.replace(item, text_losses=text) for item in seeded("a", {1: 1.0, 2: 1.1}, trial=0)]
-    other = evidence_of(seeded("b", {1: 1.0, 2: 1.1}, trial=1))["b"]
-    assert math.isfinite(float(text_variance(evidence_of(records)["a"], other).value))
+    other = fresh_losses_of(seeded("b", {1: 1.0, 2: 1.1}, trial=1))["b"]
+    assert math.isfinite(float(text_variance(fresh_losses_of(records)["a"], other).value))
 
 
 def test_variance_by_parts_leaves_the_seeds_share_to_the_seeds() -> None:

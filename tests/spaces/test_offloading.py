@@ -1,4 +1,4 @@
-"""Weights that are elsewhere until the module that owns them is called, and models on several devices.
+"""Weights that are offloaded until the module that owns them is called, and models on several devices.
 
 Libraries that offload (accelerate, for one) wrap each module's `forward`: weights come before and are gone after.
 """

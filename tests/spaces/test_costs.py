@@ -51,7 +51,8 @@ def _counted(forward: Callable[[], object], custom_mapping: dict[Any, Any] | Non
 
 def _pass(fusion: Fusion, num_tokens: int) -> Callable[[], None]:
     def forward() -> None:
-        drive(fusion, [torch.randn(1, num_tokens, fusion.width) for _ in range(fusion.wiring.depth + 1)])
+        states = [torch.randn(1, num_tokens, fusion.width) for _ in range(fusion.wiring.depth + 1)]
+        drive(fusion, states)
 
     return forward
 
@@ -84,8 +85,8 @@ def _random_architectures(number: int) -> list[Architecture]:
 
 
 def test_fusion_parameters_equal_counted_ones(fusion: Fusion) -> None:
-    # Norms of further inputs are in the blocks.
-    norms = sum(len(fusion.own_norms(fusion.wiring, block)) for block in range(1, fusion.wiring.depth + 1))
+    wiring = fusion.wiring
+    norms = sum(len(fusion.own_norms(wiring, block)) for block in range(1, wiring.depth + 1))
     counted = sum(parameter.numel() for parameter in fusion.parameters()) + norms * fusion.width
     assert type(fusion).num_parameters(fusion.wiring, fusion.width) == counted
 

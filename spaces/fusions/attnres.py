@@ -75,12 +75,14 @@ class AttentionResiduals(Fusion):
 
     @classmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
+        if not wiring.sites:
+            return 0
         norms = sum(len(cls.own_norms(wiring, block)) for block in range(1, wiring.depth + 1))
         return (_num_queries(wiring.depth, cls.ways) + norms) * width
 
     @classmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
-        return 4 * width * sum(cls._source_counts(wiring))
+        return 4 * width * sum(cls._source_counts(wiring)) if wiring.sites else 0
 
     @classmethod
     def _source_counts(cls, wiring: Wiring) -> Iterator[int]:
@@ -106,7 +108,7 @@ class FullAttentionResiduals(AttentionResiduals):
 
     @classmethod
     def kept_states(cls, wiring: Wiring) -> int:
-        return 2 * wiring.depth + 1
+        return 2 * wiring.depth + 1 if wiring.sites else 1
 
     @classmethod
     def _source_counts(cls, wiring: Wiring) -> Iterator[int]:
@@ -123,7 +125,7 @@ class ThreeWayAttentionResiduals(AttentionResiduals):
     @classmethod
     def own_norms(cls, wiring: Wiring, block: int) -> tuple[str, ...]:
         # The first block reads only the embedding.
-        return ("key", "value") if block > 1 else ()
+        return ("key", "value") if block > 1 and wiring.sites else ()
 
 
 class DepthQueries(nn.Module):

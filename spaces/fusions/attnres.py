@@ -22,18 +22,16 @@ Cost: one vector a read, and 4 D operations a token for each of its sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from depthweave.spaces.fusions.depth_softmax import DepthQueries, depth_sum
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, Observe, Reader
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
-
-_EPS = 1e-6
 
 
 class AttentionResiduals(Fusion):
@@ -128,27 +126,6 @@ class ThreeWayAttentionResiduals(AttentionResiduals):
         return ("key", "value") if block > 1 and wiring.sites else ()
 
 
-class DepthQueries(nn.Module):
-    """The queries of all reads; a call scores one source for several of them."""
-
-    def __init__(self, num_queries: int, width: int, *, scale: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_queries, width))
-        self._scale = scale
-
-    def forward(self, state_BTD: Tensor, first: int, end: int | None) -> tuple[Tensor, ...]:
-        """Returns s w . rms(v), [B, T] each, of the queries from `first` to before `end`.
-
-        One product for all later reads, and a factor [B, T]: the normed state is neither made nor kept.
-        """
-        size = state_BTD.shape[:-1]
-        with torch.autocast(state_BTD.device.type, enabled=False):
-            products_QN = self.weight[first:end].to(state_BTD) @ state_BTD.reshape(-1, state_BTD.shape[-1]).t()
-            square_BT = torch.linalg.vector_norm(state_BTD, dim=-1).square()
-            divisor_BT = torch.sqrt(square_BT / state_BTD.shape[-1] + _EPS) / self._scale
-            return (products_QN.view(-1, *size) / divisor_BT).unbind()
-
-
 class _Source(NamedTuple):
     """A state that layers read."""
 
@@ -227,42 +204,6 @@ class _ResidualReader:
         if self._fusion.by_layer:
             weights_SBT = torch.cat([weights_SBT[:1], weights_SBT[1::2] + weights_SBT[2::2]])
         return weights_SBT.movedim(0, -1)
-
-
-class _DepthSum(torch.autograd.Function):
-    """Keeps states and weights, as a loop of `addcmul` does, but makes one product at a time in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, weights_SBT: Tensor, *states: Tensor) -> Tensor:
-        ctx.save_for_backward(weights_SBT, *states)
-        mixed_BTD = weights_SBT[0].unsqueeze(-1) * states[0]
-        for weight_BT, state_BTD in zip(weights_SBT[1:], states[1:], strict=True):
-            mixed_BTD.addcmul_(weight_BT.unsqueeze(-1), state_BTD)
-        return mixed_BTD
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_BTD: Tensor) -> tuple[Tensor, ...]:
-        weights_SBT, *states = ctx.saved_tensors
-        by_weights_SBT, product_BTD = torch.empty_like(weights_SBT), torch.empty_like(gradient_BTD)
-        for place, state_BTD in enumerate(states):
-            torch.mul(gradient_BTD, state_BTD, out=product_BTD)
-            torch.sum(product_BTD, dim=-1, out=by_weights_SBT[place])
-        return by_weights_SBT, *(gradient_BTD * weight_BT.unsqueeze(-1) for weight_BT in weights_SBT)
-
-
-def depth_sum(weights_SBT: Tensor, states: Sequence[Tensor]) -> Tensor:
-    """Returns the sum of states [B, T, D], each with a weight a token."""
-    mixed_BTD: Tensor
-    if not torch.compiler.is_compiling():
-        mixed_BTD = _DepthSum.apply(weights_SBT, *states)
-        return mixed_BTD
-    # The compiler makes one kernel of the loop.
-    first, *others = zip(weights_SBT.unbind(), states, strict=True)
-    mixed_BTD = first[0].unsqueeze(-1) * first[1]
-    for weight_BT, state_BTD in others:
-        mixed_BTD = torch.addcmul(mixed_BTD, weight_BT.unsqueeze(-1), state_BTD)
-    return mixed_BTD
 
 
 def _num_queries(depth: int, ways: int) -> int:

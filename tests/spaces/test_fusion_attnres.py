@@ -18,7 +18,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS
-from depthweave.spaces.fusions.attnres import depth_sum
+from depthweave.spaces.fusions.depth_softmax import DepthQueries, depth_sum
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from tests.spaces.driving import drive
 
@@ -187,6 +187,26 @@ def test_sum_over_depth_has_the_gradients_of_a_loop() -> None:
     found = torch.autograd.grad((found_BTD * probe_BTD).sum(), [weights_SBT, *states])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("rows", [(0, None), (1, 3)])
+def test_scores_have_the_gradients_of_the_plain_formula(scale: float, rows: tuple[int, int | None]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries = DepthQueries(4, 5, scale=scale).double()
+    with torch.no_grad():
+        queries.weight.normal_(generator=generator)
+    state_BTD = torch.randn(2, 3, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    rms_BT1 = (state_BTD.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
+    expected_QBT = scale * (state_BTD / rms_BT1 @ queries.weight[slice(*rows)].t()).movedim(-1, 0)
+    found_QBT = torch.stack(queries(state_BTD, *rows))
+    torch.testing.assert_close(found_QBT, expected_QBT, rtol=1e-13, atol=1e-13)
+    probe_QBT = torch.randn(found_QBT.shape, dtype=torch.float64, generator=generator)
+    gradients = [
+        torch.autograd.grad((item * probe_QBT).sum(), [state_BTD, queries.weight]) for item in (found_QBT, expected_QBT)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_queries_have_no_decay_and_their_own_learning_rate() -> None:

@@ -163,7 +163,7 @@ class _ResidualReader:
         last = block == self._fusion.wiring.depth
         reads = self._read(1 if last else self._fusion.ways)
         if self._observe is not None and block in self._ends:
-            self._observe(block, self._by_block(sum(weights for _, weights in reads) / len(reads)))
+            self._observe(block, self._by_block(torch.stack([weights for _, weights in reads]).mean(dim=0)))
         if last:
             self._kept, self._sum_BTD = [], None
         mixed = [mixed_BTD for mixed_BTD, _ in reads]

@@ -116,7 +116,7 @@ def test_fresh_model_reads_the_mean_of_its_sources(name: str) -> None:
     torch.testing.assert_close(after_attention, (states[0] + attended[1]) / 2)
     last = drive(fusion, states)[-1]
     number = 7 if name == "attnres_full" else 4
-    torch.testing.assert_close(last, (sum(states) + sum(attended[1:])) / number)  # type: ignore[operator]
+    torch.testing.assert_close(last, (sum(states) + sum(attended[1:])) / number)
 
 
 def test_wirings_with_the_same_segments_are_one_architecture() -> None:

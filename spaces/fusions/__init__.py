@@ -5,6 +5,11 @@ Specs may name every fusion in `FUSIONS`. The contract tests check it, and the d
 
 from __future__ import annotations
 
+from depthweave.spaces.fusions.attnres import (
+    AttentionResiduals,
+    FullAttentionResiduals,
+    ThreeWayAttentionResiduals,
+)
 from depthweave.spaces.fusions.concat import Concat
 from depthweave.spaces.fusions.dwa import DepthWeightedAverage
 from depthweave.spaces.fusions.dwatt import DepthWiseAttention
@@ -25,6 +30,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "dwa": DepthWeightedAverage,
     "dwatt": DepthWiseAttention,
     "concat": Concat,
+    "attnres": AttentionResiduals,
+    "attnres_full": FullAttentionResiduals,
+    "attnres3": ThreeWayAttentionResiduals,
 }
 
 

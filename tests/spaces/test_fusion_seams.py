@@ -129,6 +129,12 @@ class _ValuesReader:
 _MADE: dict[str, type[_Made]] = {"keys": _Keys, "sum": _Sum, "values": _Values}
 
 
+@pytest.fixture
+def tokens_BT() -> Tensor:
+    """Two sequences; the shared fixture would run each test once for every architecture of every fusion."""
+    return (torch.arange(24) * 5 % 13).view(2, 12)
+
+
 @pytest.fixture(params=list(_MADE))
 def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Architecture:
     """A small architecture of each made-up fusion."""

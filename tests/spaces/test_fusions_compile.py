@@ -65,6 +65,15 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
 
 
+# Fusions of one file share their code; tracing takes seconds.
+_FILES = [made.__module__ for made in FUSIONS.values()]
+_TRACED = [
+    pytest.param(name, marks=[pytest.mark.slow] if _FILES[place] in _FILES[:place] else [])
+    for place, name in enumerate(FUSIONS)
+]
+
+
+@pytest.mark.parametrize("fusion_name", _TRACED)
 def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
     _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
@@ -96,6 +105,7 @@ def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) ->
 
 @pytest.mark.slow
 @_generates_code
+@pytest.mark.parametrize("fusion_name", FUSIONS)
 def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
     model = _model(fusion_name, strided_wiring(4))
     tokens_BT = _tokens()

@@ -1,0 +1,108 @@
+"""Softmax over depth: scores of a source against many queries, and sums of states with a weight a token.
+
+Axes: B batch, T tokens, D width, S sources of a read, Q queries, N tokens of the batch.
+
+Both are autograd functions, because plain operations would keep or make more than they need: of each source the pass
+keeps the state itself, its scores and one factor a token. The compiler does not trace such functions and gets loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_EPS = 1e-6
+
+
+class DepthQueries(nn.Module):
+    """The queries of all reads; a call scores one source for several of them."""
+
+    def __init__(self, num_queries: int, width: int, *, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_queries, width))
+        self._scale = scale
+
+    def forward(self, state_BTD: Tensor, first: int, end: int | None) -> tuple[Tensor, ...]:
+        """Returns s w . rms(v), [B, T] each, of the queries from `first` to before `end`.
+
+        One product for all later reads, and a factor [B, T]: the normed state is neither made nor kept.
+        """
+        with torch.autocast(state_BTD.device.type, enabled=False):
+            weight_QD, state_ND = self.weight.to(state_BTD), state_BTD.reshape(-1, state_BTD.shape[-1])
+            score = _scores if torch.compiler.is_compiling() else _Scores.apply
+            scores_QN, _ = score(weight_QD, state_ND, first, end, self._scale)
+            return tuple(scores_QN.view(-1, *state_BTD.shape[:-1]).unbind())
+
+
+def _scores(weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Returns scores [Q, N] and what the products were divided by, [N]."""
+    square_N = torch.linalg.vector_norm(state_ND, dim=-1).square()
+    divisor_N = torch.sqrt(square_N / state_ND.shape[-1] + _EPS) / scale
+    return weight_QD[first:end] @ state_ND.t() / divisor_N, divisor_N
+
+
+class _Scores(torch.autograd.Function):
+    """The same; its backward pass makes one gradient of the state, not one each for the product and for the norm."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        scores_QN, divisor_N = _scores(weight_QD, state_ND, first, end, scale)
+        ctx.save_for_backward(weight_QD, state_ND, scores_QN, divisor_N)
+        ctx.rows, ctx.scale = slice(first, end), scale
+        ctx.mark_non_differentiable(divisor_N)
+        return scores_QN, divisor_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_QN: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        weight_QD, state_ND, scores_QN, divisor_N = ctx.saved_tensors
+        by_weight_QD = torch.zeros_like(weight_QD)
+        with torch.autocast(state_ND.device.type, enabled=False):
+            by_product_QN = gradient_QN / divisor_N
+            torch.mm(by_product_QN, state_ND, out=by_weight_QD[ctx.rows])
+            by_state_ND = by_product_QN.t() @ weight_QD[ctx.rows]
+            # The divisor d has the gradient v / (D s^2 d), the scores -score / d.
+            share_N = (gradient_QN * scores_QN).sum(dim=0) / (divisor_N * ctx.scale).square() / state_ND.shape[-1]
+            by_state_ND.addcmul_(share_N[:, None], state_ND, value=-1)
+        return by_weight_QD, by_state_ND, None, None, None
+
+
+class _DepthSum(torch.autograd.Function):
+    """Keeps states and weights, as a loop of `addcmul` does, but makes one product at a time in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, weights_SBT: Tensor, *states: Tensor) -> Tensor:
+        ctx.save_for_backward(weights_SBT, *states)
+        mixed_BTD = weights_SBT[0].unsqueeze(-1) * states[0]
+        for weight_BT, state_BTD in zip(weights_SBT[1:], states[1:], strict=True):
+            mixed_BTD.addcmul_(weight_BT.unsqueeze(-1), state_BTD)
+        return mixed_BTD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BTD: Tensor) -> tuple[Tensor, ...]:
+        weights_SBT, *states = ctx.saved_tensors
+        by_weights_SBT, product_BTD = torch.empty_like(weights_SBT), torch.empty_like(gradient_BTD)
+        for place, state_BTD in enumerate(states):
+            torch.mul(gradient_BTD, state_BTD, out=product_BTD)
+            torch.sum(product_BTD, dim=-1, out=by_weights_SBT[place])
+        return by_weights_SBT, *(gradient_BTD * weight_BT.unsqueeze(-1) for weight_BT in weights_SBT)
+
+
+def depth_sum(weights_SBT: Tensor, states: Sequence[Tensor]) -> Tensor:
+    """Returns the sum of states [B, T, D], each with a weight a token."""
+    mixed_BTD: Tensor
+    if not torch.compiler.is_compiling():
+        mixed_BTD = _DepthSum.apply(weights_SBT, *states)
+        return mixed_BTD
+    first, *others = zip(weights_SBT.unbind(), states, strict=True)
+    mixed_BTD = first[0].unsqueeze(-1) * first[1]
+    for weight_BT, state_BTD in others:
+        mixed_BTD = torch.addcmul(mixed_BTD, weight_BT.unsqueeze(-1), state_BTD)
+    return mixed_BTD

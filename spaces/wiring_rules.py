@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from depthweave.spaces.wiring_families import FAMILIES, MAX_NUMBER, Family, number_rule
@@ -29,6 +29,13 @@ LISTED = ("skip", "edges")
 """Families that list their connections."""
 _SHOWN_EDGES = 3
 """Most connections that a phrase lists."""
+
+
+class Stride(NamedTuple):
+    """A dilation and a period."""
+
+    dilation: int
+    period: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +99,14 @@ class WiringRule:
         object.__setattr__(self, "edges", tuple(edges))
         object.__setattr__(self, "family", "skip" if len(edges) == 1 else "edges")
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Computed once: a space looks up a rule for each of a hundred thousand combinations.
+        return hash((self.family, self.number, self.embed, self.period, self.start, self.edges))
+
     def __str__(self) -> str:
         return self.text
 
@@ -106,6 +121,13 @@ class WiringRule:
             head = self.family if self.number is None else f"{self.family}:{self.number}"
             period = "" if self.period == 1 else f"@{self.period}"
         return head + ("+embed" if self.embed else "") + period + ("" if self.start == 1 else f" from:{self.start}")
+
+    @property
+    def stride(self) -> Stride | None:
+        """Dilation and period, where they say everything and the period is a number."""
+        if not self.is_plain_stride or self.number is None or self.period == "depth":
+            return None
+        return Stride(self.number, self.period)
 
     @property
     def is_plain_stride(self) -> bool:

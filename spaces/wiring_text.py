@@ -16,27 +16,27 @@ _MODIFIERS = re.compile(r"(?P<embed>\+embed)?(@(?P<period>\d+|depth))?( from:(?P
 _SHOWN_CHARACTERS = 60
 
 
-def parse_rule(value: Any) -> WiringRule:
+def parse_rule(value: Any, *, others: tuple[str, ...] = ()) -> WiringRule:
     """Returns the rule of a text such as `first:2+embed@4`, or of `{edges: [[3, 0], [7, 2]]}`.
 
-    Raises `ValueError`, one line, with what was given and what is allowed.
+    Raises `ValueError`, one line, with what was given and what is allowed, the names of `others` too.
     """
     if isinstance(value, dict) and set(value) == {"edges"}:
         return WiringRule(family="edges", edges=_pairs(value["edges"]))
     if not isinstance(value, str):
-        raise ValueError(_unknown(value))
-    return _parsed(value.strip())
+        raise ValueError(_unknown(value, others))
+    return _parsed(value.strip(), others)
 
 
 @lru_cache(maxsize=2**14)
-def _parsed(text: str) -> WiringRule:
+def _parsed(text: str, others: tuple[str, ...]) -> WiringRule:
     if matched := _STRIDED.fullmatch(text):
         return _with_modifiers(
             text, family="strided", number=int(matched["number"]), period=matched["period"], rest=matched["rest"]
         )
     matched = _NAMED.fullmatch(text)
     if matched is None or matched["family"] == "strided" or matched["family"] not in (*FAMILIES, *LISTED):
-        raise ValueError(_unknown(text))
+        raise ValueError(_unknown(text, others))
     name = matched["family"]
     if name in LISTED:
         return WiringRule(family=name, edges=_listed(text))
@@ -90,9 +90,9 @@ def _pairs(value: Any) -> tuple[Edge, ...]:
     return tuple((item[0], item[1]) for item in value)
 
 
-def _unknown(value: Any) -> str:
-    near = nearest_names(re.split(r"[:+@ ]", value)[0], [*FAMILIES, *LISTED]) if isinstance(value, str) else []
-    forms = {form.partition(":")[0]: form for form in FORMS}
-    hint = f"did you mean {forms[near[0]]!r}? " if near and near[0] in forms else ""
-    known = f"{', '.join(FORMS)}; with +embed, @P and from:B after it"
+def _unknown(value: Any, others: tuple[str, ...]) -> str:
+    forms = {form.partition(":")[0]: form for form in (*FORMS[1:], *others)}
+    near = nearest_names(re.split(r"[:+@ ]", value)[0], forms) if isinstance(value, str) else []
+    hint = f"did you mean {forms[near[0]]!r}? " if near else ""
+    known = f"{', '.join((*FORMS, *others))}; with +embed, @P and from:B after it"
     return f"wiring {value!r:.{_SHOWN_CHARACTERS}} is not known: {hint}Known: {known}"

@@ -15,9 +15,10 @@ import depthweave.spaces.budget as budget_module
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import resolve
 from depthweave.spaces.costs import num_parameters
-from depthweave.spaces.space import Axes, Combination, Pattern, SearchSpace, enumerate_space
+from depthweave.spaces.space import Axes, Combination, SearchSpace, enumerate_space
 from depthweave.spaces.widths import TOLERANCE_FRAC, Sizing, plain_width
 from depthweave.spaces.wiring import strided_site, strided_wiring
+from depthweave.spaces.wiring_rules import WiringRule, strided_rule
 
 
 def _axes(**given: Any) -> Axes:
@@ -32,8 +33,8 @@ def _axes(**given: Any) -> Axes:
     return Axes(**values)
 
 
-def _patterns(space: SearchSpace) -> list[tuple[str, Pattern | None]]:
-    return [(item.architecture.fusion, item.pattern) for item in space]
+def _patterns(space: SearchSpace) -> list[tuple[str, WiringRule | None]]:
+    return [(item.architecture.fusion, item.rule) for item in space]
 
 
 def test_counts_of_a_space_counted_by_hand() -> None:
@@ -42,12 +43,12 @@ def test_counts_of_a_space_counted_by_hand() -> None:
     assert (space.num_combinations, len(space), space.num_duplicates, len(space.infeasible)) == (7, 7, 0, 0)
     assert _patterns(space) == [
         ("none", None),
-        ("dwa", Pattern(1, 1)),
-        ("dwa", Pattern(4, 1)),
-        ("dwa", Pattern(1, 5)),
-        ("dwa", Pattern(4, 5)),
-        ("dwa", Pattern(1, 12)),
-        ("dwa", Pattern(4, 12)),
+        ("dwa", strided_rule(1, 1)),
+        ("dwa", strided_rule(4, 1)),
+        ("dwa", strided_rule(1, 5)),
+        ("dwa", strided_rule(4, 5)),
+        ("dwa", strided_rule(1, 12)),
+        ("dwa", strided_rule(4, 12)),
     ]
 
 
@@ -57,8 +58,9 @@ def test_same_graph_is_kept_once_with_all_its_spellings() -> None:
     space = enumerate_space(_axes(depths=(4,), dilations=(4, 5), periods=(1, 2, "depth")))
     assert (space.num_combinations, len(space), space.num_duplicates) == (7, 2, 5)
     plain, only = space
-    assert (plain.architecture.fusion, plain.pattern, plain.spellings) == ("none", None, ())
-    assert (only.pattern, only.spellings) == (Pattern(4, 1), (Pattern(4, 1), Pattern(4, 2), Pattern(4, 4)))
+    assert (plain.architecture.fusion, plain.rule, plain.spellings) == ("none", None, ())
+    assert only.rule == strided_rule(4, 1)
+    assert only.spellings == (strided_rule(4, 1), strided_rule(4, 2), strided_rule(4, 4))
 
 
 def test_candidates_are_distinct_meet_their_budget_and_equal_a_slow_enumeration() -> None:
@@ -100,10 +102,10 @@ def test_every_combination_leads_to_its_architecture_or_to_a_reason() -> None:
     assert not refused & set(space.by_combination)
     for combination, architecture_id in space.by_combination.items():
         found = space[architecture_id]
-        if combination.pattern is None:
+        if combination.rule is None:
             assert found.architecture.fusion == "none"
         else:
-            assert combination.pattern in found.spellings
+            assert combination.rule in found.spellings
         assert found.architecture.depth == combination.depth
 
 
@@ -123,7 +125,7 @@ def test_infeasible_combination_is_named_with_its_reason() -> None:
     space = enumerate_space(_axes(fusions=("concat",), budgets=(150_000,)))
     assert [item.architecture.fusion for item in space] == ["none"]
     (item,) = space.infeasible
-    assert item.combination == Combination("concat", Pattern(1, 1), 12, 150_000)
+    assert item.combination == Combination("concat", strided_rule(1, 1), 12, 150_000)
     assert item.reason.startswith("concat with 90 connections on 12 blocks of width 32 cannot have 150,000 parameters:")
     assert "\n" not in item.reason
 
@@ -248,7 +250,7 @@ def test_plain_is_found_by_either_of_two_budgets_that_give_one_architecture() ->
     space = enumerate_space(_axes(depths=(4,), budgets=(1_000_000, 1_000_100)))
     assert space.plain(budget=1_000_000) == space.plain(budget=1_000_100) == space.plain()
     assert len(space) == 2
-    assert space.candidates[1].spellings == (Pattern(1, 1),)
+    assert space.candidates[1].spellings == (strided_rule(1, 1),)
 
 
 def test_plain_that_is_not_in_the_space_says_what_is() -> None:

@@ -19,7 +19,7 @@ from depthweave.reports.export.training import Training, read_training, write_tr
 from depthweave.search.cluster import distributed
 from depthweave.search.cluster.distributed import Work
 from depthweave.search.commands import train as train_command
-from depthweave.spaces import load, read_pattern, save_model
+from depthweave.spaces import load, parse_rule, read_rule, save_model
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
@@ -313,7 +313,7 @@ def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
 ) -> None:
     folder = architecture_file.parent
     architecture = load(folder).architecture
-    write_architecture(architecture_file, architecture, pattern={"dilation": 1, "period": 1})
+    write_architecture(architecture_file, architecture, rule=parse_rule("1x1"))
     _recorded(folder)
     out = tmp_path / "large"
     sizes = ("--width", "32", "--depth", "4", "--tokens", "64")
@@ -323,7 +323,7 @@ def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
     large = load(out).architecture
     assert (large.fusion, large.depth, large.width, large.heads, large.feed_forward) == ("dwa", 4, 32, 4, 32)
     assert large.wiring == strided_wiring(4)
-    assert read_pattern(out / ARCHITECTURE_FILE) == (1, 1)
+    assert read_rule(out / ARCHITECTURE_FILE) == parse_rule("1x1")
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"resized from `{architecture.id}` of run quick-1, trial 7, whose validation loss was 5.5000" in card
     # An export of an export is one too.

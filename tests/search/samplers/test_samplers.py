@@ -17,7 +17,8 @@ from depthweave.reports.analysis.front import hypervolume_frac
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import SAMPLERS, check_sampler, make_sampler
 from depthweave.search.samplers.distinct import Untried
-from depthweave.spaces.space import Axes, Candidate, Combination, Pattern, SearchSpace, enumerate_space
+from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, enumerate_space
+from depthweave.spaces.wiring_rules import strided_rule
 
 FAST_SAMPLERS = [name for name in SAMPLERS if name != "gp"]
 """All but Optuna's Gaussian process, which takes seconds for a proposal and needs scipy."""
@@ -87,9 +88,12 @@ def planted(best: Candidate) -> Score:
         far = 2.0 * (item.architecture.fusion != best.architecture.fusion)
         far += abs(item.architecture.depth - best.architecture.depth) / 4
         far += abs(item.budget - best.budget) / 1_000_000
-        if item.pattern is not None and best.pattern is not None:
-            far += abs(item.pattern.dilation - best.pattern.dilation)
-            far += abs(item.pattern.period - best.pattern.period) / 2
+        if item.rule is not None and best.rule is not None:
+            own, other = item.rule.stride, best.rule.stride
+            assert own is not None
+            assert other is not None
+            far += abs(own.dilation - other.dilation)
+            far += abs(own.period - other.period) / 2
         return 1.0 + far, 1.0
 
     return score
@@ -235,16 +239,17 @@ def test_every_combination_of_values_names_its_architecture(space: SearchSpace) 
         axes.fusions, axes.dilations, axes.periods, axes.depths, axes.budgets
     ):
         values = {"fusion": fusion, "dilation": dilation, "period": period, "depth": depth, "budget": budget}
-        pattern = None if fusion == "none" else Pattern(dilation, depth if period == "depth" else int(period))
+        pattern = None if fusion == "none" else strided_rule(dilation, depth if period == "depth" else int(period))
         expected = space.by_combination.get(Combination(fusion, pattern, depth, budget))
         assert parameters.architecture_id(values) == expected
 
 
 def test_infeasible_and_incomplete_parameters_have_no_architecture(space: SearchSpace) -> None:
     parameters = Parameters(space)
-    fusion, pattern, depth, budget = space.infeasible[0].combination
-    assert pattern is not None
-    values = {"fusion": fusion, "depth": depth, "budget": budget, **pattern._asdict()}
+    fusion, rule, depth, budget = space.infeasible[0].combination
+    assert rule is not None
+    assert rule.stride is not None
+    values = {"fusion": fusion, "depth": depth, "budget": budget, **rule.stride._asdict()}
     assert parameters.architecture_id(values) is None
     spelled = parameters.spelling(parameters.architecture_ids[0])
     del spelled["depth"]

@@ -14,7 +14,7 @@ MAX_NUMBER = 100_000
 """Of a rule: no model has more blocks."""
 
 
-class Family(NamedTuple):
+class WiringFamily(NamedTuple):
     """A family of rules, with or without a number."""
 
     sources: Callable[[int, int, int], Iterable[int]]
@@ -43,7 +43,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
-def number_rule(family: Family) -> str:
+def number_rule(family: WiringFamily) -> str:
     """Returns which numbers a family takes, for a message."""
     return (
         "no number"
@@ -56,45 +56,45 @@ def _every(number: int) -> str:
     return "all states" if number == 1 else f"every {ordinal(number)} state"
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+FAMILIES: Mapping[str, WiringFamily] = MappingProxyType(
     {
-        "strided": Family(
+        "strided": WiringFamily(
             lambda block, depth, number: range(block % number, block, number),
             "every K-th state back, after every P-th block",
             _every,
             least=1,
         ),
-        "embed": Family(lambda block, depth, number: (0,), "the embedding, state 0", lambda number: "embedding"),
-        "first": Family(
+        "embed": WiringFamily(lambda block, depth, number: (0,), "the embedding, state 0", lambda number: "embedding"),
+        "first": WiringFamily(
             lambda block, depth, number: range(min(number, block)),
             "the first N states, the embedding being the first",
             lambda number: f"first {in_words(number)} states",
             least=1,
         ),
-        "window": Family(
+        "window": WiringFamily(
             lambda block, depth, number: range(max(0, block - number + 1), block),
             "the last N states, its own included",
             lambda number: f"last {in_words(number)} states",
             least=2,
         ),
-        "pow2": Family(
+        "pow2": WiringFamily(
             lambda block, depth, number: [block - 2**k for k in range(block.bit_length())],
             "the states 1, 2, 4, 8, ... back",
             lambda number: "states 1, 2, 4, ... back",
         ),
-        "mirror": Family(
+        "mirror": WiringFamily(
             lambda block, depth, number: [depth - block] if 2 * block > depth else (),
             "state L - i at the site after block i, in the upper half of L blocks",
             lambda number: "mirror image",
             place="every block of the upper half",
         ),
-        "anchors": Family(
+        "anchors": WiringFamily(
             lambda block, depth, number: [index * depth // number for index in range(number)],
             "those of the N states 0, L/N, 2 L/N, ... (rounded down) that exist already",
             lambda number: f"{in_words(number)} evenly spaced states",
             least=1,
         ),
-        "one": Family(
+        "one": WiringFamily(
             lambda block, depth, number: [number] if number < block else (),
             "state N, at every later site",
             lambda number: f"state {number}",

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
-from depthweave.spaces.wiring_families import FAMILIES, MAX_NUMBER, Family, number_rule
+from depthweave.spaces.wiring_families import FAMILIES, MAX_NUMBER, WiringFamily, number_rule
 
 Period = int | Literal["depth"]
 Edge = tuple[int, int]
@@ -64,7 +64,7 @@ class WiringRule:
         else:
             self._check_numbers(FAMILIES[self.family])
 
-    def _check_numbers(self, family: Family) -> None:
+    def _check_numbers(self, family: WiringFamily) -> None:
         if (self.number is None) != (family.least is None) or self.edges:
             raise ValueError(f"wiring family {self.family} takes {number_rule(family)}")
         values = {"the number": self.number, "the period": self.period, "from": self.start}
@@ -221,7 +221,7 @@ class WiringRule:
         what = family.phrase(self.number or 0) + (" and the embedding" if self.embed else "")
         return f"{what}, {self._place(family, depth)}"
 
-    def _place(self, family: Family, depth: int | None) -> str:
+    def _place(self, family: WiringFamily, depth: int | None) -> str:
         since = "" if self.start == 1 else f", from block {self.start}"
         if self.period in ("depth", depth):
             return "after the last block"

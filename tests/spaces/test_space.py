@@ -312,3 +312,62 @@ def test_sizes_that_no_architecture_can_have_are_refused_with_one_line(given: di
         enumerate_space(_axes(**given))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def _names(space: SearchSpace) -> list[str]:
+    return [f"{item.architecture.fusion} {item.rule or ''}".strip() for item in space]
+
+
+def test_wirings_follow_the_product_of_dilations_and_periods() -> None:
+    space = enumerate_space(_axes(dilations=(1, 4), periods=(1,), wirings=("first:2", "skip:3-9", "4x1")))
+    assert _names(space) == ["none", "dwa 1x1", "dwa 4x1", "dwa first:2", "dwa skip:3-9"]
+    assert (space.num_combinations, space.num_duplicates) == (5, 0)
+    assert [site.block for site in list(space)[-1].architecture.wiring] == [9]
+
+
+def test_same_graph_by_another_rule_is_one_candidate_with_the_simplest_name() -> None:
+    wirings = ("anchors:3@6", "window:12+embed", "first:12", "one:3+embed@6", "embed")
+    space = enumerate_space(_axes(dilations=(), periods=(), wirings=wirings))
+    # With 12 blocks, first:12 and window:12+embed read all states.
+    assert _names(space) == ["none", "dwa anchors:3@6", "dwa first:12", "dwa one:3+embed@6", "dwa embed"]
+    assert [rule.text for rule in list(space)[2].spellings] == ["window:12+embed", "first:12"]
+    dense = enumerate_space(_axes(wirings=wirings))
+    assert _names(dense)[:2] == ["none", "dwa 1x1"]
+
+
+def test_rule_without_room_at_one_depth_is_infeasible_there() -> None:
+    space = enumerate_space(_axes(depths=(6, 12), dilations=(), periods=(), wirings=("one:8",)))
+    assert _names(space) == ["none", "none", "dwa one:8"]
+    (infeasible,) = space.infeasible
+    assert infeasible.combination.depth == 6
+    assert infeasible.reason == "wiring one:8 has no site at depth 6: take a larger depth"
+    assert infeasible.enough is None
+
+
+@pytest.mark.parametrize(("depth", "number"), [(6, 281), (12, 1310)])
+def test_all_is_the_whole_grammar(depth: int, number: int) -> None:
+    space = enumerate_space(_axes(depths=(depth,), dilations=(), periods=(), wirings=("all",)))
+    assert len(space) == 1 + number
+    assert space.num_duplicates == 0
+    assert not space.infeasible
+    assert all(item.rule is not None for item in list(space)[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wirings": ("one:12",)}, "space.wirings: wiring one:12 has no site at depth 12: take a larger depth"),
+        ({"wirings": ("first:2", "first:2")}, "space.wirings lists .*: list each once"),
+        ({"wirings": ("frist:2",)}, "wiring 'frist:2' is not known"),
+        ({"dilations": ()}, "space.dilations is empty: list at least one"),
+        ({"dilations": (), "wirings": ("embed",)}, "only one of them is empty"),
+        (
+            {"wirings": ("all",), "budgets": tuple(range(10**6, 2 * 10**6, 10**4))},
+            "with all wirings [0-9,]+ in all: at most 100,000 combinations; shorten an axis",
+        ),
+    ],
+)
+def test_wirings_that_cannot_be_are_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        enumerate_space(_axes(**given))
+    assert "\n" not in str(error.value)

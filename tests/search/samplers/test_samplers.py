@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import optuna
@@ -269,3 +270,21 @@ def test_a_sampler_that_weighs_costs_reads_curves_and_guides_a_chooser(name: str
     weighs_costs = SAMPLERS[name].needs_costs
     assert weighs_costs == (name == "known-cost")
     assert (made.guide is not None) == (made.use_curves is not None) == weighs_costs
+
+
+def test_wirings_are_one_parameter_and_k_x_p_alone_keeps_its_two() -> None:
+    axes: dict[str, Any] = {"depths": (6, 12), "budgets": (1_000_000,), "vocabulary": 256, "context": 128}
+    strided = Parameters(enumerate_space(Axes(fusions=("dwa",), **axes)))
+    assert list(strided.distributions) == ["fusion", "dilation", "period", "depth", "budget"]
+    wirings = ("first:2", "1xdepth", "one:8", "first:6")
+    found = Parameters(enumerate_space(Axes(fusions=("dwa",), wirings=wirings, **axes)))
+    assert list(found.distributions) == ["fusion", "wiring", "depth", "budget"]
+    assert found.distributions["wiring"].choices == ("1x1", "first:2", "1x6", "one:8", "first:6", "1x12")
+    for architecture_id in found.architecture_ids:
+        spelled = found.spelling(architecture_id)
+        assert found.architecture_id(spelled) == architecture_id
+        assert all(spelled[name] in item.choices for name, item in found.distributions.items())
+    at = {"fusion": "dwa", "depth": 6, "budget": 1_000_000}
+    assert found.architecture_id({**at, "wiring": "first:6"}) == found.architecture_id({**at, "wiring": "1x1"})
+    assert found.architecture_id({**at, "wiring": "one:8"}) is None
+    assert found.architecture_id({**at, "wiring": "1x12"}) is None

@@ -22,7 +22,7 @@ def parse_rule(value: Any, *, others: tuple[str, ...] = ()) -> WiringRule:
     Raises `ValueError`, one line, with what was given and what is allowed, the names of `others` too.
     """
     if isinstance(value, dict) and set(value) == {"edges"}:
-        return WiringRule(family="edges", edges=_pairs(value["edges"]))
+        return WiringRule(family="edges", edges=_edge_pairs(value["edges"]))
     if not isinstance(value, str):
         raise ValueError(_unknown(value, others))
     return _parsed(value.strip(), others)
@@ -79,7 +79,7 @@ def _listed(text: str) -> tuple[Edge, ...]:
     return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair is not None)
 
 
-def _pairs(value: Any) -> tuple[Edge, ...]:
+def _edge_pairs(value: Any) -> tuple[Edge, ...]:
     is_list = isinstance(value, (list, tuple))
     for item in value if is_list else [None]:
         if not isinstance(item, (list, tuple)) or len(item) != 2 or any(type(number) is not int for number in item):

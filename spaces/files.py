@@ -97,7 +97,7 @@ def read_rule(path: str | Path) -> WiringRule | None:
         return None
     if any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in stride):
         raise ValueError(f"{path}: pattern is {values!r:.80}: it needs a dilation and a period, whole numbers from 1")
-    return strided_rule(*stride)
+    return strided_rule(values["dilation"], values["period"])
 
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:

@@ -112,7 +112,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
         show_edge=False,
     )
     table.add_column("id", no_wrap=True, min_width=12)
-    table.add_column(_wiring_head(members), no_wrap=True)
+    _add_wiring_column(table, members)
     for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].head for name in shown)):
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
@@ -145,8 +145,10 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     return table
 
 
-def _wiring_head(members: Sequence[Record]) -> str:
-    return "fusion wiring" if any(marker_of(member) == "other" for member in members) else "fusion k×p"
+def _add_wiring_column(table: Table, members: Sequence[Record]) -> None:
+    has_others = any(marker_of(member) == "other" for member in members)
+    # The text of a rule may be long.
+    table.add_column("fusion wiring" if has_others else "fusion k×p", no_wrap=not has_others, overflow="fold")
 
 
 def _phrases(members: Sequence[Record]) -> list[str]:
@@ -163,7 +165,7 @@ def held_out_table(view: RunView) -> Table | None:
         return None
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("id", no_wrap=True, min_width=12)
-    table.add_column(_wiring_head([member for member, _ in members]), no_wrap=True)
+    _add_wiring_column(table, [member for member, _ in members])
     for name in ("depth", "validation", "test", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.caption = "perplexity over fresh seeds; test: on text that the search does not read"

@@ -52,8 +52,9 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
 def _table(space: SearchSpace, reference: Candidate) -> Table:
     # Narrow enough for 80 columns; the JSON has the rest.
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for head in ("architecture", "fusion", "wiring"):
+    for head in ("architecture", "fusion"):
         table.add_column(head, no_wrap=True)
+    table.add_column("wiring", overflow="fold")
     for head in ("depth", "width", "ffn", "parameters", "flop", "states"):
         table.add_column(head, justify="right", no_wrap=True)
     for item in space:
@@ -83,9 +84,11 @@ def _families(space: SearchSpace) -> Table:
     for item in space:
         groups.setdefault((item.architecture.fusion, item.architecture.depth, family_of(item.rule)), []).append(item)
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for head in ("fusion", "depth", "family", "wirings", "architectures", "connections", "states", "flop"):
+    for head in ("fusion", "depth", "family", "wirings", "number", "connections", "states", "flop"):
         table.add_column(head, justify="left" if head in ("fusion", "family") else "right", no_wrap=True)
-    for (fusion, depth, family), items in groups.items():
+    fusions, families = (list(dict.fromkeys(key[part] for key in groups)) for part in (0, 2))
+    places = {key: (fusions.index(key[0]), key[1], families.index(key[2])) for key in groups}
+    for (fusion, depth, family), items in sorted(groups.items(), key=lambda group: places[group[0]]):
         costs = [costs_of(item.architecture) for item in items]
         table.add_row(
             fusion,
@@ -98,8 +101,9 @@ def _families(space: SearchSpace) -> Table:
             _range([item.forward_flops for item in costs]),
         )
     table.caption = (
-        f"{len(space):,} architectures by family of wirings, which --json lists one by one; connections: from earlier "
-        "states to sites; states: most held at once for later sites; flop: of a forward pass, a token"
+        f"{len(space):,} architectures by family of wirings, which --json lists one by one; number: of architectures; "
+        "connections: from earlier states to sites; states: most held at once for later sites; flop: of a forward "
+        "pass, a token"
     )
     table.caption_justify = "left"
     return table

@@ -22,6 +22,7 @@ MAX_DEPTH = 256
 MAX_COMBINATIONS = 100_000
 _PROGRESS_COMBINATIONS = 1000
 """Enumerated between two calls of `on_progress`: some hundredths of a second."""
+_AXES = ("fusions", "dilations", "periods", "wirings", "depths", "budgets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,6 @@ class Axes:
             lengths += f", with all wirings {num:,} in all"
         if num > MAX_COMBINATIONS:
             raise ValueError(f"space has {lengths}: at most {MAX_COMBINATIONS:,} combinations; shorten an axis")
-
-
-_AXES = ("fusions", "dilations", "periods", "wirings", "depths", "budgets")
 
 
 def rules_of(axes: Axes, *, depth: int) -> tuple[WiringRule, ...]:

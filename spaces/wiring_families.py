@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-MAX_NUMBER = 100_000
-"""Of a rule: no model has more blocks."""
+MAX_NUMBER = 2**53
+"""Of a rule, as of every whole number in a spec."""
 
 
 class WiringFamily(NamedTuple):
@@ -52,6 +52,10 @@ def number_rule(family: WiringFamily) -> str:
     )
 
 
+def _evenly_spaced(depth: int, number: int) -> list[int]:
+    return [index * depth // number for index in range(number)]
+
+
 def _every(number: int) -> str:
     return "all states" if number == 1 else f"every {ordinal(number)} state"
 
@@ -89,7 +93,7 @@ FAMILIES: Mapping[str, WiringFamily] = MappingProxyType(
             place="every block of the upper half",
         ),
         "anchors": WiringFamily(
-            lambda block, depth, number: [index * depth // number for index in range(number)],
+            lambda block, depth, number: range(depth) if number >= depth else _evenly_spaced(depth, number),
             "those of the N states 0, L/N, 2 L/N, ... (rounded down) that exist already",
             lambda number: f"{in_words(number)} evenly spaced states",
             least=1,

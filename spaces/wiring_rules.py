@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from depthweave.spaces.wiring_families import FAMILIES, MAX_NUMBER, WiringFamily, number_rule
@@ -106,6 +106,10 @@ class WiringRule:
     def _hash(self) -> int:
         # Computed once: a space looks up a rule for each of a hundred thousand combinations.
         return hash((self.family, self.number, self.embed, self.period, self.start, self.edges))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without cached values: another process hashes text in another way.
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def __str__(self) -> str:
         return self.text

@@ -10,9 +10,9 @@ from depthweave.spaces.unknown_names import nearest_names
 from depthweave.spaces.wiring_families import FAMILIES, FORMS, number_rule
 from depthweave.spaces.wiring_rules import LISTED, Edge, WiringRule
 
-_STRIDED = re.compile(r"(?P<number>\d+)x(?P<period>\d+|depth)(?P<rest>.*)", re.DOTALL)
+_STRIDED = re.compile(r"(?P<number>\d{1,16})x(?P<period>\d{1,16}|depth)(?P<rest>.*)", re.DOTALL)
 _NAMED = re.compile(r"(?P<family>[a-z][a-z0-9]*)(:(?P<number>[^+@ ]*))?(?P<rest>.*)", re.DOTALL)
-_MODIFIERS = re.compile(r"(?P<embed>\+embed)?(@(?P<period>\d+|depth))?( from:(?P<start>\d+))?")
+_MODIFIERS = re.compile(r"(?P<embed>\+embed)?(@(?P<period>\d{1,16}|depth))?( from:(?P<start>\d{1,16}))?")
 _SHOWN_CHARACTERS = 60
 
 
@@ -41,7 +41,7 @@ def _parsed(text: str, others: tuple[str, ...]) -> WiringRule:
     if name in LISTED:
         return WiringRule(family=name, edges=_listed(text))
     family, number = FAMILIES[name], matched["number"]
-    if (number is None) != (family.least is None) or not re.fullmatch(r"\d{1,9}", number or "0"):
+    if (number is None) != (family.least is None) or not re.fullmatch(r"\d{1,16}", number or "0"):
         raise ValueError(f"wiring {text!r:.{_SHOWN_CHARACTERS}}: {name} takes {number_rule(family)}")
     return _with_modifiers(
         text, family=name, number=None if number is None else int(number), period=None, rest=matched["rest"]
@@ -70,7 +70,7 @@ def _with_modifiers(text: str, *, family: str, number: int | None, period: str |
 
 def _listed(text: str) -> tuple[Edge, ...]:
     _, _, listed = text.partition(":")
-    pairs = [re.fullmatch(r"(\d{1,9})-(\d{1,9})", part) for part in listed.split("+")]
+    pairs = [re.fullmatch(r"(\d{1,16})-(\d{1,16})", part) for part in listed.split("+")]
     if None in pairs:
         raise ValueError(
             f"wiring {text!r:.{_SHOWN_CHARACTERS}}: write each connection as SOURCE-SITE, "

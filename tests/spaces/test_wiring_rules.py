@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from typing import Any
 
 import pytest
@@ -64,6 +66,19 @@ def test_connections_of_any_wiring_are_a_rule(rule: WiringRule, depth: int) -> N
     listed = edges_rule(wiring)
     assert listed.wiring(depth) == wiring
     assert parse_rule(listed.text).wiring(depth) == wiring
+
+
+def test_rule_goes_to_another_process_without_its_hash() -> None:
+    rule = parse_rule("window:3@2 from:7")
+    assert hash(rule) == hash(pickle.loads(pickle.dumps(rule)))
+    assert set(vars(pickle.loads(pickle.dumps(rule)))) == {item.name for item in dataclasses.fields(WiringRule)}
+    assert pickle.loads(pickle.dumps(rule)) == rule
+
+
+def test_huge_numbers_take_no_time() -> None:
+    for text in ("first:9007199254740992", "window:9007199254740992", "anchors:9007199254740992"):
+        assert parse_rule(text).wiring(6) == strided_wiring(6)
+    assert parse_rule("9007199254740992x9007199254740992").wiring(6).sites == ()
 
 
 def _sources(text: str, depth: int) -> dict[int, list[int]]:
@@ -154,7 +169,8 @@ def test_edges_of_a_spec_are_pairs_of_site_and_source() -> None:
         ("4x5@2", "KxP has its period already: write 4x2"),
         ("first:2@4+embed", "write \\+embed, @P and from:B in this order, such as"),
         ("first:2 from:0", "from is 0: give a whole number from 1"),
-        ("first:2000000", "the number is 2000000: give a whole number from 1 to 100000"),
+        ("first:9999999999999999", "the number is 9999999999999999: give a whole number from 1 to 9007199254740992"),
+        (f"first:{10**40}", "first takes a whole number of at least 1"),
         ("skip:3", "write each connection as SOURCE-SITE, such as skip:3-9"),
         ("skip:3-9+1-4", "wiring skip has 2 connections: give one, or take edges"),
         ("edges:0-3@2", "write each connection as SOURCE-SITE"),

@@ -67,9 +67,10 @@ class WiringRule:
     def _check_numbers(self, family: WiringFamily) -> None:
         if (self.number is None) != (family.least is None) or self.edges:
             raise ValueError(f"wiring family {self.family} takes {number_rule(family)}")
-        values = {"the number": self.number, "the period": self.period, "from": self.start}
+        number = "the dilation" if self.family == "strided" else "the number"
+        values = {number: self.number, "the period": self.period, "from": self.start}
         for name, value in values.items():
-            least = family.least or 0 if name == "the number" else 1
+            least = family.least or 0 if name == number else 1
             if isinstance(value, int) and not least <= value <= MAX_NUMBER:
                 raise ValueError(
                     f"wiring {self.text!r}: {name} is {value}: give a whole number from {least} to {MAX_NUMBER}"

@@ -164,7 +164,7 @@ def test_edges_of_a_spec_are_pairs_of_site_and_source() -> None:
         ("first:two", "first takes a whole number of at least 1"),
         ("pow2:3", "pow2 takes no number"),
         ("window:1", "wiring 'window:1': the number is 1: give a whole number from 2 to"),
-        ("0x1", "the number is 0: give a whole number from 1"),
+        ("0x1", "the dilation is 0: give a whole number from 1"),
         ("4x0", "the period is 0: give a whole number from 1"),
         ("4x5@2", "KxP has its period already: write 4x2"),
         ("first:2@4+embed", "write \\+embed, @P and from:B in this order, such as"),

@@ -330,6 +330,19 @@ def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
     assert run("train", out, "--corpus", corpus_folder, "--tokens", "64", "--out", tmp_path / "b").code == 0
 
 
+def test_resized_training_without_a_rule_says_how_its_wiring_is_moved(
+    architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
+) -> None:
+    architecture = load(architecture_file.parent).architecture
+    out, sizes = tmp_path / "large", ("--depth", "4", "--tokens", "64")
+    code, printed, _ = run("train", architecture_file, "--corpus", corpus_folder, *sizes, "--out", out)
+    assert code == 0
+    assert f"no rule is known for the wiring of architecture {architecture.id}: each site and source i" in printed
+    wanted = [[2 * site.block, [2 * source for source in site.sources]] for site in architecture.wiring]
+    assert load(out).architecture.to_dict()["sites"] == wanted
+    assert read_rule(out / ARCHITECTURE_FILE) is None
+
+
 def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     architecture_file: Path, fault: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -349,7 +362,6 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     [
         (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
         (["--depth", "0"], "depth is 0"),
-        (["--depth", "4"], "does not say which dilation and period made its wiring"),
         (["--further", "--width", "32"], "--further starts from the weights of the export"),
     ],
 )

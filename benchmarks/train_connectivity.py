@@ -156,17 +156,18 @@ def _shuffled(whole: SearchSpace) -> list[Candidate]:
 
 
 def _trained(item: Candidate, *, seed: int, tokens: TokenSet) -> dict[str, Any]:
-    architecture, pattern = item.architecture, item.pattern
+    architecture, rule = item.architecture, item.rule
+    stride = None if rule is None else rule.stride
     state = TrainingState.start(architecture, recipe=dataclasses.replace(RECIPE, seed=seed), device="cpu")
     evaluations = list(train(state, tokens))
     last, known = evaluations[-1], costs_of(architecture)
-    print(f"{architecture.fusion} {pattern} seed {seed}: {last.loss:.4f} ({last.train_s:.0f} s)", flush=True)
+    print(f"{architecture.fusion} {rule} seed {seed}: {last.loss:.4f} ({last.train_s:.0f} s)", flush=True)
     return {
         "architecture_id": architecture.id,
         "seed": seed,
         "fusion": architecture.fusion,
-        "dilation": None if pattern is None else pattern.dilation,
-        "period": None if pattern is None else pattern.period,
+        "dilation": None if stride is None else stride.dilation,
+        "period": None if stride is None else stride.period,
         "depth": architecture.depth,
         "budget": item.budget,
         "width": architecture.width,

@@ -46,7 +46,7 @@ def main() -> None:
         errors = [_standard_error(differences_W, joined=joined) for joined in _JOINED]
         num_tokens = len(differences_W) * spec.recipe.context
         row = {
-            "name": f"{candidate.architecture.fusion} {candidate.pattern} {candidate.architecture.depth}",
+            "name": f"{candidate.architecture.fusion} {candidate.rule} {candidate.architecture.depth}",
             "difference": float(differences_W.mean()),
             "standard_error": errors[0],
             "joined": dict(zip(_JOINED, errors, strict=True)),
@@ -59,10 +59,10 @@ def main() -> None:
 
 
 def _wanted(candidate: Candidate) -> bool:
-    pattern = candidate.pattern
-    if pattern is None or candidate.architecture.depth != DEPTH:
+    stride = None if candidate.rule is None else candidate.rule.stride
+    if stride is None or candidate.architecture.depth != DEPTH:
         return False
-    return (candidate.architecture.fusion, pattern.dilation, pattern.period) in PATTERNS
+    return (candidate.architecture.fusion, *stride) in PATTERNS
 
 
 def _losses(candidate: Candidate, tokens: TokenSet) -> NDArray[np.float64]:

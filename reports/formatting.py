@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from depthweave.reports.store.objectives import OBJECTIVES, Format
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import wiring_name
 
 STATE_WORDS = {
     "complete": "complete",
@@ -136,20 +137,13 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
-def pattern_of(record: Record) -> str:
-    """Returns the pattern of the wiring, dilation × period: "4×1"; empty without a fusion."""
-    if record.fusion == "none" or record.dilation is None or record.period is None:
-        return ""
-    return f"{record.dilation}×{record.period}"
-
-
 def short_name(record: Record) -> str:
-    """Returns fusion and pattern: "dwa 4×1", "none"."""
-    return f"{record.fusion} {pattern_of(record)}".strip()
+    """Returns fusion and wiring: "dwa 4×1", "dwa first:2", "none"."""
+    return f"{record.fusion} {wiring_name(record)}".strip()
 
 
 def full_name(record: Record) -> str:
-    """Returns fusion, pattern and depth: "dwa 4×1, 12 blocks"."""
+    """Returns fusion, wiring and depth: "dwa 4×1, 12 blocks"."""
     return f"{short_name(record)}, {plural(record.depth, 'block')}"
 
 

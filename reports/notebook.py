@@ -81,7 +81,7 @@ class OpenRun:
     def _repr_html_(self) -> str:
         """Returns the result and a few columns of the front as HTML, which notebooks display."""
         objectives = self.store.info.objectives
-        columns = ("fusion", "dilation", "period", "depth", *objectives)
+        columns = ("fusion", "rule", "depth", *objectives)
         rows = self._rows()
         header = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
         body = "".join(

@@ -27,8 +27,8 @@ _REFRESH_S = 0.5
 
 def label_of(candidate: Candidate) -> str:
     """Returns a short name of an architecture: `dwa 4x1, 12 blocks`."""
-    pattern = "" if candidate.pattern is None else f" {candidate.pattern.dilation}x{candidate.pattern.period}"
-    return f"{candidate.architecture.fusion}{pattern}, {candidate.architecture.depth} blocks"
+    rule = "" if candidate.rule is None else f" {candidate.rule.short}"
+    return f"{candidate.architecture.fusion}{rule}, {candidate.architecture.depth} blocks"
 
 
 @dataclass(kw_only=True)

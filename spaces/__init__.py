@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from depthweave.spaces.costs import Costs, costs_of
     from depthweave.spaces.decoder import ConnectionWeight, Decoder, Initialisation, ParameterGroups
     from depthweave.spaces.decoding_cache import DecodingCache
-    from depthweave.spaces.files import load, read_architecture, read_pattern, save_model, write_architecture
+    from depthweave.spaces.files import load, read_architecture, read_rule, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
     from depthweave.spaces.scaling import Resized, resize
-    from depthweave.spaces.space import Axes, Candidate, Pattern, SearchSpace, enumerate_space
+    from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
+    from depthweave.spaces.wiring_rules import WiringRule, edges_rule, family_of
+    from depthweave.spaces.wiring_text import parse_rule
 
 _HOMES = {
     "architecture": ("Architecture",),
@@ -28,12 +30,14 @@ _HOMES = {
     "costs": ("Costs", "costs_of"),
     "decoder": ("ConnectionWeight", "Decoder", "Initialisation", "ParameterGroups"),
     "decoding_cache": ("DecodingCache",),
-    "files": ("load", "read_architecture", "read_pattern", "save_model", "write_architecture"),
+    "files": ("load", "read_architecture", "read_rule", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),
     "scaling": ("Resized", "resize"),
-    "space": ("Axes", "Candidate", "Pattern", "SearchSpace", "enumerate_space"),
+    "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
+    "wiring_rules": ("WiringRule", "edges_rule", "family_of"),
+    "wiring_text": ("parse_rule",),
 }
 
 __all__ = [
@@ -49,17 +53,20 @@ __all__ = [
     "Fusion",
     "Initialisation",
     "ParameterGroups",
-    "Pattern",
     "Resized",
     "SearchSpace",
     "Site",
     "Wiring",
+    "WiringRule",
     "costs_of",
+    "edges_rule",
     "enumerate_space",
+    "family_of",
     "generate",
     "load",
+    "parse_rule",
     "read_architecture",
-    "read_pattern",
+    "read_rule",
     "resize",
     "resolve",
     "save_model",

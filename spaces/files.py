@@ -17,8 +17,9 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.model_files import ARCHITECTURE_FILE, MODEL_FILE
 from depthweave.spaces.regular import NotRegularError, check_named, read_regular_text
 from depthweave.spaces.saved_model import is_saved_model, load_saved, saved_architecture
-from depthweave.spaces.space import Pattern
 from depthweave.spaces.weights_file import check_weights
+from depthweave.spaces.wiring_rules import WiringRule, strided_rule
+from depthweave.spaces.wiring_text import parse_rule
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 
 _MOST: Mapping[str, int] = {
@@ -32,12 +33,13 @@ _MOST: Mapping[str, int] = {
 
 
 def write_architecture(
-    path: str | Path, architecture: Architecture, *, pattern: Mapping[str, Any] | None = None
+    path: str | Path, architecture: Architecture, *, rule: WiringRule | None = None, budget: int | None = None
 ) -> None:
-    """Writes an architecture; `pattern` (dilation, period, budget) tells readers what generated its wiring."""
+    """Writes an architecture; `rule` tells readers what made its wiring, `budget` what it was fitted to."""
     values: dict[str, Any] = {"id": architecture.id, "architecture": architecture.to_dict()}
-    if pattern:
-        values["pattern"] = dict(pattern)
+    pattern = {"rule": None if rule is None else rule.text, "budget": budget}
+    if any(value is not None for value in pattern.values()):
+        values["pattern"] = {name: value for name, value in pattern.items() if value is not None}
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110)
     Path(path).write_text(text, encoding="utf-8")
 
@@ -73,17 +75,27 @@ def read_architecture(path: str | Path) -> Architecture:
     return architecture
 
 
-def read_pattern(path: str | Path) -> Pattern | None:
-    """Returns the rule that generated the wiring in a file, if it has one. `ValueError` if the rule is invalid."""
+def read_rule(path: str | Path) -> WiringRule | None:
+    """Returns the rule that made the wiring in a file, if it has one. `ValueError` if the rule is invalid.
+
+    The file has it as `pattern: {rule: first:2}`; one of an earlier version as `pattern: {dilation: 4, period: 1}`.
+    """
     if not Path(path).exists() and saved_architecture(Path(path).parent) is not None:
         return None
     values = read_yaml_file(path, hint=f"give the {ARCHITECTURE_FILE} of an export").get("pattern")
-    found = [values.get(name) for name in Pattern._fields] if isinstance(values, dict) else [None]
-    if all(item is None for item in found):
+    if not isinstance(values, dict):
         return None
-    if any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in found):
+    if values.get("rule") is not None:
+        try:
+            return parse_rule(values["rule"])
+        except ValueError as error:
+            raise ValueError(f"{path}: pattern.rule: {error}") from None
+    stride = [values.get(name) for name in ("dilation", "period")]
+    if all(item is None for item in stride):
+        return None
+    if any(isinstance(item, bool) or not isinstance(item, int) or item < 1 for item in stride):
         raise ValueError(f"{path}: pattern is {values!r:.80}: it needs a dilation and a period, whole numbers from 1")
-    return Pattern(*found)
+    return strided_rule(values["dilation"], values["period"])
 
 
 def read_yaml_file(path: str | Path, *, hint: str) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""The same pattern at another size: fusion, dilation and period stay, width and depth change."""
+"""The same architecture at another size: fusion and wiring rule stay, width and depth change."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.space import Pattern
-from depthweave.spaces.wiring import Wiring, strided_wiring
+from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring_rules import WiringRule, rescaled_wiring
 
 
 class Resized(NamedTuple):
     """An architecture and the rule that made its wiring."""
 
     architecture: Architecture
-    pattern: Pattern | None
-    """`None` for the plain transformer."""
+    rule: WiringRule | None
+    """`None` for the plain transformer, or where no rule is known."""
+    note: str = ""
+    """What was done without a rule, in a sentence; empty otherwise."""
 
 
 def resize(
-    architecture: Architecture, *, pattern: Pattern | None, width: int | None = None, depth: int | None = None
+    architecture: Architecture, *, rule: WiringRule | None, width: int | None = None, depth: int | None = None
 ) -> Resized:
     """Returns the architecture with another width, depth or both; a size that is not given stays.
 
-    The width of a head and the feed-forward ratio stay, so that the number of heads follows the width. A period equal
-    to the depth keeps its meaning, one site after the last block. Raises `ValueError` if the width is not a multiple
-    of a head's, or the depth changes without a known pattern.
+    The width of a head and the feed-forward ratio stay, so that the number of heads follows the width. A wiring follows
+    its rule (`WiringRule.rescaled`). Without a rule its sites and sources move in proportion, which `note` says. Raises
+    `ValueError` if the width is not a multiple of a head's, or the rule is not the one that made the wiring.
     """
     depth = architecture.depth if depth is None else depth
     width = architecture.width if width is None else width
@@ -37,9 +39,9 @@ def resize(
         below = width // head_width * head_width
         near = " or ".join(str(value) for value in (below, below + head_width) if value)
         raise ValueError(f"width is {width}: it must be a multiple of {head_width}, the width of a head: take {near}")
-    wiring = architecture.wiring
+    wiring, note = architecture.wiring, ""
     if depth != architecture.depth:
-        wiring, pattern = _rewired(architecture, pattern=pattern, depth=depth)
+        wiring, rule, note = _rewired(architecture, rule=rule, depth=depth)
     resized = Architecture(
         fusion=architecture.fusion,
         wiring=wiring,
@@ -50,31 +52,28 @@ def resize(
         context=architecture.context,
     )
     if resized.fusion != architecture.fusion:
-        raise ValueError(
-            f"depth is {depth}: {architecture.fusion} with {_named(pattern)} has no site there: take a larger depth"
-        )
-    return Resized(resized, pattern)
+        named = "this wiring" if rule is None else rule.short
+        raise ValueError(f"depth is {depth}: {architecture.fusion} with {named} has no site there: take a larger depth")
+    return Resized(resized, rule, note)
 
 
-def _rewired(architecture: Architecture, *, pattern: Pattern | None, depth: int) -> tuple[Wiring, Pattern | None]:
+def _rewired(
+    architecture: Architecture, *, rule: WiringRule | None, depth: int
+) -> tuple[Wiring, WiringRule | None, str]:
     if architecture.fusion == "none":
-        return Wiring(depth), None
-    if pattern is None:
-        raise ValueError(
-            f"depth is {depth}: architecture {architecture.id} does not say which dilation and period made its "
-            f"wiring: write them into the file as `pattern: {{dilation: 1, period: 1}}`, or keep its depth, "
-            f"{architecture.depth}"
+        return Wiring(depth), None, ""
+    if rule is None:
+        note = (
+            f"no rule is known for the wiring of architecture {architecture.id}: each site and source i of "
+            f"{architecture.depth} blocks is moved to round(i * {depth} / {architecture.depth})"
         )
-    made = strided_wiring(architecture.depth, **pattern._asdict())
+        return rescaled_wiring(architecture.wiring, depth=depth), None, note
+    fits = not rule.misfit(architecture.depth)
+    made = rule.wiring(architecture.depth) if fits else Wiring(architecture.depth)
     if fusion_class(architecture.fusion).canonical_wiring(made) != architecture.wiring:
         raise ValueError(
-            f"depth is {depth}: the sites of architecture {architecture.id} are not those of {_named(pattern)}: "
-            f"correct the pattern, or keep its depth, {architecture.depth}"
+            f"depth is {depth}: the sites of architecture {architecture.id} are not those of {rule.short}: "
+            f"correct the rule under `pattern`, or keep its depth, {architecture.depth}"
         )
-    if pattern.period == architecture.depth:
-        pattern = pattern._replace(period=depth)
-    return strided_wiring(depth, **pattern._asdict()), pattern
-
-
-def _named(pattern: Pattern | None) -> str:
-    return "no pattern" if pattern is None else f"dilation {pattern.dilation} and period {pattern.period}"
+    rule = rule.rescaled(depth=architecture.depth, to=depth)
+    return rule.wiring(depth), rule, ""

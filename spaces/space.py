@@ -6,21 +6,23 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
-from depthweave.spaces.wiring import Wiring, strided_wiring
-
-Period = int | Literal["depth"]
+from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring_grammar import WHOLE_GRAMMAR, grammar
+from depthweave.spaces.wiring_rules import Period, WiringRule, simplest, strided_rule
+from depthweave.spaces.wiring_text import parse_rule
 
 MAX_DEPTH = 256
 """Limits: a typing error in an axis, or too many combinations, would mean hours of enumeration."""
 MAX_COMBINATIONS = 100_000
 _PROGRESS_COMBINATIONS = 1000
 """Enumerated between two calls of `on_progress`: some hundredths of a second."""
+_AXES = ("fusions", "dilations", "periods", "wirings", "depths", "budgets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Axes:
     dilations: tuple[int, ...] = (1,)
     periods: tuple[Period, ...] = (1,)
     """Blocks between sites, or `depth` for one site after the last block."""
+    wirings: tuple[str, ...] = ()
+    """Wiring rules beside the product of dilations and periods, or `all`; see `depthweave.spaces.wiring_rules`."""
     depths: tuple[int, ...]
     budgets: tuple[int, ...]
     """Wanted parameters without the token embedding."""
@@ -44,12 +48,16 @@ class Axes:
     """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
 
     def __post_init__(self) -> None:
-        for name in ("fusions", "dilations", "periods", "depths", "budgets"):
+        for name in _AXES:
             values = getattr(self, name)
-            if not values:
+            if not values and name != "wirings" and not (self.wirings and name in ("dilations", "periods")):
                 raise ValueError(f"space.{name} is empty: list at least one")
             if len(set(values)) < len(values):
                 raise ValueError(f"space.{name} lists {list(values)}: list each once")
+        if bool(self.dilations) != bool(self.periods):
+            raise ValueError(
+                "space.dilations and space.periods: only one of them is empty: list values in both, or none"
+            )
         for fusion in self.fusions:
             fusion_class(fusion)
         for name in ("dilations", "periods", "depths", "budgets"):
@@ -58,24 +66,38 @@ class Axes:
                     raise ValueError(f"space.{name} has {value}: it must be a whole number of at least 1")
         if max(self.depths) > MAX_DEPTH:
             raise ValueError(f"space.depths has {max(self.depths)}: at most {MAX_DEPTH} blocks are searched")
-        sizes = {name: len(getattr(self, name)) for name in ("fusions", "dilations", "periods", "depths", "budgets")}
-        if math.prod(sizes.values()) > MAX_COMBINATIONS:
-            lengths = " x ".join(f"{size} {name}" for name, size in sizes.items())
+        self._check_size()
+        for text in self.wirings:
+            misfits = [] if text == WHOLE_GRAMMAR else [parse_rule(text).misfit(depth) for depth in self.depths]
+            if misfits and all(misfits):
+                raise ValueError(f"space.wirings: {misfits[0]}")
+
+    def _check_size(self) -> None:
+        sizes = {name: len(getattr(self, name)) for name in _AXES}
+        others = math.prod(sizes[name] for name in ("fusions", "depths", "budgets"))
+        lengths = " x ".join(f"{size} {name}" for name, size in sizes.items() if size)
+        num = others * (sizes["dilations"] * sizes["periods"] + sizes["wirings"])
+        if num <= MAX_COMBINATIONS and WHOLE_GRAMMAR in self.wirings:
+            num = sizes["fusions"] * sizes["budgets"] * sum(len(rules_of(self, depth=depth)) for depth in self.depths)
+            lengths += f", with all wirings {num:,} in all"
+        if num > MAX_COMBINATIONS:
             raise ValueError(f"space has {lengths}: at most {MAX_COMBINATIONS:,} combinations; shorten an axis")
 
 
-class Pattern(NamedTuple):
-    """A dilation and a period, as spelled in a spec."""
-
-    dilation: int
-    period: int
+def rules_of(axes: Axes, *, depth: int) -> tuple[WiringRule, ...]:
+    """Returns the wiring rules of the axes at a depth, each once: first those of dilations and periods."""
+    periods = dict.fromkeys(depth if period == "depth" else period for period in axes.periods)
+    rules = [strided_rule(dilation, period) for period, dilation in product(periods, axes.dilations)]
+    for text in axes.wirings:
+        rules += grammar(depth) if text == WHOLE_GRAMMAR else [parse_rule(text).at(depth)]
+    return tuple(dict.fromkeys(rules))
 
 
 class Combination(NamedTuple):
-    """One point of the axes; the pattern is `None` for `none`."""
+    """One point of the axes; the rule is `None` for `none`."""
 
     fusion: str
-    pattern: Pattern | None
+    rule: WiringRule | None
     depth: int
     budget: int
 
@@ -85,11 +107,11 @@ class Candidate:
     """One distinct architecture of a space, with the settings that lead to it."""
 
     architecture: Architecture
-    pattern: Pattern | None
-    """The first spelling of its wiring; `None` for the plain transformer."""
+    rule: WiringRule | None
+    """The simplest spelling of its wiring; `None` for the plain transformer."""
     budget: int
-    spellings: tuple[Pattern, ...] = ()
-    """All dilations and periods of the space that give this graph."""
+    spellings: tuple[WiringRule, ...] = ()
+    """All rules of the space that give this graph."""
 
 
 class Infeasible(NamedTuple):
@@ -111,7 +133,7 @@ class SearchSpace:
     by_combination: Mapping[Combination, str]
     """The architecture id of every feasible combination."""
     num_combinations: int
-    """Combinations of fusion, dilation, period, depth and budget; one a (depth, budget) for `none`."""
+    """Combinations of fusion, wiring rule, depth and budget; one a (depth, budget) for `none`."""
     _by_id: dict[str, Candidate] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -159,15 +181,17 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
     infeasible: list[Infeasible] = []
     combinations = list(_combinations(axes))
     # One object a wiring: its cached values serve all fusions and budgets.
-    wirings: dict[tuple[int, Pattern | None], Wiring] = {}
+    wirings: dict[tuple[int, WiringRule | None], Wiring] = {}
     for number, combination in enumerate(combinations):
         if on_progress is not None and number and number % _PROGRESS_COMBINATIONS == 0:
             on_progress(number, len(combinations))
-        fusion, pattern, depth, budget = combination
-        wiring = wirings.get((depth, pattern))
+        fusion, rule, depth, budget = combination
+        wiring = wirings.get((depth, rule))
         if wiring is None:
-            wiring = Wiring(depth) if pattern is None else strided_wiring(depth, **pattern._asdict())
-            wirings[depth, pattern] = wiring
+            if rule is not None and (misfit := rule.misfit(depth)):
+                infeasible.append(Infeasible(combination, misfit))
+                continue
+            wiring = wirings[depth, rule] = Wiring(depth) if rule is None else rule.wiring(depth)
         try:
             architecture = resolve(
                 fusion=fusion,
@@ -184,11 +208,11 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
             continue
         by_combination[combination] = architecture.id
         known = found.get(architecture.id)
-        spellings = (() if known is None else known.spellings) + (() if pattern is None else (pattern,))
+        spellings = (() if known is None else known.spellings) + (() if rule is None else (rule,))
         plain = architecture.fusion == "none"
         found[architecture.id] = Candidate(
             architecture=architecture,
-            pattern=None if plain else spellings[0],
+            rule=None if plain else spellings[0] if len(spellings) == 1 else simplest(spellings),
             budget=budget if known is None else known.budget,
             spellings=() if plain else tuple(dict.fromkeys(spellings)),
         )
@@ -205,7 +229,7 @@ def _combinations(axes: Axes) -> Iterator[Combination]:
     for depth, budget in product(axes.depths, axes.budgets):
         yield Combination("none", None, depth, budget)
     fusions = [fusion for fusion in axes.fusions if fusion != "none"]
+    rules = {depth: rules_of(axes, depth=depth) for depth in axes.depths}
     for fusion, depth, budget in product(fusions, axes.depths, axes.budgets):
-        periods = [depth if period == "depth" else period for period in axes.periods]
-        for period, dilation in product(dict.fromkeys(periods), axes.dilations):
-            yield Combination(fusion, Pattern(dilation, period), depth, budget)
+        for rule in rules[depth]:
+            yield Combination(fusion, rule, depth, budget)

@@ -42,12 +42,12 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
     },
     "reports": {
         "analysis": "formatting store",
-        "comparison": "analysis figures formatting page store",
-        "export": "analysis formatting store",
-        "figures": "analysis formatting store",
-        "page": "analysis figures formatting store terminal",
+        "comparison": "analysis figures formatting page store wirings",
+        "export": "analysis formatting store wirings",
+        "figures": "analysis formatting store wirings",
+        "page": "analysis figures formatting store terminal wirings",
         "store": "",
-        "terminal": "analysis figures formatting store",
+        "terminal": "analysis figures formatting store wirings",
     },
 }
 """For each package and each of its folders: the other folders and modules of the package that it imports."""

@@ -32,7 +32,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.stock.problem import WORKERS, Finished, prepared_of, write_finished
 from depthweave.search.preparation import PreparedSearch
-from depthweave.search.spec.schema import SpaceSpec
+from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
 from depthweave.trainers import TrainingState, train
 from depthweave.trainers.device_lock import DeviceLock

@@ -1,6 +1,6 @@
 """Whether two runs rank the connectivity patterns alike: a rank correlation with an interval over patterns.
 
-A pattern is a fusion with its dilation and period. Its effect is the ratio of its value to that of the plain
+A pattern is a fusion with its wiring rule. Its effect is the ratio of its value to that of the plain
 architecture of the same depth and budget in the same run. Orders of runs with different corpora, sizes and machines can
 be compared, although their values cannot. The plain architecture is included, with a ratio of one.
 
@@ -12,6 +12,8 @@ Source: Kendall, "The treatment of ties in ranking problems", 1945; Efron, "Boot
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,6 +24,9 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import rule_name, rule_of
+from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring_rules import WiringRule, edges_rule
 
 MIN_PATTERNS = 6
 """Fewer have no interval: two random orders of four patterns are the same once in 24 times."""
@@ -41,20 +46,20 @@ class Unit(NamedTuple):
     """What is ranked: a pattern, at one depth and budget or at any."""
 
     fusion: str
-    dilation: int | None
-    period: int | Literal["depth"] | None
-    """`depth` if the only site is after the last block, at any depth."""
+    rule: WiringRule | None
+    """Its period is `depth` if the only site is after the last block, at any depth."""
     depth: int | None
     budget: int | None
 
     @property
     def name(self) -> str:
-        """ "dwa 4×1", "dwatt 1×depth, 12 blocks"."""
-        pattern = "" if self.dilation is None else f" {self.dilation}×{self.period}"
-        return f"{self.fusion}{pattern}" + ("" if self.depth is None else f", {self.depth} blocks")
+        """ "dwa 4×1", "dwatt 1×depth, 12 blocks", "dwa first:2"."""
+        return f"{self.fusion} {rule_name(self.rule)}".strip() + (
+            "" if self.depth is None else f", {self.depth} blocks"
+        )
 
 
-PLAIN = Unit("none", None, None, None, None)
+PLAIN = Unit("none", None, None, None)
 
 
 class Matched(NamedTuple):
@@ -163,8 +168,16 @@ def _taus(
 def _unit(record: Record, *, by: Sequence[str]) -> Unit:
     return Unit(
         fusion=record.fusion,
-        dilation=record.dilation,
-        period="depth" if record.period == record.depth else record.period,
+        rule=_rule(record),
         depth=record.depth if "depth" in by else None,
         budget=record.budget if "budget" in by else None,
     )
+
+
+def _rule(record: Record) -> WiringRule | None:
+    """Returns the rule in a form that is the same at any depth; the list of connections where no rule is known."""
+    rule = rule_of(record)
+    if rule is None:
+        wiring = Wiring(record.depth, tuple(json.loads(record.wiring))).without_lone_sites()
+        return edges_rule(wiring) if record.fusion != "none" and wiring.sites else None
+    return dataclasses.replace(rule, period="depth") if rule.period == record.depth else rule

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from depthweave.reports.comparison.agreement import Order
+from depthweave.reports.comparison.agreement import Order, Unit
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.formatting import title_of
+from depthweave.reports.wirings import Marker
 
 DEPTH_SYMBOL = "circle-cross-open"
 """Symbol of a period equal to the depth, which can differ between the runs."""
@@ -23,7 +24,7 @@ class AgreementPoint(NamedTuple):
     name: str
     """Escaped for Plotly's markup."""
     fusion: str
-    period: int | None
+    marker: Marker
     """For the symbol; `None` for plain and for a period equal to the depth."""
 
 
@@ -45,7 +46,7 @@ def agreement_data(order: Order, *, first: str, second: str) -> AgreementData:
             y=100 * (item.second - 1),
             name=html.escape(item.unit.name),
             fusion=item.unit.fusion,
-            period=item.unit.period if isinstance(item.unit.period, int) else None,
+            marker=_marker(item.unit),
         )
         for item in order.matched
     ]
@@ -93,7 +94,13 @@ def draw_agreement(data: AgreementData) -> go.Figure:
     return figure
 
 
+def _marker(unit: Unit) -> Marker:
+    if unit.rule is None or not unit.rule.is_plain_stride:
+        return "other" if unit.fusion != "none" else None
+    return None if unit.rule.period == "depth" else unit.rule.period
+
+
 def _symbol(point: AgreementPoint) -> str:
     if point.fusion == "none":
         return symbol_of(None)
-    return DEPTH_SYMBOL if point.period is None else symbol_of(point.period)
+    return DEPTH_SYMBOL if point.marker is None else symbol_of(point.marker)

@@ -24,6 +24,8 @@ from depthweave.reports.formatting import full_name, plural, short_name, show, t
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.wirings import rule_of
+from depthweave.spaces.wiring_rules import WiringRule
 
 CARD_FILE = "README.md"
 
@@ -104,7 +106,7 @@ def card_of_record(
     return model_card(
         Card(
             title=full_name(record),
-            pattern=pattern_text(record.fusion, record.dilation, record.period, depth=record.depth, width=record.width),
+            pattern=pattern_text(record.fusion, rule_of(record), depth=record.depth, width=record.width),
             training=training,
             metrics=_metrics(record, verdict),
             limits=_limits(record, training, verdict=verdict),
@@ -143,10 +145,17 @@ def model_card(card: Card) -> str:
     )
 
 
-def pattern_text(fusion: str, dilation: int | None, period: int | None, *, depth: int, width: int) -> str:
+def pattern_text(fusion: str, rule: WiringRule | None, *, depth: int, width: int) -> str:
     """Returns the architecture as a phrase: "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
-    rule = "" if dilation is None or period is None or fusion == "none" else f", dilation {dilation}, period {period}"
-    return f"fusion `{fusion}`{rule}, {plural(depth, 'block')} of width {width}"
+    return f"fusion `{fusion}`{_wiring_text(rule, depth=depth)}, {plural(depth, 'block')} of width {width}"
+
+
+def _wiring_text(rule: WiringRule | None, *, depth: int) -> str:
+    if rule is None:
+        return ""
+    if rule.stride is not None:
+        return f", dilation {rule.stride.dilation}, period {rule.stride.period}"
+    return f", wiring `{rule.short}` ({rule.phrase_at(depth)})"
 
 
 RECIPE_LIMIT = (

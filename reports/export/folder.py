@@ -33,12 +33,13 @@ from depthweave.reports.export.training import Training, training_of, write_trai
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
+from depthweave.reports.wirings import rule_of
 from depthweave.spaces.checksums import CHECKSUM_SUFFIX, verify_checksum, write_checksums
 from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.regular import check_named
 
 if TYPE_CHECKING:
-    from depthweave.spaces import Architecture, Pattern
+    from depthweave.spaces import Architecture, WiringRule
 
 _TASKS = ("language_modelling",)
 """Tasks whose models an export can hold."""
@@ -51,8 +52,8 @@ class Contents:
     """Everything in a folder except the weights."""
 
     architecture: Architecture
-    pattern: Pattern | None
-    """The dilation and period of the wiring."""
+    rule: WiringRule | None
+    """What made the wiring, if it is known."""
     budget: int | None = None
     """The number of parameters that the architecture was fitted to."""
     tokenizer_json: str | None
@@ -161,10 +162,7 @@ def _write_training_files(folder: Path, contents: Contents) -> None:
     """Writes what a training starts from, and what was measured."""
     from depthweave.spaces import write_architecture
 
-    pattern = {} if contents.pattern is None else contents.pattern._asdict()
-    if contents.budget is not None:
-        pattern["budget"] = contents.budget
-    write_architecture(folder / "architecture.yaml", contents.architecture, pattern=pattern)
+    write_architecture(folder / "architecture.yaml", contents.architecture, rule=contents.rule, budget=contents.budget)
     if contents.tokenizer_json is not None:
         (folder / TOKENIZER_FILE).write_text(contents.tokenizer_json, encoding="utf-8")
     write_training(folder, contents.training)
@@ -174,19 +172,17 @@ def _write_training_files(folder: Path, contents: Contents) -> None:
 def _contents(
     store: RunStore, record: Record, *, target: Path, verdict: Verdict | None, formats: Sequence[GraphFormat]
 ) -> Contents:
-    from depthweave.spaces import Pattern
-
     architecture = architecture_of(record)
     training = training_of(record, spec_yaml=store.spec_yaml)
-    has_pattern = record.dilation is not None and record.period is not None
     return Contents(
         architecture=architecture,
-        pattern=Pattern(int(record.dilation or 1), int(record.period or 1)) if has_pattern else None,
+        rule=rule_of(record),
         budget=record.budget,
         tokenizer_json=tokenizer_of_run(store, record),
         training=training,
         metrics=metrics_json(
             {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+            | {"rule": None if (rule := rule_of(record)) is None else rule.text}
             | {item.name: item.of(record) for item in OBJECTIVES.values()},
             verdict=verdict,
         ),

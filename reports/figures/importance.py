@@ -5,8 +5,8 @@ predicts left-out architectures best. The share of an axis is half the mean squa
 axis's values are permuted among the architectures, divided by the variance of the objective. For independent axes this
 is Sobol's total index; the share of an interaction counts for each of its axes.
 
-Dilation and period exist only with a fusion. They are permuted among the architectures that have them, and move
-together with the fusion when the fusion is permuted.
+A family of wirings exists only with a fusion, dilation and period only in the family k x p. They are permuted among the
+architectures that have them, and move together with the fusion, or the family, when it is permuted.
 
 Source: Saltelli et al., "Variance based sensitivity analysis of model output", 2010 (Jansen's estimator of the total
 index); Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance", 2014.
@@ -26,10 +26,12 @@ from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.formatting import title_of
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import family_of_record
 
-AXES = ("fusion", "dilation", "period", "depth", "budget")
+AXES = ("fusion", "family", "dilation", "period", "depth", "budget")
+_OF_WIRING = ("family", "dilation", "period")
 MIN_RECORDS = 12
-"""Fewer are not enough for five axes."""
+"""Fewer are not enough for the axes."""
 MIN_EXPLAINED = 0.2
 """Shares of a model that predicts less of left-out architectures are not shown."""
 _MAX_RECORDS = 1_000
@@ -57,7 +59,7 @@ def importance_of(records: Sequence[Record], *, objective: str) -> Importance | 
     held = [it for it in records if it.state == "complete" and value_of(it, objective) is not None]
     if len(held) > _MAX_RECORDS:
         held = held[:: -(-len(held) // _MAX_RECORDS)]
-    axes = [axis for axis in AXES if len({_level(it, axis) for it in held}) > 1]
+    axes = [axis for axis in AXES if _varies(held, axis)]
     y_N = np.array([float(column_value(it, objective)) for it in held])
     if len(held) < MIN_RECORDS or not axes or float(y_N.std()) <= 1e-12 * abs(float(y_N.mean())):
         return None
@@ -95,9 +97,17 @@ def _cell(found: Importance, axis: str) -> Cell:
     return Cell(f"{100 * share:.0f} %", -min(1.0, share))
 
 
+def _varies(records: Sequence[Record], axis: str) -> bool:
+    levels = {_level(it, axis) for it in records}
+    # With one family, whether there is one is what the fusion says.
+    return len(levels - {None} if axis == "family" else levels) > 1
+
+
 def _level(record: Record, axis: str) -> object:
-    if axis in ("dilation", "period") and record.fusion == "none":
+    if axis in _OF_WIRING and record.fusion == "none":
         return None
+    if axis == "family":
+        return family_of_record(record)
     # A period equal to the depth is the same choice at every depth.
     if axis == "period" and record.period == record.depth:
         return "depth"
@@ -158,7 +168,7 @@ def _fit(rows: Sequence[Row], y_N: NDArray[np.float64]) -> _Model:
 def _permuted(rows: Sequence[Row], *, axes: Sequence[str], axis: str, rng: np.random.Generator) -> list[Row]:
     """Returns the rows with this axis's values permuted among the rows that have one."""
     column = axes.index(axis)
-    pattern_columns = [number for number, other in enumerate(axes) if other in ("dilation", "period")]
+    pattern_columns = [number for number, other in enumerate(axes) if other in _OF_WIRING]
     with_value = [number for number, row in enumerate(rows) if row[column] is not None]
     sources = dict(zip(with_value, rng.permutation(with_value).tolist(), strict=True))
     permuted = []
@@ -167,7 +177,7 @@ def _permuted(rows: Sequence[Row], *, axes: Sequence[str], axis: str, rng: np.ra
         if number in sources:
             other = rows[sources[number]]
             changed[column] = other[column]
-            if axis == "fusion" and "none" in (row[column], other[column]):
+            if axis == "family" or (axis == "fusion" and "none" in (row[column], other[column])):
                 for pattern_column in pattern_columns:
                     changed[pattern_column] = other[pattern_column]
         permuted.append(tuple(changed))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import Marker, marker_of
 
 _OUTLINES = {
     "circle": "M8 3a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
@@ -24,6 +25,7 @@ _OUTLINES = {
     "triangle-right": "M13.5 8l-10.5-6v12z",
     "bowtie": "M3 3v10l10-10v10z",
     "hourglass": "M3 3h10l-10 10h10z",
+    "octagon": "M5.5 2h5l3.5 3.5v5l-3.5 3.5h-5l-3.5-3.5v-5z",
     "diamond-open": "M8 2l6 6l-6 6l-6-6z",
     "x": "M4 4l8 8M12 4l-8 8",
     "line": "M1 8h14",
@@ -45,10 +47,9 @@ class KeyEntry(NamedTuple):
 def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None = None) -> list[list[KeyEntry]]:
     """Returns groups of entries: the fusions, the periods and the other symbols that occur in these records."""
     fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
-    periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
     groups = [
         [_entry(f"fusion {name}" if name == "none" else name, "circle", colour_of(name)) for name in fusions],
-        [_entry(f"period {period}", symbol_of(period), FRONT_LINE) for period in periods],
+        [_entry(text, symbol_of(marker), FRONT_LINE) for marker, text in marker_texts(records).items()],
         [_entry("front", "line", FRONT_LINE), _entry("reference", "circle-open", FRONT_LINE)],
     ]
     if any(record.state == "pruned" for record in records):
@@ -57,6 +58,15 @@ def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None 
         groups[2].append(_entry("hollow: not settled", "diamond-open", FRONT_LINE))
     groups[2].append(_entry("dominated", "circle", FRONT_LINE, faint=True))
     return [group for group in groups if group]
+
+
+def marker_texts(records: Sequence[Record]) -> dict[Marker, str]:
+    """Returns what the markers of these records mean: the periods in order, then other wirings."""
+    markers = {marker_of(it) for it in records}
+    texts: dict[Marker, str] = {
+        period: f"period {period}" for period in sorted(it for it in markers if isinstance(it, int))
+    }
+    return {**texts, "other": "other wiring"} if "other" in markers else texts
 
 
 def outline_of(symbol: str) -> str:

@@ -19,8 +19,9 @@ from depthweave.reports.analysis.verdict_text import difference_text
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.formatting import count_text, pattern_of, plural, show
+from depthweave.reports.formatting import count_text, plural, show
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import wiring_name
 
 _NUM_LIMITS = 6
 _TIME_SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -118,13 +119,13 @@ def _best_cell(own: Sequence[Record], *, among: Sequence[Record]) -> Cell:
 
 
 def _perplexity_text(record: Record) -> str:
-    pattern = pattern_of(record)
+    pattern = wiring_name(record)
     text = show("perplexity", record.perplexity)
     return f"{text}, {pattern}" if pattern else text
 
 
 def _pattern_text(record: Record) -> str:
-    pattern = pattern_of(record)
+    pattern = wiring_name(record)
     return f"{pattern}, {record.depth}" if pattern else f"{record.depth} blocks"
 
 

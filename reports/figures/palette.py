@@ -10,6 +10,8 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from depthweave.reports.wirings import Marker
+
 FUSION_COLOURS = {
     "none": "#7d7d7d",
     "dwa": "#0a7fc2",
@@ -58,9 +60,11 @@ def colour_of(fusion: str) -> str:
     return FUSION_COLOURS.get(fusion) or _SPARE_COLOURS[zlib.crc32(fusion.encode()) % len(_SPARE_COLOURS)]
 
 
-def symbol_of(period: int | None) -> str:
-    """Returns the marker symbol of a period; a circle without a fusion."""
-    return "circle" if period is None else _SYMBOLS[(period - 1) % len(_SYMBOLS)]
+def symbol_of(marker: Marker) -> str:
+    """Returns the symbol of a marker: by the period, a circle without a fusion, an octagon for other wirings."""
+    if marker == "other":
+        return "octagon"
+    return "circle" if marker is None else _SYMBOLS[(marker - 1) % len(_SYMBOLS)]
 
 
 def template(*, dark: bool) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 
 from depthweave.reports.analysis.front import complete, pareto_ranks, value_of
 from depthweave.reports.figures.palette import RANK_COLOURS
-from depthweave.reports.formatting import count_text, full_name, pattern_of, show, title_of
+from depthweave.reports.formatting import count_text, full_name, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import family_of_record
 
 _MAX_FAINT_LINES = 400
 """The most lines off the front."""
-_CHOICES = ("fusion", "dilation", "period", "depth", "budget")
+_CHOICES = ("fusion", "family", "dilation", "period", "depth", "budget")
 _LAST_RANK = len(RANK_COLOURS) - 1
 
 
@@ -136,8 +137,10 @@ def _choice_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, di
 
 
 def _level(record: Record, name: str) -> str | None:
-    if name in ("dilation", "period") and not pattern_of(record):
+    if name in ("family", "dilation", "period") and record.fusion == "none":
         return None
+    if name == "family":
+        return family_of_record(record)
     value = getattr(record, name)
     return None if value is None else str(value)
 

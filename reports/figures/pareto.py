@@ -21,6 +21,7 @@ from depthweave.reports.figures.thinning import thinned
 from depthweave.reports.formatting import axis_of, short_name
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import Marker, marker_of
 
 Role = Literal["front", "dominated", "stopped early"]
 
@@ -46,7 +47,7 @@ class ParetoPoint(NamedTuple):
     settled: bool
     """False if a confirmation did not settle its place on the front."""
     fusion: str
-    period: int | None
+    marker: Marker
     role: Role
     reference: bool
     hover: str
@@ -187,7 +188,7 @@ def _point(
         y_high=y_high,
         settled=verdict is None or verdict.settled,
         fusion=record.fusion,
-        period=None if record.fusion == "none" else record.period,
+        marker=marker_of(record),
         role=role,
         reference=record.reference,
         hover=hover_text(record, verdict=verdict),
@@ -243,7 +244,7 @@ def _interval_ends(record: Record, verdict: Verdict | None, *, quality: str) -> 
 
 
 def _symbol(point: ParetoPoint, *, hollow: bool) -> str:
-    return symbol_of(point.period) + ("-open" if hollow and not point.settled else "")
+    return symbol_of(point.marker) + ("-open" if hollow and not point.settled else "")
 
 
 def _markers(points: Sequence[ParetoPoint], *, name: str, opacity: float) -> go.Scatter:

@@ -1,4 +1,4 @@
-"""Perplexity by dilation and period: one table for each fusion, depth and budget."""
+"""Perplexity by dilation and period, and by family of other wirings: tables for each fusion, depth and budget."""
 
 from __future__ import annotations
 
@@ -11,49 +11,52 @@ from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import count_text, full_name, plural, show
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import family_of_record, marker_of, wiring_name, wiring_phrase
 
 MAX_GRIDS = 24
+
+_Key = tuple[int, int | None, str]
+"""Depth, budget and fusion."""
 
 
 def pattern_grids(records: Sequence[Record]) -> list[Grid]:
     """Returns tables of periods by dilations, coloured by the difference in loss to plain of the same depth and budget.
 
-    All tables share one colour scale, up to the largest difference of any cell. Cells without a plain architecture
-    have no colour. There are at most 24 tables, those of the smallest depth and budget first. The records are averaged
-    over seeds.
+    Wirings other than k x p are grouped by family, in a table of their own. All tables share one colour scale, up to
+    the largest difference of any cell. Cells without a plain architecture have no colour. There are at most 24 tables,
+    those of the smallest depth and budget first. The records are averaged over seeds.
     """
     shown = [it for it in records if it.state in ("complete", "pruned")]
     plain = {(it.depth, it.budget): it for it in shown if it.fusion == "none" and it.state == "complete"}
-    cells: dict[tuple[int, int | None, str], dict[tuple[int, int], Record]] = defaultdict(dict)
+    cells: dict[_Key, dict[tuple[int, int], Record]] = defaultdict(dict)
+    families: dict[_Key, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in shown:
-        if record.fusion != "none" and record.dilation is not None and record.period is not None:
+        if marker_of(record) == "other":
+            families[record.depth, record.budget, record.fusion][family_of_record(record)].append(record)
+        elif record.fusion != "none" and record.dilation is not None and record.period is not None:
             own = cells[record.depth, record.budget, record.fusion]
             place = (record.period, record.dilation)
             # A complete trial replaces a stopped one of the same pattern.
             if place not in own or record.state == "complete":
                 own[place] = record
+    drawn = [it for own in cells.values() for it in own.values()]
+    drawn += [it for own in families.values() for held in own.values() for it in held]
     differences = {
-        it.trial: found
-        for (depth, budget, _), own in cells.items()
-        for it in own.values()
-        if (found := _difference(it, plain.get((depth, budget)))) is not None
+        it.trial: found for it in drawn if (found := _difference(it, plain.get((it.depth, it.budget)))) is not None
     }
     largest = max((abs(value) for value in differences.values()), default=0.0)
-    several_budgets = len({budget for _, budget, _ in cells}) > 1
-    keys = sorted(cells, key=lambda key: (key[0], key[1] or 0, key[2]))
-    return [
-        _grid(
-            _title(key, with_budget=several_budgets),
-            cells[key],
-            colour=colour_of(key[2]),
-            differences=differences,
-            largest=largest,
-        )
-        for key in keys[:MAX_GRIDS]
-    ]
+    several_budgets = len({budget for _, budget, _ in (*cells, *families)}) > 1
+    grids = []
+    for key in sorted({*cells, *families}, key=lambda key: (key[0], key[1] or 0, key[2])):
+        title, colour = _title(key, with_budget=several_budgets), colour_of(key[2])
+        if key in cells:
+            grids.append(_grid(title, cells[key], colour=colour, differences=differences, largest=largest))
+        if key in families:
+            grids.append(_family_grid(title, families[key], colour=colour, differences=differences, largest=largest))
+    return grids[:MAX_GRIDS]
 
 
-def _title(key: tuple[int, int | None, str], *, with_budget: bool) -> str:
+def _title(key: _Key, *, with_budget: bool) -> str:
     depth, budget, fusion = key
     title = f"{fusion}, {plural(depth, 'block')}"
     return f"{title}, {count_text(budget)}" if with_budget and budget is not None else title
@@ -78,6 +81,29 @@ def _grid(
         for period in periods
     ]
     return Grid(title, "", [f"k {dilation}" for dilation in dilations], rows)
+
+
+def _family_grid(
+    title: str,
+    held: dict[str, list[Record]],
+    *,
+    colour: str,
+    differences: dict[int, float],
+    largest: float,
+) -> Grid:
+    """Returns the best wiring of each family, with the number of wirings that were tried."""
+    rows = []
+    for family in sorted(held):
+        best = min(
+            held[family], key=lambda it: (it.state != "complete", value_of(it, "last_loss") or math.inf, it.trial)
+        )
+        cell = _cell(best, differences=differences, largest=largest)
+        rows.append(
+            GridRow(
+                family, colour, [cell, Cell(wiring_name(best), tip=wiring_phrase(best)), Cell(str(len(held[family])))]
+            )
+        )
+    return Grid(f"{title}, other wirings", "", ["best", "wiring", "tried"], rows)
 
 
 def _cell(record: Record | None, *, differences: dict[int, float], largest: float) -> Cell:

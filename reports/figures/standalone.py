@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.figures.curves import curves_data, draw_curves
+from depthweave.reports.figures.key import marker_texts
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
@@ -87,9 +88,8 @@ def _with_key(figure: go.Figure, records: Sequence[Record], *, confirmed: bool) 
     for trace in figure.data:
         trace.showlegend = False
     fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
-    periods = sorted({it.period for it in records if it.period is not None and it.fusion != "none"})
     entries = [(f"fusion {name}" if name == "none" else name, "circle", colour_of(name), 1.0) for name in fusions]
-    entries += [(f"period {period}", symbol_of(period), FRONT_LINE, 1.0) for period in periods]
+    entries += [(text, symbol_of(marker), FRONT_LINE, 1.0) for marker, text in marker_texts(records).items()]
     entries.append(("reference", "circle-open", FRONT_LINE, 1.0))
     if any(record.state == "pruned" for record in records):
         entries.append(("stopped early", "x-thin-open", FRONT_LINE, 0.5))

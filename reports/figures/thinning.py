@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 
 import moocore
 
-from depthweave.reports.analysis.families import family_of
 from depthweave.reports.analysis.front import front, points_of, value_of
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import family_of_record
 
 MAX_FAINT_POINTS = 1500
 """The most records off the front that a figure shows."""
@@ -37,7 +37,7 @@ def ever_on_front(records: Sequence[Record], *, columns: Sequence[str], objectiv
     cells: dict[tuple[str, str, int, int | None], list[Record]] = defaultdict(list)
     for record in records:
         if record.state == "complete":
-            cells[record.fusion, family_of(record), record.depth, record.budget].append(record)
+            cells[record.fusion, family_of_record(record), record.depth, record.budget].append(record)
     found: set[int] = set()
     for cell in cells.values():
         found.update(record.trial for record in front(cell, objectives=objectives))

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from depthweave.reports.analysis.distinct import twins_of
-from depthweave.reports.analysis.families import family_of
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.recommend import (
@@ -36,7 +35,6 @@ from depthweave.reports.formatting import (
     STATE_WORDS,
     axis_of,
     full_name,
-    pattern_of,
     plural,
     short_name,
     show,
@@ -46,6 +44,7 @@ from depthweave.reports.page.filters import Filter, filters_of
 from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import family_of_record, marker_of, rule_of, wiring_name, wiring_phrase
 
 _MAX_OTHER_POINTS = 2_500
 """The most records that the page holds although no front needs them."""
@@ -108,7 +107,8 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
             "wiring": [wirings[it.wiring] for it in points],
         },
         "symbols": {
-            json.dumps(period): outline_of(symbol_of(period)) for period in dict.fromkeys(_period(it) for it in points)
+            json.dumps(marker): outline_of(symbol_of(marker))
+            for marker in dict.fromkeys(marker_of(it) for it in points)
         },
         "wirings": [json.loads(text) for text in wirings],
         "close_rivals": _close_rivals(view, points=points),
@@ -153,8 +153,8 @@ def _identity_columns(
         "short_name": [short_name(it) for it in points],
         "full_name": [full_name(it) for it in points],
         "fusion": [it.fusion for it in points],
-        "family": [family_of(it) for it in points],
-        "period": [_period(it) for it in points],
+        "period": [marker_of(it) for it in points],
+        "family": [family_of_record(it) for it in points],
         "depth": [it.depth for it in points],
         "budget": [_budget(it) for it in points],
         "state": [it.state for it in points],
@@ -241,10 +241,12 @@ def _difference(verdict: Verdict | None) -> list[str]:
 
 
 def _shape(record: Record) -> str:
-    pattern = pattern_of(record)
+    rule = rule_of(record)
     text = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
     text += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
-    return f"dilation × period {pattern}, {text}" if pattern else text
+    if rule is not None and rule.stride is not None:
+        return f"dilation × period {wiring_name(record)}, {text}"
+    return text if record.fusion == "none" else f"{wiring_name(record)} ({wiring_phrase(record)}), {text}"
 
 
 def _outcome(record: Record) -> str:
@@ -298,10 +300,6 @@ def export_command(where: str, record: Record, *, num_seeds: int) -> str:
 def _num_fresh_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> int:
     verdict = verdicts.get(record.architecture_id)
     return 0 if verdict is None else verdict.loss.num
-
-
-def _period(record: Record) -> int | None:
-    return None if record.fusion == "none" else record.period
 
 
 def _budget(record: Record) -> str:

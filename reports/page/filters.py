@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from depthweave.reports.analysis.families import OTHER, STRIDED, family_of
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import STATE_WORDS, show
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import NO_FAMILY, family_of_record
+from depthweave.spaces.wiring_rules import STRIDED_FAMILY
 
 
 class Choice(NamedTuple):
@@ -33,7 +34,9 @@ def filters_of(points: Sequence[Record]) -> list[Filter]:
     budgets = sorted({it.budget for it in points if it.budget is not None})
     states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
     # Plain architectures have no wiring, so no choice of this filter hides them.
-    families = sorted({family_of(it) for it in points} - {""}, key=lambda name: (name != STRIDED, name == OTHER, name))
+    families = sorted(
+        {family_of_record(it) for it in points} - {NO_FAMILY}, key=lambda name: (name != STRIDED_FAMILY, name)
+    )
     found = [
         Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
         Filter("family", "wiring", [Choice(name, name, "") for name in families]),

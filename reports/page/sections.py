@@ -29,6 +29,7 @@ from depthweave.reports.figures.weights import (
 from depthweave.reports.formatting import full_name, plural, short_name
 from depthweave.reports.page.rendering import Figure, figure_of
 from depthweave.reports.store.records import Record
+from depthweave.reports.wirings import marker_of
 
 MAX_WEIGHT_MEMBERS = 12
 """Members of the front whose connection weights are shown."""
@@ -165,6 +166,8 @@ def dilation_and_period(view: RunView) -> Section:
         "dilation, p the period. An empty cell was not tried or cannot be built. Differences of one seed are not "
         "settled."
     )
+    if any(marker_of(it) == "other" for it in view.averaged):
+        caption += " Wirings other than k x p are grouped by family: the best of each, and how many were tried."
     return Section("Dilation and period", [], tables=pattern_grids(view.averaged), tables_caption=caption)
 
 

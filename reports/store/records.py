@@ -33,12 +33,13 @@ from depthweave.reports.store.columns import (
     column,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised by one with every change of a schema. In an older file the missing columns are read as null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
 `Record.decode_latency`. 6: `Record.test_loss` and what follows from it. 7: `Record.error`.
+8: `Record.rule`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -68,8 +69,9 @@ class Record:
 
     # What was built
     fusion: str = column("", "how a site combines its sources")
-    dilation: int | None = column("blocks", "dilation k of the rule that made the wiring", bounds=BLOCKS)
-    period: int | None = column("blocks", "period p of the rule that made the wiring", bounds=BLOCKS)
+    rule: str | None = column("", "text of the rule that made the wiring, such as 4x5 or first:2", default=None)
+    dilation: int | None = column("blocks", "dilation k, where the rule is k x p", bounds=BLOCKS)
+    period: int | None = column("blocks", "period p, where the rule is k x p", bounds=BLOCKS)
     depth: int = column("blocks", "number of transformer blocks", bounds=BLOCKS)
     width: int = column("", "size of a state", bounds=POSITIVE)
     heads: int = column("", "attention heads of a block", bounds=POSITIVE)

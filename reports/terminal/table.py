@@ -19,6 +19,7 @@ from depthweave.reports.formatting import short_name, show
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerance_text
+from depthweave.reports.wirings import marker_of, rule_of, wiring_name, wiring_phrase
 
 _COLUMNS = (
     "trial",
@@ -26,6 +27,7 @@ _COLUMNS = (
     "seed",
     "reference",
     "fusion",
+    "rule",
     "dilation",
     "period",
     "depth",
@@ -55,6 +57,7 @@ def view_rows(view: RunView) -> list[dict[str, Any]]:
     return [
         {
             **{name: column_value(member, name) for name in columns},
+            "rule": None if (rule := rule_of(member)) is None else rule.text,
             **(verdict_values(verdicts[member.architecture_id]) if verdicts else {}),
             "twin_of": twins[member.architecture_id],
             "selected_by": [rule for rule, trial in chosen.items() if trial == member.trial],
@@ -90,10 +93,10 @@ def front_table(
 def view_table(view: RunView, *, title: str | None = None) -> Table:
     """Returns the front as a table. With three objectives it fits a terminal of 80 columns.
 
-    The pattern is dilation × period, an asterisk marks the reference, and the last column names the rule of `--select`
-    that chooses the row. Twins are dim, with a mark, under the distinct member that represents them. Seeds are shown if
-    there are several. In a confirmed run a perplexity is the mean over seeds with its 95 % interval, and a column has
-    the probability of the place on the front.
+    The wiring is dilation × period, or the text of its rule, which is explained below the table. An asterisk marks the
+    reference, and the last column names the rule of `--select` that chooses the row. Twins are dim, with a mark, under
+    the distinct member that represents them. Seeds are shown if there are several. In a confirmed run a perplexity is
+    the mean over seeds with its 95 % interval, and a column has the probability of the place on the front.
     """
     verdicts, groups = view.verdicts, view.groups
     members = [member for group in groups for member in (group.member, *group.twins)]
@@ -109,7 +112,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
         show_edge=False,
     )
     table.add_column("id", no_wrap=True, min_width=12)
-    table.add_column("fusion k×p", no_wrap=True)
+    _add_wiring_column(table, members)
     for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)):
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
@@ -122,6 +125,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
             "front: probability that the likeliest rival does not dominate it\n"
             f"?: not settled, below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
         )
+    captions += _phrases(members)
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)
     chosen = selected_trials(view)
@@ -141,6 +145,18 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     return table
 
 
+def _add_wiring_column(table: Table, members: Sequence[Record]) -> None:
+    has_others = any(marker_of(member) == "other" for member in members)
+    # The text of a rule may be long.
+    table.add_column("fusion wiring" if has_others else "fusion k×p", no_wrap=not has_others, overflow="fold")
+
+
+def _phrases(members: Sequence[Record]) -> list[str]:
+    """Returns a line for each wiring that is not dilation × period."""
+    others = [member for member in members if marker_of(member) == "other"]
+    return [f"{name}: {phrase}" for name, phrase in {wiring_name(it): wiring_phrase(it) for it in others}.items()]
+
+
 def held_out_table(view: RunView) -> Table | None:
     """Returns the perplexities on the test part; `None` if no confirmation has evaluated the front's members on it."""
     verdicts = view.verdicts
@@ -149,7 +165,7 @@ def held_out_table(view: RunView) -> Table | None:
         return None
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("id", no_wrap=True, min_width=12)
-    table.add_column("fusion k×p", no_wrap=True)
+    _add_wiring_column(table, [member for member, _ in members])
     for name in ("depth", "validation", "test", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.caption = "perplexity over fresh seeds; test: on text that the search does not read"

@@ -96,11 +96,11 @@ def measure(
         list[str],
         typer.Argument(
             metavar="CONFIG...",
-            help="none, FUSION:KxP, an export or its architecture.yaml; the first is the reference.",
+            help="none, FUSION:WIRING (dwa:4x5), an export or its architecture.yaml; the first is the reference.",
             show_default=False,
         ),
     ],
-    depth: Annotated[int, typer.Option("--depth", min=1, help="Blocks of none and FUSION:KxP.")] = 12,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Blocks of none and FUSION:WIRING.")] = 12,
     width: Annotated[
         int, typer.Option("--width", min=1, help="Their width; feed-forward layers have four times it.")
     ] = 256,

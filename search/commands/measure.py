@@ -12,14 +12,14 @@ from rich.table import Table
 
 from depthweave.search.console import Terminal, print_json
 from depthweave.search.scratch import private_folder
-from depthweave.spaces import Architecture, Wiring, costs_of, read_architecture, strided_wiring
+from depthweave.spaces import Architecture, Wiring, costs_of, parse_rule, read_architecture
 from depthweave.spaces.files import architecture_file
 from depthweave.spaces.fusions import fusion_class
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import with_precision
 
-_PATTERN = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<dilation>\d+)x(?P<period>\d+|depth))?")
+_FUSION = re.compile(r"(?P<fusion>[a-z_0-9]+)(:(?P<rule>.+))?")
 _LOCK_LIMIT_S = 600.0
 """Longest wait for other measurements on the device."""
 _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
@@ -27,7 +27,7 @@ _KINDS: tuple[Kind, ...] = ("forward", "step", "decode")
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The sizes of configurations that are given as `none` or `FUSION:KxP`."""
+    """The sizes of configurations that are given as `none` or `FUSION:WIRING`."""
 
     depth: int
     width: int
@@ -131,14 +131,13 @@ def _architecture(text: str, *, sizes: Sizes) -> Architecture:
         return read_architecture(architecture_file(path))
     if path.suffix in (".yaml", ".yml") or path.exists():
         return read_architecture(path)
-    matched = _PATTERN.fullmatch(text)
-    if matched is None or (matched["fusion"] != "none") != (matched["dilation"] is not None):
-        raise ValueError(f"{text}: give an export, its architecture.yaml, none, or FUSION:KxP such as dwa:4x5")
+    matched = _FUSION.fullmatch(text)
+    if matched is None or (matched["fusion"] != "none") != (matched["rule"] is not None):
+        raise ValueError(
+            f"{text}: give an export, its architecture.yaml, none, or FUSION:WIRING such as dwa:4x5 or dwa:first:2"
+        )
     fusion_class(matched["fusion"])
-    wiring = Wiring(sizes.depth)
-    if matched["dilation"] is not None:
-        period = sizes.depth if matched["period"] == "depth" else int(matched["period"])
-        wiring = strided_wiring(sizes.depth, dilation=int(matched["dilation"]), period=period)
+    wiring = Wiring(sizes.depth) if matched["rule"] is None else parse_rule(matched["rule"]).wiring(sizes.depth)
     return Architecture(
         fusion=matched["fusion"],
         wiring=wiring,

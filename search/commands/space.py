@@ -15,8 +15,14 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
-from depthweave.spaces.space import Candidate, Infeasible, Pattern, SearchSpace
+from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
+from depthweave.spaces.wiring_rules import WiringRule, family_of
 from depthweave.trainers import TokenizerSpec
+
+_MAX_ROWS = 300
+"""Most architectures that are listed one by one."""
+_MAX_NEEDS = 20
+"""Most infeasible wirings of a fusion, depth and budget that are listed."""
 
 
 def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
@@ -31,7 +37,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
         return
     console = Terminal()
     console.say(_counts(spec, space))
-    console.show(_table(space, reference))
+    console.show(_table(space, reference) if len(space) <= _MAX_ROWS else _families(space))
     for line in [*unbalanced_sentences(space), *_infeasible_sentences(space)]:
         console.say(line, style="yellow")
 
@@ -46,8 +52,9 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
 def _table(space: SearchSpace, reference: Candidate) -> Table:
     # Narrow enough for 80 columns; the JSON has the rest.
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for head in ("architecture", "fusion", "k x p"):
+    for head in ("architecture", "fusion"):
         table.add_column(head, no_wrap=True)
+    table.add_column("wiring", overflow="fold")
     for head in ("depth", "width", "ffn", "parameters", "flop", "states"):
         table.add_column(head, justify="right", no_wrap=True)
     for item in space:
@@ -55,7 +62,7 @@ def _table(space: SearchSpace, reference: Candidate) -> Table:
         table.add_row(
             found.id,
             found.fusion + ("*" if item is reference else ""),
-            _pattern_text(item.spellings),
+            _rule_text(item),
             str(found.depth),
             str(found.width),
             str(found.feed_forward),
@@ -64,36 +71,83 @@ def _table(space: SearchSpace, reference: Candidate) -> Table:
             str(known.kept_states),
         )
     table.caption = (
-        "* the reference; k x p: dilation and period, + the number of others that give the same graph; ffn: "
+        "* the reference; wiring: its rule (4x5: dilation and period), + the number of others of the same graph; ffn: "
         "feed-forward width; flop: of a forward pass, a token; states: most held at once for later sites"
     )
     table.caption_justify = "left"
     return table
 
 
-def _pattern_text(spellings: Sequence[Pattern]) -> str:
-    if not spellings:
+def _families(space: SearchSpace) -> Table:
+    """A row for each fusion, depth and family of wirings: a list of thousands would help no reader."""
+    groups: dict[tuple[str, int, str], list[Candidate]] = {}
+    for item in space:
+        groups.setdefault((item.architecture.fusion, item.architecture.depth, family_of(item.rule)), []).append(item)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for head in ("fusion", "depth", "family", "wirings", "number", "connections", "states", "flop"):
+        table.add_column(head, justify="left" if head in ("fusion", "family") else "right", no_wrap=True)
+    fusions, families = (list(dict.fromkeys(key[part] for key in groups)) for part in (0, 2))
+    places = {key: (fusions.index(key[0]), key[1], families.index(key[2])) for key in groups}
+    for (fusion, depth, family), items in sorted(groups.items(), key=lambda group: places[group[0]]):
+        costs = [costs_of(item.architecture) for item in items]
+        table.add_row(
+            fusion,
+            str(depth),
+            family if fusion != "none" else "-",
+            f"{len({item.rule for item in items}):,}" if fusion != "none" else "-",
+            f"{len(items):,}",
+            _range([_connections(item) for item in items]),
+            _range([item.kept_states for item in costs]),
+            _range([item.forward_flops for item in costs]),
+        )
+    table.caption = (
+        f"{len(space):,} architectures by family of wirings, which --json lists one by one; number: of architectures; "
+        "connections: from earlier states to sites; states: most held at once for later sites; flop: of a forward "
+        "pass, a token"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _connections(item: Candidate) -> int:
+    return sum(len(site.sources) - 1 for site in item.architecture.wiring)
+
+
+def _range(values: Sequence[int]) -> str:
+    ends = dict.fromkeys(count_text(value) for value in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def _rule_text(item: Candidate) -> str:
+    if item.rule is None:
         return "-"
-    others = f" +{len(spellings) - 1}" if len(spellings) > 1 else ""
-    return f"{spellings[0].dilation}x{spellings[0].period}{others}"
+    others = f" +{len(item.spellings) - 1}" if len(item.spellings) > 1 else ""
+    return f"{item.rule.short}{others}"
 
 
 def _infeasible_sentences(space: SearchSpace) -> list[str]:
-    """Returns a line per (fusion, depth, budget): the patterns that miss it, each with the smallest budget it meets."""
+    """Returns a line per (fusion, depth, budget): the wirings that miss it, each with the smallest budget it meets."""
     groups: dict[tuple[str, int, int], list[str]] = {}
-    for (fusion, pattern, depth, budget), _, enough in space.infeasible:
-        name = "it" if pattern is None else f"{pattern.dilation}x{pattern.period}"
-        needs = "at no budget" if enough is None else f"from {enough:,}"
+    for (fusion, rule, depth, budget), _, enough in space.infeasible:
+        name = "it" if rule is None else rule.short
+        needs = _needs(rule, depth=depth, enough=enough)
         groups.setdefault((fusion, depth, budget), []).append(f"{name} {needs}")
     return [
-        f"infeasible: {fusion}, depth {depth}, budget {budget:,}: {', '.join(needs)}"
+        f"infeasible: {fusion}, depth {depth}, budget {budget:,}: {', '.join(needs[:_MAX_NEEDS])}"
+        + (f" and {len(needs) - _MAX_NEEDS:,} more" if len(needs) > _MAX_NEEDS else "")
         for (fusion, depth, budget), needs in groups.items()
     ]
 
 
+def _needs(rule: WiringRule | None, *, depth: int, enough: int | None) -> str:
+    if rule is not None and rule.misfit(depth):
+        return "at no budget (the model is too shallow for it)"
+    return "at no budget" if enough is None else f"from {enough:,}"
+
+
 def _combination(item: Infeasible) -> str:
-    fusion, pattern, depth, _ = item.combination
-    return fusion + ("" if pattern is None else f" {pattern.dilation}x{pattern.period}") + f", {depth} blocks"
+    fusion, rule, depth, _ = item.combination
+    return fusion + ("" if rule is None else f" {rule.text}") + f", {depth} blocks"
 
 
 def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
@@ -107,7 +161,9 @@ def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
                 "id": item.architecture.id,
                 **item.architecture.to_dict(),
                 "budget": item.budget,
-                "patterns": [list(spelling) for spelling in item.spellings],
+                "rule": None if item.rule is None else item.rule.text,
+                "rules": [spelling.text for spelling in item.spellings],
+                "patterns": [list(rule.stride) for rule in item.spellings if rule.stride is not None],
                 **costs_of(item.architecture)._asdict(),
             }
             for item in space

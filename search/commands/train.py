@@ -115,7 +115,7 @@ def _train_and_save(plan: TrainPlan, state: TrainingState, *, out: Path, ranks: 
                     last=item,
                     test=test,
                     training=_training_of(plan, state, item),
-                    pattern=plan.pattern,
+                    rule=plan.rule,
                     tokenizer_json=plan.tokens.tokenizer_json,
                     temporary_files=TEMPORARY_FILES,
                 )

@@ -10,7 +10,8 @@ from typing import Any
 from depthweave.reports.export import Card, Contents, Training, metrics_json, model_card, write_contents
 from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
 from depthweave.reports.formatting import plural, show
-from depthweave.spaces import Pattern, costs_of, save_model
+from depthweave.reports.wirings import rule_name
+from depthweave.spaces import WiringRule, costs_of, save_model
 from depthweave.spaces.checksums import write_checksums
 from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.perplexity import perplexity_of
@@ -25,7 +26,7 @@ def write_trained(
     last: Evaluation,
     test: HeldOutLoss | None,
     training: Training,
-    pattern: Pattern | None,
+    rule: WiringRule | None,
     tokenizer_json: str | None,
     temporary_files: Collection[str],
 ) -> None:
@@ -35,13 +36,15 @@ def write_trained(
     listed in `SHA256SUMS`.
     """
     architecture, costs = state.architecture, costs_of(state.architecture)
+    stride = None if rule is None else rule.stride
     values: dict[str, Any] = {
         "architecture_id": architecture.id,
         "seed": training.recipe["seed"],
         "state": "complete",
         "fusion": architecture.fusion,
-        "dilation": None if pattern is None else pattern.dilation,
-        "period": None if pattern is None else pattern.period,
+        "rule": None if rule is None else rule.text,
+        "dilation": None if stride is None else stride.dilation,
+        "period": None if stride is None else stride.period,
         **{name: getattr(architecture, name) for name in ("depth", "width", "heads", "feed_forward")},
         **{name: getattr(architecture, name) for name in ("vocabulary", "context")},
         "wiring": json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
@@ -63,11 +66,11 @@ def write_trained(
     }
     contents = Contents(
         architecture=architecture,
-        pattern=pattern,
+        rule=rule,
         tokenizer_json=tokenizer_json,
         training=training,
         metrics=metrics_json(values),
-        card=_card(out, values, curve, training=training),
+        card=_card(out, values, curve, rule=rule, training=training),
     )
     write_contents(out, contents)
     scratch = out / f".{MODEL_FILE}.done"
@@ -76,9 +79,10 @@ def write_trained(
     scratch.replace(out / MODEL_FILE)
 
 
-def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training) -> str:
-    fusion, dilation, period, depth = (values[name] for name in ("fusion", "dilation", "period", "depth"))
-    rule = f" {dilation}×{period}" if dilation and fusion != "none" else ""
+def _card(
+    out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, rule: WiringRule | None, training: Training
+) -> str:
+    fusion, depth = values["fusion"], values["depth"]
     test = values["test_perplexity"]
     metrics = [
         Metric("validation perplexity, per token", show("perplexity", values["perplexity"])),
@@ -93,8 +97,8 @@ def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, tra
         limits.append(RECIPE_LIMIT)
     return model_card(
         Card(
-            title=f"{fusion}{rule}, {plural(depth, 'block')}",
-            pattern=pattern_text(fusion, dilation, period, depth=depth, width=values["width"]),
+            title=f"{fusion} {rule_name(rule)}".strip() + f", {plural(depth, 'block')}",
+            pattern=pattern_text(fusion, rule, depth=depth, width=values["width"]),
             training=training,
             metrics=metrics,
             limits=limits,

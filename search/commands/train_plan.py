@@ -10,7 +10,7 @@ from depthweave.reports.export import Training, read_training
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import RecipeOptions, recipe_for, recorded_recipe
 from depthweave.search.spec.sources import text_sentence
-from depthweave.spaces import Pattern, read_architecture, read_pattern, resize
+from depthweave.spaces import WiringRule, read_architecture, read_rule, resize
 from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import CorpusSpec, Evaluation, Recipe, TokenSet, TrainingState
 
@@ -35,7 +35,7 @@ class TrainPlan:
     """A training that can start."""
 
     architecture: Architecture
-    pattern: Pattern | None
+    rule: WiringRule | None
     recipe: Recipe
     tokens: TokenSet
     corpus_spec: CorpusSpec
@@ -49,8 +49,10 @@ class TrainPlan:
 
 def plan_training(file: Path, *, options: TrainOptions, say: Callable[[str], None]) -> TrainPlan:
     """Returns the plan for the architecture in `file`; `say` gets a line about the text before it is read."""
-    original, pattern = read_architecture(file), read_pattern(file)
-    resized = resize(original, pattern=pattern, width=options.width, depth=options.depth)
+    original, rule = read_architecture(file), read_rule(file)
+    resized = resize(original, rule=rule, width=options.width, depth=options.depth)
+    if resized.note:
+        say(resized.note)
     architecture, further = resized.architecture, options.further
     if further and architecture != original:
         raise ValueError("--further starts from the weights of the export: leave out --width and --depth")
@@ -68,7 +70,7 @@ def plan_training(file: Path, *, options: TrainOptions, say: Callable[[str], Non
     how = "further from" if further else "resized from" if architecture != original else "from scratch as"
     return TrainPlan(
         architecture=architecture,
-        pattern=resized.pattern,
+        rule=resized.rule,
         recipe=recipe,
         tokens=tokens,
         corpus_spec=spec,

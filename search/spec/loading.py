@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from depthweave.search.spec.schema import SHOWN_CHARACTERS, Spec
+from depthweave.search.spec.part import SHOWN_CHARACTERS
+from depthweave.search.spec.schema import Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml

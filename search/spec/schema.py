@@ -8,13 +8,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -26,14 +23,12 @@ from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
 from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.search.spec.logger_names import check_logger
+from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
+from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
-from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
 from depthweave.trainers.tasks import task_of
 
-SHOWN_CHARACTERS = 60
-"""Most characters of a value in an error message."""
 FREE = (
     *("name", "loggers", "search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
     *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
@@ -44,103 +39,32 @@ FREE = (
 The path of the text may change too, as the text is checked by its hash. The device and the number of threads may not:
 they would mix two kinds of measurements on one front.
 """
-MAX_WHOLE = 2**53
-"""Larger whole numbers are not exact as floats."""
 
 
-def _whole(value: Any) -> Any:
-    # Pydantic reads `true` as 1, so a typo would become a depth.
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is not a whole number: give one without quotes")
-    if isinstance(value, int) and abs(value) > MAX_WHOLE:
-        raise ValueError(f"{value} is too large: give at most 2^53")
-    return value
-
-
-def _period(value: Any) -> Any:
-    if value == "depth" or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise ValueError(f"{value!r:.{SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
-
-
-_Whole = Annotated[int, BeforeValidator(_whole)]
-_Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
-
-
-class _Part(BaseModel):
-    # Infinity and NaN do not survive a file, and have no meaning for any key.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SpaceSpec(_Part):
-    """The axes of the space; see `depthweave.spaces.space.Axes`."""
-
-    fusions: tuple[str, ...] = ("none", "dwa", "dwatt", "concat")
-    dilations: tuple[_Whole, ...] = (1, 2, 4)
-    periods: tuple[_Period, ...] = (1, 2, 4, "depth")
-    depths: tuple[_Whole, ...] = (6, 12)
-    budgets: tuple[_Whole, ...] = (300_000,)
-    """Parameter budgets, without the token embedding."""
-    head_width: _Whole = Field(default=32, ge=2, multiple_of=2)
-    """Width of an attention head; even, because rotary positions rotate pairs."""
-    width: _Whole | None = Field(default=None, ge=1)
-    """Size of a state, a multiple of `head_width`; follows from depth and budget where absent."""
-    sizing: Sizing = "ratio"
-    """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
-    rule of earlier versions."""
-
-    @field_validator("fusions")
-    @classmethod
-    def _known_fusions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            fusion_class(name)
-        return names
-
-    @field_validator("fusions", "dilations", "periods", "depths", "budgets")
-    @classmethod
-    def _axis(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        if not values:
-            raise ValueError("the list is empty: give at least one value")
-        if len(set(values)) < len(values):
-            raise ValueError(f"{list(values)} has a repeated value: list each once")
-        for value in values:
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{value} is below 1: give a whole number of at least 1")
-        return values
-
-    @field_validator("width")
-    @classmethod
-    def _whole_heads(cls, width: int | None, info: ValidationInfo) -> int | None:
-        head_width = info.data.get("head_width")
-        if width is not None and head_width is not None and width % head_width:
-            raise ValueError(f"{width} is not a multiple of head_width, which is {head_width}: change one of them")
-        return width
-
-
-class ReferenceSpec(_Part):
+class ReferenceSpec(Part):
     """The plain architecture that relative speeds are measured against."""
 
-    depth: _Whole | None = None
+    depth: Whole | None = None
     """The deepest in the space where absent."""
-    budget: _Whole | None = None
+    budget: Whole | None = None
     """The largest in the space where absent."""
 
 
-class SearchSettings(_Part):
+class SearchSettings(Part):
     """Which architecture to try next, which trial to stop, and when to end."""
 
     sampler: str = "known-cost"
     pruner: str = "pareto"
     pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     """Arguments of the pruner, whose steps are evaluations, counted from 1."""
-    trials: _Whole = Field(default=24, ge=1)
+    trials: Whole = Field(default=24, ge=1)
     """Architectures to try; fewer where the space has fewer."""
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
-    confirm: _Whole | None = Field(default=None, ge=2)
+    confirm: Whole | None = Field(default=None, ge=2)
     """Number of fresh seeds, besides the search's own, to train the front's distinct members and their plain baselines
     with at the end; no confirmation where absent. It does not count towards the time budget."""
-    retries: _Whole = Field(default=1, ge=0)
+    retries: Whole = Field(default=1, ge=0)
     """How often a crashed trial is restarted from its last checkpoint before it is recorded as failed."""
 
     @field_validator("sampler")
@@ -161,11 +85,11 @@ class SearchSettings(_Part):
         return options
 
 
-class Resources(_Part):
+class Resources(Part):
     """The resources of a trial, and how many trials run at once."""
 
     device: str = "auto"
-    cpus_per_trial: _Whole = Field(default=1, ge=1)
+    cpus_per_trial: Whole = Field(default=1, ge=1)
     """Also the number of torch threads of a trial."""
     gpus_per_trial: float = Field(default=0.0, ge=0.0, le=1024.0)
     """GPUs of a trial, a share of one or a whole number; with 0 it sees none, and `device: auto` is the CPU."""
@@ -173,7 +97,7 @@ class Resources(_Part):
     """Main memory of a trial in 10^9 bytes, which limits the trials on a node; no limit where absent."""
     hardware: str | None = None
     """Model of the processor or accelerator to measure on, if the cluster has several; other nodes run no trials."""
-    max_concurrent: _Whole | None = Field(default=None, ge=1)
+    max_concurrent: Whole | None = Field(default=None, ge=1)
     """Most trials at once; as many as fit where absent."""
     measure_limit_s: float = Field(default=2.0, gt=0)
     """Longest time to measure the latency of one architecture, in seconds."""
@@ -194,12 +118,12 @@ class Resources(_Part):
         return number
 
 
-class Spec(_Part):
+class Spec(Part):
     """One search."""
 
     name: str = "search"
     """Name of the run and, without `--out`, of its folder."""
-    seed: _Whole = Field(default=0, ge=0, lt=2**32)
+    seed: Whole = Field(default=0, ge=0, lt=2**32)
     """Seed of the sampler, of every model's first weights and of the data order, so that trials can be compared."""
     task: str = DEFAULT_TASK
     """What the models are trained for."""

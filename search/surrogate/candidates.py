@@ -111,8 +111,8 @@ def of_space(
         _logarithm([item.budget for item in items]),
         _logarithm([item.architecture.feed_forward / item.architecture.width for item in items]),
         _logarithm(connections),
-        _logarithm([1 if item.pattern is None else item.pattern.dilation for item in items]),
-        _logarithm([2 * item.architecture.depth if item.pattern is None else item.pattern.period for item in items]),
+        _logarithm([_dilation(item) for item in items]),
+        _logarithm([_period(item) for item in items]),
         _wiring_grids([item.architecture.wiring for item in items]),
     ]
     return Candidates(
@@ -123,6 +123,18 @@ def of_space(
         costs_NC=np.stack(costs, axis=1) if costs else np.ones((len(items), 0)),
         cost_features_NH=_cost_features(items, known),
     )
+
+
+def _dilation(item: Candidate) -> int:
+    """The dilation of KxP; 1 for other rules, whose sources only the grid tells apart."""
+    return 1 if item.rule is None or item.rule.stride is None else item.rule.stride.dilation
+
+
+def _period(item: Candidate) -> int:
+    """The blocks between sites; more than the depth without a site."""
+    if item.rule is None:
+        return 2 * item.architecture.depth
+    return item.architecture.depth if item.rule.period == "depth" else item.rule.period
 
 
 def _counts(

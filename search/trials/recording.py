@@ -104,7 +104,8 @@ class RecordMaker:
         return Rows(record, evaluations, weights)
 
     def _record(self, live: LiveTrial, outcome: Outcome) -> Record:
-        architecture, pattern = live.candidate.architecture, live.candidate.pattern
+        architecture, rule = live.candidate.architecture, live.candidate.rule
+        stride = None if rule is None else rule.stride
         costs = costs_of(architecture)
         last = live.evaluations[-1] if live.evaluations else None
         final = last if outcome.state == "complete" else None
@@ -120,8 +121,9 @@ class RecordMaker:
             reference=architecture.id == self.reference_id,
             audit=live.audit,
             fusion=architecture.fusion,
-            dilation=None if pattern is None else pattern.dilation,
-            period=None if pattern is None else pattern.period,
+            rule=None if rule is None else rule.text,
+            dilation=None if stride is None else stride.dilation,
+            period=None if stride is None else stride.period,
             depth=architecture.depth,
             width=architecture.width,
             heads=architecture.heads,

@@ -122,10 +122,10 @@ def test_scripts_span_the_space_of_the_search() -> None:
     prepared = prepared_of([], seed=0)
     found, num_refused = set(), 0
     for combination in [*prepared.space.by_combination, *(item.combination for item in prepared.space.infeasible)]:
-        fusion, pattern, depth, _ = combination
+        fusion, rule, depth, _ = combination
         config = {"fusion": fusion, "depth": depth}
-        if pattern is not None:
-            config |= {"dilation": pattern.dilation, "period": "depth" if pattern.period == depth else pattern.period}
+        if rule is not None:
+            config |= {"dilation": rule.number, "period": "depth" if rule.period == depth else rule.period}
         try:
             found.add(architecture_of(config, prepared).id)
         except BudgetError:

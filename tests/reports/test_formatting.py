@@ -12,12 +12,12 @@ from depthweave.reports.formatting import (
     count_text,
     duration_text,
     full_name,
-    pattern_of,
     plural,
     short_name,
     show,
 )
 from depthweave.reports.store.records import STATES
+from depthweave.reports.wirings import wiring_name
 from tests.reports.synthetic import make_record
 
 
@@ -73,7 +73,7 @@ def test_counts_and_plurals() -> None:
 def test_names_of_architectures() -> None:
     assert full_name(make_record(0)) == "dwa 4×5, 12 blocks"
     plain = make_record(0, fusion="none", dilation=1, period=1, depth=1)
-    assert (short_name(plain), full_name(plain), pattern_of(plain)) == ("none", "none, 1 block", "")
+    assert (short_name(plain), full_name(plain), wiring_name(plain)) == ("none", "none, 1 block", "")
 
 
 def test_every_state_has_a_word() -> None:

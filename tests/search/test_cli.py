@@ -164,6 +164,39 @@ def test_space_as_json_has_every_architecture_and_reason(spec_file: Path, run: C
     assert all("cannot have 3,000 parameters" in item["reason"] for item in found["infeasible"])
 
 
+def test_space_of_many_architectures_shows_the_families_of_their_wirings(spec_file: Path, run: Cli) -> None:
+    code, out, err = run("space", spec_file, "--set", "space.wirings=[all]", "--set", "space.fusions=[dwa, concat]")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    table = [line for line in lines[1:] if not line.startswith(("infeasible", "shape"))]
+    assert max(map(len, table)) <= 80
+    assert "…" not in out
+    rows = {tuple(line.split()[:3]): line.split() for line in lines}
+    # With 6 blocks there are 6 mirrors, as the grammar has them.
+    assert rows["dwa", "6", "mirror"][3:5] == ["6", "6"]
+    assert rows["dwa", "6", "skip"][3:6] == ["12", "12", "1"]
+
+
+def test_space_names_each_wiring_by_its_rule(spec_file: Path, run: Cli) -> None:
+    wirings = "space.wirings=[first:2, 'window:3+embed@2 from:3', one:4]"
+    changes = (
+        "--set",
+        wirings,
+        "--set",
+        "space.dilations=[]",
+        "--set",
+        "space.periods=[]",
+        "--set",
+        "space.depths=[4, 6]",
+    )
+    code, out, err = run("space", spec_file, *changes)
+    assert (code, err) == (0, "")
+    assert "dwa    first:2" in out
+    assert "one:4 at no budget (the model is too shallow for it)" in out
+    rules = {item["rule"] for item in json.loads(run("space", spec_file, "--json", *changes).out)["architectures"]}
+    assert rules == {None, "first:2", "window:3+embed@2 from:3", "one:4"}
+
+
 def test_space_says_where_no_width_gives_the_plain_transformer_its_usual_shape(spec_file: Path, run: Cli) -> None:
     # A width of 32 has 7.8, the next multiple none that is feasible.
     wide_heads = ("--set", "space.head_width=32", "--set", "space.budgets=[40000]", "--set", "space.depths=[2]")

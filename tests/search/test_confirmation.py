@@ -81,7 +81,7 @@ def _distinct(records: list[Record]) -> list[Record]:
 
 def test_one_of_twins_is_trained_for_both_and_all_members_where_asked_for(small_spec: dict[str, Any]) -> None:
     prepared = prepared_search({**small_spec, "objectives": list(OBJECTIVES)})
-    first, second, third = [item.architecture.id for item in prepared.space if item.pattern is not None][:3]
+    first, second, third = [item.architecture.id for item in prepared.space if item.rule is not None][:3]
     plain = prepared.reference.architecture.id
     values = {plain: (9.0, 1000), first: (8.0, 2000), second: (7.999, 2001), third: (6.0, 4000)}
     records = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from depthweave.search.spec.loading import load_spec, parse_spec
 from depthweave.spaces.balance import unbalanced
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.widths import TOLERANCE_FRAC
+from depthweave.spaces.wiring_rules import WiringRule
 from depthweave.trainers import TokenizerSpec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -46,3 +49,31 @@ def test_quick_example_is_what_make_search_promises() -> None:
 def test_plain_transformers_of_an_example_have_one_shape(path: Path) -> None:
     spec = load_spec(path)
     assert unbalanced(space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("quick", "c9738622b1aa2b462c759b072fb3667c4ebc4b7963b41013862f337f8f824285"),
+        ("standard", "386713c111bb36bc856e5c2a38790f5939e1181c7fc1489c483b402ec3eedd0e"),
+        ("gpu", "77a29d618074fef489397db937d2ada5762086935fafb3ca66864677c449df3a"),
+    ],
+)
+def test_candidates_their_names_and_their_order_are_those_of_the_version_with_k_x_p_alone(
+    name: str, wanted: str
+) -> None:
+    spec = load_spec(next(path for path in EXAMPLES if path.stem == name))
+    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
+    rows: list[list[object]] = [
+        [item.architecture.id, _text(item.rule), item.budget, [rule.text for rule in item.spellings]] for item in space
+    ]
+    for found, architecture_id in space.by_combination.items():
+        rows.append([found.fusion, _text(found.rule), found.depth, found.budget, architecture_id])
+    for at, reason, enough in space.infeasible:
+        rows.append([at.fusion, _text(at.rule), at.depth, at.budget, reason, enough])
+    # Computed with the version before wiring rules.
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest() == wanted
+
+
+def _text(rule: WiringRule | None) -> str | None:
+    return None if rule is None else rule.text

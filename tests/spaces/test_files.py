@@ -21,11 +21,12 @@ from depthweave.spaces.files import (
     MODEL_FILE,
     load,
     read_architecture,
-    read_pattern,
+    read_rule,
     save_model,
     write_architecture,
 )
 from depthweave.spaces.wiring import strided_wiring
+from depthweave.spaces.wiring_text import parse_rule
 
 
 @pytest.fixture
@@ -55,12 +56,12 @@ def _one_line(error: pytest.ExceptionInfo[ValueError], *, naming: Path) -> str:
 
 def test_architecture_round_trip(tmp_path: Path, architecture: Architecture) -> None:
     path = tmp_path / "any-name.yaml"
-    write_architecture(path, architecture, pattern={"dilation": 4, "period": 5, "budget": 1_000_000})
+    write_architecture(path, architecture, rule=parse_rule("4x5"), budget=1_000_000)
     again = read_architecture(path)
     assert again == architecture
     assert again.id == architecture.id
     assert yaml.safe_load(path.read_text())["id"] == architecture.id
-    assert yaml.safe_load(path.read_text())["pattern"] == {"dilation": 4, "period": 5, "budget": 1_000_000}
+    assert yaml.safe_load(path.read_text())["pattern"] == {"rule": "4x5", "budget": 1_000_000}
 
 
 @torch.no_grad()
@@ -181,27 +182,50 @@ def test_yaml_that_unfolds_without_end_is_refused_at_once(tmp_path: Path) -> Non
     _one_line(error, naming=path)
 
 
-@pytest.mark.parametrize("pattern", [{"dilation": 0, "period": 1}, {"dilation": 2}, {"dilation": "1", "period": True}])
-def test_pattern_that_is_none_is_one_line_that_names_the_file(
-    tmp_path: Path, small: Architecture, pattern: dict[str, object]
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ({"dilation": 0, "period": 1}, "it needs a dilation and a period"),
+        ({"dilation": 2}, "it needs a dilation and a period"),
+        ({"dilation": "1", "period": True}, "it needs a dilation and a period"),
+        ({"rule": "frist:2"}, "pattern.rule: wiring 'frist:2' is not known: did you mean 'first:N'"),
+        ({"rule": 4}, "pattern.rule: wiring 4 is not known"),
+    ],
+)
+def test_rule_that_is_none_is_one_line_that_names_the_file(
+    tmp_path: Path, small: Architecture, pattern: dict[str, object], message: str
 ) -> None:
     path = tmp_path / ARCHITECTURE_FILE
-    write_architecture(path, small, pattern=pattern)
-    with pytest.raises(ValueError, match="it needs a dilation and a period") as error:
-        read_pattern(path)
+    _write_pattern(path, small, pattern)
+    with pytest.raises(ValueError, match=message) as error:
+        read_rule(path)
     _one_line(error, naming=path)
 
 
-def test_pattern_round_trip_and_absence(tmp_path: Path, small: Architecture) -> None:
+def test_rule_round_trip_and_absence(tmp_path: Path, small: Architecture) -> None:
+    path = tmp_path / ARCHITECTURE_FILE
+    for rule in (parse_rule("first:2+embed@2 from:3"), parse_rule("edges:0-3+2-7"), None):
+        write_architecture(path, small, rule=rule, budget=100)
+        assert read_rule(path) == rule
+    write_architecture(path, small)
+    assert "pattern" not in yaml.safe_load(path.read_text())
+    assert read_rule(path) is None
+
+
+def test_dilation_and_period_of_an_earlier_version_are_a_rule(tmp_path: Path, small: Architecture) -> None:
     path = tmp_path / ARCHITECTURE_FILE
     for pattern, found in (
-        ({"dilation": 4, "period": 5, "budget": 100}, (4, 5)),
+        ({"dilation": 4, "period": 5, "budget": 100}, parse_rule("4x5")),
         ({"dilation": None, "period": None, "budget": 100}, None),
         ({"budget": 100}, None),
-        (None, None),
     ):
-        write_architecture(path, small, pattern=pattern)
-        assert read_pattern(path) == found
+        _write_pattern(path, small, pattern)
+        assert read_rule(path) == found
+
+
+def _write_pattern(path: Path, architecture: Architecture, pattern: dict[str, object]) -> None:
+    write_architecture(path, architecture)
+    path.write_text(path.read_text() + yaml.safe_dump({"pattern": pattern}))
 
 
 # Faults of a weights file.

@@ -15,9 +15,10 @@ import depthweave.spaces.budget as budget_module
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import resolve
 from depthweave.spaces.costs import num_parameters
-from depthweave.spaces.space import Axes, Combination, Pattern, SearchSpace, enumerate_space
+from depthweave.spaces.space import Axes, Combination, SearchSpace, enumerate_space
 from depthweave.spaces.widths import TOLERANCE_FRAC, Sizing, plain_width
 from depthweave.spaces.wiring import strided_site, strided_wiring
+from depthweave.spaces.wiring_rules import WiringRule, strided_rule
 
 
 def _axes(**given: Any) -> Axes:
@@ -32,8 +33,8 @@ def _axes(**given: Any) -> Axes:
     return Axes(**values)
 
 
-def _patterns(space: SearchSpace) -> list[tuple[str, Pattern | None]]:
-    return [(item.architecture.fusion, item.pattern) for item in space]
+def _patterns(space: SearchSpace) -> list[tuple[str, WiringRule | None]]:
+    return [(item.architecture.fusion, item.rule) for item in space]
 
 
 def test_counts_of_a_space_counted_by_hand() -> None:
@@ -42,12 +43,12 @@ def test_counts_of_a_space_counted_by_hand() -> None:
     assert (space.num_combinations, len(space), space.num_duplicates, len(space.infeasible)) == (7, 7, 0, 0)
     assert _patterns(space) == [
         ("none", None),
-        ("dwa", Pattern(1, 1)),
-        ("dwa", Pattern(4, 1)),
-        ("dwa", Pattern(1, 5)),
-        ("dwa", Pattern(4, 5)),
-        ("dwa", Pattern(1, 12)),
-        ("dwa", Pattern(4, 12)),
+        ("dwa", strided_rule(1, 1)),
+        ("dwa", strided_rule(4, 1)),
+        ("dwa", strided_rule(1, 5)),
+        ("dwa", strided_rule(4, 5)),
+        ("dwa", strided_rule(1, 12)),
+        ("dwa", strided_rule(4, 12)),
     ]
 
 
@@ -57,8 +58,9 @@ def test_same_graph_is_kept_once_with_all_its_spellings() -> None:
     space = enumerate_space(_axes(depths=(4,), dilations=(4, 5), periods=(1, 2, "depth")))
     assert (space.num_combinations, len(space), space.num_duplicates) == (7, 2, 5)
     plain, only = space
-    assert (plain.architecture.fusion, plain.pattern, plain.spellings) == ("none", None, ())
-    assert (only.pattern, only.spellings) == (Pattern(4, 1), (Pattern(4, 1), Pattern(4, 2), Pattern(4, 4)))
+    assert (plain.architecture.fusion, plain.rule, plain.spellings) == ("none", None, ())
+    assert only.rule == strided_rule(4, 1)
+    assert only.spellings == (strided_rule(4, 1), strided_rule(4, 2), strided_rule(4, 4))
 
 
 def test_candidates_are_distinct_meet_their_budget_and_equal_a_slow_enumeration() -> None:
@@ -100,10 +102,10 @@ def test_every_combination_leads_to_its_architecture_or_to_a_reason() -> None:
     assert not refused & set(space.by_combination)
     for combination, architecture_id in space.by_combination.items():
         found = space[architecture_id]
-        if combination.pattern is None:
+        if combination.rule is None:
             assert found.architecture.fusion == "none"
         else:
-            assert combination.pattern in found.spellings
+            assert combination.rule in found.spellings
         assert found.architecture.depth == combination.depth
 
 
@@ -123,7 +125,7 @@ def test_infeasible_combination_is_named_with_its_reason() -> None:
     space = enumerate_space(_axes(fusions=("concat",), budgets=(150_000,)))
     assert [item.architecture.fusion for item in space] == ["none"]
     (item,) = space.infeasible
-    assert item.combination == Combination("concat", Pattern(1, 1), 12, 150_000)
+    assert item.combination == Combination("concat", strided_rule(1, 1), 12, 150_000)
     assert item.reason.startswith("concat with 90 connections on 12 blocks of width 32 cannot have 150,000 parameters:")
     assert "\n" not in item.reason
 
@@ -248,7 +250,7 @@ def test_plain_is_found_by_either_of_two_budgets_that_give_one_architecture() ->
     space = enumerate_space(_axes(depths=(4,), budgets=(1_000_000, 1_000_100)))
     assert space.plain(budget=1_000_000) == space.plain(budget=1_000_100) == space.plain()
     assert len(space) == 2
-    assert space.candidates[1].spellings == (Pattern(1, 1),)
+    assert space.candidates[1].spellings == (strided_rule(1, 1),)
 
 
 def test_plain_that_is_not_in_the_space_says_what_is() -> None:
@@ -310,3 +312,62 @@ def test_sizes_that_no_architecture_can_have_are_refused_with_one_line(given: di
         enumerate_space(_axes(**given))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def _names(space: SearchSpace) -> list[str]:
+    return [f"{item.architecture.fusion} {item.rule or ''}".strip() for item in space]
+
+
+def test_wirings_follow_the_product_of_dilations_and_periods() -> None:
+    space = enumerate_space(_axes(dilations=(1, 4), periods=(1,), wirings=("first:2", "skip:3-9", "4x1")))
+    assert _names(space) == ["none", "dwa 1x1", "dwa 4x1", "dwa first:2", "dwa skip:3-9"]
+    assert (space.num_combinations, space.num_duplicates) == (5, 0)
+    assert [site.block for site in list(space)[-1].architecture.wiring] == [9]
+
+
+def test_same_graph_by_another_rule_is_one_candidate_with_the_simplest_name() -> None:
+    wirings = ("anchors:3@6", "window:12+embed", "first:12", "one:3+embed@6", "embed")
+    space = enumerate_space(_axes(dilations=(), periods=(), wirings=wirings))
+    # With 12 blocks, first:12 and window:12+embed read all states.
+    assert _names(space) == ["none", "dwa anchors:3@6", "dwa first:12", "dwa one:3+embed@6", "dwa embed"]
+    assert [rule.text for rule in list(space)[2].spellings] == ["window:12+embed", "first:12"]
+    dense = enumerate_space(_axes(wirings=wirings))
+    assert _names(dense)[:2] == ["none", "dwa 1x1"]
+
+
+def test_rule_without_room_at_one_depth_is_infeasible_there() -> None:
+    space = enumerate_space(_axes(depths=(6, 12), dilations=(), periods=(), wirings=("one:8",)))
+    assert _names(space) == ["none", "none", "dwa one:8"]
+    (infeasible,) = space.infeasible
+    assert infeasible.combination.depth == 6
+    assert infeasible.reason == "wiring one:8 has no site at depth 6: take a larger depth"
+    assert infeasible.enough is None
+
+
+@pytest.mark.parametrize(("depth", "number"), [(6, 281), (12, 1310)])
+def test_all_is_the_whole_grammar(depth: int, number: int) -> None:
+    space = enumerate_space(_axes(depths=(depth,), dilations=(), periods=(), wirings=("all",)))
+    assert len(space) == 1 + number
+    assert space.num_duplicates == 0
+    assert not space.infeasible
+    assert all(item.rule is not None for item in list(space)[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wirings": ("one:12",)}, "space.wirings: wiring one:12 has no site at depth 12: take a larger depth"),
+        ({"wirings": ("first:2", "first:2")}, "space.wirings lists .*: list each once"),
+        ({"wirings": ("frist:2",)}, "wiring 'frist:2' is not known"),
+        ({"dilations": ()}, "space.dilations is empty: list at least one"),
+        ({"dilations": (), "wirings": ("embed",)}, "only one of them is empty"),
+        (
+            {"wirings": ("all",), "budgets": tuple(range(10**6, 2 * 10**6, 10**4))},
+            "with all wirings [0-9,]+ in all: at most 100,000 combinations; shorten an axis",
+        ),
+    ],
+)
+def test_wirings_that_cannot_be_are_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        enumerate_space(_axes(**given))
+    assert "\n" not in str(error.value)

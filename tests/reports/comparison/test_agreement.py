@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from depthweave.reports.comparison.agreement import PLAIN, Unit, effects, kendall_tau, order_of, tau_interval
+from depthweave.spaces.wiring_rules import strided_rule
 from tests.reports.comparing import EFFECTS, make_run
 
 
@@ -57,9 +58,9 @@ def test_effects_are_ratios_to_plain_of_the_same_depth_and_budget() -> None:
     records = make_run() + make_run(depth=12, loss=1.9, first_trial=20)
     told = effects(records, objective="perplexity", by=())
     assert told[PLAIN] == 1.0
-    assert told[Unit("dwa", 1, 1, None, None)] == pytest.approx(math.exp(EFFECTS[0]))
+    assert told[Unit("dwa", strided_rule(1, 1), None, None)] == pytest.approx(math.exp(EFFECTS[0]))
     # A site after the last block is one pattern, whatever the depth.
-    assert told[Unit("concat", 1, "depth", None, None)] == pytest.approx(math.exp(EFFECTS[5]))
+    assert told[Unit("concat", strided_rule(1, "depth"), None, None)] == pytest.approx(math.exp(EFFECTS[5]))
     apart = effects(records, objective="perplexity", by=("depth", "budget"))
     assert len(apart) == 2 * (len(told) - 1) + 1
 

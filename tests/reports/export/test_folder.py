@@ -24,7 +24,7 @@ from depthweave.reports.export.padding import with_padding
 from depthweave.reports.export.training import training_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces import Architecture, Decoder, load, read_architecture, read_pattern, save_model
+from depthweave.spaces import Architecture, Decoder, load, parse_rule, read_architecture, read_rule, save_model
 from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.export.conftest import ARCHITECTURE, record_of
 
@@ -49,7 +49,7 @@ def test_export_loads_as_the_same_model(trained: RunStore, model: Decoder, tmp_p
     assert sorted(item.name for item in out.iterdir()) == FILES
     assert all(item.stat().st_mode & 0o044 == 0o044 for item in out.iterdir())
     assert read_architecture(out / "architecture.yaml") == ARCHITECTURE
-    assert read_pattern(out / "architecture.yaml") == (2, 1)
+    assert read_rule(out / "architecture.yaml") == parse_rule("2x1")
     tokens = torch.arange(10)[None]
     torch.testing.assert_close(load(out)(tokens), model.eval()(tokens), rtol=0, atol=0)
 

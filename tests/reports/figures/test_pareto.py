@@ -124,7 +124,7 @@ def test_draw_pareto_colours_by_fusion_marks_by_period() -> None:
     drawn = {trace.name: trace for trace in figure.data}
     dwa = [point for point in data.points if point.role == "front" and point.fusion == "dwa"]
     assert set(drawn["dwa"].marker.color) == {colour_of("dwa")}
-    assert list(drawn["dwa"].marker.symbol) == [symbol_of(point.period) for point in dwa]
+    assert list(drawn["dwa"].marker.symbol) == [symbol_of(point.marker) for point in dwa]
     assert list(drawn["front"].x) == [x for x, _ in data.step]
     (reference,) = (point for point in data.points if point.reference)
     assert (drawn["reference"].x[0], drawn["reference"].y[0]) == (reference.x, reference.y)

@@ -133,11 +133,11 @@ def test_the_filter_of_families_hides_their_points(browser: Browser) -> None:
     drawn = "[...document.querySelectorAll('#front-plot .mark')].map((it) => Number(it.dataset.trial)).sort().join()"
     assert browser.run(drawn) == "0,1,2,3,4,5"
     tick = "document.querySelector('[data-filter=family][value={}]').click()"
-    browser.run(tick.format('"other"'))
+    browser.run(tick.format('"edges"'))
     assert browser.run(drawn) == "0,1,2"
     browser.run(tick.format('"k×p"'))
     assert browser.run(drawn) == "0"
-    for value in ('"other"', '"k×p"'):
+    for value in ('"edges"', '"k×p"'):
         browser.run(tick.format(value))
 
 

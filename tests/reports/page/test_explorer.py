@@ -95,9 +95,9 @@ def test_points_say_what_the_records_say() -> None:
 
 def test_families_of_wirings_are_a_filter_where_there_are_several() -> None:
     found = _of(irregular_records())
-    assert found.data["points"]["family"] == ["", "k×p", "k×p", "other", "other", "other"]
+    assert found.data["points"]["family"] == ["none", "k×p", "k×p", "edges", "edges", "edges"]
     (family,) = [it for it in found.filters if it.name == "family"]
-    assert [choice.value for choice in family.choices] == ["k×p", "other"]
+    assert [choice.value for choice in family.choices] == ["k×p", "edges"]
     strided = _of([it for it in irregular_records() if it.dilation or it.fusion == "none"])
     assert "family" not in [it.name for it in strided.filters]
     assert "fusion" in [it.name for it in strided.filters]

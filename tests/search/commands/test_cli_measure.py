@@ -64,7 +64,7 @@ def test_json_has_all_figures_and_the_circumstances(run: Cli, exported: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["dwa"], "dwa: give an export, its architecture.yaml, none, or FUSION:KxP such as dwa:4x5"),
+        (["dwa"], "dwa: give an export, its architecture.yaml, none, or FUSION:WIRING such as dwa:4x5 or dwa:first:2"),
         (["none:1x1"], "none:1x1: give an export, its architecture.yaml"),
         (["dwaa:1x1"], "fusion 'dwaa' is not known: did you mean 'dwa'?"),
         (["missing.yaml"], "missing.yaml: no such file"),

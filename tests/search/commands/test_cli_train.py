@@ -19,7 +19,7 @@ from depthweave.reports.export.training import Training, read_training, write_tr
 from depthweave.search.cluster import distributed
 from depthweave.search.cluster.distributed import Work
 from depthweave.search.commands import train as train_command
-from depthweave.spaces import load, read_pattern, save_model
+from depthweave.spaces import load, parse_rule, read_rule, save_model
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.files import ARCHITECTURE_FILE, MODEL_FILE, write_architecture
@@ -313,7 +313,7 @@ def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
 ) -> None:
     folder = architecture_file.parent
     architecture = load(folder).architecture
-    write_architecture(architecture_file, architecture, pattern={"dilation": 1, "period": 1})
+    write_architecture(architecture_file, architecture, rule=parse_rule("1x1"))
     _recorded(folder)
     out = tmp_path / "large"
     sizes = ("--width", "32", "--depth", "4", "--tokens", "64")
@@ -323,11 +323,24 @@ def test_resized_training_keeps_the_pattern_and_cites_the_old_run(
     large = load(out).architecture
     assert (large.fusion, large.depth, large.width, large.heads, large.feed_forward) == ("dwa", 4, 32, 4, 32)
     assert large.wiring == strided_wiring(4)
-    assert read_pattern(out / ARCHITECTURE_FILE) == (1, 1)
+    assert read_rule(out / ARCHITECTURE_FILE) == parse_rule("1x1")
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"resized from `{architecture.id}` of run quick-1, trial 7, whose validation loss was 5.5000" in card
     # An export of an export is one too.
     assert run("train", out, "--corpus", corpus_folder, "--tokens", "64", "--out", tmp_path / "b").code == 0
+
+
+def test_resized_training_without_a_rule_says_how_its_wiring_is_moved(
+    architecture_file: Path, corpus_folder: Path, run: Cli, tmp_path: Path
+) -> None:
+    architecture = load(architecture_file.parent).architecture
+    out, sizes = tmp_path / "large", ("--depth", "4", "--tokens", "64")
+    code, printed, _ = run("train", architecture_file, "--corpus", corpus_folder, *sizes, "--out", out)
+    assert code == 0
+    assert f"no rule is known for the wiring of architecture {architecture.id}: each site and source i" in printed
+    wanted = [[2 * site.block, [2 * source for source in site.sources]] for site in architecture.wiring]
+    assert load(out).architecture.to_dict()["sites"] == wanted
+    assert read_rule(out / ARCHITECTURE_FILE) is None
 
 
 def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
@@ -349,7 +362,6 @@ def test_text_of_an_export_from_elsewhere_is_never_read_by_itself(
     [
         (["--width", "33"], "width is 33: it must be a multiple of 8, the width of a head: take 32 or 40"),
         (["--depth", "0"], "depth is 0"),
-        (["--depth", "4"], "does not say which dilation and period made its wiring"),
         (["--further", "--width", "32"], "--further starts from the weights of the export"),
     ],
 )

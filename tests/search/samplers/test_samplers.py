@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,7 +18,8 @@ from depthweave.reports.analysis.front import hypervolume_frac
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers import SAMPLERS, check_sampler, make_sampler
 from depthweave.search.samplers.distinct import Untried
-from depthweave.spaces.space import Axes, Candidate, Combination, Pattern, SearchSpace, enumerate_space
+from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, enumerate_space
+from depthweave.spaces.wiring_rules import strided_rule
 
 FAST_SAMPLERS = [name for name in SAMPLERS if name != "gp"]
 """All but Optuna's Gaussian process, which takes seconds for a proposal and needs scipy."""
@@ -87,9 +89,12 @@ def planted(best: Candidate) -> Score:
         far = 2.0 * (item.architecture.fusion != best.architecture.fusion)
         far += abs(item.architecture.depth - best.architecture.depth) / 4
         far += abs(item.budget - best.budget) / 1_000_000
-        if item.pattern is not None and best.pattern is not None:
-            far += abs(item.pattern.dilation - best.pattern.dilation)
-            far += abs(item.pattern.period - best.pattern.period) / 2
+        if item.rule is not None and best.rule is not None:
+            own, other = item.rule.stride, best.rule.stride
+            assert own is not None
+            assert other is not None
+            far += abs(own.dilation - other.dilation)
+            far += abs(own.period - other.period) / 2
         return 1.0 + far, 1.0
 
     return score
@@ -235,16 +240,17 @@ def test_every_combination_of_values_names_its_architecture(space: SearchSpace) 
         axes.fusions, axes.dilations, axes.periods, axes.depths, axes.budgets
     ):
         values = {"fusion": fusion, "dilation": dilation, "period": period, "depth": depth, "budget": budget}
-        pattern = None if fusion == "none" else Pattern(dilation, depth if period == "depth" else int(period))
+        pattern = None if fusion == "none" else strided_rule(dilation, depth if period == "depth" else int(period))
         expected = space.by_combination.get(Combination(fusion, pattern, depth, budget))
         assert parameters.architecture_id(values) == expected
 
 
 def test_infeasible_and_incomplete_parameters_have_no_architecture(space: SearchSpace) -> None:
     parameters = Parameters(space)
-    fusion, pattern, depth, budget = space.infeasible[0].combination
-    assert pattern is not None
-    values = {"fusion": fusion, "depth": depth, "budget": budget, **pattern._asdict()}
+    fusion, rule, depth, budget = space.infeasible[0].combination
+    assert rule is not None
+    assert rule.stride is not None
+    values = {"fusion": fusion, "depth": depth, "budget": budget, **rule.stride._asdict()}
     assert parameters.architecture_id(values) is None
     spelled = parameters.spelling(parameters.architecture_ids[0])
     del spelled["depth"]
@@ -264,3 +270,21 @@ def test_a_sampler_that_weighs_costs_reads_curves_and_guides_a_chooser(name: str
     weighs_costs = SAMPLERS[name].needs_costs
     assert weighs_costs == (name == "known-cost")
     assert (made.guide is not None) == (made.use_curves is not None) == weighs_costs
+
+
+def test_wirings_are_one_parameter_and_k_x_p_alone_keeps_its_two() -> None:
+    axes: dict[str, Any] = {"depths": (6, 12), "budgets": (1_000_000,), "vocabulary": 256, "context": 128}
+    strided = Parameters(enumerate_space(Axes(fusions=("dwa",), **axes)))
+    assert list(strided.distributions) == ["fusion", "dilation", "period", "depth", "budget"]
+    wirings = ("first:2", "1xdepth", "one:8", "first:6")
+    found = Parameters(enumerate_space(Axes(fusions=("dwa",), wirings=wirings, **axes)))
+    assert list(found.distributions) == ["fusion", "wiring", "depth", "budget"]
+    assert found.distributions["wiring"].choices == ("1x1", "first:2", "1x6", "one:8", "first:6", "1x12")
+    for architecture_id in found.architecture_ids:
+        spelled = found.spelling(architecture_id)
+        assert found.architecture_id(spelled) == architecture_id
+        assert all(spelled[name] in item.choices for name, item in found.distributions.items())
+    at = {"fusion": "dwa", "depth": 6, "budget": 1_000_000}
+    assert found.architecture_id({**at, "wiring": "first:6"}) == found.architecture_id({**at, "wiring": "1x1"})
+    assert found.architecture_id({**at, "wiring": "one:8"}) is None
+    assert found.architecture_id({**at, "wiring": "1x12"}) is None

@@ -316,3 +316,43 @@ def test_resumed_search_keeps_its_tolerances_and_an_old_spec_has_the_defaults() 
 )
 def test_tolerance_that_is_none_is_one_line(values: dict[str, Any], told: str) -> None:
     assert told in _fault(values)
+
+
+def _space(**given: Any) -> tuple[Any, ...]:
+    space = make_spec({"space": given}).space
+    return space.wirings, space.dilations, space.periods
+
+
+def test_wirings_alone_leave_dilations_and_periods_empty() -> None:
+    wirings = ["first:2", "edges:2-7+0-3", {"edges": [[7, 2]]}, "all"]
+    assert _space(wirings=wirings) == (("first:2", "edges:0-3+2-7", "skip:2-7", "all"), (), ())
+    assert _space(wirings=["mirror"], dilations=[], periods=[]) == (("mirror",), (), ())
+    assert _space(wirings=["mirror"], dilations=[2]) == (("mirror",), (2,), (1, 2, 4, "depth"))
+    assert _space() == _space(wirings=[]) == ((), (1, 2, 4), (1, 2, 4, "depth"))
+
+
+def test_spec_with_wirings_round_trips() -> None:
+    spec = make_spec({"space": {"wirings": ["first:2 from:7", {"edges": [[3, 0], [7, 2]]}, "all"]}})
+    assert parse_spec(spec.to_yaml()) == spec
+    assert differences(spec, parse_spec(spec.to_yaml())) == []
+    assert "space.wirings" in differences(spec, Spec(), free=())[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wirings": ["frist:2"]}, "space.wirings: wiring 'frist:2' is not known: did you mean 'first:N'?"),
+        ({"wirings": ["al"]}, "did you mean 'all'?"),
+        ({"wirings": ["embed", "one:0"]}, "space.wirings: ['embed', 'embed'] has a repeated value: list each once"),
+        ({"wirings": [{"first": 2}]}, "space.wirings: wiring {'first': 2} is not known"),
+        ({"wirings": [{"edges": [[3, 3]]}]}, "space.wirings: wiring has a connection 3-3"),
+        ({"wirings": "first:2"}, "space.wirings: Input should be a list (given: 'first:2')"),
+        ({"dilations": []}, "space.dilations: the list is empty: give at least one value"),
+        (
+            {"wirings": ["embed"], "dilations": [1], "periods": []},
+            "space.periods: one of dilations and periods is empty",
+        ),
+    ],
+)
+def test_wirings_that_cannot_be_are_one_line(given: dict[str, Any], message: str) -> None:
+    assert message in _fault({"space": given})

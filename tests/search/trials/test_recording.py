@@ -70,7 +70,8 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     live = make_live(3.0, 2.0, 1.5, 1.25)
     record = MAKER.rows(live, outcome=Outcome("complete", None)).record
     architecture, costs = _DWA.architecture, costs_of(_DWA.architecture)
-    assert _DWA.pattern is not None
+    assert _DWA.rule is not None
+    assert _DWA.rule.stride is not None
     expected = {
         "trial": 4,
         "architecture_id": architecture.id,
@@ -79,8 +80,9 @@ def test_complete_record_has_every_column_that_is_known() -> None:
         "reason": None,
         "reference": False,
         "fusion": "dwa",
-        "dilation": _DWA.pattern.dilation,
-        "period": _DWA.pattern.period,
+        "rule": _DWA.rule.text,
+        "dilation": _DWA.rule.stride.dilation,
+        "period": _DWA.rule.stride.period,
         "depth": architecture.depth,
         "budget": 20_000,
         "parameters": costs.parameters,

@@ -1,0 +1,79 @@
+"""Names of the wiring of a record: its rule, its family, and a phrase.
+
+Records of earlier versions have a dilation and a period in place of the text of a rule.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Literal
+
+from depthweave.reports.store.records import Record
+from depthweave.spaces.wiring_rules import WiringRule, family_of, strided_rule
+from depthweave.spaces.wiring_text import parse_rule
+
+NO_FAMILY = "none"
+"""The family of architectures without a fusion."""
+Marker = int | Literal["other"] | None
+"""What a marker's shape says: the period of KxP, `other` for other wirings, `None` without a fusion or a rule."""
+
+
+def rule_of(record: Record) -> WiringRule | None:
+    """Returns the rule that made the record's wiring; `None` without a fusion, or where no rule is known."""
+    if record.fusion == "none":
+        return None
+    return _rule(record.rule, record.dilation, record.period)
+
+
+def family_of_record(record: Record) -> str:
+    """Returns a name that groups wirings: "k×p", "first", ...; `NO_FAMILY` without a fusion, "edges" without a rule."""
+    rule = rule_of(record)
+    return "edges" if rule is None and record.fusion != "none" else family_of(rule)
+
+
+def wiring_name(record: Record) -> str:
+    """Returns a short name: "4×1" (dilation × period), "first:2", "24 connections"; empty without a fusion."""
+    if record.fusion == "none":
+        return ""
+    return rule_name(rule_of(record)) or record.rule or connections_text(record)
+
+
+def rule_name(rule: WiringRule | None) -> str:
+    """Returns the short name of a rule: "4×1" (dilation × period), "first:2", "24 connections"; empty for `None`."""
+    if rule is None:
+        return ""
+    return f"{rule.number}×{rule.period}" if rule.is_plain_stride else rule.short
+
+
+def wiring_phrase(record: Record) -> str:
+    """Returns the wiring in words: "first two states, every block"; empty without a fusion."""
+    rule = rule_of(record)
+    if rule is not None:
+        return rule.phrase_at(record.depth)
+    return "" if record.fusion == "none" else connections_text(record)
+
+
+def connections_text(record: Record) -> str:
+    """Returns the number of connections from earlier states: "24 connections"."""
+    number = sum(len(sources) - 1 for _, sources in json.loads(record.wiring))
+    return f"{number} connection" + ("" if number == 1 else "s")
+
+
+def marker_of(record: Record) -> Marker:
+    """Returns what the record's marker says."""
+    rule = rule_of(record)
+    if rule is None:
+        return None if record.fusion == "none" else "other"
+    return "other" if rule.stride is None else rule.stride.period
+
+
+@lru_cache(maxsize=2**14)
+def _rule(text: str | None, dilation: int | None, period: int | None) -> WiringRule | None:
+    if text is None:
+        return None if dilation is None or period is None else strided_rule(dilation, period)
+    try:
+        return parse_rule(text)
+    except ValueError:
+        # Of a later version: its text is shown as it is.
+        return None

@@ -25,6 +25,7 @@ from depthweave.search.samplers import KnownCostSampler, categorical
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.surrogate import evidence
 from depthweave.search.surrogate import loss_model as losses
+from depthweave.search.surrogate.pool import FixedPool
 
 ROUNDS = 9
 CHOICES = {f"edge{edge}": CategoricalDistribution(tuple(range(5))) for edge in range(6)}
@@ -89,7 +90,7 @@ def decisions(num: int) -> dict[str, tuple[float, float]]:
     for step in range(4):
         trial.report(2.9 * 0.95**step, step)
     pruner, frozen = ParetoPruner(audit_frac=0.0), study._storage.get_trial(trial._trial_id)
-    guide = SurrogateGuide(candidates, rows={str(number): number for number in range(len(points))})
+    guide = SurrogateGuide(FixedPool(candidates, keys=[str(number) for number in range(len(points))]))
     alone, guided = ParetoChooser(num_evaluations=10), ParetoChooser(num_evaluations=10, guide=guide)
     return {
         "choice by the curves": timed(lambda: alone.choose(snapshots, may_start=True)),

@@ -193,7 +193,7 @@ def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> No
         told = {number: curve(loss_of(POINTS[row])) for number, row in enumerate(rows)}
         told |= {12 + number: curve(final, length=2)[:2] for number in range(6)}
         sampler.curves = lambda told=told: told  # type: ignore[misc]
-        evidence = sampler._evidence(trials)
+        _, evidence = sampler._evidence(trials)
         assert [item.finished for item in evidence] == [True] * 12 + [False] * 6
         assert all(item.sd > 0 and item.loss == pytest.approx(final, abs=0.4) for item in evidence[12:])
         found = gains_of(candidates, evidence)

@@ -1,0 +1,170 @@
+"""Sparse graphs of a space: wirings of a few skip connections that no dilation and period need to make.
+
+They are too many to enumerate: 12 blocks have 10^19 wirings of 24 connections. A search samples them; here they are
+described, written as text, and resolved to the budgets of the space.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.budget import BudgetError, resolve
+from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring_moves import max_skip_connections, random_wiring, skip_connections, wiring_of
+
+if TYPE_CHECKING:
+    from depthweave.spaces.space import Axes
+
+MIN_GRAPHS = 10_000
+"""Fewest graphs of a depth and a count of connections: fewer are listed rather than sampled."""
+_PREFIX = "edges:"
+_DRAWS = 4
+"""Random graphs of a target that show whether its budget can be met."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseAxes:
+    """Which sparse graphs a search may propose, beside the enumerated architectures of its space."""
+
+    connections: tuple[int, ...]
+    """Numbers of skip connections (`depthweave.spaces.wiring_moves`): a site's own block is not counted."""
+    fusions: tuple[str, ...] = ()
+    """Fusions that get sparse graphs, of those of the space; all of them where empty."""
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "fusions"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"space.sparse.{name} lists {list(values)}: list each once")
+        if not self.connections:
+            raise ValueError("space.sparse.connections is empty: list at least one number, such as [12, 24]")
+        if "none" in self.fusions:
+            raise ValueError("space.sparse.fusions has none, which has no connections: list other fusions")
+        for fusion in self.fusions:
+            fusion_class(fusion)
+
+    def check(self, *, fusions: Sequence[str], depths: Sequence[int]) -> None:
+        """Raises `ValueError` where a space of these fusions and depths has no such graphs, or only few."""
+        for fusion in self.fusions:
+            if fusion not in fusions:
+                raise ValueError(f"space.sparse.fusions has {fusion}: it must be one of space.fusions, {list(fusions)}")
+        if not set(fusions) - {"none"}:
+            raise ValueError("space.sparse needs a fusion other than none: add one to space.fusions, or leave it out")
+        deepest = max(depths)
+        for count in self.connections:
+            if max(num_graphs(depth, count) for depth in depths) < MIN_GRAPHS:
+                raise ValueError(
+                    f"space.sparse.connections has {count}: {deepest} blocks have at most "
+                    f"{max_skip_connections(deepest)} connections, and {num_graphs(deepest, count):,} graphs "
+                    f"of {count}; at least {MIN_GRAPHS:,} are sampled: give another number, or a larger depth"
+                )
+
+
+class SparseTarget(NamedTuple):
+    """A fusion, sizes and a number of skip connections, which many graphs share."""
+
+    fusion: str
+    depth: int
+    budget: int
+    connections: int
+
+
+def num_graphs(depth: int, connections: int) -> int:
+    """Returns how many wirings of so many skip connections a depth has."""
+    return math.comb(max_skip_connections(depth), connections) if connections > 0 else 0
+
+
+def text_of(wiring: Wiring) -> str:
+    """Returns the skip connections as text, source before site: "edges:0-3+2-7"."""
+    return _PREFIX + "+".join(f"{source}-{block}" for block, source in sorted(skip_connections(wiring)))
+
+
+def wiring_from(text: str, *, depth: int) -> Wiring:
+    """Returns the wiring that `text_of` wrote; raises `ValueError`, one line, where it is none of that depth."""
+    pairs = [re.fullmatch(r"(\d{1,6})-(\d{1,6})", part) for part in text.removeprefix(_PREFIX).split("+")]
+    connections = [(int(pair[2]), int(pair[1])) for pair in pairs if pair is not None]
+    valid = all(source < block <= depth for block, source in connections)
+    made = wiring_of(depth, set(connections)) if valid and None not in pairs else None
+    if made is None or not text.startswith(_PREFIX):
+        raise ValueError(
+            f"wiring {text!r:.60}: write {depth} blocks' connections as SOURCE-SITE, such as edges:0-3+2-4"
+        )
+    return made
+
+
+class SparseGraphs:
+    """Resolves sparse wirings to the budgets of a space."""
+
+    def __init__(self, axes: Axes) -> None:
+        assert axes.sparse is not None
+        self._axes = axes
+        self.connections = axes.sparse.connections
+        self.fusions = axes.sparse.fusions or tuple(name for name in axes.fusions if name != "none")
+
+    @cached_property
+    def targets(self) -> tuple[SparseTarget, ...]:
+        """What the graphs share, in a fixed order: every fusion, depth, budget and count that has enough graphs."""
+        return tuple(
+            SparseTarget(fusion, depth, budget, count)
+            for fusion in self.fusions
+            for depth in self._axes.depths
+            for budget in self._axes.budgets
+            for count in self.counts(depth)
+        )
+
+    def counts(self, depth: int) -> tuple[int, ...]:
+        """Returns the numbers of skip connections of which a depth has enough graphs."""
+        return tuple(count for count in self.connections if num_graphs(depth, count) >= MIN_GRAPHS)
+
+    @cached_property
+    def any_feasible(self) -> bool:
+        """Whether any of a few random graphs of each target meets its budget."""
+        rng = random.Random(0)
+        return any(
+            self.resolved(
+                random_wiring(target.depth, connections=target.connections, rng=rng),
+                fusion=target.fusion,
+                budget=target.budget,
+            )
+            for target in self.targets
+            for _ in range(_DRAWS)
+        )
+
+    def resolved(self, wiring: Wiring, *, fusion: str, budget: int) -> Architecture | None:
+        """Returns the architecture of a wiring that meets the budget; `None` if none does."""
+        axes = self._axes
+        try:
+            return resolve(
+                fusion=fusion,
+                wiring=wiring,
+                budget=budget,
+                vocabulary=axes.vocabulary,
+                context=axes.context,
+                head_width=axes.head_width,
+                width=axes.width,
+                sizing=axes.sizing,
+            )
+        except BudgetError:
+            return None
+
+    def budget_of(self, architecture: Architecture) -> int | None:
+        """Returns the budget of the space that leads to this architecture; `None` where it is no sparse graph of it."""
+        wiring = architecture.wiring
+        if architecture.fusion not in self.fusions or wiring.depth not in self._axes.depths:
+            return None
+        if len(skip_connections(wiring)) not in self.connections:
+            return None
+        found = (
+            budget
+            for budget in self._axes.budgets
+            if self.resolved(wiring, fusion=architecture.fusion, budget=budget) == architecture
+        )
+        return next(found, None)

@@ -19,8 +19,10 @@ from depthweave.reports.formatting import plural
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, quality_names
 from depthweave.reports.store.records import Record
 from depthweave.search.console import print_line
+from depthweave.search.parameters import is_sparse
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.space import Candidate
+from depthweave.spaces.wiring_moves import num_skip_connections
 
 _REFRESH_S = 0.5
 
@@ -28,6 +30,8 @@ _REFRESH_S = 0.5
 def label_of(candidate: Candidate) -> str:
     """Returns a short name of an architecture: `dwa 4x1, 12 blocks`."""
     pattern = "" if candidate.pattern is None else f" {candidate.pattern.dilation}x{candidate.pattern.period}"
+    if is_sparse(candidate):
+        pattern = f" {plural(num_skip_connections(candidate.architecture.wiring), 'connection')}"
     return f"{candidate.architecture.fusion}{pattern}, {candidate.architecture.depth} blocks"
 
 

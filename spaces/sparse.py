@@ -77,6 +77,18 @@ class SparseTarget(NamedTuple):
     connections: int
 
 
+def sparse_text(axes: Axes) -> str:
+    """Returns the end of a sentence on a space: ", and sparse wirings of 12 or 24 connections, ..."; empty without."""
+    if axes.sparse is None:
+        return ""
+    graphs = SparseGraphs(axes)
+    if not graphs.any_feasible:
+        return ", and no sparse wirings: none of a few tried ones meets a budget"
+    counts = " or ".join(map(str, sorted(axes.sparse.connections)))
+    fusions = f" of {', '.join(axes.sparse.fusions)}" if axes.sparse.fusions else ""
+    return f", and sparse wirings{fusions} of {counts} connections, proposed during the search"
+
+
 def num_graphs(depth: int, connections: int) -> int:
     """Returns how many wirings of so many skip connections a depth has."""
     return math.comb(max_skip_connections(depth), connections) if connections > 0 else 0

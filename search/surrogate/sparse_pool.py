@@ -31,6 +31,8 @@ WeightSource = Callable[[int], Mapping[Connection, float]]
 
 _MAX_ENUMERATED = 4096
 """Most enumerated architectures of a decision; of a larger space a sample that changes with every trial."""
+_NUM_FIRST = 8
+"""Enumerated architectures that are tried before any sparse graph, as many as the sampler spreads over the costs."""
 _NUM_RANDOM = 256
 """Random graphs, shared by all targets."""
 _MIN_RANDOM = 2
@@ -95,8 +97,10 @@ class SparsePool:
         tried = {item.key: self._space[item.key] for item in trials}
         sparse = {key: item for key, item in tried.items() if key not in enumerated}
         without = {*enumerated, *tried}
-        for item in self._proposed(trials, without=without):
-            sparse.setdefault(item.architecture.id, item)
+        # The enumerated architectures are known best, and dense ones among them have weights to learn from.
+        if len(tried) >= _NUM_FIRST or enumerated <= tried.keys():
+            for item in self._proposed(trials, without=without):
+                sparse.setdefault(item.architecture.id, item)
         shown = self._shown(set(tried), num_trials=len(trials))
         features, costs, cost_features = (
             np.concatenate([base[shown], own])

@@ -202,7 +202,7 @@ def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> No
     assert gains[1.8] > 2 * gains[4.5], "what was stopped with a good curve has good neighbours"
 
     failed = numbered([*whole, *(ended(point, state=TrialState.FAIL) for point in stopped)])
-    evidence = KnownCostSampler(candidates, seed=0)._evidence(failed)
+    _, evidence = KnownCostSampler(candidates, seed=0)._evidence(failed)
     found, without = gains_of(candidates, evidence), gains_of(candidates, evidence[:12])
     assert found[alike].mean() < without[alike].mean()
 

@@ -1,6 +1,6 @@
 """Sparse graphs of a space: wirings of a few skip connections that no dilation and period need to make.
 
-They are too many to enumerate: 12 blocks have 10^19 wirings of 24 connections. A search samples them; here they are
+They are too many to enumerate: 12 blocks have 8 10^19 wirings of 24 connections. A search samples them; here they are
 described, written as text, and resolved to the budgets of the space.
 """
 
@@ -106,9 +106,7 @@ def wiring_from(text: str, *, depth: int) -> Wiring:
     valid = all(source < block <= depth for block, source in connections)
     made = wiring_of(depth, set(connections)) if valid and None not in pairs else None
     if made is None or not text.startswith(_PREFIX):
-        raise ValueError(
-            f"wiring {text!r:.60}: write {depth} blocks' connections as SOURCE-SITE, such as edges:0-3+2-4"
-        )
+        raise ValueError(f"wiring {text!r:.60}: write connections of {depth} blocks as edges:0-3+2-4, sources first")
     return made
 
 

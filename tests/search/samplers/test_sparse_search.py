@@ -17,7 +17,7 @@ from depthweave.spaces.costs import num_parameters
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.wiring import Wiring
-from depthweave.spaces.wiring_moves import Connection, num_skip_connections, skip_connections, wiring_of
+from depthweave.spaces.wiring_moves import skip_connections, wiring_of
 
 HIDDEN = {(site, source) for site in (4, 7, 9, 12) for source in (0, 1, 2)}
 """Twelve connections that no dilation and period give."""
@@ -97,5 +97,10 @@ def test_search_with_sparse_graphs_beats_the_whole_grid_for_every_seed() -> None
     for seed in range(10):
         search = Search(space_of(sparse=SPARSE), seed=seed)
         search.run(40)
-        print(seed, loss_of(search.best()), best_of_grid, sum(SPARSE_WIRING in t.system_attrs[FIXED_PARAMS] for t in search.study.trials))
+        print(
+            seed,
+            loss_of(search.best()),
+            best_of_grid,
+            sum(SPARSE_WIRING in t.system_attrs[FIXED_PARAMS] for t in search.study.trials),
+        )
         assert loss_of(search.best()) < best_of_grid

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import moocore
 import numpy as np
@@ -29,7 +29,7 @@ from depthweave.trainers import Measurement
 WeightSource = Callable[[int], Mapping[Connection, float]]
 """Returns the size of each connection of a complete trial, by its number; empty where none is recorded."""
 
-_MAX_ENUMERATED = 4096
+_MAX_ENUMERATED = 2048
 """Most enumerated architectures of a decision; of a larger space a sample that changes with every trial."""
 _NUM_FIRST = 8
 """Enumerated architectures that are tried before any sparse graph, as many as the sampler spreads over the costs."""
@@ -42,6 +42,15 @@ _NUM_CROSSED, _NUM_CROSSES = 6, 8
 """The best parents are crossed in pairs."""
 _NUM_WEIGHED = 16
 """Models whose weights propose graphs."""
+
+
+class _Row(NamedTuple):
+    """A sparse graph's row of the arrays, and the values that name it."""
+
+    features_F: FloatArray
+    costs_C: FloatArray
+    cost_features_H: FloatArray
+    values: Mapping[str, Any]
 
 
 class SparsePool:
@@ -65,8 +74,8 @@ class SparsePool:
         self._offspring = Offspring(self._graphs, depths=space.axes.depths, budgets=space.axes.budgets, seed=seed)
         self._base_rows = self._encoded(self._base)
         self._base_parameters = tuple(parameters.spelling(item) for item in parameters.architecture_ids)
-        self._known: dict[str, tuple[FloatArray, FloatArray, FloatArray]] = {}
-        """The rows of the last decision's sparse graphs, by id."""
+        self._known: dict[str, _Row] = {}
+        """The rows of the last decision's sparse graphs, by id, in their order."""
         self._largest: dict[int, list[Connection]] = {}
         self._last: tuple[tuple[PoolTrial, ...], View] | None = None
 
@@ -102,15 +111,15 @@ class SparsePool:
             for item in self._proposed(trials, without=without):
                 sparse.setdefault(item.architecture.id, item)
         shown = self._shown(set(tried), num_trials=len(trials))
+        sparse_rows = self._sparse_rows(list(sparse.values()))
         features, costs, cost_features = (
-            np.concatenate([base[shown], own])
-            for base, own in zip(self._base_rows, self._sparse_rows(list(sparse.values())), strict=True)
+            np.concatenate([base[shown], own]) for base, own in zip(self._base_rows, sparse_rows, strict=True)
         )
         candidates = Candidates(
             distributions=self.distributions,
             parameters=(
                 *(self._base_parameters[row] for row in shown),
-                *(sparse_values(item) for item in sparse.values()),
+                *(row.values for row in self._known.values()),
             ),
             features_NF=features,
             groups_F=self._encoder.groups_F,
@@ -187,12 +196,12 @@ class SparsePool:
     def _sparse_rows(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The rows of sparse graphs; those of the last decision are kept."""
         new = [item for item in items if item.architecture.id not in self._known]
-        rows = zip(*self._encoded(new), strict=True)
-        known = self._known | {item.architecture.id: row for item, row in zip(new, rows, strict=True)}
+        rows = zip(*self._encoded(new), map(sparse_values, new), strict=True)
+        known = self._known | {item.architecture.id: _Row(*row) for item, row in zip(new, rows, strict=True)}
         self._known = {item.architecture.id: known[item.architecture.id] for item in items}
         if not items:
             return self._encoded([])
-        features, costs, cost_features = zip(*self._known.values(), strict=True)
+        features, costs, cost_features, _ = zip(*self._known.values(), strict=True)
         return np.stack(features), np.stack(costs), np.stack(cost_features)
 
     def _encoded(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:

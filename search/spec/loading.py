@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from depthweave.search.spec.schema import SHOWN_CHARACTERS, Spec
+from depthweave.search.spec.objective_entries import SHOWN_CHARACTERS
+from depthweave.search.spec.schema import Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
 from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.unknown_names import unknown_name

@@ -72,7 +72,7 @@ class FixedPool:
     @property
     def num_costs(self) -> int:
         """Number of cost objectives."""
-        return self._view.candidates.costs_NC.shape[1]
+        return int(self._view.candidates.costs_NC.shape[1])
 
     def key_of(self, parameters: Mapping[str, Any]) -> Key | None:
         """Returns the candidate that parameters name; `None` where they name none."""

@@ -70,7 +70,9 @@ class SparsePool:
         self._parameters, self._graphs, self._space = parameters, parameters.sparse, space
         self._costs, self._measured, self._seed, self._weights = cost_names(objectives), measured, seed, weights
         self._base = [space[item] for item in parameters.architecture_ids]
-        self._encoder = GraphEncoder(self._base, fusions=parameters.distributions["fusion"].choices)
+        self._encoder = GraphEncoder(
+            self._base, fusions=[str(name) for name in parameters.distributions["fusion"].choices]
+        )
         self._offspring = Offspring(self._graphs, depths=space.axes.depths, budgets=space.axes.budgets, seed=seed)
         self._base_rows = self._encoded(self._base)
         self._base_parameters = tuple(parameters.spelling(item) for item in parameters.architecture_ids)

@@ -91,7 +91,7 @@ class Candidate:
 
     architecture: Architecture
     pattern: Pattern | None
-    """The first spelling of its wiring; `None` for the plain transformer."""
+    """The first spelling of its wiring; `None` for the plain transformer and for a sparse graph."""
     budget: int
     spellings: tuple[Pattern, ...] = ()
     """All dilations and periods of the space that give this graph."""

@@ -31,8 +31,8 @@ class GraphEncoder:
         self._fusions = tuple(fusions)
         sizes_NS = np.log([_sizes(item) for item in items])
         self._mean_S, self._sd_S = sizes_NS.mean(axis=0), sizes_NS.std(axis=0)
+        # A size that all of them share sets no scale.
         self._sd_S[self._sd_S == 0.0] = 1.0
-        # A space whose combinations are all plain says nothing about the number of connections.
         widths = [len(self._fusions), *(1 for _ in self._mean_S), *(len(item) for item in _wiring_groups(Wiring(1)))]
         self.groups_F: Indices = np.repeat(np.arange(len(widths)), widths).astype(np.intp)
 

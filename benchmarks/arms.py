@@ -19,6 +19,7 @@ from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers.guide import SurrogateGuide
+from depthweave.search.surrogate.pool import FixedPool
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.survey import survey_size
 
@@ -81,8 +82,7 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
         return sampler(sampler_name)(seen(problem), seed)
 
     def guide(problem: CurveProblem) -> Guide:
-        rows = {name: row for row, name in enumerate(problem.curves.ids)}
-        return SurrogateGuide(seen(problem).problem.candidates, rows=rows)
+        return SurrogateGuide(FixedPool(seen(problem).problem.candidates, keys=problem.curves.ids))
 
     def choose(problem: CurveProblem, seed: int, guide: Guide | None) -> Chooser:
         return ParetoChooser(num_evaluations=problem.curves.num_evaluations, seed=seed, guide=guide)

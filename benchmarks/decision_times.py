@@ -1,4 +1,4 @@
-"""How long a decision takes: proposals of known-cost with 200 and 2,000 records, choices of pareto among 1,000 trials.
+"""How long a decision takes: proposals of known-cost, also among sparse graphs, and choices of pareto.
 
     python -m benchmarks.decision_times
 
@@ -8,6 +8,7 @@ Medians of processor time and of wall time, milliseconds. Other work on the mach
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -18,13 +19,19 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+from depthweave.search.parameters import Parameters, sparse_values
 from depthweave.search.pruners.chooser import TrialSnapshot
 from depthweave.search.pruners.pareto import ParetoChooser, ParetoPruner
 from depthweave.search.pruners.peers import COSTS
-from depthweave.search.samplers import KnownCostSampler, categorical
+from depthweave.search.samplers import KnownCostSampler, categorical, make_sampler
+from depthweave.search.samplers.distinct import FIXED_PARAMS
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.surrogate import evidence
 from depthweave.search.surrogate import loss_model as losses
+from depthweave.search.surrogate.pool import FixedPool
+from depthweave.spaces.space import Axes, Candidate, enumerate_space
+from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.wiring_moves import random_wiring
 
 ROUNDS = 9
 CHOICES = {f"edge{edge}": CategoricalDistribution(tuple(range(5))) for edge in range(6)}
@@ -40,6 +47,9 @@ def main() -> None:
     for num_costs in (1, 2):
         for num in (200, 2000):
             rows[f"known-cost, {1 + num_costs} objectives, {num:,} records"] = proposal(num, num_costs=num_costs)
+    for num_budgets in (1, 8):
+        known, times = sparse_proposal(2000, num_budgets=num_budgets)
+        rows[f"known-cost, {known:,} enumerated and 10^19 sparse graphs, 2,000 records"] = times
     rows |= {f"pareto, {name}, 1,000 trials": times for name, times in decisions(1000).items()}
     print("| decision | processor ms | clock ms |\n|---|---|---|")
     for name, (processor_ms, clock_ms) in rows.items():
@@ -61,6 +71,55 @@ def proposal(num: int, *, num_costs: int) -> tuple[float, float]:
         trials.append(trial)
     sampler = KnownCostSampler(candidates, seed=0)
     return timed(lambda: sampler.propose(trials, number=num))
+
+
+def sparse_proposal(num: int, *, num_budgets: int) -> tuple[int, tuple[float, float]]:
+    """Number of enumerated architectures, and one proposal after `num` complete trials, half of them sparse graphs.
+
+    Every proposal follows another trial, as in a search: the pool is made again.
+    """
+    axes = Axes(
+        fusions=("none", "dwa", "dwatt", "concat"),
+        dilations=tuple(range(1, 7)),
+        periods=tuple(range(1, 7)),
+        depths=tuple(range(4, 25)),
+        budgets=tuple(20_000_000 + 1_000_000 * number for number in range(num_budgets)),
+        vocabulary=256,
+        context=64,
+        sparse=SparseAxes(connections=(12, 24), fusions=("dwa", "dwatt")),
+    )
+    parameters, rng = Parameters(enumerate_space(axes)), random.Random(0)
+    assert parameters.sparse is not None
+    values = [parameters.spelling(key) for key in rng.sample(parameters.architecture_ids, num // 2)]
+    while len(values) < num + ROUNDS + 1:
+        target = rng.choice(parameters.sparse.targets)
+        wiring = random_wiring(target.depth, connections=target.connections, rng=rng)
+        made = parameters.sparse.resolved(wiring, fusion=target.fusion, budget=target.budget)
+        if made is not None:
+            values.append(sparse_values(Candidate(architecture=made, rule=None, budget=target.budget)))
+    rng.shuffle(values)
+    trials = []
+    for number, item in enumerate(values):
+        own = {name: value for name, value in item.items() if name in parameters.distributions}
+        trial = optuna.create_trial(
+            params=own,
+            distributions={name: parameters.distributions[name] for name in own},
+            values=[3.0 + rng.gauss(0.0, 0.1), 1.0 + rng.random(), 2e7],
+            system_attrs={FIXED_PARAMS: item},
+        )
+        trial.number = number
+        trials.append(trial)
+    sampler = make_sampler(
+        "known-cost", parameters=parameters, objectives=("perplexity", "latency", "parameters"), seed=0
+    ).sampler
+    assert isinstance(sampler, KnownCostSampler)
+    lengths = iter(range(num, len(trials)))
+
+    def propose() -> int:
+        length = next(lengths)
+        return sampler.propose(trials[:length], number=length)
+
+    return len(parameters.architecture_ids), timed(propose)
 
 
 def decisions(num: int) -> dict[str, tuple[float, float]]:
@@ -89,7 +148,7 @@ def decisions(num: int) -> dict[str, tuple[float, float]]:
     for step in range(4):
         trial.report(2.9 * 0.95**step, step)
     pruner, frozen = ParetoPruner(audit_frac=0.0), study._storage.get_trial(trial._trial_id)
-    guide = SurrogateGuide(candidates, rows={str(number): number for number in range(len(points))})
+    guide = SurrogateGuide(FixedPool(candidates, keys=[str(number) for number in range(len(points))]))
     alone, guided = ParetoChooser(num_evaluations=10), ParetoChooser(num_evaluations=10, guide=guide)
     return {
         "choice by the curves": timed(lambda: alone.choose(snapshots, may_start=True)),

@@ -26,6 +26,7 @@ from depthweave.search.preparation import PreparedSearch
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.run_folder.resuming import keep_spec
 from depthweave.search.search_run import SearchRun, open_run
+from depthweave.search.sparse_records import weight_source
 from depthweave.search.strategy import strategy_of
 from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import needs_survey, read_survey, take_survey
@@ -140,7 +141,9 @@ def _run_search_trials(run: SearchRun, *, chooser: Chooser | None, retry_failed:
         take_survey(prepared, run.store, workers=workers, progress=progress)
     ledger = _open_ledger(run, workers=workers, chooser=chooser, retry_failed=retry_failed)
     num_before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
-    max_trials = min(prepared.spec.search.trials, len(prepared.space))
+    max_trials = prepared.spec.search.trials
+    if not Parameters(prepared.space).has_sparse:
+        max_trials = min(max_trials, len(prepared.space))
     progress.on_begin(records=list(ledger.records), max_trials=max_trials, workers=workers)
     for live in paused:
         progress.on_pause(live)
@@ -195,7 +198,9 @@ def _num_workers(run: SearchRun) -> int:
 def _open_ledger(run: SearchRun, *, workers: int, chooser: Chooser | None, retry_failed: bool) -> TrialLedger:
     prepared, store = run.prepared, run.store
     spec, parameters = prepared.spec, Parameters(prepared.space)
-    strategy = strategy_of(spec, parameters=parameters, measured=read_survey(store).measurements)
+    strategy = strategy_of(
+        spec, parameters=parameters, measured=read_survey(store).measurements, weights=weight_source(store)
+    )
     studies = open_studies(
         prepared,
         store,

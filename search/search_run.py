@@ -12,6 +12,7 @@ from depthweave.search.cluster.placement import Placement
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.run_folder.contents import check_files
 from depthweave.search.run_folder.run_lock import locked_run
+from depthweave.search.sparse_records import include_recorded
 from depthweave.search.study.journal import Journal, journal_of
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.live_trial import Progress
@@ -43,5 +44,6 @@ def open_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -
     with locked_run(store.storage, on_wait=progress.on_phase), journal_of(store.storage) as journal:
         for line in check_files(store, prepared.data):
             progress.on_phase(line)
+        include_recorded(prepared.space, store)
         checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
         yield SearchRun(prepared=prepared, store=store, journal=journal, checkpoints=checkpoints, progress=progress)

@@ -14,6 +14,7 @@ from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.spec.schema import Spec
+from depthweave.search.surrogate.sparse_pool import WeightSource
 from depthweave.trainers import Measurement
 
 
@@ -30,11 +31,25 @@ class Strategy(NamedTuple):
     """Pauses trials and chooses what a free worker does next."""
 
 
-def strategy_of(spec: Spec, *, parameters: Parameters, measured: Mapping[str, Measurement]) -> Strategy:
-    """Returns a new strategy from the spec's names, options and seed, and from the survey's measurements."""
+def strategy_of(
+    spec: Spec,
+    *,
+    parameters: Parameters,
+    measured: Mapping[str, Measurement],
+    weights: WeightSource | None = None,
+) -> Strategy:
+    """Returns a new strategy from the spec's names, options and seed, and from the survey's measurements.
+
+    `weights` are the sizes of trained connections, which propose sparse graphs.
+    """
     settings = spec.search
     sampler, guide, use_curves = make_sampler(
-        settings.sampler, parameters=parameters, objectives=spec.objectives, seed=spec.seed, measured=measured
+        settings.sampler,
+        parameters=parameters,
+        objectives=spec.objectives,
+        seed=spec.seed,
+        measured=measured,
+        weights=weights,
     )
     return Strategy(
         sampler=sampler,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_grammar import WHOLE_GRAMMAR, grammar
@@ -46,6 +47,8 @@ class Axes:
     """Size of a state; derived from depth and budget if it is `None`."""
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
+    sparse: SparseAxes | None = None
+    """Sparse graphs beside the combinations; they are sampled during a search and not enumerated."""
 
     def __post_init__(self) -> None:
         for name in _AXES:
@@ -82,6 +85,8 @@ class Axes:
             lengths += f", with all wirings {num:,} in all"
         if num > MAX_COMBINATIONS:
             raise ValueError(f"space has {lengths}: at most {MAX_COMBINATIONS:,} combinations; shorten an axis")
+        if self.sparse is not None:
+            self.sparse.check(fusions=self.fusions, depths=self.depths)
 
 
 def rules_of(axes: Axes, *, depth: int) -> tuple[WiringRule, ...]:
@@ -108,7 +113,7 @@ class Candidate:
 
     architecture: Architecture
     rule: WiringRule | None
-    """The simplest spelling of its wiring; `None` for the plain transformer."""
+    """The simplest spelling of its wiring; `None` for the plain transformer and for untried sparse graphs."""
     budget: int
     spellings: tuple[WiringRule, ...] = ()
     """All rules of the space that give this graph."""
@@ -147,6 +152,15 @@ class SearchSpace:
 
     def __getitem__(self, architecture_id: str) -> Candidate:
         return self._by_id[architecture_id]
+
+    @property
+    def known_ids(self) -> KeysView[str]:
+        """Ids of the enumerated architectures and of the included ones."""
+        return self._by_id.keys()
+
+    def include(self, candidate: Candidate) -> None:
+        """Makes an architecture that was not enumerated known by its id. Neither length nor iteration count it."""
+        self._by_id.setdefault(candidate.architecture.id, candidate)
 
     @property
     def num_duplicates(self) -> int:

@@ -146,9 +146,9 @@ class RunStore:
             for folder in ("records", "evaluations", "weights", "tensorboard", CHECKPOINTS):
                 self.storage.check_no_links(folder)
 
-    def records(self) -> list[Record]:
-        """Returns every readable record in its latest revision, sorted by trial."""
-        return from_table(self._records.read(), row_class=Record)
+    def records(self, trials: Collection[int] | None = None) -> list[Record]:
+        """Returns the readable records of all trials or of these in their latest revision, sorted by trial."""
+        return from_table(self._records.read(trials), row_class=Record)
 
     def evaluations(self, trials: Collection[int] | None = None) -> pa.Table:
         """Returns the evaluations of all trials or of these, sorted by trial and then by index."""

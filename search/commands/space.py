@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
+from depthweave.spaces.sparse import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, family_of
 from depthweave.trainers import TokenizerSpec
 
@@ -46,6 +48,7 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
     return (
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
         f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
+        + sparse_text(space.axes)
     )
 
 
@@ -168,6 +171,7 @@ def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
             }
             for item in space
         ],
+        "sparse": None if space.axes.sparse is None else dataclasses.asdict(space.axes.sparse),
         "unbalanced": [item._asdict() for item in unbalanced(space)],
         "infeasible": [
             {"combination": _combination(item), "budget": item.combination.budget, "reason": item.reason}

@@ -2,7 +2,14 @@
 
 from depthweave.search.samplers.distinct import DistinctSampler
 from depthweave.search.samplers.known_cost import KnownCostSampler
-from depthweave.search.samplers.registry import SAMPLERS, SamplerInputs, SamplerRow, check_sampler, make_sampler
+from depthweave.search.samplers.registry import (
+    SAMPLERS,
+    SamplerInputs,
+    SamplerRow,
+    check_sampler,
+    check_sparse_sampler,
+    make_sampler,
+)
 from depthweave.search.surrogate.candidates import Candidates, categorical, of_space
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "SamplerRow",
     "categorical",
     "check_sampler",
+    "check_sparse_sampler",
     "make_sampler",
     "of_space",
 ]

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from depthweave.search.parameters import Parameters
+from depthweave.search.parameters import SPARSE_WIRING, Parameters
 
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute for the parameters of an enqueued trial."""
@@ -144,6 +144,14 @@ class Untried:
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """Returns the parameters of a trial, also of a waiting one."""
     return fixed_params_of(trial) or trial.params
+
+
+def started_params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns the parameters of a trial that has started, with the wiring of a sparse graph; empty before that."""
+    fixed = fixed_params_of(trial)
+    # Optuna's own parameters have no wiring: it is no choice of a fixed list.
+    is_sparse = bool(trial.params) and SPARSE_WIRING in fixed
+    return {**trial.params, SPARSE_WIRING: fixed[SPARSE_WIRING]} if is_sparse else trial.params
 
 
 def fixed_params_of(trial: FrozenTrial) -> dict[str, Any]:

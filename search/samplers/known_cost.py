@@ -25,6 +25,7 @@ from depthweave.search.samplers.distinct import fixed_params_of
 from depthweave.search.surrogate.candidates import Candidates, Indices
 from depthweave.search.surrogate.evidence import TrialObservation, evidence_of
 from depthweave.search.surrogate.loss_model import Evidence
+from depthweave.search.surrogate.pool import NO_ROW, FixedPool, Pool, PoolTrial
 from depthweave.search.surrogate.posterior import KnownCosts, candidate_posterior, known_costs
 
 STARTUP = 8
@@ -46,22 +47,25 @@ class KnownCostSampler(BaseSampler):
     other objectives than the loss and the candidates' costs.
     """
 
-    def __init__(self, candidates: Candidates, *, seed: int, loss: int = 0) -> None:
-        """`loss` is the index of the loss among the study's objectives; the others are the candidates' costs."""
-        num_objectives = 1 + candidates.costs_NC.shape[1]
+    def __init__(self, candidates: Candidates | Pool, *, seed: int, loss: int = 0) -> None:
+        """`loss` is the index of the loss among the study's objectives; the others are the candidates' costs.
+
+        With a pool the candidates may grow with the trials.
+        """
+        self._pool: Pool = FixedPool(candidates) if isinstance(candidates, Candidates) else candidates
+        num_objectives = 1 + self._pool.num_costs
         if not 0 <= loss < num_objectives:
             raise ValueError(
                 f"KnownCostSampler.loss is {loss}: it must be from 0 to {num_objectives - 1}, the last cost"
             )
-        self.candidates, self._seed, self._loss = candidates, seed, loss
-        self._rows = {_key(item): row for row, item in enumerate(candidates.parameters)}
+        self._seed, self._loss = seed, loss
         self._independent = RandomSampler(seed=seed)
         self.curves: CurveSource | None = None
         """Source of the losses of running and stopped trials: a study with several objectives cannot hold them."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Raises `ValueError` unless the objectives are one loss and the candidates' costs, all minimised."""
-        num_costs = self.candidates.costs_NC.shape[1]
+        num_costs = self._pool.num_costs
         if len(study.directions) != 1 + num_costs:
             raise ValueError(
                 f"KnownCostSampler: the study has {len(study.directions)} objectives, the candidates have {num_costs} "
@@ -71,7 +75,7 @@ class KnownCostSampler(BaseSampler):
             raise ValueError("KnownCostSampler: the study maximises an objective: minimise all, with its sign turned")
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return dict(self.candidates.distributions)
+        return dict(self._pool.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -79,8 +83,8 @@ class KnownCostSampler(BaseSampler):
         if fixed_params_of(trial):  # enqueued
             return {}
         others = [item for item in study.get_trials(deepcopy=False) if item.number != trial.number]
-        row = self.propose(others, number=trial.number)
-        return dict(self.candidates.parameters[row])
+        candidates, row = self._proposal(others, number=trial.number)
+        return dict(candidates.parameters[row])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -89,26 +93,38 @@ class KnownCostSampler(BaseSampler):
 
     def propose(self, trials: Sequence[FrozenTrial], *, number: int) -> int:
         """Returns the row of the next candidate, given all other trials; `number` is that of the new trial."""
-        evidence = self._evidence(trials)
+        return self._proposal(trials, number=number)[1]
+
+    def _proposal(self, trials: Sequence[FrozenTrial], *, number: int) -> tuple[Candidates, int]:
+        """The candidates of this decision, and the row of the one that is taken."""
+        candidates, evidence = self._evidence(trials)
         tried = {item.row for item in evidence}
-        untried = np.array([row for row in range(len(self._rows)) if row not in tried], dtype=np.intp)
+        untried = np.array([row for row in range(len(candidates.parameters)) if row not in tried], dtype=np.intp)
         if not len(untried):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
-        costs = known_costs(self.candidates, evidence)
+        costs = known_costs(candidates, evidence)
         if len(tried) >= STARTUP:
-            posterior = candidate_posterior(self.candidates, evidence, costs=costs)
+            posterior = candidate_posterior(candidates, evidence, costs=costs)
             # All improvements may underflow to 0: then they cannot rank candidates.
             if posterior is not None and posterior.gains_N[untried].max() > 0.0:
-                return int(untried[np.argmax(posterior.gains_N[untried])])
+                return candidates, int(untried[np.argmax(posterior.gains_N[untried])])
         rng = np.random.default_rng([self._seed, number])
-        return self._spread(untried, sorted(tried), costs=costs, rng=rng)
+        return candidates, _spread(candidates, untried, sorted(tried), costs=costs, rng=rng)
 
-    def _evidence(self, trials: Sequence[FrozenTrial]) -> list[Evidence]:
+    def _evidence(self, trials: Sequence[FrozenTrial]) -> tuple[Candidates, list[Evidence]]:
+        """The candidates after these trials, and what the trials say of them."""
+        known = self._known_trials(trials)
+        candidates, rows = self._pool.view(known)
+        return candidates, [item.evidence._replace(row=rows[item.key]) for item in known]
+
+    def _known_trials(self, trials: Sequence[FrozenTrial]) -> list[PoolTrial]:
+        """The trials whose candidates are known, with what they say of the losses."""
         curves = None if self.curves is None else self.curves()
+        named = []
         observations = []
         for trial in trials:
-            row = self._rows.get(_key(fixed_params_of(trial) or trial.params))
-            if row is None:
+            key = self._pool.key_of(fixed_params_of(trial) or trial.params)
+            if key is None:
                 continue
             finished = trial.state == TrialState.COMPLETE
             losses = () if curves is None else curves.get(trial.number, ())
@@ -119,8 +135,9 @@ class KnownCostSampler(BaseSampler):
             state: Literal["unfinished", "complete", "failed"] = "unfinished"
             if finished or failed:
                 state = "complete" if finished else "failed"
-            observations.append(TrialObservation(row, losses, state, self._measured(trial, finished=finished)))
-        return evidence_of(observations)
+            named.append((trial.number, key))
+            observations.append(TrialObservation(NO_ROW, losses, state, self._measured(trial, finished=finished)))
+        return [PoolTrial(*name, evidence) for name, evidence in zip(named, evidence_of(observations), strict=True)]
 
     def _measured(self, trial: FrozenTrial, *, finished: bool) -> tuple[float, ...] | None:
         costs: Mapping[str, float] | None = trial.user_attrs.get(COSTS)
@@ -128,23 +145,21 @@ class KnownCostSampler(BaseSampler):
             return tuple(costs.values())
         return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
 
-    def _spread(self, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator) -> int:
-        """The candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
-        candidates = self.candidates
-        ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-        order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
-        stratum_N = order_N * STARTUP // len(order_N)
-        filled = np.bincount(stratum_N[tried], minlength=STARTUP)
-        available = np.unique(stratum_N[untried])
-        stratum = int(rng.choice(available[filled[available] == filled[available].min()]))
-        members = untried[stratum_N[untried] == stratum]
-        if len(members) > _MAX_DISTANT:
-            members = np.sort(rng.choice(members, _MAX_DISTANT, replace=False))
-        if not tried:
-            return int(rng.choice(members))
-        difference = candidates.features_NF[members][:, None] - candidates.features_NF[tried][None]
-        return int(members[np.square(difference).sum(axis=2).min(axis=1).argmax()])
 
-
-def _key(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(values.items()))
+def _spread(
+    candidates: Candidates, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator
+) -> int:
+    """The candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
+    ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
+    stratum_N = order_N * STARTUP // len(order_N)
+    filled = np.bincount(stratum_N[tried], minlength=STARTUP)
+    available = np.unique(stratum_N[untried])
+    stratum = int(rng.choice(available[filled[available] == filled[available].min()]))
+    members = untried[stratum_N[untried] == stratum]
+    if len(members) > _MAX_DISTANT:
+        members = np.sort(rng.choice(members, _MAX_DISTANT, replace=False))
+    if not tried:
+        return int(rng.choice(members))
+    difference = candidates.features_NF[members][:, None] - candidates.features_NF[tried][None]
+    return int(members[np.square(difference).sum(axis=2).min(axis=1).argmax()])

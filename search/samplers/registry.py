@@ -19,6 +19,8 @@ from depthweave.search.samplers.distinct import MAX_DRAWS, DistinctSampler
 from depthweave.search.samplers.guide import SurrogateGuide
 from depthweave.search.samplers.known_cost import CurveSource, KnownCostSampler
 from depthweave.search.surrogate.candidates import of_space
+from depthweave.search.surrogate.pool import FixedPool, Pool
+from depthweave.search.surrogate.sparse_pool import SparsePool, WeightSource
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers import Measurement
 
@@ -31,6 +33,8 @@ class SamplerInputs(NamedTuple):
     seed: int
     measured: Mapping[str, Measurement]
     """Measurements from before the first training, by architecture id."""
+    weights: WeightSource | None = None
+    """Sizes of the connections of complete trials, which propose sparse graphs."""
 
 
 class SearchSampler(NamedTuple):
@@ -52,18 +56,30 @@ class SamplerRow:
     """Whether it weighs the costs of untried architectures, so that some are measured before the first training."""
     requires: str | None = None
     """The optional package that the sampler imports."""
+    proposes_sparse: bool = False
+    """Whether it proposes sparse graphs, which are not enumerated."""
 
 
 def _known_cost(inputs: SamplerInputs) -> SearchSampler:
-    candidates = of_space(inputs.parameters, objectives=inputs.objectives, measured=inputs.measured)
+    pool: Pool
+    if inputs.parameters.has_sparse:
+        pool = SparsePool(
+            inputs.parameters,
+            objectives=inputs.objectives,
+            measured=inputs.measured,
+            seed=inputs.seed,
+            weights=inputs.weights,
+        )
+    else:
+        candidates = of_space(inputs.parameters, objectives=inputs.objectives, measured=inputs.measured)
+        pool = FixedPool(candidates, keys=inputs.parameters.architecture_ids)
     loss = list(inputs.objectives).index(quality_names(inputs.objectives)[0])
-    sampler = KnownCostSampler(candidates, seed=inputs.seed, loss=loss)
-    rows = {name: row for row, name in enumerate(inputs.parameters.architecture_ids)}
+    sampler = KnownCostSampler(pool, seed=inputs.seed, loss=loss)
 
     def use_curves(curves: CurveSource) -> None:
         sampler.curves = curves
 
-    return SearchSampler(sampler, SurrogateGuide(candidates, rows=rows), use_curves)
+    return SearchSampler(sampler, SurrogateGuide(pool), use_curves)
 
 
 def _distinct(
@@ -85,7 +101,7 @@ def _distinct(
 
 
 SAMPLERS: Mapping[str, SamplerRow] = {
-    "known-cost": SamplerRow(make=_known_cost, needs_costs=True),
+    "known-cost": SamplerRow(make=_known_cost, needs_costs=True, proposes_sparse=True),
     # Multivariate: the univariate default repeats itself in half of its proposals on a finite space.
     "tpe": SamplerRow(make=_distinct(lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=8))),
     "nsga2": SamplerRow(make=_distinct(lambda seed: NSGAIISampler(seed=seed, population_size=20))),
@@ -106,6 +122,13 @@ def check_sampler(name: str) -> str:
     return name
 
 
+def check_sparse_sampler(name: str) -> None:
+    """Raises `ValueError` where the sampler does not propose sparse graphs."""
+    if not SAMPLERS[name].proposes_sparse:
+        able = ", ".join(key for key, row in SAMPLERS.items() if row.proposes_sparse)
+        raise ValueError(f"search.sampler is {name}: space.sparse needs {able}; change one of them")
+
+
 def make_sampler(
     name: str,
     *,
@@ -113,9 +136,11 @@ def make_sampler(
     objectives: Sequence[str],
     seed: int,
     measured: Mapping[str, Measurement] = MappingProxyType({}),
+    weights: WeightSource | None = None,
 ) -> SearchSampler:
     """Returns the sampler of that name over a search space. Raises `ValueError` as `check_sampler` does.
 
-    `measured` holds measurements from before the first training, by architecture id.
+    `measured` holds measurements from before the first training, by architecture id. `weights` are the sizes of the
+    connections of complete trials.
     """
-    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured))
+    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured, weights))

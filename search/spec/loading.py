@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec.part import SHOWN_CHARACTERS
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
+from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
@@ -135,7 +136,13 @@ def _keys_of(part: Any) -> dict[str, Any]:
         kinds = {name: item.annotation for name, item in part.model_fields.items() if not item.exclude}
     else:
         kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
-    sections = (BaseModel, CorpusSpec, Recipe)
+    sections = (BaseModel, CorpusSpec, Recipe, SparseAxes)
     return {
-        name: kind if isinstance(kind, type) and issubclass(kind, sections) else None for name, kind in kinds.items()
+        name: next((item for item in _classes(kind) if issubclass(item, sections)), None)
+        for name, kind in kinds.items()
     }
+
+
+def _classes(annotation: Any) -> list[type]:
+    """The classes of an annotation; of `X | None` those of its parts."""
+    return [item for item in (get_args(annotation) or (annotation,)) if isinstance(item, type)]

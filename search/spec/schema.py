@@ -19,10 +19,11 @@ from pydantic import (
 )
 
 from depthweave.reports.store.objectives import OBJECTIVES, objective
-from depthweave.reports.store.tolerance import check_tolerance, tolerances_of
+from depthweave.reports.store.tolerance import tolerances_of
 from depthweave.search.pruners import check_pruner, make_pruner
-from depthweave.search.samplers import check_sampler
+from depthweave.search.samplers import check_sampler, check_sparse_sampler
 from depthweave.search.spec.logger_names import check_logger
+from depthweave.search.spec.objective_entries import names_and_tolerances
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
 from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
@@ -178,7 +179,7 @@ class Spec(Part):
         if not isinstance(values, dict) or not isinstance(values.get("objectives", ()), (list, tuple)):
             return values
         task = values.get("task", DEFAULT_TASK)
-        names, given = _split(values.get("objectives", default_objectives(task)))
+        names, given = names_and_tolerances(values.get("objectives", default_objectives(task)))
         if values.get("tolerances"):
             raise ValueError("tolerances: give each beside its objective, such as {name: latency, tolerance: 0.02}")
         known = [name for name in names if isinstance(name, str) and name in OBJECTIVES]
@@ -188,6 +189,13 @@ class Spec(Part):
     @classmethod
     def _known_loggers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_logger(name) for name in dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _can_have_sparse_graphs(self) -> Spec:
+        if self.space.sparse is not None:
+            self.space.sparse.check(fusions=self.space.fusions, depths=self.space.depths)
+            check_sparse_sampler(self.search.sampler)
+        return self
 
     @field_validator("tokenizer")
     @classmethod
@@ -217,35 +225,15 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     # Earlier versions know no tasks, and read the spec of the default one.
     if spec.task == DEFAULT_TASK:
         del values["task"]
+    # They know no sparse graphs either.
+    if spec.space.sparse is None:
+        del values["space"]["sparse"]
     # Objectives with the default tolerance as plain names, as earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}
         for name, own in spec.tolerances.items()
     ]
     return values
-
-
-def _split(objectives: Sequence[Any]) -> tuple[list[Any], dict[str, float]]:
-    """Returns the names, and the given tolerances by name; raises `ValueError` for any other form."""
-    names: list[Any] = []
-    given: dict[str, float] = {}
-    for item in objectives:
-        if not isinstance(item, dict):
-            names.append(item)
-            continue
-        if not isinstance(item.get("name"), str) or set(item) - {"name", "tolerance"}:
-            raise ValueError(
-                f"objectives: {item!r:.{SHOWN_CHARACTERS}}: write a name, or {{name: latency, tolerance: 0.02}}"
-            )
-        name, tolerance = item["name"], item.get("tolerance")
-        names.append(name)
-        if tolerance is not None:
-            if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)):
-                raise ValueError(
-                    f"objectives: tolerance of {name} is {tolerance!r:.{SHOWN_CHARACTERS}}, which is not a number"
-                )
-            given[name] = check_tolerance(name, tolerance)
-    return names, given
 
 
 def differences(ours: Spec, theirs: Spec, *, free: Sequence[str] = FREE) -> list[str]:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring_grammar import WHOLE_GRAMMAR
 from depthweave.spaces.wiring_text import parse_rule
@@ -46,6 +47,8 @@ class SpaceSpec(Part):
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
     rule of earlier versions."""
+    sparse: SparseAxes | None = None
+    """Sparse graphs that the search may propose beside the combinations; none where absent."""
 
     @field_validator("fusions")
     @classmethod

@@ -23,11 +23,12 @@ from depthweave.reports.store.objectives import column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
+from depthweave.search.samplers.distinct import started_params_of
 from depthweave.search.study.checksummed_journal import has_valid_checksum
 from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies, tell
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.recording import costs_among
-from depthweave.search.trials.trial import read_architecture_id, read_progress
+from depthweave.search.trials.trial import read_architecture, read_progress
 from depthweave.spaces.regular import check_regular
 from depthweave.trainers.tasks import AnyTask, task_of
 
@@ -86,7 +87,7 @@ def started_architectures(journal: Path, *, parameters: Parameters) -> dict[int,
             # The lines are JSON but no journal of Optuna.
             return {}
     # A trial that is only enqueued has no parameters yet.
-    architectures = {item.number: parameters.architecture_id(item.params) for item in trials}
+    architectures = {item.number: parameters.architecture_id(started_params_of(item)) for item in trials}
     return {number: item for number, item in architectures.items() if item is not None}
 
 
@@ -147,9 +148,10 @@ def _unfinished(
     for number in checkpoints.numbers():
         if number >= FIRST_CONFIRMATION or number in recorded:
             continue
-        architecture_id = read_architecture_id(checkpoints.fetch(number), task=task)
+        architecture = read_architecture(checkpoints.fetch(number), task=task)
+        architecture_id = None if architecture is None else parameters.adopted(architecture)
         taken = {*found.values(), *(item.architecture_id for item in recorded.values())}
-        if architecture_id in parameters.known and architecture_id not in taken:
+        if architecture_id is not None and architecture_id not in taken:
             found[number] = architecture_id
     return found
 

@@ -23,9 +23,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
-from depthweave.search.parameters import Parameters
+from depthweave.search.parameters import SPARSE_WIRING, Parameters
 from depthweave.search.pruners.peers import COSTS, should_stop
-from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of
+from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of, started_params_of
 from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.study.checksummed_journal import ChecksummedJournal
 from depthweave.search.study.study_storage import StudyStorage
@@ -121,7 +121,7 @@ class Studies:
 
     def architecture_id(self, trial: FrozenTrial) -> str | None:
         """Returns the architecture of a trial; `None` before its parameters are known."""
-        return self._parameters.architecture_id(trial.params)
+        return self._parameters.architecture_id(started_params_of(trial))
 
     def enqueue(self, architecture_ids: Iterable[str]) -> None:
         """Enqueues the untried ones among these architectures: they are tried in this order, before any proposal."""
@@ -131,7 +131,9 @@ class Studies:
 
     @property
     def exhausted(self) -> bool:
-        """Whether no trial waits and every architecture has been tried."""
+        """Whether no trial waits and every architecture has been tried. Sparse graphs never run out."""
+        if self._parameters.has_sparse:
+            return False
         return not self._untried.ids() and not any(item.state == TrialState.WAITING for item in self.trials)
 
     def ask(self) -> AskedTrial | None:
@@ -145,12 +147,17 @@ class Studies:
             # between leaves a trial whose architecture is known.
             self._storage.set_trial_system_attr(known._trial_id, FIXED_PARAMS, trial.relative_params)
             trial = Trial(self.objectives, known._trial_id)
+        params = params_of(self._trial(trial.number))
         for name, distribution in self._parameters.distributions.items():
-            trial.suggest_categorical(name, distribution.choices)
-        architecture_id = self._parameters.architecture_id(trial.params)
+            # A sparse graph has no dilation and no period.
+            if SPARSE_WIRING not in params or name in params:
+                trial.suggest_categorical(name, distribution.choices)
+        architecture_id = self._parameters.architecture_id(started_params_of(self._trial(trial.number)))
         assert architecture_id is not None
         if ARCHITECTURE not in trial.user_attrs:
             trial.set_user_attr(ARCHITECTURE, architecture_id)
+        if SPARSE_WIRING in params:
+            trial.set_user_attr(SPARSE_WIRING, params[SPARSE_WIRING])
         self._open_curve(trial.number)
         self._persist()
         return AskedTrial(trial.number, architecture_id)
@@ -158,11 +165,13 @@ class Studies:
     def restore(self, number: int, architecture_id: str | None) -> None:
         """Creates the trial with the next number as running; as failed where its architecture is unknown."""
         params = {} if architecture_id is None else self._parameters.spelling(architecture_id)
+        known = {name: value for name, value in params.items() if name != SPARSE_WIRING}
         trial = optuna.create_trial(
             state=TrialState.RUNNING,
-            params=params,
-            distributions={name: self._parameters.distributions[name] for name in params},
+            params=known,
+            distributions={name: self._parameters.distributions[name] for name in known},
             user_attrs={} if architecture_id is None else {ARCHITECTURE: architecture_id},
+            system_attrs={FIXED_PARAMS: params} if SPARSE_WIRING in params else None,
         )
         trial_id = self._storage.create_new_trial(self.objectives._study_id, template_trial=trial)
         assert self._storage.get_trial(trial_id).number == number
@@ -214,7 +223,7 @@ class Studies:
         found = []
         for item in self.trials:
             # An enqueued trial has its parameters as a system attribute only. They become its own when it is asked for.
-            architecture_id = self._parameters.architecture_id(item.params)
+            architecture_id = self._parameters.architecture_id(started_params_of(item))
             if item.state == TrialState.WAITING and architecture_id is not None:
                 curve_id = self._curve_ids.get(item.number)
                 reported = {} if curve_id is None else self._storage.get_trial(curve_id).intermediate_values
@@ -225,7 +234,7 @@ class Studies:
         """Sets an interrupted trial to running. `ask` does not return it."""
         trial = self._trial(number)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        architecture_id = self._parameters.architecture_id(trial.params)
+        architecture_id = self._parameters.architecture_id(started_params_of(trial))
         if ARCHITECTURE not in trial.user_attrs:
             self._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, architecture_id)
         self._open_curve(number)

@@ -119,13 +119,13 @@ def read_progress(checkpoints: Checkpoints, number: int) -> TrialReport | None:
         return None
 
 
-def read_architecture_id(folder: Path, *, task: AnyTask) -> str | None:
-    """Returns the id of the architecture whose training state is in the folder; `None` where none can be read."""
+def read_architecture(folder: Path, *, task: AnyTask) -> Architecture | None:
+    """Returns the architecture whose training state is in the folder; `None` where none can be read."""
     try:
         state: TaskState = task.load_state(folder / STATE_FILE, device="cpu")
     except ValueError:
         return None
-    return state.architecture.id
+    return state.architecture
 
 
 class ArchitectureTrial(Trainable):

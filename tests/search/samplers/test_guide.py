@@ -12,12 +12,14 @@ from depthweave.search.pruners.chooser import NEW, GuideView, NewTrialOutlook, T
 from depthweave.search.pruners.pareto import ParetoChooser
 from depthweave.search.samplers import KnownCostSampler, categorical
 from depthweave.search.samplers.guide import SurrogateGuide
+from depthweave.search.surrogate.pool import FixedPool
 
 CHOICES = {name: CategoricalDistribution(tuple(range(4))) for name in ("depth", "period", "dilation")}
 POINTS = [dict(zip(CHOICES, values, strict=True)) for values in product(range(4), repeat=3)]
 IDS = [f"architecture-{row}" for row in range(len(POINTS))]
 COSTS = np.array([[1.0 + point["depth"]] for point in POINTS])
 CANDIDATES = categorical(POINTS, distributions=CHOICES, costs_NC=COSTS)
+POOL = FixedPool(CANDIDATES, keys=IDS)
 ROWS = {name: row for row, name in enumerate(IDS)}
 NUM = 8
 
@@ -40,7 +42,7 @@ def some_snapshots() -> list[TrialSnapshot]:
 
 def test_forecasts_are_exact_for_complete_trials_and_close_for_paused_ones() -> None:
     snapshots = some_snapshots()
-    view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
+    view = SurrogateGuide(POOL).advise(snapshots)
     assert view is not None
     for item in snapshots:
         mean, sd = view.forecasts[item.number]
@@ -54,7 +56,7 @@ def test_forecasts_are_exact_for_complete_trials_and_close_for_paused_ones() -> 
 
 def test_new_trial_of_the_guide_is_the_sampler_s_next_proposal() -> None:
     snapshots = some_snapshots()
-    view = SurrogateGuide(CANDIDATES, rows=ROWS).advise(snapshots)
+    view = SurrogateGuide(POOL).advise(snapshots)
     assert view is not None
     assert view.new is not None
     import optuna
@@ -78,11 +80,11 @@ def test_new_trial_of_the_guide_is_the_sampler_s_next_proposal() -> None:
     row = sampler.propose(study.get_trials(deepcopy=False), number=len(snapshots))
     assert view.new.costs == {"latency": COSTS[row, 0]}
     assert IDS[row] not in {item.architecture_id for item in snapshots}
-    assert SurrogateGuide(sampler.candidates, rows=ROWS).advise(snapshots) == view
+    assert SurrogateGuide(POOL).advise(snapshots) == view
 
 
 def test_guide_expects_nothing_without_a_complete_trial_and_no_new_trial_after_all_have_started() -> None:
-    guide = SurrogateGuide(CANDIDATES, rows=ROWS)
+    guide = SurrogateGuide(POOL)
     assert guide.advise([snapshot(0, 0, num=2, state="paused")]) is None
     everything = [snapshot(row, row, num=NUM, state="complete") for row in range(len(POINTS))]
     view = guide.advise(everything)

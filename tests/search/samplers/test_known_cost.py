@@ -193,7 +193,7 @@ def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> No
         told = {number: curve(loss_of(POINTS[row])) for number, row in enumerate(rows)}
         told |= {12 + number: curve(final, length=2)[:2] for number in range(6)}
         sampler.curves = lambda told=told: told  # type: ignore[misc]
-        evidence = sampler._evidence(trials)
+        _, evidence = sampler._evidence(trials)
         assert [item.finished for item in evidence] == [True] * 12 + [False] * 6
         assert all(item.sd > 0 and item.loss == pytest.approx(final, abs=0.4) for item in evidence[12:])
         found = gains_of(candidates, evidence)
@@ -202,7 +202,7 @@ def test_curves_of_stopped_trials_are_used_and_failed_trials_are_avoided() -> No
     assert gains[1.8] > 2 * gains[4.5], "what was stopped with a good curve has good neighbours"
 
     failed = numbered([*whole, *(ended(point, state=TrialState.FAIL) for point in stopped)])
-    evidence = KnownCostSampler(candidates, seed=0)._evidence(failed)
+    _, evidence = KnownCostSampler(candidates, seed=0)._evidence(failed)
     found, without = gains_of(candidates, evidence), gains_of(candidates, evidence[:12])
     assert found[alike].mean() < without[alike].mean()
 

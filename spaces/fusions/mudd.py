@@ -162,16 +162,21 @@ class _DynamicSite(nn.Module):
         length_BT1 = torch.linalg.vector_norm(own_BTD, dim=-1, keepdim=True)
         rms_BT1 = length_BT1.div(math.sqrt(own_BTD.shape[-1])).square().add(_EPSILON).sqrt()
         hidden_BTK = F.gelu((own_BTD @ self.into_DK) / rms_BT1)
-        return (hidden_BTK @ self.out_KK).unflatten(-1, self.static_CS.shape) + self.static_CS
+        # Under autocast the small product stays in float32: a weight's error is one of a whole state.
+        with torch.autocast(own_BTD.device.type, enabled=False):
+            dynamic_BTK = hidden_BTK.to(self.out_KK.dtype) @ self.out_KK
+        return dynamic_BTK.unflatten(-1, self.static_CS.shape) + self.static_CS
 
     def forward(self, own_BTD: Tensor, states: list[Tensor], observe: Observe | None, block: int) -> list[Tensor]:
         """Returns the input of each way, given the block's own state and the site's sources, normed if so wanted.
 
-        Shows the weights as their mean over the ways.
+        Shows the weights as their mean over the ways, with the own state's 1 in the normed variant.
         """
         weights_BTCS = self.weights(own_BTD)
         if observe is not None:
-            observe(block, weights_BTCS.mean(dim=-2))
+            means_BTS = weights_BTCS.detach().mean(dim=-2)
+            means_BTS[..., -1] += self.post_norm is not None
+            observe(block, means_BTS)
         weights_BTCS = weights_BTCS.to(own_BTD.dtype)
         if torch.compiler.is_compiling():
             sums = dynamic_sum(weights_BTCS, states)

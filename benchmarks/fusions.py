@@ -128,7 +128,12 @@ def deep(rounds: int) -> dict[str, object]:
 
 
 PARTS: dict[str, Callable[[int], dict[str, object]]] = {"depth": depth, "decoder": decoder, "deep": deep}
-MODELS = (*(f"dwa {name}" for name in PATTERNS), "dwatt at the end", "concat at the end")
+MODELS = (
+    *(f"dwa {name}" for name in PATTERNS),
+    "dwatt at the end",
+    "concat at the end",
+    *(f"{name} 1x1" for name in ("mudd", "mudd2", "mudd4", "mudd4_norm")),
+)
 
 
 class _Blocks(nn.Module):

@@ -61,7 +61,7 @@ def dynamic_sum(weights_BTCS: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _by_products(weights_BTCS: Tensor) -> bool:
-    """Returns whether products of small matrices are faster than a loop: not on a GPU, and not for one way."""
+    """Returns whether products of small matrices are faster backward than a loop: not on a GPU, not for one way."""
     return weights_BTCS.device.type == "cpu" and weights_BTCS.shape[-2] > 1
 
 

@@ -40,7 +40,7 @@ class DynamicSum(torch.autograd.Function):
             if _by_products(weights_BTCS):
                 return _backward_by_products(weights_BTCS, states, gradients)
             by_weights_BTCS = torch.empty_like(weights_BTCS)
-            by_states = []
+            by_states: list[Tensor] = []
             for source, state_BTD in enumerate(states):
                 for way, gradient_BTD in enumerate(gradients):
                     by_weights_BTCS[..., way, source] = torch.linalg.vecdot(gradient_BTD, state_BTD)

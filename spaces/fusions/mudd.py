@@ -164,8 +164,9 @@ class _DynamicSite(nn.Module):
         hidden_BTK = F.gelu((own_BTD @ self.into_DK) / rms_BT1)
         # Under autocast the small product stays in float32: a weight's error is one of a whole state.
         with torch.autocast(own_BTD.device.type, enabled=False):
-            dynamic_BTK = hidden_BTK.to(self.out_KK.dtype) @ self.out_KK
-        return dynamic_BTK.unflatten(-1, self.static_CS.shape) + self.static_CS
+            dynamic_BTK: Tensor = hidden_BTK.to(self.out_KK.dtype) @ self.out_KK
+        weights_BTCS: Tensor = dynamic_BTK.unflatten(-1, self.static_CS.shape) + self.static_CS
+        return weights_BTCS
 
     def forward(self, own_BTD: Tensor, states: list[Tensor], observe: Observe | None, block: int) -> list[Tensor]:
         """Returns the input of each way, given the block's own state and the site's sources, normed if so wanted.

@@ -66,13 +66,15 @@ def _by_products(weights_BTCS: Tensor) -> bool:
 
 
 def _sums(weights_BTCS: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    columns = [weights_BTCS[..., source, None].unbind(-2) for source in range(len(states))]
-    sums = tuple(states[0] * weight_BT1 for weight_BT1 in columns[0])
-    # A state is read for all ways before the next one.
-    for state_BTD, weights in zip(states[1:], columns[1:], strict=True):
-        for sum_BTD, weight_BT1 in zip(sums, weights, strict=True):
+    sums = []
+    # Way by way: a sum stays in the processor's cache.
+    for weights_BTS in weights_BTCS.unbind(-2):
+        first, *others = zip(states, weights_BTS.split(1, dim=-1), strict=True)
+        sum_BTD = first[0] * first[1]
+        for state_BTD, weight_BT1 in others:
             sum_BTD.addcmul_(state_BTD, weight_BT1)
-    return sums
+        sums.append(sum_BTD)
+    return tuple(sums)
 
 
 def _sums_by_products(weights_BTCS: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:

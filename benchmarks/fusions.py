@@ -132,6 +132,7 @@ MODELS = (
     *(f"dwa {name}" for name in PATTERNS),
     "dwatt at the end",
     "concat at the end",
+    *(f"{name} 1x1" for name in ("mudd", "mudd2", "mudd4", "mudd4_norm")),
     *("attnres 1x1", "attnres 1x4", "attnres_full 1x1", "attnres3 1x1"),
 )
 

@@ -1,8 +1,10 @@
 """Colours, marker symbols and the light and dark templates, the same in every figure.
 
-Source: the fusion colours are those of Okabe and Ito, "Color Universal Design", 2008, which readers with any common
-colour vision can distinguish. They are readable on white and on near-black, so only ink and ground change with the
-scheme.
+Source: the colours of the first four fusions are those of Okabe and Ito, "Color Universal Design", 2008, which readers
+with any common colour vision can distinguish. The lead colours of the other families were searched for the largest
+distance from these and from each other, also as readers without one kind of cones see them (Machado, Oliveira,
+Fernandes, 2009). The fusions of a family have shades of one hue; a key or a label beside always names them. All are
+readable on white and on near-black, so only ink and ground change with the scheme.
 """
 
 from __future__ import annotations
@@ -12,13 +14,32 @@ from typing import Any
 
 from depthweave.reports.wirings import Marker
 
-FUSION_COLOURS = {
-    "none": "#7d7d7d",
-    "dwa": "#0a7fc2",
-    "dwatt": "#d55e00",
-    "concat": "#009e73",
+FAMILY_COLOURS: dict[str, dict[str, str]] = {
+    "none": {"none": "#7d7d7d"},
+    "dwa": {"dwa": "#0a7fc2"},
+    "dwatt": {"dwatt": "#d55e00"},
+    "concat": {"concat": "#009e73"},
+    "mudd": {"mudd": "#7f3cf2", "mudd2": "#b26bea", "mudd4": "#7b56a9", "mudd4_norm": "#8c75b6"},
+    "attnres": {"attnres": "#bf3ca4", "attnres_full": "#c8729c", "attnres3": "#9c4297"},
+    "hc": {
+        "hc2": "#017272",
+        "hc4": "#04a3aa",
+        "dhc2": "#04869c",
+        "dhc4": "#579789",
+        "mhc2": "#366e86",
+        "mhc4": "#537e75",
+    },
+    "gated": {"gated2": "#945406", "gated4": "#af8020"},
+    "value_residual": {"value_residual": "#788be1"},
 }
-"""Colour of each fusion. Okabe and Ito's blue is a little lighter here, for dark ground."""
+"""Colours of fusions by family, the family's lead colour first. Okabe and Ito's blue is a little lighter here, for dark
+ground."""
+
+FUSION_COLOURS = {name: colour for shades in FAMILY_COLOURS.values() for name, colour in shades.items()}
+"""Colour of each fusion."""
+
+_STEMS = {"mudd": "mudd", "attnres": "attnres", "hc": "hc", "dhc": "hc", "mhc": "hc", "gated": "gated"}
+"""Families that have several fusions, by how the names of their fusions begin."""
 
 _SPARE_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9")
 """For fusions outside the table: chosen by the name, so that the colour is the same in every figure and run."""
@@ -55,9 +76,21 @@ _DIVERGING_LIGHT = ["#8f3a00", "#d55e00", "#f3b98d", "#f4f4f4", "#8fc4e8", "#0a7
 _DIVERGING_DARK = ["#ffb17a", "#d55e00", "#6b3413", "#22262a", "#12466a", "#0a7fc2", "#8fd0fa"]
 
 
+def family_of(fusion: str) -> str:
+    """Returns the family of a fusion, also of one outside the table; its own name if it has none."""
+    known = next((family for family, shades in FAMILY_COLOURS.items() if fusion in shades), None)
+    return known or next((family for stem, family in _STEMS.items() if fusion.startswith(stem)), fusion)
+
+
 def colour_of(fusion: str) -> str:
-    """Returns the fusion's colour, the same in every figure of every run."""
-    return FUSION_COLOURS.get(fusion) or _SPARE_COLOURS[zlib.crc32(fusion.encode()) % len(_SPARE_COLOURS)]
+    """Returns the fusion's colour, the same in every figure of every run.
+
+    A fusion outside the table has one of its family's shades.
+    """
+    if fusion in FUSION_COLOURS:
+        return FUSION_COLOURS[fusion]
+    shades = tuple(FAMILY_COLOURS.get(family_of(fusion), {}).values()) or _SPARE_COLOURS
+    return shades[zlib.crc32(fusion.encode()) % len(shades)]
 
 
 def symbol_of(marker: Marker) -> str:

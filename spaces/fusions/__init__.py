@@ -22,6 +22,12 @@ from depthweave.spaces.fusions.fusion import (
     Reader,
     ValueReader,
 )
+from depthweave.spaces.fusions.mudd import (
+    MuddFourWays,
+    MuddFourWaysNormed,
+    MuddValueResidual,
+    MultiwayDynamicDense,
+)
 from depthweave.spaces.fusions.none import NoFusion
 from depthweave.spaces.unknown_names import unknown_name
 
@@ -30,6 +36,10 @@ FUSIONS: dict[str, type[Fusion]] = {
     "dwa": DepthWeightedAverage,
     "dwatt": DepthWiseAttention,
     "concat": Concat,
+    "mudd": MultiwayDynamicDense,
+    "mudd2": MuddValueResidual,
+    "mudd4": MuddFourWays,
+    "mudd4_norm": MuddFourWaysNormed,
     "attnres": AttentionResiduals,
     "attnres_full": FullAttentionResiduals,
     "attnres3": ThreeWayAttentionResiduals,

@@ -9,7 +9,16 @@ from rich.console import Console
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.terminal.front_plot import csv_text, front_plot, front_view
+from depthweave.reports.figures.palette import FAMILY_COLOURS
+from depthweave.reports.terminal.front_plot import (
+    _DOMINATED,
+    _SPARE_SYMBOL,
+    _SYMBOLS,
+    csv_text,
+    front_plot,
+    front_view,
+    key_line,
+)
 from depthweave.reports.terminal.table import front_rows
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
@@ -51,3 +60,10 @@ def test_run_without_a_front_says_so() -> None:
     view = front_view([make_record(state="pruned", perplexity=None)], objectives=OBJECTIVES, columns=80)
     assert "no front" in str(view)
     assert "1 trial, 0 complete" in str(view)
+
+
+def test_every_family_has_a_mark_of_its_own() -> None:
+    assert set(_SYMBOLS) == set(FAMILY_COLOURS)
+    assert len({*_SYMBOLS.values(), _SPARE_SYMBOL, _DOMINATED}) == len(_SYMBOLS) + 2
+    key = key_line([make_record(0, fusion=name) for name in ("mudd", "mudd4", "hc2")])
+    assert key.plain.startswith("□ hc2   ▼ mudd   ▼ mudd4   ")

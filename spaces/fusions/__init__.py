@@ -17,6 +17,12 @@ from depthweave.spaces.fusions.fusion import (
     Reader,
     ValueReader,
 )
+from depthweave.spaces.fusions.hyper import (
+    DynamicHyperConnections,
+    DynamicHyperConnections4,
+    HyperConnections,
+    HyperConnections4,
+)
 from depthweave.spaces.fusions.none import NoFusion
 from depthweave.spaces.unknown_names import unknown_name
 
@@ -25,6 +31,10 @@ FUSIONS: dict[str, type[Fusion]] = {
     "dwa": DepthWeightedAverage,
     "dwatt": DepthWiseAttention,
     "concat": Concat,
+    "hc2": HyperConnections,
+    "hc4": HyperConnections4,
+    "dhc2": DynamicHyperConnections,
+    "dhc4": DynamicHyperConnections4,
 }
 
 

@@ -23,6 +23,7 @@ from depthweave.spaces.fusions.hyper import (
     HyperConnections,
     HyperConnections4,
 )
+from depthweave.spaces.fusions.mhc import ManifoldHyperConnections, ManifoldHyperConnections4
 from depthweave.spaces.fusions.none import NoFusion
 from depthweave.spaces.unknown_names import unknown_name
 
@@ -35,6 +36,8 @@ FUSIONS: dict[str, type[Fusion]] = {
     "hc4": HyperConnections4,
     "dhc2": DynamicHyperConnections,
     "dhc4": DynamicHyperConnections4,
+    "mhc2": ManifoldHyperConnections,
+    "mhc4": ManifoldHyperConnections4,
 }
 
 

@@ -17,6 +17,7 @@ from depthweave.spaces.fusions.fusion import (
     Reader,
     ValueReader,
 )
+from depthweave.spaces.fusions.gated import GatedResidual, GatedResidual4
 from depthweave.spaces.fusions.hyper import (
     DynamicHyperConnections,
     DynamicHyperConnections4,
@@ -38,6 +39,8 @@ FUSIONS: dict[str, type[Fusion]] = {
     "dhc4": DynamicHyperConnections4,
     "mhc2": ManifoldHyperConnections,
     "mhc4": ManifoldHyperConnections4,
+    "gated2": GatedResidual,
+    "gated4": GatedResidual4,
 }
 
 

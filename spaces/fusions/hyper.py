@@ -97,7 +97,8 @@ class _StaticLayer(StreamLayer):
         self.static_RC[:, -1] = 1.0
 
     def forward(self, streams_RD: Tensor) -> StreamStep:
-        return _step(self.static_RC.to(streams_RD), streams_RD)
+        # A copy: hooks on outputs (torch.utils.module_tracker) fail on a parameter's view made without gradients.
+        return _step(self.static_RC.clone(), streams_RD)
 
 
 class _DynamicLayer(_StaticLayer):

@@ -10,10 +10,11 @@ With R the streams, each divided by its root mean square, where they are read:
 The model's output is one more read.
 
 Differs:
-1. There it replaces pre-norm. Here the block's norm stays and has the only gain: it norms the mix. Gates that are equal in
-   all channels then change nothing, and a fresh model is the plain transformer up to the norms' eps.
-2. Equal streams that start with equal gates hardly ever separate. So each read has a bias a stream, at the start
-   +`START_BIAS` for stream k mod n of layer k and -`START_BIAS` for the others. W_up and W_inj start at zero.
+1. There it replaces pre-norm. Here the block's norm stays, norms the mix and has the only gain.
+2. Equal streams that start with equal gates hardly ever separate. So each read has a bias for each stream, at the start
+   +`START_BIAS` for stream k mod n of layer k and -`START_BIAS` for the others, and W_inj starts at random, as there:
+   what it gives the sigmoid has the standard deviation `START_SPREAD`. W_up starts at zero.
+So a fresh model is not the plain transformer: its streams get different shares of what each layer adds.
 Cost: 2 R D (2 K + R + 2) operations a token and layer; D^2 R / 4 + D R^2 parameters a layer.
 """
 
@@ -30,6 +31,8 @@ from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, Stream
 from depthweave.spaces.wiring import Wiring
 
 START_BIAS = 2.0
+START_SPREAD = 0.5
+"""Of the writes' gates before the sigmoid; that of the released model's initialisation is about the same."""
 
 
 class GatedResidual(StreamsFusion):
@@ -97,7 +100,8 @@ class _GatedLayer(StreamLayer):
         nn.init.normal_(self.down_KX, std=self.down_KX.shape[1] ** -0.5, generator=generator)
         nn.init.zeros_(self.up_XK)
         if self.inject_RX is not None:
-            nn.init.zeros_(self.inject_RX)
+            streams, channels = self.inject_RX.shape
+            nn.init.normal_(self.inject_RX, std=START_SPREAD * streams * channels**-0.5, generator=generator)
 
     def forward(self, streams_RD: Tensor) -> StreamStep:
         count = streams_RD.shape[-2]

@@ -11,8 +11,7 @@ block alone.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -49,7 +48,11 @@ class StreamsFusion(Fusion):
         super().__init__(wiring, width)
         last = 2 * wiring.depth - 1
         self.layers = nn.ModuleDict(
-            {_key(number): self.make_layer(number, last) for block, _ in wiring for number in (2 * block - 2, 2 * block - 1)}
+            {
+                _key(number): self.make_layer(number, last)
+                for block, _ in wiring
+                for number in (2 * block - 2, 2 * block - 1)
+            }
         )
 
     @abstractmethod
@@ -71,7 +74,9 @@ class StreamsFusion(Fusion):
             layer.reset_parameters(generator)
 
     def connection_parameters(self) -> list[nn.Parameter]:
-        return [parameter for name, parameter in self.named_parameters() if name.rpartition(".")[2].startswith("static")]
+        return [
+            parameter for name, parameter in self.named_parameters() if name.rpartition(".")[2].startswith("static")
+        ]
 
     @classmethod
     def canonical_wiring(cls, wiring: Wiring) -> Wiring:
@@ -174,7 +179,7 @@ def _key(number: int) -> str:
     return f"{number // 2 + 1}_{'feed_forward' if number % 2 else 'attention'}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _lone_sites(depth: int) -> Wiring:
     """Returns the wiring with a site after every block that reads only its block."""
     return strided_wiring(depth, dilation=depth + 1)

@@ -2,8 +2,8 @@
 
 Axes: B batch, T tokens, D width, R streams, X = R D channels of all streams, K rank of the gates.
 
-Source: the gated residual of the Qwen3.8-Next report, arXiv 2608.30320, as in `Qwen4ExpTextGatedResidual` of transformers.
-With R the streams, each divided by its root mean square, where they are read:
+Source: the gated residual of the Qwen3.8-Next report, arXiv 2608.30320, as in `Qwen4ExpTextGatedResidual` of
+transformers. With n streams R, each divided by its root mean square where it is read:
 
     u = mean_i sigmoid(W_up silu(W_down R / n))_i R_i        R_i += 2 sigmoid(W_inj R / n)_i f(u)        K = D / 8
 

@@ -2,15 +2,17 @@
 
 Axes: B batch, T tokens, D width, R streams, C columns of a layer's weights (read, carry to each stream, write).
 
-Source: Zhu, Huang, Huang, Zeng, Mao, Wu, Min, Zhou, "Hyper-Connections", arXiv 2409.19606. For layer k with output f(u):
+Source: Zhu, Huang, Huang, Zeng, Mao, Wu, Min, Zhou, "Hyper-Connections", arXiv 2409.19606. Layer k, with output f(u):
 
     u = A_m' H        H' = A_r' H + B f(u)        H [R, D], all rows the embedding at first; their sum at the end
 
 Static (`hc`): A_m = e_(k mod R), A_r = I, B = 1 at the start, which is the plain transformer. Dynamic (`dhc`): each of
 the three plus s tanh(norm(H) W), W = 0 and s = 0.01 at the start, one s for A_m and A_r and one for B.
-Differs: the sum at the end is a mean, which the final norm makes the same but for its eps; so the start is exactly the
-plain transformer. The paper multiplies the start of output matrices by sqrt(R); here they start like the plain ones. The
-norm of the dynamic part is a root mean square without a gain, which W could absorb.
+Differs:
+1. The sum at the end is a mean. The final norm makes both the same but for its eps, and so the start is exactly the
+   plain transformer.
+2. The paper multiplies the start of output matrices by sqrt(R); here they start like the plain transformer's.
+3. The norm of the dynamic part divides by the root mean square, without a gain, which W could absorb.
 Cost: 2 D (R^2 + 2 R) operations a token and layer, and 2 D R (R + 2) more if dynamic.
 """
 

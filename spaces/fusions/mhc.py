@@ -3,17 +3,17 @@
 Axes: B batch, T tokens, D width, R streams, C numbers that determine a layer's weights.
 
 Source: Xie, Wei, Cao, ..., Liang, "mHC: Manifold-Constrained Hyper-Connections", arXiv 2512.24880. With x the streams
-H [R, D] as one vector, divided by its root mean square, and for each of read, write and carry a scale s and bias b:
+H [R, D] as one vector, divided by its root mean square, and l = s x W + b, each with a scale s, W and b of its own:
 
-    read = sigmoid(s x W + b)    write = 2 sigmoid(s x W + b)    carry = Sinkhorn(exp(s x W + b))    s = 0.01 at the start
+    read = sigmoid(l)        write = 2 sigmoid(l)        carry = Sinkhorn(exp(l))        s = 0.01 at the start
     H' = carry H + write f(read H)
 
 Sinkhorn divides columns, then rows, by their sums, in turn, `ITERATIONS` times.
 
 Differs:
-1. The paper does not say how b starts. Equal streams with equal weights would never separate, so b gives the read a share
-   of `START_SHARE` on stream k mod R for layer k and 1 in sum; the carry has the same share on the diagonal, and the write
-   is 1. The sums at the start are 1 but for rounding, so a fresh model is the plain transformer up to rounding.
+1. The paper does not say how b starts. Equal streams with equal weights would never separate. So b gives stream k mod R
+   a share of `START_SHARE` in layer k's read, whose sum is 1, and each stream that share of itself in the carry. The
+   write is 1. A fresh model is the plain transformer up to rounding.
 2. W starts at 0, but at random for the carry, whose gradient is zero as long as the streams are equal.
 3. What can change nothing is left out: the first layer's read and carry (its streams are equal) and the last layer's
    carry (the mean of the streams at the end is that before it).
@@ -35,7 +35,7 @@ from depthweave.spaces.wiring import Wiring
 
 ITERATIONS = 20
 """As in the paper."""
-START_SHARE = 0.9
+START_SHARE = 0.97
 """Share of a layer's own stream in its read, and of each stream in its carry, at the start."""
 _START_SCALE = 0.01
 _FLOOR = 1e-6

@@ -46,14 +46,9 @@ class StreamsFusion(Fusion):
 
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__(wiring, width)
+        numbers = [number for block, _ in wiring for number in (2 * block - 2, 2 * block - 1)]
         last = 2 * wiring.depth - 1
-        self.layers = nn.ModuleDict(
-            {
-                _key(number): self.make_layer(number, last)
-                for block, _ in wiring
-                for number in (2 * block - 2, 2 * block - 1)
-            }
-        )
+        self.layers = nn.ModuleDict({_key(number): self.make_layer(number, last) for number in numbers})
 
     @abstractmethod
     def make_layer(self, number: int, last: int) -> StreamLayer:
@@ -74,9 +69,7 @@ class StreamsFusion(Fusion):
             layer.reset_parameters(generator)
 
     def connection_parameters(self) -> list[nn.Parameter]:
-        return [
-            parameter for name, parameter in self.named_parameters() if name.rpartition(".")[2].startswith("static")
-        ]
+        return [item for name, item in self.named_parameters() if name.rpartition(".")[2].startswith("static")]
 
     @classmethod
     def canonical_wiring(cls, wiring: Wiring) -> Wiring:
@@ -151,7 +144,7 @@ class StreamsReader:
 
 
 def mixed(weights_MR: Tensor, streams_RD: Tensor) -> Tensor:
-    """Returns M mixes of the streams, [..., M, D], without the lower precision of TF32, which would round the streams."""
+    """Returns M mixes of the streams, [..., M, D], without TF32, which would round the streams."""
     if torch.compiler.is_compiling():
         # One kernel, made by the compiler, which rounds nothing either.
         return (weights_MR.unsqueeze(-1) * streams_RD.unsqueeze(-3)).sum(dim=-2)

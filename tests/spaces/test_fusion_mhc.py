@@ -15,7 +15,7 @@ from tests.spaces.streaming import LayerOutcome, Weights, assert_equals, normed,
 
 
 def _mhc(weights: Weights, streams: list[Tensor]) -> LayerOutcome:
-    """read = sigmoid, write = 2 sigmoid, carry = Sinkhorn(exp), of s x W + b with x the normed vector of all streams."""
+    """read = sigmoid(l), write = 2 sigmoid(l), carry = Sinkhorn(exp(l)), l = s x W + b, x all streams, normed."""
     count = len(streams)
     x = normed(torch.cat(streams))
     raw = [float((x * row).sum()) for row in weights["dynamic_CX"]]

@@ -18,6 +18,7 @@ from depthweave.spaces.fusions.streams import StreamsFusion, mean_of_streams
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 _STREAMS = [name for name, made in FUSIONS.items() if issubclass(made, StreamsFusion)]
+_TOKENS_BT = (torch.arange(24) * 5 % 13).view(2, 12)
 _SIZES = {"width": 16, "heads": 2, "feed_forward": 24, "vocabulary": 13, "context": 12}
 
 
@@ -38,11 +39,10 @@ def test_all_wirings_of_a_depth_are_one_architecture(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mhc2", "mhc4"])
 @pytest.mark.parametrize("seed", range(3))
-def test_fresh_model_is_nearly_the_plain_transformer(name: str, seed: int, tokens_BT: Tensor) -> None:
-    found_BTV = Decoder(_architecture(name, Wiring(6)), seed=seed)(tokens_BT)
-    torch.testing.assert_close(
-        found_BTV, Decoder(_architecture("none", Wiring(6)), seed=seed)(tokens_BT), rtol=0, atol=1e-5
-    )
+def test_fresh_model_is_nearly_the_plain_transformer(name: str, seed: int) -> None:
+    plain_BTV = Decoder(_architecture("none", Wiring(6)), seed=seed)(_TOKENS_BT)
+    found_BTV = Decoder(_architecture(name, Wiring(6)), seed=seed)(_TOKENS_BT)
+    torch.testing.assert_close(found_BTV, plain_BTV, rtol=0, atol=1e-5)
 
 
 def _distance(streams_RD: Tensor, dim: int) -> float:
@@ -51,7 +51,7 @@ def _distance(streams_RD: Tensor, dim: int) -> float:
     return float(away.norm() / streams_RD.norm())
 
 
-def _distances_in_training(model: Decoder, monkeypatch: pytest.MonkeyPatch, tokens_BT: Tensor) -> list[float]:
+def _distances_in_training(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
 
     def seen(self: StreamsFusion, streams_RD: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def _distances_in_training(model: Decoder, monkeypatch: pytest.MonkeyPatch, toke
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(_STEPS + 1):
         optimiser.zero_grad()
-        model.loss(tokens_BT, tokens_BT.roll(-1, dims=1)).backward()
+        model.loss(_TOKENS_BT, _TOKENS_BT.roll(-1, dims=1)).backward()
         optimiser.step()
     return found
 
@@ -73,21 +73,19 @@ _STEPS = 15
 
 # They separate by what the random writes of `gated` do at once, and elsewhere as far as the weights have learned.
 @pytest.mark.parametrize(("name", "least"), [(name, 0.05 if "gated" in name else 5e-4) for name in _STREAMS])
-def test_streams_separate_in_training(
-    name: str, least: float, monkeypatch: pytest.MonkeyPatch, tokens_BT: Tensor
-) -> None:
-    found = _distances_in_training(Decoder(_architecture(name, Wiring(2)), seed=1), monkeypatch, tokens_BT)
-    assert found[0] == 0.0 if "gated" not in name else found[0] > least
+def test_streams_separate_in_training(name: str, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _distances_in_training(Decoder(_architecture(name, Wiring(2)), seed=1), monkeypatch)
+    assert found[0] > least if "gated" in name else found[0] < 1e-6
     assert found[-1] > least
 
 
-def test_streams_of_a_symmetric_start_do_not_separate(monkeypatch: pytest.MonkeyPatch, tokens_BT: Tensor) -> None:
+def test_streams_of_a_symmetric_start_do_not_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Decoder(_architecture("gated2", Wiring(2)), seed=1)
     with torch.no_grad():
         for name, parameter in model.fusion.named_parameters():
             if name.endswith(("static_R", "inject_RX")):
                 parameter.zero_()
-    assert _distances_in_training(model, monkeypatch, tokens_BT)[-1] < 5e-4
+    assert _distances_in_training(model, monkeypatch)[-1] < 5e-4
 
 
 def test_mean_of_equal_streams_is_exact() -> None:
@@ -109,6 +107,6 @@ def test_carry_is_doubly_stochastic(count: int, spread: float) -> None:
 
 
 @pytest.mark.parametrize("name", _STREAMS)
-def test_weights_are_not_observed(name: str, tokens_BT: Tensor) -> None:
+def test_weights_are_not_observed(name: str) -> None:
     # A stream is no state of an earlier block: there is nothing for the report's map of connection weights.
-    assert Decoder(_architecture(name, Wiring(2))).connection_weights(tokens_BT) == []
+    assert Decoder(_architecture(name, Wiring(2))).connection_weights(_TOKENS_BT) == []

@@ -21,6 +21,9 @@ from depthweave.spaces.wiring import Wiring, strided_wiring
 _generates_code = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 
 
+_FIRST_OF_FILES = {made.__module__: name for name, made in reversed(FUSIONS.items())}.values()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
@@ -65,8 +68,13 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_traced_model_is_one_graph_and_equals_eager(fusion_name: str) -> None:
-    _assert_compiled_equals_eager(_model(fusion_name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
+@pytest.mark.parametrize(
+    "fusion",
+    # Those of one file share their code: the first of each is enough.
+    [pytest.param(name, marks=[] if name in _FIRST_OF_FILES else pytest.mark.slow) for name in FUSIONS],
+)
+def test_traced_model_is_one_graph_and_equals_eager(fusion: str) -> None:
+    _assert_compiled_equals_eager(_model(fusion, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
 
 @pytest.mark.parametrize(

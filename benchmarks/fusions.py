@@ -128,7 +128,8 @@ def deep(rounds: int) -> dict[str, object]:
 
 
 PARTS: dict[str, Callable[[int], dict[str, object]]] = {"depth": depth, "decoder": decoder, "deep": deep}
-MODELS = (*(f"dwa {name}" for name in PATTERNS), "dwatt at the end", "concat at the end")
+STREAMS = ("hc2", "hc4", "dhc2", "dhc4", "mhc2", "mhc4", "gated2", "gated4")
+MODELS = (*(f"dwa {name}" for name in PATTERNS), "dwatt at the end", "concat at the end", *STREAMS)
 
 
 class _Blocks(nn.Module):

@@ -131,9 +131,10 @@ class StreamsReader:
         assert step is not None
         added_1D = self._rows(added_BTD).to(streams_RD)
         with torch.autocast(streams_RD.device.type, enabled=False):
+            # The layer's weights may be on another device.
             if step.carry_RR is not None:
-                streams_RD = mixed(step.carry_RR, streams_RD)
-            self._streams_RD = torch.addcmul(streams_RD, step.write_R1, added_1D)
+                streams_RD = mixed(step.carry_RR.to(streams_RD), streams_RD)
+            self._streams_RD = torch.addcmul(streams_RD, step.write_R1.to(streams_RD), added_1D)
 
     def _end(self) -> Tensor:
         assert self._streams_RD is not None

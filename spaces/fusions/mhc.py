@@ -34,7 +34,8 @@ from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, Stream
 from depthweave.spaces.wiring import Wiring
 
 ITERATIONS = 20
-"""As in the paper."""
+"""As in the paper. Fewer do not suffice: with four streams that keep 0.97 of themselves, and logits that vary by 1, the
+columns' sums are 0.5 % off after 20 and 1.2 % after 10. The rows' sums are exact."""
 START_SHARE = 0.97
 """Share of a layer's own stream in its read, and of each stream in its carry, at the start."""
 _START_SCALE = 0.01
@@ -132,8 +133,8 @@ def doubly_stochastic(logits_RR: Tensor) -> Tensor:
         return torch.stack([kept, 1 - kept, 1 - kept, kept], dim=-1).view(logits_RR.shape)
     # Rows and columns come first, so that sums over them are sums of long vectors.
     first_RR = logits_RR.movedim((-2, -1), (0, 1)).contiguous()
-    found = _iterated(first_RR) if torch.compiler.is_compiling() else _Sinkhorn.apply(first_RR)
-    return found.movedim((0, 1), (-2, -1))
+    found_RR: Tensor = _iterated(first_RR) if torch.compiler.is_compiling() else _Sinkhorn.apply(first_RR)
+    return found_RR.movedim((0, 1), (-2, -1))
 
 
 class _Sinkhorn(torch.autograd.Function):

@@ -16,8 +16,9 @@ from depthweave.spaces.fusions import FUSIONS
 from depthweave.spaces.fusions.mhc import doubly_stochastic
 from depthweave.spaces.fusions.streams import StreamsFusion, mean_of_streams
 from depthweave.spaces.wiring import Wiring, strided_wiring
+from tests.spaces.driving import drive
 
-_STREAMS = [name for name, made in FUSIONS.items() if issubclass(made, StreamsFusion)]
+_STREAMS = {name: made.streams for name, made in FUSIONS.items() if issubclass(made, StreamsFusion)}
 _TOKENS_BT = (torch.arange(24) * 5 % 13).view(2, 12)
 _SIZES = {"width": 16, "heads": 2, "feed_forward": 24, "vocabulary": 13, "context": 12}
 
@@ -34,7 +35,7 @@ def test_all_wirings_of_a_depth_are_one_architecture(name: str) -> None:
     assert all(item.wiring is made[0].wiring for item in made)
     assert made[0].fusion == name
     assert [site.sources for site in made[0].wiring] == [(block,) for block in range(1, 7)]
-    assert costs_of(made[0]).kept_states == int(name[-1])
+    assert costs_of(made[0]).kept_states == _STREAMS[name] == int(name[-1])
 
 
 @pytest.mark.parametrize("name", ["mhc2", "mhc4"])
@@ -86,6 +87,29 @@ def test_streams_of_a_symmetric_start_do_not_separate(monkeypatch: pytest.Monkey
             if name.endswith(("static_R", "inject_RX")):
                 parameter.zero_()
     assert _distances_in_training(model, monkeypatch)[-1] < 5e-4
+
+
+# States a layer: the streams before it and what it adds; `gated` also keeps the normed streams and their gates.
+@pytest.mark.parametrize(
+    ("name", "most"), [(name, 3 * count + 1.5 if "gated" in name else count + 1.3) for name, count in _STREAMS.items()]
+)
+def test_backward_pass_keeps_no_more_than_a_plain_loop(name: str, most: float) -> None:
+    depth, width = 4, 256
+    fusion = FUSIONS[name](FUSIONS[name].canonical_wiring(Wiring(depth)), width)
+    fusion.reset_parameters(torch.Generator())
+    states = [torch.randn(2, 8, width, requires_grad=True) for _ in range(depth + 1)]
+    weights = {parameter.data_ptr() for parameter in fusion.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(saved: Tensor) -> Tensor:
+        if saved.untyped_storage().data_ptr() not in weights:
+            kept[saved.untyped_storage().data_ptr()] = saved
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        drive(fusion, states)
+    num_bytes = sum(saved.untyped_storage().nbytes() for saved in kept.values())
+    assert num_bytes / (states[0].nbytes * 2 * depth) < most
 
 
 def test_mean_of_equal_streams_is_exact() -> None:

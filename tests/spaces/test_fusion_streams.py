@@ -89,8 +89,8 @@ def test_streams_of_a_symmetric_start_do_not_separate(monkeypatch: pytest.Monkey
     assert _distances_in_training(model, monkeypatch)[-1] < 5e-4
 
 
-# States a layer: the streams before it and what it adds. `gated` also keeps the normed streams and their gates, and reads
-# once more for the output.
+# States a layer: the streams before it and what it adds. `gated` also keeps the normed streams and their gates, and
+# reads once more for the output.
 @pytest.mark.parametrize(
     ("name", "most"),
     [(name, count * 3.375 + 1.5 if "gated" in name else count + 1.5) for name, count in _STREAMS.items()],

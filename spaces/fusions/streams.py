@@ -21,6 +21,8 @@ from depthweave.spaces.fusions.averaging import in_float32
 from depthweave.spaces.fusions.fusion import Carrier, Fusion, Observe
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
+_NARROW = 128
+"""Widest streams of which few mixes are summed stream by stream: on one core two to eight times as fast as products."""
 EPS = 1e-6
 """Added to a mean square before its root."""
 
@@ -149,6 +151,13 @@ def mixed(weights_MR: Tensor, streams_RD: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         # One kernel, made by the compiler, which rounds nothing either.
         return (weights_MR.unsqueeze(-1) * streams_RD.unsqueeze(-3)).sum(dim=-2)
+    if weights_MR.shape[-2] * weights_MR.shape[-1] <= 4 and streams_RD.shape[-1] <= _NARROW:
+        # A product for each token would mostly be the start of the product.
+        weights, parts = weights_MR.unsqueeze(-1).unbind(-2), streams_RD.unsqueeze(-3).unbind(-2)
+        mixed_MD = weights[0] * parts[0]
+        for weight_M1, part_1D in zip(weights[1:], parts[1:], strict=True):
+            mixed_MD = torch.addcmul(mixed_MD, part_1D, weight_M1)
+        return mixed_MD
     with in_float32(streams_RD.device):
         return weights_MR @ streams_RD
 

@@ -152,7 +152,8 @@ class _Sinkhorn(torch.autograd.Function):
         with torch.enable_grad():
             logits_RR = logits_RR.detach().requires_grad_()
             found_RR = _iterated(logits_RR)
-        return torch.autograd.grad(found_RR, logits_RR, gradient_RR)[0]
+        by_logits_RR: Tensor = torch.autograd.grad(found_RR, logits_RR, gradient_RR)[0]
+        return by_logits_RR
 
 
 def _iterated(logits_RR: Tensor) -> Tensor:

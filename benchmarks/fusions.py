@@ -128,12 +128,14 @@ def deep(rounds: int) -> dict[str, object]:
 
 
 PARTS: dict[str, Callable[[int], dict[str, object]]] = {"depth": depth, "decoder": decoder, "deep": deep}
+STREAMS = ("hc2", "hc4", "dhc2", "dhc4", "mhc2", "mhc4", "gated2", "gated4")
 MODELS = (
     *(f"dwa {name}" for name in PATTERNS),
     "dwatt at the end",
     "concat at the end",
     *(f"{name} 1x1" for name in ("mudd", "mudd2", "mudd4", "mudd4_norm")),
     *("attnres 1x1", "attnres 1x4", "attnres_full 1x1", "attnres3 1x1"),
+    *STREAMS,
 )
 
 

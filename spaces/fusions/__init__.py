@@ -22,6 +22,14 @@ from depthweave.spaces.fusions.fusion import (
     Reader,
     ValueReader,
 )
+from depthweave.spaces.fusions.gated import GatedResidual, GatedResidual4
+from depthweave.spaces.fusions.hyper import (
+    DynamicHyperConnections,
+    DynamicHyperConnections4,
+    HyperConnections,
+    HyperConnections4,
+)
+from depthweave.spaces.fusions.mhc import ManifoldHyperConnections, ManifoldHyperConnections4
 from depthweave.spaces.fusions.mudd import (
     MuddFourWays,
     MuddFourWaysNormed,
@@ -43,6 +51,14 @@ FUSIONS: dict[str, type[Fusion]] = {
     "attnres": AttentionResiduals,
     "attnres_full": FullAttentionResiduals,
     "attnres3": ThreeWayAttentionResiduals,
+    "hc2": HyperConnections,
+    "hc4": HyperConnections4,
+    "dhc2": DynamicHyperConnections,
+    "dhc4": DynamicHyperConnections4,
+    "mhc2": ManifoldHyperConnections,
+    "mhc4": ManifoldHyperConnections4,
+    "gated2": GatedResidual,
+    "gated4": GatedResidual4,
 }
 
 

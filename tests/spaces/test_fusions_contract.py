@@ -164,6 +164,22 @@ def test_bfloat16_autocast_stays_near_float32(architecture: Architecture, tokens
 # Passes.
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("fusion_name", [name for name, made in FUSIONS.items() if made.carries_residual])
+def test_carried_residual_stays_finite_in_bfloat16_on_a_deep_random_walk(fusion_name: str) -> None:
+    depth, width = 48, 16
+    made = fusion_class(fusion_name)
+    fusion = made(made.canonical_wiring(strided_wiring(depth)), width)
+    generator = torch.Generator().manual_seed(3)
+    fusion.reset_parameters(generator)
+    for parameter in fusion.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+    states = [torch.randn(2, 5, width, generator=generator).bfloat16() for _ in range(depth + 1)]
+    inputs = drive(fusion.bfloat16(), states)
+    # As far as a random walk of 96 unit steps, times what the random weights amplify.
+    assert all(found.isfinite().all() and found.abs().max() < 1e4 for found in inputs)
+
+
 def test_two_interleaved_passes_equal_two_separate_ones(fusion: Fusion, states: list[Tensor]) -> None:
     others = [state.flip(1) * 0.5 for state in states]
     expected, expected_others = drive(fusion, states), drive(fusion, others)

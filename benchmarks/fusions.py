@@ -128,7 +128,7 @@ def deep(rounds: int) -> dict[str, object]:
 
 
 PARTS: dict[str, Callable[[int], dict[str, object]]] = {"depth": depth, "decoder": decoder, "deep": deep}
-MODELS = (*(f"dwa {name}" for name in PATTERNS), "dwatt at the end", "concat at the end")
+MODELS = (*(f"dwa {name}" for name in PATTERNS), "dwatt at the end", "concat at the end", "value_residual 1x1")
 
 
 class _Blocks(nn.Module):

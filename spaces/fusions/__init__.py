@@ -18,6 +18,7 @@ from depthweave.spaces.fusions.fusion import (
     ValueReader,
 )
 from depthweave.spaces.fusions.none import NoFusion
+from depthweave.spaces.fusions.value_residual import ValueResidual
 from depthweave.spaces.unknown_names import unknown_name
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -25,6 +26,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "dwa": DepthWeightedAverage,
     "dwatt": DepthWiseAttention,
     "concat": Concat,
+    "value_residual": ValueResidual,
 }
 
 

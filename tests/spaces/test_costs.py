@@ -21,6 +21,7 @@ from depthweave.spaces.costs import costs_of, num_parameters
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
+from tests.spaces.driving import drive
 
 
 def _two_an_element(*_: Any, out_shape: Sequence[int], **__: Any) -> int:
@@ -51,9 +52,7 @@ def _counted(forward: Callable[[], object], custom_mapping: dict[Any, Any] | Non
 def _pass(fusion: Fusion, num_tokens: int) -> Callable[[], None]:
     def forward() -> None:
         states = [torch.randn(1, num_tokens, fusion.width) for _ in range(fusion.wiring.depth + 1)]
-        reader = fusion.open()
-        for block, state in enumerate(states):
-            reader.advance(block, state)
+        drive(fusion, states)
 
     return forward
 

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
@@ -42,6 +43,8 @@ class Axes:
     """Size of a state; derived from depth and budget if it is `None`."""
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
+    block: BlockStyle = GPT
+    """Which layers every block has."""
 
     def __post_init__(self) -> None:
         for name in ("fusions", "dilations", "periods", "depths", "budgets"):
@@ -178,6 +181,7 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
                 head_width=axes.head_width,
                 width=axes.width,
                 sizing=axes.sizing,
+                block=axes.block,
             )
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))

@@ -20,10 +20,11 @@ from depthweave.reports.analysis.verdict_text import difference_text, interval_t
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
-from depthweave.reports.formatting import full_name, plural, short_name, show, title_of
+from depthweave.reports.formatting import block_of, blocks_text, full_name, plural, short_name, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
+from depthweave.spaces.block_style import GPT, BlockStyle
 
 CARD_FILE = "README.md"
 
@@ -104,7 +105,12 @@ def card_of_record(
     return model_card(
         Card(
             title=full_name(record),
-            pattern=pattern_text(record.fusion, record.dilation, record.period, depth=record.depth, width=record.width),
+            pattern=pattern_text(
+                *(record.fusion, record.dilation, record.period),
+                depth=record.depth,
+                width=record.width,
+                style=block_of(record),
+            ),
             training=training,
             metrics=_metrics(record, verdict),
             limits=_limits(record, training, verdict=verdict),
@@ -143,10 +149,12 @@ def model_card(card: Card) -> str:
     )
 
 
-def pattern_text(fusion: str, dilation: int | None, period: int | None, *, depth: int, width: int) -> str:
+def pattern_text(
+    fusion: str, dilation: int | None, period: int | None, *, depth: int, width: int, style: BlockStyle = GPT
+) -> str:
     """Returns the architecture as a phrase: "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
     rule = "" if dilation is None or period is None or fusion == "none" else f", dilation {dilation}, period {period}"
-    return f"fusion `{fusion}`{rule}, {plural(depth, 'block')} of width {width}"
+    return f"fusion `{fusion}`{rule}, {blocks_text(depth, style)} of width {width}"
 
 
 RECIPE_LIMIT = (

@@ -34,6 +34,8 @@ from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.formatting import (
     STATE_WORDS,
     axis_of,
+    block_of,
+    blocks_text,
     full_name,
     pattern_of,
     plural,
@@ -250,8 +252,8 @@ def _difference(verdict: Verdict | None) -> list[str]:
 
 def _shape(record: Record) -> str:
     pattern = pattern_of(record)
-    text = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
-    text += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    text = f"{blocks_text(record.depth, block_of(record))}, width {record.width}, {plural(record.heads, 'head')}, "
+    text += f"feed-forward {record.feed_forward}, {plural(record.kept_states, 'state')} kept"
     return f"dilation × period {pattern}, {text}" if pattern else text
 
 

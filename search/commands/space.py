@@ -39,7 +39,8 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
 def _counts(spec: Spec, space: SearchSpace) -> str:
     return (
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
-        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
+        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible; "
+        f"blocks: {space.axes.block.text}"
     )
 
 
@@ -98,6 +99,7 @@ def _combination(item: Infeasible) -> str:
 
 def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
     return {
+        "block": space.axes.block.to_value(),
         "combinations": space.num_combinations,
         "distinct": len(space),
         "duplicates": space.num_duplicates,

@@ -9,8 +9,9 @@ from typing import Any
 
 from depthweave.reports.export import Card, Contents, Training, metrics_json, model_card, write_contents
 from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
-from depthweave.reports.formatting import plural, show
+from depthweave.reports.formatting import blocks_text, show
 from depthweave.spaces import Pattern, costs_of, save_model
+from depthweave.spaces.block_style import BlockStyle
 from depthweave.spaces.checksums import write_sums
 from depthweave.spaces.files import MODEL_FILE
 from depthweave.trainers import Evaluation, HeldOutLoss, TrainingState
@@ -43,6 +44,8 @@ def write_trained(
         "dilation": None if pattern is None else pattern.dilation,
         "period": None if pattern is None else pattern.period,
         **{name: getattr(architecture, name) for name in ("depth", "width", "heads", "feed_forward")},
+        "block": architecture.block.kind,
+        **{name: getattr(architecture.block, name) for name in ("heads_per_kv", "qk_norm")},
         **{name: getattr(architecture, name) for name in ("vocabulary", "context")},
         "wiring": json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
         **{name: getattr(costs, name) for name in ("parameters", "embedding_parameters", "forward_flops")},
@@ -67,7 +70,7 @@ def write_trained(
         tokenizer_json=tokenizer_json,
         training=training,
         metrics=metrics_json(values),
-        card=_card(out, values, curve, training=training),
+        card=_card(out, values, curve, training=training, style=architecture.block),
     )
     write_contents(out, contents)
     scratch = out / f".{MODEL_FILE}.done"
@@ -76,7 +79,9 @@ def write_trained(
     scratch.replace(out / MODEL_FILE)
 
 
-def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training) -> str:
+def _card(
+    out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, training: Training, style: BlockStyle
+) -> str:
     fusion, dilation, period, depth = (values[name] for name in ("fusion", "dilation", "period", "depth"))
     rule = f" {dilation}×{period}" if dilation and fusion != "none" else ""
     test = values["test_perplexity"]
@@ -93,8 +98,8 @@ def _card(out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, tra
         limits.append(RECIPE_LIMIT)
     return model_card(
         Card(
-            title=f"{fusion}{rule}, {plural(depth, 'block')}",
-            pattern=pattern_text(fusion, dilation, period, depth=depth, width=values["width"]),
+            title=f"{fusion}{rule}, {blocks_text(depth, style)}",
+            pattern=pattern_text(fusion, dilation, period, depth=depth, width=values["width"], style=style),
             training=training,
             metrics=metrics,
             limits=limits,

@@ -27,6 +27,7 @@ from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.search.spec.logger_names import check_logger
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
+from depthweave.spaces.block_style import block_style_of, whole_heads
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
@@ -63,6 +64,10 @@ def _period(value: Any) -> Any:
     raise ValueError(f"{value!r:.{SHOWN_CHARACTERS}} is not a period: give whole numbers of at least 1, or depth")
 
 
+def _block(value: Any) -> Any:
+    return block_style_of(value).to_value()
+
+
 _Whole = Annotated[int, BeforeValidator(_whole)]
 _Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
 
@@ -88,6 +93,18 @@ class SpaceSpec(_Part):
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
     rule of earlier versions."""
+    block: Annotated[str | dict[str, Any], BeforeValidator(_block)] = "gpt"
+    """Which layers every block has: `gpt`, `llama`, or a mapping of `kind`, `heads_per_kv` and `qk_norm`."""
+
+    @field_validator("block")
+    @classmethod
+    def _whole_groups(cls, block: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
+        width, head_width = info.data.get("width"), info.data.get("head_width")
+        if width is None or head_width is None:
+            return block
+        if fault := whole_heads(width, head_width=head_width, style=block_style_of(block)):
+            raise ValueError(f"space.width is {width}: {fault}")
+        return block
 
     @field_validator("fusions")
     @classmethod

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from depthweave.spaces.fusions import BlockInputs, Carrier, Fusion, Observe, Reader, ValueReader

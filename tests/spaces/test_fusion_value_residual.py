@@ -39,7 +39,7 @@ def _norm(x_D: Tensor, gain_D: Tensor) -> Tensor:
 
 
 def _by_hand(model: Decoder, tokens: list[int], shares: dict[int, float]) -> Tensor:
-    """Hidden states [T, D], one token and one head at a time: V_l + lambda_l (V_1 - V_l) in the attention of block l."""
+    """Hidden states [T, D], a token and a head at a time; block l attends to V_l + lambda_l (V_1 - V_l)."""
     a, weights = model.architecture, model.state_dict()
     half = a.width // a.heads // 2
     cos_TK, sin_TK = (table.double() for table in model.rotary(slice(0, len(tokens)), torch.device("cpu")))

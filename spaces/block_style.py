@@ -15,6 +15,8 @@ from typing import Any
 from depthweave.spaces.unknown_names import unknown_name
 
 BLOCK_KINDS = ("gpt", "llama")
+_MATRICES = {"gpt": 2, "llama": 3}
+"""Matrices of the feed-forward layers. A space asks for them a million times, and this is no call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,18 +40,17 @@ class BlockStyle:
         if self.kind == "gpt" and (self.heads_per_kv > 1 or self.qk_norm):
             raise ValueError("block: gpt has neither heads_per_kv nor qk_norm: leave them out, or take kind: llama")
 
-    @property
-    def feed_forward_matrices(self) -> int:
-        """Matrices of the feed-forward layers, each of width times feed-forward width."""
-        return 2 if self.kind == "gpt" else 3
+    def unit(self, width: int) -> int:
+        """Returns the parameters of one hidden unit of a block."""
+        return _MATRICES[self.kind] * width
 
     def ratio(self, gpt_ratio: float) -> float:
         """Returns the ratio of feed-forward width to width that has as many parameters as `gpt_ratio` has in `gpt`."""
-        return gpt_ratio * 2 / self.feed_forward_matrices
+        return gpt_ratio * 2 / _MATRICES[self.kind]
 
     def feed_forward(self, *, gpt_ratio: int, width: int) -> int:
         """Returns the smallest feed-forward width of at least that ratio."""
-        return -(-gpt_ratio * width * 2 // self.feed_forward_matrices)
+        return -(-gpt_ratio * width * 2 // _MATRICES[self.kind])
 
     def squared_widths(self, gpt_ratio: float) -> float:
         """Returns the parameters of a block over the squared width, norms left out."""
@@ -61,12 +62,14 @@ class BlockStyle:
 
     def parameters(self, *, width: int, feed_forward: int, head_width: int) -> int:
         """Returns the parameters of a block."""
-        matrices = width * (2 * width + 2 * self.kv_width(width) + self.feed_forward_matrices * feed_forward)
+        kv_width = width // self.heads_per_kv
+        matrices = width * (2 * width + 2 * kv_width + _MATRICES[self.kind] * feed_forward)
         return matrices + 2 * width + 2 * head_width * self.qk_norm
 
     def forward_flops(self, *, width: int, feed_forward: int, context: int) -> int:
         """Returns the operations a token of a block, in matrix products and attention."""
-        matrices = width * (2 * width + 2 * self.kv_width(width) + self.feed_forward_matrices * feed_forward)
+        kv_width = width // self.heads_per_kv
+        matrices = width * (2 * width + 2 * kv_width + _MATRICES[self.kind] * feed_forward)
         return 2 * matrices + 4 * context * width
 
     def to_value(self) -> str | dict[str, Any]:

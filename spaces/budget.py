@@ -67,9 +67,8 @@ def resolve(
     if fault := whole_heads(width, head_width=head_width, style=block):
         raise ValueError(f"width is {width}: {fault}")
     wiring = fusion_class(fusion).canonical_wiring(wiring)
-    family = _Family(fusion, wiring, head_width, sizing, block)
-    parameters, unit = family.smallest_parameters(width), block.feed_forward_matrices * width * wiring.depth
-    smallest = block.feed_forward(gpt_ratio=MIN_RATIO, width=width)
+    smallest, unit = block.feed_forward(gpt_ratio=MIN_RATIO, width=width), block.unit(width) * wiring.depth
+    parameters = parameters_of(fusion, wiring, width=width, feed_forward=smallest, head_width=head_width, block=block)
     feed_forward = fitting_feed_forward(
         budget=budget, smallest=smallest, parameters=parameters, unit=unit, sizing=sizing
     )
@@ -80,7 +79,7 @@ def resolve(
             raise _between(given, nearest=parameters + round((budget - parameters) / unit) * unit)
         enough: int | None = _enough(parameters, sizing=sizing)
         if derived:
-            enough = _smallest_derived_budget(family, width)
+            enough = _smallest_derived_budget(_Family(fusion, wiring, head_width, sizing, block), width)
         raise _too_small(given, enough=enough)
     return Architecture(
         fusion=fusion,
@@ -104,9 +103,9 @@ class _Family(NamedTuple):
     sizing: Sizing
     block: BlockStyle
 
-    def smallest_parameters(self, width: int) -> int:
-        """Returns the parameters with the smallest feed-forward layers."""
-        return parameters_of(
+    def smallest_budget(self, width: int) -> int:
+        """Returns the smallest budget that can be met with that width."""
+        parameters = parameters_of(
             self.fusion,
             self.wiring,
             width=width,
@@ -114,10 +113,7 @@ class _Family(NamedTuple):
             head_width=self.head_width,
             block=self.block,
         )
-
-    def smallest_budget(self, width: int) -> int:
-        """Returns the smallest budget that can be met with that width."""
-        return _enough(self.smallest_parameters(width), sizing=self.sizing)
+        return _enough(parameters, sizing=self.sizing)
 
 
 def _between(given: str, *, nearest: int) -> BudgetError:

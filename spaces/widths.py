@@ -97,7 +97,7 @@ def _distance(depth: int, budget: int, width: int, head_width: int, block: Block
         parameters=plain_parameters(
             depth=depth, width=width, feed_forward=smallest, head_width=head_width, block=block
         ),
-        unit=block.feed_forward_matrices * width * depth,
+        unit=block.unit(width) * depth,
     )
     if feed_forward is None:
         return True, True, width

@@ -27,7 +27,7 @@ from depthweave.search.pruners import check_pruner, make_pruner
 from depthweave.search.samplers import check_sampler
 from depthweave.search.spec.logger_names import check_logger
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
-from depthweave.spaces.block_style import block_style_of, whole_heads
+from depthweave.spaces.block_style import block_style_of
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import Sizing
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
@@ -95,16 +95,6 @@ class SpaceSpec(_Part):
     rule of earlier versions."""
     block: Annotated[str | dict[str, Any], BeforeValidator(_block)] = "gpt"
     """Which layers every block has: `gpt`, `llama`, or a mapping of `kind`, `heads_per_kv` and `qk_norm`."""
-
-    @field_validator("block")
-    @classmethod
-    def _whole_groups(cls, block: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
-        width, head_width = info.data.get("width"), info.data.get("head_width")
-        if width is None or head_width is None:
-            return block
-        if fault := whole_heads(width, head_width=head_width, style=block_style_of(block)):
-            raise ValueError(f"space.width is {width}: {fault}")
-        return block
 
     @field_validator("fusions")
     @classmethod

@@ -39,7 +39,9 @@ def unbalanced_sentences(space: SearchSpace) -> list[str]:
     elif axes.sizing == "nearest":
         advice = "take space.sizing ratio instead of nearest in a new run"
     else:
-        advice = f"no multiple of head_width {axes.head_width} fits, so take a smaller one, or other depths or budgets"
+        shared = axes.block.heads_per_kv
+        multiple = f"head_width {axes.head_width}" + (f" times heads_per_kv {shared}" if shared > 1 else "")
+        advice = f"no multiple of {multiple} fits, so take a smaller one, or other depths or budgets"
     usual = " to ".join(f"{axes.block.ratio(ratio):.3g}" for ratio in (MIN_PLAIN_RATIO, MAX_PLAIN_RATIO))
     return [
         f"shape: at depth {depth} and budget {budget:,} the plain transformer's feed-forward layers are "

@@ -136,6 +136,7 @@ MODELS = (
     *(f"{name} 1x1" for name in ("mudd", "mudd2", "mudd4", "mudd4_norm")),
     *("attnres 1x1", "attnres 1x4", "attnres_full 1x1", "attnres3 1x1"),
     *STREAMS,
+    "value_residual 1x1",
 )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from depthweave.reports.store.objectives import OBJECTIVES, Format
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import wiring_name
+from depthweave.spaces.block_style import GPT, BlockStyle
 
 STATE_WORDS = {
     "complete": "complete",
@@ -137,14 +138,24 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
+def block_of(record: Record) -> BlockStyle:
+    """Returns the style of the record's blocks."""
+    return BlockStyle(kind=record.block, heads_per_kv=record.heads_per_kv, qk_norm=record.qk_norm)
+
+
+def blocks_text(depth: int, style: BlockStyle) -> str:
+    """Returns "12 blocks", with the style unless it is `gpt`: "12 blocks (llama, query-key norm)"."""
+    return plural(depth, "block") + ("" if style == GPT else f" ({style.text})")
+
+
 def short_name(record: Record) -> str:
     """Returns fusion and wiring: "dwa 4×1", "dwa first:2", "none"."""
     return f"{record.fusion} {wiring_name(record)}".strip()
 
 
 def full_name(record: Record) -> str:
-    """Returns fusion, wiring and depth: "dwa 4×1, 12 blocks"."""
-    return f"{short_name(record)}, {plural(record.depth, 'block')}"
+    """Returns fusion, wiring and depth: "dwa 4×1, 12 blocks", with the style of the blocks unless it is `gpt`."""
+    return f"{short_name(record)}, {blocks_text(record.depth, block_of(record))}"
 
 
 def _digits(value: float) -> str:

@@ -22,6 +22,7 @@ from depthweave.search.cluster.placement import ANYWHERE, Placement
 from depthweave.search.spec.logger_names import check_installed
 from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.task_objectives import check_confirms
+from depthweave.spaces.block_style import block_style_of
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import check_can, pick_device
 from depthweave.trainers.tasks import AnyTask, DataRequest, TaskData, task_of
@@ -82,7 +83,8 @@ def prepare(
 def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
     """Returns the spec's space for a vocabulary; `say` gets a progress line every two seconds."""
     axes = Axes(
-        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields},
+        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields if name != "block"},
+        block=block_style_of(spec.space.block),
         vocabulary=vocabulary,
         context=spec.recipe.context,
     )

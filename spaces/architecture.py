@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from depthweave.spaces.block_style import GPT, BlockStyle, block_style_of
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.wiring import Site, Wiring
@@ -36,6 +38,8 @@ class Architecture:
     """Number of tokens."""
     context: int
     """Longest sequence, tokens."""
+    block: BlockStyle = GPT
+    """Which layers a block has."""
 
     def __post_init__(self) -> None:
         for name in ("width", "heads", "feed_forward", "vocabulary", "context"):
@@ -45,6 +49,11 @@ class Architecture:
             raise ValueError(
                 f"architecture.width is {self.width} with {self.heads} heads: it must be a multiple of "
                 f"{2 * self.heads}, twice the number of heads"
+            )
+        if self.heads % self.block.heads_per_kv:
+            raise ValueError(
+                f"architecture.heads is {self.heads}: it must be a multiple of block.heads_per_kv, which is "
+                f"{self.block.heads_per_kv}"
             )
         wiring = fusion_class(self.fusion).canonical_wiring(self.wiring)
         object.__setattr__(self, "wiring", wiring)
@@ -56,24 +65,37 @@ class Architecture:
         """Number of transformer blocks."""
         return self.wiring.depth
 
+    @property
+    def kv_heads(self) -> int:
+        """Keys and values of a block, each shared by `block.heads_per_kv` heads."""
+        return self.heads // self.block.heads_per_kv
+
     @cached_property
     def id(self) -> str:
         """Returns a short hash of fusion, wiring and sizes: the same across processes, machines and Python versions."""
         # Compact JSON with sorted keys, written by hand: a space computes a hundred thousand ids.
         text = (
-            f'{{"context":{self.context},"depth":{self.depth},"feed_forward":{self.feed_forward},'
+            f'{{{self._block_json}"context":{self.context},"depth":{self.depth},"feed_forward":{self.feed_forward},'
             f'"fusion":"{self.fusion}","heads":{self.heads},"sites":{self.wiring.sites_json},'
             f'"vocabulary":{self.vocabulary},"width":{self.width}}}'
         )
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
+    @property
+    def _block_json(self) -> str:
+        """The block's style as the first item of the plain form; empty for `gpt`, whose ids are older than styles."""
+        if self.block == GPT:
+            return ""
+        return f'"block":{json.dumps(asdict(self.block), sort_keys=True, separators=(",", ":"))},'
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain numbers, strings and lists, which `from_dict` reads."""
+        """Returns plain numbers, strings, lists and, unless the block is `gpt`, its style, which `from_dict` reads."""
         return {
             "fusion": self.fusion,
             "depth": self.depth,
             "sites": [[site.block, list(site.sources)] for site in self.wiring],
             **self._sizes(),
+            **({} if self.block == GPT else {"block": asdict(self.block)}),
         }
 
     def _sizes(self) -> dict[str, int]:
@@ -86,12 +108,14 @@ class Architecture:
         for name in fields:
             if name not in values:
                 raise ValueError(f"architecture.{name} is missing: the fields are {', '.join(fields)}")
+        known = (*fields, "block")
         for name in values:
-            if name not in fields:
-                raise ValueError(unknown_name("field", str(name), fields, section="architecture."))
+            if name not in known:
+                raise ValueError(unknown_name("field", str(name), known, section="architecture."))
         sizes = {name: _whole(values[name], name=name) for name in fields if name not in ("fusion", "sites")}
         wiring = Wiring(sizes.pop("depth"), _sites(values["sites"]))
-        return cls(fusion=str(values["fusion"]), wiring=wiring, **sizes)
+        block = block_style_of(values.get("block", GPT))
+        return cls(fusion=str(values["fusion"]), wiring=wiring, block=block, **sizes)
 
 
 def _sites(value: Any) -> tuple[Site, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from depthweave.spaces.space import SearchSpace
-from depthweave.spaces.widths import MAX_PLAIN_RATIO, MIN_PLAIN_RATIO
+from depthweave.spaces.widths import MAX_PLAIN_RATIO, MIN_PLAIN_RATIO, is_usual_ratio
 
 
 class Unbalanced(NamedTuple):
-    """A depth and budget whose plain transformer has a ratio outside `MIN_PLAIN_RATIO` to `MAX_PLAIN_RATIO`."""
+    """A depth and budget whose plain transformer has an unusual ratio."""
 
     depth: int
     budget: int
@@ -26,7 +26,7 @@ def unbalanced(space: SearchSpace) -> list[Unbalanced]:
             continue
         plain = space[architecture_id].architecture
         ratio = plain.feed_forward / plain.width
-        if not MIN_PLAIN_RATIO <= ratio <= MAX_PLAIN_RATIO:
+        if not is_usual_ratio(ratio, block=space.axes.block):
             found.append(Unbalanced(combination.depth, combination.budget, plain.width, ratio))
     return found
 
@@ -39,9 +39,12 @@ def unbalanced_sentences(space: SearchSpace) -> list[str]:
     elif axes.sizing == "nearest":
         advice = "take space.sizing ratio instead of nearest in a new run"
     else:
-        advice = f"no multiple of head_width {axes.head_width} fits, so take a smaller one, or other depths or budgets"
+        shared = axes.block.heads_per_kv
+        multiple = f"head_width {axes.head_width}" + (f" times heads_per_kv {shared}" if shared > 1 else "")
+        advice = f"no multiple of {multiple} fits, so take a smaller one, or other depths or budgets"
+    usual = " to ".join(f"{axes.block.ratio(ratio):.3g}" for ratio in (MIN_PLAIN_RATIO, MAX_PLAIN_RATIO))
     return [
         f"shape: at depth {depth} and budget {budget:,} the plain transformer's feed-forward layers are "
-        f"{ratio:.1f} times its width of {width}, not {MIN_PLAIN_RATIO} to {MAX_PLAIN_RATIO} times; {advice}"
+        f"{ratio:.1f} times its width of {width}, not {usual} times; {advice}"
         for depth, budget, width, ratio in unbalanced(space)
     ]

@@ -3,7 +3,8 @@
 A fusion may give a block several inputs, or carry the residual itself. Then the block runs one layer at a time and
 returns only what the layer adds.
 
-Axes: B batch, T tokens, D width, H heads, K head width, S tokens that are attended to.
+Axes: B batch, T tokens, D width, H heads, K head width, S tokens that are attended to. Keys and values may have fewer
+heads than queries.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.decoding_cache import TokenCache
+from depthweave.spaces.layers import make_feed_forward, make_norm
 from depthweave.spaces.rotary import rotate
 
 
@@ -38,13 +41,15 @@ class BlockStep(NamedTuple):
 class Block(nn.Module):
     """One block. `own_norms` names the inputs, among `key` and `value`, that have a norm of their own."""
 
-    def __init__(self, width: int, heads: int, feed_forward: int, *, own_norms: Sequence[str] = ()) -> None:
+    def __init__(
+        self, width: int, heads: int, feed_forward: int, *, own_norms: Sequence[str] = (), style: BlockStyle = GPT
+    ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width, bias=False)
-        self.attention = Attention(width, heads)
-        self.feed_forward_norm = nn.LayerNorm(width, bias=False)
-        self.feed_forward = FeedForward(width, feed_forward)
-        self.own_norms = nn.ModuleDict({name: nn.LayerNorm(width, bias=False) for name in own_norms})
+        self.attention_norm = make_norm(width, style)
+        self.attention = Attention(width, heads, style)
+        self.feed_forward_norm = make_norm(width, style)
+        self.feed_forward = make_feed_forward(width, feed_forward, style)
+        self.own_norms = nn.ModuleDict({name: make_norm(width, style) for name in own_norms})
 
     def forward(
         self,
@@ -86,24 +91,33 @@ class Block(nn.Module):
 
 
 class JointLinear(nn.Linear):
-    """A linear layer whose output has three equal parts, which may each have their own input."""
+    """A linear layer without bias whose output has several parts, which may each have their own input."""
+
+    def __init__(self, width: int, parts: tuple[int, ...]) -> None:
+        super().__init__(width, sum(parts), bias=False)
+        self.parts = parts
 
     def forward(self, input: Tensor, *others: Tensor) -> Tensor:
-        """Returns the output [..., O]; with two further inputs, each of the three computes its third."""
+        """Returns the output [..., O]; with further inputs, each computes its part."""
         if not others:
             return super().forward(input)
-        thirds = zip((input, *others), self.weight.chunk(3), strict=True)
-        return torch.cat([F.linear(x, weight) for x, weight in thirds], dim=-1)
+        given = zip((input, *others), self.weight.split(self.parts), strict=True)
+        return torch.cat([F.linear(x, weight) for x, weight in given], dim=-1)
 
 
 class Attention(nn.Module):
     """Causal attention with rotary positions."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, style: BlockStyle = GPT) -> None:
         super().__init__()
         self.heads = heads
-        self.into = JointLinear(width, 3 * width, bias=False)
+        self.kv_heads = heads // style.heads_per_kv
+        kv_width = style.kv_width(width)
+        self.parts = (width, kv_width, kv_width)
+        self.into = JointLinear(width, self.parts)
         self.out = nn.Linear(width, width, bias=False)
+        norms = ("query", "key") if style.qk_norm else ()
+        self.qk_norms = nn.ModuleDict({name: make_norm(width // heads, style) for name in norms})
 
     def forward(
         self,
@@ -114,11 +128,12 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Returns the output [B, T, D] and the values of these tokens [B, H, T, K], given one input or three."""
         batch, tokens, width = inputs[0].shape
-        parts = self._projected(inputs).view(batch, tokens, 3 * self.heads, width // self.heads).transpose(1, 2)
+        sizes = (self.heads, self.kv_heads, self.kv_heads)
+        parts = self._projected(inputs).view(batch, tokens, sum(sizes), width // self.heads).transpose(1, 2)
         # One pass rotates queries and keys.
-        rotated = rotate(parts[:, : 2 * self.heads], step.rotary)
-        query_BHTK, key_BHTK = rotated.split(self.heads, dim=1)
-        value_BHTK = own_value_BHTK = parts[:, 2 * self.heads :]
+        rotated = rotate(self._normed(parts[:, : self.heads + self.kv_heads]), step.rotary)
+        query_BHTK, key_BHTK = rotated.split(sizes[:2], dim=1)
+        value_BHTK = own_value_BHTK = parts[:, self.heads + self.kv_heads :]
         if first_value_BHTK is not None and value_share is not None:
             value_BHTK = value_BHTK + value_share * (first_value_BHTK - value_BHTK)
         mask, seen = step.mask_BHTS, 0
@@ -130,11 +145,30 @@ class Attention(nn.Module):
         if mask is not None and mask.dtype != torch.bool:
             mask = mask.to(query_BHTK.dtype)
         # A single token after others sees them all and needs no mask.
-        mixed_BHTK = F.scaled_dot_product_attention(
-            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=mask is None and not seen
-        )
+        mixed_BHTK = self._attended(query_BHTK, key_BHTK, value_BHTK, mask=mask, causal=mask is None and not seen)
         out_BTD: Tensor = self.out(mixed_BHTK.transpose(1, 2).reshape(batch, tokens, width))
         return out_BTD, own_value_BHTK
+
+    def _normed(self, both_BHTK: Tensor) -> Tensor:
+        """Returns queries and keys, normed if the style has norms for them."""
+        if not len(self.qk_norms):
+            return both_BHTK
+        query_BHTK, key_BHTK = both_BHTK.split((self.heads, self.kv_heads), dim=1)
+        return torch.cat([self.qk_norms["query"](query_BHTK), self.qk_norms["key"](key_BHTK)], dim=1)
+
+    def _attended(
+        self, query_BHTK: Tensor, key_BHTK: Tensor, value_BHTK: Tensor, *, mask: Tensor | None, causal: bool
+    ) -> Tensor:
+        if self.heads == self.kv_heads:
+            return F.scaled_dot_product_attention(query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=causal)
+        shares = mask is None or query_BHTK.device.type == "cpu"
+        if not shares:
+            # On a GPU the only kernel that takes a mask and shared keys holds a matrix of all pairs of tokens.
+            key_BHTK = key_BHTK.repeat_interleave(self.heads // self.kv_heads, dim=1)
+            value_BHTK = value_BHTK.repeat_interleave(self.heads // self.kv_heads, dim=1)
+        return F.scaled_dot_product_attention(
+            query_BHTK, key_BHTK, value_BHTK, attn_mask=mask, is_causal=causal, enable_gqa=shares
+        )
 
     def _projected(self, inputs: Sequence[Tensor]) -> Tensor:
         projected: Tensor
@@ -142,19 +176,6 @@ class Attention(nn.Module):
             projected = self.into(*inputs)
         else:
             # An adapter around the layer takes one input at a time.
-            projected = torch.cat([self.into(x).chunk(3, dim=-1)[part] for part, x in enumerate(inputs)], dim=-1)
+            parts = [self.into(x).split(self.parts, dim=-1)[part] for part, x in enumerate(inputs)]
+            projected = torch.cat(parts, dim=-1)
         return projected
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with GELU between them."""
-
-    def __init__(self, width: int, feed_forward: int) -> None:
-        super().__init__()
-        self.into = nn.Linear(width, feed_forward, bias=False)
-        self.out = nn.Linear(feed_forward, width, bias=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Returns the increment [B, T, D]."""
-        out_BTD: Tensor = self.out(F.gelu(self.into(x_BTD)))
-        return out_BTD

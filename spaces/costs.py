@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.widths import plain_parameters
 from depthweave.spaces.wiring import Wiring
@@ -36,12 +37,14 @@ def costs_of(architecture: Architecture) -> Costs:
     """Returns the costs of an architecture without building a model."""
     a = architecture
     fusion = fusion_class(a.fusion)
-    block_flops = 2 * (4 * a.width**2 + 2 * a.width * a.feed_forward) + 4 * a.context * a.width
+    block_flops = a.block.forward_flops(width=a.width, feed_forward=a.feed_forward, context=a.context)
+    # A fusion of values mixes vectors of their width.
+    mixed_width = a.block.kv_width(a.width) if fusion.value_source else a.width
     kept = fusion.kept_states(a.wiring)
     return Costs(
         parameters=num_parameters(a),
         embedding_parameters=a.vocabulary * a.width,
-        forward_flops=a.depth * block_flops + fusion.forward_flops(a.wiring, a.width) + 2 * a.vocabulary * a.width,
+        forward_flops=a.depth * block_flops + fusion.forward_flops(a.wiring, mixed_width) + 2 * a.vocabulary * a.width,
         kept_states=kept,
         kept_bytes_per_token=kept * a.width * _STATE_ELEMENT_BYTES,
     )
@@ -50,10 +53,16 @@ def costs_of(architecture: Architecture) -> Costs:
 def num_parameters(architecture: Architecture) -> int:
     """Parameters without the token embedding."""
     a = architecture
-    return parameters_of(a.fusion, a.wiring, width=a.width, feed_forward=a.feed_forward)
+    return parameters_of(
+        a.fusion, a.wiring, width=a.width, feed_forward=a.feed_forward, head_width=a.width // a.heads, block=a.block
+    )
 
 
-def parameters_of(fusion: str, wiring: Wiring, *, width: int, feed_forward: int) -> int:
+def parameters_of(
+    fusion: str, wiring: Wiring, *, width: int, feed_forward: int, head_width: int, block: BlockStyle = GPT
+) -> int:
     """The same of a wiring that is canonical for its fusion, with no architecture made."""
-    plain = plain_parameters(depth=wiring.depth, width=width, feed_forward=feed_forward)
+    plain = plain_parameters(
+        depth=wiring.depth, width=width, feed_forward=feed_forward, head_width=head_width, block=block
+    )
     return plain + fusion_class(fusion).num_parameters(wiring, width)

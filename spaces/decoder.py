@@ -1,4 +1,4 @@
-"""The decoder: a pre-norm transformer language model whose only variable is the fusion.
+"""The decoder: a pre-norm transformer language model, with the blocks of one style and the sites of a fusion.
 
 Axes: B batch, T tokens, D width, V vocabulary, S sources of a site.
 
@@ -23,6 +23,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block import Block, BlockStep
 from depthweave.spaces.decoding_cache import TokenCache
 from depthweave.spaces.fusions import BlockInputs, Carrier, Observe, Reader, ValueReader, fusion_class
+from depthweave.spaces.layers import make_norm
 from depthweave.spaces.rotary import RotaryTable
 
 Initialisation = Literal["nested", "by_shape"]
@@ -101,11 +102,11 @@ class Decoder(nn.Module):
             self.embedding = TokenEmbedding(a.vocabulary, a.width)
             fusion = fusion_class(a.fusion)
             self.blocks = nn.ModuleList(
-                Block(a.width, a.heads, a.feed_forward, own_norms=fusion.own_norms(a.wiring, number))
+                Block(a.width, a.heads, a.feed_forward, own_norms=fusion.own_norms(a.wiring, number), style=a.block)
                 for number in range(1, a.depth + 1)
             )
             self.fusion = fusion(a.wiring, a.width)
-            self.norm = nn.LayerNorm(a.width, bias=False)
+            self.norm = make_norm(a.width, a.block)
         self.to_empty(device="cpu")
         self.rotary = RotaryTable(a.context, a.width // a.heads)
         self.reset_parameters(seed, initialisation=initialisation)

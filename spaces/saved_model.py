@@ -79,7 +79,7 @@ def saved_architecture(folder: Path) -> dict[str, Any] | None:
     missing = [theirs for theirs in names.values() if theirs not in values]
     if missing:
         raise ValueError(f"{path}: has no {missing[0]}: save the model with save_pretrained")
-    return {ours: values[theirs] for ours, theirs in names.items()}
+    return {ours: values[theirs] for ours, theirs in names.items()} | {"block": values.get("block", "gpt")}
 
 
 def load_saved(folder: Path) -> Decoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.block_style import whole_heads
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_rules import WiringRule, rescaled_wiring
@@ -35,10 +36,8 @@ def resize(
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be a whole number of at least 1")
     head_width = architecture.width // architecture.heads
-    if width % head_width:
-        below = width // head_width * head_width
-        near = " or ".join(str(value) for value in (below, below + head_width) if value)
-        raise ValueError(f"width is {width}: it must be a multiple of {head_width}, the width of a head: take {near}")
+    if fault := whole_heads(width, head_width=head_width, style=architecture.block):
+        raise ValueError(f"width is {width}: {fault}")
     wiring, note = architecture.wiring, ""
     if depth != architecture.depth:
         wiring, rule, note = _rewired(architecture, rule=rule, depth=depth)
@@ -50,6 +49,7 @@ def resize(
         feed_forward=max(1, round(architecture.feed_forward * width / architecture.width)),
         vocabulary=architecture.vocabulary,
         context=architecture.context,
+        block=architecture.block,
     )
     if resized.fusion != architecture.fusion:
         named = "this wiring" if rule is None else rule.short

@@ -9,6 +9,7 @@ from itertools import product
 from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.sparse import SparseAxes
@@ -47,6 +48,8 @@ class Axes:
     """Size of a state; derived from depth and budget if it is `None`."""
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget; see `depthweave.spaces.widths`."""
+    block: BlockStyle = GPT
+    """Which layers every block has."""
     sparse: SparseAxes | None = None
     """Sparse graphs beside the combinations; they are sampled during a search and not enumerated."""
 
@@ -216,6 +219,7 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
                 head_width=axes.head_width,
                 width=axes.width,
                 sizing=axes.sizing,
+                block=axes.block,
             )
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))

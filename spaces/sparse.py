@@ -155,6 +155,7 @@ class SparseGraphs:
                 head_width=axes.head_width,
                 width=axes.width,
                 sizing=axes.sizing,
+                block=axes.block,
             )
         except BudgetError:
             return None

@@ -10,6 +10,8 @@ import math
 from functools import lru_cache
 from typing import Literal
 
+from depthweave.spaces.block_style import GPT, BlockStyle
+
 Sizing = Literal["ratio", "nearest"]
 """How sizes are chosen: by the plain transformer's feed-forward ratio, or by the width nearest to the ideal one.
 
@@ -18,7 +20,8 @@ any amount.
 """
 
 PLAIN_RATIO = 4
-"""Ideal feed-forward width of the plain transformer, in widths."""
+"""Ideal feed-forward width of the plain transformer, in widths. All ratios here are those of `gpt` blocks; a style with
+more matrices has smaller ones of as many parameters (`BlockStyle.ratio`)."""
 MIN_PLAIN_RATIO = 2
 MAX_PLAIN_RATIO = 5
 """Between these two the plain transformer has a usual shape."""
@@ -36,27 +39,29 @@ _ROUNDING_FRAC = 0.004
 
 
 @lru_cache(maxsize=4096)
-def plain_width(*, depth: int, budget: int, head_width: int, sizing: Sizing = "ratio") -> int:
+def plain_width(*, depth: int, budget: int, head_width: int, sizing: Sizing = "ratio", block: BlockStyle = GPT) -> int:
     """Returns the width of every architecture of that depth and budget, a multiple of `head_width`.
+
+    It is also a multiple for each group of heads that share keys and values.
 
     With `ratio`, widths that give the plain transformer a feed-forward ratio between `MIN_PLAIN_RATIO` and
     `MAX_PLAIN_RATIO` come first. Among them, or among all if there are none, the ratio nearest to `PLAIN_RATIO` as a
     factor wins.
     """
-    ideal = math.sqrt(budget / (depth * (4 + 2 * PLAIN_RATIO)))
-    nearest = max(1, round(ideal / head_width))
+    ideal = math.sqrt(budget / (depth * block.squared_widths(PLAIN_RATIO)))
+    multiple = head_width * block.heads_per_kv
+    nearest = max(1, round(ideal / multiple))
     if sizing == "nearest":
-        return nearest * head_width
+        return nearest * multiple
     # The ratio falls as the width grows, so the best width is next to the ideal one, on either side. The norms of very
     # narrow models, which the ideal width ignores, lower it by one more.
-    near = [heads * head_width for heads in range(max(1, nearest - 2), nearest + 2)]
-    return min(near, key=lambda width: _distance(depth=depth, budget=budget, width=width))
+    near = [number * multiple for number in range(max(1, nearest - 2), nearest + 2)]
+    return min(near, key=lambda width: _distance(depth, budget, width, head_width, block))
 
 
-def plain_parameters(*, depth: int, width: int, feed_forward: int) -> int:
+def plain_parameters(*, depth: int, width: int, feed_forward: int, head_width: int, block: BlockStyle = GPT) -> int:
     """Returns the parameters of the plain transformer, without the token embedding."""
-    block = 4 * width**2 + 2 * width * feed_forward + 2 * width
-    return depth * block + width
+    return depth * block.parameters(width=width, feed_forward=feed_forward, head_width=head_width) + width
 
 
 def fitting_feed_forward(
@@ -78,16 +83,23 @@ def fitting_feed_forward(
     return closest if is_met and sizing == "ratio" else None
 
 
-def _distance(*, depth: int, budget: int, width: int) -> tuple[bool, bool, float]:
+def is_usual_ratio(ratio: float, *, block: BlockStyle) -> bool:
+    """Whether the plain transformer has a usual shape."""
+    return block.ratio(MIN_PLAIN_RATIO) <= ratio <= block.ratio(MAX_PLAIN_RATIO)
+
+
+def _distance(depth: int, budget: int, width: int, head_width: int, block: BlockStyle) -> tuple[bool, bool, float]:
     """Returns a sort key, smallest for the best width: whether it is infeasible, unusual, how far from the ideal."""
-    smallest = MIN_RATIO * width
+    smallest = block.feed_forward(gpt_ratio=MIN_RATIO, width=width)
     feed_forward = fitting_feed_forward(
         budget=budget,
         smallest=smallest,
-        parameters=plain_parameters(depth=depth, width=width, feed_forward=smallest),
-        unit=2 * width * depth,
+        parameters=plain_parameters(
+            depth=depth, width=width, feed_forward=smallest, head_width=head_width, block=block
+        ),
+        unit=block.unit(width) * depth,
     )
     if feed_forward is None:
         return True, True, width
     ratio = feed_forward / width
-    return False, not MIN_PLAIN_RATIO <= ratio <= MAX_PLAIN_RATIO, abs(math.log(ratio / PLAIN_RATIO))
+    return False, not is_usual_ratio(ratio, block=block), abs(math.log(ratio / block.ratio(PLAIN_RATIO)))

@@ -34,6 +34,7 @@ from benchmarks.stock.problem import WORKERS, Finished, prepared_of, write_finis
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.spaces import Architecture, BudgetError, Wiring, resolve, strided_wiring
+from depthweave.spaces.block_style import block_style_of
 from depthweave.trainers import TrainingState, train
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.measure import measure
@@ -71,6 +72,7 @@ def architecture_of(config: Mapping[str, Any], prepared: PreparedSearch) -> Arch
         head_width=space.head_width,
         width=space.width,
         sizing=space.sizing,
+        block=block_style_of(space.block),
     )
 
 

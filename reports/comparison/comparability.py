@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from depthweave.reports.formatting import full_name, plural, show, title_of
+from depthweave.reports.formatting import block_of, full_name, plural, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 
@@ -36,6 +36,7 @@ def facts_of(records: Sequence[Record]) -> Facts:
     for record in finished:
         recipe = json.loads(record.recipe)
         note("corpus", f"{record.corpus} {record.corpus_sha256[:8]}")
+        note("block", block_of(record).text)
         note("tokenizer", record.tokenizer)
         note("context", recipe.get("context"))
         note("evaluation tokens", recipe.get("evaluation_tokens"))

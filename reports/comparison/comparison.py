@@ -217,6 +217,11 @@ def _notes(first: ComparedRun, second: ComparedRun, *, orders: Sequence[Order]) 
         notes.append(
             f"Trials saw {mine} tokens in {first.label} and {other} in {second.label}, which also changes their losses."
         )
+    if first.facts["block"] != second.facts["block"]:
+        mine, other = (" or ".join(run.facts["block"]) for run in (first, second))
+        notes.append(
+            f"Blocks are {mine} in {first.label} and {other} in {second.label}, which also changes losses and costs."
+        )
     single = [run.label for run in (first, second) if len(run.seeds) == 1]
     if single:
         notes.append(f"There is one seed in {' and in '.join(single)}: noise between seeds moves tau towards zero.")

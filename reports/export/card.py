@@ -20,11 +20,12 @@ from depthweave.reports.analysis.verdict_text import difference_text, interval_t
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
 from depthweave.reports.export.training import Training
-from depthweave.reports.formatting import full_name, plural, short_name, show, title_of
+from depthweave.reports.formatting import block_of, blocks_text, full_name, plural, short_name, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.wirings import rule_of
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.wiring_rules import WiringRule
 
 CARD_FILE = "README.md"
@@ -106,7 +107,9 @@ def card_of_record(
     return model_card(
         Card(
             title=full_name(record),
-            pattern=pattern_text(record.fusion, rule_of(record), depth=record.depth, width=record.width),
+            pattern=pattern_text(
+                *(record.fusion, rule_of(record)), depth=record.depth, width=record.width, style=block_of(record)
+            ),
             training=training,
             metrics=_metrics(record, verdict),
             limits=_limits(record, training, verdict=verdict),
@@ -145,9 +148,9 @@ def model_card(card: Card) -> str:
     )
 
 
-def pattern_text(fusion: str, rule: WiringRule | None, *, depth: int, width: int) -> str:
+def pattern_text(fusion: str, rule: WiringRule | None, *, depth: int, width: int, style: BlockStyle = GPT) -> str:
     """Returns the architecture as a phrase: "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
-    return f"fusion `{fusion}`{_wiring_text(rule, depth=depth)}, {plural(depth, 'block')} of width {width}"
+    return f"fusion `{fusion}`{_wiring_text(rule, depth=depth)}, {blocks_text(depth, style)} of width {width}"
 
 
 def _wiring_text(rule: WiringRule | None, *, depth: int) -> str:

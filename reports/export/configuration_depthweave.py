@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 
 class DepthweaveConfig(PretrainedConfig):
-    """Has sizes under the names of transformers, and `fusion` and `sites` as in `architecture.yaml`."""
+    """Has sizes under the names of transformers, and `fusion`, `sites` and `block` as in `architecture.yaml`."""
 
     model_type = "depthweave"
 
@@ -23,6 +23,7 @@ class DepthweaveConfig(PretrainedConfig):
         num_hidden_layers: int = 6,
         num_attention_heads: int = 2,
         max_position_embeddings: int = 128,
+        block: str | dict[str, Any] = "gpt",
         **others: Any,
     ) -> None:
         self.fusion = fusion
@@ -33,6 +34,10 @@ class DepthweaveConfig(PretrainedConfig):
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
         self.max_position_embeddings = max_position_embeddings
+        self.block = block
+        # Follows from the block; caches and serving read it.
+        shared = 1 if isinstance(block, str) else block.get("heads_per_kv", 1)
+        others["num_key_value_heads"] = num_attention_heads // shared
         self.use_cache = others.pop("use_cache", True)
         # The head uses the embedding's own tensor, so there is no second tensor to tie to it.
         super().__init__(**{**others, "tie_word_embeddings": False})

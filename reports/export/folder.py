@@ -30,6 +30,7 @@ from depthweave.reports.export.hub import write_hub_files
 from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
 from depthweave.reports.export.tokenizer import tokenizer_of_run
 from depthweave.reports.export.training import Training, training_of, write_training
+from depthweave.reports.formatting import block_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore, checkpoint_name
@@ -149,6 +150,7 @@ def architecture_of(record: Record) -> Architecture:
         feed_forward=record.feed_forward,
         vocabulary=record.vocabulary,
         context=record.context,
+        block=block_of(record),
     )
     if architecture.id != record.architecture_id:
         raise ValueError(

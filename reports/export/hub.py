@@ -11,6 +11,7 @@ from depthweave.reports.export.bundle import bundle
 from depthweave.reports.export.byte_tokenizer import END_OF_DOCUMENT, byte_tokenizer_json
 from depthweave.reports.export.padding import PADDING, with_padding
 from depthweave.reports.store.run_store import TOKENIZER_FILE
+from depthweave.spaces.block_style import GPT
 
 if TYPE_CHECKING:
     from depthweave.spaces import Architecture
@@ -49,6 +50,7 @@ def write_hub_files(folder: Path, *, architecture: Architecture, tokenizer_json:
         "num_hidden_layers": a.depth,
         "num_attention_heads": a.heads,
         "max_position_embeddings": a.context,
+        **({} if a.block == GPT else {"block": a.to_dict()["block"], "num_key_value_heads": a.kv_heads}),
         "tie_word_embeddings": False,
         **ends,
     }

@@ -62,6 +62,8 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
                 "feed_forward": config.intermediate_size,
                 "vocabulary": config.vocab_size,
                 "context": config.max_position_embeddings,
+                # Configurations of earlier versions have none.
+                "block": getattr(config, "block", "gpt"),
             }
         )
         self.gradient_checkpointing = False

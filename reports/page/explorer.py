@@ -34,6 +34,8 @@ from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.formatting import (
     STATE_WORDS,
     axis_of,
+    block_of,
+    blocks_text,
     full_name,
     plural,
     short_name,
@@ -242,8 +244,8 @@ def _difference(verdict: Verdict | None) -> list[str]:
 
 def _shape(record: Record) -> str:
     rule = rule_of(record)
-    text = f"{plural(record.depth, 'block')}, width {record.width}, {plural(record.heads, 'head')}, feed-forward "
-    text += f"{record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    text = f"{blocks_text(record.depth, block_of(record))}, width {record.width}, {plural(record.heads, 'head')}, "
+    text += f"feed-forward {record.feed_forward}, {plural(record.kept_states, 'state')} kept"
     if rule is not None and rule.stride is not None:
         return f"dilation × period {wiring_name(record)}, {text}"
     return text if record.fusion == "none" else f"{wiring_name(record)} ({wiring_phrase(record)}), {text}"

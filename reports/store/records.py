@@ -32,6 +32,7 @@ from depthweave.reports.store.columns import (
     Bounds,
     column,
 )
+from depthweave.spaces.block_style import BLOCK_KINDS
 
 SCHEMA_VERSION = 8
 """Raised by one with every change of a schema. In an older file the missing columns are read as null.
@@ -39,7 +40,7 @@ SCHEMA_VERSION = 8
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
 `Record.decode_latency`. 6: `Record.test_loss` and what follows from it. 7: `Record.error`.
-8: `Record.rule`.
+8: `Record.rule`, `Record.block`, `Record.heads_per_kv`, `Record.qk_norm`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -76,6 +77,9 @@ class Record:
     width: int = column("", "size of a state", bounds=POSITIVE)
     heads: int = column("", "attention heads of a block", bounds=POSITIVE)
     feed_forward: int = column("", "inner width of the feed-forward layers", bounds=POSITIVE)
+    block: str = column("", "layers of a block: gpt or llama", default="gpt", bounds=Bounds(one_of=BLOCK_KINDS))
+    heads_per_kv: int = column("", "heads that share a key and a value", default=1, bounds=POSITIVE)
+    qk_norm: bool = column("", "whether queries and keys are normed", default=False)
     vocabulary: int = column("tokens", "size of the vocabulary", bounds=POSITIVE)
     context: int = column("tokens", "longest sequence", bounds=POSITIVE)
     wiring: str = column(

@@ -47,8 +47,8 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
 def _counts(spec: Spec, space: SearchSpace) -> str:
     return (
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
-        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
-        + sparse_text(space.axes)
+        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible; "
+        f"blocks: {space.axes.block.text}" + sparse_text(space.axes)
     )
 
 
@@ -155,6 +155,7 @@ def _combination(item: Infeasible) -> str:
 
 def _as_dict(space: SearchSpace, reference: Candidate) -> dict[str, Any]:
     return {
+        "block": space.axes.block.to_value(),
         "combinations": space.num_combinations,
         "distinct": len(space),
         "duplicates": space.num_duplicates,

@@ -9,9 +9,10 @@ from typing import Any
 
 from depthweave.reports.export import Card, Contents, Training, metrics_json, model_card, write_contents
 from depthweave.reports.export.card import RECIPE_LIMIT, CurvePoint, Metric, general_limits, pattern_text
-from depthweave.reports.formatting import plural, show
+from depthweave.reports.formatting import blocks_text, show
 from depthweave.reports.wirings import rule_name
 from depthweave.spaces import WiringRule, costs_of, save_model
+from depthweave.spaces.block_style import BlockStyle
 from depthweave.spaces.checksums import write_checksums
 from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.perplexity import perplexity_of
@@ -46,6 +47,8 @@ def write_trained(
         "dilation": None if stride is None else stride.dilation,
         "period": None if stride is None else stride.period,
         **{name: getattr(architecture, name) for name in ("depth", "width", "heads", "feed_forward")},
+        "block": architecture.block.kind,
+        **{name: getattr(architecture.block, name) for name in ("heads_per_kv", "qk_norm")},
         **{name: getattr(architecture, name) for name in ("vocabulary", "context")},
         "wiring": json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
         **{name: getattr(costs, name) for name in ("parameters", "embedding_parameters", "forward_flops")},
@@ -70,7 +73,7 @@ def write_trained(
         tokenizer_json=tokenizer_json,
         training=training,
         metrics=metrics_json(values),
-        card=_card(out, values, curve, rule=rule, training=training),
+        card=_card(out, values, curve, rule=rule, training=training, style=architecture.block),
     )
     write_contents(out, contents)
     scratch = out / f".{MODEL_FILE}.done"
@@ -80,7 +83,13 @@ def write_trained(
 
 
 def _card(
-    out: Path, values: dict[str, Any], curve: Sequence[CurvePoint], *, rule: WiringRule | None, training: Training
+    out: Path,
+    values: dict[str, Any],
+    curve: Sequence[CurvePoint],
+    *,
+    rule: WiringRule | None,
+    training: Training,
+    style: BlockStyle,
 ) -> str:
     fusion, depth = values["fusion"], values["depth"]
     test = values["test_perplexity"]
@@ -97,8 +106,8 @@ def _card(
         limits.append(RECIPE_LIMIT)
     return model_card(
         Card(
-            title=f"{fusion} {rule_name(rule)}".strip() + f", {plural(depth, 'block')}",
-            pattern=pattern_text(fusion, rule, depth=depth, width=values["width"]),
+            title=f"{fusion} {rule_name(rule)}".strip() + f", {blocks_text(depth, style)}",
+            pattern=pattern_text(fusion, rule, depth=depth, width=values["width"], style=style),
             training=training,
             metrics=metrics,
             limits=limits,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthweave.reports.export import Training, read_training
+from depthweave.reports.formatting import blocks_text
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
 from depthweave.search.commands.recipe import RecipeOptions, recipe_for, recorded_recipe
 from depthweave.search.spec.sources import text_sentence
@@ -84,8 +85,8 @@ def plan_lines(plan: TrainPlan, state: TrainingState) -> list[str]:
     """Returns lines that say what is about to be trained, and how it differs from the export."""
     a, recipe, recorded = plan.architecture, plan.recipe, plan.recorded
     lines = [
-        f"{a.fusion}, {a.depth} blocks, width {a.width} on {plan.tokens.corpus}: {recipe.steps} steps of "
-        f"{recipe.tokens_per_step} tokens, learning rate {recipe.learning_rate:g}, from step {state.step}"
+        f"{a.fusion}, {blocks_text(a.depth, a.block)}, width {a.width} on {plan.tokens.corpus}: {recipe.steps} steps "
+        f"of {recipe.tokens_per_step} tokens, learning rate {recipe.learning_rate:g}, from step {state.step}"
     ]
     if plan.repeats:
         lines.append("the recorded training again: same architecture, recipe, seed and text")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
+from depthweave.spaces.block_style import block_style_of
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.sparse import SparseAxes
 from depthweave.spaces.widths import Sizing
@@ -22,6 +23,10 @@ def _period(value: Any) -> Any:
 
 def _wiring(value: Any) -> Any:
     return value if value == WHOLE_GRAMMAR else parse_rule(value, others=(WHOLE_GRAMMAR,)).text
+
+
+def _block(value: Any) -> Any:
+    return block_style_of(value).to_value()
 
 
 _Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
@@ -47,6 +52,8 @@ class SpaceSpec(Part):
     sizing: Sizing = "ratio"
     """How sizes follow from depth and budget: `ratio`, by the plain transformer's feed-forward ratio, or `nearest`, the
     rule of earlier versions."""
+    block: Annotated[str | dict[str, Any], BeforeValidator(_block)] = "gpt"
+    """Which layers every block has: `gpt`, `llama`, or a mapping of `kind`, `heads_per_kv` and `qk_norm`."""
     sparse: SparseAxes | None = None
     """Sparse graphs that the search may propose beside the combinations; none where absent."""
 

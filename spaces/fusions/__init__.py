@@ -37,6 +37,7 @@ from depthweave.spaces.fusions.mudd import (
     MultiwayDynamicDense,
 )
 from depthweave.spaces.fusions.none import NoFusion
+from depthweave.spaces.fusions.value_residual import ValueResidual
 from depthweave.spaces.unknown_names import unknown_name
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -59,6 +60,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mhc4": ManifoldHyperConnections4,
     "gated2": GatedResidual,
     "gated4": GatedResidual4,
+    "value_residual": ValueResidual,
 }
 
 

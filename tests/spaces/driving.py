@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from depthweave.spaces.fusions import BlockInputs, Carrier, Fusion, Observe, Reader, ValueReader
@@ -43,5 +42,6 @@ def _tensors(inputs: BlockInputs) -> list[Tensor]:
     found = list(dict.fromkeys([inputs.residual_BTD, inputs.query_BTD, inputs.key_BTD, inputs.value_BTD]))
     if inputs.first_value_BHTK is not None:
         assert inputs.value_share is not None
-        found.append(torch.lerp(value_of(inputs.value_BTD), inputs.first_value_BHTK, inputs.value_share)[:, 0])
+        value_BHTK = value_of(inputs.value_BTD)
+        found.append((value_BHTK + inputs.value_share * (inputs.first_value_BHTK - value_BHTK))[:, 0])
     return found

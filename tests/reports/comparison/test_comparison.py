@@ -140,3 +140,17 @@ def test_sentence_of_a_front_that_dominates_says_whether_it_is_settled() -> None
         found._replace(settled=True), first="a", second="b"
     )
     assert "the two fronts are equal" in dominance_sentence(found._replace(verdict="equal"), first="a", second="b")
+
+
+def test_runs_with_other_blocks_say_that_losses_depend_on_them(tmp_path: Path) -> None:
+    gpt = make_store(tmp_path / "a", make_run(run_id="a"))
+    llama = make_store(tmp_path / "b", make_run(run_id="b", block="llama", heads_per_kv=2))
+    (pair,) = compare([gpt, llama]).pairs
+    said = "Blocks are gpt in a and llama, 2 heads a key and value in b, which also changes losses and costs."
+    assert said in pair.notes
+    # The references are two models, so ratios to them have no common scale. Orders of patterns still compare.
+    (refused,) = [item.reason for item in pair.refused if item.objective == "latency"]
+    assert "6 blocks (llama, 2 heads a key and value)" in refused
+    assert pair.orders
+    (pair,) = compare([gpt, make_store(tmp_path / "c", make_run(run_id="c"))]).pairs
+    assert not [note for note in pair.notes if note.startswith("Blocks")]

@@ -38,6 +38,9 @@ def record_of(architecture: Architecture = ARCHITECTURE, **changes: Any) -> Reco
         "feed_forward": architecture.feed_forward,
         "vocabulary": architecture.vocabulary,
         "context": architecture.context,
+        "block": architecture.block.kind,
+        "heads_per_kv": architecture.block.heads_per_kv,
+        "qk_norm": architecture.block.qk_norm,
         "wiring": json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
     }
     return make_record(12, **{**values, **changes})

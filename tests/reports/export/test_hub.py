@@ -24,6 +24,7 @@ from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.padding import PADDING, with_padding
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces import FUSIONS, Architecture, Decoder, generate, load, read_architecture, strided_wiring
+from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.trainers import make_tokenizer
 from depthweave.trainers.tokenizer import BpeTokenizer, ByteTokenizer
 from tests.reports.export import without_us
@@ -32,7 +33,8 @@ from tests.reports.synthetic import make_info
 
 _TEXT = "def f(x):\n\treturn 'Zoë — 日本'  # <|endofdocument|> , .\x00\n"
 _BPE = "dwa over byte pairs"
-_NAMES = (*FUSIONS, _BPE)
+_LLAMA = {"dwa on llama": "dwa", "value_residual on llama": "value_residual"}
+_NAMES = (*FUSIONS, _BPE, *_LLAMA)
 
 pytestmark = pytest.mark.timeout(300)  # The one program that answers for all folders.
 needs_transformers = pytest.mark.skipif(
@@ -42,13 +44,14 @@ needs_transformers = pytest.mark.skipif(
 
 def _architecture(name: str) -> Architecture:
     return Architecture(
-        fusion="dwa" if name == _BPE else name,
+        fusion="dwa" if name == _BPE else _LLAMA.get(name, name),
         wiring=strided_wiring(4),
         width=16,
         heads=2,
         feed_forward=24,
         vocabulary=300 if name == _BPE else 256,
         context=16,
+        block=BlockStyle(kind="llama", heads_per_kv=2, qk_norm=True) if name in _LLAMA else GPT,
     )
 
 

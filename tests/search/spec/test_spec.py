@@ -119,6 +119,24 @@ def test_overrides_pass_the_same_checks(override: str, expected: str) -> None:
     assert expected in _fault({"seed": 1}, overrides=[override])
 
 
+@pytest.mark.parametrize(
+    ("block", "kept"),
+    [
+        ("llama", "llama"),
+        ({"kind": "llama"}, "llama"),
+        ({"kind": "gpt", "heads_per_kv": 1}, "gpt"),
+        ({"kind": "llama", "heads_per_kv": 2}, {"kind": "llama", "heads_per_kv": 2, "qk_norm": False}),
+    ],
+)
+def test_block_is_kept_in_its_shortest_form(block: Any, kept: Any) -> None:
+    assert make_spec({"space": {"block": block}}).space.block == kept
+    assert make_spec({}).space.block == "gpt"
+
+
+def test_block_that_is_not_known_is_refused_in_one_line() -> None:
+    assert "space.block: block 'lama' is not known: did you mean 'llama'?" in _fault({"space": {"block": "lama"}})
+
+
 def test_seed_reaches_the_recipe() -> None:
     assert make_spec({"seed": 5}).recipe.seed == 5
     assert make_spec({}, overrides=["seed=6"]).recipe.seed == 6

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, rules_of
-from depthweave.spaces.sparse import SparseGraphs, text_of, wiring_from
+from depthweave.spaces.sparse_graphs import SparseGraphs, text_of, wiring_from
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from depthweave.spaces.block_style import BlockStyle
 
-_EPS = 1e-5
+_NORM_EPS = 1e-5
 
 
 def make_norm(width: int, style: BlockStyle) -> nn.Module:
     """Returns the norm of that style, with a gain only."""
-    return nn.LayerNorm(width, bias=False) if style.kind == "gpt" else RMSNorm(width, eps=_EPS)
+    return nn.LayerNorm(width, bias=False) if style.kind == "gpt" else RMSNorm(width, eps=_NORM_EPS)
 
 
 def make_feed_forward(width: int, feed_forward: int, style: BlockStyle) -> nn.Module:

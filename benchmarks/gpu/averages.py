@@ -26,6 +26,8 @@ Replace = Callable[[Decoder], None]
 class _Loop(nn.Module):
     """A weighted sum of listed states a site."""
 
+    carries_residual, value_source = False, 0
+
     def __init__(self, fusion: nn.Module) -> None:
         super().__init__()
         self.wiring, self.weights = fusion.wiring, fusion.weights

@@ -17,7 +17,7 @@ from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
-from depthweave.spaces.sparse import sparse_text
+from depthweave.spaces.sparse_graphs import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, family_of
 from depthweave.trainers import TokenizerSpec
 
@@ -47,8 +47,9 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
 def _counts(spec: Spec, space: SearchSpace) -> str:
     return (
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
-        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible; "
-        f"blocks: {space.axes.block.text}" + sparse_text(space.axes)
+        f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
+        + sparse_text(space.axes)
+        + f"; blocks: {space.axes.block.text}"
     )
 
 

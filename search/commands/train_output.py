@@ -36,9 +36,30 @@ def write_trained(
     The weights are written last: a folder with weights is complete. `temporary_files` are removed later, and are not
     listed in `SHA256SUMS`.
     """
+    values = _values(state, last=last, test=test, training=training, rule=rule)
+    architecture = state.architecture
+    contents = Contents(
+        architecture=architecture,
+        rule=rule,
+        tokenizer_json=tokenizer_json,
+        training=training,
+        metrics=metrics_json(values),
+        card=_card(out, values, curve, rule=rule, training=training, style=architecture.block),
+    )
+    write_contents(out, contents)
+    scratch = out / f".{MODEL_FILE}.done"
+    save_model(scratch, state.model)
+    write_checksums(out, coming={MODEL_FILE: scratch}, without=temporary_files)
+    scratch.replace(out / MODEL_FILE)
+
+
+def _values(
+    state: TrainingState, *, last: Evaluation, test: HeldOutLoss | None, training: Training, rule: WiringRule | None
+) -> dict[str, Any]:
+    """Returns the values of the model, named like a record's."""
     architecture, costs = state.architecture, costs_of(state.architecture)
     stride = None if rule is None else rule.stride
-    values: dict[str, Any] = {
+    return {
         "architecture_id": architecture.id,
         "seed": training.recipe["seed"],
         "state": "complete",
@@ -67,19 +88,6 @@ def write_trained(
         **{name: getattr(training, name) for name in ("corpus", "corpus_sha256", "tokenizer", "device")},
         **{name: getattr(training, name) for name in ("hardware", "threads", "software")},
     }
-    contents = Contents(
-        architecture=architecture,
-        rule=rule,
-        tokenizer_json=tokenizer_json,
-        training=training,
-        metrics=metrics_json(values),
-        card=_card(out, values, curve, rule=rule, training=training, style=architecture.block),
-    )
-    write_contents(out, contents)
-    scratch = out / f".{MODEL_FILE}.done"
-    save_model(scratch, state.model)
-    write_checksums(out, coming={MODEL_FILE: scratch}, without=temporary_files)
-    scratch.replace(out / MODEL_FILE)
 
 
 def _card(

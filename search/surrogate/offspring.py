@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 from depthweave.spaces.space import Candidate
-from depthweave.spaces.sparse import SparseGraphs, SparseTarget
+from depthweave.spaces.sparse_graphs import SparseGraphs, SparseTarget
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_moves import (
     MOVES,

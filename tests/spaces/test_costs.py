@@ -69,7 +69,7 @@ def _pass(fusion: Fusion, num_tokens: int) -> Callable[[], None]:
     return forward
 
 
-def _random_architecture(rng: random.Random) -> Architecture:
+def _random_architecture(rng: random.Random, fusion: str) -> Architecture:
     depth = rng.randint(1, 8)
     if rng.random() < 0.5:
         wiring = strided_wiring(depth, dilation=rng.randint(1, 5), period=rng.randint(1, depth))
@@ -82,7 +82,7 @@ def _random_architecture(rng: random.Random) -> Architecture:
     block = rng.choice(_STYLES)
     heads = block.heads_per_kv * rng.randint(1, 4)
     return Architecture(
-        fusion=rng.choice(list(FUSIONS)),
+        fusion=fusion,
         wiring=wiring,
         width=heads * 2 * rng.randint(1, 12),
         heads=heads,
@@ -95,7 +95,8 @@ def _random_architecture(rng: random.Random) -> Architecture:
 
 def _random_architectures(number: int) -> list[Architecture]:
     rng = random.Random(7)
-    return [_random_architecture(rng) for _ in range(number)]
+    fusions = list(FUSIONS)
+    return [_random_architecture(rng, fusions[index % len(fusions)]) for index in range(number)]
 
 
 def test_fusion_parameters_equal_counted_ones(fusion: Fusion) -> None:
@@ -109,10 +110,6 @@ def test_fusion_operations_a_token_equal_counted_ones(fusion: Fusion) -> None:
     # From T to 2 T tokens: what is made once a pass, as dwatt's keys, drops out.
     few, many = (_counted(_pass(fusion, number), _DEPTH_AVERAGE) for number in (8, 16))
     assert type(fusion).forward_flops(fusion.wiring, fusion.width) * 8 == many - few
-
-
-def test_fusions_drawn_at_random_include_every_one() -> None:
-    assert {architecture.fusion for architecture in _random_architectures(50)} == set(FUSIONS)
 
 
 @pytest.mark.parametrize("architecture", _random_architectures(50), ids=lambda item: f"{item.fusion}-{item.id}")

@@ -9,7 +9,8 @@ import pytest
 
 from depthweave.spaces.costs import num_parameters
 from depthweave.spaces.space import Axes, Candidate, enumerate_space
-from depthweave.spaces.sparse import SparseAxes, SparseGraphs, num_graphs, sparse_text, text_of, wiring_from
+from depthweave.spaces.sparse import SparseAxes, num_graphs
+from depthweave.spaces.sparse_graphs import SparseGraphs, sparse_text, text_of, wiring_from
 from depthweave.spaces.widths import TOLERANCE_FRAC
 from depthweave.spaces.wiring import strided_wiring
 from depthweave.spaces.wiring_moves import random_wiring, wiring_of

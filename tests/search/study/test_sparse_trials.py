@@ -12,7 +12,8 @@ from depthweave.search.samplers import make_sampler
 from depthweave.search.study.journal_recovery import started_architectures
 from depthweave.search.study.studies import Studies
 from depthweave.spaces.space import Axes, enumerate_space
-from depthweave.spaces.sparse import SparseAxes, wiring_from
+from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_graphs import wiring_from
 from depthweave.spaces.wiring_moves import num_skip_connections
 
 OBJECTIVES = ("perplexity", "parameters")

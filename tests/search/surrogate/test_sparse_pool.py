@@ -13,7 +13,8 @@ from depthweave.search.surrogate.pool import NO_ROW, PoolTrial
 from depthweave.search.surrogate.sparse_pool import SparsePool, largest_first
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Axes, enumerate_space
-from depthweave.spaces.sparse import SparseAxes, text_of, wiring_from
+from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_graphs import text_of, wiring_from
 from depthweave.spaces.wiring_moves import Connection, num_skip_connections, skip_connections, wiring_of
 
 OBJECTIVES = ("perplexity", "latency", "parameters")

@@ -14,7 +14,7 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec, to_dict
 from depthweave.trainers import TrainingState
 
-QUICK = Path(__file__).parents[2] / "examples" / "quick.yaml"
+QUICK = Path(__file__).parent / "quick.yaml"
 WORKERS = 2
 """Trials at once, of one thread each."""
 FINISHED_FILE = "finished.json"

@@ -35,7 +35,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --timeout 1800 --durations 15
+	$(BIN)/python -m pytest -m "slow and not release" -n 2 --dist loadfile --timeout 1800 --durations 15
 
 release: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m release --timeout 1800 --durations 0

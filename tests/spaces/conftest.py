@@ -7,6 +7,8 @@ Axes: B batch, T tokens, D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
+from tests.fusion_names import FIRST_OF_FILES, LAST_OF_FILES, others_are
 
 _WIRINGS = {
     "1x1": strided_wiring(6),
@@ -49,7 +52,13 @@ def _architectures() -> dict[str, Architecture]:
 _ARCHITECTURES = _architectures()
 
 
-@pytest.fixture(params=list(_ARCHITECTURES))
+def _parameters() -> list[Any]:
+    fast = {*FIRST_OF_FILES, *LAST_OF_FILES}
+    names = [name for name, it in _ARCHITECTURES.items() if it.fusion in fast]
+    return others_are(pytest.mark.slow, fast=names, names=_ARCHITECTURES)
+
+
+@pytest.fixture(params=_parameters())
 def architecture(request: pytest.FixtureRequest) -> Architecture:
     """A small architecture of every fusion, over wirings of 6 blocks."""
     return _ARCHITECTURES[request.param]

@@ -6,7 +6,6 @@ The fast tests trace and differentiate with everything but the code generator; t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, dwa
 from depthweave.spaces.wiring import Wiring, strided_wiring
+from tests.fusion_names import FIRST_OF_FILES, others_are
 
 # The code generator's own imports use what torch itself has deprecated.
 _generates_code = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
@@ -66,13 +66,7 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
 
 
-def _by_file() -> list[Any]:
-    """Returns every fusion's name; tracing takes seconds, and those of a file share their code: one is fast."""
-    last = {made.__module__: name for name, made in FUSIONS.items()}
-    return [name if name in last.values() else pytest.param(name, marks=pytest.mark.slow) for name in FUSIONS]
-
-
-@pytest.mark.parametrize("name", _by_file())
+@pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
 def test_traced_model_is_one_graph_and_equals_eager(name: str) -> None:
     _assert_compiled_equals_eager(_model(name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
@@ -92,7 +86,8 @@ def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
 @pytest.mark.parametrize(
     ("fusion", "depth"),
     [
-        *(pytest.param(name, 12, marks=pytest.mark.slow) for name in FUSIONS),
+        *(pytest.param(name, 12, marks=pytest.mark.slow) for name in FIRST_OF_FILES),
+        *(pytest.param(name, 12, marks=pytest.mark.release) for name in FUSIONS if name not in FIRST_OF_FILES),
         *(pytest.param("dwa", depth, marks=pytest.mark.release) for depth in (24, 48)),
     ],
 )
@@ -104,7 +99,7 @@ def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) ->
 
 @pytest.mark.slow
 @_generates_code
-@pytest.mark.parametrize("fusion_name", FUSIONS)
+@pytest.mark.parametrize("fusion_name", others_are(pytest.mark.release, fast=FIRST_OF_FILES))
 def test_generated_code_under_autocast_equals_eager(fusion_name: str) -> None:
     model = _model(fusion_name, strided_wiring(4))
     tokens_BT = _tokens()

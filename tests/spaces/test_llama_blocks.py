@@ -22,6 +22,7 @@ from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.spaces.fusions import FUSIONS
 from depthweave.spaces.scaling import resize
 from depthweave.spaces.wiring import Wiring, strided_wiring
+from tests.fusion_names import FIRST_OF_FILES, others_are
 
 _LLAMA = BlockStyle(kind="llama")
 _SHARED = BlockStyle(kind="llama", heads_per_kv=2, qk_norm=True)
@@ -116,7 +117,7 @@ def test_plain_llama_decoder_equals_a_slow_reference(style: BlockStyle) -> None:
 # With every fusion.
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
 @torch.no_grad()
 def test_fusion_on_llama_decodes_from_a_cache_as_in_a_full_pass(fusion: str, tokens_BT: Tensor) -> None:
     model = _moved(_made(fusion)).double()
@@ -126,7 +127,7 @@ def test_fusion_on_llama_decodes_from_a_cache_as_in_a_full_pass(fusion: str, tok
     torch.testing.assert_close(torch.cat(found, dim=1), expected_BTV, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
 def test_fusion_on_llama_starts_as_plain_llama_and_every_parameter_moves(fusion: str, tokens_BT: Tensor) -> None:
     model = Decoder(_made(fusion), seed=7)
     if FUSIONS[fusion].starts_as_identity:
@@ -141,7 +142,7 @@ def test_fusion_on_llama_starts_as_plain_llama_and_every_parameter_moves(fusion:
     assert {name: number for name, number in still.items() if number} == {}
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
 def test_fusion_on_llama_stays_near_float32_under_autocast(fusion: str, tokens_BT: Tensor) -> None:
     model = _moved(_made(fusion), std=0.1)
     exact_BTV = model(tokens_BT)
@@ -188,7 +189,7 @@ def test_narrower_swiglu_starts_as_part_of_a_wider_one() -> None:
 
 
 @pytest.mark.parametrize("style", _STYLES, ids=lambda style: style.text)
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
 def test_budget_is_met_with_a_usual_ratio_and_whole_groups_of_heads(fusion: str, style: BlockStyle) -> None:
     for depth, budget in ((4, 1_020_000), (12, 5_000_000)):
         wiring = strided_wiring(depth, period=depth)

@@ -15,7 +15,8 @@ from depthweave.reports.export import check_formats, export
 from depthweave.reports.export import graph as graph_module
 from depthweave.reports.export.graph import write_graph
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces import FUSIONS, Architecture, Decoder, load, strided_wiring
+from depthweave.spaces import Architecture, Decoder, load, strided_wiring
+from tests.fusion_names import LAST_OF_FILES, others_are
 from tests.reports.export.conftest import ARCHITECTURE, model_of, record_of
 
 _SHAPES = ((1, 1), (2, 16), (5, 7))
@@ -56,7 +57,7 @@ def test_export_with_a_graph_gives_the_loaded_models_logits(trained: RunStore, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "dwa"])
+@pytest.mark.parametrize("fusion", [name for name in LAST_OF_FILES if name != "dwa"])
 def test_torch_program_of_every_fusion(fusion: str, tmp_path: Path) -> None:
     model = _model(fusion)
     write_graph(tmp_path, model, format="torch")
@@ -70,7 +71,7 @@ def test_torch_program_of_every_fusion(fusion: str, tmp_path: Path) -> None:
 @needs_onnx
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("fusion", list(FUSIONS))
+@pytest.mark.parametrize("fusion", others_are(pytest.mark.release, fast=LAST_OF_FILES))
 def test_onnx_of_every_fusion(fusion: str, tmp_path: Path) -> None:
     import onnxruntime
 

@@ -23,10 +23,11 @@ from depthweave.reports.export import export
 from depthweave.reports.export.byte_tokenizer import byte_tokenizer_json
 from depthweave.reports.export.padding import PADDING, with_padding
 from depthweave.reports.store.run_store import RunStore
-from depthweave.spaces import FUSIONS, Architecture, Decoder, generate, load, read_architecture, strided_wiring
+from depthweave.spaces import Architecture, Decoder, generate, load, read_architecture, strided_wiring
 from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.trainers import make_tokenizer
 from depthweave.trainers.tokenizer import BpeTokenizer, ByteTokenizer
+from tests.fusion_names import LAST_OF_FILES
 from tests.reports.export import without_us
 from tests.reports.export.conftest import keep_weights, model_of, record_of
 from tests.reports.synthetic import make_info
@@ -34,7 +35,7 @@ from tests.reports.synthetic import make_info
 _TEXT = "def f(x):\n\treturn 'Zoë — 日本'  # <|endofdocument|> , .\x00\n"
 _BPE = "dwa over byte pairs"
 _LLAMA = {"dwa on llama": "dwa", "value_residual on llama": "value_residual"}
-_NAMES = (*FUSIONS, _BPE, *_LLAMA)
+_NAMES = (*LAST_OF_FILES, _BPE, *_LLAMA)
 
 pytestmark = pytest.mark.timeout(300)  # The one program that answers for all folders.
 needs_transformers = pytest.mark.skipif(

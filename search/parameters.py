@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, rules_of
-from depthweave.spaces.sparse_graphs import SparseGraphs, text_of, wiring_from
+from depthweave.spaces.sparse_graphs import SparseGraphs
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 
@@ -112,7 +112,7 @@ class Parameters:
         if depth not in axes.depths or budget not in axes.budgets:
             return None
         try:
-            wiring = wiring_from(text, depth=depth)
+            wiring = parse_rule(text).wiring(depth)
         except ValueError:
             return None
         architecture = self.sparse.resolved(wiring, fusion=fusion, budget=budget)
@@ -138,7 +138,7 @@ def sparse_values(item: Candidate) -> dict[str, Any]:
         "fusion": item.architecture.fusion,
         "depth": item.architecture.depth,
         "budget": item.budget,
-        SPARSE_WIRING: text_of(item.architecture.wiring),
+        SPARSE_WIRING: edges_rule(item.architecture.wiring).text,
     }
 
 

@@ -18,7 +18,7 @@ from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
-from depthweave.spaces.wiring_rules import WiringRule, family_of
+from depthweave.spaces.wiring_rules import WiringRule, rule_family
 from depthweave.trainers import TokenizerSpec
 
 _MAX_ROWS = 300
@@ -86,7 +86,7 @@ def _families(space: SearchSpace) -> Table:
     """A row for each fusion, depth and family of wirings: a list of thousands would help no reader."""
     groups: dict[tuple[str, int, str], list[Candidate]] = {}
     for item in space:
-        groups.setdefault((item.architecture.fusion, item.architecture.depth, family_of(item.rule)), []).append(item)
+        groups.setdefault((item.architecture.fusion, item.architecture.depth, rule_family(item.rule)), []).append(item)
     table = Table(box=None, padding=(0, 1, 0, 0))
     for head in ("fusion", "depth", "family", "wirings", "number", "connections", "states", "flop"):
         table.add_column(head, justify="left" if head in ("fusion", "family") else "right", no_wrap=True)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
+from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate
 from depthweave.spaces.sparse_graphs import SparseGraphs, SparseTarget
 from depthweave.spaces.wiring import Wiring
@@ -18,9 +19,8 @@ from depthweave.spaces.wiring_moves import (
     MOVES,
     cross_by_depth,
     cross_by_union,
-    num_skip_connections,
     random_wiring,
-    rescaled,
+    to_depth,
     with_connections,
 )
 
@@ -74,7 +74,7 @@ class Offspring:
         wiring: Wiring | None = parent.architecture.wiring
         depth = self._kept(parent.architecture.depth, self._depths, rng)
         if depth != parent.architecture.depth:
-            wiring = rescaled(parent.architecture.wiring, depth=depth)
+            wiring = to_depth(parent.architecture.wiring, depth=depth)
         while wiring is not None:
             wiring = rng.choice(MOVES)(wiring, rng)
             if rng.random() >= _MORE_MOVES:
@@ -83,7 +83,7 @@ class Offspring:
 
     def _cross(self, first: Candidate, second: Candidate, rng: random.Random) -> Candidate | None:
         depth = self._kept(first.architecture.depth, self._depths, rng)
-        ours, theirs = (rescaled(item.architecture.wiring, depth=depth) for item in (first, second))
+        ours, theirs = (to_depth(item.architecture.wiring, depth=depth) for item in (first, second))
         if ours is None or theirs is None:
             return None
         kind = rng.randrange(3)

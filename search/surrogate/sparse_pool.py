@@ -22,8 +22,8 @@ from depthweave.search.surrogate.candidates import Candidates, FloatArray
 from depthweave.search.surrogate.graph_features import GraphEncoder
 from depthweave.search.surrogate.offspring import Offspring
 from depthweave.search.surrogate.pool import Key, PoolTrial, View
+from depthweave.spaces.skip_connections import Connection, num_skip_connections, wiring_of
 from depthweave.spaces.space import Candidate
-from depthweave.spaces.wiring_moves import Connection, num_skip_connections, wiring_of
 from depthweave.trainers import Measurement
 
 WeightSource = Callable[[int], Mapping[Connection, float]]

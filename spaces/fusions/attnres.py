@@ -29,7 +29,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from depthweave.spaces.fusions.depth_softmax import DepthQueries, depth_sum
+from depthweave.spaces.fusions.depth_queries import DepthQueries
+from depthweave.spaces.fusions.dynamic_sum import dynamic_sums
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, Observe, Reader
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 
@@ -196,7 +197,8 @@ class _ResidualReader:
         for query in range(first, end):
             scores_SBT = torch.stack([source.scores[query - source.first] for source in sources])
             weights_SBT = torch.softmax(scores_SBT, dim=0)
-            found.append((depth_sum(weights_SBT, states), weights_SBT))
+            (mixed_BTD,) = dynamic_sums(weights_SBT.movedim(0, -1).unsqueeze(-2), states)
+            found.append((mixed_BTD, weights_SBT))
         return found
 
     def _by_block(self, weights_SBT: Tensor) -> Tensor:

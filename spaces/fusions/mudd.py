@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthweave.spaces.fusions.dynamic_sum import DynamicSum, dynamic_sum
+from depthweave.spaces.fusions.dynamic_sum import dynamic_sums
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, KeptStates, Observe, Reader
 from depthweave.spaces.wiring import Wiring
 
@@ -179,10 +179,7 @@ class _DynamicSite(nn.Module):
             means_BTS[..., -1] += self.post_norm is not None
             observe(block, means_BTS)
         weights_BTCS = weights_BTCS.to(own_BTD.dtype)
-        if torch.compiler.is_compiling():
-            sums = dynamic_sum(weights_BTCS, states)
-        else:
-            sums = list(DynamicSum.apply(weights_BTCS, *states))
+        sums = dynamic_sums(weights_BTCS, states)
         if self.post_norm is None:
             return sums
         return [own_BTD + sum_BTD for sum_BTD in (*sums[:-1], self.post_norm(sums[-1]))]

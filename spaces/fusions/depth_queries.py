@@ -1,14 +1,13 @@
-"""Softmax over depth: scores of a source against many queries, and sums of states with a weight a token.
+"""The queries of a softmax over depth, and the scores of a source against them.
 
-Axes: B batch, T tokens, D width, S sources of a read, Q queries, N tokens of the batch.
+Axes: B batch, T tokens, D width, Q queries, N tokens of the batch.
 
-Both are autograd functions, because plain operations would keep or make more than they need: of each source the pass
-keeps the state itself, its scores and one factor a token. The compiler does not trace such functions and gets loops.
+The scores are an autograd function, because plain operations would keep a normed copy of each source: the pass keeps
+the state itself, its scores and one factor a token. The compiler does not trace such functions and gets the formula.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,38 +70,3 @@ class _Scores(torch.autograd.Function):
             share_N = (gradient_QN * scores_QN).sum(dim=0) / (divisor_N * ctx.scale).square() / state_ND.shape[-1]
             by_state_ND.addcmul_(share_N[:, None], state_ND, value=-1)
         return by_weight_QD, by_state_ND, None, None, None
-
-
-class _DepthSum(torch.autograd.Function):
-    """Keeps states and weights, as a loop of `addcmul` does, but makes one product at a time in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, weights_SBT: Tensor, *states: Tensor) -> Tensor:
-        ctx.save_for_backward(weights_SBT, *states)
-        mixed_BTD = weights_SBT[0].unsqueeze(-1) * states[0]
-        for weight_BT, state_BTD in zip(weights_SBT[1:], states[1:], strict=True):
-            mixed_BTD.addcmul_(weight_BT.unsqueeze(-1), state_BTD)
-        return mixed_BTD
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_BTD: Tensor) -> tuple[Tensor, ...]:
-        weights_SBT, *states = ctx.saved_tensors
-        by_weights_SBT, product_BTD = torch.empty_like(weights_SBT), torch.empty_like(gradient_BTD)
-        for place, state_BTD in enumerate(states):
-            torch.mul(gradient_BTD, state_BTD, out=product_BTD)
-            torch.sum(product_BTD, dim=-1, out=by_weights_SBT[place])
-        return by_weights_SBT, *(gradient_BTD * weight_BT.unsqueeze(-1) for weight_BT in weights_SBT)
-
-
-def depth_sum(weights_SBT: Tensor, states: Sequence[Tensor]) -> Tensor:
-    """Returns the sum of states [B, T, D], each with a weight a token."""
-    mixed_BTD: Tensor
-    if not torch.compiler.is_compiling():
-        mixed_BTD = _DepthSum.apply(weights_SBT, *states)
-        return mixed_BTD
-    first, *others = zip(weights_SBT.unbind(), states, strict=True)
-    mixed_BTD = first[0].unsqueeze(-1) * first[1]
-    for weight_BT, state_BTD in others:
-        mixed_BTD = torch.addcmul(mixed_BTD, weight_BT.unsqueeze(-1), state_BTD)
-    return mixed_BTD

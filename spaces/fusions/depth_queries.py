@@ -20,53 +20,50 @@ _EPS = 1e-6
 class DepthQueries(nn.Module):
     """The queries of all reads; a call scores one source for several of them."""
 
-    def __init__(self, num_queries: int, width: int, *, scale: float) -> None:
+    def __init__(self, num_queries: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_queries, width))
-        self._scale = scale
 
     def forward(self, state_BTD: Tensor, first: int, end: int | None) -> tuple[Tensor, ...]:
-        """Returns s w . rms(v), [B, T] each, of the queries from `first` to before `end`.
+        """Returns w . rms(v), [B, T] each, of the queries from `first` to before `end`.
 
         One product for all later reads, and a factor [B, T]: the normed state is neither made nor kept.
         """
         with torch.autocast(state_BTD.device.type, enabled=False):
             weight_QD, state_ND = self.weight.to(state_BTD), state_BTD.reshape(-1, state_BTD.shape[-1])
             score = _scores if torch.compiler.is_compiling() else _Scores.apply
-            scores_QN, _ = score(weight_QD, state_ND, first, end, self._scale)
+            scores_QN, _ = score(weight_QD, state_ND, first, end)
             return tuple(scores_QN.view(-1, *state_BTD.shape[:-1]).unbind())
 
 
-def _scores(weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None, scale: float) -> tuple[Tensor, Tensor]:
-    """Returns scores [Q, N] and what the products were divided by, [N]."""
+def _scores(weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None) -> tuple[Tensor, Tensor]:
+    """Returns scores [Q, N] and the root mean squares of the states, [N]."""
     square_N = torch.linalg.vector_norm(state_ND, dim=-1).square()
-    divisor_N = torch.sqrt(square_N / state_ND.shape[-1] + _EPS) / scale
-    return weight_QD[first:end] @ state_ND.t() / divisor_N, divisor_N
+    rms_N = torch.sqrt(square_N / state_ND.shape[-1] + _EPS)
+    return weight_QD[first:end] @ state_ND.t() / rms_N, rms_N
 
 
 class _Scores(torch.autograd.Function):
     """The same; its backward pass makes one gradient of the state, not one each for the product and for the norm."""
 
     @staticmethod
-    def forward(
-        ctx: Any, weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None, scale: float
-    ) -> tuple[Tensor, Tensor]:
-        scores_QN, divisor_N = _scores(weight_QD, state_ND, first, end, scale)
-        ctx.save_for_backward(weight_QD, state_ND, scores_QN, divisor_N)
-        ctx.rows, ctx.scale = slice(first, end), scale
-        ctx.mark_non_differentiable(divisor_N)
-        return scores_QN, divisor_N
+    def forward(ctx: Any, weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None) -> tuple[Tensor, Tensor]:
+        scores_QN, rms_N = _scores(weight_QD, state_ND, first, end)
+        ctx.save_for_backward(weight_QD, state_ND, scores_QN, rms_N)
+        ctx.rows = slice(first, end)
+        ctx.mark_non_differentiable(rms_N)
+        return scores_QN, rms_N
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_QN: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        weight_QD, state_ND, scores_QN, divisor_N = ctx.saved_tensors
+        weight_QD, state_ND, scores_QN, rms_N = ctx.saved_tensors
         by_weight_QD = torch.zeros_like(weight_QD)
         with torch.autocast(state_ND.device.type, enabled=False):
-            by_product_QN = gradient_QN / divisor_N
+            by_product_QN = gradient_QN / rms_N
             torch.mm(by_product_QN, state_ND, out=by_weight_QD[ctx.rows])
             by_state_ND = by_product_QN.t() @ weight_QD[ctx.rows]
-            # The divisor d has the gradient v / (D s^2 d), the scores -score / d.
-            share_N = (gradient_QN * scores_QN).sum(dim=0) / (divisor_N * ctx.scale).square() / state_ND.shape[-1]
+            # The root mean square r has the gradient v / (D r), the scores -score / r.
+            share_N = (gradient_QN * scores_QN).sum(dim=0) / rms_N.square() / state_ND.shape[-1]
             by_state_ND.addcmul_(share_N[:, None], state_ND, value=-1)
-        return by_weight_QD, by_state_ND, None, None, None
+        return by_weight_QD, by_state_ND, None, None

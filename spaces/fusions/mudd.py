@@ -169,9 +169,10 @@ class _DynamicSite(nn.Module):
         return weights_BTCS
 
     def forward(self, own_BTD: Tensor, states: list[Tensor], observe: Observe | None, block: int) -> list[Tensor]:
-        """Returns the input of each way, given the block's own state and the site's sources, normed if so wanted.
+        """Returns the input [B, T, D] of each way, given the state of the site's own block and those of its sources.
 
-        Shows the weights as their mean over the ways, with the own state's 1 in the normed variant.
+        The caller norms the sources in the normed variant. `observe` sees the weights [B, T, S] as their mean over the
+        ways, with the own state's 1 in the normed variant.
         """
         weights_BTCS = self.weights(own_BTD)
         if observe is not None:

@@ -172,6 +172,11 @@ def mean_of_streams(streams_RD: Tensor) -> Tensor:
     return streams_RD / count
 
 
+def twice_sigmoid(x: Tensor) -> Tensor:
+    """Returns 2 sigmoid(x), exactly 1 for 0."""
+    return 1 + (x / 2).tanh()
+
+
 def root_mean_square(x: Tensor) -> Tensor:
     """Returns the root mean square over the last axis, [..., 1], at least in float32."""
     precise = x.to(torch.promote_types(x.dtype, torch.float32))

@@ -99,7 +99,7 @@ class Parameters:
         return {"dilation": stride.dilation, "period": stride.period if stride.period in axes.periods else "depth"}
 
     def _sparse_id(self, values: Mapping[str, Any]) -> str | None:
-        """The id of a sparse graph, which is then known; `None` where the values name none."""
+        """Returns the id of a sparse graph, which is then known; `None` where the values name none."""
         key = tuple([values.get(name) for name in ("fusion", "depth", "budget", SPARSE_WIRING)])
         if key not in self._sparse_ids:
             self._sparse_ids[key] = self._include(*key)
@@ -143,7 +143,7 @@ def sparse_values(item: Candidate) -> dict[str, Any]:
 
 
 def _wirings(axes: Axes) -> dict[str, CategoricalDistribution]:
-    """The parameters that say the wiring: those of earlier journals if the space has dilations and periods only."""
+    """Returns the parameters of the wiring: those of earlier journals if the space has dilations and periods only."""
     if not axes.wirings:
         return {
             "dilation": CategoricalDistribution(axes.dilations),

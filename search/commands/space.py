@@ -16,6 +16,7 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, rule_family
@@ -100,7 +101,7 @@ def _families(space: SearchSpace) -> Table:
             family if fusion != "none" else "-",
             f"{len({item.rule for item in items}):,}" if fusion != "none" else "-",
             f"{len(items):,}",
-            _range([_connections(item) for item in items]),
+            _range([num_skip_connections(item.architecture.wiring) for item in items]),
             _range([item.kept_states for item in costs]),
             _range([item.forward_flops for item in costs]),
         )
@@ -111,10 +112,6 @@ def _families(space: SearchSpace) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def _connections(item: Candidate) -> int:
-    return sum(len(site.sources) - 1 for site in item.architecture.wiring)
 
 
 def _range(values: Sequence[int]) -> str:

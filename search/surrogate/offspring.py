@@ -93,7 +93,10 @@ class Offspring:
         return self._counted(cross_by_depth(below, above, rng), first, rng)
 
     def _counted(self, wiring: Wiring | None, parent: Candidate, rng: random.Random) -> Candidate | None:
-        """The wiring with a wanted number of connections, of the parent's fusion and budget or of others."""
+        """Returns a candidate of the wiring, brought to a wanted number of connections; `None` where there is none.
+
+        Its fusion and budget are mostly the parent's.
+        """
         counts = () if wiring is None else self._graphs.counts(wiring.depth)
         if wiring is None or not counts:
             return None
@@ -103,7 +106,7 @@ class Offspring:
         return self.candidate(wiring, fusion=fusion, budget=self._kept(parent.budget, self._budgets, rng))
 
     def _kept(self, own: Value, values: tuple[Value, ...], rng: random.Random) -> Value:
-        """The parent's own value, or sometimes another one."""
+        """Returns the parent's own value, or sometimes another one."""
         return own if own in values and rng.random() < _KEEP_CHANCE else rng.choice(values)
 
     def _take(

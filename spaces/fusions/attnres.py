@@ -207,7 +207,10 @@ class _ResidualReader:
 
 
 def _num_queries(depth: int, ways: int) -> int:
-    """One a feed-forward layer, `ways` an attention layer but the first, which has one source, and the final norm's."""
+    """Returns the number of queries: one a feed-forward layer, `ways` an attention layer, and one of the final norm.
+
+    The first attention layer has none, because it has one source.
+    """
     return depth + (depth - 1) * ways + 1
 
 

@@ -83,7 +83,7 @@ class GatedResidual4(GatedResidual):
 
 
 def _rank(width: int) -> int:
-    """Rank of a read's gates: an eighth of the width, as in the paper's model."""
+    """Returns the rank K of a read's gates: an eighth of the width, as in the paper's model."""
     return math.ceil(width / 8)
 
 

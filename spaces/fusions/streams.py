@@ -54,7 +54,7 @@ class StreamsFusion(Fusion):
 
     @abstractmethod
     def make_layer(self, number: int, last: int) -> StreamLayer:
-        """Returns the weights of a layer, from 0 to `last`."""
+        """Returns the weights of layer `number`; `last` is the number of the model's last layer."""
 
     def merge(self, streams_RD: Tensor) -> Tensor:
         """Returns what the final norm reads, [..., 1, D]: the mean of the streams."""

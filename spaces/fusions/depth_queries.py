@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_EPS = 1e-6
+from depthweave.spaces.fusions.rms import RMS_EPS
 
 
 class DepthQueries(nn.Module):
@@ -39,7 +39,7 @@ class DepthQueries(nn.Module):
 def _scores(weight_QD: Tensor, state_ND: Tensor, first: int, end: int | None) -> tuple[Tensor, Tensor]:
     """Returns scores [Q, N] and the root mean squares of the states, [N]."""
     square_N = torch.linalg.vector_norm(state_ND, dim=-1).square()
-    rms_N = torch.sqrt(square_N / state_ND.shape[-1] + _EPS)
+    rms_N = torch.sqrt(square_N / state_ND.shape[-1] + RMS_EPS)
     return weight_QD[first:end] @ state_ND.t() / rms_N, rms_N
 
 

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, root_mean_square, twice_sigmoid
+from depthweave.spaces.fusions.rms import root_mean_square
+from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, twice_sigmoid
 from depthweave.spaces.wiring import Wiring
 
 START_BIAS = 2.0

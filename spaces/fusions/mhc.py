@@ -30,12 +30,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from depthweave.spaces.fusions.rms import root_mean_square
 from depthweave.spaces.fusions.streams import (
     StreamLayer,
     StreamsFusion,
     StreamStep,
     mixed,
-    root_mean_square,
     twice_sigmoid,
 )
 from depthweave.spaces.wiring import Wiring

@@ -41,10 +41,9 @@ from torch.nn import functional as F
 
 from depthweave.spaces.fusions.dynamic_sum import dynamic_sums
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.fusions.rms import RMS_EPS
 from depthweave.spaces.wiring import Wiring
 
-_EPSILON = 1e-6
-"""Of the release's norms."""
 _POST_NORM_GAIN = 1e-3
 
 
@@ -67,7 +66,7 @@ class MultiwayDynamicDense(Fusion):
             }
         )
         read = _read_states(wiring) if self.normed else []
-        self.state_norms = nn.ModuleDict({str(state): nn.RMSNorm(width, eps=_EPSILON) for state in read})
+        self.state_norms = nn.ModuleDict({str(state): nn.RMSNorm(width, eps=RMS_EPS) for state in read})
 
     def open(self, *, observe: Observe | None = None) -> Reader:
         return _MultiwayReader(self, KeptStates(self.wiring), observe)
@@ -145,7 +144,7 @@ class _DynamicSite(nn.Module):
         self.static_CS = nn.Parameter(torch.empty(num_ways, num_sources))
         self.into_DK = nn.Parameter(torch.empty(width, hidden))
         self.out_KK = nn.Parameter(torch.empty(hidden, hidden))
-        self.post_norm = nn.RMSNorm(width, eps=_EPSILON) if normed else None
+        self.post_norm = nn.RMSNorm(width, eps=RMS_EPS) if normed else None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         self.into_DK.normal_(std=len(self.into_DK) ** -0.5, generator=generator)
@@ -160,7 +159,7 @@ class _DynamicSite(nn.Module):
         """Returns the weights [B, T, C, S], from the site's own block only."""
         # Divided after the product: the normed state, as large as a state, would be kept for the backward pass.
         length_BT1 = torch.linalg.vector_norm(own_BTD, dim=-1, keepdim=True)
-        rms_BT1 = length_BT1.div(math.sqrt(own_BTD.shape[-1])).square().add(_EPSILON).sqrt()
+        rms_BT1 = length_BT1.div(math.sqrt(own_BTD.shape[-1])).square().add(RMS_EPS).sqrt()
         hidden_BTK = F.gelu((own_BTD @ self.into_DK) / rms_BT1)
         # Under autocast the small product stays in float32: a weight's error is one of a whole state.
         with torch.autocast(own_BTD.device.type, enabled=False):

@@ -23,8 +23,6 @@ from depthweave.spaces.wiring import Wiring, strided_wiring
 
 _NARROW = 128
 """Widest streams of which few mixes are summed stream by stream: on one core two to eight times as fast as products."""
-EPS = 1e-6
-"""Added to a mean square before its root."""
 
 
 class StreamStep(NamedTuple):
@@ -175,12 +173,6 @@ def mean_of_streams(streams_RD: Tensor) -> Tensor:
 def twice_sigmoid(x: Tensor) -> Tensor:
     """Returns 2 sigmoid(x), exactly 1 for 0."""
     return 1 + (x / 2).tanh()
-
-
-def root_mean_square(x: Tensor) -> Tensor:
-    """Returns the root mean square over the last axis, [..., 1], at least in float32."""
-    precise = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (precise.square().mean(dim=-1, keepdim=True) + EPS).sqrt()
 
 
 def _key(number: int) -> str:

@@ -30,7 +30,7 @@ from depthweave.search.surrogate import evidence
 from depthweave.search.surrogate import loss_model as losses
 from depthweave.search.surrogate.pool import FixedPool
 from depthweave.spaces.space import Axes, Candidate, enumerate_space
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.wiring_moves import random_wiring
 
 ROUNDS = 9

@@ -1,4 +1,4 @@
-"""Sums of states with weights of each token: `DynamicSum` beside a plain autograd loop and a stack with an einsum.
+"""Sums of states with weights of each token: `DynamicSums` beside a plain autograd loop and a stack with an einsum.
 
     python -m benchmarks.dynamic_sums
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.fusions import in_turn
-from depthweave.spaces.fusions.dynamic_sum import DynamicSum, dynamic_sum
+from depthweave.spaces.fusions.dynamic_sum import dynamic_sums, traced_sums
 from depthweave.trainers.heap import retained_heap
 from depthweave.trainers.measure import median_interval
 
@@ -53,15 +53,14 @@ def main() -> None:
 
 
 def _ours(weights_BTCS: Tensor, states: Sequence[Tensor]) -> Sequence[Tensor]:
-    sums: Sequence[Tensor] = DynamicSum.apply(weights_BTCS, *states)
-    return sums
+    return dynamic_sums(weights_BTCS, states)
 
 
 def _einsum(weights_BTCS: Tensor, states: Sequence[Tensor]) -> Sequence[Tensor]:
     return torch.einsum("btcs,sbtd->cbtd", weights_BTCS, torch.stack(list(states))).unbind()
 
 
-CONTENDERS: dict[str, Sums] = {"ours": _ours, "list loop": dynamic_sum, "stack + einsum": _einsum}
+CONTENDERS: dict[str, Sums] = {"ours": _ours, "list loop": traced_sums, "stack + einsum": _einsum}
 
 
 def _sites(width: int, ways: int) -> list[tuple[Tensor, list[Tensor]]]:

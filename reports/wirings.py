@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from depthweave.reports.store.records import Record
-from depthweave.spaces.wiring_rules import WiringRule, family_of, strided_rule
+from depthweave.spaces.wiring_rules import WiringRule, rule_family, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 
 NO_FAMILY = "none"
@@ -29,7 +29,7 @@ def rule_of(record: Record) -> WiringRule | None:
 def family_of_record(record: Record) -> str:
     """Returns a name that groups wirings: "k×p", "first", ...; `NO_FAMILY` without a fusion, "edges" without a rule."""
     rule = rule_of(record)
-    return "edges" if rule is None and record.fusion != "none" else family_of(rule)
+    return "edges" if rule is None and record.fusion != "none" else rule_family(rule)
 
 
 def wiring_name(record: Record) -> str:

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, rules_of
-from depthweave.spaces.sparse_graphs import SparseGraphs, text_of, wiring_from
+from depthweave.spaces.sparse_graphs import SparseGraphs
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 
@@ -99,7 +99,7 @@ class Parameters:
         return {"dilation": stride.dilation, "period": stride.period if stride.period in axes.periods else "depth"}
 
     def _sparse_id(self, values: Mapping[str, Any]) -> str | None:
-        """The id of a sparse graph, which is then known; `None` where the values name none."""
+        """Returns the id of a sparse graph, which is then known; `None` where the values name none."""
         key = tuple([values.get(name) for name in ("fusion", "depth", "budget", SPARSE_WIRING)])
         if key not in self._sparse_ids:
             self._sparse_ids[key] = self._include(*key)
@@ -112,7 +112,7 @@ class Parameters:
         if depth not in axes.depths or budget not in axes.budgets:
             return None
         try:
-            wiring = wiring_from(text, depth=depth)
+            wiring = parse_rule(text).wiring(depth)
         except ValueError:
             return None
         architecture = self.sparse.resolved(wiring, fusion=fusion, budget=budget)
@@ -138,12 +138,12 @@ def sparse_values(item: Candidate) -> dict[str, Any]:
         "fusion": item.architecture.fusion,
         "depth": item.architecture.depth,
         "budget": item.budget,
-        SPARSE_WIRING: text_of(item.architecture.wiring),
+        SPARSE_WIRING: edges_rule(item.architecture.wiring).text,
     }
 
 
 def _wirings(axes: Axes) -> dict[str, CategoricalDistribution]:
-    """The parameters that say the wiring: those of earlier journals if the space has dilations and periods only."""
+    """Returns the parameters of the wiring: those of earlier journals if the space has dilations and periods only."""
     if not axes.wirings:
         return {
             "dilation": CategoricalDistribution(axes.dilations),

@@ -10,8 +10,8 @@ from depthweave.reports.export import architecture_of
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.surrogate.sparse_pool import WeightSource
+from depthweave.spaces.skip_connections import Connection
 from depthweave.spaces.space import SearchSpace
-from depthweave.spaces.wiring_moves import Connection
 
 
 def include_recorded(space: SearchSpace, store: RunStore) -> None:

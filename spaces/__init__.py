@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from depthweave.spaces.scaling import Resized, resize
     from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
-    from depthweave.spaces.wiring_rules import WiringRule, edges_rule, family_of
+    from depthweave.spaces.wiring_rules import WiringRule, edges_rule, rule_family
     from depthweave.spaces.wiring_text import parse_rule
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "scaling": ("Resized", "resize"),
     "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
-    "wiring_rules": ("WiringRule", "edges_rule", "family_of"),
+    "wiring_rules": ("WiringRule", "edges_rule", "rule_family"),
     "wiring_text": ("parse_rule",),
 }
 
@@ -61,7 +61,6 @@ __all__ = [
     "costs_of",
     "edges_rule",
     "enumerate_space",
-    "family_of",
     "generate",
     "load",
     "parse_rule",
@@ -69,6 +68,7 @@ __all__ = [
     "read_rule",
     "resize",
     "resolve",
+    "rule_family",
     "save_model",
     "stream",
     "strided_wiring",

@@ -63,8 +63,9 @@ class Block(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Returns the state after the block, or what `step.part` names, given the residual `x_BTD`.
 
-        The attention reads the residual unless other inputs are given. Keys and values without a norm of their own are
-        the query's. With a `first_value_BHTK` the values v become v + share (first_value - v).
+        All are [B, T, D]. The attention reads the residual unless other inputs are given. Keys and values that have no
+        norm of their own (`own_norms`) read what the query reads. With a `first_value_BHTK` the values v become
+        v + share (first_value - v). `step.keeps_value` also returns the attention's own values [B, H, T, K].
         """
         added_BTD: Tensor
         if step.part == "feed_forward":

@@ -12,7 +12,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_grammar import WHOLE_GRAMMAR, grammar

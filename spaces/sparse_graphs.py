@@ -1,4 +1,4 @@
-"""Sparse graphs of a space: written as text, and resolved to its budgets."""
+"""The sparse graphs of a space, resolved to its budgets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import BudgetError, resolve
+from depthweave.spaces.skip_connections import skip_connections
 from depthweave.spaces.space import Axes
-from depthweave.spaces.sparse import MIN_GRAPHS, num_graphs
+from depthweave.spaces.sparse_axes import MIN_GRAPHS, num_graphs
 from depthweave.spaces.wiring import Wiring
-from depthweave.spaces.wiring_moves import random_wiring, skip_connections
-from depthweave.spaces.wiring_rules import edges_rule
-from depthweave.spaces.wiring_text import parse_rule
+from depthweave.spaces.wiring_moves import random_wiring
 
 _DRAWS = 4
 """Random graphs of a target that show whether its budget can be met."""
@@ -38,16 +37,6 @@ def sparse_text(axes: Axes) -> str:
     counts = " or ".join(map(str, sorted(axes.sparse.connections)))
     fusions = f" of {', '.join(axes.sparse.fusions)}" if axes.sparse.fusions else ""
     return f", and sparse wirings{fusions} of {counts} connections, proposed during the search"
-
-
-def text_of(wiring: Wiring) -> str:
-    """Returns the skip connections as the text of a rule, source before site: "edges:0-3+2-7"."""
-    return edges_rule(wiring).text
-
-
-def wiring_from(text: str, *, depth: int) -> Wiring:
-    """Returns the wiring that `text_of` wrote; raises `ValueError`, one line, where it is none of that depth."""
-    return parse_rule(text).wiring(depth)
 
 
 class SparseGraphs:

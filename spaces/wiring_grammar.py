@@ -1,4 +1,4 @@
-"""The whole grammar of wirings at a depth, each graph once under its simplest name, and the name of a given graph."""
+"""The whole grammar of wirings at a depth, each graph once under its simplest name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import combinations, product
 from types import MappingProxyType
 
-from depthweave.spaces.wiring import Site, Wiring
+from depthweave.spaces.wiring import Site
 from depthweave.spaces.wiring_families import FAMILIES
 from depthweave.spaces.wiring_rules import Period, WiringRule, complexity, strided_rule
 
@@ -31,20 +31,6 @@ def grammar(depth: int) -> tuple[WiringRule, ...]:
     KxP has each pair of 1 to 12 and the depth.
     """
     return tuple(_by_graph(depth).values())
-
-
-def rule_for(wiring: Wiring) -> WiringRule | None:
-    """Returns the simplest rule of the grammar that gives this graph; `None` where none does."""
-    return _by_graph(wiring.depth).get(wiring.without_lone_sites().sites)
-
-
-def rule_name(wiring: Wiring) -> str:
-    """Returns the text of the simplest rule of a graph, or "24 connections" where the grammar does not have it."""
-    rule = rule_for(wiring)
-    if rule is not None:
-        return rule.text
-    number = sum(len(site.sources) - 1 for site in wiring)
-    return f"{number} connection{'' if number == 1 else 's'}"
 
 
 @lru_cache(maxsize=32)

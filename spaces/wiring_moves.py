@@ -1,48 +1,19 @@
 """Moves between wirings: small changes, crosses of two parents, another depth, and random wirings.
 
-A skip connection is a pair of a site and a source other than the site's own block. They are what a wiring chooses: a
-site always reads its own block too, and `Wiring.num_connections` counts that pair as well.
-
-Every move returns a wiring whose sites all have a skip connection, or `None` where the move is impossible. Random ones
-take a `random.Random`, so that the same seed gives the same wirings.
+Every move returns a wiring whose sites all have a skip connection (`skip_connections`), or `None` where the move is
+impossible. Random ones take a `random.Random`, so that the same seed gives the same wirings.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from depthweave.spaces.wiring import Site, Wiring
+from depthweave.spaces.skip_connections import Connection, max_skip_connections, skip_connections, wiring_of
+from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_rules import rescaled_wiring
 
-Connection = tuple[int, int]
-"""A site and one of its sources, without the site's own block."""
 Move = Callable[[Wiring, random.Random], Wiring | None]
-
-
-def num_skip_connections(wiring: Wiring) -> int:
-    """Returns the number of skip connections: all connections without each site's own block."""
-    return wiring.num_connections - len(wiring.sites)
-
-
-def max_skip_connections(depth: int) -> int:
-    """Returns the most skip connections of a model of `depth` blocks: every state at every later site."""
-    return depth * (depth + 1) // 2
-
-
-def skip_connections(wiring: Wiring) -> set[Connection]:
-    """Returns the skip connections of a wiring."""
-    return {(block, source) for block, sources in wiring for source in sources[:-1]}
-
-
-def wiring_of(depth: int, connections: Iterable[Connection]) -> Wiring | None:
-    """Returns the wiring of these skip connections; `None` without any."""
-    sources: dict[int, list[int]] = defaultdict(list)
-    for block, source in connections:
-        sources[block].append(source)
-    sites = tuple(Site(block, (*sorted(sources[block]), block)) for block in sorted(sources))
-    return Wiring(depth, sites) if sites else None
 
 
 def random_wiring(depth: int, *, connections: int, rng: random.Random) -> Wiring:
@@ -167,7 +138,7 @@ def cross_by_union(first: Wiring, second: Wiring) -> Wiring | None:
     return wiring_of(first.depth, skip_connections(first) | skip_connections(second))
 
 
-def rescaled(wiring: Wiring, *, depth: int) -> Wiring | None:
+def to_depth(wiring: Wiring, *, depth: int) -> Wiring | None:
     """Returns the wiring with every site and source i of L blocks moved to round(i depth / L), halves up.
 
     A connection whose site and source meet is dropped; `None` if none is left.

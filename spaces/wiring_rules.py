@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from depthweave.spaces.skip_connections import Connection, skip_connections
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from depthweave.spaces.wiring_families import FAMILIES, MAX_NUMBER, WiringFamily, number_rule
 
 Period = int | Literal["depth"]
-Edge = tuple[int, int]
-"""A site and one of its sources."""
 
 STRIDED_FAMILY = "k×p"
 """The family of dilation and period, for readers."""
@@ -57,7 +56,7 @@ class WiringRule:
     """Blocks between sites, or `depth` for one site after the last block."""
     start: int = 1
     """First block that may have a site."""
-    edges: tuple[Edge, ...] = ()
+    edges: tuple[Connection, ...] = ()
     """The connections of `skip` and `edges`, ascending, without a site's own state."""
 
     def __post_init__(self) -> None:
@@ -242,11 +241,10 @@ def strided_rule(dilation: int, period: Period) -> WiringRule:
 
 def edges_rule(wiring: Wiring) -> WiringRule:
     """Returns the rule that lists every connection of a wiring; raises `ValueError` if it has none."""
-    edges = ((block, source) for block, sources in wiring for source in sources[:-1])
-    return WiringRule(family="edges", edges=tuple(edges))
+    return WiringRule(family="edges", edges=tuple(skip_connections(wiring)))
 
 
-def family_of(rule: WiringRule | None) -> str:
+def rule_family(rule: WiringRule | None) -> str:
     """Returns a name that groups rules: "k×p", "first", ..., "edges"; "none" without a rule."""
     if rule is None:
         return "none"

@@ -6,9 +6,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from depthweave.spaces.skip_connections import Connection
 from depthweave.spaces.unknown_names import nearest_names
 from depthweave.spaces.wiring_families import FAMILIES, FORMS, number_rule
-from depthweave.spaces.wiring_rules import LISTED, Edge, WiringRule
+from depthweave.spaces.wiring_rules import LISTED, WiringRule
 
 _STRIDED = re.compile(r"(?P<number>\d{1,16})x(?P<period>\d{1,16}|depth)(?P<rest>.*)", re.DOTALL)
 _NAMED = re.compile(r"(?P<family>[a-z][a-z0-9]*)(:(?P<number>[^+@ ]*))?(?P<rest>.*)", re.DOTALL)
@@ -68,7 +69,7 @@ def _with_modifiers(text: str, *, family: str, number: int | None, period: str |
     )
 
 
-def _listed(text: str) -> tuple[Edge, ...]:
+def _listed(text: str) -> tuple[Connection, ...]:
     _, _, listed = text.partition(":")
     pairs = [re.fullmatch(r"(\d{1,16})-(\d{1,16})", part) for part in listed.split("+")]
     if None in pairs:
@@ -79,7 +80,7 @@ def _listed(text: str) -> tuple[Edge, ...]:
     return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair is not None)
 
 
-def _edge_pairs(value: Any) -> tuple[Edge, ...]:
+def _edge_pairs(value: Any) -> tuple[Connection, ...]:
     is_list = isinstance(value, (list, tuple))
     for item in value if is_list else [None]:
         if not isinstance(item, (list, tuple)) or len(item) != 2 or any(type(number) is not int for number in item):

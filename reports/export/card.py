@@ -108,7 +108,7 @@ def card_of_record(
         Card(
             title=full_name(record),
             pattern=pattern_text(
-                *(record.fusion, rule_of(record)), depth=record.depth, width=record.width, style=block_of(record)
+                record.fusion, rule_of(record), depth=record.depth, width=record.width, style=block_of(record)
             ),
             training=training,
             metrics=_metrics(record, verdict),

@@ -76,7 +76,7 @@ _DIVERGING_LIGHT = ["#8f3a00", "#d55e00", "#f3b98d", "#f4f4f4", "#8fc4e8", "#0a7
 _DIVERGING_DARK = ["#ffb17a", "#d55e00", "#6b3413", "#22262a", "#12466a", "#0a7fc2", "#8fd0fa"]
 
 
-def family_of(fusion: str) -> str:
+def fusion_family(fusion: str) -> str:
     """Returns the family of a fusion, also of one outside the table; its own name if it has none."""
     known = next((family for family, shades in FAMILY_COLOURS.items() if fusion in shades), None)
     return known or next((family for stem, family in _STEMS.items() if fusion.startswith(stem)), fusion)
@@ -89,7 +89,7 @@ def colour_of(fusion: str) -> str:
     """
     if fusion in FUSION_COLOURS:
         return FUSION_COLOURS[fusion]
-    shades = tuple(FAMILY_COLOURS.get(family_of(fusion), {}).values()) or _SPARE_COLOURS
+    shades = tuple(FAMILY_COLOURS.get(fusion_family(fusion), {}).values()) or _SPARE_COLOURS
     return shades[zlib.crc32(fusion.encode()) % len(shades)]
 
 

@@ -2,8 +2,8 @@
 
 For each depth: the share of members with a site after block i that reads state j, and the share among all. Every site
 reads its own block, so j < i. Fisher's exact test compares members with the other architectures. Connections that the
-same architectures have are one test. Tarone's correction leaves out tests that could not pass with these counts, as
-that of a connection that all architectures have; Holm's counts the others.
+same architectures have are one test. Tarone's correction leaves out tests that could not pass with these counts, for
+example that of a connection which all architectures have. Holm's corrects for the number of the others.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.figures.palette import colour_of, family_of
+from depthweave.reports.figures.palette import colour_of, fusion_family
 from depthweave.reports.formatting import axis_of, plural, short_name
 from depthweave.reports.store.objectives import column_value, cost_names, searched_quality
 from depthweave.reports.store.records import Record
@@ -74,7 +74,7 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     # The front is drawn last, on top.
     for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
-        symbol = _SYMBOLS.get(family_of(record.fusion), _SPARE_SYMBOL) if on_front else _DOMINATED
+        symbol = _SYMBOLS.get(fusion_family(record.fusion), _SPARE_SYMBOL) if on_front else _DOMINATED
         marks.append(
             Mark(
                 x=column_value(record, cost) / axis.divisor,
@@ -102,7 +102,7 @@ def key_line(records: Sequence[Record]) -> Text:
     """Returns the key to the symbols of the plots."""
     text = Text()
     for fusion in sorted({record.fusion for record in records}, key=lambda name: (name != "none", name)):
-        text.append(_SYMBOLS.get(family_of(fusion), _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
+        text.append(_SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 
 

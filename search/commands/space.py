@@ -16,9 +16,10 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
-from depthweave.spaces.wiring_rules import WiringRule, family_of
+from depthweave.spaces.wiring_rules import WiringRule, rule_family
 from depthweave.trainers import TokenizerSpec
 
 _MAX_ROWS = 300
@@ -86,7 +87,7 @@ def _families(space: SearchSpace) -> Table:
     """A row for each fusion, depth and family of wirings: a list of thousands would help no reader."""
     groups: dict[tuple[str, int, str], list[Candidate]] = {}
     for item in space:
-        groups.setdefault((item.architecture.fusion, item.architecture.depth, family_of(item.rule)), []).append(item)
+        groups.setdefault((item.architecture.fusion, item.architecture.depth, rule_family(item.rule)), []).append(item)
     table = Table(box=None, padding=(0, 1, 0, 0))
     for head in ("fusion", "depth", "family", "wirings", "number", "connections", "states", "flop"):
         table.add_column(head, justify="left" if head in ("fusion", "family") else "right", no_wrap=True)
@@ -100,7 +101,7 @@ def _families(space: SearchSpace) -> Table:
             family if fusion != "none" else "-",
             f"{len({item.rule for item in items}):,}" if fusion != "none" else "-",
             f"{len(items):,}",
-            _range([_connections(item) for item in items]),
+            _range([num_skip_connections(item.architecture.wiring) for item in items]),
             _range([item.kept_states for item in costs]),
             _range([item.forward_flops for item in costs]),
         )
@@ -111,10 +112,6 @@ def _families(space: SearchSpace) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def _connections(item: Candidate) -> int:
-    return sum(len(site.sources) - 1 for site in item.architecture.wiring)
 
 
 def _range(values: Sequence[int]) -> str:

@@ -96,7 +96,7 @@ class KnownCostSampler(BaseSampler):
         return self._proposal(trials, number=number)[1]
 
     def _proposal(self, trials: Sequence[FrozenTrial], *, number: int) -> tuple[Candidates, int]:
-        """The candidates of this decision, and the row of the one that is taken."""
+        """Returns the candidates of this decision, and the row of the one that is taken."""
         candidates, evidence = self._evidence(trials)
         tried = {item.row for item in evidence}
         untried = np.array([row for row in range(len(candidates.parameters)) if row not in tried], dtype=np.intp)
@@ -112,13 +112,13 @@ class KnownCostSampler(BaseSampler):
         return candidates, _spread(candidates, untried, sorted(tried), costs=costs, rng=rng)
 
     def _evidence(self, trials: Sequence[FrozenTrial]) -> tuple[Candidates, list[Evidence]]:
-        """The candidates after these trials, and what the trials say of them."""
+        """Returns the candidates after these trials, and what the trials say of them."""
         known = self._known_trials(trials)
         candidates, rows = self._pool.view(known)
         return candidates, [item.evidence._replace(row=rows[item.key]) for item in known]
 
     def _known_trials(self, trials: Sequence[FrozenTrial]) -> list[PoolTrial]:
-        """The trials whose candidates are known, with what they say of the losses."""
+        """Returns the trials whose candidates are known, with what they say of the losses."""
         curves = None if self.curves is None else self.curves()
         named = []
         observations = []
@@ -149,7 +149,7 @@ class KnownCostSampler(BaseSampler):
 def _spread(
     candidates: Candidates, untried: Indices, tried: list[int], *, costs: KnownCosts, rng: np.random.Generator
 ) -> int:
-    """The candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
+    """Returns the candidate farthest from all trials, in a random one of the cost strata with the fewest trials."""
     ranks_NC = costs.costs_NC.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
     order_N = ranks_NC.sum(axis=1).argsort(kind="stable").argsort(kind="stable")
     stratum_N = order_N * STARTUP // len(order_N)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from depthweave.search.spec.part import SHOWN_CHARACTERS
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe

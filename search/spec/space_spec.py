@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
 from depthweave.spaces.block_style import block_style_of
 from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring_grammar import WHOLE_GRAMMAR
 from depthweave.spaces.wiring_text import parse_rule

@@ -75,7 +75,7 @@ def _sizes(item: Candidate) -> tuple[float, ...]:
 
 
 def _wiring_groups(wiring: Wiring) -> list[FloatArray]:
-    """The columns that describe a wiring, one array for each group."""
+    """Returns the columns that describe a wiring, one array for each group."""
     depth, sites = wiring.depth, len(wiring.sites)
     coarse, fine = np.zeros((_COARSE, _COARSE)), np.zeros((_FINE, _FINE))
     spans, embedding, reads = 0.0, 0, 0
@@ -108,7 +108,7 @@ def _wiring_groups(wiring: Wiring) -> list[FloatArray]:
 
 @lru_cache(maxsize=1024)
 def _possible(depth: int, parts: int, *, own: bool) -> FloatArray:
-    """The number of possible connections in each cell, with or without those of a site to its own block."""
+    """Returns the number of possible connections in each cell, with or without those of a site to its own block."""
     possible = np.zeros((parts, parts))
     for block in range(1, depth + 1):
         columns = np.arange(block + own) * parts // (depth + 1)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
+from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate
 from depthweave.spaces.sparse_graphs import SparseGraphs, SparseTarget
 from depthweave.spaces.wiring import Wiring
@@ -18,9 +19,8 @@ from depthweave.spaces.wiring_moves import (
     MOVES,
     cross_by_depth,
     cross_by_union,
-    num_skip_connections,
     random_wiring,
-    rescaled,
+    to_depth,
     with_connections,
 )
 
@@ -74,7 +74,7 @@ class Offspring:
         wiring: Wiring | None = parent.architecture.wiring
         depth = self._kept(parent.architecture.depth, self._depths, rng)
         if depth != parent.architecture.depth:
-            wiring = rescaled(parent.architecture.wiring, depth=depth)
+            wiring = to_depth(parent.architecture.wiring, depth=depth)
         while wiring is not None:
             wiring = rng.choice(MOVES)(wiring, rng)
             if rng.random() >= _MORE_MOVES:
@@ -83,7 +83,7 @@ class Offspring:
 
     def _cross(self, first: Candidate, second: Candidate, rng: random.Random) -> Candidate | None:
         depth = self._kept(first.architecture.depth, self._depths, rng)
-        ours, theirs = (rescaled(item.architecture.wiring, depth=depth) for item in (first, second))
+        ours, theirs = (to_depth(item.architecture.wiring, depth=depth) for item in (first, second))
         if ours is None or theirs is None:
             return None
         kind = rng.randrange(3)
@@ -93,7 +93,10 @@ class Offspring:
         return self._counted(cross_by_depth(below, above, rng), first, rng)
 
     def _counted(self, wiring: Wiring | None, parent: Candidate, rng: random.Random) -> Candidate | None:
-        """The wiring with a wanted number of connections, of the parent's fusion and budget or of others."""
+        """Returns a candidate of the wiring, brought to a wanted number of connections; `None` where there is none.
+
+        Its fusion and budget are mostly the parent's.
+        """
         counts = () if wiring is None else self._graphs.counts(wiring.depth)
         if wiring is None or not counts:
             return None
@@ -103,7 +106,7 @@ class Offspring:
         return self.candidate(wiring, fusion=fusion, budget=self._kept(parent.budget, self._budgets, rng))
 
     def _kept(self, own: Value, values: tuple[Value, ...], rng: random.Random) -> Value:
-        """The parent's own value, or sometimes another one."""
+        """Returns the parent's own value, or sometimes another one."""
         return own if own in values and rng.random() < _KEEP_CHANCE else rng.choice(values)
 
     def _take(

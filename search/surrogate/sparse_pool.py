@@ -22,8 +22,8 @@ from depthweave.search.surrogate.candidates import Candidates, FloatArray
 from depthweave.search.surrogate.graph_features import GraphEncoder
 from depthweave.search.surrogate.offspring import Offspring
 from depthweave.search.surrogate.pool import Key, PoolTrial, View
+from depthweave.spaces.skip_connections import Connection, num_skip_connections, wiring_of
 from depthweave.spaces.space import Candidate
-from depthweave.spaces.wiring_moves import Connection, num_skip_connections, wiring_of
 from depthweave.trainers import Measurement
 
 WeightSource = Callable[[int], Mapping[Connection, float]]
@@ -36,10 +36,13 @@ _NUM_FIRST = 8
 _NUM_RANDOM = 256
 """Random graphs, shared by all targets."""
 _MIN_RANDOM = 2
+"""Fewest of a target."""
 _MAX_TARGETS = 128
+"""Most targets that get random graphs; of more, evenly chosen ones."""
 _NUM_PARENTS, _NUM_CHILDREN = 16, 24
+"""Good trials, and children of each."""
 _NUM_CROSSED, _NUM_CROSSES = 6, 8
-"""The best parents are crossed in pairs."""
+"""The best parents are crossed in pairs, and each pair has so many crosses."""
 _NUM_WEIGHED = 16
 """Models whose weights propose graphs."""
 
@@ -132,7 +135,7 @@ class SparsePool:
         return View(candidates, {key: row for row, key in enumerate(ids)})
 
     def _shown(self, tried: set[Key], *, num_trials: int) -> list[int]:
-        """Rows of the enumerated architectures of this decision: all, or the plain, the tried and a sample."""
+        """Returns the rows of this decision's enumerated architectures: all, or the plain, the tried and a sample."""
         ids = self._parameters.architecture_ids
         if len(ids) <= _MAX_ENUMERATED:
             return list(range(len(ids)))
@@ -141,8 +144,8 @@ class SparsePool:
         return sorted({*fixed, *rng.choice(len(ids), _MAX_ENUMERATED, replace=False).tolist()})
 
     def _proposed(self, trials: Sequence[PoolTrial], *, without: set[str]) -> list[Candidate]:
-        """Sparse graphs that were not tried, in a fixed order; some may occur twice."""
-        found = self._weighed(trials, without=without)
+        """Returns sparse graphs that were not tried, in a fixed order; some may occur twice."""
+        found = self._from_weights(trials, without=without)
         parents = self._parents(trials)
         for parent in parents:
             found += self._offspring.children(parent, count=_NUM_CHILDREN, without=without)
@@ -155,7 +158,7 @@ class SparsePool:
         return found
 
     def _parents(self, trials: Sequence[PoolTrial]) -> list[Candidate]:
-        """The front of losses and costs, then the lowest losses, without plain architectures."""
+        """Returns the front of losses and costs, then the lowest losses, without plain architectures."""
         known = [item for item in trials if item.evidence.loss is not None and not item.evidence.failed]
         known = [item for item in known if self._space[item.key].architecture.fusion != "none"]
         if not known:
@@ -170,8 +173,8 @@ class SparsePool:
         best = [*order[:half].tolist(), *np.argsort(losses, kind="stable").tolist()]
         return [self._space[known[place].key] for place in dict.fromkeys(best)][:_NUM_PARENTS]
 
-    def _weighed(self, trials: Sequence[PoolTrial], *, without: set[str]) -> list[Candidate]:
-        """The largest connections of the best models that read more than is wanted, for each wanted number."""
+    def _from_weights(self, trials: Sequence[PoolTrial], *, without: set[str]) -> list[Candidate]:
+        """Returns the graphs of the largest connections of the best denser models, one a model and wanted number."""
         if self._weights is None:
             return []
         complete = [item for item in trials if item.evidence.finished and item.evidence.loss is not None]
@@ -191,12 +194,13 @@ class SparsePool:
         return found
 
     def _is_denser(self, item: Candidate) -> bool:
-        counts = self._graphs.counts(item.architecture.depth)
-        is_one = item.architecture.fusion in self._graphs.fusions
-        return is_one and any(num_skip_connections(item.architecture.wiring) > count for count in counts)
+        """Returns whether a fusion of sparse graphs has more connections here than some wanted number."""
+        built = item.architecture
+        counts = self._graphs.counts(built.depth) if built.fusion in self._graphs.fusions else ()
+        return any(num_skip_connections(built.wiring) > count for count in counts)
 
     def _sparse_rows(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The rows of sparse graphs; those of the last decision are kept."""
+        """Returns the rows of sparse graphs; those of the last decision are not computed again."""
         new = [item for item in items if item.architecture.id not in self._known]
         rows = zip(*self._encoded(new), map(sparse_values, new), strict=True)
         known = self._known | {item.architecture.id: _Row(*row) for item, row in zip(new, rows, strict=True)}
@@ -207,7 +211,7 @@ class SparsePool:
         return np.stack(features), np.stack(costs), np.stack(cost_features)
 
     def _encoded(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Features, costs and cost features of candidates; a cost that only a measurement can tell is NaN."""
+        """Returns features [N, F], costs [N, C] and cost features [N, H]; a cost that needs a measurement is NaN."""
         known = [KnownColumns(item.architecture, self._measured.get(item.architecture.id)) for item in items]
         values = [[column_value(item, name) for name in self._costs] for item in known]
         costs_NC = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=np.float64)

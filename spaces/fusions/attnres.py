@@ -4,7 +4,7 @@ Axes: B batch, T tokens, D width, S sources of a read, Q queries.
 
 Source: Kimi Team, "Attention Residuals", arXiv 2603.15031. v_0 is the embedding, v_i what layer i adds. Layer l reads
 
-    h_l = sum_i softmax_i(s w_l . rms(v_i)) v_i          over i < l, rms(v) = v / sqrt(mean(v^2) + eps)
+    h_l = sum_i softmax_i(w_l . rms(v_i)) v_i          over i < l, rms(v) = v / sqrt(mean(v^2) + eps)
 
 Attention and feed-forward layers are layers of their own, each with a query w_l. The final norm reads the same way.
 `attnres` is Block AttnRes: layers form segments, and a source is the sum over a whole segment. The sum of the layer's
@@ -13,8 +13,8 @@ own segment so far is one more source. A site ends a segment: the wiring of peri
 `attnres3`: query, key and value of an attention layer have a w and a norm each, as in transformers' Inkling2.
 
 Start: w = 0, uniform weights, as in the paper. A fresh model is not the plain transformer: it reads means, not sums.
-Temperature: s = 1, as in the paper and in flash-linear-attention; Inkling2 has 1 / sqrt(D). Adam moves w by the same
-step for every s, so another s is another learning rate of w, which `recipe.connection_lr_factor` sets.
+Scores are not scaled, as in the paper and in flash-linear-attention; Inkling2 scales them by 1 / sqrt(D). Adam moves w
+by the same step for every scale, so another scale is another learning rate of w (`recipe.connection_lr_factor`).
 Differs: the norm of the keys has no gain, because w times a gain is another w. Inkling2 also reads rms(v_i) as values;
 here they are v_i, as in the paper. Sources have the type of the embedding, also under autocast.
 Cost: one vector a read, and 4 D operations a token for each of its sources.
@@ -29,7 +29,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from depthweave.spaces.fusions.depth_softmax import DepthQueries, depth_sum
+from depthweave.spaces.fusions.depth_queries import DepthQueries
+from depthweave.spaces.fusions.dynamic_sum import dynamic_sums
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, Observe, Reader
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 
@@ -41,8 +42,6 @@ class AttentionResiduals(Fusion):
     summary: ClassVar[str] = "softmax over the sums of earlier segments, in place of the residual (Block AttnRes)"
     starts_as_identity: ClassVar[bool] = False
     carries_residual: ClassVar[bool] = True
-    scale: ClassVar[float] = 1.0
-    """s: what scores are multiplied with."""
     ways: ClassVar[int] = 1
     """Queries of an attention layer."""
     by_layer: ClassVar[bool] = False
@@ -51,7 +50,7 @@ class AttentionResiduals(Fusion):
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__(wiring, width)
         if wiring.sites:
-            self.queries = DepthQueries(_num_queries(wiring.depth, self.ways), width, scale=self.scale)
+            self.queries = DepthQueries(_num_queries(wiring.depth, self.ways), width)
 
     def open(self, *, observe: Observe | None = None) -> Reader:
         return _ResidualReader(self, observe)
@@ -196,7 +195,8 @@ class _ResidualReader:
         for query in range(first, end):
             scores_SBT = torch.stack([source.scores[query - source.first] for source in sources])
             weights_SBT = torch.softmax(scores_SBT, dim=0)
-            found.append((depth_sum(weights_SBT, states), weights_SBT))
+            (mixed_BTD,) = dynamic_sums(weights_SBT.movedim(0, -1).unsqueeze(-2), states)
+            found.append((mixed_BTD, weights_SBT))
         return found
 
     def _by_block(self, weights_SBT: Tensor) -> Tensor:
@@ -207,7 +207,10 @@ class _ResidualReader:
 
 
 def _num_queries(depth: int, ways: int) -> int:
-    """One a feed-forward layer, `ways` an attention layer but the first, which has one source, and the final norm's."""
+    """Returns the number of queries: one a feed-forward layer, `ways` an attention layer, and one of the final norm.
+
+    The first attention layer has none, because it has one source.
+    """
     return depth + (depth - 1) * ways + 1
 
 

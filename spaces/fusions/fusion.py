@@ -1,6 +1,6 @@
 """The interface of every fusion: a module with the weights of all sites, which opens a reader for each forward pass.
 
-Axes: B batch, T tokens, D width, S sources of a site.
+Axes: B batch, T tokens, D width, S sources of a site, H heads, K head width.
 
 Weights live in the module, states in the reader: no state outlives a forward pass, so a fusion is re-entrant,
 works under activation checkpointing, and one token of cached decoding is the same call.
@@ -28,13 +28,13 @@ class BlockInputs(NamedTuple):
     """What the block adds its layers' outputs to; ignored if the fusion carries the residual."""
     query_BTD: Tensor
     key_BTD: Tensor
-    """Read through the query's norm unless `Fusion.own_norms` names `key`; then it may differ from the query."""
+    """Counts only if `Fusion.own_norms` names `key`. Otherwise keys are computed from the query's normed input."""
     value_BTD: Tensor
     """The same for `value`."""
     first_value_BHTK: Tensor | None = None
-    """Values of another block's attention, which the block's own values v are mixed with: v + share (first - v)."""
+    """Values of an earlier block's attention. The block's own values v become v + share (first - v)."""
     value_share: Tensor | None = None
-    """The share, a scalar."""
+    """The share, a scalar [] that is trained; given together with `first_value_BHTK`."""
 
 
 class Reader(Protocol):
@@ -43,8 +43,9 @@ class Reader(Protocol):
     def advance(self, block: int, state_BTD: Tensor) -> Tensor | BlockInputs:
         """Returns the input of the block after `block`, given its output. Called for blocks 0, 1, ... depth.
 
-        The output of block 0 is the embedding. The result for the last block, one tensor, goes to the final norm.
-        If the fusion carries the residual, the output of another block is what its feed-forward layers add.
+        States and inputs are [B, T, D]. The output of block 0 is the embedding. The result for the last block is one
+        tensor, which goes to the final norm. If the fusion carries the residual, `state_BTD` of blocks 1, 2, ... is
+        only what the feed-forward layers add.
         """
 
 
@@ -52,15 +53,17 @@ class Carrier(Reader, Protocol):
     """The reader of a fusion that carries the residual itself (`Fusion.carries_residual`)."""
 
     def between(self, block: int, attended_BTD: Tensor) -> Tensor:
-        """Returns the input of the block's feed-forward layers, given what its attention adds. Called before
-        `advance(block)`."""
+        """Returns the input [B, T, D] of the block's feed-forward layers, given what its attention adds.
+
+        Called after the attention of each block and before its feed-forward layers.
+        """
 
 
 class ValueReader(Reader, Protocol):
     """The reader of a fusion that holds the values of a block's attention (`Fusion.value_source`)."""
 
     def keep_value(self, value_BHTK: Tensor) -> None:
-        """Keeps the values of block `value_source`. Called before `advance` of that block."""
+        """Keeps the values of block `value_source`. Called once, just before `advance` of that block."""
 
 
 class Fusion(nn.Module, ABC):

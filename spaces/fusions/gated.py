@@ -3,16 +3,17 @@
 Axes: B batch, T tokens, D width, R streams, X = R D channels of all streams, K rank of the gates.
 
 Source: the gated residual of the Qwen3.8-Next report, arXiv 2608.30320, as in `Qwen4ExpTextGatedResidual` of
-transformers. With n streams R, each divided by its root mean square where it is read:
+transformers. A layer f with the input u reads and writes the streams H_i, i = 1 ... R. N is H with every stream divided
+by its root mean square:
 
-    u = mean_i sigmoid(W_up silu(W_down R / n))_i R_i        R_i += 2 sigmoid(W_inj R / n)_i f(u)        K = D / 8
+    u = mean_i sigmoid(W_up silu(W_down N / R))_i N_i        H_i += 2 sigmoid(W_inj N / R)_i f(u)        K = D / 8
 
 The model's output is one more read.
 
 Differs:
 1. There it replaces pre-norm. Here the block's norm stays, norms the mix and has the only gain.
 2. Equal streams that start with equal gates hardly ever separate. So each read has a bias for each stream, at the start
-   +`START_BIAS` for stream k mod n of layer k and -`START_BIAS` for the others, and W_inj starts at random, as there:
+   +`START_BIAS` for stream k mod R of layer k and -`START_BIAS` for the others, and W_inj starts at random, as there:
    what it gives the sigmoid has the standard deviation `START_SPREAD`. W_up starts at zero.
 So a fresh model is not the plain transformer: its streams get different shares of what each layer adds.
 Cost: 2 R D (2 K + R + 2) operations a token and layer; D^2 R / 4 + D R^2 parameters a layer.
@@ -27,7 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, root_mean_square
+from depthweave.spaces.fusions.rms import root_mean_square
+from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, twice_sigmoid
 from depthweave.spaces.wiring import Wiring
 
 START_BIAS = 2.0
@@ -82,7 +84,7 @@ class GatedResidual4(GatedResidual):
 
 
 def _rank(width: int) -> int:
-    """Rank of a read's gates: an eighth of the width, as in the paper's model."""
+    """Returns the rank K of a read's gates: an eighth of the width, as in the paper's model."""
     return math.ceil(width / 8)
 
 
@@ -113,6 +115,5 @@ class _GatedLayer(StreamLayer):
         read_1D = (gates_RD * normed_RD).mean(dim=-2, keepdim=True)
         if self.inject_RX is None:
             return StreamStep(read_1D, torch.ones_like(gates_RD[..., :1]))
-        # 2 sigmoid(x), exactly 1 for 0.
-        write_R = 1 + (F.linear(flat_X, self.inject_RX.to(flat_X)) / (2 * count)).tanh()
+        write_R = twice_sigmoid(F.linear(flat_X, self.inject_RX.to(flat_X)) / count)
         return StreamStep(read_1D, write_R.unsqueeze(-1))

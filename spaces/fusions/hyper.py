@@ -23,7 +23,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, mixed, root_mean_square
+from depthweave.spaces.fusions.rms import root_mean_square
+from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, mixed
 from depthweave.spaces.wiring import Wiring
 
 _DYNAMIC_SCALE = 0.01

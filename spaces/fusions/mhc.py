@@ -30,7 +30,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from depthweave.spaces.fusions.streams import StreamLayer, StreamsFusion, StreamStep, mixed, root_mean_square
+from depthweave.spaces.fusions.rms import root_mean_square
+from depthweave.spaces.fusions.streams import (
+    StreamLayer,
+    StreamsFusion,
+    StreamStep,
+    mixed,
+    twice_sigmoid,
+)
 from depthweave.spaces.wiring import Wiring
 
 ITERATIONS = 20
@@ -113,8 +120,7 @@ class _ManifoldLayer(StreamLayer):
         scales_C = torch.cat([scale.expand(size) for scale, size in zip(self.scales.split(1), each, strict=True)])
         raw_C = torch.addcmul(self.static_C.to(raw_C), raw_C, scales_C.to(raw_C))
         write_R, read_R, carry_C = raw_C.split(self.sizes, dim=-1)
-        # 2 sigmoid(x), exactly 1 for 0.
-        write_R1 = (1 + (write_R / 2).tanh()).unsqueeze(-1).to(streams_RD.dtype)
+        write_R1 = twice_sigmoid(write_R).unsqueeze(-1).to(streams_RD.dtype)
         if not self.sizes[1]:
             return StreamStep(streams_RD[..., :1, :], write_R1)
         read_1D = mixed(read_R.sigmoid().unsqueeze(-2).to(streams_RD.dtype), streams_RD)

@@ -39,12 +39,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthweave.spaces.fusions.dynamic_sum import DynamicSum, dynamic_sum
+from depthweave.spaces.fusions.dynamic_sum import dynamic_sums
 from depthweave.spaces.fusions.fusion import BlockInputs, Fusion, KeptStates, Observe, Reader
+from depthweave.spaces.fusions.rms import RMS_EPS
 from depthweave.spaces.wiring import Wiring
 
-_EPSILON = 1e-6
-"""Of the release's norms."""
 _POST_NORM_GAIN = 1e-3
 
 
@@ -67,7 +66,7 @@ class MultiwayDynamicDense(Fusion):
             }
         )
         read = _read_states(wiring) if self.normed else []
-        self.state_norms = nn.ModuleDict({str(state): nn.RMSNorm(width, eps=_EPSILON) for state in read})
+        self.state_norms = nn.ModuleDict({str(state): nn.RMSNorm(width, eps=RMS_EPS) for state in read})
 
     def open(self, *, observe: Observe | None = None) -> Reader:
         return _MultiwayReader(self, KeptStates(self.wiring), observe)
@@ -145,7 +144,7 @@ class _DynamicSite(nn.Module):
         self.static_CS = nn.Parameter(torch.empty(num_ways, num_sources))
         self.into_DK = nn.Parameter(torch.empty(width, hidden))
         self.out_KK = nn.Parameter(torch.empty(hidden, hidden))
-        self.post_norm = nn.RMSNorm(width, eps=_EPSILON) if normed else None
+        self.post_norm = nn.RMSNorm(width, eps=RMS_EPS) if normed else None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         self.into_DK.normal_(std=len(self.into_DK) ** -0.5, generator=generator)
@@ -160,7 +159,7 @@ class _DynamicSite(nn.Module):
         """Returns the weights [B, T, C, S], from the site's own block only."""
         # Divided after the product: the normed state, as large as a state, would be kept for the backward pass.
         length_BT1 = torch.linalg.vector_norm(own_BTD, dim=-1, keepdim=True)
-        rms_BT1 = length_BT1.div(math.sqrt(own_BTD.shape[-1])).square().add(_EPSILON).sqrt()
+        rms_BT1 = length_BT1.div(math.sqrt(own_BTD.shape[-1])).square().add(RMS_EPS).sqrt()
         hidden_BTK = F.gelu((own_BTD @ self.into_DK) / rms_BT1)
         # Under autocast the small product stays in float32: a weight's error is one of a whole state.
         with torch.autocast(own_BTD.device.type, enabled=False):
@@ -169,9 +168,10 @@ class _DynamicSite(nn.Module):
         return weights_BTCS
 
     def forward(self, own_BTD: Tensor, states: list[Tensor], observe: Observe | None, block: int) -> list[Tensor]:
-        """Returns the input of each way, given the block's own state and the site's sources, normed if so wanted.
+        """Returns the input [B, T, D] of each way, given the state of the site's own block and those of its sources.
 
-        Shows the weights as their mean over the ways, with the own state's 1 in the normed variant.
+        The caller norms the sources in the normed variant. `observe` sees the weights [B, T, S] as their mean over the
+        ways, with the own state's 1 in the normed variant.
         """
         weights_BTCS = self.weights(own_BTD)
         if observe is not None:
@@ -179,10 +179,7 @@ class _DynamicSite(nn.Module):
             means_BTS[..., -1] += self.post_norm is not None
             observe(block, means_BTS)
         weights_BTCS = weights_BTCS.to(own_BTD.dtype)
-        if torch.compiler.is_compiling():
-            sums = dynamic_sum(weights_BTCS, states)
-        else:
-            sums = list(DynamicSum.apply(weights_BTCS, *states))
+        sums = dynamic_sums(weights_BTCS, states)
         if self.post_norm is None:
             return sums
         return [own_BTD + sum_BTD for sum_BTD in (*sums[:-1], self.post_norm(sums[-1]))]

@@ -6,10 +6,11 @@ Source: Zhou, Wu, Jiang, Lan, "Value Residual Learning For Alleviating Attention
 (ResFormer), arXiv 2410.17897: V'_l = lambda_(l,1) V_1 + lambda_(l,2) V_l, with learned scalars in one variant.
 Differs: one scalar a block, V'_l = V_l + lambda_l (V_1 - V_l), which is 0 at the start, so that a fresh model is the
 plain transformer; the paper's scalars start at 0.5 each. They have no weight decay.
-Sites: the values of block l are mixed at the site after block l - 1, whose sources are 0, for the first values, and
-l - 1. Of a given wiring only the blocks count that have a site: not what it reads, and not the last block.
-Cost: 2 D operations a token and site, or fewer if heads share values. `kept_states` counts the first values as state
-0, in whose place they are held.
+Sites: the site after block l - 1 mixes the values of block l. Its sources are 0, in whose place the first values are
+read, and l - 1. Of a given wiring only the places of the sites count, not what they read; one after the last block is
+dropped.
+Cost: 2 D operations a token and site, or fewer if heads share values. `kept_states` counts the first values in the
+place of state 0.
 """
 
 from __future__ import annotations

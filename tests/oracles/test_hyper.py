@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from depthweave.spaces.fusions import streams
+from depthweave.spaces.fusions import rms
 from tests.spaces.driving import drive
 from tests.spaces.streaming import made_streams
 
@@ -32,7 +32,7 @@ def test_inputs_and_gradients_of_all_layers_equal_the_packages(
     package: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The package's norm has none.
-    monkeypatch.setattr(streams, "EPS", 0.0)
+    monkeypatch.setattr(rms, "RMS_EPS", 0.0)
     fusion = made_streams(name, depth=_DEPTH, width=_WIDTH)
     count = fusion.streams
     generator = torch.Generator().manual_seed(1)

@@ -15,9 +15,10 @@ from depthweave.search.sparse_records import connection_sizes, include_recorded
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.recording import Outcome
 from depthweave.spaces.decoder import ConnectionWeight
+from depthweave.spaces.skip_connections import wiring_of
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
-from depthweave.spaces.sparse import SparseAxes
-from depthweave.spaces.wiring_moves import random_wiring, wiring_of
+from depthweave.spaces.sparse_axes import SparseAxes
+from depthweave.spaces.wiring_moves import random_wiring
 from depthweave.spaces.wiring_rules import edges_rule
 from depthweave.trainers.states import StateProfile
 from tests.search.ledger_runs import MAKER, RECIPE, Run, make_evaluation, make_report

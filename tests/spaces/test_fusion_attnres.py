@@ -18,7 +18,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS
-from depthweave.spaces.fusions.depth_softmax import DepthQueries, depth_sum
+from depthweave.spaces.fusions.depth_queries import DepthQueries
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from tests.spaces.driving import drive
 
@@ -174,31 +174,15 @@ def test_backward_pass_keeps_states_and_weights_only() -> None:
     assert len(inputs) == 13
 
 
-def test_sum_over_depth_has_the_gradients_of_a_loop() -> None:
-    generator = torch.Generator().manual_seed(0)
-    weights_SBT = torch.rand(3, 2, 4, dtype=torch.float64, generator=generator, requires_grad=True)
-    states = [torch.randn(2, 4, 5, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(3)]
-    probe_BTD = torch.randn(2, 4, 5, dtype=torch.float64, generator=generator)
-    mixed_BTD = sum(weight[..., None] * state for weight, state in zip(weights_SBT, states, strict=True))
-    assert isinstance(mixed_BTD, Tensor)
-    found_BTD = depth_sum(weights_SBT, states)
-    torch.testing.assert_close(found_BTD, mixed_BTD, rtol=1e-14, atol=1e-14)
-    expected = torch.autograd.grad((mixed_BTD * probe_BTD).sum(), [weights_SBT, *states])
-    found = torch.autograd.grad((found_BTD * probe_BTD).sum(), [weights_SBT, *states])
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.25])
 @pytest.mark.parametrize("rows", [(0, None), (1, 3)])
-def test_scores_have_the_gradients_of_the_plain_formula(scale: float, rows: tuple[int, int | None]) -> None:
+def test_scores_have_the_gradients_of_the_plain_formula(rows: tuple[int, int | None]) -> None:
     generator = torch.Generator().manual_seed(0)
-    queries = DepthQueries(4, 5, scale=scale).double()
+    queries = DepthQueries(4, 5).double()
     with torch.no_grad():
         queries.weight.normal_(generator=generator)
     state_BTD = torch.randn(2, 3, 5, dtype=torch.float64, generator=generator, requires_grad=True)
     rms_BT1 = (state_BTD.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
-    expected_QBT = scale * (state_BTD / rms_BT1 @ queries.weight[slice(*rows)].t()).movedim(-1, 0)
+    expected_QBT = (state_BTD / rms_BT1 @ queries.weight[slice(*rows)].t()).movedim(-1, 0)
     found_QBT = torch.stack(queries(state_BTD, *rows))
     torch.testing.assert_close(found_QBT, expected_QBT, rtol=1e-13, atol=1e-13)
     probe_QBT = torch.randn(found_QBT.shape, dtype=torch.float64, generator=generator)

@@ -119,7 +119,8 @@ def test_sums_and_gradients_equal_the_traced_loops(
 ) -> None:
     monkeypatch.setattr(dynamic_sum, "_TOKENS", tokens_at_once)
     outcomes = []
-    for by_products, made in ((False, dynamic_sum.dynamic_sum), *((it, _applied) for it in (False, True))):
+    ours = dynamic_sum.dynamic_sums
+    for by_products, made in ((False, dynamic_sum.traced_sums), (False, ours), (True, ours)):
         monkeypatch.setattr(dynamic_sum, "_by_products", lambda _, chosen=by_products: chosen)
         generator = torch.Generator().manual_seed(3)
         weights_BTCS = torch.randn(2, 5, ways, 3, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -133,10 +134,6 @@ def test_sums_and_gradients_equal_the_traced_loops(
         torch.testing.assert_close(other, outcomes[0], rtol=1e-12, atol=1e-12)
 
 
-def _applied(weights_BTCS: Tensor, states: list[Tensor]) -> list[Tensor]:
-    return list(dynamic_sum.DynamicSum.apply(weights_BTCS, *states))
-
-
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16 autocast"])
 @pytest.mark.parametrize("name", NAMES)
 def test_saves_no_more_for_backward_than_a_plain_loop(
@@ -145,7 +142,7 @@ def test_saves_no_more_for_backward_than_a_plain_loop(
     sizes = {"width": 32, "heads": 1, "feed_forward": 32, "vocabulary": 16, "context": 32}
     model = Decoder(Architecture(fusion=name, wiring=strided_wiring(12), **sizes))
     ours = saved_bytes(model, autocast=autocast)
-    monkeypatch.setattr(mudd, "DynamicSum", _PlainLoop)
+    monkeypatch.setattr(mudd, "dynamic_sums", dynamic_sum.traced_sums)
     assert ours <= saved_bytes(model, autocast=autocast)
 
 
@@ -154,11 +151,5 @@ def test_saves_states_and_weights_alone_for_backward() -> None:
     states = [torch.randn(2, 5, 6, requires_grad=True) for _ in range(3)]
     saved: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda item: saved.append(item) or item, lambda item: item):
-        dynamic_sum.DynamicSum.apply(weights_BTCS, *states)
+        dynamic_sum.dynamic_sums(weights_BTCS, states)
     assert {item.data_ptr() for item in saved} == {item.data_ptr() for item in (weights_BTCS, *states)}
-
-
-class _PlainLoop:
-    @staticmethod
-    def apply(weights_BTCS: Tensor, *states: Tensor) -> list[Tensor]:
-        return dynamic_sum.dynamic_sum(weights_BTCS, states)

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.skip_connections import wiring_of
 from depthweave.spaces.space import Axes, Candidate, enumerate_space
-from depthweave.spaces.sparse import SparseAxes, num_graphs
-from depthweave.spaces.sparse_graphs import SparseGraphs, sparse_text, text_of, wiring_from
+from depthweave.spaces.sparse_axes import SparseAxes, num_graphs
+from depthweave.spaces.sparse_graphs import SparseGraphs, sparse_text
 from depthweave.spaces.widths import TOLERANCE_FRAC
 from depthweave.spaces.wiring import strided_wiring
-from depthweave.spaces.wiring_moves import random_wiring, wiring_of
+from depthweave.spaces.wiring_moves import random_wiring
+from depthweave.spaces.wiring_rules import edges_rule
+from depthweave.spaces.wiring_text import parse_rule
 
 
 def _axes(sparse: SparseAxes | None, **given: Any) -> Axes:
@@ -39,18 +42,18 @@ def test_number_of_graphs_is_the_binomial_coefficient_of_all_skip_connections() 
 def test_text_names_source_before_site_and_is_read_back() -> None:
     wiring = wiring_of(7, [(7, 2), (3, 0), (7, 0)])
     assert wiring is not None
-    assert text_of(wiring) == "edges:0-3+0-7+2-7"
-    assert wiring_from("edges:0-3+0-7+2-7", depth=7) == wiring
+    assert edges_rule(wiring).text == "edges:0-3+0-7+2-7"
+    assert parse_rule("edges:0-3+0-7+2-7").wiring(7) == wiring
     rng = random.Random(0)
     for count in (1, 12, 24, 78):
         made = random_wiring(12, connections=count, rng=rng)
-        assert wiring_from(text_of(made), depth=12) == made
+        assert parse_rule(edges_rule(made).text).wiring(12) == made
 
 
 @pytest.mark.parametrize("text", ["edges:0-8", "edges:", "0-3", "edges:0-3+", "edges:0-3;2-7", "edges:1-1"])
 def test_text_that_is_no_wiring_of_the_depth_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^wiring"):
-        wiring_from(text, depth=7)
+        parse_rule(text).wiring(7)
 
 
 def test_targets_leave_out_depths_with_few_graphs() -> None:

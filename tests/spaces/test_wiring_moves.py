@@ -10,24 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthweave.spaces.skip_connections import (
+    Connection,
+    max_skip_connections,
+    num_skip_connections,
+    skip_connections,
+    wiring_of,
+)
 from depthweave.spaces.wiring import Wiring, strided_wiring
 from depthweave.spaces.wiring_moves import (
     MOVES,
-    Connection,
     add_connection,
     add_site,
     cross_by_depth,
     cross_by_union,
     drop_connection,
     drop_site,
-    max_skip_connections,
-    num_skip_connections,
     random_wiring,
-    rescaled,
     shift_connection,
     shift_site,
-    skip_connections,
-    wiring_of,
+    to_depth,
     with_connections,
 )
 
@@ -154,21 +156,21 @@ def test_a_count_that_the_depth_does_not_have_is_refused(count: int) -> None:
 def test_rescaled_moves_sites_and_sources_in_proportion_halves_up() -> None:
     wiring = wiring_of(4, [(2, 0), (3, 1), (4, 3)])
     assert wiring is not None
-    assert rescaled(wiring, depth=8) == wiring_of(8, [(4, 0), (6, 2), (8, 6)])
+    assert to_depth(wiring, depth=8) == wiring_of(8, [(4, 0), (6, 2), (8, 6)])
     # 3 and 4 of 4 blocks are 2 of 2: that connection is dropped; 1 of 4 is 0.5, so 1.
-    assert rescaled(wiring, depth=2) == wiring_of(2, [(1, 0), (2, 1)])
-    assert rescaled(strided_wiring(12), depth=24) == wiring_of(24, [(2 * b, 2 * s) for b, s in _pairs(12)])
+    assert to_depth(wiring, depth=2) == wiring_of(2, [(1, 0), (2, 1)])
+    assert to_depth(strided_wiring(12), depth=24) == wiring_of(24, [(2 * b, 2 * s) for b, s in _pairs(12)])
     meeting = wiring_of(8, [(8, 7)])
     assert meeting is not None
-    assert rescaled(meeting, depth=2) is None
+    assert to_depth(meeting, depth=2) is None
 
 
 @given(wirings(), st.integers(1, 12))
 def test_rescaled_wirings_are_canonical_and_never_gain_connections(wiring: Wiring, depth: int) -> None:
-    moved = rescaled(wiring, depth=depth)
+    moved = to_depth(wiring, depth=depth)
     assert moved is None or (_is_canonical(moved) and moved.depth == depth)
     assert moved is None or num_skip_connections(moved) <= num_skip_connections(wiring)
-    assert rescaled(wiring, depth=wiring.depth) == wiring
+    assert to_depth(wiring, depth=wiring.depth) == wiring
 
 
 @given(st.data(), st.integers(1, 12))

@@ -10,7 +10,14 @@ import plotly.graph_objects as go
 import pytest
 
 from depthweave.reports.figures.key import key_of
-from depthweave.reports.figures.palette import FAMILY_COLOURS, FUSION_COLOURS, colour_of, family_of, symbol_of, template
+from depthweave.reports.figures.palette import (
+    FAMILY_COLOURS,
+    FUSION_COLOURS,
+    colour_of,
+    fusion_family,
+    symbol_of,
+    template,
+)
 from depthweave.spaces import FUSIONS
 from tests.reports.synthetic import make_record, synthetic_trials
 
@@ -47,7 +54,7 @@ def test_unknown_fusion_has_a_colour_and_always_the_same() -> None:
 def test_unknown_fusion_of_a_family_has_one_of_its_shades() -> None:
     assert colour_of("mudd8") in FAMILY_COLOURS["mudd"].values()
     assert colour_of("dhc16") in FAMILY_COLOURS["hc"].values()
-    assert [family_of(name) for name in ("mudd2", "mhc4", "value_residual", "mystery")] == [
+    assert [fusion_family(name) for name in ("mudd2", "mhc4", "value_residual", "mystery")] == [
         "mudd",
         "hc",
         "value_residual",

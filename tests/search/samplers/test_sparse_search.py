@@ -14,10 +14,10 @@ from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.distinct import FIXED_PARAMS
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.skip_connections import skip_connections, wiring_of
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.wiring import Wiring
-from depthweave.spaces.wiring_moves import skip_connections, wiring_of
 
 HIDDEN = {(site, source) for site in (4, 7, 9, 12) for source in (0, 1, 2)}
 """Twelve connections that no dilation and period give."""

@@ -10,7 +10,7 @@ import pytest
 
 from depthweave.search.spec.loading import SpecError, make_spec, parse_spec
 from depthweave.search.spec.schema import differences
-from depthweave.spaces.sparse import SparseAxes
+from depthweave.spaces.sparse_axes import SparseAxes
 from tests.search.commandline import Cli
 
 SPARSE = {"connections": [12, 24]}

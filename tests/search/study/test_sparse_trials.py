@@ -11,10 +11,10 @@ from depthweave.search.pruners import make_pruner
 from depthweave.search.samplers import make_sampler
 from depthweave.search.study.journal_recovery import started_architectures
 from depthweave.search.study.studies import Studies
+from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Axes, enumerate_space
-from depthweave.spaces.sparse import SparseAxes
-from depthweave.spaces.sparse_graphs import wiring_from
-from depthweave.spaces.wiring_moves import num_skip_connections
+from depthweave.spaces.sparse_axes import SparseAxes
+from depthweave.spaces.wiring_text import parse_rule
 
 OBJECTIVES = ("perplexity", "parameters")
 AXES = Axes(
@@ -73,7 +73,7 @@ def test_sparse_graphs_are_asked_for_and_their_connections_are_in_the_journal(tm
     item = driver.parameters.space[ids[-1]]
     assert is_sparse(item)
     assert trial.params == {"fusion": "dwa", "depth": 6, "budget": 40_000}
-    wiring = wiring_from(trial.user_attrs[SPARSE_WIRING], depth=6)
+    wiring = parse_rule(trial.user_attrs[SPARSE_WIRING]).wiring(6)
     assert wiring == item.architecture.wiring
     assert num_skip_connections(wiring) == 8
 

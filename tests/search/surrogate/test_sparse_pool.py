@@ -12,10 +12,11 @@ from depthweave.search.surrogate.loss_model import Evidence
 from depthweave.search.surrogate.pool import NO_ROW, PoolTrial
 from depthweave.search.surrogate.sparse_pool import SparsePool, largest_first
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.skip_connections import Connection, num_skip_connections, skip_connections, wiring_of
 from depthweave.spaces.space import Axes, enumerate_space
-from depthweave.spaces.sparse import SparseAxes
-from depthweave.spaces.sparse_graphs import text_of, wiring_from
-from depthweave.spaces.wiring_moves import Connection, num_skip_connections, skip_connections, wiring_of
+from depthweave.spaces.sparse_axes import SparseAxes
+from depthweave.spaces.wiring_rules import edges_rule
+from depthweave.spaces.wiring_text import parse_rule
 
 OBJECTIVES = ("perplexity", "latency", "parameters")
 AXES = Axes(
@@ -54,7 +55,7 @@ def test_enumerated_architectures_come_first_and_then_sparse_graphs_join_them() 
     view = pool.view(trials_of(parameters, 8))
     assert len(view.candidates.parameters) == len(set(view.rows)) > len(parameters.architecture_ids) + 200
     for values in sparse_of(pool, trials_of(parameters, 8)):
-        wiring = wiring_from(values[SPARSE_WIRING], depth=values["depth"])
+        wiring = parse_rule(values[SPARSE_WIRING]).wiring(values["depth"])
         assert num_skip_connections(wiring) in (8, 12)
         assert values["fusion"] == "dwa"
 
@@ -127,7 +128,7 @@ def text_of_largest(count: int) -> str:
     ordered += sorted(((7, source) for source in range(7)), reverse=True)
     wiring = wiring_of(8, ordered[:count])
     assert wiring is not None
-    return text_of(wiring)
+    return edges_rule(wiring).text
 
 
 def test_largest_first_breaks_ties_by_site_and_source() -> None:
@@ -147,7 +148,7 @@ def test_children_are_near_their_parents() -> None:
         item
         for item in sparse_of(pool, trials)
         if item["depth"] == values["depth"]
-        and len(skip_connections(wiring_from(item[SPARSE_WIRING], depth=item["depth"])) & parent) >= len(parent) - 2
+        and len(skip_connections(parse_rule(item[SPARSE_WIRING]).wiring(item["depth"])) & parent) >= len(parent) - 2
     ]
     # Random sets of 8 of 36 connections have 6 in common once in a thousand.
     before = sparse_of(pool, trials[:-1])

@@ -1,4 +1,4 @@
-"""Which sparse graphs a search may propose: wirings of a few skip connections that no dilation and period need to make.
+"""Which sparse graphs a search may propose: wirings of a given number of skip connections, of a rule or of none.
 
 They are too many to enumerate: 12 blocks have 8 10^19 wirings of 24 connections. A search samples them.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depthweave.spaces.fusions import fusion_class
-from depthweave.spaces.wiring_moves import max_skip_connections
+from depthweave.spaces.skip_connections import max_skip_connections
 
 MIN_GRAPHS = 10_000
 """Fewest graphs of a depth and a count of connections: fewer are listed rather than sampled."""
@@ -21,7 +21,7 @@ class SparseAxes:
     """Which sparse graphs a search may propose, beside the enumerated architectures of its space."""
 
     connections: tuple[int, ...]
-    """Numbers of skip connections (`depthweave.spaces.wiring_moves`): a site's own block is not counted."""
+    """Numbers of skip connections (`depthweave.spaces.skip_connections`): a site's own block is not counted."""
     fusions: tuple[str, ...] = ()
     """Fusions that get sparse graphs, of those of the space; all of them where empty."""
 

@@ -10,13 +10,19 @@ from functools import lru_cache
 from typing import Literal
 
 from depthweave.reports.store.records import Record
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.wiring_rules import WiringRule, rule_family, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 
 NO_FAMILY = "none"
-"""The family of architectures without a fusion."""
+"""The family of architectures whose wiring says nothing: without a fusion, or with one that has a single wiring."""
 Marker = int | Literal["other"] | None
-"""What a marker's shape says: the period of KxP, `other` for other wirings, `None` without a fusion or a rule."""
+"""What a marker's shape says: the period of KxP, `other` for other wirings, `None` where there is nothing to say."""
+
+
+def shows_wiring(record: Record) -> bool:
+    """Returns whether the record's wiring says something: `hc2` has the same graph under each of its rules."""
+    return not has_one_wiring(record.fusion)
 
 
 def rule_of(record: Record) -> WiringRule | None:
@@ -27,14 +33,17 @@ def rule_of(record: Record) -> WiringRule | None:
 
 
 def family_of_record(record: Record) -> str:
-    """Returns a name that groups wirings: "k×p", "first", ...; `NO_FAMILY` without a fusion, "edges" without a rule."""
+    """Returns a name that groups wirings: "k×p", "first", ...; `NO_FAMILY` where it says nothing, "edges" without a
+    rule."""
+    if not shows_wiring(record):
+        return NO_FAMILY
     rule = rule_of(record)
-    return "edges" if rule is None and record.fusion != "none" else rule_family(rule)
+    return "edges" if rule is None else rule_family(rule)
 
 
 def wiring_name(record: Record) -> str:
-    """Returns a short name: "4×1" (dilation × period), "first:2", "24 connections"; empty without a fusion."""
-    if record.fusion == "none":
+    """Returns a short name: "4×1" (dilation × period), "first:2", "24 connections"; empty where it says nothing."""
+    if not shows_wiring(record):
         return ""
     return rule_name(rule_of(record)) or record.rule or connections_text(record)
 
@@ -47,11 +56,11 @@ def rule_name(rule: WiringRule | None) -> str:
 
 
 def wiring_phrase(record: Record) -> str:
-    """Returns the wiring in words: "first two states, every block"; empty without a fusion."""
+    """Returns the wiring in words: "first two states, every block"; empty where it says nothing."""
+    if not shows_wiring(record):
+        return ""
     rule = rule_of(record)
-    if rule is not None:
-        return rule.phrase_at(record.depth)
-    return "" if record.fusion == "none" else connections_text(record)
+    return connections_text(record) if rule is None else rule.phrase_at(record.depth)
 
 
 def connections_text(record: Record) -> str:
@@ -62,9 +71,11 @@ def connections_text(record: Record) -> str:
 
 def marker_of(record: Record) -> Marker:
     """Returns what the record's marker says."""
+    if not shows_wiring(record):
+        return None
     rule = rule_of(record)
     if rule is None:
-        return None if record.fusion == "none" else "other"
+        return "other"
     return "other" if rule.stride is None else rule.stride.period
 
 

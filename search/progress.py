@@ -20,6 +20,7 @@ from depthweave.reports.store.objectives import OBJECTIVES, column_value, qualit
 from depthweave.reports.store.records import Record
 from depthweave.search.console import print_line
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.space import Candidate
 
 _REFRESH_S = 0.5
@@ -27,7 +28,7 @@ _REFRESH_S = 0.5
 
 def label_of(candidate: Candidate) -> str:
     """Returns a short name of an architecture: `dwa 4x1, 12 blocks`."""
-    rule = "" if candidate.rule is None else f" {candidate.rule.short}"
+    rule = "" if candidate.rule is None or has_one_wiring(candidate.architecture.fusion) else f" {candidate.rule.short}"
     return f"{candidate.architecture.fusion}{rule}, {candidate.architecture.depth} blocks"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import max_skip_connections
 
 MIN_GRAPHS = 10_000
@@ -42,8 +43,13 @@ class SparseAxes:
         for fusion in self.fusions:
             if fusion not in fusions:
                 raise ValueError(f"space.sparse.fusions has {fusion}: it must be one of space.fusions, {list(fusions)}")
-        if not set(fusions) - {"none"}:
-            raise ValueError("space.sparse needs a fusion other than none: add one to space.fusions, or leave it out")
+            if has_one_wiring(fusion):
+                raise ValueError(f"space.sparse.fusions has {fusion}, which has one wiring a depth: leave it out")
+        if all(has_one_wiring(fusion) for fusion in fusions):
+            raise ValueError(
+                f"space.sparse needs a fusion with several wirings, such as dwa, and space.fusions is {list(fusions)}: "
+                "add one, or leave space.sparse out"
+            )
         deepest = max(depths)
         for count in self.connections:
             if max(num_graphs(depth, count) for depth in depths) < MIN_GRAPHS:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.budget import BudgetError, resolve
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import skip_connections
 from depthweave.spaces.space import Axes
 from depthweave.spaces.sparse_axes import MIN_GRAPHS, num_graphs
@@ -46,7 +47,7 @@ class SparseGraphs:
         assert axes.sparse is not None
         self._axes = axes
         self.connections = axes.sparse.connections
-        self.fusions = axes.sparse.fusions or tuple(name for name in axes.fusions if name != "none")
+        self.fusions = axes.sparse.fusions or tuple(name for name in axes.fusions if not has_one_wiring(name))
 
     @cached_property
     def targets(self) -> tuple[SparseTarget, ...]:

@@ -93,7 +93,10 @@ def _edge_pairs(value: Any) -> tuple[Connection, ...]:
 
 def _unknown(value: Any, others: tuple[str, ...]) -> str:
     forms = {form.partition(":")[0]: form for form in (*FORMS[1:], *others)}
-    near = nearest_names(re.split(r"[:+@ ]", value)[0], forms) if isinstance(value, str) else []
-    hint = f"did you mean {forms[near[0]]!r}? " if near else ""
+    hint = ""
+    if isinstance(value, str) and re.match(r"\d|[kK] ?[x×*]", value):
+        hint = "write dilation and period as KxP, such as 4x1 or 1xdepth. "
+    elif isinstance(value, str) and (near := nearest_names(re.split(r"[:+@ ]", value)[0], forms)):
+        hint = f"did you mean {forms[near[0]]!r}? "
     known = f"{', '.join((*FORMS, *others))}; with +embed, @P and from:B after it"
     return f"wiring {value!r:.{_SHOWN_CHARACTERS}} is not known: {hint}Known: {known}"

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import rule_name, rule_of
+from depthweave.reports.wirings import rule_name, rule_of, shows_wiring
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule
 
@@ -176,8 +176,10 @@ def _unit(record: Record, *, by: Sequence[str]) -> Unit:
 
 def _rule(record: Record) -> WiringRule | None:
     """Returns the rule in a form that is the same at any depth; the list of connections where no rule is known."""
+    if not shows_wiring(record):
+        return None
     rule = rule_of(record)
     if rule is None:
         wiring = Wiring(record.depth, tuple(json.loads(record.wiring))).without_lone_sites()
-        return edges_rule(wiring) if record.fusion != "none" and wiring.sites else None
+        return edges_rule(wiring) if wiring.sites else None
     return dataclasses.replace(rule, period="depth") if rule.period == record.depth else rule

@@ -26,7 +26,7 @@ from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.formatting import title_of
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import family_of_record
+from depthweave.reports.wirings import family_of_record, shows_wiring
 
 AXES = ("fusion", "family", "dilation", "period", "depth", "budget")
 _OF_WIRING = ("family", "dilation", "period")
@@ -104,7 +104,7 @@ def _varies(records: Sequence[Record], axis: str) -> bool:
 
 
 def _level(record: Record, axis: str) -> object:
-    if axis in _OF_WIRING and record.fusion == "none":
+    if axis in _OF_WIRING and not shows_wiring(record):
         return None
     if axis == "family":
         return family_of_record(record)

@@ -14,7 +14,7 @@ from depthweave.reports.figures.palette import RANK_COLOURS
 from depthweave.reports.formatting import count_text, full_name, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import family_of_record
+from depthweave.reports.wirings import family_of_record, shows_wiring
 
 _MAX_FAINT_LINES = 400
 """The most lines off the front."""
@@ -137,7 +137,7 @@ def _choice_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, di
 
 
 def _level(record: Record, name: str) -> str | None:
-    if name in ("family", "dilation", "period") and record.fusion == "none":
+    if name in ("family", "dilation", "period") and not shows_wiring(record):
         return None
     if name == "family":
         return family_of_record(record)

@@ -11,7 +11,7 @@ from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import count_text, full_name, plural, show
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import family_of_record, marker_of, wiring_name, wiring_phrase
+from depthweave.reports.wirings import family_of_record, marker_of, shows_wiring, wiring_name, wiring_phrase
 
 MAX_GRIDS = 24
 
@@ -33,7 +33,7 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
     for record in shown:
         if marker_of(record) == "other":
             families[record.depth, record.budget, record.fusion][family_of_record(record)].append(record)
-        elif record.fusion != "none" and record.dilation is not None and record.period is not None:
+        elif shows_wiring(record) and record.dilation is not None and record.period is not None:
             own = cells[record.depth, record.budget, record.fusion]
             place = (record.period, record.dilation)
             # A complete trial replaces a stopped one of the same pattern.

@@ -46,7 +46,7 @@ from depthweave.reports.page.filters import Filter, filters_of
 from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import family_of_record, marker_of, rule_of, wiring_name, wiring_phrase
+from depthweave.reports.wirings import family_of_record, marker_of, rule_of, shows_wiring, wiring_name, wiring_phrase
 
 _MAX_OTHER_POINTS = 2_500
 """The most records that the page holds although no front needs them."""
@@ -246,9 +246,11 @@ def _shape(record: Record) -> str:
     rule = rule_of(record)
     text = f"{blocks_text(record.depth, block_of(record))}, width {record.width}, {plural(record.heads, 'head')}, "
     text += f"feed-forward {record.feed_forward}, {plural(record.kept_states, 'state')} kept"
+    if not shows_wiring(record):
+        return text
     if rule is not None and rule.stride is not None:
         return f"dilation × period {wiring_name(record)}, {text}"
-    return text if record.fusion == "none" else f"{wiring_name(record)} ({wiring_phrase(record)}), {text}"
+    return f"{wiring_name(record)} ({wiring_phrase(record)}), {text}"
 
 
 def _outcome(record: Record) -> str:

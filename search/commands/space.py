@@ -16,6 +16,7 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
@@ -123,7 +124,8 @@ def _rule_text(item: Candidate) -> str:
     if item.rule is None:
         return "-"
     others = f" +{len(item.spellings) - 1}" if len(item.spellings) > 1 else ""
-    return f"{item.rule.short}{others}"
+    name = "any" if has_one_wiring(item.architecture.fusion) else item.rule.short
+    return f"{name}{others}"
 
 
 def _infeasible_sentences(space: SearchSpace) -> list[str]:

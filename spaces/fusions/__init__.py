@@ -5,6 +5,8 @@ Specs may name every fusion in `FUSIONS`. The contract tests check it, and the d
 
 from __future__ import annotations
 
+import re
+
 from depthweave.spaces.fusions.attnres import (
     AttentionResiduals,
     FullAttentionResiduals,
@@ -64,10 +66,28 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 
 
+_KNOWN_AS = {
+    **dict.fromkeys(("denseformer", "depthweightedaverage"), "dwa"),
+    **dict.fromkeys(("muddformer", "mudd1"), "mudd, mudd2 or mudd4"),
+    **dict.fromkeys(("attentionresiduals", "attnresiduals", "attnresfull", "fullattnres"), "attnres or attnres_full"),
+    **dict.fromkeys(("hc", "hyperconnections"), "hc2 or hc4 (dhc2 and dhc4 are dynamic)"),
+    **dict.fromkeys(("dhc", "dynamichyperconnections"), "dhc2 or dhc4"),
+    **dict.fromkeys(("mhc", "manifoldconstrainedhyperconnections"), "mhc2 or mhc4"),
+    **dict.fromkeys(("gated", "gatedresidual", "gatedresiduals"), "gated2 or gated4"),
+    **dict.fromkeys(("resformer", "valueresiduals"), "value_residual"),
+    **dict.fromkeys(("unet", "x0", "densenet"), "dwa with a wiring, such as mirror, embed or 1x1"),
+    **dict.fromkeys(("plain", "residual", "baseline", "transformer"), "none"),
+}
+"""What papers and other tools call them, without case and signs."""
+
+
 def fusion_class(name: str) -> type[Fusion]:
     """Returns the fusion of that name; `ValueError` names the nearest known one."""
     if name in FUSIONS:
         return FUSIONS[name]
+    known_as = _KNOWN_AS.get(re.sub("[^a-z0-9]", "", str(name).lower()))
+    if known_as is not None:
+        raise ValueError(f"fusion {name!r} is not known: it is called {known_as} here. Known: {', '.join(FUSIONS)}")
     raise ValueError(unknown_name("fusion", name, FUSIONS))
 
 

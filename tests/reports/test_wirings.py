@@ -164,3 +164,10 @@ def test_card_says_the_rule_and_what_it_means() -> None:
         "fusion `dwa`, wiring `first:2` (first two states, every block), 12 blocks of width 48"
     )
     assert pattern_text("none", None, depth=12, width=48) == "fusion `none`, 12 blocks of width 48"
+
+
+def test_fusion_with_one_wiring_has_no_wiring_in_its_name() -> None:
+    first, second = _record(0, "mirror", fusion="hc2"), _record(1, "1x1", fusion="hc2")
+    assert short_name(first) == short_name(second) == "hc2"
+    assert (family_of_record(first), marker_of(first), wiring_phrase(first)) == ("none", None, "")
+    assert pattern_grids([first, second]) == []

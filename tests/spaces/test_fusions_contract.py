@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion, fusion_class
-from depthweave.spaces.wiring import Wiring, strided_wiring
+from depthweave.spaces.single_wirings import has_one_wiring
+from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from tests.spaces.driving import drive, step
 
 
@@ -40,6 +41,27 @@ def test_registered_fusion_says_what_it_is(fusion_name: str) -> None:
 def test_unknown_fusion_is_named_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"^fusion 'concta' is not known: did you mean 'concat'\? Known: none, dwa"):
         fusion_class("concta")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("DenseFormer", "dwa"),
+        ("muddformer", "mudd, mudd2 or mudd4"),
+        ("hyper-connections", "hc2 or hc4"),
+        ("mhc", "mhc2 or mhc4"),
+        ("attention_residuals", "attnres or attnres_full"),
+    ],
+)
+def test_name_of_a_paper_leads_to_the_fusion(name: str, ours: str) -> None:
+    with pytest.raises(ValueError, match=f"^fusion '{name}' is not known: it is called {ours}.*Known: none, dwa"):
+        fusion_class(name)
+
+
+def test_fusion_with_one_wiring_gives_the_same_graph_for_each(fusion_name: str) -> None:
+    found = fusion_class(fusion_name)
+    wirings = (strided_wiring(6), strided_wiring(6, dilation=2, period=3), Wiring(6, (Site(3, (0, 3)),)))
+    assert has_one_wiring(fusion_name) == (len({found.canonical_wiring(wiring) for wiring in wirings}) == 1)
 
 
 # The start.

@@ -158,6 +158,7 @@ def test_edges_of_a_spec_are_pairs_of_site_and_source() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ("4x", "wiring '4x' is not known: write dilation and period as KxP"),
         ("frist:2", "wiring 'frist:2' is not known: did you mean 'first:N'\\? Known: KxP, embed, first:N"),
         ("miror@2", "did you mean 'mirror'"),
         ("first", "wiring 'first': first takes a whole number of at least 1, such as :2"),

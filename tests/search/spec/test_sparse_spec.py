@@ -42,7 +42,12 @@ def test_a_resumed_search_may_not_change_its_sparse_graphs() -> None:
         ({"space": {"sparse": {"connections": ["many"]}}}, "space.sparse.connections"),
         ({"space": {"sparse": {"connections": [100]}}}, "12 blocks have at most 78 connections"),
         ({"space": {"sparse": SPARSE}, "search": {"sampler": "tpe"}}, "space.sparse needs known-cost"),
-        ({"space": {"sparse": SPARSE, "fusions": ["none"]}}, "needs a fusion other than none"),
+        ({"space": {"sparse": SPARSE, "fusions": ["none"]}}, "needs a fusion with several wirings"),
+        ({"space": {"sparse": SPARSE, "fusions": ["none", "hc2"]}}, "needs a fusion with several wirings"),
+        (
+            {"space": {"sparse": {**SPARSE, "fusions": ["hc2"]}, "fusions": ["dwa", "hc2"]}},
+            "sparse.fusions has hc2, which has one wiring a depth: leave it out",
+        ),
     ],
 )
 def test_sparse_keys_at_fault_are_refused_in_one_line(values: dict[str, Any], message: str) -> None:

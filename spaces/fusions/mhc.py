@@ -133,9 +133,8 @@ class _ManifoldLayer(StreamLayer):
 def doubly_stochastic(logits_RR: Tensor) -> Tensor:
     """Returns matrices [..., R, R] whose rows sum to 1, and whose columns do nearly."""
     if logits_RR.shape[-1] == 2:
-        kept = (
-            (logits_RR.diagonal(dim1=-2, dim2=-1).sum(-1) - logits_RR.flip(-1).diagonal(dim1=-2, dim2=-1).sum(-1)) / 2
-        ).sigmoid()
+        first, right, left, second = logits_RR.flatten(-2).unbind(-1)
+        kept = ((first + second - (right + left)) / 2).sigmoid()
         return torch.stack([kept, 1 - kept, 1 - kept, kept], dim=-1).view(logits_RR.shape)
     # Rows and columns come first, so that sums over them are sums of long vectors.
     first_RR = logits_RR.movedim((-2, -1), (0, 1)).contiguous()

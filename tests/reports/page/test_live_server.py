@@ -193,12 +193,12 @@ def test_browser_shows_a_new_record_without_losing_the_place(
             # Waits until the page has its final height.
             browser.wait(f"{view}.document.documentElement.scrollHeight > 2500")
             browser.wait(f"({view}.scrollTo(0, 1500), {view}.scrollY === 1500)")
-            browser.run(f"{view}.document.querySelector('details').open = true")
+            browser.run(f"{view}.document.querySelector('details:not(.words)').open = true")
             append(make_record(99, architecture_id="feedfacecafe", perplexity=3.0, latency=0.5))
             browser.wait(_or_null(f"{view}.document.body.textContent.includes('feedfacecafe')"))
             browser.wait("document.querySelectorAll('iframe').length === 1")
             assert browser.run(f"{view}.scrollY") == 1500
-            assert browser.run(f"{view}.document.querySelector('details').open")
+            assert browser.run(f"{view}.document.querySelector('details:not(.words)').open")
             assert browser.run("document.getElementById('state').textContent") == ""
             assert browser.complaints == []
         browser.wait("document.getElementById('state').textContent.includes('has ended')")

@@ -67,6 +67,9 @@ class SpaceSpec(Part):
     @model_validator(mode="before")
     @classmethod
     def _wirings_alone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("wirings"), str):
+            # One wiring needs no brackets.
+            values = {**values, "wirings": (values["wirings"],)}
         if (
             not isinstance(values, dict)
             or not values.get("wirings")

@@ -344,6 +344,7 @@ def _space(**given: Any) -> tuple[Any, ...]:
 def test_wirings_alone_leave_dilations_and_periods_empty() -> None:
     wirings = ["first:2", "edges:2-7+0-3", {"edges": [[7, 2]]}, "all"]
     assert _space(wirings=wirings) == (("first:2", "edges:0-3+2-7", "skip:2-7", "all"), (), ())
+    assert _space(wirings="all") == (("all",), (), ())
     assert _space(wirings=["mirror"], dilations=[], periods=[]) == (("mirror",), (), ())
     assert _space(wirings=["mirror"], dilations=[2]) == (("mirror",), (2,), (1, 2, 4, "depth"))
     assert _space() == _space(wirings=[]) == ((), (1, 2, 4), (1, 2, 4, "depth"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block_style import GPT, BlockStyle
@@ -77,6 +78,12 @@ class Axes:
             misfits = [] if text == WHOLE_GRAMMAR else [parse_rule(text).misfit(depth) for depth in self.depths]
             if misfits and all(misfits):
                 raise ValueError(f"space.wirings: {misfits[0]}")
+
+    @cached_property
+    def sizes(self) -> Mapping[str, Any]:
+        """What all architectures of the space share, as arguments of `resolve`."""
+        names = ("vocabulary", "context", "head_width", "width", "sizing", "block")
+        return {name: getattr(self, name) for name in names}
 
     def _check_size(self) -> None:
         sizes = {name: len(getattr(self, name)) for name in _AXES}
@@ -210,17 +217,7 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
                 continue
             wiring = wirings[depth, rule] = Wiring(depth) if rule is None else rule.wiring(depth)
         try:
-            architecture = resolve(
-                fusion=fusion,
-                wiring=wiring,
-                budget=budget,
-                vocabulary=axes.vocabulary,
-                context=axes.context,
-                head_width=axes.head_width,
-                width=axes.width,
-                sizing=axes.sizing,
-                block=axes.block,
-            )
+            architecture = resolve(fusion=fusion, wiring=wiring, budget=budget, **axes.sizes)
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))
             continue

@@ -80,19 +80,8 @@ class SparseGraphs:
 
     def resolved(self, wiring: Wiring, *, fusion: str, budget: int) -> Architecture | None:
         """Returns the architecture of a wiring that meets the budget; `None` if none does."""
-        axes = self._axes
         try:
-            return resolve(
-                fusion=fusion,
-                wiring=wiring,
-                budget=budget,
-                vocabulary=axes.vocabulary,
-                context=axes.context,
-                head_width=axes.head_width,
-                width=axes.width,
-                sizing=axes.sizing,
-                block=axes.block,
-            )
+            return resolve(fusion=fusion, wiring=wiring, budget=budget, **self._axes.sizes)
         except BudgetError:
             return None
 

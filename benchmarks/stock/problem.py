@@ -19,6 +19,7 @@ WORKERS = 2
 """Trials at once, of one thread each."""
 FINISHED_FILE = "finished.json"
 """File of the `Finished` trials in a method's folder."""
+_LATER_DEFAULTS = (("block", "gpt"), ("wirings", []))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +67,9 @@ def training_key(prepared: PreparedSearch) -> str:
 def _values(prepared: PreparedSearch) -> dict[str, Any]:
     """Returns those of the spec, without keys that did not exist when the first trainings were kept."""
     values = to_dict(prepared.spec)
-    new = ("division", "test_frac")
-    return {**values, "corpus": {name: value for name, value in values["corpus"].items() if name not in new}}
+    corpus = {name: value for name, value in values["corpus"].items() if name not in ("division", "test_frac")}
+    space = {name: value for name, value in values["space"].items() if (name, value) not in _LATER_DEFAULTS}
+    return {**values, "corpus": corpus, "space": space}
 
 
 def _start(prepared: PreparedSearch) -> list[str]:

@@ -155,7 +155,10 @@ class WiringRule:
             return ""
         if self.edges and self.edges[-1][0] > depth:
             return f"wiring {self.short} has a site after block {self.edges[-1][0]}: depth is {depth}"
-        return "" if self._sites(depth) else f"wiring {self.short} has no site at depth {depth}: take a larger depth"
+        if self._sites(depth):
+            return ""
+        remedy = "take a larger depth" if self.start == 1 else "take a larger depth, or an earlier block after from:"
+        return f"wiring {self.short} has no site at depth {depth}: {remedy}"
 
     def wiring(self, depth: int) -> Wiring:
         """Returns the wiring of a model of `depth` blocks; raises `ValueError` where the rule does not fit it."""

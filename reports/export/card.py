@@ -26,6 +26,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.wirings import rule_of
 from depthweave.spaces.block_style import GPT, BlockStyle
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.wiring_rules import WiringRule
 
 CARD_FILE = "README.md"
@@ -150,7 +151,8 @@ def model_card(card: Card) -> str:
 
 def pattern_text(fusion: str, rule: WiringRule | None, *, depth: int, width: int, style: BlockStyle = GPT) -> str:
     """Returns the architecture as a phrase: "fusion `dwa`, dilation 4, period 1, 12 blocks of width 48"."""
-    return f"fusion `{fusion}`{_wiring_text(rule, depth=depth)}, {blocks_text(depth, style)} of width {width}"
+    wiring = "" if has_one_wiring(fusion) else _wiring_text(rule, depth=depth)
+    return f"fusion `{fusion}`{wiring}, {blocks_text(depth, style)} of width {width}"
 
 
 def _wiring_text(rule: WiringRule | None, *, depth: int) -> str:

@@ -34,10 +34,10 @@ from depthweave.reports.page.sections import (
     at_equal_cost,
     connections,
     course_of_search,
-    dilation_and_period,
     learning,
     shared_connections,
     what_matters,
+    wirings,
 )
 from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
@@ -151,7 +151,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     sections = [
         at_equal_cost(view),
-        dilation_and_period(view),
+        wirings(view),
         shared_connections(view),
         connections(
             store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),

@@ -158,8 +158,8 @@ def at_equal_cost(view: RunView) -> Section:
     return Section("Fusions at equal cost", figures, sentences=sentences, tables=tables, tables_caption=tables_caption)
 
 
-def dilation_and_period(view: RunView) -> Section:
-    """Returns tables of perplexity by dilation and period, for each fusion, depth and budget."""
+def wirings(view: RunView) -> Section:
+    """Returns tables of perplexity by dilation and period and by family of other wirings, a fusion, depth and budget."""
     caption = (
         "Each cell shows the perplexity and, if the plain architecture of the same depth and budget is complete, the "
         "loss minus plain's in nat/token. Blue is below plain, orange above, on one scale for all tables. k is the "
@@ -168,7 +168,7 @@ def dilation_and_period(view: RunView) -> Section:
     )
     if any(marker_of(it) == "other" for it in view.averaged):
         caption += " Wirings other than k x p are grouped by family: the best of each, and how many were tried."
-    return Section("Dilation and period", [], tables=pattern_grids(view.averaged), tables_caption=caption)
+    return Section("Wirings", [], tables=pattern_grids(view.averaged), tables_caption=caption)
 
 
 def what_matters(view: RunView) -> Section:

@@ -163,6 +163,7 @@ def test_card_says_the_rule_and_what_it_means() -> None:
     assert pattern_text("dwa", parse_rule("first:2"), depth=12, width=48) == (
         "fusion `dwa`, wiring `first:2` (first two states, every block), 12 blocks of width 48"
     )
+    assert pattern_text("hc2", parse_rule("4x1"), depth=12, width=48) == "fusion `hc2`, 12 blocks of width 48"
     assert pattern_text("none", None, depth=12, width=48) == "fusion `none`, 12 blocks of width 48"
 
 

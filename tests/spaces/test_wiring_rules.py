@@ -196,6 +196,7 @@ def test_rule_that_cannot_be_is_one_line(given: Any, message: str) -> None:
     ("text", "depth", "message"),
     [
         ("one:8", 6, "wiring one:8 has no site at depth 6: take a larger depth"),
+        ("first:2 from:8", 6, "depth 6: take a larger depth, or an earlier block after from:"),
         ("first:2@8", 6, "wiring first:2@8 has no site at depth 6"),
         ("skip:3-9", 6, "wiring skip:3-9 has a site after block 9: depth is 6"),
         ("edges:0-1+2-7", 6, "has a site after block 7: depth is 6"),

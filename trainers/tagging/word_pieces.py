@@ -81,6 +81,10 @@ class WordPieces:
         """Number of tokens."""
         self.spaces_lead: bool = self._find_spaces_lead()
         """Whether words are given with a space before them."""
+        self.notes: tuple[str, ...] = ()
+        """What a user should know about the tokenizer, one sentence each."""
+        if self.spaces_lead:
+            self.notes = ("the tokenizer reads a space as part of the word after it: each word gets one, the first too",)
 
     def encode(
         self, sentences: Sequence[Sentence], *, classes: Sequence[str], max_tokens: int

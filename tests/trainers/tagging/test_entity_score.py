@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.entity_score import EntityScore, score
@@ -53,6 +53,7 @@ def _slow(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, 
     return f1, precision, recall, len(sides[0])
 
 
+@settings(deadline=None)
 @given(_PAIRS)
 def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
     gold, predicted = ([[pair[side] for pair in some] for some in pairs] for side in (0, 1))
@@ -64,6 +65,7 @@ def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
         assert (item.f1, item.precision, item.recall, item.support) == pytest.approx(_slow(gold, predicted, of=name))
 
 
+@settings(deadline=None)
 @given(_PAIRS.filter(lambda pairs: any(tag[0] == "B" for some in pairs for tag in some for tag in tag)))
 def test_score_equals_the_report_of_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
     pytest.importorskip("sklearn")

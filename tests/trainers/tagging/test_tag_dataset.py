@@ -98,7 +98,7 @@ def test_load_tag_dataset_takes_names_for_bare_numbers(tmp_path: Path) -> None:
         ({"tokens": [["a"]], "ner_tags": ["O"]}, "row 1: the tags are 'O'; give the column of a list of tags"),
         ({"tokens": [["a"]], "ner_tags": [[0.5]]}, "row 1, word 1: tag 0.5; a tag is text, or a number with a name"),
         ({"tokens": [["a"]], "ner_tags": [[None]]}, "row 1, word 1: tag None; a tag is text"),
-        ({"tokens": [["a"]], "ner_tags": [["B-x"]], "more": [1]}, "some: no word"),
+        ({"tokens": [["a"]], "ner_tags": [["B-x"]]}, "some: no word of the validation part"),
         ({"tokens": [["a"], ["b", "c"]], "ner_tags": [["O"], ["O", "PER"]]}, "split train, row 2, word 2: tag 'PER'; a tag"),
         ({"tokens": [[]], "ner_tags": [[]]}, "split train: holds no word"),
         ({"words": [["a"]], "ner_tags": [["O"]]}, "split train: has no column 'tokens'; it has words, ner_tags"),

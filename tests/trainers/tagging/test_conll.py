@@ -151,6 +151,8 @@ _TAGGED = st.lists(st.tuples(_WORD, st.sampled_from(["O", "B-x", "I-y z", "S-a-b
 
 @settings(deadline=None)
 @given(st.lists(_TAGGED, min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
-def test_read_conll_returns_what_was_written(tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], end: str) -> None:
+def test_read_conll_returns_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], end: str
+) -> None:
     text = (end * 2).join(end.join(f"{word}\t{tag}" for word, tag in sentence) for sentence in sentences)
     assert _read(tmp_path_factory.getbasetemp(), text) == sentences

@@ -44,7 +44,12 @@ def test_score_without_entities_is_zero_and_warns_of_nothing() -> None:
 def _slow(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, of: str | None) -> tuple[float, ...]:
     """Counts entity by entity, with entities by our own rule."""
     sides = [
-        [(number, *entity) for number, tags in enumerate(side) for entity in entities_of(tags) if of in (None, entity.type)]
+        [
+            (number, *entity)
+            for number, tags in enumerate(side)
+            for entity in entities_of(tags)
+            if of in (None, entity.type)
+        ]
         for side in (gold, predicted)
     ]
     right = sum(entity in sides[1] for entity in sides[0])

@@ -1,4 +1,4 @@
-"""Schemes of tags: recognised over all files, converted to IOB2, refused where they are mixed; seqeval is the oracle."""
+"""Schemes of tags: recognised over all files, converted to IOB2, refused where mixed; seqeval is the oracle."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def test_normalise_decides_over_all_files_together() -> None:
 def test_normalise_names_the_rarer_of_two_ways_to_begin_an_entity() -> None:
     message = _error(train=_raw("B-x O B-y", "B-x", source="a"), test=_raw("B-x", "O I-x", source="b"))
     assert message == (
-        "b, line 4: I-x begins an entity, as in IOB1 (1 times), but B-x does as in IOB2 (4 times, first in a, line 1); "
+        "b, line 4: I-x begins an entity, as in IOB1 (once), but B-x does as in IOB2 (4 times, first in a, line 1); "
         "convert all files to one scheme"
     )
     assert _error(train=_raw("I-x O I-x", "B-x I-y")).startswith(
-        "some.conll, line 5: B-x begins an entity, as in IOB2 (1 times), but I-x does as in IOB1 (3 times"
+        "some.conll, line 5: B-x begins an entity, as in IOB2 (once), but I-x does as in IOB1 (3 times"
     )
 
 
@@ -209,16 +209,12 @@ _PAIRS = {
     "BIOES": lambda a, b, same: (b[0] in "IE" and same) if a[0] in "BI" else b[0] in "OBS",
     "BILOU": lambda a, b, same: (b[0] in "IL" and same) if a[0] in "BI" else b[0] in "OBU",
 }
-"""For each scheme, whether a tag may follow another; with the ends of a sentence as O this says which texts are valid."""
+"""For each scheme, whether a tag may follow another. With O at both ends of a sentence this says what is valid."""
 
 
 def _check_against_rules(text: list[list[str]], *, schemes: Sequence[str]) -> None:
     pairs = [pair for tags in text for pair in zip(["O", *tags], [*tags, "O"], strict=True)]
-    valid = [
-        scheme
-        for scheme in schemes
-        if all(_PAIRS[scheme](a, b, a != "O" and a[1:] == b[1:]) for a, b in pairs)
-    ]
+    valid = [scheme for scheme in schemes if all(_PAIRS[scheme](a, b, a != "O" and a[1:] == b[1:]) for a, b in pairs)]
     raw = {"train": _raw(*map(" ".join, text))}
     if valid and any(tag != "O" for tags in text for tag in tags):
         # Exactly one: a text with an entity is never of two schemes.

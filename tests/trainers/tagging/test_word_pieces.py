@@ -126,7 +126,11 @@ def test_long_sentence_is_cut_before_the_word_that_does_not_fit(name: str, max_p
 
 def test_notes_count_cut_sentences_and_words() -> None:
     many = [_sentence(*["Ada"] * 20)] * 3
-    assert _encoded("word piece", *many, max_tokens=12).notes[0].startswith("3 sentences have more than 12 tokens: the last")
+    assert (
+        _encoded("word piece", *many, max_tokens=12)
+        .notes[0]
+        .startswith("3 sentences have more than 12 tokens: the last")
+    )
 
 
 def test_too_few_tokens_unknown_tags_and_bad_files_are_one_line(word_piece: str) -> None:
@@ -135,7 +139,9 @@ def test_too_few_tokens_unknown_tags_and_bad_files_are_one_line(word_piece: str)
     with pytest.raises(ValueError, match=r"^tag 'B-y' is none of the classes \(O, B-x, I-x\)[^\n]*$"):
         _encoded("word piece", Sentence(("a",), ("B-y",)))
     for text in ("", "{}", word_piece[:-9], "[" * 100_000):
-        with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); give the file that transformers saves$"):
+        with pytest.raises(
+            ValueError, match=r"^tokenizer\.json cannot be read \(.*\); give the file that transformers saves$"
+        ):
             WordPieces(text)
 
 

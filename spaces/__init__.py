@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from depthweave.spaces.files import load, read_architecture, read_rule, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
+    from depthweave.spaces.hosts.attaching import attach, detach
+    from depthweave.spaces.hosts.saved_attachment import restore, save_fusion
     from depthweave.spaces.scaling import Resized, resize
     from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
@@ -33,6 +35,8 @@ _HOMES = {
     "files": ("load", "read_architecture", "read_rule", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),
+    "hosts.attaching": ("attach", "detach"),
+    "hosts.saved_attachment": ("restore", "save_fusion"),
     "scaling": ("Resized", "resize"),
     "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
@@ -58,7 +62,9 @@ __all__ = [
     "Site",
     "Wiring",
     "WiringRule",
+    "attach",
     "costs_of",
+    "detach",
     "edges_rule",
     "enumerate_space",
     "generate",
@@ -68,7 +74,9 @@ __all__ = [
     "read_rule",
     "resize",
     "resolve",
+    "restore",
     "rule_family",
+    "save_fusion",
     "save_model",
     "stream",
     "strided_wiring",

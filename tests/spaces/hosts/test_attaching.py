@@ -25,6 +25,9 @@ from tests.spaces.hosts.tiny_hosts import (
     tokens,
 )
 
+# Earlier versions have only the name that is deprecated by now.
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
+
 
 def _inputs(family: str, *, padded: bool = False) -> dict[str, Any]:
     tokens_BT = tokens()
@@ -165,7 +168,8 @@ def _flat_gradient(module: torch.nn.Module) -> Tensor:
 
 def _assert_near(found: Tensor, expected: Tensor) -> None:
     """bfloat16 has eight bits; a model of four layers loses a few percent of a vector's length."""
-    assert float((found - expected).norm() / expected.norm()) < 0.1
+    with torch.no_grad():
+        assert float((found - expected).norm() / expected.norm()) < 0.1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -203,13 +207,14 @@ def test_training_moves_the_fusion_and_lowers_the_loss(family: str) -> None:
     fusion = attach(model, "dwatt", "1xdepth")
     optimizer = torch.optim.AdamW([item for item in model.parameters() if item.requires_grad], lr=1e-2)
     assert sum(map(len, (group["params"] for group in optimizer.param_groups))) == len(list(fusion.parameters()))
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     losses = []
     for _ in range(6):
         loss = model(**inputs, labels=inputs["input_ids"]).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
-    frozen = [key for key, parameter in model.named_parameters() if parameter.grad is None]
-    assert not [key for key in frozen if key.startswith("depthweave.")]
+    moved = {key for key, parameter in model.named_parameters() if not torch.equal(parameter, before[key])}
+    assert moved == {key for key in before if key.startswith("depthweave.")}

@@ -9,6 +9,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from depthweave.spaces import attach
+from tests.fusion_names import others_are
 from tests.spaces.hosts.tiny_hosts import FUSION_NAMES, PlainModel, draw, tiny_host, tokens
 
 
@@ -19,7 +20,7 @@ def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("name", FUSION_NAMES)
+@pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=["dwa"], names=FUSION_NAMES))
 def test_compiled_model_is_one_graph_with_the_same_gradients(name: str) -> None:
     model = PlainModel()
     draw(attach(model, name, "1x1"), std=0.1)

@@ -15,6 +15,9 @@ from tests.spaces.hosts.tiny_hosts import draw, tiny_host, tokens
 
 peft = pytest.importorskip("peft", reason="pip install depthweave[dev]")
 
+# PEFT asks for it by the name that is deprecated by now.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+
 
 def _step(model: Any) -> None:
     optimizer = torch.optim.SGD([item for item in model.parameters() if item.requires_grad], lr=0.5)

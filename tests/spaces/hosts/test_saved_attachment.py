@@ -68,7 +68,8 @@ def test_fusion_of_a_model_with_a_head_is_restored_below_another_head(tmp_path: 
 
 @torch.no_grad()
 def test_bfloat16_host_is_saved_with_a_float32_fusion(tmp_path: Path) -> None:
-    model = tiny_host("qwen3").bfloat16()
+    # A host without rotary positions: `bfloat16()` rounds their table, which loading does not.
+    model = tiny_host("gpt2").bfloat16()
     draw(attach(model, "dwa", "1x1"))
     model.save_pretrained(tmp_path)
     again = type(model).from_pretrained(tmp_path).eval()

@@ -1,8 +1,8 @@
 """The layers of a model with a fusion between them, and the pass that goes through them.
 
-The class of each layer is replaced by a subclass whose call applies the site to the layer's output. Forward hooks would
-be simpler, but some versions of transformers recompute a layer under gradient checkpointing together with its hooks. The
-site must run once a pass, outside of what is recomputed. Names of parameters, checks of a layer's class, its attributes
+The class of each layer is replaced by a subclass whose call applies the site to the layer's output. Forward hooks
+would be simpler, but some versions of transformers recompute a layer under gradient checkpointing together with its
+hooks. The site must run once a pass, outside of what is recomputed. Names of parameters, checks of a layer's class, its attributes
 and its hooks stay as they were.
 
 Axes: B batch, T tokens, D width. States may have any axes before the last.
@@ -11,7 +11,6 @@ Axes: B batch, T tokens, D width. States may have any axes before the last.
 from __future__ import annotations
 
 import threading
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -24,6 +23,9 @@ MODULE_NAME = "depthweave"
 """Under this name a fusion is a module of its host."""
 _STATES_ARGUMENT = "hidden_states"
 _HALF_TYPES = (torch.bfloat16, torch.float16)
+
+_attached_classes: dict[type[nn.Module], type[nn.Module]] = {}
+"""By the class of a plain layer."""
 
 
 class _Pass:
@@ -159,8 +161,13 @@ def attachment_of(layer: nn.Module) -> Attachment | None:
     return cast("Attachment | None", getattr(layer, "_depthweave_attachment", None))
 
 
-@cache
 def _attached_class(plain: type[nn.Module]) -> type[nn.Module]:
+    if plain not in _attached_classes:
+        _attached_classes[plain] = _make_class(plain)
+    return _attached_classes[plain]
+
+
+def _make_class(plain: type[nn.Module]) -> type[nn.Module]:
     """Returns the subclass of a layer's class that calls the site, under the same name."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -180,10 +187,10 @@ def _attached_class(plain: type[nn.Module]) -> type[nn.Module]:
 
     def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
         # Pickle finds a class by its name, which is that of the plain one.
-        _, _, *rest = super(made, self).__reduce_ex__(protocol)
+        _, _, *rest = plain.__reduce_ex__(self, protocol)
         return (_new_layer, (plain,), *rest)
 
-    made = type(
+    return type(
         plain.__name__,
         (plain,),
         {
@@ -197,9 +204,8 @@ def _attached_class(plain: type[nn.Module]) -> type[nn.Module]:
             "_depthweave_number": 0,
         },
     )
-    return cast("type[nn.Module]", made)
 
 
 def _new_layer(plain: type[nn.Module]) -> nn.Module:
     made = _attached_class(plain)
-    return cast(nn.Module, made.__new__(made))
+    return made.__new__(made)

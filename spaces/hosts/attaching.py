@@ -1,7 +1,7 @@
 """Puts a fusion between the layers of an existing model, and takes it away again.
 
-The host's layers run one after the other and hand on one tensor of states. The input of the first is state 0, the output
-of layer i is state i, and a site after layer i changes what layer i+1 reads, or the final norm after the last.
+The host's layers run one after the other and hand on one tensor of states. The input of the first is state 0, the
+output of layer i is state i, and a site after layer i changes what layer i+1 reads, or the final norm after the last.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def host_of(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is a {type(model).__name__}: give a torch module")
     if isinstance(model, (nn.Sequential, nn.ModuleList)):
-        raise ValueError(f"model is a {type(model).__name__} itself: give the module that holds it, to add the fusion to")
+        raise ValueError(f"model is a {type(model).__name__} itself: give the module that holds it")
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise ValueError(f"attach the fusion before {type(model).__name__}, which has to know its parameters")
     compiled = getattr(model, "_orig_mod", model)

@@ -50,7 +50,7 @@ class AttachedFusion:
 def read_description(values: Any, *, where: str) -> AttachedFusion:
     """Returns the description in plain values. Raises `ValueError`, one line that begins with `where`."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: is {values!r:.60}: it describes an attached fusion with fusion, depth, width, sites")
+        raise ValueError(f"{where}: is {values!r:.60}: it has fusion, depth, width and sites of an attached fusion")
     version = values.get("version")
     if version != _VERSION:
         raise ValueError(f"{where}: version is {version!r:.20}: this Depthweave reads version {_VERSION}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 _USUAL_NAMES = ("layers", "layer", "h", "blocks", "block")
 """Last names of lists of layers: `model.layers`, `transformer.h`, `encoder.layer`, `gpt_neox.layers`, ..."""
@@ -60,12 +60,9 @@ def width_of(model: nn.Module, layers: LayerList) -> int:
     Raises `ValueError` if neither says it.
     """
     first = layers.layers[0]
-    norms = {
-        len(module.weight)
-        for module in first.modules()
-        if "norm" in type(module).__name__.lower() and getattr(getattr(module, "weight", None), "ndim", 0) == 1
-    }
-    found = [*_numbers(first), *(norms if len(norms) == 1 else ()), *_numbers(_text_config(model))]
+    gains = [getattr(item, "weight", None) for item in first.modules() if "norm" in type(item).__name__.lower()]
+    norms = {len(gain) for gain in gains if isinstance(gain, Tensor) and gain.ndim == 1}
+    found: list[int] = [*_numbers(first), *(norms if len(norms) == 1 else ()), *_numbers(_text_config(model))]
     if not found:
         raise ValueError(f"the width of the states of {_kind(model)} is not known: give width=, such as width=768")
     return found[0]

@@ -210,7 +210,8 @@ def _load(fusion: Fusion, saved: _Saved) -> None:
     for name, shape in wanted.items():
         if held[name] != shape:
             raise ValueError(
-                f"{saved.where}: {MODULE_NAME}.{name} has the shape {list(held[name])}, and {described} has {list(shape)}"
+                f"{saved.where}: {MODULE_NAME}.{name} has the shape {list(held[name])}, and {described} has "
+                f"{list(shape)}"
             )
     with torch.no_grad():
         fusion.load_state_dict(saved.weights)

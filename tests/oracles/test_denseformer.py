@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,12 +33,15 @@ _DEPTH = 12
 
 
 @pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     folder = Path(os.environ.get("DEPTHWEAVE_ORACLES", "."), "DenseFormer")
     if not folder.is_dir():
         pytest.skip(f"{folder} is missing")
     monkeypatch.syspath_prepend(str(folder))
-    return importlib.import_module("denseformer")
+    # The package stores states in tensors of the default type.
+    torch.set_default_dtype(torch.float64)
+    yield importlib.import_module("denseformer")
+    torch.set_default_dtype(torch.float32)
 
 
 def _their_logits(model: Any, modules: Any, tokens_BT: Tensor) -> Tensor:

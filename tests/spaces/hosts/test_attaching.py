@@ -155,7 +155,7 @@ def test_bfloat16_model_keeps_its_type_and_the_fusion_float32(family: str) -> No
         precise_logits = precise(**inputs).logits
         torch.nn.functional.cross_entropy(precise_logits.flatten(0, 1), inputs["input_ids"].flatten()).backward()
         _assert_near(logits.float(), precise_logits)
-        for key, parameter in fusion.named_parameters():
+        for parameter in fusion.parameters():
             assert parameter.grad is not None
             assert parameter.grad.dtype == torch.float32
         _assert_near(_flat_gradient(fusion), _flat_gradient(reference))

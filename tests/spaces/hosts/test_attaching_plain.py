@@ -239,7 +239,9 @@ _NOT_ATTACHABLE = sorted(FUSIONS.keys() - {"none", *FUSION_NAMES})
 def test_fusion_that_changes_more_than_states_is_refused_in_one_line(name: str) -> None:
     model = PlainModel()
     before = list(model.state_dict())
-    with pytest.raises(ValueError, match=rf"^fusion '{name}' cannot be attached: it .* none, dwa, dwatt, concat, mudd") as e:
+    with pytest.raises(
+        ValueError, match=rf"^fusion '{name}' cannot be attached: it .* none, dwa, dwatt, concat, mudd"
+    ) as e:
         attach(model, name, "1x1")
     assert "\n" not in str(e.value)
     assert list(model.state_dict()) == before
@@ -279,17 +281,17 @@ def test_bad_argument_is_one_line_and_changes_nothing(change: dict[str, Any], me
 
 def test_second_fusion_and_missing_one_are_refused() -> None:
     model = PlainModel()
-    with pytest.raises(ValueError, match="^the PlainModel has no attached fusion: attach one first$"):
+    with pytest.raises(ValueError, match=r"^the PlainModel has no attached fusion: attach one first$"):
         detach(model)
     attach(model, "dwa", "1x1")
-    with pytest.raises(ValueError, match="^the PlainModel has an attached fusion: detach it first$"):
+    with pytest.raises(ValueError, match=r"^the PlainModel has an attached fusion: detach it first$"):
         attach(model, "dwa", "1x1")
     holder = nn.ModuleDict({"inner": model})
     with pytest.raises(ValueError, match=r"^inner\.blocks\.0 is a layer of a PlainModel with an attached fusion"):
         attach(holder, "dwa", "1x1")
     detach(model)
     attach(holder, "dwa", "1x1")
-    with pytest.raises(ValueError, match="^model is a Sequential itself: give the module that holds it"):
+    with pytest.raises(ValueError, match=r"^model is a Sequential itself: give the module that holds it"):
         attach(nn.Sequential(PlainBlock()), "dwa", "1x1")
 
 
@@ -297,14 +299,14 @@ def test_layers_out_of_order_or_of_another_width_are_one_line() -> None:
     model = PlainModel()
     attach(model, "dwa", "1x1")
     x_BTD = torch.zeros(1, 2, WIDTH)
-    with pytest.raises(RuntimeError, match="^layer 2 of 4 was called before layer 1: .* skip none"):
+    with pytest.raises(RuntimeError, match=r"^layer 2 of 4 was called before layer 1: .* skip none"):
         model.blocks[1](x_BTD)
     model.blocks[0](x_BTD)
-    with pytest.raises(RuntimeError, match="^layer 3 of 4 was called after layer 1: "):
+    with pytest.raises(RuntimeError, match=r"^layer 3 of 4 was called after layer 1: "):
         model.blocks[2](x_BTD)
     with pytest.raises(ValueError, match=r"^layer 1 was given states of shape \[1, 2, 8\], .* has width 16"):
         model.blocks[0](torch.zeros(1, 2, 8))
-    with pytest.raises(TypeError, match="^layer 1 was called with a str: an attached fusion needs the states"):
+    with pytest.raises(TypeError, match=r"^layer 1 was called with a str: an attached fusion needs the states"):
         model.blocks[0]("text")
 
 

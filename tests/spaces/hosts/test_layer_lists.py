@@ -64,13 +64,13 @@ def test_given_layers_may_be_a_list_a_part_of_one_or_single_modules() -> None:
     part = find_layers(model, list(model.blocks)[1:])
     assert part.path is None
     assert part.paths == ("blocks.1", "blocks.2", "blocks.3")
-    with pytest.raises(ValueError, match="^layers has the same layer twice"):
+    with pytest.raises(ValueError, match=r"^layers has the same layer twice"):
         find_layers(model, [model.blocks[0]] * DEPTH)
 
 
 def test_width_that_nothing_says_is_asked_for() -> None:
     model = _nested(layers=nn.ModuleList(nn.Linear(4, 4) for _ in range(2)))
-    with pytest.raises(ValueError, match="^the width of the states of the ModuleDict is not known: give width="):
+    with pytest.raises(ValueError, match=r"^the width of the states of the ModuleDict is not known: give width="):
         width_of(model, find_layers(model))
 
 

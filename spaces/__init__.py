@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
     from depthweave.spaces.heads import HEADS, Head, HeadShape, make_head, resolve_head
+    from depthweave.spaces.hosts.attaching import attach, detach
+    from depthweave.spaces.hosts.saved_attachment import restore, save_fusion
     from depthweave.spaces.scaling import Resized, resize
     from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
@@ -35,6 +37,8 @@ _HOMES = {
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),
     "heads": ("HEADS", "Head", "HeadShape", "make_head", "resolve_head"),
+    "hosts.attaching": ("attach", "detach"),
+    "hosts.saved_attachment": ("restore", "save_fusion"),
     "scaling": ("Resized", "resize"),
     "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
@@ -63,7 +67,9 @@ __all__ = [
     "Site",
     "Wiring",
     "WiringRule",
+    "attach",
     "costs_of",
+    "detach",
     "edges_rule",
     "enumerate_space",
     "generate",
@@ -75,7 +81,9 @@ __all__ = [
     "resize",
     "resolve",
     "resolve_head",
+    "restore",
     "rule_family",
+    "save_fusion",
     "save_model",
     "stream",
     "strided_wiring",

@@ -1,0 +1,1 @@
+"""Fusions between the layers of an existing model, the host."""

@@ -21,7 +21,6 @@ from depthweave.search.preparation import PreparedSearch
 from depthweave.spaces import Architecture
 from depthweave.trainers import TrainingState, hardware, measure_in_turn, train
 
-
 _MEASURE_LIMIT_S = 5.0
 """Longest time to measure one architecture: six minutes for all."""
 

@@ -159,7 +159,7 @@ def at_equal_cost(view: RunView) -> Section:
 
 
 def wirings(view: RunView) -> Section:
-    """Returns tables of perplexity by dilation and period and by family of other wirings, a fusion, depth and budget."""
+    """Returns tables of perplexity by dilation and period, and by family, for each fusion, depth and budget."""
     caption = (
         "Each cell shows the perplexity and, if the plain architecture of the same depth and budget is complete, the "
         "loss minus plain's in nat/token. Blue is below plain, orange above, on one scale for all tables. k is the "

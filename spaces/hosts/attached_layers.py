@@ -187,8 +187,9 @@ def _make_class(plain: type[nn.Module]) -> type[nn.Module]:
 
     def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
         # Pickle finds a class by its name, which is that of the plain one.
-        _, _, *rest = plain.__reduce_ex__(self, protocol)
-        return (_new_layer, (plain,), *rest)
+        reduced = plain.__reduce_ex__(self, protocol)
+        assert isinstance(reduced, tuple)
+        return (_new_layer, (plain,), *reduced[2:])
 
     return type(
         plain.__name__,

@@ -1,0 +1,1 @@
+"""Few-shot token classification, such as named-entity recognition."""

@@ -26,8 +26,16 @@ def add_lora(model: nn.Module, *, seed: int) -> None:
         raise ValueError(
             "host.weights is lora, which needs the package peft: `pip install peft`, or use frozen or full"
         ) from None
+    config = LoraConfig(
+        r=RANK,
+        lora_alpha=2 * RANK,
+        target_modules="all-linear",
+        # No state of a token depends on it.
+        exclude_modules=r"pooler\..*",
+    )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # GPT-2 has its matrices transposed; peft sees it, and says so.
         warnings.filterwarnings("ignore", message=".*fan_in_fan_out")
+        warnings.filterwarnings("ignore", message=".*exclude_modules")
         torch.manual_seed(seed)
-        inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"), model)
+        inject_adapter_in_model(config, model)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from depthweave.trainers.tagging.host import load_host, states_of
-from tests.trainers.tagging.conftest import VOCABULARY, write_tokenizer
+from tests.trainers.tagging.tiny_host import VOCABULARY, write_tokenizer
 
 
 def _error(folder: Path) -> str:
@@ -38,7 +38,7 @@ def test_load_host_finds_the_shape_of_an_encoder(bert_folder: Path) -> None:
 def test_load_host_finds_that_a_decoder_is_causal(tmp_path: Path) -> None:
     from transformers import GPT2Config, GPT2Model
 
-    GPT2Model(GPT2Config(vocab_size=len(VOCABULARY), n_embd=8, n_layer=3, n_head=2, n_positions=24)).save_pretrained(
+    GPT2Model(GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=3, n_head=2, n_positions=24)).save_pretrained(
         tmp_path
     )
     write_tokenizer(tmp_path)
@@ -50,7 +50,7 @@ def test_load_host_leaves_out_the_positions_that_roberta_does_not_use(tmp_path: 
     from transformers import RobertaConfig, RobertaModel
 
     config = RobertaConfig(
-        vocab_size=len(VOCABULARY),
+        vocab_size=VOCABULARY,
         hidden_size=8,
         num_hidden_layers=1,
         num_attention_heads=2,

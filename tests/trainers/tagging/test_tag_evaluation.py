@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from depthweave.spaces.heads import HEADS
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tagging.entity_score import score
 from depthweave.trainers.tagging.host import Host, states_of
-from depthweave.trainers.tagging.sentences import Sentence
+from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.tag_data import TagData, tag_data
 from depthweave.trainers.tagging.tag_evaluation import evaluate_tags, logits_of
 from depthweave.trainers.tagging.tagging_state import TaggingState
 from depthweave.trainers.tagging.word_pieces import NO_LABEL
-from tests.trainers.tagging.conftest import shape_of
+from tests.trainers.tagging.tiny_host import shape_of
 
 
 def _state(kind: str, host: Host, recipe: Recipe, *, full: bool = False) -> TaggingState:
@@ -87,27 +88,26 @@ def test_evaluate_tags_equals_a_plain_loop(data: TagData, host: Host, tag_recipe
     assert found.score == score([item.tags for item in data.valid.sentences], tags)
 
 
-def test_words_that_were_cut_off_count_as_outside(host: Host, tag_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from tests.trainers.tagging.conftest import sentences
-    from depthweave.trainers.tagging.sentences import TaggedText
-
-    long = Sentence(("the", "of", "a", "in", "Ada"), ("O", "O", "O", "O", "B-person"))
-    text = TaggedText(
-        name="long",
-        train=sentences(5, seed=0),
-        valid=(long,),
-        test=(),
-        entity_types=("person", "place"),
-        scheme="IOB2",
-        sha256="1" * 64,
-    )
-    data = tag_data(text, host, max_tokens=5, cache=tmp_path_factory.mktemp("cut"))
+def test_words_that_were_cut_off_count_as_outside(
+    tiny: TaggedText, host: Host, tag_recipe: Recipe, tmp_path: Path
+) -> None:
+    # Two special tokens leave room for three words, and the place is the fourth.
+    long = Sentence(("lives", "in", "in", "london"), ("O", "O", "O", "B-location"))
+    lines: list[str] = []
+    data = tag_data(dataclasses.replace(tiny, valid=(long,)), host, max_tokens=5, cache=tmp_path, say=lines.append)
+    assert any("1 word is cut off" in line for line in lines)
     state = _state("mix", host, dataclasses.replace(tag_recipe, context=5))
     found = evaluate_tags(state, data.valid, classes=data.classes)
-    assert len(found.tags[0]) == 5
-    assert found.tags[0][3:] == ("O", "O")
+    assert len(found.tags[0]) == 4
+    assert found.tags[0][3] == "O"
     assert found.score.support == 1
+    assert found.score.recall == 0.0
     assert math.isfinite(found.loss)
+
+
+def test_longer_sentences_than_the_host_reads_are_refused(tiny: TaggedText, host: Host) -> None:
+    with pytest.raises(ValueError, match=r"^recipe.context is 33; host tiny-bert reads at most 32 tokens[^\n]*$"):
+        tag_data(tiny, host, max_tokens=33)
 
 
 def test_evaluation_reads_no_more_than_its_tokens(data: TagData, host: Host, tag_recipe: Recipe) -> None:

@@ -18,7 +18,7 @@ from depthweave.trainers.tagging.tag_data import HostWeights, TagData
 from depthweave.trainers.tagging.tag_evaluation import TagEvaluation, evaluate_tags
 from depthweave.trainers.tagging.tag_training import held_out_tags, train_tags
 from depthweave.trainers.tagging.tagging_state import TaggingState
-from tests.trainers.tagging.conftest import shape_of
+from tests.trainers.tagging.tiny_host import shape_of
 
 
 def _start(kind: str, host: Host, recipe: Recipe, *, weights: HostWeights = "frozen") -> TaggingState:
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     state = _start("last", host, tag_recipe)
     for faulty, message in (
         (dataclasses.replace(data, host_sha256="1"), "was encoded for another host"),
-        (dataclasses.replace(data, classes=("O",)), "the head has 5 classes"),
+        (dataclasses.replace(data, classes=("O",)), "the head has 7 classes"),
         (dataclasses.replace(data, max_tokens=64), "recipe.context is 32"),
         (full_data, "holds no states"),
         (data.with_shots([]), "has no training sentence with a tag"),
@@ -161,5 +161,5 @@ def test_what_does_not_fit_is_refused_in_one_line(
             train_tags(state, faulty)
     wide = dataclasses.replace(state.shape, width=8)
     other = TaggingState.start(wide, recipe=tag_recipe, host_sha256=host.sha256, device="cpu")
-    with pytest.raises(ValueError, match="the head is for 2 layers of width 8; the states of made-up have 2 of width 16"):
+    with pytest.raises(ValueError, match="the head is for 2 layers of width 8; the states of tiny have 2 of width 16"):
         train_tags(other, data)

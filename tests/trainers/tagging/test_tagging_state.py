@@ -12,7 +12,7 @@ from depthweave.spaces.checksums import checksum_path
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tagging.host import Host
 from depthweave.trainers.tagging.tagging_state import TAG_RECIPES, TaggingState
-from tests.trainers.tagging.conftest import shape_of
+from tests.trainers.tagging.tiny_host import shape_of
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What can be built: wirings, fusions, architectures, decoders, budgets, costs and search spaces.
+"""What can be built: wirings, fusions, architectures, decoders, budgets, costs, heads of classifiers and search spaces.
 
 Names resolve when first used: importing this package imports no torch.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthweave.spaces.files import load, read_architecture, read_rule, save_model, write_architecture
     from depthweave.spaces.fusions import FUSIONS, Fusion
     from depthweave.spaces.generation import generate, stream
+    from depthweave.spaces.heads import HEADS, Head, HeadShape, make_head, resolve_head
     from depthweave.spaces.scaling import Resized, resize
     from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
     from depthweave.spaces.wiring import Site, Wiring, strided_wiring
@@ -33,6 +34,7 @@ _HOMES = {
     "files": ("load", "read_architecture", "read_rule", "save_model", "write_architecture"),
     "fusions": ("FUSIONS", "Fusion"),
     "generation": ("generate", "stream"),
+    "heads": ("HEADS", "Head", "HeadShape", "make_head", "resolve_head"),
     "scaling": ("Resized", "resize"),
     "space": ("Axes", "Candidate", "SearchSpace", "enumerate_space"),
     "wiring": ("Site", "Wiring", "strided_wiring"),
@@ -42,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "FUSIONS",
+    "HEADS",
     "Architecture",
     "Axes",
     "BudgetError",
@@ -51,6 +54,8 @@ __all__ = [
     "Decoder",
     "DecodingCache",
     "Fusion",
+    "Head",
+    "HeadShape",
     "Initialisation",
     "ParameterGroups",
     "Resized",
@@ -63,11 +68,13 @@ __all__ = [
     "enumerate_space",
     "generate",
     "load",
+    "make_head",
     "parse_rule",
     "read_architecture",
     "read_rule",
     "resize",
     "resolve",
+    "resolve_head",
     "rule_family",
     "save_model",
     "stream",

@@ -53,6 +53,17 @@ class ParameterGroups(NamedTuple):
     """Weights of whole states: without decay and with their own learning-rate factor."""
 
 
+def parameter_groups_of(module: nn.Module, connections: list[nn.Parameter]) -> ParameterGroups:
+    """Returns every parameter of a module in exactly one group, given those that weigh whole states."""
+    taken = {id(parameter) for parameter in connections}
+    others = [parameter for parameter in module.parameters() if id(parameter) not in taken]
+    return ParameterGroups(
+        matrices=[parameter for parameter in others if parameter.ndim >= 2],
+        vectors=[parameter for parameter in others if parameter.ndim < 2],
+        connections=connections,
+    )
+
+
 class Layout(NamedTuple):
     """Positions and masks of a pass whose tokens are not in plain order."""
 
@@ -127,9 +138,9 @@ class Decoder(nn.Module):
             # A draw fills rows, so the columns of `out`, one for each hidden unit, are drawn as rows.
             by_unit = initialisation == "nested" and name.endswith("feed_forward.out.weight")
             drawn = torch.empty(parameter.shape[::-1] if by_unit else parameter.shape)
-            drawn.normal_(std=std, generator=_generator(seed, name))
+            drawn.normal_(std=std, generator=named_generator(seed, name))
             parameter.copy_(drawn.t() if by_unit else drawn)
-        self.fusion.reset_parameters(_generator(seed, "fusion"))
+        self.fusion.reset_parameters(named_generator(seed, "fusion"))
 
     def forward(self, tokens_BT: Tensor, *, cache: TokenCache | None = None, observe: Observe | None = None) -> Tensor:
         """Returns logits [B, T, V]. With a cache the tokens follow those it has seen, and it is extended.
@@ -214,17 +225,10 @@ class Decoder(nn.Module):
 
     def parameter_groups(self) -> ParameterGroups:
         """Returns every parameter in exactly one group."""
-        connections = self.fusion.connection_parameters()
-        taken = {id(parameter) for parameter in connections}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in taken]
-        return ParameterGroups(
-            matrices=[parameter for parameter in others if parameter.ndim >= 2],
-            vectors=[parameter for parameter in others if parameter.ndim < 2],
-            connections=connections,
-        )
+        return parameter_groups_of(self, self.fusion.connection_parameters())
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+def named_generator(seed: int, name: str) -> torch.Generator:
     """Returns a generator for one named parameter, so that a seed gives shared parameters the same start."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

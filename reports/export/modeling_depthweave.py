@@ -47,7 +47,7 @@ class DepthweaveForCausalLM(PreTrainedModel, GenerationMixin):
     # With `num_items_in_batch` the loss of accumulated batches equals that of one large batch.
     accepts_loss_kwargs = True
     _supports_sdpa = True
-    _no_split_modules = ["Block", "_AttentionSite", "SiteWeights", "SiteMaps", "_DynamicSite"]  # noqa: RUF012  # as transformers does
+    _no_split_modules = ["Block", "AttentionSite", "SiteWeights", "SiteMaps", "_DynamicSite"]  # noqa: RUF012  # as transformers does
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
 
     def __init__(self, config: DepthweaveConfig) -> None:

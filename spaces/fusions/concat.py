@@ -59,7 +59,7 @@ class SiteMaps(CalledParameters):
         """Returns the block's own state, the last one, plus every state's map."""
         maps_SDD = self[str(block)]
         if observe is not None:
-            observe(block, _gains(maps_SDD))
+            observe(block, map_gains(maps_SDD))
         mixed_BTD = states[-1]
         for state, map_DD in zip(states, maps_SDD.unbind(), strict=True):
             mixed_BTD = mixed_BTD + state @ map_DD
@@ -78,7 +78,7 @@ class _LinearReader:
         return mixed_BTD
 
 
-def _gains(maps_SDD: Tensor) -> Tensor:
+def map_gains(maps_SDD: Tensor) -> Tensor:
     """Returns the root-mean-square gain [S] of each source's map with the block's own identity: 1 is an identity."""
     own_SDD = maps_SDD.detach().clone()
     own_SDD[-1].diagonal().add_(1.0)

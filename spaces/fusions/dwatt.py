@@ -22,6 +22,7 @@ Differs, for a decoder that is trained from scratch:
    get a gradient.
 
 Cost: about (S + 1) D^2 parameters a site: meant for few sites (one after the last block, or a long period).
+The head of a classifier (`spaces/heads/dwatt.py`) is one such site, with an inner width of its own.
 """
 
 from __future__ import annotations
@@ -46,14 +47,17 @@ def _inner_width(width: int) -> int:
 
 
 class DepthWiseAttention(Fusion):
-    """One `_AttentionSite` a site (`sites.<block>`)."""
+    """One `AttentionSite` a site (`sites.<block>`)."""
 
     paper: ClassVar[str] = "DWAtt, arXiv 2209.15168"
     summary: ClassVar[str] = "attention over depth with learned layer keys and value maps (DWAtt)"
 
     def __init__(self, wiring: Wiring, width: int) -> None:
         super().__init__(wiring, width)
-        self.sites = nn.ModuleDict({str(block): _AttentionSite(len(sources), width) for block, sources in wiring})
+        inner = _inner_width(width)
+        self.sites = nn.ModuleDict(
+            {str(block): AttentionSite(len(sources), width, inner=inner) for block, sources in wiring}
+        )
 
     def open(self, *, observe: Observe | None = None) -> Reader:
         return _AttendingReader(self, KeptStates(self.wiring), observe)
@@ -61,7 +65,7 @@ class DepthWiseAttention(Fusion):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         for site in self.sites.values():
-            assert isinstance(site, _AttentionSite)
+            assert isinstance(site, AttentionSite)
             site.reset_parameters(generator)
 
     def connection_parameters(self) -> list[nn.Parameter]:
@@ -73,25 +77,22 @@ class DepthWiseAttention(Fusion):
 
     @classmethod
     def num_parameters(cls, wiring: Wiring, width: int) -> int:
-        inner = _inner_width(width)
-        a_map = 2 * inner * width + 3 * inner + width
-        sources, sites = wiring.num_connections, len(wiring.sites)
-        return (sources + sites) * a_map + 2 * sources * width + KEY_FEATURES * (sources + sites * width)
+        return AttentionSite.num_parameters(
+            wiring.num_connections, width, inner=_inner_width(width), sites=len(wiring.sites)
+        )
 
     @classmethod
     def forward_flops(cls, wiring: Wiring, width: int) -> int:
-        # The maps, the scores and the weighted sum; the keys are computed once a pass and not once a token.
-        a_map = 4 * _inner_width(width) * width
-        sources, sites = wiring.num_connections, len(wiring.sites)
-        return (sources + sites) * a_map + 4 * sources * width
+        return AttentionSite.forward_flops(
+            wiring.num_connections, width, inner=_inner_width(width), sites=len(wiring.sites)
+        )
 
 
 class _Map(nn.Module):
     """f(x) = W LN(gelu(U x)), with biases as in the paper."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        inner = _inner_width(width)
         self.into = nn.Linear(width, inner)
         self.norm = nn.LayerNorm(inner)
         self.out = nn.Linear(inner, width)
@@ -107,16 +108,34 @@ class _Map(nn.Module):
         return hidden_BTD
 
 
-class _AttentionSite(nn.Module):
-    def __init__(self, num_sources: int, width: int) -> None:
+class AttentionSite(nn.Module):
+    """One site. `inner` is the inner width of all maps; the paper's scores are not `scaled` by 1 / sqrt(D)."""
+
+    def __init__(self, num_sources: int, width: int, *, inner: int, scaled: bool = True) -> None:
         super().__init__()
+        self.divisor = math.sqrt(width) if scaled else 1.0
         self.positions_SK = nn.Parameter(torch.empty(num_sources, KEY_FEATURES))
         self.key_KD = nn.Parameter(torch.empty(KEY_FEATURES, width))
-        self.values = nn.ModuleList(_Map(width) for _ in range(num_sources))
+        self.values = nn.ModuleList(_Map(width, inner) for _ in range(num_sources))
         self.value_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_sources))
-        self.query = _Map(width)
+        self.query = _Map(width, inner)
+
+    @staticmethod
+    def num_parameters(sources: int, width: int, *, inner: int, sites: int = 1) -> int:
+        """Returns the parameters of so many sites with so many sources in all, in closed form."""
+        a_map = 2 * inner * width + 3 * inner + width
+        return (sources + sites) * a_map + 2 * sources * width + KEY_FEATURES * (sources + sites * width)
+
+    @staticmethod
+    def forward_flops(sources: int, width: int, *, inner: int, sites: int = 1) -> int:
+        """Returns their operations a token: the maps, the scores and the weighted sum.
+
+        The keys are computed once a pass and not once a token.
+        """
+        return (sources + sites) * 4 * inner * width + 4 * sources * width
 
     def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draws the start, at which the site is the identity."""
         nn.init.uniform_(self.positions_SK, generator=generator)
         nn.init.normal_(self.key_KD, std=KEY_FEATURES**-0.5, generator=generator)
         for module in (*self.values, self.query):
@@ -131,7 +150,7 @@ class _AttentionSite(nn.Module):
         """Returns the softmax over the sources [B, T, S], from the site's own block only."""
         query_BTD = 1 + F.elu(own_BTD + self.query(own_BTD))
         keys_DS = (self.positions_SK @ self.key_KD).T
-        return torch.softmax(query_BTD @ keys_DS / math.sqrt(own_BTD.shape[-1]), dim=-1)
+        return torch.softmax(query_BTD @ keys_DS / self.divisor, dim=-1)
 
     def forward(self, states: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the site's output, given its sources with its own block last, and the weights [B, T, S]."""

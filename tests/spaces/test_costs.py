@@ -6,17 +6,11 @@ output element. On a whole model, where norms and rotations also multiply, it do
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
-from unittest.mock import patch
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block_style import BlockStyle
@@ -25,6 +19,7 @@ from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from tests.spaces.driving import drive
+from tests.spaces.flop_counting import DEPTH_AVERAGE, counted_flops
 
 _STYLES = (
     BlockStyle(),
@@ -32,33 +27,6 @@ _STYLES = (
     BlockStyle(kind="llama", heads_per_kv=2),
     BlockStyle(kind="llama", heads_per_kv=3, qk_norm=True),
 )
-
-
-def _two_an_element(*_: Any, out_shape: Sequence[int], **__: Any) -> int:
-    return 2 * math.prod(out_shape)
-
-
-def _two_a_matrix_element(_: Any, matrix_shape: Sequence[int], *__: Any, **___: Any) -> int:
-    return 2 * math.prod(matrix_shape)
-
-
-_DEPTH_AVERAGE: dict[Any, Any] = {
-    torch.ops.aten.mul: _two_an_element,
-    torch.ops.aten.addcmul: _two_an_element,
-    torch.ops.aten.addcmul_: _two_an_element,
-    torch.ops.aten.addmv_: _two_a_matrix_element,
-}
-
-
-@torch.no_grad()
-def _counted(forward: Callable[[], object], custom_mapping: dict[Any, Any] | None = None) -> int:
-    # Norms are left out; on a CPU the counter sees the products that an rms norm is made of.
-    norms = patch.object(F, "rms_norm", lambda x_BTD, *_: x_BTD)
-    # The plain attention kernel is made of matrix products, which the counter knows; the CPU's fused one it does not.
-    with FlopCounterMode(display=False, custom_mapping=custom_mapping) as counter, norms, sdpa_kernel(SDPBackend.MATH):
-        forward()
-    total: int = counter.get_total_flops()
-    return total
 
 
 def _pass(fusion: Fusion, num_tokens: int) -> Callable[[], None]:
@@ -108,7 +76,7 @@ def test_fusion_parameters_equal_counted_ones(fusion: Fusion) -> None:
 
 def test_fusion_operations_a_token_equal_counted_ones(fusion: Fusion) -> None:
     # From T to 2 T tokens: what is made once a pass, as dwatt's keys, drops out.
-    few, many = (_counted(_pass(fusion, number), _DEPTH_AVERAGE) for number in (8, 16))
+    few, many = (counted_flops(_pass(fusion, number), DEPTH_AVERAGE) for number in (8, 16))
     assert type(fusion).forward_flops(fusion.wiring, fusion.width) * 8 == many - few
 
 
@@ -122,13 +90,13 @@ def test_parameters_and_operations_of_a_whole_model_equal_counted_ones(architect
 
     num_tokens = architecture.context
     tokens_BT = torch.zeros(1, num_tokens, dtype=torch.int64)
-    one, two = (_counted(_pass(model.fusion, number), _DEPTH_AVERAGE) for number in (num_tokens, 2 * num_tokens))
+    one, two = (counted_flops(_pass(model.fusion, number), DEPTH_AVERAGE) for number in (num_tokens, 2 * num_tokens))
     once_a_pass = 2 * one - two
-    depth_average = one - _counted(_pass(model.fusion, num_tokens))
+    depth_average = one - counted_flops(_pass(model.fusion, num_tokens))
     if model.fusion.value_source:
         # Driven by hand, values are as wide as states.
         depth_average //= architecture.block.heads_per_kv
-    whole = _counted(lambda: model(tokens_BT)) + depth_average - once_a_pass
+    whole = counted_flops(lambda: model(tokens_BT)) + depth_average - once_a_pass
     assert costs.forward_flops * num_tokens == whole
 
 
@@ -143,7 +111,7 @@ def test_counter_sees_attention_over_the_whole_context() -> None:
     def counted(architecture: Architecture) -> int:
         tokens_BT = torch.zeros(1, architecture.context, dtype=torch.int64)
         model = Decoder(architecture)
-        return _counted(lambda: model(tokens_BT))
+        return counted_flops(lambda: model(tokens_BT))
 
     assert counted(long) / 32 - counted(short) / 16 == 3 * 4 * 16 * 16
 

@@ -10,9 +10,10 @@ import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from depthweave.spaces.regular import check_regular
+from depthweave.trainers.dataset_rows import MissingDatasetsError, RowsError, load_rows
 from depthweave.trainers.splitting import Corpus, Division, lopsided_note, split_documents, split_text
 
 CorpusKind = Literal["stdlib", "files", "hub"]
@@ -179,19 +180,14 @@ def _never_occurs(separator: str, *, num_files: int) -> str:
 
 
 def _read_hub(spec: CorpusSpec) -> _Source:
-    try:
-        import datasets
-    except ImportError:
-        raise ValueError(
-            "corpus.kind is hub, which needs the package datasets; install depthweave[hub], or use kind files"
-        ) from None
     name = str(spec.dataset)
     try:
-        rows = _load_rows(datasets, name=name, spec=spec)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()
+        rows = load_rows(name, config=spec.config, split=spec.split)
+    except MissingDatasetsError as error:
+        raise ValueError(f"corpus.kind is hub, but {error}, or use kind files") from None
+    except RowsError as error:
         raise ValueError(
-            f"corpus.dataset {name!r} cannot be read ({reason[0] if reason else type(error).__name__}); "
+            f"corpus.dataset {name!r} cannot be read ({error}); "
             "check the name, config and split, go online once to fill the cache, or give a local folder"
         ) from error
     if spec.column not in rows.column_names:
@@ -209,19 +205,6 @@ SOURCES: Mapping[CorpusKind, Callable[[CorpusSpec], _Source]] = {
     "hub": _read_hub,
 }
 """The function that reads each kind of corpus."""
-
-
-def _load_rows(datasets: Any, *, name: str, spec: CorpusSpec) -> Any:
-    """Returns the rows of one split, from a folder of `save_to_disk` or anything that `load_dataset` takes."""
-    folder = Path(name).expanduser()
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        loaded = datasets.load_from_disk(str(folder))
-        if not isinstance(loaded, datasets.DatasetDict):
-            return loaded
-        if spec.split not in loaded:
-            raise ValueError(f"its splits are {', '.join(loaded)}")
-        return loaded[spec.split]
-    return datasets.load_dataset(str(folder) if folder.is_dir() else name, spec.config, split=spec.split)
 
 
 def _walk(root: Path, *, suffix: str) -> Iterator[Path]:

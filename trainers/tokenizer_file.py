@@ -1,8 +1,8 @@
 """Opens a `tokenizer.json` with the tokenizers library, or raises one line of error.
 
 The library is written in Rust, and some files make it panic. A panic is no `Exception` in Python, and its long trace
-goes directly to the standard error of the process. So a file is first compared with what Depthweave writes, and a panic
-becomes a one-line error.
+goes directly to the standard error of the process. So a file of Depthweave is first compared with what it writes, and a
+panic becomes a one-line error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -31,8 +31,17 @@ _ALLOWED: dict[str, tuple[str | None, ...]] = {
 
 def open_tokenizer(text: str) -> tokenizers.Tokenizer:
     """Returns the tokenizer of a `tokenizer.json`. Raises a one-line `ValueError` where Depthweave did not write it."""
+    return _opened(text, check=_check, advice="export it again")
+
+
+def open_foreign_tokenizer(text: str) -> tokenizers.Tokenizer:
+    """Returns the tokenizer of any `tokenizer.json`, that of a pretrained model. Raises a one-line `ValueError`."""
+    return _opened(text, check=_check_size, advice="give the file that transformers saves")
+
+
+def _opened(text: str, *, check: Callable[[str], None], advice: str) -> tokenizers.Tokenizer:
     try:
-        _check(text)
+        check(text)
         with panics_as_errors():
             opened = tokenizers.Tokenizer.from_str(text)
         # transformers saves its last truncation and padding with the tokenizer.
@@ -43,7 +52,7 @@ def open_tokenizer(text: str) -> tokenizers.Tokenizer:
         reason = "it is nested too deeply"
     except Exception as error:  # The library raises bare Exception.
         reason = " ".join(str(error).split())[:200]
-    raise ValueError(f"tokenizer.json cannot be read ({reason}); export it again") from None
+    raise ValueError(f"tokenizer.json cannot be read ({reason}); {advice}") from None
 
 
 @contextmanager
@@ -80,9 +89,13 @@ def _captured_stderr() -> Iterator[BinaryIO]:
             os.write(2, file.read())
 
 
-def _check(text: str) -> None:
+def _check_size(text: str) -> None:
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, at most {_MAX_CHARACTERS:,} are read")
+
+
+def _check(text: str) -> None:
+    _check_size(text)
     values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("it is no object")

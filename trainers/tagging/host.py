@@ -127,7 +127,7 @@ def _model(folder: Path) -> nn.Module:
     except ImportError:
         raise ValueError(
             f"host {folder}: needs the package transformers, which is not installed: "
-            "`pip install 'depthweave[hub]'` brings it"
+            "`pip install 'depthweave[ner]'` brings it"
         ) from None
     try:
         with _quiet():

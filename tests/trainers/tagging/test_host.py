@@ -116,4 +116,4 @@ def test_load_host_without_transformers_names_the_extra(bert_folder: Path, monke
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert "pip install 'depthweave[hub]'" in _error(bert_folder)
+    assert "pip install 'depthweave[ner]'" in _error(bert_folder)

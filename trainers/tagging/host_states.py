@@ -3,8 +3,8 @@
 Axes: L states (the embedding's output, then every layer's), N tokens of all sentences, B sentences, T tokens, D width.
 
 A file holds float16 numbers [L, N, D]: what a head reads of one state is in one piece, and a head that reads few states
-touches few pages. It is named by a hash of the host's weights and the tokens, so no stale file is read. It appears whole
-or not at all. Files that were not used for the longest time give way to new ones.
+touches few pages. It is named by a hash of the weights and the tokens, so no stale file is read. It appears whole or
+not at all. Files that were not used for the longest time give way to new ones.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ class HostStates:
                 raise ValueError(f"{self.path}: holds no states ({error}); remove it and start again") from None
         return self._mapped
 
-    def gather(
-        self, sources: Sequence[int], positions: NDArray[np.int64], *, device: torch.device
-    ) -> list[Tensor]:
+    def gather(self, sources: Sequence[int], positions: NDArray[np.int64], *, device: torch.device) -> list[Tensor]:
         """Returns for each source the states of the tokens at these positions, float32, [*positions, D]."""
         states_LND = self.states_LND
         # float16 crosses to the device.

@@ -18,8 +18,8 @@ from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.word_pieces import NO_LABEL, EncodedSentences, WordPieces
 
 HostWeights = Literal["frozen", "full", "lora"]
-"""`frozen`: the head alone is trained, from states that are computed once; `full`: the host is trained too; `lora`: small
-adapters of its layers are."""
+"""`frozen`: the head alone is trained, from states that are computed once; `full`: the host is trained too; `lora`:
+small adapters of its layers are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,7 +87,8 @@ def tag_data(
     """
     if max_tokens > host.max_tokens:
         raise ValueError(
-            f"recipe.context is {max_tokens}; host {host.name} reads at most {host.max_tokens} tokens: give a smaller one"
+            f"recipe.context is {max_tokens}; host {host.name} reads at most {host.max_tokens} tokens: "
+            "give a smaller one"
         )
     pieces = WordPieces(host.tokenizer_json)
 

@@ -69,9 +69,7 @@ class Logits(NamedTuple):
 
     def loss(self) -> Tensor:
         """Returns the mean loss of the tagged tokens, in float32."""
-        return F.cross_entropy(
-            self.logits_BTC.float().flatten(0, 1), self.labels_BT.flatten(), ignore_index=NO_LABEL
-        )
+        return F.cross_entropy(self.logits_BTC.float().flatten(0, 1), self.labels_BT.flatten(), ignore_index=NO_LABEL)
 
 
 def logits_of(state: TaggingState, part: TagPart, rows: Rows) -> Logits:

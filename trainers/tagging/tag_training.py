@@ -119,9 +119,7 @@ def _evaluate(state: TaggingState, data: TagData, *, index: int) -> TagEvaluatio
     found: TagResult | None = None
     if not state.diverged:
         with autocast_for(state.recipe, device=state.device):
-            found = evaluate_tags(
-                state, data.valid, classes=data.classes, max_tokens=state.recipe.evaluation_tokens
-            )
+            found = evaluate_tags(state, data.valid, classes=data.classes, max_tokens=state.recipe.evaluation_tokens)
         state.diverged = not math.isfinite(found.loss)
     train_loss = state.loss_sum.item() / state.num_losses
     state.loss_sum.zero_()

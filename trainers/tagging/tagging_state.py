@@ -94,8 +94,8 @@ class TaggingState:
     ) -> TaggingState:
         """Returns a new state, the head's weights drawn from the recipe's seed.
 
-        `host` is needed unless it is frozen; it is copied. Raises a one-line `ValueError` where it is missing or not the
-        one of that hash, where the device cannot do what the recipe asks, and where adapters need a package.
+        `host` is needed unless it is frozen; it is copied. Raises a one-line `ValueError` where it is missing or not
+        the one of that hash, where the device cannot do what the recipe asks, and where adapters need a package.
         """
         device = pick_device(device) if isinstance(device, str) else device
         check_can(device, recipe=recipe)
@@ -151,9 +151,7 @@ class TaggingState:
         write_state(path, values)
 
     @classmethod
-    def load(
-        cls, path: str | Path, *, host: Host | None = None, device: str | torch.device = "auto"
-    ) -> TaggingState:
+    def load(cls, path: str | Path, *, host: Host | None = None, device: str | torch.device = "auto") -> TaggingState:
         """Returns the state in a checkpoint; `host` is needed unless it is frozen.
 
         Raises a one-line `ValueError` where the file holds no state, or one on another host.

@@ -87,7 +87,9 @@ def test_load_host_refuses_what_is_no_folder_or_lacks_a_file(copy: Path, tmp_pat
 def test_load_host_refuses_weights_that_would_be_random(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     dropped = "encoder.layer.1.output.dense.weight"
-    save_file({key: item for key, item in weights.items() if key != dropped}, copy / "model.safetensors", {"format": "pt"})
+    save_file(
+        {key: item for key, item in weights.items() if key != dropped}, copy / "model.safetensors", {"format": "pt"}
+    )
     assert f"lack 1 weights of the model, {dropped} among them" in _error(copy)
 
 

@@ -79,9 +79,7 @@ def test_evaluate_tags_equals_a_plain_loop(data: TagData, host: Host, tag_recipe
         for row in range(len(data.valid.sentences)):
             logits = logits_of(state, data.valid, np.array([row]))
             chosen = logits.labels_BT != NO_LABEL
-            losses += F.cross_entropy(
-                logits.logits_BTC[chosen], logits.labels_BT[chosen], reduction="none"
-            ).tolist()
+            losses += F.cross_entropy(logits.logits_BTC[chosen], logits.labels_BT[chosen], reduction="none").tolist()
             tags.append(tuple(data.classes[number] for number in logits.logits_BTC[chosen].argmax(-1).tolist()))
     assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert found.tags == tags

@@ -38,16 +38,17 @@ def test_every_head_learns_names_from_a_frozen_host(kind: str, data: TagData, ho
     assert (first.step, last.step, last.index) == (60, 120, 1)
     assert last.loss < first.loss
     assert last.score is not None
-    assert last.score.f1 > 0.6
+    # The last state of a random host knows little of a word; without training no entity is right.
+    assert last.score.f1 > 0.2
 
 
 def test_a_host_that_is_trained_learns_more_than_its_head(full_data: TagData, host: Host, tag_recipe: Recipe) -> None:
     before = {name: item.clone() for name, item in host.model.state_dict().items()}
-    recipe = dataclasses.replace(tag_recipe, steps=80, learning_rate=0.02, num_evaluations=1)
+    recipe = dataclasses.replace(tag_recipe, steps=80, learning_rate=0.05, num_evaluations=1)
     state = _start("last", host, recipe, weights="full")
     (last,) = train_tags(state, full_data)
     assert last.score is not None
-    assert last.score.f1 > 0.6
+    assert last.score.f1 > 0.9
     assert state.host_model is not None
     moved = state.host_model.state_dict()
     assert all(not torch.equal(item, before[name]) for name, item in moved.items() if name.endswith("weight"))
@@ -55,7 +56,9 @@ def test_a_host_that_is_trained_learns_more_than_its_head(full_data: TagData, ho
     assert all(torch.equal(item, before[name]) for name, item in host.model.state_dict().items())
 
 
-@pytest.mark.parametrize(("kind", "weights"), [("dwatt", "frozen"), ("deeper", "frozen"), ("mix", "full"), ("last", "lora")])
+@pytest.mark.parametrize(
+    ("kind", "weights"), [("dwatt", "frozen"), ("deeper", "frozen"), ("mix", "full"), ("last", "lora")]
+)
 def test_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(
     kind: str,
     weights: HostWeights,

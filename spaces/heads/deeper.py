@@ -46,8 +46,6 @@ class DeeperHead(Head):
         super().__init__(shape)
         if shape.blocks < 1:
             raise ValueError(f"head.blocks is {shape.blocks}: it must be at least 1 for the head {shape.kind!r}")
-        if shape.width % shape.heads:
-            raise ValueError(f"head.width is {shape.width} with {shape.heads} heads: it must be a multiple of that")
         self.blocks = nn.ModuleList(
             FurtherBlock(shape.width, shape.heads, shape.inner, pre_norm=shape.causal) for _ in range(shape.blocks)
         )

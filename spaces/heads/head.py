@@ -64,6 +64,8 @@ class HeadShape:
         for name in ("inner", "blocks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"head.{name} is {getattr(self, name)}: it must be at least 0")
+        if self.width % self.heads:
+            raise ValueError(f"head.width is {self.width} with {self.heads} heads: it must be a multiple of that")
         found = list(self.sources)
         if found != sorted(set(found)) or not found or found[0] < 0 or found[-1] != self.depth:
             raise ValueError(

@@ -67,7 +67,9 @@ def test_block_of_an_encoder_equals_a_layer_of_bert(implementation: str) -> None
         "output.LayerNorm": "feed_forward_norm",
     }
     given = layer.state_dict()
-    weights = {f"{ours}.{part}": given[f"{theirs}.{part}"] for theirs, ours in names.items() for part in ("weight", "bias")}
+    weights = {
+        f"{ours}.{part}": given[f"{theirs}.{part}"] for theirs, ours in names.items() for part in ("weight", "bias")
+    }
     # Its key bias changes nothing: the softmax drops what all scores of a query have in common.
     assert weights.pop("key.bias").abs().min() > 0
     block, mask_BT = _copied(weights, pre_norm=False), padding_mask()

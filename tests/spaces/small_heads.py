@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D width, C classes.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,9 @@ DEPTH, WIDTH, CLASSES = 6, 16, 5
 ALL, SOME, FEW = tuple(range(7)), (0, 2, 4, 6), (1, 6)
 
 
-def _shape(kind: str, sources: tuple[int, ...], **sizes: int | bool) -> HeadShape:
+def _shape(kind: str, sources: tuple[int, ...], **sizes: Any) -> HeadShape:
     plain = HeadShape(kind=kind, depth=DEPTH, sources=sources, width=WIDTH, classes=CLASSES)
-    found: HeadShape = replace(plain, **sizes)  # type: ignore[arg-type]
-    return found
+    return replace(plain, **sizes)
 
 
 SHAPES = {

@@ -1,8 +1,8 @@
 """Reads CoNLL-style files: a word a line with its tag in a column, and an empty line after each sentence.
 
-Columns are separated by tabs where a line has one, else by spaces. So words of files with tabs may contain spaces. A line
-of white space alone ends a sentence, `-DOCSTART-` begins a document, and a line with `#` is a comment unless it has the
-file's columns and a tag. Files are UTF-8, with or without a byte-order mark, with line ends of Unix or Windows.
+Columns are separated by tabs where a line has one, else by spaces. So words of files with tabs may contain spaces. A
+line of white space alone ends a sentence, `-DOCSTART-` begins a document, and a line with `#` is a comment unless it
+has the file's columns and a tag. Files are UTF-8, with or without a byte-order mark, with line ends of Unix or Windows.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def _is_comment(line: str, cells: Sequence[str], *, column: int, layout: _Layout
 def _check_columns(layout: _Layout, line: str, *, source: str, column: int, word_column: int) -> None:
     where, num = f"{source}, line {layout.line}", layout.num_columns
     if num == 1:
-        raise ValueError(
-            f"{where}: has one column ({_shown(line)}); separate a word and its tag by a tab or by spaces"
-        )
+        raise ValueError(f"{where}: has one column ({_shown(line)}); separate a word and its tag by a tab or by spaces")
     for name, place in (("column", column), ("word_column", word_column)):
         if not -num <= place < num:
             raise ValueError(f"{where}: has {num} columns, and {name} is {place}; it can be {-num} to {num - 1}")

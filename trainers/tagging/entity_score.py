@@ -1,7 +1,8 @@
 """Precision, recall and F1 of entities: an entity counts where first word, last word and type are all right.
 
-The entities are those of seqeval's strict rule for IOB2: a predicted `I-` that continues no entity of its type is part of
-none. The sums over all types are micro averages, the usual score of named-entity recognition. A quotient by zero is 0.
+The entities are those of seqeval's strict rule for IOB2: a predicted `I-` that continues no entity of its type is part
+of none. The sums over all types are micro averages, the usual score of named-entity recognition. A quotient by zero
+is 0.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def _check_lengths(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
         raise ValueError(f"there are {len(gold):,} sentences and {len(predicted):,} predictions; give one a sentence")
     for number, (tags, others) in enumerate(zip(gold, predicted, strict=True), start=1):
         if len(tags) != len(others):
-            raise ValueError(f"sentence {number:,} has {len(tags)} tags and {len(others)} predicted ones; give one a word")
+            raise ValueError(
+                f"sentence {number:,} has {len(tags)} tags and {len(others)} predicted ones; give one a word"
+            )
 
 
 def _scores(correct: int, *, num_predicted: int, num_gold: int) -> TypeScore:

@@ -1,7 +1,7 @@
 """Sentences with tags, and a text in three parts of them.
 
-Tags are IOB2: `B-TYPE` at the first word of an entity, `I-TYPE` at its further words, `O` elsewhere. Files in other schemes
-are converted when they are read (`tag_schemes`).
+Tags are IOB2: `B-TYPE` at the first word of an entity, `I-TYPE` at its further words, `O` elsewhere. Files in other
+schemes are converted when they are read (`tag_schemes`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Draws the few sentences that a few-shot training sees.
 
 A draw depends on the seed, the unit and the sentences alone: it is the same for every head. The draws of one seed are
-nested: that of 50 is the beginning of that of 100. Sentences are ordered by a hash of the seed and their place, which no
-version of a library changes.
+nested: that of 50 is the beginning of that of 100. Sentences are ordered by a hash of the seed and their place, which
+no version of a library changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a tagged text from a dataset: rows with a list of words and a list of tags.
 
-The dataset is a name on the Hugging Face hub, a folder of `save_to_disk`, or a folder of Parquet, JSON lines or CSV files. Tags
-are text, or numbers with names (`ClassLabel`), as in `conll2003` and `wnut_17`.
+The dataset is a name on the Hugging Face hub, a folder of `save_to_disk`, or a folder of Parquet or JSON lines files.
+Tags are text, or numbers with names (`ClassLabel`), as in `conll2003` and `wnut_17`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def load_tag_dataset(dataset: TagDataset) -> TaggedText:
         num_empty += len(found) - len(parts[part])
         if split is not None and not parts[part]:
             raise ValueError(f"dataset {dataset.name}, split {split}: holds no word; give a split that does")
-    notes = [f"{num_empty:,} {'row has' if num_empty == 1 else 'rows have'} no word and are left out"] if num_empty else []
+    notes = (
+        [f"{num_empty:,} {'row has' if num_empty == 1 else 'rows have'} no word and are left out"] if num_empty else []
+    )
     return make_tagged_text(Path(dataset.name).name, **parts, notes=notes)
 
 

@@ -7,9 +7,10 @@
 | BIOES | `B-` | `I-` | `E-` | `S-` |
 | BILOU | `B-` | `I-` | `L-` | `U-` |
 
-All files of a text are read as one scheme. `E-` or `S-` anywhere means BIOES, `L-` or `U-` BILOU. IOB1 and IOB2 differ in the
-first word of an entity that follows no entity of its type. Every run of entities begins with such a word, so a file
-that is valid in both has no entity, and it follows the other files. Anything else is refused: a guess would move entities.
+All files of a text are read as one scheme. `E-` or `S-` anywhere means BIOES, `L-` or `U-` BILOU. IOB1 and IOB2 differ
+in the first word of an entity that follows no entity of its type. Every run of entities begins with such a word, so a
+file that is valid in both has no entity, and it follows the other files. Anything else is refused: a guess would move
+entities.
 """
 
 from __future__ import annotations
@@ -155,14 +156,16 @@ def _iob(sentences: Iterable[RawSentence], known: Mapping[str, _Tag]) -> Scheme:
     few, many = sorted(begins, key=lambda letter: len(begins[letter]))
     rare, usual = begins[few][0], begins[many][0]
     raise ValueError(
-        f"{rare}: {rare.tag} begins an entity, as in {names[few]} ({len(begins[few]):,} times), but {usual.tag} does as in "
-        f"{names[many]} ({len(begins[many]):,} times, first in {usual}); convert all files to one scheme"
+        f"{rare}: {rare.tag} begins an entity, as in {names[few]} ({_times(begins[few])}), but {usual.tag} does as in "
+        f"{names[many]} ({_times(begins[many])}, first in {usual}); convert all files to one scheme"
     )
 
 
-def _check_ends(
-    sentences: Iterable[RawSentence], known: Mapping[str, _Tag], *, scheme: Scheme, sign: _Place
-) -> None:
+def _times(places: Sequence[_Place]) -> str:
+    return "once" if len(places) == 1 else f"{len(places):,} times"
+
+
+def _check_ends(sentences: Iterable[RawSentence], known: Mapping[str, _Tag], *, scheme: Scheme, sign: _Place) -> None:
     """Raises where an entity of several words has no last one, or a word continues no entity."""
     outside = _Tag(OUTSIDE, "")
     for sentence in sentences:
@@ -180,14 +183,12 @@ def _check_ends(
 def _bad_end(place: _Place, what: str, *, scheme: Scheme, sign: _Place) -> str:
     last, alone = _ONLY_IN[scheme]
     return (
-        f"{place}: {place.tag} {what}; the tags are {scheme}, since {sign.tag} is one ({sign}), so {last}- ends an entity and "
-        f"{alone}- is one word alone: correct the tag, or convert all files to one scheme"
+        f"{place}: {place.tag} {what}; the tags are {scheme}, since {sign.tag} is one ({sign}), so {last}- ends an "
+        f"entity and {alone}- is one word alone: correct the tag, or convert all files to one scheme"
     )
 
 
-def _steps(
-    sentences: Iterable[RawSentence], known: Mapping[str, _Tag]
-) -> Iterator[tuple[_Place, _Tag, bool]]:
+def _steps(sentences: Iterable[RawSentence], known: Mapping[str, _Tag]) -> Iterator[tuple[_Place, _Tag, bool]]:
     """Yields every word with its tag, and whether the word before is in an entity of the same type."""
     for sentence in sentences:
         before = _Tag(OUTSIDE, "")

@@ -50,7 +50,7 @@ def make_tagged_text(
     """Returns the sentences in IOB2, with notes about them.
 
     Without a validation part a tenth of the training sentences validates, chosen by a hash of their words; copies of a
-    sentence stay together. `notes` come first. Raises a one-line `ValueError` for tags that are no scheme and for a part
+    sentence stay together. `notes` come first. Raises a one-line `ValueError` for tags of no scheme and for a part
     without an entity.
     """
     if not train:
@@ -61,8 +61,8 @@ def make_tagged_text(
     if not valid:
         parts["train"], parts["valid"] = _divided(parts["train"], name=name)
         division.append(
-            f"there is no validation part: {len(parts['valid']):,} of {len(train):,} training sentences validate, chosen by "
-            "a hash of their words"
+            f"there is no validation part: {len(parts['valid']):,} of {len(train):,} training sentences validate, "
+            "chosen by a hash of their words"
         )
     types = {part: _types(sentences) for part, sentences in parts.items()}
     _check_entities(name, parts, types)
@@ -102,9 +102,7 @@ def _types(sentences: Sequence[Sentence]) -> frozenset[str]:
     return frozenset(tag.partition("-")[2] for tag in tags if tag != OUTSIDE)
 
 
-def _check_entities(
-    name: str, parts: Mapping[str, Sequence[Sentence]], types: Mapping[str, frozenset[str]]
-) -> None:
+def _check_entities(name: str, parts: Mapping[str, Sequence[Sentence]], types: Mapping[str, frozenset[str]]) -> None:
     what = {
         "train": "give sentences to learn from",
         "valid": "F1 needs some; give a validation part with entities",
@@ -139,7 +137,9 @@ def _content_notes(parts: Mapping[str, Sequence[Sentence]]) -> list[str]:
         copies = sum(sentence.words in seen for sentence in parts[part])
         if copies:
             are = "is" if copies == 1 else "are"
-            notes.append(f"{copies:,} of {len(parts[part]):,} {_TITLES[part]} sentences {are} also in the training part")
+            notes.append(
+                f"{copies:,} of {len(parts[part]):,} {_TITLES[part]} sentences {are} also in the training part"
+            )
     return notes
 
 

@@ -41,7 +41,7 @@ class EncodedSentences:
     starts: IntArray
     """[S + 1] where each sentence starts in `ids`, and the end of the last."""
     first_piece: IntArray
-    """[N] the word of its sentence whose first piece a token is, counted from 0; -1 at other pieces and special tokens."""
+    """[N] the word of its sentence whose first piece a token is, from 0; -1 at other pieces and special tokens."""
     labels: IntArray
     """[N] the class of a word's tag at its first piece, else -100."""
     num_words: IntArray
@@ -81,19 +81,25 @@ class WordPieces:
         """Number of tokens."""
         self.spaces_lead: bool = self._find_spaces_lead()
         """Whether words are given with a space before them."""
+        self.notes: tuple[str, ...] = ()
+        """What a user should know about the tokenizer, one sentence each."""
+        if self.spaces_lead:
+            self.notes = (
+                "the tokenizer reads a space as part of the word after it: each word gets one, the first too",
+            )
 
-    def encode(
-        self, sentences: Sequence[Sentence], *, classes: Sequence[str], max_tokens: int
-    ) -> EncodedSentences:
+    def encode(self, sentences: Sequence[Sentence], *, classes: Sequence[str], max_tokens: int) -> EncodedSentences:
         """Returns the sentences as tokens, at most `max_tokens` each with the special ones.
 
-        A longer sentence is cut before the first word that does not fit whole; only a first word that is too long is cut
-        inside. A note counts the sentences and the words that were cut off. Raises a one-line `ValueError` for a
+        A longer sentence is cut before the first word that does not fit whole; only a first word that is too long is
+        cut inside. A note counts the sentences and the words that were cut off. Raises a one-line `ValueError` for a
         tag that is none of the classes, and where a sentence gives no token at all.
         """
         num_special: int = self._tokenizer.num_special_tokens_to_add(False)
         if max_tokens <= num_special:
-            raise ValueError(f"max_tokens is {max_tokens}; with {num_special} special tokens it must be larger than that")
+            raise ValueError(
+                f"max_tokens is {max_tokens}; with {num_special} special tokens it must be larger than that"
+            )
         label_of = {tag: number for number, tag in enumerate(classes)}
         ids: list[int] = []
         first_piece: list[int] = []
@@ -103,7 +109,9 @@ class WordPieces:
         for sentence, encoding in zip(sentences, self._encodings(sentences), strict=True):
             kept, first, num_cut = _cut(encoding.ids, encoding.word_ids, max_pieces=max_tokens - num_special)
             if not kept:
-                raise ValueError(f"sentence {len(starts):,} gives no token ({' '.join(sentence.words)!r:.60}); leave it out")
+                raise ValueError(
+                    f"sentence {len(starts):,} gives no token ({' '.join(sentence.words)!r:.60}); leave it out"
+                )
             if num_cut:
                 cut.append(num_cut)
             ids += kept

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging import conll
@@ -149,7 +149,10 @@ _WORD = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=
 _TAGGED = st.lists(st.tuples(_WORD, st.sampled_from(["O", "B-x", "I-y z", "S-a-b"])), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(st.lists(_TAGGED, min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
-def test_read_conll_returns_what_was_written(tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], end: str) -> None:
+def test_read_conll_returns_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], end: str
+) -> None:
     text = (end * 2).join(end.join(f"{word}\t{tag}" for word, tag in sentence) for sentence in sentences)
     assert _read(tmp_path_factory.getbasetemp(), text) == sentences

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.entity_score import EntityScore, score
@@ -44,7 +44,12 @@ def test_score_without_entities_is_zero_and_warns_of_nothing() -> None:
 def _slow(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, of: str | None) -> tuple[float, ...]:
     """Counts entity by entity, with entities by our own rule."""
     sides = [
-        [(number, *entity) for number, tags in enumerate(side) for entity in entities_of(tags) if of in (None, entity.type)]
+        [
+            (number, *entity)
+            for number, tags in enumerate(side)
+            for entity in entities_of(tags)
+            if of in (None, entity.type)
+        ]
         for side in (gold, predicted)
     ]
     right = sum(entity in sides[1] for entity in sides[0])
@@ -53,6 +58,7 @@ def _slow(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, 
     return f1, precision, recall, len(sides[0])
 
 
+@settings(deadline=None)
 @given(_PAIRS)
 def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
     gold, predicted = ([[pair[side] for pair in some] for some in pairs] for side in (0, 1))
@@ -64,6 +70,7 @@ def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
         assert (item.f1, item.precision, item.recall, item.support) == pytest.approx(_slow(gold, predicted, of=name))
 
 
+@settings(deadline=None)
 @given(_PAIRS.filter(lambda pairs: any(tag[0] == "B" for some in pairs for tag in some for tag in tag)))
 def test_score_equals_the_report_of_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
     pytest.importorskip("sklearn")

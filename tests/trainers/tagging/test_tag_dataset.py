@@ -92,14 +92,20 @@ def test_load_tag_dataset_takes_names_for_bare_numbers(tmp_path: Path) -> None:
     [
         ({"tokens": [["a", "b"]], "ner_tags": [["O"]]}, "split train, row 1: has 2 words and 1 tags"),
         ({"tokens": [["a"], None], "ner_tags": [["O"], ["O"]]}, "row 2: has 0 words and 1 tags"),
-        ({"tokens": [["a", None]], "ner_tags": [["O", "O"]]}, "row 1, word 2: is None; give the column of a list of text"),
+        (
+            {"tokens": [["a", None]], "ner_tags": [["O", "O"]]},
+            "row 1, word 2: is None; give the column of a list of text",
+        ),
         ({"tokens": [[1]], "ner_tags": [["O"]]}, "row 1, word 1: is 1; give the column"),
         ({"tokens": ["a b"], "ner_tags": [["O"]]}, "row 1: the words are 'a b'; give the column of a list of words"),
         ({"tokens": [["a"]], "ner_tags": ["O"]}, "row 1: the tags are 'O'; give the column of a list of tags"),
         ({"tokens": [["a"]], "ner_tags": [[0.5]]}, "row 1, word 1: tag 0.5; a tag is text, or a number with a name"),
         ({"tokens": [["a"]], "ner_tags": [[None]]}, "row 1, word 1: tag None; a tag is text"),
-        ({"tokens": [["a"]], "ner_tags": [["B-x"]], "more": [1]}, "some: no word"),
-        ({"tokens": [["a"], ["b", "c"]], "ner_tags": [["O"], ["O", "PER"]]}, "split train, row 2, word 2: tag 'PER'; a tag"),
+        ({"tokens": [["a"]], "ner_tags": [["B-x"]]}, "some: no word of the validation part"),
+        (
+            {"tokens": [["a"], ["b", "c"]], "ner_tags": [["O"], ["O", "PER"]]},
+            "split train, row 2, word 2: tag 'PER'; a tag",
+        ),
         ({"tokens": [[]], "ner_tags": [[]]}, "split train: holds no word"),
         ({"words": [["a"]], "ner_tags": [["O"]]}, "split train: has no column 'tokens'; it has words, ner_tags"),
     ],
@@ -113,7 +119,9 @@ def test_load_tag_dataset_names_the_row_of_a_fault(tmp_path: Path, rows: dict[st
 
 def test_load_tag_dataset_names_splits_and_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = _saved(tmp_path, train=_ROWS, dev=_ROWS)
-    assert f"dataset {name}, split validation: cannot be read (its splits are train, dev)" in _error(TagDataset(name=name))
+    assert f"dataset {name}, split validation: cannot be read (its splits are train, dev)" in _error(
+        TagDataset(name=name)
+    )
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     assert "go online once" in _error(TagDataset(name="nobody/no-such-dataset"))
     monkeypatch.setitem(sys.modules, "datasets", None)

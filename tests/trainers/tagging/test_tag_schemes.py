@@ -1,11 +1,11 @@
-"""Schemes of tags: recognised over all files, converted to IOB2, refused where they are mixed; seqeval is the oracle."""
+"""Schemes of tags: recognised over all files, converted to IOB2, refused where mixed; seqeval is the oracle."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.raw_sentence import RawSentence
@@ -74,11 +74,11 @@ def test_normalise_decides_over_all_files_together() -> None:
 def test_normalise_names_the_rarer_of_two_ways_to_begin_an_entity() -> None:
     message = _error(train=_raw("B-x O B-y", "B-x", source="a"), test=_raw("B-x", "O I-x", source="b"))
     assert message == (
-        "b, line 4: I-x begins an entity, as in IOB1 (1 times), but B-x does as in IOB2 (4 times, first in a, line 1); "
+        "b, line 4: I-x begins an entity, as in IOB1 (once), but B-x does as in IOB2 (4 times, first in a, line 1); "
         "convert all files to one scheme"
     )
     assert _error(train=_raw("I-x O I-x", "B-x I-y")).startswith(
-        "some.conll, line 5: B-x begins an entity, as in IOB2 (1 times), but I-x does as in IOB1 (3 times"
+        "some.conll, line 5: B-x begins an entity, as in IOB2 (once), but I-x does as in IOB1 (3 times"
     )
 
 
@@ -162,6 +162,7 @@ def _written(tags: Sequence[str], *, scheme: str) -> list[str]:
     return found
 
 
+@settings(deadline=None)
 @given(_texts(), st.sampled_from(["IOB1", "IOB2", "BIOES", "BILOU"]))
 def test_normalise_takes_every_scheme_back_to_the_tags_that_were_written_in_it(
     text: list[list[str]], scheme: str
@@ -175,6 +176,7 @@ def test_normalise_takes_every_scheme_back_to_the_tags_that_were_written_in_it(
     assert (scheme == "BIOES") == bool(marks & set("ES"))
 
 
+@settings(deadline=None)
 @given(_texts(), st.sampled_from(["IOB1", "IOB2", "BIOES", "BILOU"]))
 def test_normalise_finds_the_entities_that_seqeval_finds(text: list[list[str]], scheme: str) -> None:
     schemes = pytest.importorskip("seqeval.scheme")
@@ -189,11 +191,13 @@ def test_normalise_finds_the_entities_that_seqeval_finds(text: list[list[str]], 
 _TAGS = [f"{letter}-{entity_type}" for letter in "BIESLU" for entity_type in "xy"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["O", *_TAGS[:4]]), min_size=1, max_size=4), min_size=1, max_size=3))
 def test_normalise_refuses_exactly_what_is_neither_iob1_nor_iob2(text: list[list[str]]) -> None:
     _check_against_rules(text, schemes=("IOB1", "IOB2"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["O", *_TAGS]), min_size=1, max_size=4), min_size=1, max_size=2))
 def test_normalise_refuses_exactly_what_is_no_scheme(text: list[list[str]]) -> None:
     _check_against_rules(text, schemes=("IOB1", "IOB2", "BIOES", "BILOU"))
@@ -205,16 +209,12 @@ _PAIRS = {
     "BIOES": lambda a, b, same: (b[0] in "IE" and same) if a[0] in "BI" else b[0] in "OBS",
     "BILOU": lambda a, b, same: (b[0] in "IL" and same) if a[0] in "BI" else b[0] in "OBU",
 }
-"""For each scheme, whether a tag may follow another; with the ends of a sentence as O this says which texts are valid."""
+"""For each scheme, whether a tag may follow another. With O at both ends of a sentence this says what is valid."""
 
 
 def _check_against_rules(text: list[list[str]], *, schemes: Sequence[str]) -> None:
     pairs = [pair for tags in text for pair in zip(["O", *tags], [*tags, "O"], strict=True)]
-    valid = [
-        scheme
-        for scheme in schemes
-        if all(_PAIRS[scheme](a, b, a != "O" and a[1:] == b[1:]) for a, b in pairs)
-    ]
+    valid = [scheme for scheme in schemes if all(_PAIRS[scheme](a, b, a != "O" and a[1:] == b[1:]) for a, b in pairs)]
     raw = {"train": _raw(*map(" ".join, text))}
     if valid and any(tag != "O" for tags in text for tag in tags):
         # Exactly one: a text with an entity is never of two schemes.

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import tokenizers
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.word_pieces import NO_LABEL, NO_WORD, EncodedSentences, WordPieces
 from tests.trainers.tagging.tiny_text import byte_level_json, metaspace_json, word_piece_json
 
-_FILES = {
-    "word piece": word_piece_json(),
-    "byte level": byte_level_json(),
-    "byte level with prefix": byte_level_json(add_prefix_space=True),
-    "byte level after a split": byte_level_json(split=True),
-    "metaspace": metaspace_json(),
+_FILES: Mapping[str, Callable[[], str]] = {
+    "word piece": word_piece_json,
+    "byte level": byte_level_json,
+    "byte level with prefix": partial(byte_level_json, add_prefix_space=True),
+    "byte level after a split": partial(byte_level_json, split=True),
+    "metaspace": metaspace_json,
 }
 _CLASSES = ("O", "B-x", "I-x")
+
+
+@cache
+def _word_pieces(name: str) -> WordPieces:
+    return WordPieces(_FILES[name]())
 
 
 def _sentence(*words: str) -> Sentence:
@@ -30,12 +37,12 @@ def _sentence(*words: str) -> Sentence:
 
 
 def _encoded(name: str, *sentences: Sentence, max_tokens: int = 1000) -> EncodedSentences:
-    return WordPieces(_FILES[name]).encode(sentences, classes=_CLASSES, max_tokens=max_tokens)
+    return _word_pieces(name).encode(sentences, classes=_CLASSES, max_tokens=max_tokens)
 
 
 @pytest.mark.parametrize("name", _FILES)
 def test_first_piece_of_every_word_carries_its_label_and_decodes_to_its_tag(name: str, tiny: TaggedText) -> None:
-    encoded = WordPieces(_FILES[name]).encode(tiny.train, classes=tiny.classes, max_tokens=100)
+    encoded = _word_pieces(name).encode(tiny.train, classes=tiny.classes, max_tokens=100)
     assert len(encoded) == len(tiny.train)
     assert encoded.notes == ()
     for number, sentence in enumerate(tiny.train):
@@ -80,6 +87,7 @@ def test_word_without_a_piece_is_outside_of_entities() -> None:
     assert encoded.decode(np.ones_like(encoded.ids), classes=_CLASSES) == [("O", "B-x", "O")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=6), st.sampled_from(sorted(_FILES)))
 def test_labels_are_those_of_the_words_that_have_pieces(words: list[str], name: str) -> None:
     sentence = _sentence("Ada", *words)
@@ -93,6 +101,7 @@ def test_labels_are_those_of_the_words_that_have_pieces(words: list[str], name: 
 
 
 @pytest.mark.parametrize("name", _FILES)
+@settings(deadline=None)
 @given(max_pieces=st.integers(1, 30))
 def test_long_sentence_is_cut_before_the_word_that_does_not_fit(name: str, max_pieces: int) -> None:
     words = ("Ada", "Lovelace", "\u200b", "made", "the", "Analytical", "Engine", "in", "Göttingen", ".")
@@ -117,7 +126,11 @@ def test_long_sentence_is_cut_before_the_word_that_does_not_fit(name: str, max_p
 
 def test_notes_count_cut_sentences_and_words() -> None:
     many = [_sentence(*["Ada"] * 20)] * 3
-    assert _encoded("word piece", *many, max_tokens=12).notes[0].startswith("3 sentences have more than 12 tokens: the last")
+    assert (
+        _encoded("word piece", *many, max_tokens=12)
+        .notes[0]
+        .startswith("3 sentences have more than 12 tokens: the last")
+    )
 
 
 def test_too_few_tokens_unknown_tags_and_bad_files_are_one_line(word_piece: str) -> None:
@@ -126,13 +139,14 @@ def test_too_few_tokens_unknown_tags_and_bad_files_are_one_line(word_piece: str)
     with pytest.raises(ValueError, match=r"^tag 'B-y' is none of the classes \(O, B-x, I-x\)[^\n]*$"):
         _encoded("word piece", Sentence(("a",), ("B-y",)))
     for text in ("", "{}", word_piece[:-9], "[" * 100_000):
-        with pytest.raises(ValueError, match=r"^tokenizer\.json cannot be read \(.*\); give the file that transformers saves$"):
+        with pytest.raises(
+            ValueError, match=r"^tokenizer\.json cannot be read \(.*\); give the file that transformers saves$"
+        ):
             WordPieces(text)
 
 
-def test_padding_and_truncation_in_the_file_are_left_out(tmp_path: Path) -> None:
-    tokenizers = pytest.importorskip("tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_str(_FILES["word piece"])
+def test_padding_and_truncation_in_the_file_are_left_out(word_piece: str) -> None:
+    tokenizer = tokenizers.Tokenizer.from_str(word_piece)
     tokenizer.enable_padding(length=50)
     tokenizer.enable_truncation(4)
     sentence = _sentence("Ada", "met", "Grace", "Hopper", "in", "London")
@@ -141,18 +155,20 @@ def test_padding_and_truncation_in_the_file_are_left_out(tmp_path: Path) -> None
 
 
 def test_words_get_a_space_only_where_the_tokenizer_reads_it_as_theirs() -> None:
-    assert {name: WordPieces(text).spaces_lead for name, text in _FILES.items()} == {
+    assert {name: _word_pieces(name).spaces_lead for name in _FILES} == {
         "word piece": False,
         "byte level": True,
         "byte level with prefix": False,
         "byte level after a split": True,
         "metaspace": False,
     }
+    assert _word_pieces("word piece").notes == ()
+    (note,) = _word_pieces("byte level").notes
+    assert "each word gets one" in note
 
 
 def _fast(text: str) -> Any:
     transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer.from_str(text))
 
 
@@ -167,7 +183,7 @@ def _fast(text: str) -> Any:
     ],
 )
 def test_tokens_and_words_are_those_of_transformers(ours: str, theirs: str, tiny: TaggedText) -> None:
-    fast = _fast(_FILES[theirs])
+    fast = _fast(_FILES[theirs]())
     sentences = [*tiny.test, _sentence("Ada", "\u200b", "\u200bKurt", "don't", "\x07", "[SEP]", "日本", "x" * 300)]
     encoded = _encoded(ours, *[_sentence(*item.words) for item in sentences])
     output = fast([list(item.words) for item in sentences], is_split_into_words=True)
@@ -184,7 +200,7 @@ def test_tokens_and_words_are_those_of_transformers(ours: str, theirs: str, tiny
 
 def test_words_of_a_split_byte_level_tokenizer_are_those_of_the_running_text(tiny: TaggedText) -> None:
     # Here `add_prefix_space` would put a space before every piece, so the running text is the oracle.
-    fast = _fast(_FILES["byte level after a split"])
+    fast = _fast(byte_level_json(split=True))
     for sentence in tiny.test:
         encoded = _encoded("byte level after a split", _sentence(*sentence.words))
         assert encoded.ids.tolist() == fast(" " + " ".join(sentence.words))["input_ids"]

@@ -1,10 +1,14 @@
-"""A made-up text with three types of entities, and tiny tokenizers for it."""
+"""A made-up text with three types of entities, and tiny tokenizers for it.
+
+The tokenizers are learnt once a process: learning them again may give their tokens other numbers.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Iterable
+from functools import cache
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -13,8 +17,8 @@ from depthweave.trainers.tagging.raw_sentence import RawSentence
 from depthweave.trainers.tagging.sentences import TaggedText
 from depthweave.trainers.tagging.tagged_text import make_tagged_text
 
-_PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Emmy Noether", "Kurt", "Rózsa Péter")
-_PLACES = ("London", "New York", "Göttingen", "Budapest")
+_PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Emmy Noether", "Kurt", "Rózsa Péter", "Sofja")
+_PLACES = ("London", "New York", "Göttingen", "Budapest", "Stockholm")
 _PRODUCTS = ("Analytical Engine", "Mark I", "Bombe")
 _TEMPLATES = (
     "person lives in location .",
@@ -53,6 +57,7 @@ def _words() -> list[str]:
     return [word for sentence in (*text.train, *text.valid) for word in sentence.words]
 
 
+@cache
 def word_piece_json() -> str:
     """Returns an uncased WordPiece tokenizer with `[CLS]` and `[SEP]`, as BERT has."""
     tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -75,15 +80,8 @@ def word_piece_json() -> str:
 
 def byte_level_json(*, add_prefix_space: bool = False, split: bool = False) -> str:
     """Returns a byte-level BPE tokenizer without special tokens, as GPT-2 has; with `split` as Llama 3 and Qwen."""
-    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer = tokenizers.Tokenizer.from_str(_byte_level())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        [" ".join(_words())],
-        trainers.BpeTrainer(
-            vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-        ),
-    )
     if split:
         pattern = tokenizers.Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -96,6 +94,19 @@ def byte_level_json(*, add_prefix_space: bool = False, split: bool = False) -> s
     return text
 
 
+@cache
+def _byte_level() -> str:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([" ".join(_words())], trainer)
+    text: str = tokenizer.to_str()
+    return text
+
+
+@cache
 def metaspace_json() -> str:
     """Returns a Unigram tokenizer that marks spaces, as T5 and XLM-R have."""
     tokenizer = tokenizers.Tokenizer(models.Unigram())

@@ -50,7 +50,7 @@ def test_table_has_differences_draw_by_draw_and_ignores_other_settings(cache: Ca
 def test_best_rate_is_that_of_the_mean_over_draws_and_shots(cache: Cache) -> None:
     rates = few_shot.RATES["frozen"]
     for number, rate in enumerate(rates):
-        for draw in few_shot.RATE_DRAWS:
+        for draw in few_shot.RATE_DRAWS["frozen"]:
             for shots in few_shot.RATE_SHOTS:
                 with pytest.raises(ValueError, match="run with --rates first"):
                     few_shot.rate_of(cache, "frozen", "dwatt")

@@ -91,6 +91,8 @@ def tag_data(
             "give a smaller one"
         )
     pieces = WordPieces(host.tokenizer_json)
+    for note in pieces.notes:
+        say(note)
 
     def part(sentences: Sequence[Sentence]) -> TagPart:
         encoded = pieces.encode(sentences, classes=text.classes, max_tokens=max_tokens)

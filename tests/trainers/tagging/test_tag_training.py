@@ -51,7 +51,9 @@ def test_a_host_that_is_trained_learns_more_than_its_head(full_data: TagData, ho
     assert last.score.f1 > 0.9
     assert state.host_model is not None
     moved = state.host_model.state_dict()
-    assert all(not torch.equal(item, before[name]) for name, item in moved.items() if name.endswith("weight"))
+    # No state depends on the pooler.
+    names = [name for name in moved if name.endswith("weight") and not name.startswith("pooler")]
+    assert not any(torch.equal(moved[name], before[name]) for name in names)
     # It was a copy: the next training starts from the pretrained weights again.
     assert all(torch.equal(item, before[name]) for name, item in host.model.state_dict().items())
 

@@ -22,7 +22,7 @@ def write_tokenizer(folder: Path, *, max_tokens: int = 32) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def write_bert(folder: Path) -> Path:
+def write_bert(folder: Path, *, dropout: float = 0.1) -> Path:
     """Writes a random BERT of two layers of width 16 with its tokenizer."""
     from transformers import BertConfig, BertModel
 
@@ -33,6 +33,8 @@ def write_bert(folder: Path) -> Path:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=40,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         # Larger than usual: the states of a host of two layers then differ.
         initializer_range=0.2,
     )

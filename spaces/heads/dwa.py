@@ -30,9 +30,11 @@ class DepthAverageHead(Head):
     def mixed(self, states: list[Tensor], mask_BT: Tensor, observe: Observe | None) -> Tensor:
         reader = self.fusion.open(observe=observe)
         mixed_BTD = states[-1]
-        # The fusion is not told of the states between: no site reads them.
+        # No site reads the states between.
         for source, state_BTD in zip(self.shape.sources, states, strict=True):
-            mixed_BTD = reader.advance(source, state_BTD)
+            found = reader.advance(source, state_BTD)
+            assert isinstance(found, Tensor), "the site gives one tensor"
+            mixed_BTD = found
         return mixed_BTD
 
     def reset_mixing(self, generator: torch.Generator) -> None:

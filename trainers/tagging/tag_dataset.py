@@ -44,6 +44,10 @@ class TagDataset:
 
 def load_tag_dataset(dataset: TagDataset) -> TaggedText:
     """Reads all splits. Raises a one-line `ValueError` that names the split and the row where one cannot be read."""
+    if Path(dataset.name).expanduser().is_file():
+        raise ValueError(
+            f"dataset {dataset.name}: is a file; give its folder, with a file a split such as train.parquet"
+        )
     parts: dict[str, list[RawSentence]] = {}
     num_empty = 0
     for part, split in (("train", dataset.train), ("valid", dataset.valid), ("test", dataset.test)):

@@ -181,7 +181,7 @@ def _check_ends(sentences: Iterable[RawSentence], known: Mapping[str, _Tag], *, 
 
 
 def _bad_end(place: _Place, what: str, *, scheme: Scheme, sign: _Place) -> str:
-    last, alone = _ONLY_IN[scheme]
+    last, alone = tuple(_ONLY_IN[scheme])
     return (
         f"{place}: {place.tag} {what}; the tags are {scheme}, since {sign.tag} is one ({sign}), so {last}- ends an "
         f"entity and {alone}- is one word alone: correct the tag, or convert all files to one scheme"

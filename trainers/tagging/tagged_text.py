@@ -31,12 +31,13 @@ def load_conll(
 
     The default name is that of the training file. Raises a one-line `ValueError` where a file cannot be read.
     """
-    paths = {"train": train, "valid": valid, "test": test}
-    parts = {
-        part: [] if path is None else read_conll(path, column=column, word_column=word_column)
-        for part, path in paths.items()
-    }
-    return make_tagged_text(Path(train).name if name is None else name, **parts)
+    train_part, valid_part, test_part = (
+        [] if path is None else read_conll(path, column=column, word_column=word_column)
+        for path in (train, valid, test)
+    )
+    return make_tagged_text(
+        Path(train).name if name is None else name, train=train_part, valid=valid_part, test=test_part
+    )
 
 
 def make_tagged_text(

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging import conll
 from depthweave.trainers.tagging.conll import read_conll
+from tests.trainers.tagging.property_tests import unhurried
 
 _CONLL_2003 = """-DOCSTART- -X- -X- O
 
@@ -149,7 +150,7 @@ _WORD = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=
 _TAGGED = st.lists(st.tuples(_WORD, st.sampled_from(["O", "B-x", "I-y z", "S-a-b"])), min_size=1, max_size=5)
 
 
-@settings(deadline=None)
+@unhurried
 @given(st.lists(_TAGGED, min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
 def test_read_conll_returns_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], end: str

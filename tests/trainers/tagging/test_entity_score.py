@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.entity_score import EntityScore, score
 from depthweave.trainers.tagging.sentences import entities_of
+from tests.trainers.tagging.property_tests import unhurried
 
 pytest.importorskip("seqeval")
 
@@ -58,7 +59,7 @@ def _slow(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, 
     return f1, precision, recall, len(sides[0])
 
 
-@settings(deadline=None)
+@unhurried
 @given(_PAIRS)
 def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
     gold, predicted = ([[pair[side] for pair in some] for some in pairs] for side in (0, 1))
@@ -70,21 +71,18 @@ def test_score_equals_a_slow_count(pairs: list[list[tuple[str, str]]]) -> None:
         assert (item.f1, item.precision, item.recall, item.support) == pytest.approx(_slow(gold, predicted, of=name))
 
 
-@settings(deadline=None)
+@unhurried
 @given(_PAIRS.filter(lambda pairs: any(tag[0] == "B" for some in pairs for tag in some for tag in tag)))
 def test_score_equals_the_report_of_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
-    pytest.importorskip("sklearn")
-    from seqeval.metrics.v1 import precision_recall_fscore_support
-    from seqeval.scheme import IOB2
-
+    theirs, scheme = pytest.importorskip("seqeval.metrics.v1"), pytest.importorskip("seqeval.scheme").IOB2
     # seqeval takes hyphens away from the ends of types.
     gold, predicted = ([[pair[side].replace("x-", "z") for pair in some] for some in pairs] for side in (0, 1))
     found = score(gold, predicted)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        gold, predicted, average="micro", scheme=IOB2, zero_division=0
+    precision, recall, f1, support = theirs.precision_recall_fscore_support(
+        gold, predicted, average="micro", scheme=scheme, zero_division=0
     )
     assert (found.precision, found.recall, found.f1, found.support) == pytest.approx((precision, recall, f1, support))
-    rows = precision_recall_fscore_support(gold, predicted, average=None, scheme=IOB2, zero_division=0)
+    rows = theirs.precision_recall_fscore_support(gold, predicted, average=None, scheme=scheme, zero_division=0)
     ours = [(item.precision, item.recall, item.f1, item.support) for item in found.by_type.values()]
     assert ours == [pytest.approx(row) for row in zip(*rows, strict=True)]
 

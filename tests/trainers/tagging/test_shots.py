@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.shots import draw_shots
+from tests.trainers.tagging.property_tests import unhurried
 
 _TAGS = st.sampled_from(["O", "O", "O", "B-x", "B-y"])
 _SENTENCE = st.lists(_TAGS, min_size=1, max_size=3).map(lambda tags: Sentence(("w",) * len(tags), tuple(tags)))
@@ -21,7 +22,7 @@ def _counts(sentences: list[Sentence], drawn: tuple[int, ...]) -> Counter[str]:
     return Counter(entity.type for place in drawn for entity in sentences[place].entities)
 
 
-@settings(deadline=None)
+@unhurried
 @given(_SENTENCES.filter(lambda some: any(item.entities for item in some)), _SEEDS)
 def test_draws_of_sentences_are_nested_distinct_and_have_an_entity(sentences: list[Sentence], seed: int) -> None:
     draws = [draw_shots(sentences, shots, seed=seed) for shots in range(1, len(sentences) + 1)]
@@ -32,7 +33,7 @@ def test_draws_of_sentences_are_nested_distinct_and_have_an_entity(sentences: li
     assert sorted(draws[-1]) == list(range(len(sentences)))
 
 
-@settings(deadline=None)
+@unhurried
 @given(_SENTENCES.filter(lambda some: any(item.entities for item in some)), _SEEDS)
 def test_draws_of_entities_are_nested_and_have_enough_of_each_type(sentences: list[Sentence], seed: int) -> None:
     total = _counts(sentences, tuple(range(len(sentences))))

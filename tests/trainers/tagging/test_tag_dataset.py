@@ -122,6 +122,8 @@ def test_load_tag_dataset_names_splits_and_the_extra(tmp_path: Path, monkeypatch
     assert f"dataset {name}, split validation: cannot be read (its splits are train, dev)" in _error(
         TagDataset(name=name)
     )
+    (tmp_path / "train.parquet").touch()
+    assert "train.parquet: is a file; give its folder" in _error(TagDataset(name=str(tmp_path / "train.parquet")))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     assert "go online once" in _error(TagDataset(name="nobody/no-such-dataset"))
     monkeypatch.setitem(sys.modules, "datasets", None)

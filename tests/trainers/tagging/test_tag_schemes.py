@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.raw_sentence import RawSentence
 from depthweave.trainers.tagging.sentences import Entity, entities_of
 from depthweave.trainers.tagging.tag_schemes import normalise
+from tests.trainers.tagging.property_tests import unhurried
 
 _LETTERS = {"IOB2": "BIIB", "BIOES": "BIES", "BILOU": "BILU"}
 """For first, further and last word, and for one alone."""
@@ -162,7 +163,7 @@ def _written(tags: Sequence[str], *, scheme: str) -> list[str]:
     return found
 
 
-@settings(deadline=None)
+@unhurried
 @given(_texts(), st.sampled_from(["IOB1", "IOB2", "BIOES", "BILOU"]))
 def test_normalise_takes_every_scheme_back_to_the_tags_that_were_written_in_it(
     text: list[list[str]], scheme: str
@@ -176,7 +177,7 @@ def test_normalise_takes_every_scheme_back_to_the_tags_that_were_written_in_it(
     assert (scheme == "BIOES") == bool(marks & set("ES"))
 
 
-@settings(deadline=None)
+@unhurried
 @given(_texts(), st.sampled_from(["IOB1", "IOB2", "BIOES", "BILOU"]))
 def test_normalise_finds_the_entities_that_seqeval_finds(text: list[list[str]], scheme: str) -> None:
     schemes = pytest.importorskip("seqeval.scheme")
@@ -191,13 +192,13 @@ def test_normalise_finds_the_entities_that_seqeval_finds(text: list[list[str]], 
 _TAGS = [f"{letter}-{entity_type}" for letter in "BIESLU" for entity_type in "xy"]
 
 
-@settings(deadline=None)
+@unhurried
 @given(st.lists(st.lists(st.sampled_from(["O", *_TAGS[:4]]), min_size=1, max_size=4), min_size=1, max_size=3))
 def test_normalise_refuses_exactly_what_is_neither_iob1_nor_iob2(text: list[list[str]]) -> None:
     _check_against_rules(text, schemes=("IOB1", "IOB2"))
 
 
-@settings(deadline=None)
+@unhurried
 @given(st.lists(st.lists(st.sampled_from(["O", *_TAGS]), min_size=1, max_size=4), min_size=1, max_size=2))
 def test_normalise_refuses_exactly_what_is_no_scheme(text: list[list[str]]) -> None:
     _check_against_rules(text, schemes=("IOB1", "IOB2", "BIOES", "BILOU"))

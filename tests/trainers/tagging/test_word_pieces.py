@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.word_pieces import NO_LABEL, NO_WORD, EncodedSentences, WordPieces
+from tests.trainers.tagging.property_tests import unhurried
 from tests.trainers.tagging.tiny_text import byte_level_json, metaspace_json, word_piece_json
 
 _FILES: Mapping[str, Callable[[], str]] = {
@@ -87,7 +88,7 @@ def test_word_without_a_piece_is_outside_of_entities() -> None:
     assert encoded.decode(np.ones_like(encoded.ids), classes=_CLASSES) == [("O", "B-x", "O")]
 
 
-@settings(deadline=None)
+@unhurried
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=6), st.sampled_from(sorted(_FILES)))
 def test_labels_are_those_of_the_words_that_have_pieces(words: list[str], name: str) -> None:
     sentence = _sentence("Ada", *words)
@@ -101,7 +102,7 @@ def test_labels_are_those_of_the_words_that_have_pieces(words: list[str], name: 
 
 
 @pytest.mark.parametrize("name", _FILES)
-@settings(deadline=None)
+@unhurried
 @given(max_pieces=st.integers(1, 30))
 def test_long_sentence_is_cut_before_the_word_that_does_not_fit(name: str, max_pieces: int) -> None:
     words = ("Ada", "Lovelace", "\u200b", "made", "the", "Analytical", "Engine", "in", "Göttingen", ".")

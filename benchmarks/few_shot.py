@@ -223,6 +223,8 @@ def _rate_means(cache: Cache, weights: HostWeights, head: str) -> dict[float, fl
     """Returns the mean dev F1 of each rate whose draws and shots are all there."""
     found: dict[float, list[float]] = {}
     for run in finished(cache, kind="rate", weights=weights, head=head):
+        if run["draw"] not in RATE_DRAWS[weights] or run["shots"] not in RATE_SHOTS:
+            continue
         found.setdefault(run["rate"], []).append(run["valid_f1"])
     wanted = len(RATE_DRAWS[weights]) * len(RATE_SHOTS)
     return {rate: statistics.fmean(values) for rate, values in sorted(found.items()) if len(values) == wanted}

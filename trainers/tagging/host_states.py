@@ -27,7 +27,7 @@ from torch import Tensor
 from depthweave.spaces.locks import acquire_soon, file_lock
 from depthweave.trainers.tagging.host import Host, states_of
 from depthweave.trainers.tagging.sentence_batches import length_batches, padded
-from depthweave.trainers.tagging.word_pieces import EncodedSentences
+from depthweave.trainers.tagging.word_pieces import EncodedSentences, IntArray
 from depthweave.trainers.tokens import default_cache
 
 MAX_CACHE_BYTES = 20 * 2**30
@@ -67,7 +67,7 @@ class HostStates:
                 raise ValueError(f"{self.path}: holds no states ({error}); remove it and start again") from None
         return self._mapped
 
-    def gather(self, sources: Sequence[int], positions: NDArray[np.int64], *, device: torch.device) -> list[Tensor]:
+    def gather(self, sources: Sequence[int], positions: IntArray, *, device: torch.device) -> list[Tensor]:
         """Returns for each source the states of the tokens at these positions, float32, [*positions, D]."""
         states_LND = self.states_LND
         # float16 crosses to the device.
@@ -173,6 +173,10 @@ def _compute(
     try:
         shape = (host.depth + 1, len(encoded.ids), host.width)
         states_LND = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # A full disk is an error here; later it would kill the process at a page that cannot be written.
+            with scratch.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, scratch.stat().st_size)
         _fill(states_LND, host, encoded, device=device, say=say)
         states_LND.flush()
         del states_LND

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthweave.trainers.recipe import Recipe
+from depthweave.trainers.tagging.word_pieces import IntArray
 
-Rows: TypeAlias = NDArray[np.int64]
+Rows: TypeAlias = IntArray
 """Numbers of sentences."""
 
 
 class Places(NamedTuple):
     """Positions of tokens [B, T], 0 where there is none, and a mask that is true where there is one."""
 
-    positions_BT: NDArray[np.int64]
+    positions_BT: IntArray
     mask_BT: NDArray[np.bool_]
 
 
@@ -36,7 +37,7 @@ def training_rows(rows: Rows, *, recipe: Recipe, step: int) -> Rows:
     return np.array([rows[orders[number][place]] for number, place in zip(passes, places, strict=True)], dtype=np.int64)
 
 
-def length_batches(starts: NDArray[np.int64], rows: Rows, *, max_tokens: int) -> list[Rows]:
+def length_batches(starts: IntArray, rows: Rows, *, max_tokens: int) -> list[Rows]:
     """Returns the sentences in batches of neighbouring lengths, the longest first, padded to at most `max_tokens`.
 
     A longer sentence is a batch of its own.
@@ -52,14 +53,14 @@ def length_batches(starts: NDArray[np.int64], rows: Rows, *, max_tokens: int) ->
     return batches
 
 
-def evenly_spaced(starts: NDArray[np.int64], rows: Rows, *, max_tokens: int) -> Rows:
+def evenly_spaced(starts: IntArray, rows: Rows, *, max_tokens: int) -> Rows:
     """Returns all sentences, or evenly spaced ones where all have more than `max_tokens`: then about that many."""
     total = int((starts[rows + 1] - starts[rows]).sum())
     num = len(rows) if total <= max_tokens else max(1, len(rows) * max_tokens // total)
     return rows[np.linspace(0, len(rows) - 1, num).astype(np.int64)]
 
 
-def padded(starts: NDArray[np.int64], rows: Rows) -> Places:
+def padded(starts: IntArray, rows: Rows) -> Places:
     """Returns the tokens of each sentence in a line of its own, padded at its end."""
     lengths_B = starts[rows + 1] - starts[rows]
     steps_T = np.arange(lengths_B.max(initial=0))
@@ -67,7 +68,7 @@ def padded(starts: NDArray[np.int64], rows: Rows) -> Places:
     return Places(np.where(mask_BT, starts[rows][:, None] + steps_T, 0), mask_BT)
 
 
-def packed(starts: NDArray[np.int64], rows: Rows, *, wanted: NDArray[np.bool_]) -> Places:
+def packed(starts: IntArray, rows: Rows, *, wanted: NDArray[np.bool_]) -> Places:
     """Returns the wanted tokens of all sentences in one line, without padding: for what treats tokens one by one."""
     places = padded(starts, rows)
     positions = places.positions_BT[places.mask_BT]

@@ -15,7 +15,7 @@ from depthweave.trainers.tagging.host import Host
 from depthweave.trainers.tagging.host_states import MAX_CACHE_BYTES, HostStates, host_states
 from depthweave.trainers.tagging.sentence_batches import Rows
 from depthweave.trainers.tagging.sentences import Sentence, TaggedText
-from depthweave.trainers.tagging.word_pieces import NO_LABEL, EncodedSentences, WordPieces
+from depthweave.trainers.tagging.word_pieces import NO_LABEL, EncodedSentences, IntArray, WordPieces
 
 HostWeights = Literal["frozen", "full", "lora"]
 """`frozen`: the head alone is trained, from states that are computed once; `full`: the host is trained too; `lora`:
@@ -63,7 +63,7 @@ class TagData:
     """Hash of the text."""
     host_sha256: str
 
-    def with_shots(self, indices: Sequence[int] | NDArray[np.int64]) -> TagData:
+    def with_shots(self, indices: Sequence[int] | IntArray) -> TagData:
         """Returns the same data with these training sentences alone."""
         rows = np.asarray(indices, dtype=np.int64)
         return dataclasses.replace(self, train=dataclasses.replace(self.train, rows=rows))

@@ -9,6 +9,7 @@ not at all. Files that were not used for the longest time give way to new ones.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -173,10 +174,7 @@ def _compute(
     try:
         shape = (host.depth + 1, len(encoded.ids), host.width)
         states_LND = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float16, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            # A full disk is an error here; later it would kill the process at a page that cannot be written.
-            with scratch.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, scratch.stat().st_size)
+        _allocate(scratch)
         _fill(states_LND, host, encoded, device=device, say=say)
         states_LND.flush()
         del states_LND
@@ -187,6 +185,19 @@ def _compute(
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def _allocate(path: Path) -> None:
+    """Takes the file's room on the disk: a page that cannot be written later would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            # Some file systems cannot.
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
 
 @torch.no_grad()

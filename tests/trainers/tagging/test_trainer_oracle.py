@@ -1,4 +1,4 @@
-"""Full fine-tuning with the head `last` equals transformers' Trainer with its own token classifier, weight by weight."""
+"""Full fine-tuning with the head `last` equals transformers' Trainer with its token classifier, weight by weight."""
 
 from __future__ import annotations
 

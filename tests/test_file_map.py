@@ -58,3 +58,8 @@ def test_links_of_the_documentation_point_to_files() -> None:
     }
     assert len(links) > 50
     assert {(page.name, target) for page, target in links if not (page.parent / target).exists()} == set()
+
+
+def _prose(page: Path) -> str:
+    """Returns the text of a page without its code, whose brackets are no links."""
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -1,29 +1,23 @@
 """The state of a training and its checkpoint file, from which a training continues bit for bit on a CPU.
 
-A checkpoint holds plain numbers, strings and tensors only, so that `torch.load(weights_only=True)` reads it. It is
-written under another name and then renamed, so it is never half there. A checksum beside it is verified before anything
-is read.
+`state_file.py` writes and reads the file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import pickle
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.checksums import replace_with_checksum, verify_checksum
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers.machine import check_can, check_room_for, pick_device
 from depthweave.trainers.optimisation import make_optimizer
 from depthweave.trainers.recipe import FIRST_RECIPE, Recipe
+from depthweave.trainers.state_file import lacking, read_state, write_state
 
 STATE_FILE = "state.pt"
 """The name of the checkpoint file in the folder of its training."""
@@ -99,24 +93,12 @@ class TrainingState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(values, file)
-                # Otherwise a power cut after the rename could leave an empty file.
-                file.flush()
-                os.fsync(file.fileno())
-            replace_with_checksum(Path(scratch), path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_state(path, values)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "auto") -> TrainingState:
         """Returns the state in a checkpoint. Raises a one-line `ValueError` where the file holds no state."""
-        values = _read(Path(path))
+        values = read_state(path, version=_FORMAT)
         try:
             recipe = Recipe(**{**FIRST_RECIPE, **values["recipe"]})
             state = cls.start(Architecture.from_dict(values["architecture"]), recipe=recipe, device=device)
@@ -128,8 +110,7 @@ class TrainingState:
                 setattr(state, name, values[name])
             state.loss_sum = state.loss_sum.to(state.device)
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"checkpoint {path} lacks what a training needs ({reason}); train again") from None
+            raise lacking(path, error) from None
         return state
 
 
@@ -141,18 +122,3 @@ _PLAIN_FIELDS: dict[str, type] = {
     "evaluation_s": float,
     "diverged": bool,
 }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    verify_checksum(path)
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"checkpoint {path} does not exist; check the path") from None
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
-        raise ValueError(f"checkpoint {path} is damaged or not a checkpoint; delete it and train again") from None
-    if not isinstance(values, dict) or "format" not in values:
-        raise ValueError(f"checkpoint {path} was not written by depthweave; give another file")
-    if values["format"] != _FORMAT:
-        raise ValueError(f"checkpoint {path} has format {values['format']}, this version reads {_FORMAT}; train again")
-    return values

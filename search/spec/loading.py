@@ -25,6 +25,13 @@ Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
 _Kind = TypeVar("_Kind")
 _MAX_MESSAGE = 2000
 
+_ELSEWHERE = {
+    "recipe.seed": "give the seed of all as 'seed' instead",
+    "space.heads_per_kv": "give it to the blocks: space.block: {kind: llama, heads_per_kv: 2}",
+    "space.qk_norm": "give it to the blocks: space.block: {kind: llama, qk_norm: true}",
+}
+"""What to do about keys that belong elsewhere."""
+
 
 class SpecError(ValueError):
     """A spec is invalid; the message is one line."""
@@ -119,9 +126,9 @@ def _check_keys(values: Mapping[Any, Any], part: type, *, path: tuple[str, ...],
     known = _keys_of(part)
     for key, value in values.items():
         if key not in known:
-            if path == ("recipe",) and key == "seed":
-                raise SpecError(f"{where}: key 'recipe.seed' is not known: give the seed of all as 'seed' instead")
             section = "".join(f"{name}." for name in path)
+            if remedy := _ELSEWHERE.get(f"{section}{key}"):
+                raise SpecError(f"{where}: key '{section}{key}' is not known: {remedy}")
             raise SpecError(f"{where}: {unknown_name('key', str(key), known, section=section)}")
         if known[key] is not None and isinstance(value, dict):
             _check_keys(value, known[key], path=(*path, str(key)), where=where)

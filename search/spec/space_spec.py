@@ -66,14 +66,6 @@ class SpaceSpec(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _block_options_in_block(cls, values: Any) -> Any:
-        for name in ("heads_per_kv", "qk_norm"):
-            if isinstance(values, dict) and name in values:
-                raise ValueError(f"{name} belongs in space.block: block: {{kind: llama, {name}: {values[name]!r:.20}}}")
-        return values
-
-    @model_validator(mode="before")
-    @classmethod
     def _wirings_alone(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("wirings"), str):
             # One wiring needs no brackets.

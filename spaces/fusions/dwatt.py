@@ -43,7 +43,7 @@ KEY_FEATURES = 24
 
 def _inner_width(width: int) -> int:
     """Inner width of the value and query maps: half the width, as in the paper."""
-    return max(1, width // 2)
+    return width // 2 or 1
 
 
 class DepthWiseAttention(Fusion):

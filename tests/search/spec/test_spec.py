@@ -365,7 +365,7 @@ def test_spec_with_wirings_round_trips() -> None:
         ({"wirings": ["embed", "one:0"]}, "space.wirings: ['embed', 'embed'] has a repeated value: list each once"),
         ({"wirings": [{"first": 2}]}, "space.wirings: wiring {'first': 2} is not known"),
         ({"wirings": [{"edges": [[3, 3]]}]}, "space.wirings: wiring has a connection 3-3"),
-        ({"heads_per_kv": 2}, "heads_per_kv belongs in space.block: block: {kind: llama, heads_per_kv: 2}"),
+        ({"heads_per_kv": 2}, "give it to the blocks: space.block: {kind: llama, heads_per_kv: 2}"),
         ({"dilations": []}, "space.dilations: the list is empty: give at least one value"),
         (
             {"wirings": ["embed"], "dilations": [1], "periods": []},

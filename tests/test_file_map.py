@@ -53,7 +53,7 @@ def test_links_of_the_documentation_point_to_files() -> None:
     links = {
         (page, target)
         for page in pages
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", _prose(page))
         if not target.startswith("http")
     }
     assert len(links) > 50

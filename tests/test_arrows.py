@@ -29,7 +29,9 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
     "search": {
         "cli": "commands console signals",
         "cluster": "scratch signals spec",
-        "commands": "cluster confirmation console driver failures preparation progress run_folder scratch signals spec",
+        "commands": (
+            "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study"
+        ),
         "failures": "",
         "pruners": "surrogate",
         "run_folder": "preparation spec",

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from depthweave.search.cluster.code_shipping import packed_source
-from depthweave.search.cluster.ray_start import starting
+from depthweave.search.cluster.ray_start import patient, starting
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.scratch import scratch
 from depthweave.search.signals import TERMINATED
@@ -105,7 +105,7 @@ def _local_ray() -> Iterator[None]:
 
     with ray_folder() as folder, _loopback_only():
         _set_token()
-        with outside_user_folder(), starting(), _shutdown_on_error():
+        with outside_user_folder(), starting(), _shutdown_on_error(), patient():
             ray.init(
                 **_local_resources(),
                 _temp_dir=str(folder),

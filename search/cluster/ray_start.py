@@ -13,13 +13,18 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from depthweave.trainers.allowance import usable_memory_bytes
 
 START_LIMIT_S = 180.0
 """A start takes ten seconds, and a minute on a busy machine."""
+_NODE_LIMIT_S = 90.0
+"""For Ray's node to come up once its processes run."""
+_NODE_POLL_S = 0.2
 _FEW_PROCESSES = 1000
 _FEW_FILES = 1024
 _LITTLE_BYTES = 2 * 10**9
@@ -51,6 +56,30 @@ def starting(*, limit_s: float = START_LIMIT_S) -> Iterator[None]:
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise RayStartError(f"Ray cannot start on this machine ({cause}): {_advice()}") from error
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Inside, Ray waits longer for its node. Its own 30 s cannot be set, and are too few on a busy machine."""
+    from ray._private import services
+
+    former = services.get_node
+
+    def get_node(*given: Any) -> Any:
+        deadline = time.monotonic() + _NODE_LIMIT_S
+        while True:
+            try:
+                return former(*given)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_NODE_POLL_S)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = former
 
 
 @contextmanager
@@ -107,7 +136,8 @@ def _advice() -> str:
     found = [*_limits(), *_places()]
     if not found:
         found = [
-            "set RAY_TMPDIR to a writable folder with free space, and check the limits of this shell (`ulimit -a`)"
+            "set RAY_TMPDIR to a writable folder with free space, and check the limits of this shell (`ulimit -a`); "
+            "if the machine is busy, try again later"
         ]
     return "; ".join(found)
 

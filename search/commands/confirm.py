@@ -14,6 +14,7 @@ from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.search.cluster.ray_session import check_address
 from depthweave.search.commands.display import search_display
 from depthweave.search.commands.no_results import EXIT_NO_RESULTS, has_no_results, no_results_sentence
+from depthweave.search.commands.problems import print_problems
 from depthweave.search.confirmation import check_confirmable
 from depthweave.search.console import Terminal, command_line
 from depthweave.search.driver import ConfirmationResult, run_confirmation
@@ -36,6 +37,9 @@ def confirm_run(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     check_address(address, ship=ship)
     store = RunStore.open(run)
+    # First: a record that cannot be read may be that of a member of the front.
+    store.records()
+    print_problems(store)
     # Before the text is read and Ray is started.
     check_confirmable(store, num_seeds=num_seeds)
 

@@ -14,6 +14,9 @@ from depthweave.reports.store.storage import Storage, UnreachableError
 from depthweave.search.scratch import scratch
 
 JOURNAL = "study.journal"
+OBJECTIVES_STUDY = "objectives"
+ARCHITECTURE = "architecture_id"
+"""User attribute of a trial."""
 _PARTS = "journal"
 _MAX_PARTS = 256
 

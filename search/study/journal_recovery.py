@@ -25,7 +25,8 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.parameters import Parameters
 from depthweave.search.samplers.distinct import started_params_of
 from depthweave.search.study.checksummed_journal import has_valid_checksum
-from depthweave.search.study.studies import OBJECTIVES_STUDY, Studies, tell
+from depthweave.search.study.journal import OBJECTIVES_STUDY
+from depthweave.search.study.studies import Studies, tell
 from depthweave.search.trials.checkpoints import Checkpoints
 from depthweave.search.trials.recording import costs_among
 from depthweave.search.trials.trial import read_architecture, read_progress

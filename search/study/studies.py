@@ -28,15 +28,14 @@ from depthweave.search.pruners.peers import COSTS, should_stop
 from depthweave.search.samplers.distinct import FIXED_PARAMS, Untried, params_of, started_params_of
 from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.study.checksummed_journal import ChecksummedJournal
+from depthweave.search.study.journal import ARCHITECTURE, OBJECTIVES_STUDY
 from depthweave.search.study.study_storage import StudyStorage
 
-OBJECTIVES_STUDY = "objectives"
 CURVES_STUDY = "curves"
 TRIAL = "trial"
 """User attribute of a curve: the number of its trial in the objectives study."""
 REASON = "reason"
 """User attribute: why a trial was stopped or failed."""
-ARCHITECTURE = "architecture_id"
 CONCLUSION = "conclusion"
 """User attribute of the curves study: a `Conclusion`."""
 

@@ -6,14 +6,17 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from ray._private import services
 
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import ray_session as cluster
+from depthweave.search.cluster import ray_start
 from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.search.cluster.ray_start import RayStartError, starting
 from depthweave.search.commands import search
@@ -84,6 +87,30 @@ def test_exception_of_the_start_is_one_line(error: Exception, message: str, monk
     with pytest.raises(RayStartError, match=f"^Ray cannot start on this machine .*{message}") as caught, starting():
         raise error
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("limit_s", "looks"), [(60.0, 3), (0.0, 1)])
+def test_ray_waits_longer_for_its_node_than_by_itself(
+    limit_s: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def get_node(*given: object) -> str:
+        seen.append(given)
+        if len(seen) < 3:
+            raise RuntimeError("not registered yet")
+        return "the node"
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(ray_start, "_NODE_LIMIT_S", limit_s)
+    monkeypatch.setattr(ray_start, "_NODE_POLL_S", 0.01)
+    # As Ray's node looks for itself; after an error it looks again for 30 s.
+    monkeypatch.setattr(ray, "init", lambda **given: services.get_node("address", "id"))
+    expected = nullcontext() if looks == 3 else pytest.raises(RayStartError, match="not registered yet")
+    with expected, cluster._local_ray():
+        pass
+    assert seen == [("address", "id")] * looks
+    assert services.get_node is get_node
 
 
 # The run's folder.

@@ -13,6 +13,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.confirmation import PLAN_FILE, read_plan
 from depthweave.search.preparation import PreparedSearch, create_run
 from tests.reports.synthetic import make_record
+from tests.search.commandline import Cli
 from tests.search.search_runs import prepared_search
 
 
@@ -38,6 +39,16 @@ def test_confirm_without_a_front_says_how_to_get_one(
     line = fault("confirm", tmp_path / "run", "--seeds", "3")
     assert "has no front to confirm" in line
     assert f"depthweave search --resume --out {tmp_path / 'run'}" in line
+
+
+def test_confirm_names_the_records_that_it_cannot_read(run_folder: Path, run: Cli) -> None:
+    (path,) = (run_folder / "records").glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    answer = run("confirm", run_folder, "--seeds", 3)
+    assert answer.code == 2
+    first, second = answer.err.splitlines()
+    assert first.startswith(f"records/{path.name}: ")
+    assert "has no front to confirm" in second
 
 
 def test_confirm_where_there_is_no_run(fault: Callable[..., str], tmp_path: Path) -> None:

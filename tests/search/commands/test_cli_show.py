@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,28 @@ def test_show_as_csv_is_the_json_in_rows(made: Run, run: Cli) -> None:
     rows = json.loads(run("show", made.store.where, "--json").out)
     read = list(csv.DictReader(io.StringIO(run("show", made.store.where, "--csv").out)))
     assert [row["architecture_id"] for row in read] == [row["architecture_id"] for row in rows]
+
+
+@pytest.mark.parametrize("command", [("show",), ("show", "--json"), ("report",)])
+def test_trials_that_only_the_journal_knows_are_named(made: Run, run: Cli, command: tuple[str, ...]) -> None:
+    first, *options = command
+    made.start("c")
+    assert "journal" not in run(first, made.store.where, *options).err, "a running trial has no record yet"
+    (Path(made.store.where) / "records" / "trial-00001-r000.parquet").unlink()
+    resume = f"`depthweave search --resume --out {made.store.where}` trains what is missing again"
+    message = f"study.journal: trial 1 has ended and has no readable record in records/: {resume}\n"
+    assert run(first, made.store.where, *options).err == message
+
+    shutil.rmtree(Path(made.store.where) / "records")
+    assert "trials 0, 1 have ended and have no readable record" in run(first, made.store.where, *options).err
+    # A damaged or missing journal knows nothing: it is rebuilt from the records.
+    journal = Path(made.store.where) / "study.journal"
+    whole = journal.read_bytes()
+    for damaged in (b"x\n" + whole, whole.replace(b'"values":[', b'"values":[9,', 1)):
+        journal.write_bytes(damaged)
+        assert run(first, made.store.where, *options).err == ""
+    journal.unlink()
+    assert run(first, made.store.where, *options).err == ""
 
 
 def test_two_forms_at_once_are_refused(made: Run, fault: Callable[..., str]) -> None:

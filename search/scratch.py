@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _LOCK = ".lock"
+_FOLDER = re.compile(r"[a-z]+-[0-9a-f]{4}")
 _PRIVATE = 0o700
 
 
@@ -95,6 +97,11 @@ def _sweep(private: Path) -> None:
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             path.unlink(missing_ok=True)
             os.close(descriptor)
+    # A Ray that outlives its killed driver may make its folder again after that. A folder in use has a lock: it is
+    # created before the folder and removed after it.
+    for path in private.iterdir():
+        if _FOLDER.fullmatch(path.name) and not _lock_path(path).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock_path(folder: Path) -> Path:

@@ -94,7 +94,7 @@ def test_what_a_killed_process_left_goes_with_the_next_start_and_a_living_one_ke
         assert set(private_folder().iterdir()) == {other, other.with_name(f"{other.name}.lock")}
 
 
-def test_sweep_follows_no_link_and_touches_nothing_without_a_lock(place: Path) -> None:
+def test_sweep_follows_no_link_and_leaves_locks(place: Path) -> None:
     outside, private = place / "outside", private_folder()
     outside.mkdir()
     (outside / "file").touch()
@@ -138,3 +138,16 @@ def test_searches_of_a_user_share_the_lock_of_a_gpu_and_not_of_a_processor(place
     assert device_locks("/a/run", device_type="cuda") == device_locks("/b/run", device_type="cuda")
     assert device_locks("/a/run", device_type="cuda").is_relative_to(private_folder())
     assert device_locks("/a/run", device_type="cpu") == Path("/a/run")
+
+
+def test_folder_that_came_back_after_a_sweep_is_removed(tmp_path: Path) -> None:
+    with scratch("ray", place=tmp_path) as living:
+        returned = living.with_name("ray-0000" if living.name != "ray-0000" else "ray-0001")
+        (returned / "session").mkdir(parents=True)
+        locks = living.with_name("locks-0123456789abcdef")
+        locks.mkdir()
+        with scratch("ray", place=tmp_path) as other:
+            assert not returned.exists()
+            assert living.exists()
+            assert locks.exists()
+            assert other.exists()

@@ -31,7 +31,7 @@ _SOURCES = [
 ]
 _READS_PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 _MAY_IMPORT = {
-    "trainers/checkpoint.py": "names the error of torch.load(weights_only=True)",
+    "trainers/state_file.py": "names the error of torch.load(weights_only=True)",
     "search/tune/scheduler.py": "reads the exception that Ray kept in this process's own temporary folder",
 }
 

@@ -94,6 +94,9 @@ def test_full_fine_tuning_equals_the_trainer_of_transformers(tiny: TaggedText, t
     ours |= {f"classifier.{name}": item for name, item in state.head.classifier.state_dict().items()}
     wanted = theirs.state_dict()
     assert set(ours) == set(wanted)
+    # The softmax cancels the bias of keys. Its gradient is nothing but rounding, of which AdamW makes whole steps.
     for name, item in ours.items():
+        if name.endswith("key.bias"):
+            continue
         # AdamW divides small gradients by their own size, which enlarges differences of the last bit.
         torch.testing.assert_close(item, wanted[name], rtol=0.0, atol=2e-4, msg=name)

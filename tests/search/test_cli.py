@@ -287,5 +287,8 @@ def test_damaged_part_is_named_and_the_rest_read(run: Cli, tmp_path: Path) -> No
     code, out, err = run("show", tmp_path, "--json")
     assert code == 0
     assert len(json.loads(out)) == 1
-    assert err.startswith("records/trial-00000-r000.parquet: cannot be read (")
-    assert err.count("\n") == 1
+    damaged, unrecorded = err.splitlines()
+    assert damaged.startswith("records/trial-00000-r000.parquet: cannot be read (")
+    assert unrecorded.startswith(
+        "study.journal: trial 0 has ended and has no readable record in records/: `depthweave search --resume"
+    )

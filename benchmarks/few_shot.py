@@ -51,7 +51,7 @@ RATE_DRAWS: dict[HostWeights, tuple[int, ...]] = {"frozen": (100, 101, 102), "fu
 """A full fine-tuning takes twenty times as long as a head alone."""
 RATE_SHOTS = (100, 400)
 RATES: dict[HostWeights, tuple[float, ...]] = {
-    "frozen": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "frozen": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "full": (3e-4, 1e-3, 3e-3),
 }
 BASELINE = "deeper"

@@ -66,7 +66,12 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
     assert counter.frame_count == 1
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
+        found, wanted = parameter.grad, gradients[name]
+        assert found is not None, name
+        assert wanted is not None, name
+        # By norm: an entry that nearly cancels is no better than the rounding of the large ones. Of twelve blocks of
+        # mudd2 eager gradients are 1.4e-5 from those in float64, and compiled ones 6.8e-5.
+        assert (found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))

@@ -32,7 +32,8 @@ def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def _model(fusion: str, wiring: Wiring) -> Decoder:
+def _model(fusion: str, wiring: Wiring, *, moved: float = 0.2) -> Decoder:
+    """Returns a small model whose fusion is `moved` away from its start, in standard deviations."""
     architecture = Architecture(
         fusion=fusion, wiring=wiring, width=16, heads=2, feed_forward=24, vocabulary=13, context=12
     )
@@ -40,7 +41,7 @@ def _model(fusion: str, wiring: Wiring) -> Decoder:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.fusion.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=moved)
     return model
 
 
@@ -66,12 +67,7 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
     assert counter.frame_count == 1
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     for name, parameter in model.named_parameters():
-        found, wanted = parameter.grad, gradients[name]
-        assert found is not None, name
-        assert wanted is not None, name
-        # By norm: an entry that nearly cancels is no better than the rounding of the large ones. Of twelve blocks of
-        # mudd2 eager gradients are 1.4e-5 from those in float64, and compiled ones 6.8e-5.
-        assert (found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, name
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
@@ -102,7 +98,8 @@ def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
 def test_generated_code_of_a_deep_model_equals_eager(fusion: str, depth: int) -> None:
     # dwatt at every site is a graph no one would train: its period is the depth here. The long sums are dwa's.
     period = depth if fusion == "dwatt" else 1
-    _assert_compiled_equals_eager(_model(fusion, strided_wiring(depth, period=period)), "inductor")
+    # Moved by 0.2, twelve blocks of mudd2 have gradients of norm 795, whose small entries are rounding alone.
+    _assert_compiled_equals_eager(_model(fusion, strided_wiring(depth, period=period), moved=0.05), "inductor")
 
 
 @pytest.mark.slow

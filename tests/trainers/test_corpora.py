@@ -203,7 +203,7 @@ def test_load_corpus_hub_with_a_bad_column_or_split_names_the_known(tmp_path: Pa
 
 def test_load_corpus_hub_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    assert "go online once" in _error(CorpusSpec(kind="hub", dataset="nobody/no-such-dataset"))
+    assert "go online once" in _error(CorpusSpec(kind="hub", dataset="nowhere/no-such-dataset"))
 
 
 def test_load_corpus_hub_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

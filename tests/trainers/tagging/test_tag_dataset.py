@@ -125,6 +125,6 @@ def test_load_tag_dataset_names_splits_and_the_extra(tmp_path: Path, monkeypatch
     (tmp_path / "train.parquet").touch()
     assert "train.parquet: is a file; give its folder" in _error(TagDataset(name=str(tmp_path / "train.parquet")))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    assert "go online once" in _error(TagDataset(name="nobody/no-such-dataset"))
+    assert "go online once" in _error(TagDataset(name="nowhere/no-such-dataset"))
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "install depthweave[hub], or give CoNLL files" in _error(TagDataset(name=name))

@@ -33,16 +33,15 @@ def _numbers(evaluations: Sequence[TagEvaluation]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_every_head_learns_names_from_a_frozen_host(kind: str, data: TagData, host: Host, tag_recipe: Recipe) -> None:
-    # Whole blocks want a smaller rate than a classifier.
-    rate = 0.01 if kind == "deeper" else 0.03
+    # Whole blocks want a smaller rate than the others, a lone classifier a larger one.
+    rate = {"deeper": 0.01, "last": 0.1}.get(kind, 0.03)
     recipe = dataclasses.replace(tag_recipe, steps=120, learning_rate=rate, num_evaluations=2)
     first, last = train_tags(_start(kind, host, recipe), data)
     assert (first.step, last.step, last.index) == (60, 120, 1)
     assert last.loss < first.loss
     assert last.score is not None
     # The last state of a random host knows little of a word; without training no entity is right.
-    # `last` reaches 0.18 to 0.34, by the tokenizer, which is not learnt alike in every process.
-    assert last.score.f1 > 0.1
+    assert last.score.f1 > 0.2
 
 
 def test_a_host_that_is_trained_learns_more_than_its_head(full_data: TagData, host: Host, tag_recipe: Recipe) -> None:

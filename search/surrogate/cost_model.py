@@ -114,11 +114,13 @@ def _coefficient_variance(relative_NH: FloatArray, relative_MH: FloatArray, *, n
 def _residuals(candidates: Candidates, rows_M: Indices, residual_M: FloatArray) -> Posterior:
     """Returns the posterior of every candidate's residual."""
     num_groups = int(candidates.groups_F.max()) + 1
+    # The features explain what is linear already.
+    prior = Hyperparameters(np.full(num_groups, 1.0 / num_groups), amplitude=1.0, linear=0.0, noise=_RESIDUAL_NOISE)
     process = GaussianProcess(
         candidates.features_NF[rows_M],
         residual_M,
         noise_MM=np.zeros((len(rows_M), len(rows_M))),
         groups_F=candidates.groups_F,
-        hyperparameters=Hyperparameters(np.full(num_groups, 1.0 / num_groups), amplitude=1.0, noise=_RESIDUAL_NOISE),
+        hyperparameters=prior,
     )
     return process.predict(candidates.features_NF)

@@ -6,7 +6,9 @@ optimiser, a tensor type and seconds of import time.
 Axes: N candidates, M records, F feature columns, G groups of columns, P further records, K selected records.
 
 Source: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning: equations 2.25, 2.26 and 5.9; the kernel
-is Matern 5/2 with automatic relevance determination, with a prior on every hyperparameter (maximum a posteriori).
+is Matern 5/2 with automatic relevance determination, with a prior on every hyperparameter (maximum a posteriori), plus
+a linear term (section 4.2.2): the best candidates lie at corners of a space, such as the densest wiring, and there a
+stationary kernel alone returns to the mean.
 Cost: fitting is O(steps * G * M^2 + steps * M^3) with M at most `FIT_RECORDS`; predicting O(N * M^2).
 """
 
@@ -32,7 +34,8 @@ _BLOCK = 100_000
 """Number of entries of a kernel matrix that are computed at once, so that they fit the processor's cache."""
 _JITTER = 1e-6
 """Added to the diagonal, as a share of the values' variance: keeps the matrix positive definite."""
-_SCALE_SD, _AMPLITUDE_SD = 1.0, 1.0
+_SCALE_SD, _AMPLITUDE_SD, _LINEAR_SD = 1.0, 1.0, 1.0
+_LINEAR_MEDIAN = 0.5
 _NOISE_LOG_MEAN, _NOISE_LOG_SD = -4.0, 1.5
 """The prior noise is a fiftieth of the values' variance."""
 
@@ -43,7 +46,9 @@ class Hyperparameters(NamedTuple):
     weights_G: FloatArray
     """Inverse squared length scale of each group of columns."""
     amplitude: float
-    """Variance of the function."""
+    """Variance of the function without its linear term."""
+    linear: float
+    """Variance of the linear term, over the amplitude, at a mean square of 1 in each group of columns."""
     noise: float
     """Variance of the noise of every record."""
 
@@ -90,11 +95,13 @@ class GaussianProcess:
             )
         self.hyperparameters = hyperparameters
         self._weights_F = np.sqrt(self.hyperparameters.weights_G)[groups_F]
-        self._condition(features_MF * self._weights_F, targets_M, scaled_noise_MM)
+        self._product_frac = self.hyperparameters.linear / (int(groups_F.max()) + 1)
+        self._condition(features_MF, targets_M, scaled_noise_MM)
 
-    def _condition(self, scaled_MF: FloatArray, targets_M: FloatArray, noise_MM: FloatArray) -> None:
-        self._scaled_MF, self._targets_M, self._noise_MM = scaled_MF, targets_M, noise_MM
-        kernel_MM = self.hyperparameters.amplitude * matern(squared_distances(scaled_MF, scaled_MF))
+    def _condition(self, features_MF: FloatArray, targets_M: FloatArray, noise_MM: FloatArray) -> None:
+        self._features_MF, self._targets_M, self._noise_MM = features_MF, targets_M, noise_MM
+        self._scaled_MF = features_MF * self._weights_F
+        kernel_MM = self._kernel(slice(None))
         shared_MM = (self.hyperparameters.noise + _JITTER) * np.eye(len(targets_M))
         factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + shared_MM)
         self._inverse_MM = _inverse(factor_MM)
@@ -104,11 +111,17 @@ class GaussianProcess:
         """Returns the process given `P` further records without errors, with the same hyperparameters."""
         other = copy(self)
         other._condition(
-            np.concatenate([self._scaled_MF, features_PF * self._weights_F]),
+            np.concatenate([self._features_MF, features_PF]),
             np.concatenate([self._targets_M, (values_P - self._mean) / self._scale]),
             np.pad(self._noise_MM, (0, len(values_P))),
         )
         return other
+
+    def _kernel(self, index_K: NDArray[np.intp] | slice) -> FloatArray:
+        """Returns the kernel `[K, M]` of some records with all."""
+        stationary_KM = matern(squared_distances(self._scaled_MF[index_K], self._scaled_MF))
+        linear_KM = self._product_frac * (self._features_MF[index_K] @ self._features_MF.T)
+        return np.asarray(self.hyperparameters.amplitude * (stationary_KM + linear_KM))
 
     def leave_one_out_residuals(self) -> FloatArray:
         """Returns the standardised residual `[M]` of each record, predicted from the others."""
@@ -124,13 +137,11 @@ class GaussianProcess:
 
         A record's value is the outcome of its own trial, not that of another trial with the same features.
         """
-        kernel_KM = self.hyperparameters.amplitude * matern(
-            squared_distances(self._scaled_MF[index_K], self._scaled_MF)
-        )
-        noise = self.hyperparameters.noise + _JITTER
-        kernel_KM[np.arange(len(index_K)), index_K] += noise
+        kernel_KM = self._kernel(index_K)
+        kernel_KM[np.arange(len(index_K)), index_K] += self.hyperparameters.noise + _JITTER
+        prior_K = kernel_KM[np.arange(len(index_K)), index_K]
         root_KM = kernel_KM @ self._inverse_MM.T
-        variance_K = np.maximum(self.hyperparameters.amplitude + noise - np.square(root_KM).sum(axis=1), 0.0)
+        variance_K = np.maximum(prior_K - np.square(root_KM).sum(axis=1), 0.0)
         return Posterior(kernel_KM @ self._weights_M * self._scale + self._mean, np.sqrt(variance_K) * self._scale)
 
     def predict(self, features_NF: FloatArray) -> Posterior:
@@ -138,20 +149,23 @@ class GaussianProcess:
         # Single precision from here on, which takes half the time. The noise keeps the inverse small, and an error of
         # 1e-6 of the amplitude does not change a decision.
         amplitude = self.hyperparameters.amplitude
-        scaled_NF = (features_NF * self._weights_F).astype(np.float32)
+        scaled_NF, features_NF = (features_NF * self._weights_F).astype(np.float32), features_NF.astype(np.float32)
         scaled_MF, weights_M = self._scaled_MF.astype(np.float32), self._weights_M.astype(np.float32)
         inverse_MM = self._inverse_MM.astype(np.float32)
+        linear_FM = (self._product_frac * self._features_MF.T).astype(np.float32)
         mean_N, explained_N = np.empty(len(scaled_NF)), np.zeros(len(scaled_NF))
         rows = max(1, _BLOCK // len(scaled_MF))
         half = len(scaled_MF) // 2
         for start in range(0, len(scaled_NF), rows):
             block = slice(start, start + rows)
             kernel_BM = matern(squared_distances(scaled_NF[block], scaled_MF))
+            kernel_BM += features_NF[block] @ linear_FM
             mean_N[block] = kernel_BM @ weights_M
             # The inverse is lower triangular: the first half of its rows is zero in the second half of the columns.
             for root_BH in (kernel_BM[:, :half] @ inverse_MM[:half, :half].T, kernel_BM @ inverse_MM[half:].T):
                 explained_N[block] += np.einsum("bh,bh->b", root_BH, root_BH)
-        mean_N, variance_N = amplitude * mean_N, amplitude * np.maximum(1.0 - amplitude * explained_N, 1e-8)
+        prior_N = 1.0 + self._product_frac * np.square(features_NF).sum(axis=1)
+        mean_N, variance_N = amplitude * mean_N, amplitude * np.maximum(prior_N - amplitude * explained_N, 1e-8)
         return Posterior(mean_N * self._scale + self._mean, np.sqrt(variance_N) * self._scale)
 
 
@@ -169,13 +183,14 @@ def fit(
             for group in range(num_groups)
         ]
     )
-    mean = np.r_[np.full(num_groups, -np.log(num_groups)), 0.0, _NOISE_LOG_MEAN]
-    spread = np.r_[np.full(num_groups, _SCALE_SD), _AMPLITUDE_SD, _NOISE_LOG_SD]
+    linear_MM = features_MF @ features_MF.T / num_groups
+    mean = np.r_[np.full(num_groups, -np.log(num_groups)), 0.0, np.log(_LINEAR_MEDIAN), _NOISE_LOG_MEAN]
+    spread = np.r_[np.full(num_groups, _SCALE_SD), _AMPLITUDE_SD, _LINEAR_SD, _NOISE_LOG_SD]
     logs = mean.copy()
     best_logs, lowest, best_step = logs, np.inf, 0
     first, second = np.zeros_like(logs), np.zeros_like(logs)
     for step in range(1, _STEPS + 1):
-        found = _objective(logs, distances_GMM, targets_M, noise_MM)
+        found = _objective(logs, distances_GMM, linear_MM, targets_M, noise_MM)
         if found is None:
             break
         value = found.value + 0.5 * float(np.square((logs - mean) / spread).sum())
@@ -188,7 +203,7 @@ def fit(
         second = 0.95 * second + 0.05 * gradient**2
         logs = logs - _STEP_SIZE * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-8)
     values = np.exp(best_logs)
-    return Hyperparameters(values[:-2], float(values[-2]), float(values[-1]))
+    return Hyperparameters(values[:-3], *(float(item) for item in values[-3:]))
 
 
 class _Objective(NamedTuple):
@@ -197,12 +212,12 @@ class _Objective(NamedTuple):
 
 
 def _objective(
-    logs: FloatArray, distances_GMM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
+    logs: FloatArray, distances_GMM: FloatArray, linear_MM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
     """Returns the negative log marginal likelihood and its gradient by the logarithms; `None` on failure."""
-    weights_G, amplitude, noise = np.exp(logs[:-2]), float(np.exp(logs[-2])), float(np.exp(logs[-1]))
+    weights_G, amplitude, linear, noise = np.exp(logs[:-3]), *np.exp(logs[-3:]).tolist()
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
-    kernel_MM = amplitude * matern(squared_MM)
+    kernel_MM = amplitude * (matern(squared_MM) + linear * linear_MM)
     try:
         factor_MM = np.linalg.cholesky(kernel_MM + noise_MM + (noise + _JITTER) * np.eye(len(targets_M)))
     except np.linalg.LinAlgError:
@@ -217,6 +232,7 @@ def _objective(
     gradient = np.r_[
         weights_G * np.tensordot(distances_GMM, by_squared_MM, axes=2),
         (slope_MM * kernel_MM).sum(),
+        amplitude * linear * (slope_MM * linear_MM).sum(),
         noise * np.trace(slope_MM),
     ]
     return _Objective(value, gradient)

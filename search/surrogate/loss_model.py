@@ -25,7 +25,7 @@ MIN_RECORDS = 3
 """Minimum number of known or forecast losses for a model."""
 MAX_RECORDS = 512
 """Maximum number of records, the lowest losses and an even choice of others: the cost is cubic in it."""
-_FLOOR_FRAC = 0.5
+_FLOOR_FRAC = 2.0
 """Distance of the floor below the lowest loss, as a share of the distance from there to the median."""
 _MIN_HEIGHT_FRAC = 0.1
 """Smallest height of a forecast above the floor, as a share of that of the lowest loss."""

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from depthweave.search.surrogate import gaussian_process
-from depthweave.search.surrogate.gaussian_process import FIT_RECORDS, FloatArray, GaussianProcess, fit
+from depthweave.search.surrogate.gaussian_process import (
+    FIT_RECORDS,
+    FloatArray,
+    GaussianProcess,
+    Hyperparameters,
+    fit,
+)
 
 GROUPS_F = np.array([0, 0, 1, 2])
 
@@ -18,27 +24,30 @@ def some_records(num: int, *, seed: int = 0) -> tuple[FloatArray, FloatArray]:
     return features_MF, np.sin(2 * features_MF[:, 0]) + features_MF[:, 2] + 5.0
 
 
-def kernel(left: FloatArray, right: FloatArray, weights_G: FloatArray) -> float:
-    """Matern 5/2, one pair at a time."""
-    root = np.sqrt(5 * sum(weights_G[group] * (a - b) ** 2 for a, b, group in zip(left, right, GROUPS_F, strict=True)))
-    return float((1 + root + root**2 / 3) * np.exp(-root))
+def kernel(left: FloatArray, right: FloatArray, known: Hyperparameters) -> float:
+    """Matern 5/2 and the linear term, one pair at a time."""
+    pairs = list(zip(left, right, GROUPS_F, strict=True))
+    root = np.sqrt(5 * sum(known.weights_G[group] * (a - b) ** 2 for a, b, group in pairs))
+    linear = known.linear * sum(a * b for a, b, _ in pairs) / 3
+    return known.amplitude * float((1 + root + root**2 / 3) * np.exp(-root) + linear)
 
 
 def test_prediction_equals_the_plain_formulas() -> None:
     features_MF, values_M = some_records(12)
     noise_M = np.linspace(0.0, 0.3, 12)
     process = GaussianProcess(features_MF, values_M, noise_MM=np.diag(noise_M), groups_F=GROUPS_F)
-    weights_G, amplitude, noise = process.hyperparameters
+    known = process.hyperparameters
     mean, scale = values_M.mean(), values_M.std()
-    K = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
-    K += np.diag(noise + noise_M / scale**2 + 1e-6)
+    K = np.array([[kernel(a, b, known) for b in features_MF] for a in features_MF])
+    K += np.diag(known.noise + noise_M / scale**2 + 1e-6)
     at_NF = some_records(5, seed=1)[0]
-    k = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in at_NF])
+    k = np.array([[kernel(a, b, known) for b in features_MF] for a in at_NF])
     found = process.predict(at_NF)
     np.testing.assert_allclose(
         found.mean_N, mean + scale * k @ np.linalg.solve(K, (values_M - mean) / scale), rtol=1e-6
     )
-    variance = amplitude - np.einsum("nm,nm->n", k, np.linalg.solve(K, k.T).T)
+    prior = np.array([kernel(a, a, known) for a in at_NF])
+    variance = prior - np.einsum("nm,nm->n", k, np.linalg.solve(K, k.T).T)
     np.testing.assert_allclose(found.sd_N, scale * np.sqrt(variance), rtol=1e-5)
 
 
@@ -63,25 +72,35 @@ def test_gradient_equals_finite_differences() -> None:
             for columns in (features_MF[:, :2], features_MF[:, 2:3], features_MF[:, 3:])
         ]
     )
-    logs, noise_MM = np.array([0.3, -0.5, -1.0, 0.2, -2.0]), np.diag(np.linspace(0, 0.1, 9)) + 0.02
-    found = gaussian_process._objective(logs, distances_GMM, targets_M, noise_MM)
+    linear_MM = features_MF @ features_MF.T / 3
+    logs, noise_MM = np.array([0.3, -0.5, -1.0, 0.2, -0.4, -2.0]), np.diag(np.linspace(0, 0.1, 9)) + 0.02
+    found = gaussian_process._objective(logs, distances_GMM, linear_MM, targets_M, noise_MM)
     assert found is not None
     for place in range(len(logs)):
         step = np.zeros_like(logs)
         step[place] = 1e-5
-        after = gaussian_process._objective(logs + step, distances_GMM, targets_M, noise_MM)
-        before = gaussian_process._objective(logs - step, distances_GMM, targets_M, noise_MM)
+        after = gaussian_process._objective(logs + step, distances_GMM, linear_MM, targets_M, noise_MM)
+        before = gaussian_process._objective(logs - step, distances_GMM, linear_MM, targets_M, noise_MM)
         assert after is not None
         assert before is not None
         assert found.gradient[place] == pytest.approx((after.value - before.value) / 2e-5, rel=1e-5, abs=1e-7)
 
 
 def test_irrelevant_features_get_long_length_scales() -> None:
-    features_MF, values_M = some_records(80)
+    features_MF = some_records(80)[0]
+    values_M = np.sin(2 * features_MF[:, 0]) + np.sin(2 * features_MF[:, 2])
     targets_M = (values_M - values_M.mean()) / values_M.std()
     found = fit(features_MF, targets_M, noise_MM=np.zeros((80, 80)), groups_F=GROUPS_F)
     assert found.weights_G[2] < 0.2 * min(found.weights_G[:2])
     assert found.noise < 0.05
+
+
+def test_a_linear_effect_goes_on_beyond_the_records() -> None:
+    features_MF = some_records(60)[0]
+    values_M = -features_MF[:, 2] + 0.01 * np.random.default_rng(3).normal(size=60)
+    process = GaussianProcess(features_MF, values_M, noise_MM=np.zeros((60, 60)), groups_F=GROUPS_F)
+    far = process.predict(np.array([[0.0, 0.0, 2 * features_MF[:, 2].max(), 0.0]]))
+    assert far.mean_N[0] < 1.5 * values_M.min()
 
 
 def test_a_noisy_record_counts_less() -> None:
@@ -115,9 +134,9 @@ def test_values_of_records_equal_the_plain_formulas() -> None:
     population = gaussian_process.Population(5.5, 1.2)
     noise_MM = correlated(8)
     process = GaussianProcess(features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population)
-    weights_G, amplitude, noise = process.hyperparameters
-    prior_MM = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
-    prior_MM += (noise + 1e-6) * np.eye(8)
+    known = process.hyperparameters
+    prior_MM = np.array([[kernel(a, b, known) for b in features_MF] for a in features_MF])
+    prior_MM += (known.noise + 1e-6) * np.eye(8)
     observed_MM = prior_MM + noise_MM / population.sd**2
     targets_M = (values_M - population.mean) / population.sd
     found = process.values(np.arange(8))
@@ -139,9 +158,9 @@ def test_leave_one_out_residuals_equal_those_of_processes_without_the_record() -
     features_MF, values_M = some_records(7)
     population, noise_MM = gaussian_process.Population(5.0, 1.0), correlated(7)
     process = GaussianProcess(features_MF, values_M, noise_MM=noise_MM, groups_F=GROUPS_F, population=population)
-    weights_G, amplitude, noise = process.hyperparameters
-    K = amplitude * np.array([[kernel(a, b, weights_G) for b in features_MF] for a in features_MF])
-    K += noise_MM + (noise + 1e-6) * np.eye(7)
+    known = process.hyperparameters
+    K = np.array([[kernel(a, b, known) for b in features_MF] for a in features_MF])
+    K += noise_MM + (known.noise + 1e-6) * np.eye(7)
     for place in range(7):
         rest = np.delete(np.arange(7), place)
         weights = np.linalg.solve(K[np.ix_(rest, rest)], K[rest, place])

@@ -170,3 +170,15 @@ def test_what_does_not_fit_is_refused_in_one_line(
     other = TaggingState.start(wide, recipe=tag_recipe, host_sha256=host.sha256, device="cpu")
     with pytest.raises(ValueError, match="the head is for 2 layers of width 8; the states of tiny have 2 of width 16"):
         train_tags(other, data)
+
+
+def test_numbers_without_a_full_mantissa_are_zero_in_a_step_and_only_there(
+    data: TagData, host: Host, tag_recipe: Recipe
+) -> None:
+    state = _start("mix", host, tag_recipe)
+    tiny = torch.tensor([1e-40])
+    seen: list[float] = []
+    state.head.register_forward_hook(lambda *_: seen.append((tiny * 1.0).item()))
+    next(train_tags(state, data))
+    assert seen[0] == 0.0, "denormal numbers are slow"
+    assert (tiny * 1.0).item() > 0.0

@@ -8,13 +8,12 @@ that read earlier states have to beat.
 
 Blocks are of the host's manner. For an encoder they are BERT's (Devlin, Chang, Lee, Toutanova, arXiv 1810.04805):
 norms after the residuals, biases, GELU. For a causal host they are those of GPT-2: norms before attention and
-feed-forward layers, causal. Their number follows from the budget, and the feed-forward width meets it.
+feed-forward layers, causal. Their number follows from the budget, and the feed-forward width meets it. They start as
+new layers of either do: weights of standard deviation 0.02, biases of zero (docs/log/few_shot.md).
 Differs:
-1. The matrices that write to the residual start at zero. A causal head so starts as the classifier of the last state.
-   For an encoder the norms of its blocks remain: it starts as that of the last state, normed.
-2. Keys have no bias. It would add the same number to all scores of a query, which the softmax drops, and so never get
+1. Keys have no bias. It would add the same number to all scores of a query, which the softmax drops, and so never get
    a gradient.
-3. No dropout, as in no other head.
+2. No dropout, as in no other head.
 The blocks add no positions: the host's states have them.
 """
 
@@ -29,6 +28,8 @@ from torch.nn import functional as F
 from depthweave.spaces.fusions import Observe
 from depthweave.spaces.heads.head import Head, HeadShape
 
+_START_SD = 0.02
+"""Standard deviation of the weights at the start, as in BERT and GPT-2."""
 _USUAL_RATIO = 4
 """Feed-forward width over width of the host's own layers."""
 
@@ -112,13 +113,11 @@ class FurtherBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draws the start, at which the block adds nothing to the residual."""
-        for linear in (self.query, self.key, self.value, self.into):
-            nn.init.normal_(linear.weight, std=linear.in_features**-0.5, generator=generator)
-        for linear in (self.attention_out, self.out):
-            nn.init.zeros_(linear.weight)
-        for linear in (self.query, self.value, self.attention_out, self.into, self.out):
-            nn.init.zeros_(linear.bias)
+        """Draws the start."""
+        for linear in (self.query, self.key, self.value, self.attention_out, self.into, self.out):
+            nn.init.normal_(linear.weight, std=_START_SD, generator=generator)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
         for norm in (self.attention_norm, self.feed_forward_norm):
             norm.reset_parameters()
 

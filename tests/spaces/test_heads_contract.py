@@ -66,17 +66,21 @@ def test_fresh_head_starts_as_the_classifier_of_the_last_state(shape: HeadShape)
     states, mask_BT = random_states(shape), padding_mask()
     last = make_head(SHAPES["last"], seed=7)
     found_BTC = make_head(shape, seed=7)(states, mask_BT)
-    if head_class(shape.kind).starts_as_last or (shape.kind == "deeper" and shape.causal):
+    if head_class(shape.kind).starts_as_last:
         assert torch.equal(found_BTC, last(states[-1:], mask_BT))
     elif shape.kind == "deeper":
-        # The norms of its blocks remain. A norm of a normed state changes it by its eps alone.
-        normed_BTD = F.layer_norm(states[-1], (shape.width,))
-        torch.testing.assert_close(found_BTC, last([normed_BTD], mask_BT), rtol=1e-3, atol=1e-4)
+        # Its weights are small at the start: the last state is most of what the classifier reads.
+        states = [states[-1] if shape.causal else F.layer_norm(states[-1], (shape.width,))]
+        assert _cosine(found_BTC, last(states, mask_BT)) > 0.95
     else:
         assert shape.kind == "mix"
         if shape.causal:
             states = [F.layer_norm(state_BTD, (shape.width,)) for state_BTD in states]
         torch.testing.assert_close(found_BTC, last([torch.stack(states).mean(dim=0)], mask_BT))
+
+
+def _cosine(left: torch.Tensor, right: torch.Tensor) -> float:
+    return F.cosine_similarity(left.flatten(), right.flatten(), dim=0).item()
 
 
 def test_head_away_from_its_start_differs_from_the_classifier_of_the_last_state(shape: HeadShape, head: Head) -> None:

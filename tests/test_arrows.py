@@ -43,7 +43,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "tune": "cluster failures scratch signals spec trials",
     },
     "reports": {
-        "analysis": "formatting store",
+        "analysis": "formatting store wirings",
         "comparison": "analysis figures formatting page store wirings",
         "export": "analysis formatting store wirings",
         "figures": "analysis formatting store wirings",

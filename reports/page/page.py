@@ -13,6 +13,7 @@ from depthweave.reports.analysis.recommend import recommendation
 from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.verdict_text import (
     confirmation_sentence,
@@ -39,6 +40,7 @@ from depthweave.reports.page.sections import (
     what_matters,
     wirings,
 )
+from depthweave.reports.page.size_section import size_section
 from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -151,6 +153,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     sections = [
         at_equal_cost(view),
+        size_section(sizes_of(view)),
         wirings(view),
         shared_connections(view),
         connections(

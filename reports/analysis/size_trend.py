@@ -52,6 +52,17 @@ class SizePoint(NamedTuple):
     """Seeds with which the pattern or plain diverged."""
 
 
+class Signs(NamedTuple):
+    """On which side of zero each 95 % interval of a trend is, 0 where it includes zero; one value or an array."""
+
+    smallest: NDArray[np.int64]
+    largest: NDArray[np.int64]
+    slope: NDArray[np.int64]
+    beyond: NDArray[np.int64]
+    curvature: NDArray[np.int64]
+    """0 with two sizes."""
+
+
 class SizeTrend(NamedTuple):
     """The line through the differences at several sizes. The verdict needs all of it."""
 
@@ -67,9 +78,16 @@ class SizeTrend(NamedTuple):
     """The second-degree part of three or more sizes; `None` for two."""
 
     @property
-    def is_curved(self) -> bool:
-        """Whether the sizes are not on a line: nothing is claimed of the size beyond."""
-        return self.curvature is not None and _sign(self.curvature) != 0
+    def signs(self) -> Signs:
+        """On which side of zero the intervals are."""
+        none = np.zeros(np.shape(self.slope.mean), dtype=np.int64)
+        return Signs(
+            smallest=_sign(self.smallest),
+            largest=_sign(self.largest),
+            slope=_sign(self.slope),
+            beyond=_sign(self.beyond),
+            curvature=none if self.curvature is None else _sign(self.curvature),
+        )
 
 
 class Judged(NamedTuple):
@@ -110,17 +128,21 @@ def judge(points: Sequence[SizePoint], trend: SizeTrend | None) -> Judged:
         return Judged("not settled", "a seed diverged")
     if trend is None or trend.slope.num < MIN_SEEDS:
         return Judged("not settled", f"fewer than {MIN_SEEDS} fresh seeds at a size")
-    largest, beyond = _sign(trend.largest), _sign(trend.beyond)
-    if largest > 0:
+    return judge_signs(trend.signs)
+
+
+def judge_signs(signs: Signs) -> Judged:
+    """Returns what may be claimed where there are enough seeds, from single signs."""
+    if signs.largest > 0:
         return Judged("worse", "")
-    if trend.is_curved:
+    if signs.curvature:
         return Judged("not settled", "the sizes are not on a line")
-    if largest < 0 and beyond < 0:
+    if signs.largest < 0 and signs.beyond < 0:
         return Judged("carries over", "")
-    if _sign(trend.smallest) < 0 and _sign(trend.slope) > 0 and beyond >= 0:
+    if signs.smallest < 0 and signs.slope > 0 and signs.beyond >= 0:
         return Judged("fades", "")
-    if largest < 0:
-        return Judged("not settled", f"a gain at the largest size, not settled at {REACH} times this size")
+    if signs.largest < 0:
+        return Judged("not settled", f"a gain at the largest size, open at {REACH} times this size")
     return Judged("not settled", "no difference to plain is settled at the largest size")
 
 
@@ -139,7 +161,6 @@ def _curvature_weights(x_K: NDArray[np.float64], *, weights_K: NDArray[np.float6
     return np.asarray(np.linalg.pinv(design_K3)[0] * root_K, dtype=np.float64)
 
 
-def _sign(contrast: Contrast) -> int:
-    """Returns on which side of zero the 95 % interval is; 0 where it includes zero."""
-    below = float(contrast.below)
-    return -1 if below >= TWO_SIDED else int(below <= 1 - TWO_SIDED)
+def _sign(contrast: Contrast) -> NDArray[np.int64]:
+    below = contrast.below
+    return np.where(below >= TWO_SIDED, -1, np.where(below <= 1 - TWO_SIDED, 1, 0))

@@ -9,6 +9,7 @@ each parameter use a given compute best.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from depthweave.reports.store.records import Record
@@ -31,8 +32,9 @@ def ratio_of(tokens: int, *, parameters: int) -> float:
 
 
 def ratio_text(ratio: float) -> str:
-    """Returns a ratio as text: "1.1", "20"."""
-    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+    """Returns a ratio as text: "1.0", "20"."""
+    # Rounded down, so that what is undertrained never reads as enough.
+    return f"{math.floor(10 * ratio) / 10:.1f}" if ratio < UNDERTRAINED else f"{ratio:,.0f}"
 
 
 def ratio_phrase(ratio: float) -> str:

@@ -19,7 +19,7 @@ from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
 from depthweave.reports.formatting import count_text, plural
 
-MAX_ROWS = 40
+MAX_ROWS = 20
 _FAINT = 0.45
 
 
@@ -55,14 +55,14 @@ class SizeLines(NamedTuple):
 
 
 def sizes_grid(sizes: Sizes) -> Grid | None:
-    """Returns the table of differences by size, slopes and verdicts of the first 40 patterns; `None` without any."""
+    """Returns the table of differences by size, slopes and verdicts of the first 20 patterns; `None` without any."""
     if not sizes.patterns:
         return None
     rows = sizes.patterns[:MAX_ROWS]
     largest = max((abs(it.difference.mean) for own in rows for it in own.points), default=0.0)
 
     def row(pattern: SizedPattern) -> GridRow:
-        cells = []
+        cells = [Cell(pattern.verdict, tip=pattern.why)]
         for parameters in sizes.parameters:
             difference = pattern.at(parameters)
             text, interval = interval_texts(difference)
@@ -70,11 +70,10 @@ def sizes_grid(sizes: Sizes) -> Grid | None:
         for shown in (pattern.slope, pattern.at_reach):
             text, interval = interval_texts(shown)
             cells.append(Cell(text, more=interval))
-        cells.append(Cell(pattern.verdict, tip=pattern.why))
         return GridRow(pattern_title(pattern), colour_of(pattern.fusion), cells)
 
     headings = [size_heading(sizes, index) for index in range(len(sizes.parameters))]
-    columns = [*headings, "per doubling", f"line at {count_text(sizes.reach)}", "verdict"]
+    columns = ["verdict", *headings, "per doubling", f"line at {count_text(sizes.reach)}"]
     return Grid("Difference to plain by size", "parameters", columns, [row(it) for it in rows])
 
 
@@ -86,9 +85,9 @@ def ranks_grid(sizes: Sizes) -> Grid | None:
     for ranks in sizes.ranks:
         tau, interval = ranks_text(ranks)
         between = f"{count_text(ranks.smaller)} and {count_text(ranks.larger)}"
-        cells = [Cell(between), Cell(str(ranks.num)), Cell(tau, more=interval), Cell(ranks.verdict)]
+        cells = [Cell(ranks.verdict), Cell(tau, more=interval), Cell(str(ranks.num)), Cell(between)]
         rows.append(GridRow(ranks_title(ranks), colour_of(ranks.fusion) if ranks.fusion else "", cells))
-    return Grid("Rank agreement between sizes", "", ["sizes", "patterns", "Kendall's tau", "orders"], rows)
+    return Grid("Rank agreement between sizes", "", ["orders", "Kendall's tau", "patterns", "sizes"], rows)
 
 
 def size_lines(sizes: Sizes) -> list[SizeLines]:

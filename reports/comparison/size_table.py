@@ -6,7 +6,6 @@ from typing import Any
 
 from rich import box
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +27,7 @@ def sizes_view(sizes: Sizes) -> list[RenderableType]:
         shown.append(Text(f"{len(sizes.patterns) - _MAX_ROWS} more with --json"))
     if sizes.ranks:
         shown += ["", _ranks_table(sizes)]
-    return [Padding(item, (0, 0, 0, 2)) for item in shown]
+    return shown
 
 
 def sizes_values(sizes: Sizes) -> dict[str, Any]:
@@ -44,12 +43,13 @@ def sizes_values(sizes: Sizes) -> dict[str, Any]:
 
 
 def _patterns_table(sizes: Sizes) -> Table:
-    table = _table()
+    # Without padding between columns it fits 80 columns.
+    table = _table(padding=0)
     ends = (sizes.parameters[0], sizes.parameters[-1])
     table.add_column("pattern, blocks", no_wrap=True)
     for head in (*map(count_text, ends), "doubling", f"line {count_text(sizes.reach)}"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for pattern in sizes.patterns[:_MAX_ROWS]:
         table.add_row(
             pattern.name if pattern.depth is None else f"{pattern.name} {pattern.depth}",
@@ -102,5 +102,5 @@ def _interval_values(interval: Interval) -> dict[str, float | None]:
     return {"num_seeds": interval.num, "mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+def _table(*, padding: int = 1) -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, padding, 0, 0), pad_edge=False, show_edge=False)

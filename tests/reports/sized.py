@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
-from depthweave.reports.store.records import Record
+from depthweave.reports.store.parquet_file import parquet_bytes
+from depthweave.reports.store.records import Record, to_table
+from depthweave.reports.store.run_store import RunStore
 from tests.reports.comparing import make_recipe
-from tests.reports.synthetic import make_record
+from tests.reports.synthetic import make_info, make_record
 
 PLAIN: dict[str, Any] = {"fusion": "none", "dilation": None, "period": None, "wiring": "[]"}
 SPREAD = 0.0005
@@ -54,3 +57,11 @@ def sized_records(
                     )
                 )
     return records
+
+
+def sized_store(folder: Path, records: Sequence[Record]) -> RunStore:
+    """The records as a run in a folder, in one file."""
+    info = make_info(run_id=records[0].run_id, objectives=("perplexity", "latency"))
+    store = RunStore.create(folder, info=info, spec_yaml="name: a\n")
+    store.write_bytes("records/batch-00000.parquet", parquet_bytes(to_table(records, row_class=Record)))
+    return store

@@ -30,7 +30,8 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "cli": "commands console signals",
         "cluster": "scratch signals spec",
         "commands": (
-            "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study"
+            "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study "
+            "training_length"
         ),
         "failures": "",
         "pruners": "surrogate",

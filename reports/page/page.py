@@ -15,6 +15,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
+from depthweave.reports.analysis.training_tokens import ratio_text, tokens_per_parameter, training_sentence
 from depthweave.reports.analysis.verdict_text import (
     confirmation_sentence,
     difference_text,
@@ -87,6 +88,8 @@ class FrontRow(NamedTuple):
     reference: bool
     depth: int
     parameters: str
+    training: str
+    """Tokens a parameter."""
     seed: int
     values: list[str]
     rules: str
@@ -168,6 +171,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
+        + training_sentence(search)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
         + kinds_sentence(records, objectives=info.objectives),
@@ -247,6 +251,7 @@ def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
                 reference=member.reference,
                 depth=member.depth,
                 parameters=show("parameters", member.parameters),
+                training=ratio_text(tokens_per_parameter(member)),
                 seed=member.seed,
                 values=[_cell(member, name) for name in table_columns(view.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),

@@ -44,13 +44,29 @@ def ratio_phrase(ratio: float) -> str:
 
 
 def range_phrase(ratios: Sequence[float]) -> str:
-    """Returns the same for several ratios, at least one: "1.1 to 2.2 tokens a parameter (...)", by the lowest."""
+    """Returns the same for several ratios, "1.1 to 2.2 tokens a parameter (...)", by the lowest; empty without any."""
+    if not ratios:
+        return ""
     low, high = ratio_text(min(ratios)), ratio_text(max(ratios))
     phrase = ratio_phrase(min(ratios))
     return phrase if low == high else f"{low} to {high}{phrase.removeprefix(low)}"
 
 
+def ratio_cell(record: Record) -> str:
+    """Returns the ratio of a complete language model as text, and "-" for any other record."""
+    return ratio_text(tokens_per_parameter(record)) if _is_language_model(record) else "-"
+
+
+def language_model_ratios(records: Iterable[Record]) -> list[float]:
+    """Returns the tokens a parameter of the complete language models: heads on a pretrained host have none."""
+    return [tokens_per_parameter(it) for it in records if _is_language_model(it)]
+
+
 def training_sentence(records: Iterable[Record]) -> str:
     """Returns how long the complete records' models were trained, to follow other sentences; empty without any."""
-    ratios = [tokens_per_parameter(it) for it in records if it.state == "complete"]
+    ratios = language_model_ratios(records)
     return f" Complete trainings saw {range_phrase(ratios)}." if ratios else ""
+
+
+def _is_language_model(record: Record) -> bool:
+    return record.state == "complete" and record.perplexity is not None

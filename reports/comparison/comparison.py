@@ -12,7 +12,7 @@ from depthweave.reports.analysis.rank_agreement import MIN_PATTERNS
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.size_text import sizes_sentences
 from depthweave.reports.analysis.sizes import Sizes, sizes_of
-from depthweave.reports.analysis.training_tokens import range_phrase, tokens_per_parameter
+from depthweave.reports.analysis.training_tokens import language_model_ratios, range_phrase
 from depthweave.reports.comparison.agreement import Order, order_of
 from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
 from depthweave.reports.comparison.dominance import Dominance, dominance_of
@@ -199,7 +199,7 @@ def _read(store: RunStore, *, label: str) -> ComparedRun:
         num_complete=len(finished),
         seeds=sorted({record.seed for record in finished}),
         tokens=sorted({record.tokens for record in finished}),
-        training=range_phrase([tokens_per_parameter(record) for record in finished]),
+        training=range_phrase(language_model_ratios(finished)),
         sizes=sizes_of(view),
     )
 

@@ -25,7 +25,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     The sizes of runs with several budgets follow, in full where there is one run.
     """
     shown: list[RenderableType] = [_runs_table(comparison.runs)]
-    shown += [Text(f"{run.label}: {run.training}") for run in comparison.runs]
+    shown += [Text(f"{run.label}: {run.training}") for run in comparison.runs if run.training]
     for pair in comparison.pairs:
         shown += ["", Text(f"{pair.first} and {pair.second}", style="bold"), *_pair_view(pair)]
     for run in comparison.runs:

@@ -15,7 +15,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
-from depthweave.reports.analysis.training_tokens import ratio_text, tokens_per_parameter, training_sentence
+from depthweave.reports.analysis.training_tokens import ratio_cell, training_sentence
 from depthweave.reports.analysis.verdict_text import (
     confirmation_sentence,
     difference_text,
@@ -251,7 +251,7 @@ def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
                 reference=member.reference,
                 depth=member.depth,
                 parameters=show("parameters", member.parameters),
-                training=ratio_text(tokens_per_parameter(member)),
+                training=ratio_cell(member),
                 seed=member.seed,
                 values=[_cell(member, name) for name in table_columns(view.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),

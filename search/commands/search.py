@@ -49,7 +49,7 @@ def run(
         raise ValueError("--retry-failed needs a run to resume: give --resume and --out RUN too")
     start = _resume if resume else _begin
     prepared, store = start(spec_file, out, overrides, local=address is None, say=console.say)
-    for line in training_sentences(prepared.space, recipe=prepared.spec.recipe):
+    for line in training_sentences(prepared.space, spec=prepared.spec):
         console.say(line)
     for line in unbalanced_sentences(prepared.space):
         console.say(line, style="yellow")

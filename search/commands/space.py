@@ -43,7 +43,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     console = Terminal()
     console.say(_counts(spec, space))
     console.show(_table(space, reference) if len(space) <= _MAX_ROWS else _families(space))
-    for line in training_sentences(space, recipe=spec.recipe):
+    for line in training_sentences(space, spec=spec):
         console.say(line)
     for line in [*unbalanced_sentences(space), *_infeasible_sentences(space)]:
         console.say(line, style="yellow")

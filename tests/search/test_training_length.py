@@ -15,12 +15,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def _sentences(name: str, *overrides: str) -> list[str]:
     spec = load_spec(EXAMPLES / name, overrides=overrides)
     space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
-    return training_sentences(space, recipe=spec.recipe)
+    return training_sentences(space, spec=spec)
 
 
 def test_short_training_names_the_steps_that_are_enough() -> None:
     (line,) = _sentences("quick.yaml")
-    assert line.startswith("training: 205 k tokens, 0.6 tokens a parameter (undertrained: rankings may change) at 315 k")
+    assert line.startswith(
+        "training: 205 k tokens, 0.6 tokens a parameter (undertrained: rankings may change) at 315 k"
+    )
     steps = line.rpartition("recipe.steps=")[2]
     assert " 20 tokens a parameter at 315 k parameters" in _sentences("quick.yaml", f"recipe.steps={steps}")[0]
 

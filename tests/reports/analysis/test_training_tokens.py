@@ -6,6 +6,7 @@ import pytest
 
 from depthweave.reports.analysis.training_tokens import (
     range_phrase,
+    ratio_cell,
     ratio_phrase,
     ratio_text,
     tokens_per_parameter,
@@ -37,3 +38,4 @@ def test_sentence_leaves_out_trials_that_did_not_end() -> None:
     stopped = make_record(1, tokens=1_000, state="pruned", perplexity=None, loss=None)
     assert training_sentence([ended, stopped]) == " Complete trainings saw 20 tokens a parameter."
     assert training_sentence([stopped]) == ""
+    assert (ratio_cell(ended), ratio_cell(stopped)) == ("20", "-")

@@ -46,6 +46,17 @@ def size_heading(sizes: Sizes, index: int) -> str:
     return f"{count_text(sizes.parameters[index])} ({ratio_text(sizes.tokens_per_parameter[index])} tokens a parameter)"
 
 
+def first_patterns(sizes: Sizes, num: int) -> list[SizedPattern]:
+    """Returns at most `num` patterns, the first of each verdict, so that a long list of one hides no other."""
+    places = [0] * len(sizes.patterns)
+    seen: Counter[str] = Counter()
+    for index, pattern in enumerate(sizes.patterns):
+        places[index] = seen[pattern.verdict]
+        seen[pattern.verdict] += 1
+    chosen = sorted(sorted(range(len(places)), key=lambda index: (places[index], index))[:num])
+    return [sizes.patterns[index] for index in chosen]
+
+
 def pattern_title(pattern: SizedPattern) -> str:
     """Returns "dwa 4×1, 12 blocks"; without the depth where it differs between sizes."""
     return pattern.name if pattern.depth is None else f"{pattern.name}, {plural(pattern.depth, 'block')}"

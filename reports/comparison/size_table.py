@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from depthweave.reports.analysis.intervals import Interval
-from depthweave.reports.analysis.size_text import ranks_text, ranks_title, sizes_sentences
+from depthweave.reports.analysis.size_text import first_patterns, ranks_text, ranks_title, sizes_sentences
 from depthweave.reports.analysis.size_trend import REACH
 from depthweave.reports.analysis.sizes import SizedPattern, Sizes
 from depthweave.reports.formatting import count_text
 
-_MAX_ROWS = 40
+_MAX_ROWS = 30
 
 
 def sizes_view(sizes: Sizes) -> list[RenderableType]:
@@ -50,7 +50,7 @@ def _patterns_table(sizes: Sizes) -> Table:
     for head in (*map(count_text, ends), "doubling", f"line {count_text(sizes.reach)}"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for pattern in sizes.patterns[:_MAX_ROWS]:
+    for pattern in first_patterns(sizes, _MAX_ROWS):
         table.add_row(
             pattern.name if pattern.depth is None else f"{pattern.name} {pattern.depth}",
             *(_cell(it) for it in (*map(pattern.at, ends), pattern.slope, pattern.at_reach)),

@@ -27,7 +27,8 @@ def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -
             "unit": unit,
             "meaning": meaning,
         }
-    if {"tokens", "parameters", "embedding_parameters"} <= values.keys():
+    # Heads on a pretrained host have no perplexity, and no such ratio.
+    if values.get("perplexity") is not None and values.get("parameters") is not None:
         metrics["tokens_per_parameter"] = {
             "value": ratio_of(values["tokens"], parameters=values["parameters"] + values["embedding_parameters"]),
             "unit": "token/parameter",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from depthweave.reports.analysis.size_text import (
+    first_patterns,
     interval_texts,
     pattern_title,
     ranks_text,
@@ -55,10 +56,10 @@ class SizeLines(NamedTuple):
 
 
 def sizes_grid(sizes: Sizes) -> Grid | None:
-    """Returns the table of differences by size, slopes and verdicts of the first 20 patterns; `None` without any."""
+    """Returns the table of differences by size, slopes and verdicts of at most 20 patterns; `None` without any."""
     if not sizes.patterns:
         return None
-    rows = sizes.patterns[:MAX_ROWS]
+    rows = first_patterns(sizes, MAX_ROWS)
     largest = max((abs(it.difference.mean) for own in rows for it in own.points), default=0.0)
 
     def row(pattern: SizedPattern) -> GridRow:

@@ -87,10 +87,11 @@ def plan_lines(plan: TrainPlan, state: TrainingState) -> list[str]:
     """Returns lines that say what is about to be trained, and how it differs from the export."""
     a, recipe, recorded = plan.architecture, plan.recipe, plan.recorded
     known = costs_of(a)
+    ratio = ratio_of(recipe.tokens, parameters=known.parameters + known.embedding_parameters)
     lines = [
         f"{a.fusion}, {blocks_text(a.depth, a.block)}, width {a.width} on {plan.tokens.corpus}: {recipe.steps} steps "
-        f"of {recipe.tokens_per_step} tokens, learning rate {recipe.learning_rate:g}, from step {state.step}; "
-        f"{ratio_phrase(ratio_of(recipe.tokens, parameters=known.parameters + known.embedding_parameters))}"
+        f"of {recipe.tokens_per_step} tokens, {ratio_phrase(ratio)}, learning rate {recipe.learning_rate:g}, "
+        f"from step {state.step}"
     ]
     if plan.repeats:
         lines.append("the recorded training again: same architecture, recipe, seed and text")

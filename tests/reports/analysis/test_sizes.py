@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.analysis.size_text import sizes_sentences
+from depthweave.reports.analysis.size_text import first_patterns, sizes_sentences
 from depthweave.reports.analysis.sizes import SizedPattern, Sizes, sizes_of
 from depthweave.reports.store.records import Record
 from tests.reports.sized import dwa, sized_records
@@ -134,6 +134,15 @@ def test_ranks_are_compared_within_a_fusion_and_over_all() -> None:
     # Plain joins the order of all.
     assert ranks[""].num == 19
     assert (ranks[""].smaller, ranks[""].larger, ranks[""].depth) == (SMALL, LARGE, 6)
+
+
+def test_long_list_of_one_verdict_hides_no_other() -> None:
+    rules = [(dilation, period) for dilation in (1, 2, 4) for period in (1, 2, 3)]
+    last = (dwa(5, 5), 0.02)
+    patterns = [*((dwa(*rule), -0.03) for rule in rules), last]
+    sizes = _sizes(sized_records({(6, SMALL): patterns, (6, LARGE): patterns}))
+    assert [it.verdict for it in first_patterns(sizes, 3)] == ["carries over", "carries over", "worse"]
+    assert first_patterns(sizes, 100) == sizes.patterns
 
 
 def test_sentences_count_the_verdicts_and_say_what_is_not_claimed() -> None:

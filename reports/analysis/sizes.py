@@ -1,12 +1,7 @@
 """The patterns of a run at several sizes: each one's difference to plain by size, and whether the sizes rank alike.
 
-A pattern is a fusion with its wiring rule. Where a depth was trained at two budgets, a pattern is followed over the
-budgets of that depth, so that nothing but the size changes. Where each budget has a depth of its own, it is followed
-across depths: the same rule, or else the rule with its block numbers moved in proportion (block i of L to i L' / L).
-Differences are those to the plain architecture of the same depth and budget.
-
-Fresh seeds count where both architectures have them (`contrast`). Otherwise the search's own seed gives a difference
-without an interval.
+A difference is that to the plain architecture of the same depth and budget. Fresh seeds count where both architectures
+have them (`contrast`). Otherwise the search's own seed gives a difference without an interval.
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ from depthweave.reports.analysis.fresh_losses import FreshLosses, contrast_of, f
 from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.rank_agreement import RankVerdict, kendall_tau, rank_verdict, tau_interval
 from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.size_patterns import Member, PatternKey, members_of
 from depthweave.reports.analysis.size_trend import (
     REACH,
     SIZE_VERDICTS,
@@ -33,9 +29,11 @@ from depthweave.reports.analysis.size_trend import (
     trend_of,
 )
 from depthweave.reports.analysis.training_tokens import tokens_per_parameter
-from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import rule_at_any_depth, rule_name
-from depthweave.spaces.wiring_rules import WiringRule
+from depthweave.reports.wirings import rule_name
+
+
+_MAX_RANKED = 400
+"""Of more patterns, so many are ranked, evenly chosen: the interval takes time with the square of their number."""
 
 
 class SizeDifference(NamedTuple):
@@ -81,7 +79,7 @@ class SizeRanks(NamedTuple):
     smaller: int
     larger: int
     num: int
-    """Patterns at both sizes."""
+    """Patterns at both sizes that were ranked."""
     tau: float | None
     low: float | None
     high: float | None
@@ -115,46 +113,27 @@ class Sizes(NamedTuple):
 class _Followed(NamedTuple):
     """A pattern before its intervals are known."""
 
-    fusion: str
-    rule: WiringRule | None
-    depth: int | None
+    key: PatternKey
     points: tuple[SizePoint, ...]
     trend: SizeTrend | None
-
-
-class _Member(NamedTuple):
-    """An architecture of a pattern, at its depth and budget."""
-
-    record: Record
-    plain: Record
-    parameters: int
 
 
 def sizes_of(view: RunView) -> Sizes | None:
     """Returns the sizes of a run; `None` where the plain architecture was trained to its end at one budget only."""
     finished = [it for it in view.averaged if it.state == "complete" and it.loss is not None and math.isfinite(it.loss)]
-    plain = {(it.depth, it.budget): it for it in finished if it.fusion == "none"}
-    size = {key: it.budget or it.parameters for key, it in plain.items()}
-    parameters = tuple(sorted(set(size.values())))
+    members = members_of(finished)
+    parameters = tuple(sorted({it.parameters for own in members.values() for it in own}))
     if len(parameters) < 2:
         return None
-    members: dict[tuple[int | None, str, WiringRule | None], list[_Member]] = defaultdict(list)
-    depths = _depths_with_several(size)
-    for record in finished:
-        key = (record.depth, record.budget)
-        if record.fusion != "none" and key in plain and (not depths or record.depth in depths):
-            kept_depth = record.depth if depths else None
-            own = _Member(record, plain[key], size[key])
-            members[kept_depth, record.fusion, rule_at_any_depth(record)].append(own)
     fresh = fresh_losses_of(view.records)
     diverged = {it.architecture_id for it in view.records if it.state == "diverged"}
     followed, num_single = [], 0
-    for (depth, fusion, rule), own in (members if depths else _joined_across_depths(members)).items():
-        points = _points(own, fresh=fresh, diverged=diverged)
-        if len(points) < 2:
+    for key, own in members.items():
+        points = () if key.fusion == "none" else _points(own, fresh=fresh, diverged=diverged)
+        if len(points) == 1:
             num_single += 1
-        else:
-            followed.append(_Followed(fusion, rule, depth, points, trend_of(points)))
+        elif points:
+            followed.append(_Followed(key, points, trend_of(points)))
     patterns = _with_intervals(followed)
     patterns.sort(
         key=lambda it: (SIZE_VERDICTS.index(it.verdict), it.points[-1].difference.mean, it.name, it.depth or 0)
@@ -162,8 +141,8 @@ def sizes_of(view: RunView) -> Sizes | None:
     return Sizes(
         parameters=parameters,
         tokens_per_parameter=tuple(
-            min(tokens_per_parameter(it) for it in finished if size.get((it.depth, it.budget)) == own)
-            for own in parameters
+            min(tokens_per_parameter(it.record) for own in members.values() for it in own if it.parameters == size)
+            for size in parameters
         ),
         patterns=patterns,
         ranks=_ranks(patterns, parameters=parameters),
@@ -171,53 +150,8 @@ def sizes_of(view: RunView) -> Sizes | None:
     )
 
 
-def _depths_with_several(size: Mapping[tuple[int, int | None], int]) -> set[int]:
-    """Returns the depths with several budgets."""
-    budgets: dict[int, set[int]] = defaultdict(set)
-    for (depth, _), parameters in size.items():
-        budgets[depth].add(parameters)
-    return {depth for depth, own in budgets.items() if len(own) > 1}
-
-
-def _joined_across_depths(
-    members: Mapping[tuple[int | None, str, WiringRule | None], list[_Member]],
-) -> dict[tuple[int | None, str, WiringRule | None], list[_Member]]:
-    """Returns the patterns with the rules joined that are each other's images at another depth.
-
-    A rule that is at several depths itself is joined with none.
-    """
-    joined = dict(members)
-
-    def only_depth(key: tuple[int | None, str, WiringRule | None]) -> int | None:
-        depths = {it.record.depth for it in joined[key]}
-        return depths.pop() if len(depths) == 1 else None
-
-    alone = sorted((depth, place) for place, key in enumerate(members) if (depth := only_depth(key)) is not None)
-    keys = list(members)
-    for depth, place in alone:
-        first = keys[place]
-        rule = first[2]
-        if rule is None or first not in joined:
-            continue
-        for other_depth, other_place in alone:
-            other = keys[other_place]
-            if other_depth <= depth or other not in joined or other[1] != first[1] or other == first:
-                continue
-            if other[2] == _image(rule, depth=depth, to=other_depth):
-                joined[first] = joined[first] + joined.pop(other)
-    return joined
-
-
-def _image(rule: WiringRule, *, depth: int, to: int) -> WiringRule | None:
-    try:
-        return rule.rescaled(depth=depth, to=to)
-    except ValueError:
-        # No connection is left at that depth.
-        return None
-
-
 def _points(
-    members: Sequence[_Member], *, fresh: Mapping[str, FreshLosses], diverged: set[str]
+    members: Sequence[Member], *, fresh: Mapping[str, FreshLosses], diverged: set[str]
 ) -> tuple[SizePoint, ...]:
     """Returns the difference at each size. Several depths of one size are averaged."""
     by_size: dict[int, list[SizePoint]] = defaultdict(list)
@@ -226,7 +160,7 @@ def _points(
     return tuple(_mean_point(by_size[parameters]) for parameters in sorted(by_size))
 
 
-def _point(member: _Member, *, fresh: Mapping[str, FreshLosses], diverged: set[str]) -> SizePoint:
+def _point(member: Member, *, fresh: Mapping[str, FreshLosses], diverged: set[str]) -> SizePoint:
     own, plain = member.record, member.plain
     mine, theirs = fresh.get(own.architecture_id), fresh.get(plain.architecture_id)
     assert own.loss is not None
@@ -266,9 +200,10 @@ def _with_intervals(followed: Sequence[_Followed]) -> list[SizedPattern]:
             for it in own.points
         )
         shown = [None if it is None else next(intervals) for it in _shown(own.trend)]
-        name = f"{own.fusion} {rule_name(own.rule)}".strip()
+        fusion, depth = own.key.fusion, own.key.depth
+        name = f"{fusion} {rule_name(own.key.rule)}".strip()
         judged = judge(own.points, own.trend)
-        patterns.append(SizedPattern(own.fusion, name, own.depth, points, *shown, *judged))
+        patterns.append(SizedPattern(fusion, name, depth, points, *shown, *judged))
     return patterns
 
 
@@ -294,6 +229,9 @@ def _ranks(patterns: Sequence[SizedPattern], *, parameters: Sequence[int]) -> li
                 values += [] if fusion or not values else [(0.0, 0.0)]
                 if len(values) < 2:
                     continue
+                if len(values) > _MAX_RANKED:
+                    places = np.linspace(0, len(values) - 1, _MAX_RANKED).round().astype(int)
+                    values = [values[place] for place in places]
                 first_U, second_U = np.array(values).T
                 low, high = tau_interval(first_U, second_U) or (None, None)
                 tau = kendall_tau(first_U, second_U)

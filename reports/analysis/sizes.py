@@ -31,7 +31,6 @@ from depthweave.reports.analysis.size_trend import (
 from depthweave.reports.analysis.training_tokens import tokens_per_parameter
 from depthweave.reports.wirings import rule_name
 
-
 _MAX_RANKED = 400
 """Of more patterns, so many are ranked, evenly chosen: the interval takes time with the square of their number."""
 
@@ -199,11 +198,21 @@ def _with_intervals(followed: Sequence[_Followed]) -> list[SizedPattern]:
             SizeDifference(it.parameters, Interval(1, it.mean, None) if it.contrast is None else next(intervals))
             for it in own.points
         )
-        shown = [None if it is None else next(intervals) for it in _shown(own.trend)]
-        fusion, depth = own.key.fusion, own.key.depth
-        name = f"{fusion} {rule_name(own.key.rule)}".strip()
+        slope, at_reach, curvature = (None if it is None else next(intervals) for it in _shown(own.trend))
         judged = judge(own.points, own.trend)
-        patterns.append(SizedPattern(fusion, name, depth, points, *shown, *judged))
+        patterns.append(
+            SizedPattern(
+                fusion=own.key.fusion,
+                name=f"{own.key.fusion} {rule_name(own.key.rule)}".strip(),
+                depth=own.key.depth,
+                points=points,
+                slope=slope,
+                at_reach=at_reach,
+                curvature=curvature,
+                verdict=judged.verdict,
+                why=judged.why,
+            )
+        )
     return patterns
 
 

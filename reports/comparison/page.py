@@ -73,8 +73,8 @@ def comparison_page_of(comparison: Comparison) -> ComparisonPage:
 
 def render_comparison(page: ComparisonPage) -> str:
     """Returns the page as HTML. All text from records and specs is escaped."""
-    has_figures = bool(page.fronts) or any(it.figures for it in (*page.pairs, *(section for _, section in page.sizes)))
-    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=has_figures)
+    drawn = [page.fronts, *(pair.figures for pair in page.pairs), *(section.figures for _, section in page.sizes)]
+    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=any(drawn))
 
 
 def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:

@@ -181,8 +181,8 @@ def draw_size_ranks(data: SizeLines) -> go.Figure:
                 name=html.escape(fusion),
             )
         )
-    values = [value for _, both in at_both for value in both] or [0.0]
-    low, high = min(0.0, *values), max(0.0, *values)
+    both_ends = [0.0, *(value for _, ends in at_both for value in ends)]
+    low, high = min(both_ends), max(both_ends)
     dashed = {"color": FRONT_LINE, "width": 1, "dash": "dash"}
     figure.add_shape(type="line", x0=low, x1=high, y0=low, y1=high, line=dashed, layer="below")
     _lay_out(figure, f"at {count_text(largest)} (nat/token)")

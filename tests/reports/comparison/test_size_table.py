@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -72,6 +73,21 @@ def test_report_and_comparison_have_the_section(store: RunStore) -> None:
     html = render_comparison(page)
     assert "Across sizes" in html
     assert "Whose front is ahead" not in html
+
+
+def test_each_run_of_several_has_its_own_section(store: RunStore, tmp_path: Path) -> None:
+    again = [dataclasses.replace(it, run_id="again") for it in store.records()]
+    comparison = compare([store, sized_store(tmp_path / "again", again)])
+    page = comparison_page_of(comparison)
+    assert [label for label, _ in page.sizes] == ["run", "again"]
+    names = [figure.id for _, section in page.sizes for figure in section.figures]
+    assert len(set(names)) == len(names) == 4
+    html = render_comparison(page)
+    assert "Across sizes of again" in html
+    assert "Whose front is ahead" in html
+    console = Console(file=io.StringIO(), width=80)
+    console.print(comparison_view(comparison))
+    assert "sizes of again" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_one_run_of_one_budget_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ Records of earlier versions have a dilation and a period in place of the text of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import lru_cache
 from typing import Literal
 
 from depthweave.reports.store.records import Record
 from depthweave.spaces.single_wirings import has_one_wiring
-from depthweave.spaces.wiring_rules import WiringRule, rule_family, strided_rule
+from depthweave.spaces.wiring import Wiring
+from depthweave.spaces.wiring_rules import WiringRule, edges_rule, rule_family, strided_rule
 from depthweave.spaces.wiring_text import parse_rule
 
 NO_FAMILY = "none"
@@ -30,6 +32,17 @@ def rule_of(record: Record) -> WiringRule | None:
     if record.fusion == "none":
         return None
     return _rule(record.rule, record.dilation, record.period)
+
+
+def rule_at_any_depth(record: Record) -> WiringRule | None:
+    """Returns the rule in a form that is the same at any depth; the list of connections where no rule is known."""
+    if not shows_wiring(record):
+        return None
+    rule = rule_of(record)
+    if rule is None:
+        wiring = Wiring(record.depth, tuple(json.loads(record.wiring))).without_lone_sites()
+        return edges_rule(wiring) if wiring.sites else None
+    return dataclasses.replace(rule, period="depth") if rule.period == record.depth else rule
 
 
 def family_of_record(record: Record) -> str:

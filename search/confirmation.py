@@ -43,6 +43,7 @@ from depthweave.search.trials.recording import outcome_of
 from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import add_checksum, verified_values
+from depthweave.spaces.space import Candidate, SearchSpace
 
 PLAN_FILE = "confirmation.json"
 MIN_FRESH_SEEDS = 2
@@ -70,12 +71,19 @@ def check_confirmable(store: RunStore, *, num_seeds: int) -> None:
 
 
 def confirm_front(
-    run: SearchRun, *, num_seeds: int, workers: int, retry_failed: bool = False, all_members: bool = False
+    run: SearchRun,
+    *,
+    num_seeds: int,
+    workers: int,
+    retry_failed: bool = False,
+    all_members: bool = False,
+    all_sizes: bool = False,
 ) -> Ending:
     """Trains each distinct member of the front with `num_seeds` fresh seeds on the connected cluster, and measures it.
 
     `workers` is the number of trainings at once. `retry_failed`: trainings that failed in an earlier part of the
-    confirmation are run again. `all_members`: the twins of a member are trained too.
+    confirmation are run again. `all_members`: the twins of a member are trained too. `all_sizes`: so is its pattern
+    at the other budgets of its depth.
     """
     prepared, store = run.prepared, run.store
     measured: set[str] = set()
@@ -87,7 +95,8 @@ def confirm_front(
     seeds = range(prepared.spec.seed + 1, prepared.spec.seed + 1 + num_seeds)
     while True:
         records = current_records(store.records(), trained_again)
-        targets = targets_of(prepared, records, tolerances=store.info.tolerance_of, all_members=all_members)
+        tolerances = store.info.tolerance_of
+        targets = targets_of(prepared, records, tolerances=tolerances, all_members=all_members, all_sizes=all_sizes)
         trainings = _plan_trainings(run, _missing(records, targets, seeds=seeds))
         if trainings:
             ending = _train(run, trainings, records=records, workers=workers)
@@ -106,21 +115,44 @@ def confirm_front(
 
 
 def targets_of(
-    prepared: PreparedSearch, records: Sequence[Record], *, tolerances: Mapping[str, float], all_members: bool
+    prepared: PreparedSearch,
+    records: Sequence[Record],
+    *,
+    tolerances: Mapping[str, float],
+    all_members: bool,
+    all_sizes: bool = False,
 ) -> list[str]:
-    """Returns the ids of the front's distinct members, or of all, and of the plain architectures of their sizes."""
+    """Returns the ids of the front's distinct members, or of all, and of the plain architectures of their sizes.
+
+    With `all_sizes` also those of the members' patterns at the other budgets of their depths.
+    """
     view = RunView.of(records, objectives=prepared.spec.objectives, tolerances=tolerances)
     members = view.front if all_members else [group.member for group in view.groups]
     targets: dict[str, None] = {}
-    for member in members:
-        targets[member.architecture_id] = None
-        candidate = prepared.space[member.architecture_id]
+    space = prepared.space
+    wanted = [space[member.architecture_id] for member in members]
+    if all_sizes:
+        wanted += [item for member in wanted for item in _at_other_budgets(space, member)]
+    for candidate in wanted:
+        targets[candidate.architecture.id] = None
         try:
             plain = prepared.space.plain(depth=candidate.architecture.depth, budget=candidate.budget)
         except ValueError:
             continue  # no plain architecture meets the budget
         targets[plain.architecture.id] = None
     return list(targets)
+
+
+def _at_other_budgets(space: SearchSpace, member: Candidate) -> list[Candidate]:
+    """Returns the same fusion and wiring rule at the other budgets of the same depth; none for a sparse graph."""
+    own = member.architecture
+    return [
+        space[key]
+        for combination, key in space.by_combination.items()
+        if (combination.fusion, combination.depth) == (own.fusion, own.depth)
+        and combination.budget != member.budget
+        and combination.rule == member.rule
+    ]
 
 
 def _missing(records: Iterable[Record], targets: Sequence[str], *, seeds: range) -> list[tuple[str, int]]:

@@ -107,20 +107,25 @@ def run_confirmation(
     ship: bool = False,
     retry_failed: bool = False,
     all_members: bool = False,
+    all_sizes: bool = False,
 ) -> ConfirmationResult:
     """Confirms the front of a run folder with further seeds, then writes the front and the report again.
 
-    `all_members`: members within tolerance of another one are trained too.
+    `all_members`: members within tolerance of another one are trained too. `all_sizes`: so is each one's pattern at the
+    other budgets.
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """
-    command = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if all_members else []))
+    options = [*(["--all"] if all_members else []), *(["--sizes"] if all_sizes else [])]
+    command = command_line("confirm", store.where, "--seeds", num_seeds, *options)
     with faults_as_one_line(store.where, command=command), open_run(prepared, store, progress=progress) as run:
         check_confirmable(store, num_seeds=num_seeds)
         keep_spec(store, prepared.spec)
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             run = _placed(run, address=address)
-            ending = _confirmed(run, num_seeds=num_seeds, retry_failed=retry_failed, all_members=all_members)
+            ending = _confirmed(
+                run, num_seeds=num_seeds, retry_failed=retry_failed, all_members=all_members, all_sizes=all_sizes
+            )
         return ConfirmationResult(store=store, records=_conclude(run, ending=ending), ending=ending)
 
 
@@ -244,7 +249,14 @@ def _finalise_front(run: SearchRun, *, ending: Ending) -> Ending:
     return ending if confirmed == "done" else confirmed
 
 
-def _confirmed(run: SearchRun, *, num_seeds: int, retry_failed: bool = False, all_members: bool = False) -> Ending:
+def _confirmed(
+    run: SearchRun,
+    *,
+    num_seeds: int,
+    retry_failed: bool = False,
+    all_members: bool = False,
+    all_sizes: bool = False,
+) -> Ending:
     try:
         return confirm_front(
             run,
@@ -252,6 +264,7 @@ def _confirmed(run: SearchRun, *, num_seeds: int, retry_failed: bool = False, al
             workers=_num_workers(run),
             retry_failed=retry_failed,
             all_members=all_members,
+            all_sizes=all_sizes,
         )
     except KeyboardInterrupt:
         return "interrupted"

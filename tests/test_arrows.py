@@ -30,7 +30,8 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "cli": "commands console signals",
         "cluster": "scratch signals spec",
         "commands": (
-            "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study"
+            "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study "
+            "training_length"
         ),
         "failures": "",
         "pruners": "surrogate",
@@ -43,7 +44,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "tune": "cluster failures scratch signals spec trials",
     },
     "reports": {
-        "analysis": "formatting store",
+        "analysis": "formatting store wirings",
         "comparison": "analysis figures formatting page store wirings",
         "export": "analysis formatting store wirings",
         "figures": "analysis formatting store wirings",

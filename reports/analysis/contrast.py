@@ -94,6 +94,25 @@ def unpaired_contrast(
     return _contrast(num, mean, _of_mean(first_NS), _of_mean(second_NS), text)
 
 
+def weighted_contrast(
+    contrasts: Sequence[Contrast], *, texts: Sequence[Variance], weights: Sequence[float]
+) -> Contrast:
+    """Returns the weighted sum of independent contrasts that were evaluated on one text.
+
+    `texts` are their variances by the text. How these errors hang together is not known: the sum gets the larger
+    variance of two, for independent ones and for one that all share.
+    """
+    scaled = [
+        Variance(weight**2 * it.seeds.value, it.seeds.degrees) for weight, it in zip(weights, contrasts, strict=True)
+    ]
+    seeds = _sum(*scaled)
+    text = _sum(*(Variance(weight**2 * it.value, it.degrees) for weight, it in zip(weights, texts, strict=True)))
+    shared = np.square(sum(weight * np.sqrt(it.value) for weight, it in zip(weights, texts, strict=True)))
+    text = text._replace(value=np.maximum(text.value, shared))
+    mean = sum(weight * it.mean for weight, it in zip(weights, contrasts, strict=True))
+    return Contrast(min(it.num for it in contrasts), np.asarray(mean, dtype=np.float64), seeds, _sum(seeds, text))
+
+
 def stack_contrasts(contrasts: Sequence[Contrast]) -> Contrast:
     """Returns single contrasts as one contrast of arrays, with the smallest `num`."""
 
@@ -106,6 +125,14 @@ def stack_contrasts(contrasts: Sequence[Contrast]) -> Contrast:
         stack([item.seeds for item in contrasts]),
         stack([item.whole for item in contrasts]),
     )
+
+
+def intervals_of(contrasts: Sequence[Contrast]) -> list[Interval]:
+    """Returns the 95 % intervals of single contrasts, computed together."""
+    if not contrasts:
+        return []
+    half_widths = stack_contrasts(contrasts).half_width.tolist()
+    return [Interval(it.num, float(it.mean), own) for it, own in zip(contrasts, half_widths, strict=True)]
 
 
 def probability_below(mean: NDArray[np.float64], *, variance: Variance) -> NDArray[np.float64]:

@@ -4,34 +4,23 @@ A pattern is a fusion with its wiring rule. Its effect is the ratio of its value
 architecture of the same depth and budget in the same run. Orders of runs with different corpora, sizes and machines can
 be compared, although their values cannot. The plain architecture is included, with a ratio of one.
 
-The coefficient is Kendall's tau-b, and its interval is the percentile bootstrap over the patterns. It shows how much
-the result depends on which patterns were tried. It does not include noise between seeds, which moves tau towards zero.
-
-Source: Kendall, "The treatment of ties in ranking problems", 1945; Efron, "Bootstrap methods", 1979.
+The coefficient and its interval are those of `rank_agreement`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
+from depthweave.reports.analysis.rank_agreement import RankVerdict, kendall_tau, rank_verdict, tau_interval
 from depthweave.reports.store.records import Record
-from depthweave.reports.wirings import rule_name, rule_of, shows_wiring
-from depthweave.spaces.wiring import Wiring
-from depthweave.spaces.wiring_rules import WiringRule, edges_rule
-
-MIN_PATTERNS = 6
-"""Fewer have no interval: two random orders of four patterns are the same once in 24 times."""
-_NUM_RESAMPLES = 2_000
-_PERCENT = (2.5, 97.5)
+from depthweave.reports.wirings import rule_at_any_depth, rule_name
+from depthweave.spaces.wiring_rules import WiringRule
 
 Sameness = Literal["a pattern at one depth and budget", "a pattern at one depth", "a pattern at any size"]
 _LEVELS: dict[Sameness, tuple[str, ...]] = {
@@ -84,13 +73,9 @@ class Order(NamedTuple):
     """Ends of the 95 % interval; `None` with fewer than `MIN_PATTERNS`."""
 
     @property
-    def verdict(self) -> Literal["agree", "oppose", "not settled"]:
+    def verdict(self) -> RankVerdict:
         """The conclusion that the interval supports."""
-        if self.low is not None and self.low > 0:
-            return "agree"
-        if self.high is not None and self.high < 0:
-            return "oppose"
-        return "not settled"
+        return rank_verdict(self.low, self.high)
 
 
 def order_of(first: Sequence[Record], second: Sequence[Record], *, objective: str) -> Order:
@@ -128,58 +113,10 @@ def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> 
     return {PLAIN: 1.0, **ratios} if ratios else {}
 
 
-def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Returns Kendall's tau-b of two columns `[units]`; `None` if all values of one are equal."""
-    (tau,) = _taus(first, second, counts_BU=np.ones((1, len(first))))
-    return None if math.isnan(tau) else float(tau)
-
-
-def tau_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Returns the 95 % bootstrap interval of tau over units; `None` with fewer than `MIN_PATTERNS`."""
-    num = len(first)
-    if num < MIN_PATTERNS:
-        return None
-    counts_BU = np.random.default_rng(0).multinomial(num, np.full(num, 1 / num), size=_NUM_RESAMPLES)
-    taus_B = _taus(first, second, counts_BU=counts_BU.astype(np.float64))
-    taus_B = taus_B[~np.isnan(taus_B)]
-    if not len(taus_B):
-        return None
-    low, high = np.percentile(taus_B, _PERCENT)
-    return float(low), float(high)
-
-
-def _taus(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, counts_BU: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Returns tau-b of each resample `[B]`, which has `counts_BU` of each unit. NaN if all values are equal."""
-    first_UU = np.sign(first[:, None] - first[None, :])
-    second_UU = np.sign(second[:, None] - second[None, :])
-
-    def total(pairs_UU: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(((counts_BU @ pairs_UU) * counts_BU).sum(axis=1), dtype=np.float64)
-
-    scale_B = np.sqrt(total(first_UU**2) * total(second_UU**2))
-    agree_B = total(first_UU * second_UU)
-    taus_B = np.full(len(counts_BU), np.nan)
-    np.divide(agree_B, scale_B, out=taus_B, where=scale_B > 0)
-    return taus_B
-
-
 def _unit(record: Record, *, by: Sequence[str]) -> Unit:
     return Unit(
         fusion=record.fusion,
-        rule=_rule(record),
+        rule=rule_at_any_depth(record),
         depth=record.depth if "depth" in by else None,
         budget=record.budget if "budget" in by else None,
     )
-
-
-def _rule(record: Record) -> WiringRule | None:
-    """Returns the rule in a form that is the same at any depth; the list of connections where no rule is known."""
-    if not shows_wiring(record):
-        return None
-    rule = rule_of(record)
-    if rule is None:
-        wiring = Wiring(record.depth, tuple(json.loads(record.wiring))).without_lone_sites()
-        return edges_rule(wiring) if wiring.sites else None
-    return dataclasses.replace(rule, period="depth") if rule.period == record.depth else rule

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from depthweave.reports.analysis.front import complete
+from depthweave.reports.analysis.rank_agreement import MIN_PATTERNS
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.comparison.agreement import MIN_PATTERNS, Order, order_of
+from depthweave.reports.analysis.size_text import sizes_sentences
+from depthweave.reports.analysis.sizes import Sizes, sizes_of
+from depthweave.reports.analysis.training_tokens import language_model_ratios, range_phrase
+from depthweave.reports.comparison.agreement import Order, order_of
 from depthweave.reports.comparison.comparability import Facts, Refusal, facts_of, refusals
 from depthweave.reports.comparison.dominance import Dominance, dominance_of
+from depthweave.reports.comparison.size_table import sizes_values
 from depthweave.reports.formatting import listed, plural, title_of
 from depthweave.reports.store.objectives import OBJECTIVES, quality_names
 from depthweave.reports.store.run_store import RunStore
@@ -36,6 +41,10 @@ class ComparedRun(NamedTuple):
     seeds: list[int]
     tokens: list[int]
     """Distinct token counts of complete trials."""
+    training: str
+    """Their tokens a parameter, as a phrase."""
+    sizes: Sizes | None
+    """`None` for a run with one budget."""
 
 
 class Pair(NamedTuple):
@@ -56,23 +65,29 @@ class Pair(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """At least two runs, and each pair of them."""
+    """Several runs and each pair of them, or one run with several budgets."""
 
     runs: list[ComparedRun]
     pairs: list[Pair]
 
 
 def compare(stores: Sequence[RunStore]) -> Comparison:
-    """Compares at least two different runs. Raises `ValueError` with one line if one has no complete trial."""
+    """Compares different runs, or the sizes of one run with several budgets.
+
+    Raises `ValueError` with one line if one has no complete trial, or if the only one has a single budget.
+    """
     ids = [store.info.run_id for store in stores]
-    if len(stores) < 2:
-        raise ValueError("compare: one run given: name at least two")
     for index, store in enumerate(stores):
         if store.info.run_id in ids[:index]:
             first = stores[ids.index(store.info.run_id)].where
             same = "is given twice" if first == store.where else f"is the same run as {first}"
             raise ValueError(f"compare: {store.where} {same}: name different runs")
     runs = [_read(store, label=label) for store, label in zip(stores, _labels(stores), strict=True)]
+    if len(runs) == 1 and runs[0].sizes is None:
+        raise ValueError(
+            f"compare: one run given, and {runs[0].where} has plain architectures of one budget only: name at least "
+            "two runs, or one whose space.budgets has several"
+        )
     return Comparison(runs, [_pair(first, second) for first, second in itertools.combinations(runs, 2)])
 
 
@@ -81,9 +96,13 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
     return {
         "runs": [
             {
-                **{name: getattr(run, name) for name in ("label", "where", "name", "num_complete", "seeds", "tokens")},
+                **{
+                    name: getattr(run, name)
+                    for name in ("label", "where", "name", "num_complete", "seeds", "tokens", "training")
+                },
                 "objectives": list(run.objectives),
                 "facts": {fact: list(values) for fact, values in run.facts.items()},
+                "sizes": None if run.sizes is None else sizes_values(run.sizes),
             }
             for run in comparison.runs
         ],
@@ -92,7 +111,9 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
 
 
 def answer_sentence(comparison: Comparison) -> list[str]:
-    """Returns the result in a few sentences: the finding for two runs, or the counts of pairs for more."""
+    """Returns the result in a few sentences: of one run's sizes, of two runs, or the counts of pairs for more."""
+    if not comparison.pairs:
+        return [sentence for run in comparison.runs if run.sizes is not None for sentence in sizes_sentences(run.sizes)]
     if len(comparison.pairs) == 1:
         (pair,) = comparison.pairs
         losses = [order_sentence(order) for order in pair.orders if not OBJECTIVES[order.objective].cost]
@@ -178,6 +199,8 @@ def _read(store: RunStore, *, label: str) -> ComparedRun:
         num_complete=len(finished),
         seeds=sorted({record.seed for record in finished}),
         tokens=sorted({record.tokens for record in finished}),
+        training=range_phrase(language_model_ratios(finished)),
+        sizes=sizes_of(view),
     )
 
 

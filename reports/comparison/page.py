@@ -19,6 +19,8 @@ from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE
 from depthweave.reports.formatting import listed, plural, title_of
 from depthweave.reports.page.rendering import Figure, figure_of, render_page
+from depthweave.reports.page.sections import Section
+from depthweave.reports.page.size_section import size_section
 from depthweave.reports.store.objectives import cost_names, quality_names
 
 
@@ -43,6 +45,8 @@ class ComparisonPage(NamedTuple):
     key: list[list[KeyEntry]]
     fronts: list[Figure]
     pairs: list[PairSection]
+    sizes: list[tuple[str, Section]]
+    """Label and section of each run with several budgets."""
 
 
 _CIRCLE_CROSS = "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11zM2.5 8h11M8 2.5v11"
@@ -54,18 +58,23 @@ def comparison_page_of(comparison: Comparison) -> ComparisonPage:
     return ComparisonPage(
         title=listed([run.label for run in comparison.runs]),
         answer=answer_sentence(comparison),
-        facts=["complete", "seeds", "tokens", *_FACTS],
+        facts=["complete", "seeds", "tokens", "training", *_FACTS],
         runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
         key=_key(comparison),
         fronts=_fronts(comparison.runs),
         pairs=_pairs(comparison),
+        sizes=[
+            (run.label, size_section(run.sizes, prefix=f"run-{number}-"))
+            for number, run in enumerate(comparison.runs)
+            if run.sizes is not None
+        ],
     )
 
 
 def render_comparison(page: ComparisonPage) -> str:
     """Returns the page as HTML. All text from records and specs is escaped."""
-    has_figures = bool(page.fronts) or any(pair.figures for pair in page.pairs)
-    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=has_figures)
+    drawn = [page.fronts, *(pair.figures for pair in page.pairs), *(section.figures for _, section in page.sizes)]
+    return render_page("comparison.html.j2", page=page, scripts=("report.js",), has_figures=any(drawn))
 
 
 def comparable_groups(runs: Sequence[ComparedRun], *, objectives: Sequence[str]) -> list[list[ComparedRun]]:
@@ -138,6 +147,7 @@ def _facts(run: ComparedRun) -> list[str]:
         plural(run.num_complete, "trial"),
         ", ".join(map(str, run.seeds)),
         " or ".join(f"{number:,}" for number in run.tokens),
+        run.training,
         *("; ".join(run.facts[fact]) for fact in _FACTS),
     ]
 

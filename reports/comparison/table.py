@@ -10,18 +10,30 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from depthweave.reports.analysis.size_text import sizes_sentences
 from depthweave.reports.comparison.comparability import refusal_sentence
 from depthweave.reports.comparison.comparison import ComparedRun, Comparison, Pair, dominance_sentence
+from depthweave.reports.comparison.size_table import sizes_view
 from depthweave.reports.formatting import title_of
 
 _FACTS = ("corpus", "tokenizer", "context", "hardware")
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """Returns a table of the runs, then for each pair a table of orders and sentences on fronts and refusals."""
+    """Returns a table of the runs, then for each pair a table of orders and sentences on fronts and refusals.
+
+    The sizes of runs with several budgets follow, in full where there is one run.
+    """
     shown: list[RenderableType] = [_runs_table(comparison.runs)]
+    shown += [Text(f"{run.label}: {run.training}") for run in comparison.runs if run.training]
     for pair in comparison.pairs:
         shown += ["", Text(f"{pair.first} and {pair.second}", style="bold"), *_pair_view(pair)]
+    for run in comparison.runs:
+        if run.sizes is not None and comparison.pairs:
+            shown += ["", Text(f"sizes of {run.label}", style="bold")]
+            shown += [Padding(Text(sentence), (0, 0, 0, 2)) for sentence in sizes_sentences(run.sizes)]
+        elif run.sizes is not None:
+            shown += ["", *sizes_view(run.sizes)]
     return Group(*shown)
 
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.training_tokens import ratio_of, ratio_phrase, ratio_text, tokens_per_parameter
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat
@@ -168,20 +169,20 @@ RECIPE_LIMIT = (
 )
 
 
-def general_limits(training: Training) -> list[str]:
-    """Returns the limits that hold for every training."""
+def general_limits(training: Training, *, parameters: int) -> list[str]:
+    """Returns the limits that hold for every training, of a model with so many parameters, the embedding included."""
     text = (
         f"Trained on {training.tokens:,} tokens of the corpus `{_plain(training.corpus)}` with the tokenizer "
         f"`{_plain(training.tokenizer)}`, and evaluated on other text of the corpus (sha256 "
         f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
-        "tokenizer."
+        f"tokenizer. The training saw {ratio_phrase(ratio_of(training.tokens, parameters=parameters))}."
     )
     unsafe = "A small language model can write wrong or offensive text. Its output has not been reviewed."
     return [text, unsafe]
 
 
 def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> list[str]:
-    first, *others = general_limits(training)
+    first, *others = general_limits(training, parameters=record.parameters + record.embedding_parameters)
     measured = (
         f"Latency and memory were measured on {_plain(record.hardware)} ({_plain(record.device)}, threads: "
         f"{record.threads}); other machines give other values."
@@ -209,6 +210,11 @@ def _metrics(record: Record, verdict: Verdict | None) -> list[Metric]:
         if low is not None and high is not None:
             interval = f"{show(name, low)} to {show(name, high)}, over measurements"
         rows.append(Metric(meaning, show(name, value), interval))
+    rows.append(
+        Metric(
+            "tokens of training for each parameter, the embedding included", ratio_text(tokens_per_parameter(record))
+        )
+    )
     if verdict is not None and verdict.loss.num > 1:
         seeds = plural(verdict.loss.num, "fresh seed")
         mean = show("perplexity", math.exp(verdict.loss.mean))

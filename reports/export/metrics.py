@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from depthweave.reports.analysis.training_tokens import ratio_of
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record, schema_of
@@ -25,6 +26,13 @@ def metrics_json(values: Mapping[str, Any], *, verdict: Verdict | None = None) -
             "value": value.isoformat() if isinstance(value, datetime) else value,
             "unit": unit,
             "meaning": meaning,
+        }
+    # Heads on a pretrained host have no perplexity, and no such ratio.
+    if values.get("perplexity") is not None and values.get("parameters") is not None:
+        metrics["tokens_per_parameter"] = {
+            "value": ratio_of(values["tokens"], parameters=values["parameters"] + values["embedding_parameters"]),
+            "unit": "token/parameter",
+            "meaning": "tokens trained on for each parameter, the embedding included",
         }
     if verdict is not None:
         for name, value in verdict_values(verdict).items():

@@ -25,6 +25,7 @@ from depthweave.reports.analysis.recommend import (
 )
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.training_tokens import ratio_cell
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.drawn_value import drawn_value
@@ -255,6 +256,8 @@ def _shape(record: Record) -> str:
 
 def _outcome(record: Record) -> str:
     text = f"{STATE_WORDS.get(record.state, record.state)} after {record.tokens:,} tokens"
+    if (ratio := ratio_cell(record)) != "-":
+        text += f", {ratio} a parameter"
     return f"{text}: {record.reason}" if record.reason else text
 
 

@@ -13,7 +13,9 @@ from depthweave.reports.analysis.recommend import recommendation
 from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
+from depthweave.reports.analysis.training_tokens import ratio_cell, training_sentence
 from depthweave.reports.analysis.verdict_text import (
     confirmation_sentence,
     difference_text,
@@ -39,6 +41,7 @@ from depthweave.reports.page.sections import (
     what_matters,
     wirings,
 )
+from depthweave.reports.page.size_section import size_section
 from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -85,6 +88,8 @@ class FrontRow(NamedTuple):
     reference: bool
     depth: int
     parameters: str
+    training: str
+    """Tokens a parameter."""
     seed: int
     values: list[str]
     rules: str
@@ -151,6 +156,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     sections = [
         at_equal_cost(view),
+        size_section(sizes_of(view)),
         wirings(view),
         shared_connections(view),
         connections(
@@ -165,6 +171,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
+        + training_sentence(search)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
         + kinds_sentence(records, objectives=info.objectives),
@@ -244,6 +251,7 @@ def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
                 reference=member.reference,
                 depth=member.depth,
                 parameters=show("parameters", member.parameters),
+                training=ratio_cell(member),
                 seed=member.seed,
                 values=[_cell(member, name) for name in table_columns(view.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),

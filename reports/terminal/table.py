@@ -13,6 +13,7 @@ from depthweave.reports.analysis.distinct import distinct_text, twins_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import RULES, select_from
+from depthweave.reports.analysis.training_tokens import language_model_ratios, range_phrase, tokens_per_parameter
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
 from depthweave.reports.formatting import short_name, show
@@ -57,6 +58,7 @@ def view_rows(view: RunView) -> list[dict[str, Any]]:
     return [
         {
             **{name: column_value(member, name) for name in columns},
+            "tokens_per_parameter": tokens_per_parameter(member),
             "rule": None if (rule := rule_of(member)) is None else rule.text,
             **(verdict_values(verdicts[member.architecture_id]) if verdicts else {}),
             "twin_of": twins[member.architecture_id],
@@ -125,6 +127,8 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
             "front: probability that the likeliest rival does not dominate it\n"
             f"?: not settled, below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
         )
+    if ratios := language_model_ratios(members):
+        captions.append(f"trained on {range_phrase(ratios)}")
     captions += _phrases(members)
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)

@@ -60,6 +60,9 @@ def confirm(
     every: Annotated[
         bool, typer.Option("--all", help="Train all members of the front, also those within tolerance of another.")
     ] = False,
+    all_sizes: Annotated[
+        bool, typer.Option("--sizes", help="Train each pattern at the other budgets too, for depthweave compare RUN.")
+    ] = False,
     address: Address = None,
     ship: Ship = False,
     overrides: Overrides = None,
@@ -75,5 +78,6 @@ def confirm(
         ship=ship,
         retry_failed=retry_failed,
         every=every,
+        all_sizes=all_sizes,
     )
     raise typer.Exit(code)

@@ -31,6 +31,7 @@ def confirm_run(
     ship: bool = False,
     retry_failed: bool = False,
     every: bool = False,
+    all_sizes: bool = False,
 ) -> int:
     """Confirms the front, prints it with intervals, and returns the exit code."""
     console = Terminal(ignore_closed=True)
@@ -44,7 +45,8 @@ def confirm_run(
     check_confirmable(store, num_seeds=num_seeds)
 
     prepared = resumed(store, given=None, overrides=overrides, local=address is None, say=console.say)
-    resume_command = command_line("confirm", store.where, "--seeds", num_seeds, *(["--all"] if every else []))
+    options = [*(["--all"] if every else []), *(["--sizes"] if all_sizes else [])]
+    resume_command = command_line("confirm", store.where, "--seeds", num_seeds, *options)
     with search_display(console, prepared, resume_command=resume_command) as progress:
         result = run_confirmation(
             prepared,
@@ -55,6 +57,7 @@ def confirm_run(
             ship=ship,
             retry_failed=retry_failed,
             all_members=every,
+            all_sizes=all_sizes,
         )
     _print_result(console, result, resume_command=resume_command, objectives=prepared.spec.objectives)
     if result.ending == "interrupted":

@@ -26,6 +26,7 @@ from depthweave.search.run_folder.unstarted import clear_unstarted
 from depthweave.search.signals import INTERRUPTED
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.logger_names import check_storage
+from depthweave.search.training_length import training_sentences
 from depthweave.spaces.balance import unbalanced_sentences
 
 
@@ -48,6 +49,8 @@ def run(
         raise ValueError("--retry-failed needs a run to resume: give --resume and --out RUN too")
     start = _resume if resume else _begin
     prepared, store = start(spec_file, out, overrides, local=address is None, say=console.say)
+    for line in training_sentences(prepared.space, spec=prepared.spec):
+        console.say(line)
     for line in unbalanced_sentences(prepared.space):
         console.say(line, style="yellow")
     store.records()  # Files that cannot be read are named before any training.

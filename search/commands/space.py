@@ -14,6 +14,7 @@ from depthweave.search.console import Terminal, print_json
 from depthweave.search.preparation import space_of
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
+from depthweave.search.training_length import training_sentences
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.single_wirings import has_one_wiring
@@ -42,6 +43,8 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     console = Terminal()
     console.say(_counts(spec, space))
     console.show(_table(space, reference) if len(space) <= _MAX_ROWS else _families(space))
+    for line in training_sentences(space, spec=spec):
+        console.say(line)
     for line in [*unbalanced_sentences(space), *_infeasible_sentences(space)]:
         console.say(line, style="yellow")
 

@@ -108,7 +108,7 @@ def _card(
         Metric("parameters without the token embedding", show("parameters", values["parameters"])),
         Metric("operations of a forward pass", show("forward_flops", values["forward_flops"])),
     ]
-    first, *others = general_limits(training)
+    first, *others = general_limits(training, parameters=values["parameters"] + values["embedding_parameters"])
     limits = [first, "One seed, and neither latency nor memory was measured: `depthweave measure` does.", *others]
     if training.parent is not None:
         limits.append(RECIPE_LIMIT)

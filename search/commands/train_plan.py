@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from depthweave.reports.analysis.training_tokens import ratio_of, ratio_phrase
 from depthweave.reports.export import Training, read_training
 from depthweave.reports.formatting import blocks_text
 from depthweave.search.commands.corpus import corpus_spec, tokens_for
@@ -13,6 +14,7 @@ from depthweave.search.commands.recipe import RecipeOptions, recipe_for, recorde
 from depthweave.search.spec.sources import text_sentence
 from depthweave.spaces import WiringRule, read_architecture, read_rule, resize
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.costs import costs_of
 from depthweave.trainers import CorpusSpec, Evaluation, Recipe, TokenSet, TrainingState
 
 
@@ -84,9 +86,12 @@ def plan_training(file: Path, *, options: TrainOptions, say: Callable[[str], Non
 def plan_lines(plan: TrainPlan, state: TrainingState) -> list[str]:
     """Returns lines that say what is about to be trained, and how it differs from the export."""
     a, recipe, recorded = plan.architecture, plan.recipe, plan.recorded
+    known = costs_of(a)
+    ratio = ratio_of(recipe.tokens, parameters=known.parameters + known.embedding_parameters)
     lines = [
         f"{a.fusion}, {blocks_text(a.depth, a.block)}, width {a.width} on {plan.tokens.corpus}: {recipe.steps} steps "
-        f"of {recipe.tokens_per_step} tokens, learning rate {recipe.learning_rate:g}, from step {state.step}"
+        f"of {recipe.tokens_per_step} tokens, {ratio_phrase(ratio)}, learning rate {recipe.learning_rate:g}, "
+        f"from step {state.step}"
     ]
     if plan.repeats:
         lines.append("the recorded training again: same architecture, recipe, seed and text")

@@ -217,7 +217,8 @@ def _objective(
     logs: FloatArray, distances_GMM: FloatArray, linear_MM: FloatArray, targets_M: FloatArray, noise_MM: FloatArray
 ) -> _Objective | None:
     """Returns the negative log marginal likelihood and its gradient by the logarithms; `None` on failure."""
-    weights_G, amplitude, linear, noise = np.exp(logs[:-3]), *np.exp(logs[-3:]).tolist()
+    weights_G = np.exp(logs[:-3])
+    amplitude, linear, noise = (float(item) for item in np.exp(logs[-3:]))
     squared_MM = np.tensordot(weights_G, distances_GMM, axes=1)
     kernel_MM = amplitude * (matern(squared_MM) + linear * linear_MM)
     try:

@@ -144,7 +144,7 @@ def test_space_fits_80_columns_and_groups_what_is_infeasible(spec_file: Path, ru
     lines = out.splitlines()
     assert lines[0].startswith("small: ")
     infeasible = [line for line in lines if line.startswith("infeasible: ")]
-    rows = [line for line in lines[1:] if not line.startswith(("infeasible: ", "shape: "))]
+    rows = [line for line in lines[1:] if not line.startswith(("infeasible: ", "shape: ", "training: "))]
     assert all(len(line) <= 80 for line in rows)
     assert not any("…" in line for line in rows)
     assert any(line.split()[1] == "none*" for line in rows)
@@ -168,7 +168,7 @@ def test_space_of_many_architectures_shows_the_families_of_their_wirings(spec_fi
     code, out, err = run("space", spec_file, "--set", "space.wirings=[all]", "--set", "space.fusions=[dwa, concat]")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    table = [line for line in lines[1:] if not line.startswith(("infeasible", "shape"))]
+    table = [line for line in lines[1:] if not line.startswith(("infeasible", "shape", "training"))]
     assert max(map(len, table)) <= 80
     assert "…" not in out
     rows = {tuple(line.split()[:3]): line.split() for line in lines}

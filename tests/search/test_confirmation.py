@@ -94,6 +94,24 @@ def test_one_of_twins_is_trained_for_both_and_all_members_where_asked_for(small_
     assert {plain, third} <= found[0]
 
 
+def test_same_pattern_is_trained_at_every_budget_where_asked_for(small_spec: dict[str, Any]) -> None:
+    budgets = [20_000, 40_000]
+    space = {**small_spec["space"], "budgets": budgets}
+    prepared = prepared_search({**small_spec, "space": space, "reference": {}, "objectives": list(OBJECTIVES)})
+    member = next(item for item in prepared.space if item.rule is not None and item.budget == budgets[0])
+    depth = member.architecture.depth
+    record = make_record(1, run_id="run", architecture_id=member.architecture.id, perplexity=8.0, memory_bytes=2000)
+    alone, at_all = (
+        targets_of(prepared, [record], tolerances={}, all_members=False, all_sizes=every) for every in (False, True)
+    )
+    plain = [prepared.space.plain(depth=depth, budget=budget).architecture.id for budget in budgets]
+    assert alone == [member.architecture.id, plain[0]]
+    (other,) = set(at_all) - {*alone, plain[1]}
+    found = prepared.space[other]
+    assert (found.rule, found.budget, found.architecture.depth) == (member.rule, budgets[1], depth)
+    assert found.architecture.fusion == member.architecture.fusion
+
+
 @pytest.mark.release
 def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     searched_run: _Search, run_folder: Path, ray_address: str

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from depthweave.reports.comparison.agreement import PLAIN, Unit, effects, kendall_tau, order_of, tau_interval
+from depthweave.reports.analysis.rank_agreement import kendall_tau, tau_interval
+from depthweave.reports.comparison.agreement import PLAIN, Unit, effects, order_of
 from depthweave.spaces.wiring_rules import strided_rule
 from tests.reports.comparing import EFFECTS, make_run
 

@@ -100,7 +100,7 @@ def test_runs_are_grouped_by_what_may_be_compared(stores: list[RunStore]) -> Non
 
 
 def test_run_without_complete_trials_or_given_twice_is_refused(stores: list[RunStore], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="one run given: name at least two"):
+    with pytest.raises(ValueError, match="budget only: name at least two"):
         compare(stores[:1])
     with pytest.raises(ValueError, match="is given twice: name different runs"):
         compare([stores[0], stores[1], RunStore.open(stores[0].where)])

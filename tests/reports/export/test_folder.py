@@ -63,7 +63,10 @@ def test_export_metrics_have_value_unit_meaning(trained: RunStore, tmp_path: Pat
         "meaning": "peak memory of a training step",
     }
     assert metrics["started_at"]["value"].endswith("+00:00")
-    assert len(metrics) == len(Record.__dataclass_fields__)
+    assert metrics.keys() == {*Record.__dataclass_fields__, "tokens_per_parameter"}
+    assert metrics["tokens_per_parameter"]["value"] == pytest.approx(
+        record_of().tokens / (record_of().parameters + record_of().embedding_parameters)
+    )
 
 
 def test_export_card_code_for_our_python_runs(trained: RunStore, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_report_has_a_section_for_every_question(full_store: RunStore) -> None:
     page = page_of(full_store)
     assert [section.title for section in page.sections] == [
         "Fusions at equal cost",
+        "Across sizes",
         "Wirings",
         "Connections that good members share",
         "What the connections learnt",

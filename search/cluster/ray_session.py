@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from depthweave.search.cluster.code_shipping import packed_source
-from depthweave.search.cluster.ray_start import patient, starting
+from depthweave.search.cluster.ray_start import joining, patient, starting
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.scratch import scratch
 from depthweave.search.signals import TERMINATED
@@ -33,6 +33,10 @@ _STORE_FRAC = 0.3
 """Share of the memory for the object store, as in Ray's own rule."""
 _LEAST_STORE_BYTES = 80 * 2**20
 """Ray refuses less than 75 MiB."""
+
+_JOIN_ADVICE = (
+    "start one with `ray start`, and where it asks for a token set RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN"
+)
 
 _CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -274,7 +278,7 @@ def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
 
     check_address(address)
     try:
-        with outside_user_folder():
+        with outside_user_folder(), joining(address, advice=_JOIN_ADVICE):
             ray.init(
                 address=_resolved(address),
                 runtime_env=runtime_env,
@@ -286,7 +290,4 @@ def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
         with suppress(Exception):
             ray.shutdown()
         first = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`, and where it asks "
-            "for a token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from None
+        raise ValueError(f"--address {address}: no Ray cluster answers ({first}); {_JOIN_ADVICE}") from None

@@ -7,10 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
+from depthweave.search.cluster import ray_session
 from depthweave.search.cluster.ray_session import check_address
+from tests.search.ray_head import ray_head
 
 _START = """
 import os, sys
@@ -75,6 +79,36 @@ def test_auto_where_no_cluster_is_known_is_refused(gone: str, tmp_path: Path) ->
     (tmp_path / "ray" / "ray_current_cluster").unlink()
     with pytest.raises(ValueError, match="--address auto: no Ray cluster is known here"):
         check_address("auto")
+
+
+def test_cluster_that_refuses_is_one_line_and_nothing_of_rays_core(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**given: Any) -> None:
+        os.write(2, b"E gcs_rpc_client.h:179] Unauthenticated\n" * 20)
+        raise ray.exceptions.AuthenticationError("no token\nsee the manual")
+
+    monkeypatch.setattr(ray_session, "check_address", lambda address: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    refused = r"^--address HOST:1: no Ray cluster answers \(no token\); .* RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN$"
+    with pytest.raises(ValueError, match=refused), ray_session.cluster("HOST:1"):
+        pass
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_cluster_that_wants_a_token_refuses_a_search_in_one_line(tmp_path: Path) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with ray_head(num_cpus=1, environment={**ours, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}) as address:
+        code = f"from depthweave.search.cluster.ray_session import cluster\nwith cluster({address!r}): pass"
+        for wrong in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 64}):
+            done = subprocess.run(
+                [sys.executable, "-c", code], env={**ours, **wrong}, capture_output=True, text=True, timeout=120
+            )
+            assert done.returncode == 1
+            # Python's own traceback, which the command line does not print, ends with the one line.
+            assert done.stderr.startswith("Traceback"), done.stderr
+            assert done.stderr.splitlines()[-1].startswith(f"ValueError: --address {address}: no Ray cluster answers")
 
 
 @pytest.mark.slow

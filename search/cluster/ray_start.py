@@ -71,6 +71,19 @@ def joining(address: str, *, advice: str, limit_s: float = START_LIMIT_S) -> Ite
 
 
 @contextmanager
+def shutdown_on_error() -> Iterator[None]:
+    """Shuts Ray down where its start fails, so that no process is left behind."""
+    import ray
+
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            ray.shutdown()
+        raise
+
+
+@contextmanager
 def patient() -> Iterator[None]:
     """Inside, Ray waits longer for its node. Its own 30 s cannot be set, and are too few on a busy machine."""
     from ray._private import services

@@ -1,16 +1,19 @@
 """Whether Ray still runs: without the raylet of this machine or the control store nothing in it answers.
 
-Ray itself would notice later (a lost raylet after some ten seconds, a lost control store after a minute), write its
-log to the terminal and end the process.
+Ray itself would notice a lost raylet after some ten seconds and a lost control store after a minute, write its log to
+the terminal and end the process.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,34 +23,20 @@ _VITAL = ("raylet", "gcs_server")
 _GRACE_S = 0.5
 """A batch system sends one signal to Ray's processes and to this one; by then this one has received it too."""
 _CONNECT_LIMIT_S = 2.0
-_MAX_SILENCE_S = 40.0
-"""A control store that is restarted answers within this time; Ray itself ends the process after 60 s."""
+_PROBE_S = 1.0
+_PATIENCE_OF_RAY = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
+"""How long Ray's core waits for a control store that may be restarted, before it ends the process."""
+_SHARE_OF_PATIENCE = 0.75
 _GONE = (errno.ECONNREFUSED, errno.ENOENT)
+_EXIT_CODE = 2
 
 
 class RayLostError(RuntimeError):
     """A process that Ray needs has ended."""
 
 
-class _Silence:
-    """How long the control store of the joined cluster has not answered."""
-
-    def __init__(self) -> None:
-        self._address, self._since_s = "", 0.0
-
-    def length_s(self, address: str) -> float:
-        """Asks the control store at an address; returns 0 where it answers."""
-        now = time.monotonic()
-        if address != self._address or _answers(address):
-            self._address, self._since_s = address, now
-        return now - self._since_s
-
-
-_silence = _Silence()
-
-
 def check_alive() -> None:
-    """Raises `RayLostError` where Ray has lost a vital process, of a local Ray or of a cluster that was joined."""
+    """Raises `RayLostError` where a local Ray has lost a vital process, or a joined one its raylet on this machine."""
     from ray._private import worker
 
     node = worker._global_node
@@ -57,16 +46,47 @@ def check_alive() -> None:
         if kind in _VITAL:
             time.sleep(_GRACE_S)
             raise RayLostError(f"Ray's {kind} has ended ({_cause(process.poll())})")
-    if not any(kind in node.all_processes for kind in _VITAL):
-        _check_joined(node)
-
-
-def _check_joined(node: Node) -> None:
-    if not _listens(node.raylet_socket_name):
+    if _is_joined(node) and not _listens(node.raylet_socket_name):
         time.sleep(_GRACE_S)
         raise RayLostError("Ray's raylet on this machine has ended")
-    if _silence.length_s(node.gcs_address) > _MAX_SILENCE_S:
-        raise RayLostError(f"the Ray cluster at {node.gcs_address} has not answered for {_MAX_SILENCE_S:.0f} s")
+
+
+@contextmanager
+def ended_when_silent() -> Iterator[None]:
+    """Inside, this process ends with exit code 2 and one line where the joined cluster's control store stays silent.
+
+    Ray's core waits for it in calls that no exception interrupts. All that was finished is saved by then.
+    """
+    from ray._private import worker
+
+    stop = threading.Event()
+    threading.Thread(target=_end_when_silent, args=(worker._global_node.gcs_address, stop), daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _end_when_silent(address: str, stop: threading.Event) -> None:
+    name, usual_s = _PATIENCE_OF_RAY
+    limit_s = _SHARE_OF_PATIENCE * float(os.environ.get(name) or usual_s)
+    answered_s = time.monotonic()
+    while not stop.wait(_PROBE_S):
+        if _answers(address):
+            answered_s = time.monotonic()
+        elif time.monotonic() - answered_s > limit_s:
+            line = (
+                f"error: the Ray cluster at {address} has not answered for {limit_s:.0f} s; what was finished is kept: "
+                "once it answers, continue with `depthweave search --resume --out RUN`, or with the same `confirm` or "
+                "`train`\n"
+            )
+            with suppress(OSError):
+                os.write(2, line.encode())
+            os._exit(_EXIT_CODE)
+
+
+def _is_joined(node: Node) -> bool:
+    return not any(kind in node.all_processes for kind in _VITAL)
 
 
 def _listens(path: str) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from depthweave.search.cluster.code_shipping import packed_source
+from depthweave.search.cluster.ray_health import ended_when_silent
 from depthweave.search.cluster.ray_start import joining, shutdown_on_error
 from depthweave.search.cluster.worker_imports import outside_user_folder
 
@@ -30,7 +31,8 @@ def joined_ray(address: str, *, ship: bool) -> Iterator[None]:
             _join(address, runtime_env={"py_modules": [str(package)]})
     else:
         _join(address, runtime_env=None)
-    yield
+    with ended_when_silent():
+        yield
 
 
 def check_address(address: str | None, *, ship: bool = False) -> None:

@@ -1,10 +1,11 @@
-"""A Ray that has lost a vital process is found out at once, its own or that of a cluster that was joined."""
+"""A Ray that has lost a vital process ends the search in one line: its own, or a cluster that was joined."""
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,6 @@ class _Node:
     dead: list[tuple[str, _Process]] = field(default_factory=list)
     all_processes: dict[str, list[_Process]] = field(default_factory=dict)
     raylet_socket_name: str = ""
-    gcs_address: str = ""
 
     def dead_processes(self) -> list[tuple[str, _Process]]:
         return self.dead
@@ -57,47 +57,52 @@ def test_local_ray_without_its_raylet_is_lost(code: int, monkeypatch: pytest.Mon
     check_alive()
 
 
-@dataclass
-class _Cluster:
-    node: _Node
-    raylet: socket.socket
-    gcs: socket.socket
-
-
-@pytest.fixture
-def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Cluster]:
-    with ExitStack() as stack:
-        raylet = stack.enter_context(socket.socket(socket.AF_UNIX))
+def test_joined_cluster_whose_raylet_here_has_ended_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _connect(_Node(raylet_socket_name=str(tmp_path / "raylet")), monkeypatch)
+    with socket.socket(socket.AF_UNIX) as raylet:
         raylet.bind(str(tmp_path / "raylet"))
         raylet.listen()
-        gcs = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        address = f"127.0.0.1:{gcs.getsockname()[1]}"
-        node = _Node(raylet_socket_name=str(tmp_path / "raylet"), gcs_address=address)
-        _connect(node, monkeypatch)
         check_alive()
-        yield _Cluster(node, raylet, gcs)
-
-
-def test_joined_cluster_whose_raylet_here_has_ended_is_lost(joined: _Cluster) -> None:
-    joined.raylet.close()
     with pytest.raises(RayLostError, match=r"^Ray's raylet on this machine has ended$"):
         check_alive()
 
 
-def test_joined_cluster_is_lost_once_its_control_store_was_silent_for_long(
-    joined: _Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now_s = ray_health.time.monotonic()
-    monkeypatch.setattr(ray_health.time, "monotonic", lambda: now_s)
-    check_alive()
-    joined.gcs.close()
-    now_s += 39.0
-    check_alive()
-    with socket.create_server(("127.0.0.1", int(joined.node.gcs_address.rpartition(":")[2]))):
-        # Started again, as a cluster with a store that lasts does.
-        check_alive()
-    now_s += 39.0
-    check_alive()
-    now_s += 2.0
-    with pytest.raises(RayLostError, match=f"^the Ray cluster at {joined.node.gcs_address} has not answered for 40 s$"):
-        check_alive()
+_SCRIPT = """
+import socket, sys, time, types
+worker = types.ModuleType("ray._private.worker")
+server = socket.create_server(("127.0.0.1", 0))
+address = f"127.0.0.1:{server.getsockname()[1]}"
+worker._global_node = types.SimpleNamespace(gcs_address=address)
+private = types.ModuleType("ray._private")
+private.worker = worker
+sys.modules |= {"ray": types.ModuleType("ray"), "ray._private": private, "ray._private.worker": worker}
+from depthweave.search.cluster import ray_health
+ray_health._PROBE_S = 0.01
+with ray_health.ended_when_silent():
+    time.sleep(1.0)
+    print(address, flush=True)
+    server.close()
+    if sys.argv[1:]:
+        with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+            time.sleep(1.0)
+        sys.exit(0)
+    time.sleep(60.0)
+"""
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_process_ends_with_one_line_once_the_control_store_was_silent_for_long(is_restarted: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *["restarted"] * is_restarted],
+        env={**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "0.8"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    address = done.stdout.strip()
+    if is_restarted:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: the Ray cluster at {address} has not answered for 1 s; what was ")
+        assert len(done.stderr.splitlines()) == 1

@@ -128,7 +128,7 @@ def tokenizer_of(store: RunStore) -> str | None:
     """Returns the content of a run's `tokenizer.json`; `None` where it is missing or changed."""
     data = store.read_bytes(TOKENIZER_FILE) if store.has_file(TOKENIZER_FILE) else b""
     is_own = store.info.tokenizer_sha256 in ("", hashlib.sha256(data).hexdigest())
-    return data.decode("utf-8") if data and is_own else None
+    return store.read_text(TOKENIZER_FILE) if data and is_own else None
 
 
 def software() -> str:

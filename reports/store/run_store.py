@@ -97,7 +97,7 @@ class RunStore:
     @property
     def spec_yaml(self) -> str:
         """The resolved spec at the start of the run; in a run of an earlier version, `spec.yaml` as it is now."""
-        return self.info.spec or self.read_bytes("spec.yaml").decode()
+        return self.info.spec or self.read_text("spec.yaml")
 
     @property
     def problems(self) -> list[str]:
@@ -186,6 +186,13 @@ class RunStore:
     def read_bytes(self, name: str) -> bytes:
         """Returns the bytes of a file of the run folder."""
         return self.storage.read(name)
+
+    def read_text(self, name: str) -> str:
+        """Returns the text of a file of the run folder; raises `ValueError`, which names it, where it is not UTF-8."""
+        try:
+            return self.read_bytes(name).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.where}/{name}: is damaged: not UTF-8 text ({error.reason})") from None
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Replaces a file of the run folder; a reader sees the old or the new file, never a part of it."""

@@ -7,27 +7,22 @@ import os
 import resource
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from depthweave.search.cluster.code_shipping import packed_source
-from depthweave.search.cluster.ray_start import patient, starting
+from depthweave.search.cluster.ray_joining import joined_ray
+from depthweave.search.cluster.ray_start import patient, shutdown_on_error, starting
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.scratch import scratch
 from depthweave.search.signals import TERMINATED
 from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
 
 logger = logging.getLogger(__name__)
-
-_CONNECT_LIMIT_S = 20.0
-"""An address that does not answer by then is an error; Ray itself would wait for minutes."""
 
 _STORE_FRAC = 0.3
 """Share of the memory for the object store, as in Ray's own rule."""
@@ -75,7 +70,7 @@ def cluster(address: str | None, *, ship: bool = False) -> Iterator[None]:
     if address is None:
         connected: AbstractContextManager[None] = _local_ray()
     else:
-        connected = _joined_ray(address, ship=ship)
+        connected = joined_ray(address, ship=ship)
     with connected, _without_ray_messages():
         # Ray has set its own handler, which would end the process with another exit code.
         _end_on_sigterm()
@@ -105,7 +100,7 @@ def _local_ray() -> Iterator[None]:
 
     with ray_folder() as folder, _loopback_only():
         _set_token()
-        with outside_user_folder(), starting(), _shutdown_on_error(), patient():
+        with outside_user_folder(), starting(), shutdown_on_error(), patient():
             ray.init(
                 **_local_resources(),
                 _temp_dir=str(folder),
@@ -117,19 +112,6 @@ def _local_ray() -> Iterator[None]:
                 configure_logging=False,
             )
         yield
-
-
-@contextmanager
-def _shutdown_on_error() -> Iterator[None]:
-    """Shuts Ray down where its start fails, so that no process is left behind."""
-    import ray
-
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            ray.shutdown()
-        raise
 
 
 def _local_resources() -> dict[str, int]:
@@ -176,17 +158,6 @@ def ray_folder() -> Iterator[Path]:
     )
 
 
-@contextmanager
-def _joined_ray(address: str, *, ship: bool) -> Iterator[None]:
-    """Inside, the Ray at an address is connected; `ship` sends this package to its workers."""
-    if ship:
-        with packed_source() as package:
-            _join(address, runtime_env={"py_modules": [str(package)]})
-    else:
-        _join(address, runtime_env=None)
-    yield
-
-
 def _end_on_sigterm() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
@@ -194,51 +165,6 @@ def _end_on_sigterm() -> None:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(TERMINATED)
-
-
-def check_address(address: str | None, *, ship: bool = False) -> None:
-    """Raises `ValueError`, one line, within 30 s where nothing at the address speaks Ray's protocol."""
-    if ship and address is None:
-        raise ValueError("--ship: sends this package to the workers of a cluster; name the cluster with --address")
-    if address is None:
-        return
-    address = _resolved(address)
-    if address.startswith("ray://"):
-        raise ValueError(
-            f"--address {address}: Ray Client is not supported; run the command inside the cluster with `ray job "
-            "submit --address http://HOST:8265 -- depthweave search SPEC --address auto --out FOLDER`"
-        )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise ValueError(f"--address {address}: give HOST:PORT or auto")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_LIMIT_S) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
-                _check_speaks_http2(connection)
-    except OSError as error:
-        raise ValueError(f"--address {address}: no Ray cluster answers ({error}); start one with `ray start`") from None
-
-
-def _resolved(address: str) -> str:
-    """Returns the address; for `auto` the one in RAY_ADDRESS, otherwise the one that `ray start` noted."""
-    if address != "auto":
-        return address
-    from ray._private.utils import read_ray_address
-
-    found = os.environ.get("RAY_ADDRESS") or read_ray_address()
-    if not found or found == "auto":
-        raise ValueError("--address auto: no Ray cluster is known here; start one with `ray start`, or give HOST:PORT")
-    return found
-
-
-def _check_speaks_http2(connection: socket.socket) -> None:
-    """Raises `OSError` unless the other side speaks HTTP/2, as Ray's gRPC does; Ray itself would try for minutes."""
-    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
-    # The answer begins with a settings frame: three bytes of length, then the frame's type.
-    answer = connection.recv(4)
-    if answer[3:] != settings[3:4]:
-        raise OSError("another program listens there")
 
 
 @contextmanager
@@ -267,26 +193,3 @@ def _set_token() -> None:
     # It stays set: Ray's core reads it once per process, and a second search in this process needs the same one.
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-
-
-def _join(address: str, *, runtime_env: dict[str, Any] | None) -> None:
-    import ray
-
-    check_address(address)
-    try:
-        with outside_user_folder():
-            ray.init(
-                address=_resolved(address),
-                runtime_env=runtime_env,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                configure_logging=False,
-            )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        with suppress(Exception):
-            ray.shutdown()
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"--address {address}: no Ray cluster answers ({first}); start one with `ray start`, and where it asks "
-            "for a token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from None

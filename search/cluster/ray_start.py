@@ -1,4 +1,4 @@
-"""Starts Ray on this machine, and turns every failure into one line that says what to change.
+"""Starts Ray on this machine or joins one, and turns every failure into one line that says what to change.
 
 Where memory or processes are limited, Ray's core aborts the process that starts it, or hangs with the interpreter's
 lock held so that no Python code of the process runs. So a small watcher process waits until Ray is up. If this process
@@ -50,12 +50,37 @@ class RayStartError(ValueError):
 def starting(*, limit_s: float = START_LIMIT_S) -> Iterator[None]:
     """Ray is started inside. Raises `RayStartError`; if this process ends or hangs, the watcher prints the line."""
     try:
-        with _discarded_stderr() as terminal, _watcher(terminal, limit_s=limit_s):
+        advice = _advice()
+        ended = f"this process was ended while Ray started: {advice}"
+        slow = f"Ray did not start within {limit_s:.0f} s: {advice}"
+        with _quiet_core(ended=ended, slow=slow, limit_s=limit_s):
             yield
     # Any error: sockets, folders, users and limits fail with exceptions of Ray and of Python.
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise RayStartError(f"Ray cannot start on this machine ({cause}): {_advice()}") from error
+
+
+@contextmanager
+def joining(address: str, *, advice: str, limit_s: float = START_LIMIT_S) -> Iterator[None]:
+    """A running Ray is joined inside: its core prints nothing, and if it ends or hangs this process, a line says so."""
+    ended = f"--address {address}: this process was ended while it joined the Ray cluster: {advice}"
+    slow = f"--address {address}: the Ray cluster was not joined within {limit_s:.0f} s: {advice}"
+    with _quiet_core(ended=ended, slow=slow, limit_s=limit_s):
+        yield
+
+
+@contextmanager
+def shutdown_on_error() -> Iterator[None]:
+    """Shuts Ray down where its start fails, so that no process is left behind."""
+    import ray
+
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            ray.shutdown()
+        raise
 
 
 @contextmanager
@@ -83,6 +108,13 @@ def patient() -> Iterator[None]:
 
 
 @contextmanager
+def _quiet_core(*, ended: str, slow: str, limit_s: float) -> Iterator[None]:
+    """Inside, Ray's core prints nothing; the watcher prints one of the lines if this process ends or hangs."""
+    with _discarded_stderr() as terminal, _watcher(terminal, ended=ended, slow=slow, limit_s=limit_s):
+        yield
+
+
+@contextmanager
 def _discarded_stderr() -> Iterator[int | None]:
     """Discards standard error, above all the stack traces of Ray's core; yields a descriptor of the original."""
     try:
@@ -105,15 +137,13 @@ def _discarded_stderr() -> Iterator[int | None]:
 
 
 @contextmanager
-def _watcher(terminal: int | None, *, limit_s: float) -> Iterator[None]:
+def _watcher(terminal: int | None, *, ended: str, slow: str, limit_s: float) -> Iterator[None]:
     if terminal is None:
         yield
         return
-    advice = _advice()
-    ended = f"error: this process was ended while Ray started: {advice}"
-    slow = f"error: Ray did not start within {limit_s:.0f} s: {advice}"
+    lines = [f"error: {ended}", f"error: {slow}"]
     watcher = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _WATCHER, str(os.getpid()), str(limit_s), ended, slow],
+        [sys.executable, "-I", "-S", "-c", _WATCHER, str(os.getpid()), str(limit_s), *lines],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=terminal,

@@ -11,7 +11,7 @@ from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdict_text import settled_sentences
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import held_out_table, view_table
-from depthweave.search.cluster.ray_session import check_address
+from depthweave.search.cluster.ray_joining import check_address
 from depthweave.search.commands.display import search_display
 from depthweave.search.commands.no_results import EXIT_NO_RESULTS, has_no_results, no_results_sentence
 from depthweave.search.commands.problems import print_problems

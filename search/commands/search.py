@@ -14,7 +14,7 @@ from depthweave.reports.formatting import plural
 from depthweave.reports.store.run_store import RunStore, check_free
 from depthweave.reports.store.storage import Storage
 from depthweave.reports.terminal.table import held_out_table, view_table
-from depthweave.search.cluster.ray_session import check_address
+from depthweave.search.cluster.ray_joining import check_address
 from depthweave.search.cluster.ray_start import RayStartError
 from depthweave.search.commands.display import search_display
 from depthweave.search.commands.no_results import EXIT_NO_RESULTS, has_no_results, no_results_sentence

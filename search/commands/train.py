@@ -18,7 +18,8 @@ from depthweave.reports.export import Training
 from depthweave.reports.export.card import CurvePoint
 from depthweave.reports.export.training import without_paths
 from depthweave.reports.store.storage import Storage
-from depthweave.search.cluster.ray_session import check_address, cluster
+from depthweave.search.cluster.ray_joining import check_address
+from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.commands.train_folder import (
     TEMPORARY_FILES,
     is_finished,

@@ -122,8 +122,13 @@ def keep_spec(store: RunStore, spec: Spec) -> None:
 
 def _spec_yaml(store: RunStore) -> str:
     """Returns the run's `spec.yaml`; where it is missing, the spec that the run began with."""
-    has_file = store.has_file("spec.yaml") or not store.info.spec
-    return store.read_bytes("spec.yaml").decode() if has_file else store.info.spec
+    if store.info.spec and not store.has_file("spec.yaml"):
+        return store.info.spec
+    try:
+        return store.read_text("spec.yaml")
+    except ValueError as error:
+        remedy = "delete it: run.json holds the spec too" if store.info.spec else "restore it"
+        raise SpecError(f"{error}; {remedy}") from None
 
 
 def _original_spec(store: RunStore) -> Spec | None:

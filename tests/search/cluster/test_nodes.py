@@ -15,7 +15,8 @@ from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import nodes
 from depthweave.search.cluster.code_shipping import CodeVersion, code_version, packed_source
 from depthweave.search.cluster.nodes import inspect_nodes
-from depthweave.search.cluster.ray_session import check_address, cluster
+from depthweave.search.cluster.ray_joining import check_address
+from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.spec.schema import Resources
 from depthweave.trainers import hardware, pick_device
 from tests.search.ray_head import ray_head

@@ -7,10 +7,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
-from depthweave.search.cluster.ray_session import check_address
+from depthweave.search.cluster import ray_joining
+from depthweave.search.cluster.ray_joining import check_address
+from depthweave.search.cluster.ray_session import cluster
+from tests.search.ray_head import ray_head
 
 _START = """
 import os, sys
@@ -21,6 +26,16 @@ with cluster(None):
     print(os.environ["MARK"], flush=True)
     sys.stdin.read()
 assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
+"""
+_JOIN = """
+import sys
+from depthweave.search.cluster.ray_session import cluster
+try:
+    with cluster(sys.argv[1]):
+        print("joined")
+except ValueError as error:
+    sys.stderr.write(f"{error}\\n")
+    sys.exit(2)
 """
 _LISTENS = "0A"
 _LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -75,6 +90,48 @@ def test_auto_where_no_cluster_is_known_is_refused(gone: str, tmp_path: Path) ->
     (tmp_path / "ray" / "ray_current_cluster").unlink()
     with pytest.raises(ValueError, match="--address auto: no Ray cluster is known here"):
         check_address("auto")
+
+
+def test_cluster_that_refuses_is_one_line_and_nothing_of_rays_core(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**given: Any) -> None:
+        os.write(2, b"E gcs_rpc_client.h:179] Unauthenticated\n" * 20)
+        raise ray.exceptions.AuthenticationError("no token\nsee the manual")
+
+    monkeypatch.setattr(ray_joining, "check_address", lambda address: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    refused = r"^--address HOST:1: no Ray cluster answers \(no token\); .* set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+    with pytest.raises(ValueError, match=refused), cluster("HOST:1"):
+        pass
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_cluster_that_wants_a_token_is_joined_with_it_and_refuses_in_one_line(tmp_path: Path, ray_folder: Path) -> None:
+    # A token in the home folder makes Ray ask for it by default.
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("a" * 64)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ours |= {"HOME": str(tmp_path), "RAY_TMPDIR": str(ray_folder)}
+    with ray_head(num_cpus=1, environment=ours) as address:
+        (ray_folder / "ray").mkdir(exist_ok=True)
+        (ray_folder / "ray" / "ray_current_cluster").write_text(address)
+        assert _joins("auto", ours) == (0, "joined\n", "")
+        assert _joins(address, {**ours, "RAY_AUTH_MODE": "token"}) == (0, "joined\n", "")
+        for wrong in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 64}):
+            code, printed, error = _joins(address, {**ours, **wrong})
+            assert (code, printed) == (2, "")
+            assert error.startswith(f"--address {address}: no Ray cluster answers (")
+            assert len(error.splitlines()) == 1
+
+
+def _joins(address: str, environment: dict[str, str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a process that joins a cluster."""
+    done = subprocess.run(
+        [sys.executable, "-c", _JOIN, address], env=environment, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from ray._private import services
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import ray_session as cluster
 from depthweave.search.cluster import ray_start
-from depthweave.search.cluster.ray_health import RayLostError, check_alive
 from depthweave.search.cluster.ray_start import RayStartError, starting
 from depthweave.search.commands import search
 from depthweave.search.run_folder.unstarted import clear_unstarted
@@ -159,7 +158,7 @@ def test_folder_with_any_work_in_it_stays(name: str, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-# What it may use, and whether it lives.
+# What it may use.
 
 
 def test_local_ray_gets_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,23 +169,3 @@ def test_local_ray_gets_what_this_process_may_use(monkeypatch: pytest.MonkeyPatc
     assert cluster._local_resources() == {"num_cpus": 3}
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (8 * 10**9, 8 * 10**9))
     assert cluster._local_resources() == {"num_cpus": 3, "object_store_memory": 10**9}
-
-
-@pytest.mark.parametrize("code", [-9, 1])
-def test_local_ray_without_its_raylet_is_lost(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Process:
-        def poll(self) -> int:
-            return code
-
-    class Node:
-        def dead_processes(self) -> list[tuple[str, Process]]:
-            return [("log_monitor", Process()), ("raylet", Process())]
-
-    from ray._private import worker
-
-    monkeypatch.setattr(worker, "_global_node", Node())
-    message = "SIGKILL, as where memory runs out" if code < 0 else "exit code 1"
-    with pytest.raises(RayLostError, match=rf"^Ray's raylet has ended \({message}\)"):
-        check_alive()
-    monkeypatch.setattr(worker, "_global_node", None)
-    check_alive()

@@ -94,6 +94,23 @@ def test_spec_file_that_is_gone_costs_nothing(prepared: PreparedSearch, run_fold
     assert spec_of(RunStore.open(run_folder)) == prepared.spec
 
 
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_spec_file_that_is_no_text_is_named_with_what_to_do(is_earlier: bool, run_folder: Path) -> None:
+    if is_earlier:
+        as_earlier_version(run_folder)
+    path = run_folder / "spec.yaml"
+    path.write_bytes(path.read_bytes().replace(b"steps", b"st\xe4ps"))
+    store = RunStore.open(run_folder)
+    remedy = "restore it" if is_earlier else "delete it: run.json holds the spec too"
+    with pytest.raises(ValueError, match=f"^{path}: is damaged: not UTF-8 text .*; {remedy}$"):
+        spec_of(store)
+    if is_earlier:
+        with pytest.raises(ValueError, match=f"^{path}: is damaged: not UTF-8 text"):
+            _ = store.spec_yaml
+    else:
+        assert "steps: 6" in store.spec_yaml
+
+
 def test_run_of_an_earlier_version_goes_on_and_keeps_its_spec_from_then_on(
     run_folder: Path, fault: Callable[..., str]
 ) -> None:

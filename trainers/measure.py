@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock, NoDeviceLock
 from depthweave.trainers.heap import retained_heap, shifted_allocations
 from depthweave.trainers.machine import check_can, check_room_for, synchronize
-from depthweave.trainers.memory import peak_memory
+from depthweave.trainers.memory import PeakMemory, peak_memory
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
 from depthweave.trainers.recipe import Recipe
 
@@ -107,6 +107,29 @@ class Measurement:
     """Time spent waiting for the lock."""
 
 
+class Runs(Protocol):
+    """The runs of one architecture that are timed; one that the task does not time may be missing."""
+
+    def forward(self) -> None:
+        """Runs a forward pass over a batch."""
+
+    def step(self) -> None:
+        """Takes a training step that changes no weight."""
+
+    def decode(self) -> None:
+        """Computes one token from a cache."""
+
+
+class Kit(Protocol):
+    """What is measured of the architectures of a task."""
+
+    def runs(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> Runs:
+        """Returns the runs of an architecture, with random weights, on a fixed batch."""
+
+    def memory(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
+        """Returns the peak memory of a training step and of a forward pass."""
+
+
 class Interval(NamedTuple):
     """A median and the bounds of its interval."""
 
@@ -151,8 +174,13 @@ def measure_in_turn(
     time_limit_s: float = 2.0,
     lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
+    kit: Kit | None = None,
 ) -> list[Measurement]:
-    """Measures several architectures in the same rounds and returns them in their order; `time_limit_s` is for each."""
+    """Measures several architectures in the same rounds and returns them in their order; `time_limit_s` is for each.
+
+    `kit` makes what is measured; that of decoders by default.
+    """
+    kit = _DecoderKit() if kit is None else kit
     started = time.perf_counter()
     check_can(device, recipe=recipe)
     # The reference is the first contender, and a repeated architecture runs once.
@@ -162,13 +190,14 @@ def measure_in_turn(
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
     with retained_heap():
-        memories, runs = [], []
+        memories: list[PeakMemory] = []
+        runs: list[Runs] = []
         with lock.shared():
             for architecture in architectures:
-                memories.append(peak_memory(architecture, recipe=recipe, device=device))
+                memories.append(kit.memory(architecture, recipe=recipe, device=device))
                 lock.give_way()
             for contender in contenders:
-                runs.append(_Runs(contender, recipe=recipe, device=device))
+                runs.append(kit.runs(contender, recipe=recipe, device=device))
                 for kind in timed if recipe.compile else ():
                     # Compiling takes up to minutes, and others need not wait for it.
                     getattr(runs[-1], kind)()
@@ -265,6 +294,16 @@ class _Speed(NamedTuple):
     def of(cls, times_RC: FloatArray, contender: int) -> _Speed:
         own_s, reference_s = float(np.median(times_RC[:, contender])), float(np.median(times_RC[:, 0]))
         return cls(median_interval(times_RC[:, contender] / times_RC[:, 0]), own_s, reference_s)
+
+
+class _DecoderKit:
+    """The kit of decoders."""
+
+    def runs(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> Runs:
+        return _Runs(architecture, recipe=recipe, device=device)
+
+    def memory(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> PeakMemory:
+        return peak_memory(architecture, recipe=recipe, device=device)
 
 
 class _Runs:

@@ -22,6 +22,7 @@ from depthweave.reports.formatting import duration_text, full_name, listed, part
 from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
+from depthweave.spaces.plain_names import is_plain_name
 
 
 class Summary(NamedTuple):
@@ -199,13 +200,13 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
 
 
 def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
-    plain = [it for it in finished if it.fusion == "none"]
+    plain = [it for it in finished if is_plain_name(it.fusion)]
     return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
 
 
 def _gain_at_equal_latency(records: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
     """Returns how much lower a fusion's perplexity is at a latency that is not above that of `plain`, or may not be."""
-    near = [it for it in finished if it.fusion != "none" and not _slower(it, plain)]
+    near = [it for it in finished if not is_plain_name(it.fusion) and not _slower(it, plain)]
     chosen = min(near, key=lambda it: (it.perplexity or math.inf, it.trial), default=None)
     if chosen is None or chosen.perplexity is None or plain.perplexity is None:
         return ""

@@ -27,6 +27,7 @@ from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.formatting import full_name
 from depthweave.reports.store.records import Record
 from depthweave.spaces.perplexity import perplexity_of
+from depthweave.spaces.plain_names import is_plain_name
 
 MIN_SEEDS = 5
 """With fewer fresh seeds nothing is settled."""
@@ -136,7 +137,7 @@ def verdicts_of(
     if max((len(own.losses) for own in known.values()), default=0) < 2:
         return {}
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
-    plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
+    plain = {(item.depth, item.budget): item.architecture_id for item in points if is_plain_name(item.fusion)}
     held_out = held_out_of(records)
     verdicts = {}
     memberships = front_memberships(points, fresh_losses=known, objectives=objectives, tolerances=tolerances)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import rule_name, rule_of, shows_wiring
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule
 
@@ -117,12 +118,12 @@ def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> 
     plain = {
         (record.depth, record.budget): value
         for record in finished
-        if record.fusion == "none" and (value := value_of(record, objective))
+        if is_plain_name(record.fusion) and (value := value_of(record, objective))
     }
     logs: dict[Unit, list[float]] = defaultdict(list)
     for record in finished:
         value, base = value_of(record, objective), plain.get((record.depth, record.budget))
-        if record.fusion != "none" and value and base:
+        if not is_plain_name(record.fusion) and value and base:
             logs[_unit(record, by=by)].append(math.log(value / base))
     ratios = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
     return {PLAIN: 1.0, **ratios} if ratios else {}

@@ -16,12 +16,12 @@ from depthweave.search.spec.loading import load_spec
 from depthweave.search.spec.schema import Spec
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import num_skip_connections
 from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, rule_family
-from depthweave.trainers import TokenizerSpec
 
 _MAX_ROWS = 300
 """Most architectures that are listed one by one."""
@@ -34,7 +34,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     spec = load_spec(path, overrides=overrides)
     # On standard error: standard output may be JSON.
     say = Terminal(stderr=True).say
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
+    space = space_of(spec.axes_before_data(), say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
         print_json(_as_dict(space, reference))
@@ -99,8 +99,8 @@ def _families(space: SearchSpace) -> Table:
         table.add_row(
             fusion,
             str(depth),
-            family if fusion != "none" else "-",
-            f"{len({item.rule for item in items}):,}" if fusion != "none" else "-",
+            "-" if is_plain_name(fusion) else family,
+            "-" if is_plain_name(fusion) else f"{len({item.rule for item in items}):,}",
             f"{len(items):,}",
             _range([num_skip_connections(item.architecture.wiring) for item in items]),
             _range([item.kept_states for item in costs]),

@@ -25,6 +25,8 @@ def check_objectives(names: Sequence[str], *, task: str) -> None:
     if all(objective(name).cost for name in names):
         raise ValueError(f"{list(names)} are all costs, which need no training: add {allowed}")
     for name in names:
+        if name in task_of(task).quality.unmeasured:
+            raise ValueError(f"{name} has no meaning for the task {task}: leave it out")
         if not objective(name).cost and name not in qualities:
             raise ValueError(f"{name} is not measured by the task {task}: use {allowed}")
 

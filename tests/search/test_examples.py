@@ -15,7 +15,6 @@ from depthweave.spaces.balance import unbalanced
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.widths import TOLERANCE_FRAC
 from depthweave.spaces.wiring_rules import WiringRule
-from depthweave.trainers import TokenizerSpec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
@@ -29,7 +28,7 @@ def test_example_resolves_with_its_reference(path: Path) -> None:
     spec = load_spec(path)
     assert spec.name == path.stem
     assert parse_spec(spec.to_yaml()) == spec
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
+    space = space_of(spec.axes_before_data())
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     assert reference in space.candidates
     assert {item.architecture.fusion for item in space} == {"none", *spec.space.fusions}
@@ -50,7 +49,7 @@ def test_quick_example_is_what_make_search_promises() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_plain_transformers_of_an_example_have_one_shape(path: Path) -> None:
     spec = load_spec(path)
-    assert unbalanced(space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)) == []
+    assert unbalanced(space_of(spec.axes_before_data())) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_candidates_their_names_and_their_order_are_those_of_the_version_with_k_
     # The quick search is wider now; the benchmark beside stock Ray Tune keeps its space.
     path = QUICK if name == "quick" else next(path for path in EXAMPLES if path.stem == name)
     spec = load_spec(path)
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
+    space = space_of(spec.axes_before_data())
     rows: list[list[object]] = [
         [item.architecture.id, _text(item.rule), item.budget, [rule.text for rule in item.spellings]] for item in space
     ]

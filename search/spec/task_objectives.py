@@ -33,7 +33,8 @@ def check_objectives(names: Sequence[str], *, task: str) -> None:
 
 def check_confirms(task: str) -> None:
     """Raises `ValueError` where the models of the task cannot be confirmed with further seeds."""
-    if not task_of(task).quality.is_likelihood:
+    if not task_of(task).quality.confirms:
         raise ValueError(
-            f"the task {task} has no confirmation, which compares losses in nats a token: leave search.confirm out"
+            f"the task {task} has no confirmation, which compares losses in nats a token, or of the same draws: leave "
+            "search.confirm out"
         )

@@ -65,6 +65,8 @@ class FewShotState:
     """The scores of each type at the end of every training."""
     layer_weights: Rows = field(default_factory=list)
     """The weights of the layers at the end of every training."""
+    text_errors: list[list[float]] = field(default_factory=list)
+    """The error on each part of the validation text at the end of every training (`few_shot_parts`)."""
     test_f1: list[float] = field(default_factory=list)
     """F1 on the test part at the end of every training; empty in a search, whose data has no such part."""
     kept: KeptHead | None = None
@@ -138,6 +140,7 @@ _PLAIN_FIELDS: dict[str, type] = {
     "entity_scores": list,
     "type_scores": list,
     "layer_weights": list,
+    "text_errors": list,
     "test_f1": list,
 }
 _KEPT_FIELDS = ("shots", "draw", "f1", "head", "host")

@@ -87,6 +87,7 @@ def _train_one(
     state.type_scores += [
         {**key, "type": name, **_of(found), "support": found.support} for name, found in last.score.by_type.items()
     ]
+    state.text_errors.append(list(last.part_errors))
     state.offer(head, shots=shots, draw=draw, f1=last.score.f1)
     # Confirmations alone have a test part.
     test = held_out_tags(head, tags) if len(tags.test.rows) else None
@@ -110,6 +111,7 @@ def _evaluation(state: FewShotState, *, num_sizes: int) -> Evaluation:
         evaluation_s=state.evaluation_s,
         diverged=state.diverged,
         weights=_connection_weights(state),
+        text_losses=_text_errors(state),
         columns={}
         if state.diverged
         else {
@@ -119,6 +121,13 @@ def _evaluation(state: FewShotState, *, num_sizes: int) -> Evaluation:
             "layer_weights": list(state.layer_weights),
         },
     )
+
+
+def _text_errors(state: FewShotState) -> tuple[float, ...]:
+    """Returns the mean error of all trainings on each part of the validation text; empty where one has no parts."""
+    if state.diverged or not all(state.text_errors):
+        return ()
+    return tuple(fmean(column) for column in zip(*state.text_errors, strict=True))
 
 
 def _connection_weights(state: FewShotState) -> tuple[ConnectionWeight, ...]:

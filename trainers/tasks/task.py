@@ -37,8 +37,16 @@ class Quality:
     """Costs that have no meaning for the models of the task."""
     is_likelihood: bool = False
     """Whether the loss is a mean negative log-likelihood in nats a token; a confirmation compares such losses alone."""
+    is_paired: bool = False
+    """Whether the losses of all models with one seed are of the same draws of the data, so that a confirmation may
+    compare them seed by seed although they are no likelihoods."""
     max_loss: float = 1e15
     """Larger losses count as diverged. No record holds a value above 1e15."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a confirmation with fresh seeds says how sure a difference is."""
+        return self.is_likelihood or self.is_paired
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class TokenClassification(Task[RawText, FewShotData, FewShotState]):
         column="error",
         title="mean error of entities (1 - F1)",
         unmeasured=("decode_latency",),
+        is_paired=True,
         max_loss=1.0,
     )
 

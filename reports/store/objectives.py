@@ -42,9 +42,8 @@ class Objective:
     cost: bool
     """Whether the value is known before training. All objectives but the losses are costs."""
     of_loss: Literal["exponential", "proportional", "itself"] | None = None
-    """How the value follows from the validation loss, nat/token; `itself` where a task compares its models by this value
-    and records it as the loss; `None` for a cost. It gives the value at the mean loss
-    of several seeds, and the interval over them."""
+    """How the value follows from the validation loss, nat/token; `itself` where a task records this value as the loss;
+    `None` for a cost. It gives the value at the mean loss of several seeds, and the interval over them."""
     timing: Literal["forward", "step", "decode"] | None = None
     """What a clock has to time for it; `None` where nothing is timed."""
     measured: bool = False

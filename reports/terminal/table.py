@@ -168,7 +168,8 @@ def held_out_table(view: RunView) -> Table | None:
     for name in ("depth", "validation", "test", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     quality = members[0][1].quality
-    table.caption = f"{OBJECTIVES[quality].short.removeprefix('validation ')} over fresh seeds; test: on text that the search does not read"
+    what = OBJECTIVES[quality].short.removeprefix("validation ")
+    table.caption = f"{what} over fresh seeds; test: on text that the search does not read"
     table.caption_justify = "left"
     for member, verdict in members:
         found = held_out_text(verdict.test)

@@ -42,17 +42,17 @@ def head_wiring(rule: WiringRule, *, depth: int) -> Wiring:
     return Wiring(depth, (Site(depth, sources),))
 
 
-def resolve_hosted(kind: str, *, axes: HeadAxes, wiring: Wiring, budget: int, context: int) -> HostedArchitecture:
+def resolve_hosted(*, fusion: str, axes: HeadAxes, wiring: Wiring, budget: int, context: int) -> HostedArchitecture:
     """Returns the head of that name whose added parameters meet the budget; raises `BudgetError` if there is none.
 
     `last` is the same for all budgets that it fits in.
     """
     host = axes.host
     sources = dict(wiring.sites).get(host.depth, (host.depth,))
-    if head_class(kind).reads_earlier and len(sources) < 2:
-        raise BudgetError(f"head {kind!r} reads earlier states, and the wiring selects the last alone")
+    if head_class(fusion).reads_earlier and len(sources) < 2:
+        raise BudgetError(f"head {fusion!r} reads earlier states, and the wiring selects the last alone")
     head = resolve_head(
-        kind,
+        fusion,
         depth=host.depth,
         sources=sources,
         width=host.width,

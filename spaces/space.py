@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.head_space import HeadAxes, head_wiring, resolve_hosted
 from depthweave.spaces.heads.registry import head_class
-from depthweave.spaces.hosted import is_plain
 from depthweave.spaces.plain_names import PLAIN_FUSION, PLAIN_HEAD
 from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.widths import Sizing
@@ -100,11 +99,12 @@ class Axes:
             return Wiring(depth)
         return rule.wiring(depth) if self.head is None else head_wiring(rule, depth=depth)
 
-    def resolved(self, fusion: str, wiring: Wiring, *, budget: int) -> Architecture:
-        """Returns the architecture that meets the budget; raises `BudgetError` if there is none."""
+    @property
+    def resolver(self) -> Callable[..., Architecture]:
+        """The function of a fusion or head, its wiring and its budget: the architecture, or `BudgetError`."""
         if self.head is None:
-            return resolve(fusion=fusion, wiring=wiring, budget=budget, **self.sizes)
-        return resolve_hosted(fusion, axes=self.head, wiring=wiring, budget=budget, context=self.context)
+            return partial(resolve, **self.sizes)
+        return partial(resolve_hosted, axes=self.head, context=self.context)
 
     @cached_property
     def sizes(self) -> Mapping[str, Any]:
@@ -230,7 +230,7 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
     found: dict[str, Candidate] = {}
     by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
-    combinations = list(_combinations(axes))
+    combinations, plain_name, resolved = list(_combinations(axes)), axes.plain, axes.resolver
     # One object a wiring: its cached values serve all fusions and budgets.
     wirings: dict[tuple[int, WiringRule | None], Wiring] = {}
     for number, combination in enumerate(combinations):
@@ -244,14 +244,14 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
                     infeasible.append(Infeasible(combination, misfit))
                     continue
                 wiring = wirings[depth, rule] = axes.wiring(rule, depth=depth)
-            architecture = axes.resolved(fusion, wiring, budget=budget)
+            architecture = resolved(fusion=fusion, wiring=wiring, budget=budget)
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))
             continue
         by_combination[combination] = architecture.id
         known = found.get(architecture.id)
         spellings = (() if known is None else known.spellings) + (() if rule is None else (rule,))
-        plain = is_plain(architecture)
+        plain = architecture.fusion == plain_name
         found[architecture.id] = Candidate(
             architecture=architecture,
             rule=None if plain else spellings[0] if len(spellings) == 1 else simplest(spellings),

@@ -137,7 +137,7 @@ OBJECTIVES: dict[str, Objective] = {
             tolerance=_LOSS,
             cost=False,
             of_loss="itself",
-            compared_on=("tokenizer", *_SAME_TEXT),
+            compared_on=("tokenizer", *_SAME_TEXT, "draws"),
         ),
         Objective(
             name="latency",

@@ -12,12 +12,11 @@ import typing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import repeat
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from depthweave.reports.store.columns import (
@@ -32,6 +31,7 @@ from depthweave.reports.store.columns import (
     Bounds,
     column,
 )
+from depthweave.reports.store.plain_values import plain_values
 from depthweave.reports.store.score_rows import (
     LIST_ROWS,
     EntityScore,
@@ -58,8 +58,6 @@ STATES: tuple[State, ...] = typing.get_args(State)
 
 _ROWS_AT_ONCE = 500
 """Rows filled together. So many stay in the processor's cache."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
 
@@ -312,7 +310,7 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
     for item in dataclasses.fields(row_class):
         default = None if item.default is dataclasses.MISSING else item.default
         known = item.name in table.column_names
-        values = _plain_values(table[item.name], default=default) if known else repeat(default)
+        values = plain_values(table[item.name], default=default) if known else repeat(default)
         if known and item.name in LIST_ROWS:
             values = [rows_of(item.name, value) for value in values]
         columns.append((getattr(row_class, item.name).__set__, iter(values)))
@@ -324,28 +322,6 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
             deque(map(set_value, some, values_left), maxlen=0)
         rows += some
     return rows
-
-
-def _plain_values(column: pa.ChunkedArray, *, default: Any) -> list[Any]:
-    """Returns a column as Python values, with the default for a null: older files of a table lack some columns."""
-    array = column.combine_chunks()
-    if pa.types.is_list(array.type):
-        return array.to_pylist()
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        # Most texts repeat in every row, so each distinct one is converted once.
-        coded = array.dictionary_encode()
-        texts = [*coded.dictionary.to_pylist(), default]
-        return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]
-    if pa.types.is_timestamp(array.type):
-        times_us = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
-        return [default if it is None else _EPOCH + timedelta(microseconds=it) for it in times_us]
-    if pa.types.is_boolean(array.type):
-        values: list[Any] = array.to_pylist()
-    else:
-        values = array.fill_null(0).to_numpy().tolist()
-    for index in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else ():
-        values[index] = default
-    return values
 
 
 @cache

@@ -54,7 +54,8 @@ class FewShotData:
     tokenizer_json: str | None
     """That of the host."""
     corpus: str
-    tokenizer: str = "host"
+    tokenizer: str
+    """Name and hash of the host, which brings it."""
 
     @property
     def corpus_sha256(self) -> str:
@@ -85,6 +86,8 @@ def encode_text(
     fewer sentences or entities than shots.
     """
     _check_packages(few_shot)
+    if recipe.compile:
+        raise ValueError("recipe.compile is true; sentences have too many lengths to compile for: use false")
     for shots in few_shot.shots:
         draw_shots(text.train, shots, unit=few_shot.unit, seed=0)
     host = host_of(few_shot)
@@ -94,6 +97,7 @@ def encode_text(
         head_axes=head_axes(host, text, weights=few_shot.host.weights),
         tokenizer_json=host.tokenizer_json,
         corpus=text.name,
+        tokenizer=f"{host.name} {host.sha256[:8]}",
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.hosted import HostedArchitecture
 from depthweave.trainers.machine import free_memory
-from depthweave.trainers.measure import Runs
+from depthweave.trainers.measured_runs import Runs
 from depthweave.trainers.memory import PeakMemory, TensorBytes
 from depthweave.trainers.optimisation import OptimizerStep, autocast_for
 from depthweave.trainers.recipe import Recipe

@@ -9,13 +9,13 @@ from depthweave.trainers.tasks import TASKS, task_of
 
 DEFAULT_TASK = "language_modelling"
 """Of a spec without the key, and of every run of an earlier version."""
-_COSTS = ("latency", "memory_bytes")
 
 
 def default_objectives(task: object = DEFAULT_TASK) -> tuple[str, ...]:
     """Returns the objectives of a spec that names none; those of the default task where `task` is unknown."""
     name = task if isinstance(task, str) and task in TASKS else DEFAULT_TASK
-    return (task_of(name).quality.column, *_COSTS)
+    quality = task_of(name).quality
+    return (quality.column, *quality.usual_costs)
 
 
 def check_objectives(names: Sequence[str], *, task: str) -> None:

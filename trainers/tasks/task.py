@@ -33,6 +33,8 @@ class Quality:
     """Unit; empty where the value has none."""
     other_columns: tuple[str, ...] = ()
     """Further columns that a spec may minimise instead."""
+    usual_costs: tuple[str, ...] = ("latency", "memory_bytes")
+    """Costs that a spec minimises beside it if it names no objective."""
     unmeasured: tuple[str, ...] = ()
     """Costs that have no meaning for the models of the task."""
     is_likelihood: bool = False

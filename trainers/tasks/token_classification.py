@@ -37,6 +37,7 @@ class TokenClassification(Task[RawText, FewShotData, FewShotState]):
     quality: ClassVar[Quality] = Quality(
         column="error",
         title="mean error of entities (1 - F1)",
+        usual_costs=("latency", "parameters"),
         unmeasured=("decode_latency",),
         is_paired=True,
         max_loss=1.0,

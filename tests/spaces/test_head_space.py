@@ -13,6 +13,7 @@ from depthweave.spaces.costs import costs_of
 from depthweave.spaces.head_space import HeadAxes, head_wiring
 from depthweave.spaces.heads import HEADS, make_head
 from depthweave.spaces.hosted import HostedArchitecture, HostShape, architecture_from_dict, is_plain
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.space import Axes, SearchSpace, enumerate_space
 from depthweave.spaces.widths import TOLERANCE_FRAC
 from depthweave.spaces.wiring import Wiring
@@ -86,6 +87,11 @@ def test_space_has_every_head_once_and_meets_its_budget() -> None:
         sized = HEADS[item.architecture.fusion].sized
         assert costs.parameters <= item.budget * (1 + TOLERANCE_FRAC)
         assert not sized or abs(costs.parameters / item.budget - 1) <= TOLERANCE_FRAC
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_whose_wiring_says_nothing_are_named(kind: str) -> None:
+    assert has_one_wiring(kind) == (not HEADS[kind].reads_earlier)
 
 
 def test_reference_is_the_classifier_alone_at_every_budget() -> None:

@@ -15,7 +15,8 @@ def plain_values(column: pa.ChunkedArray, *, default: Any) -> list[Any]:
     """Returns a column as Python values, with the default for a null: older files of a table lack some columns."""
     array = column.combine_chunks()
     if pa.types.is_list(array.type):
-        return array.to_pylist()
+        lists: list[Any] = array.to_pylist()
+        return lists
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         # Most texts repeat in every row, so each distinct one is converted once.
         coded = array.dictionary_encode()

@@ -88,9 +88,10 @@ class TaggingSpec(Spec):
             raise ValueError("corpus is missing: give {train: FILE, validation: FILE, test: FILE}, or {dataset: ...}")
         recipe, host = values.get("recipe", {}), values.get("host", {})
         weights = host.get("weights", "frozen") if isinstance(host, dict) else "frozen"
-        if not isinstance(recipe, dict) or weights not in TAG_RECIPES:
+        known = {name: made for name, made in TAG_RECIPES.items() if name == weights}
+        if not isinstance(recipe, dict) or not known:
             return values
-        defaults = dataclasses.asdict(TAG_RECIPES[weights])
+        defaults = dataclasses.asdict(known[weights])
         return {**values, "recipe": {**defaults, **recipe}}
 
     @model_validator(mode="after")

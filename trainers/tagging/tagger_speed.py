@@ -137,7 +137,8 @@ def _allocated_bytes(run: Callable[[], None], held: list[Tensor], device: torch.
     run()
     torch.cuda.synchronize(device)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
-    return torch.cuda.max_memory_allocated(device) - before_bytes + sum(storages.values())
+    peak_bytes: int = torch.cuda.max_memory_allocated(device)
+    return peak_bytes - before_bytes + sum(storages.values())
 
 
 def _checked(architecture: Architecture) -> HostedArchitecture:

@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from depthweave.search.console import one_line
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Whole
 from depthweave.search.spec.schema import Spec, to_dict
-from depthweave.search.spec.space_spec import SpaceSpec
+from depthweave.search.spec.space_spec import PeriodEntry, SpaceSpec
 from depthweave.spaces.head_space import HeadAxes
 from depthweave.spaces.heads.registry import HEADS, head_class
 from depthweave.spaces.space import Axes
@@ -44,7 +44,7 @@ class HeadSpaceSpec(SpaceSpec):
     fusions: tuple[str, ...] = tuple(HEADS)
     """The heads."""
     dilations: tuple[Whole, ...] = (1, 2, 3)
-    periods: tuple[Any, ...] = (1, 2, "depth")
+    periods: tuple[PeriodEntry, ...] = (1, 2, "depth")
     budgets: tuple[Whole, ...] = (1_200_000,)
     """Parameters that a head adds."""
 

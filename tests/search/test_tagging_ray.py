@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -79,6 +80,11 @@ def test_confirmation_pairs_fresh_draws(result: SearchResult, ray_address: str, 
     assert "error over fresh seeds" in out
 
 
-def test_export_and_comparison_with_itself(result: SearchResult, run: Cli, tmp_path: Path) -> None:
-    code, _, err = run("compare", result.store.where, result.store.where, "--out", tmp_path / "c.html")
-    assert code == 0, err
+def test_two_runs_of_the_same_draws_are_compared_by_their_errors(
+    result: SearchResult, run: Cli, tmp_path: Path
+) -> None:
+    other = shutil.copytree(result.store.where, tmp_path / "other")
+    code, out, err = run("compare", result.store.where, other, "--out", tmp_path / "comparison.html")
+    assert (code, err) == (0, "")
+    assert "error" in out
+    assert "not compared" not in out

@@ -82,6 +82,8 @@ def parse_key(line: str) -> str:
         (["corpus.paths=[x]"], "key 'corpus.paths' is not known"),
         (["corpus={train: a, dataset: {name: b}}"], "corpus.dataset and files are both given"),
         (["corpus={dataset: {nam: b}}"], "key 'corpus.dataset.nam' is not known: did you mean 'corpus.dataset.name'"),
+        (["space.periods=[often]"], "'often' is not a period"),
+        (["space.dilations=[0]"], "0 is below 1"),
         (["shots=[]"], "shots is []; list sizes of at least 1"),
         (["shots=[100, 50]"], "ascending"),
         (["shots=50"], "shots"),

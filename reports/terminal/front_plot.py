@@ -19,9 +19,13 @@ from depthweave.reports.store.objectives import column_value, cost_names, search
 from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
+from depthweave.spaces.plain_names import is_plain_name
 
 _SYMBOLS = {
     "none": "○",
+    "last": "○",
+    "deeper": "◇",
+    "mix": "□",
     "dwa": "●",
     "dwatt": "▲",
     "concat": "■",
@@ -101,7 +105,7 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
 def key_line(records: Sequence[Record]) -> Text:
     """Returns the key to the symbols of the plots."""
     text = Text()
-    for fusion in sorted({record.fusion for record in records}, key=lambda name: (name != "none", name)):
+    for fusion in sorted({record.fusion for record in records}, key=lambda name: (not is_plain_name(name), name)):
         text.append(_SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 

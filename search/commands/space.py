@@ -19,7 +19,7 @@ from depthweave.spaces.costs import costs_of
 from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import num_skip_connections
-from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
+from depthweave.spaces.space import Axes, Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, rule_family
 
@@ -51,8 +51,15 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
         f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
         + sparse_text(space.axes)
-        + f"; blocks: {space.axes.block.text}"
+        + _blocks_text(space.axes)
     )
+
+
+def _blocks_text(axes: Axes) -> str:
+    if axes.head is None:
+        return f"; blocks: {axes.block.text}"
+    host = axes.head.host
+    return f"; host: {host.depth} layers of width {host.width}, {host.weights}; {axes.head.classes} classes"
 
 
 def _table(space: SearchSpace, reference: Candidate) -> Table:

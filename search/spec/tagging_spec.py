@@ -104,7 +104,10 @@ class TaggingSpec(Spec):
         return FewShot(host=self.host, shots=self.shots, unit=self.shot_unit, draws=self.draws)
 
     def make_task(self) -> AnyTask:
-        return TokenClassification(self.few_shot())
+        few_shot, path = self.few_shot(), self.host.path
+        # Workers have another working folder.
+        place = None if path is None else os.path.abspath(os.path.expanduser(path))
+        return TokenClassification(dataclasses.replace(few_shot, host=dataclasses.replace(self.host, path=place)))
 
     def axes(self, data: TaskData) -> Axes:
         assert isinstance(data, FewShotData)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,13 @@ def host_of(few_shot: FewShot) -> Host:
             "host.path is missing: the task token_classification reads the layers of a pretrained model; give the "
             "folder of one, for example with --set host.path=FOLDER"
         )
-    return load_host(path)
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise ValueError(
+            f"host.path is {path}: there is no such folder, and nothing is downloaded; `hf download NAME --local-dir "
+            "FOLDER` brings a model of the Hugging Face hub, then give that folder"
+        )
+    return load_host(folder)
 
 
 def head_axes(host: Host, text: TaggedText, *, weights: HostWeights) -> HeadAxes:

@@ -125,7 +125,11 @@ def test_keys_of_the_other_task_are_one_line(given: dict[str, Any], message: str
     ("overrides", "message"),
     [
         (["host.path="], "host.path is missing"),
-        (["host.path=sentence-transformers/all-MiniLM-L6-v2"], "is no folder"),
+        (
+            ["host.path=sentence-transformers/all-MiniLM-L6-v2"],
+            "there is no such folder, and nothing is downloaded; `hf download NAME",
+        ),
+        (["host.path=absent"], "host.path is"),
         (["host.path=."], "has no config.json"),
         (["corpus.train=absent.conll"], "absent.conll"),
         (["shots=[50, 400]"], "shots is 400 sentences; the training part has 60: give at most that"),

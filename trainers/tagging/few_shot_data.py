@@ -91,6 +91,8 @@ def encode_text(
         raise ValueError("recipe.compile is true; sentences have too many lengths to compile for: use false")
     for shots in few_shot.shots:
         draw_shots(text.train, shots, unit=few_shot.unit, seed=0)
+    if not text.test:
+        say("there is no test part: a confirmation will have no test F1; corpus.test names one")
     host = host_of(few_shot)
     data = tag_data(text, host, max_tokens=recipe.context, weights=few_shot.host.weights, device=device, say=say)
     return FewShotData(

@@ -149,6 +149,13 @@ def test_what_cannot_be_prepared_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_text_without_a_test_part_is_said_before_the_search(values: dict[str, Any]) -> None:
+    lines: list[str] = []
+    corpus = {name: path for name, path in values["corpus"].items() if name != "test"}
+    prepare(make_spec({**values, "corpus": corpus}), say=lines.append)
+    assert [line for line in lines if "no test part: a confirmation will have no test F1" in line]
+
+
 def test_dilation_that_selects_nothing_new_is_left_out_with_its_reason(values: dict[str, Any]) -> None:
     space = prepare(make_spec(values, overrides=["space.dilations=[1, 5]", "space.fusions=[last, dwa]"])).space
     assert len(space) == 2

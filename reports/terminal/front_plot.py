@@ -23,9 +23,6 @@ from depthweave.spaces.plain_names import is_plain_name
 
 _SYMBOLS = {
     "none": "○",
-    "last": "○",
-    "deeper": "◇",
-    "mix": "□",
     "dwa": "●",
     "dwatt": "▲",
     "concat": "■",
@@ -36,6 +33,8 @@ _SYMBOLS = {
     "value_residual": "◎",
 }
 """By family: its fusions differ in shade, and each mark on the front has a label."""
+_HEAD_SYMBOLS = {"last": "○", "deeper": "◇", "mix": "▼"}
+"""Of heads that are no fusions, which no run has beside fusions that are no heads."""
 _SPARE_SYMBOL = "◆"
 _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
@@ -102,11 +101,15 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     )
 
 
+def _symbol_of(fusion: str) -> str:
+    return _HEAD_SYMBOLS.get(fusion) or _SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL)
+
+
 def key_line(records: Sequence[Record]) -> Text:
     """Returns the key to the symbols of the plots."""
     text = Text()
     for fusion in sorted({record.fusion for record in records}, key=lambda name: (not is_plain_name(name), name)):
-        text.append(_SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
+        text.append(_symbol_of(fusion), style=colour_of(fusion)).append(f" {fusion}   ")
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 
 

@@ -77,7 +77,7 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     # The front is drawn last, on top.
     for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
-        symbol = _SYMBOLS.get(fusion_family(record.fusion), _SPARE_SYMBOL) if on_front else _DOMINATED
+        symbol = _symbol_of(record.fusion) if on_front else _DOMINATED
         marks.append(
             Mark(
                 x=column_value(record, cost) / axis.divisor,

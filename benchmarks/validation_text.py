@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     spec = load_spec(SPEC)
     tokens = tokenise(load_corpus(spec.corpus), tokenizer=spec.tokenizer)
-    space = space_of(spec, vocabulary=tokens.vocabulary)
+    space = space_of(spec.axes(tokens))
     plain = space.plain(depth=DEPTH, budget=spec.space.budgets[0])
     others = [space.plain(depth=12, budget=spec.space.budgets[0]), *filter(_wanted, space)]
     base_W = _losses(plain, tokens)

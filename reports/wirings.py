@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from depthweave.reports.store.records import Record
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.wiring import Wiring
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule, rule_family, strided_rule
@@ -29,7 +30,7 @@ def shows_wiring(record: Record) -> bool:
 
 def rule_of(record: Record) -> WiringRule | None:
     """Returns the rule that made the record's wiring; `None` without a fusion, or where no rule is known."""
-    if record.fusion == "none":
+    if is_plain_name(record.fusion):
         return None
     return _rule(record.rule, record.dilation, record.period)
 

@@ -276,7 +276,7 @@ class ConfirmationLedger:
             self._retries.append(live)
             return
         recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
-        outcome = outcome_of(live, crashed=crashed, steps=recipe.steps, max_loss=maker.task.quality.max_loss)
+        outcome = outcome_of(live, crashed=crashed, steps=maker.schedule.steps, max_loss=maker.task.quality.max_loss)
         rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
         self._run.store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         self._run.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")

@@ -36,6 +36,7 @@ from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.weight_retention import keep_front_only
 from depthweave.search.tune.guarded_ledger import faults_as_one_line
 from depthweave.search.tune.loop import Ending, run_trials
+from depthweave.spaces.hosted import is_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +218,7 @@ def _open_ledger(run: SearchRun, *, workers: int, chooser: Chooser | None, retry
         note=run.progress.on_note,
     )
     # The reference first, then the plain architectures of other depths and budgets: every comparison needs them.
-    plain = [item.architecture.id for item in prepared.space if item.architecture.fusion == "none"]
+    plain = [item.architecture.id for item in prepared.space if is_plain(item.architecture)]
     studies.enqueue(sorted(plain, key=lambda item: item != prepared.reference.architecture.id))
     return TrialLedger(
         store=store,

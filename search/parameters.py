@@ -14,6 +14,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.hosted import is_plain
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.space import Axes, Candidate, Combination, SearchSpace, rules_of
 from depthweave.spaces.sparse_graphs import SparseGraphs
 from depthweave.spaces.wiring_rules import WiringRule, edges_rule, strided_rule
@@ -31,7 +33,7 @@ class Parameters:
 
     def __init__(self, space: SearchSpace) -> None:
         axes = space.axes
-        fusions = tuple(dict.fromkeys(("none", *axes.fusions)))
+        fusions = tuple(dict.fromkeys((axes.plain, *axes.fusions)))
         self.space = space
         self.architecture_ids = [item.architecture.id for item in space]
         self.sparse = None if axes.sparse is None else SparseGraphs(axes)
@@ -129,7 +131,7 @@ class Parameters:
 
 def is_sparse(item: Candidate) -> bool:
     """Whether a candidate is a sparse graph, which no combination of the space leads to."""
-    return not item.spellings and item.architecture.fusion != "none"
+    return not item.spellings and not is_plain(item.architecture)
 
 
 def sparse_values(item: Candidate) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def _wirings(axes: Axes) -> dict[str, CategoricalDistribution]:
 
 
 def _combination(values: Mapping[str, Any]) -> Combination:
-    rule = None if values["fusion"] == "none" else _rule(values)
+    rule = None if is_plain_name(values["fusion"]) else _rule(values)
     return Combination(values["fusion"], rule, values["depth"], values["budget"])
 
 

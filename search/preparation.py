@@ -22,10 +22,9 @@ from depthweave.search.cluster.placement import ANYWHERE, Placement
 from depthweave.search.spec.logger_names import check_installed
 from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.task_objectives import check_confirms
-from depthweave.spaces.block_style import block_style_of
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import check_can, pick_device
-from depthweave.trainers.tasks import AnyTask, DataRequest, TaskData, task_of
+from depthweave.trainers.tasks import AnyTask, DataRequest, TaskData
 
 _PROGRESS_INTERVAL_S = 2.0
 """Time between two lines about an enumeration."""
@@ -49,7 +48,7 @@ class PreparedSearch:
     @property
     def task(self) -> AnyTask:
         """What the models are trained for."""
-        return task_of(self.spec.task)
+        return self.spec.make_task()
 
 
 def prepare(
@@ -63,11 +62,16 @@ def prepare(
     check_installed(spec.loggers)
     if local:
         check_can(pick_device(spec.resources.device), recipe=spec.recipe)
-    task = task_of(spec.task)
+    task = spec.make_task()
     if spec.search.confirm is not None:
         check_confirms(spec.task)
     request = DataRequest(
-        corpus=spec.corpus, tokenizer=spec.tokenizer, tokenizer_json=tokenizer_json, recipe=spec.recipe
+        corpus=spec.corpus,
+        tokenizer=spec.tokenizer,
+        tokenizer_json=tokenizer_json,
+        recipe=spec.recipe,
+        # Trials may run on other machines than this one.
+        device=str(pick_device(spec.resources.device)) if local else "cpu",
     )
     raw = task.read(request)
     num_bytes = raw.num_bytes
@@ -75,19 +79,13 @@ def prepare(
         say(line)
     data = task.encode(raw, request, say=say)
     del raw
-    space = space_of(spec, vocabulary=data.vocabulary, say=say)
+    space = space_of(spec.axes(data), say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     return PreparedSearch(spec=spec, data=data, space=space, reference=reference, corpus_bytes=num_bytes)
 
 
-def space_of(spec: Spec, *, vocabulary: int, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
-    """Returns the spec's space for a vocabulary; `say` gets a progress line every two seconds."""
-    axes = Axes(
-        **{name: getattr(spec.space, name) for name in type(spec.space).model_fields if name != "block"},
-        block=block_style_of(spec.space.block),
-        vocabulary=vocabulary,
-        context=spec.recipe.context,
-    )
+def space_of(axes: Axes, *, say: Callable[[str], None] = lambda line: None) -> SearchSpace:
+    """Returns the space of the axes; `say` gets a progress line every two seconds."""
     last_line_s = time.monotonic()
 
     def on_progress(done: int, total: int) -> None:

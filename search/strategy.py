@@ -58,7 +58,7 @@ def strategy_of(
         chooser=make_chooser(
             settings.pruner,
             options=settings.pruner_options,
-            num_evaluations=spec.recipe.num_evaluations,
+            num_evaluations=spec.make_task().schedule(spec.recipe).evaluations,
             seed=spec.seed,
             guide=guide,
         ),

@@ -37,6 +37,7 @@ from depthweave.search.surrogate.cost_model import cost_error
 from depthweave.search.surrogate.space_filling import space_filling_subset
 from depthweave.search.trials.live_trial import Progress
 from depthweave.spaces.checksums import add_checksum, verified_values
+from depthweave.spaces.hosted import is_plain
 from depthweave.trainers import Measurement
 
 SURVEY_FILE = "survey.json"
@@ -126,10 +127,14 @@ def surveyed_ids(prepared: PreparedSearch) -> list[str]:
     parameters = Parameters(prepared.space)
     rows = {item: row for row, item in enumerate(parameters.architecture_ids)}
     candidates = of_space(parameters, objectives=())
-    plain = [item.architecture.id for item in prepared.space if item.architecture.fusion == "none"]
+    plain = [item.architecture.id for item in prepared.space if is_plain(item.architecture)]
     reference_id = prepared.reference.architecture.id
     first = [rows[item] for item in (reference_id, *plain)]
-    size = survey_size(len(prepared.space), trials=prepared.spec.search.trials, steps=prepared.spec.recipe.steps)
+    size = survey_size(
+        len(prepared.space),
+        trials=prepared.spec.search.trials,
+        steps=prepared.task.schedule(prepared.spec.recipe).steps,
+    )
     return [parameters.architecture_ids[row] for row in space_filling_subset(candidates, first=first, count=size)]
 
 

@@ -185,7 +185,7 @@ class TrialLedger:
             studies=self._studies,
             objectives=self._objectives,
             reference_id=self._maker.reference_id,
-            num_steps=self._maker.recipe.steps,
+            num_steps=self._maker.schedule.steps,
             max_trials=self._max_trials,
         )
 
@@ -263,7 +263,7 @@ class TrialLedger:
 
     def _record(self, live: LiveTrial, *, crashed: bool) -> Record:
         maker = self._maker
-        outcome = outcome_of(live, crashed=crashed, steps=maker.recipe.steps, max_loss=maker.task.quality.max_loss)
+        outcome = outcome_of(live, crashed=crashed, steps=maker.schedule.steps, max_loss=maker.task.quality.max_loss)
         rows = maker.rows(live, outcome=outcome)
         self._store.append(rows.record, evaluations=rows.evaluations, weights=rows.weights)
         tell(self._studies, rows.record, number=live.number, objectives=self._objectives)

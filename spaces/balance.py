@@ -20,7 +20,10 @@ class Unbalanced(NamedTuple):
 
 def unbalanced(space: SearchSpace) -> list[Unbalanced]:
     """Returns every such depth and budget, in the order of the space."""
-    found = []
+    found: list[Unbalanced] = []
+    # The sizes of a host are given.
+    if space.axes.head is not None:
+        return found
     for combination, architecture_id in space.by_combination.items():
         if combination.fusion != "none":
             continue

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.heads.registry import head_class
+from depthweave.spaces.hosted import HostedArchitecture
 from depthweave.spaces.widths import plain_parameters
 from depthweave.spaces.wiring import Wiring
 
@@ -22,9 +24,9 @@ class Costs(NamedTuple):
     """Closed-form costs of one architecture."""
 
     parameters: int
-    """Parameters without the token embedding: what a budget counts."""
+    """Parameters without the token embedding, or those that a head adds to its host: what a budget counts."""
     embedding_parameters: int
-    """Parameters of the token embedding, which the head shares."""
+    """Parameters of the token embedding, which the head shares; for a head on a host all parameters of the host."""
     forward_flops: int
     """Operations a token of a forward pass over a full context."""
     kept_states: int
@@ -36,6 +38,8 @@ class Costs(NamedTuple):
 def costs_of(architecture: Architecture) -> Costs:
     """Returns the costs of an architecture without building a model."""
     a = architecture
+    if isinstance(a, HostedArchitecture):
+        return _costs_of_head(a)
     fusion = fusion_class(a.fusion)
     block_flops = a.block.forward_flops(width=a.width, feed_forward=a.feed_forward, context=a.context)
     # A fusion of values mixes vectors of their width.
@@ -51,8 +55,10 @@ def costs_of(architecture: Architecture) -> Costs:
 
 
 def num_parameters(architecture: Architecture) -> int:
-    """Parameters without the token embedding."""
+    """Parameters without the token embedding; of a head on a host those that it adds."""
     a = architecture
+    if isinstance(a, HostedArchitecture):
+        return head_class(a.head.kind).num_parameters(a.head)
     return parameters_of(
         a.fusion, a.wiring, width=a.width, feed_forward=a.feed_forward, head_width=a.width // a.heads, block=a.block
     )
@@ -66,3 +72,15 @@ def parameters_of(
         depth=wiring.depth, width=width, feed_forward=feed_forward, head_width=head_width, block=block
     )
     return plain + fusion_class(fusion).num_parameters(wiring, width)
+
+
+def _costs_of_head(architecture: HostedArchitecture) -> Costs:
+    host, head, tokens = architecture.host, architecture.head, architecture.context
+    kept = len(head.sources)
+    return Costs(
+        parameters=num_parameters(architecture),
+        embedding_parameters=host.parameters,
+        forward_flops=host.forward_flops(tokens=tokens) + head_class(head.kind).forward_flops(head, tokens=tokens),
+        kept_states=kept,
+        kept_bytes_per_token=kept * head.width * _STATE_ELEMENT_BYTES,
+    )

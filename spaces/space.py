@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.block_style import GPT, BlockStyle
 from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.head_space import HeadAxes, head_wiring, resolve_hosted
+from depthweave.spaces.heads.registry import head_class
+from depthweave.spaces.plain_names import PLAIN_FUSION, PLAIN_HEAD
 from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring import Wiring
@@ -33,7 +36,8 @@ class Axes:
     """What may vary, and the fixed sizes. Every axis is a list without repeats, checked on construction."""
 
     fusions: tuple[str, ...]
-    """Names in `FUSIONS`; `none` is always added: the reference and its siblings belong to every space."""
+    """Names in `FUSIONS`, on a host in `HEADS`; the `plain` one is always added: the reference and its siblings belong
+    to every space."""
     dilations: tuple[int, ...] = (1,)
     periods: tuple[Period, ...] = (1,)
     """Blocks between sites, or `depth` for one site after the last block."""
@@ -53,6 +57,8 @@ class Axes:
     """Which layers every block has."""
     sparse: SparseAxes | None = None
     """Sparse graphs beside the combinations; they are sampled during a search and not enumerated."""
+    head: HeadAxes | None = None
+    """The host of a space of heads; `None` for a space of decoders."""
 
     def __post_init__(self) -> None:
         for name in _AXES:
@@ -66,7 +72,10 @@ class Axes:
                 "space.dilations and space.periods: only one of them is empty: list values in both, or none"
             )
         for fusion in self.fusions:
-            fusion_class(fusion)
+            if self.head is None:
+                fusion_class(fusion)
+            else:
+                head_class(fusion)
         for name in ("dilations", "periods", "depths", "budgets"):
             for value in getattr(self, name):
                 if value != "depth" and value < 1:
@@ -78,6 +87,24 @@ class Axes:
             misfits = [] if text == WHOLE_GRAMMAR else [parse_rule(text).misfit(depth) for depth in self.depths]
             if misfits and all(misfits):
                 raise ValueError(f"space.wirings: {misfits[0]}")
+
+    @property
+    def plain(self) -> str:
+        """The name of what others are compared with."""
+        return PLAIN_FUSION if self.head is None else PLAIN_HEAD
+
+    def wiring(self, rule: WiringRule | None, *, depth: int) -> Wiring:
+        """Returns the wiring of a rule, for `None` without a site. Raises `BudgetError` if a head has none."""
+        if rule is None:
+            return Wiring(depth)
+        return rule.wiring(depth) if self.head is None else head_wiring(rule, depth=depth)
+
+    @property
+    def resolver(self) -> Callable[..., Architecture]:
+        """The function of a fusion or head, its wiring and its budget: the architecture, or `BudgetError`."""
+        if self.head is None:
+            return partial(resolve, **self.sizes)
+        return partial(resolve_hosted, axes=self.head, context=self.context)
 
     @cached_property
     def sizes(self) -> Mapping[str, Any]:
@@ -184,13 +211,13 @@ class SearchSpace:
         """
         depth = max(self.axes.depths) if depth is None else depth
         budget = max(self.axes.budgets) if budget is None else budget
-        at = Combination("none", None, depth, budget)
+        at = Combination(self.axes.plain, None, depth, budget)
         # By combination and not by budget: two budgets a few parameters apart may give one architecture.
         if at in self.by_combination:
             return self[self.by_combination[at]]
         reasons = [item.reason for item in self.infeasible if item.combination == at]
         raise ValueError(
-            f"the reference (none, depth {depth}, budget {budget:,}) is not in the space: "
+            f"the reference ({self.axes.plain}, depth {depth}, budget {budget:,}) is not in the space: "
             + (reasons[0] if reasons else f"depths {list(self.axes.depths)}, budgets {list(self.axes.budgets)}")
         )
 
@@ -203,7 +230,7 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
     found: dict[str, Candidate] = {}
     by_combination: dict[Combination, str] = {}
     infeasible: list[Infeasible] = []
-    combinations = list(_combinations(axes))
+    combinations, plain_name, resolved = list(_combinations(axes)), axes.plain, axes.resolver
     # One object a wiring: its cached values serve all fusions and budgets.
     wirings: dict[tuple[int, WiringRule | None], Wiring] = {}
     for number, combination in enumerate(combinations):
@@ -211,20 +238,20 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
             on_progress(number, len(combinations))
         fusion, rule, depth, budget = combination
         wiring = wirings.get((depth, rule))
-        if wiring is None:
-            if rule is not None and (misfit := rule.misfit(depth)):
-                infeasible.append(Infeasible(combination, misfit))
-                continue
-            wiring = wirings[depth, rule] = Wiring(depth) if rule is None else rule.wiring(depth)
         try:
-            architecture = resolve(fusion=fusion, wiring=wiring, budget=budget, **axes.sizes)
+            if wiring is None:
+                if rule is not None and (misfit := rule.misfit(depth)):
+                    infeasible.append(Infeasible(combination, misfit))
+                    continue
+                wiring = wirings[depth, rule] = axes.wiring(rule, depth=depth)
+            architecture = resolved(fusion=fusion, wiring=wiring, budget=budget)
         except BudgetError as error:
             infeasible.append(Infeasible(combination, str(error), error.enough))
             continue
         by_combination[combination] = architecture.id
         known = found.get(architecture.id)
         spellings = (() if known is None else known.spellings) + (() if rule is None else (rule,))
-        plain = architecture.fusion == "none"
+        plain = architecture.fusion == plain_name
         found[architecture.id] = Candidate(
             architecture=architecture,
             rule=None if plain else spellings[0] if len(spellings) == 1 else simplest(spellings),
@@ -242,8 +269,8 @@ def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | Non
 
 def _combinations(axes: Axes) -> Iterator[Combination]:
     for depth, budget in product(axes.depths, axes.budgets):
-        yield Combination("none", None, depth, budget)
-    fusions = [fusion for fusion in axes.fusions if fusion != "none"]
+        yield Combination(axes.plain, None, depth, budget)
+    fusions = [fusion for fusion in axes.fusions if fusion != axes.plain]
     rules = {depth: rules_of(axes, depth=depth) for depth in axes.depths}
     for fusion, depth, budget in product(fusions, axes.depths, axes.budgets):
         for rule in rules[depth]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from depthweave.spaces.decoder import ConnectionWeight
 from depthweave.trainers.states import StateProfile
@@ -21,7 +22,8 @@ class Evaluation:
     tokens: int
     """Tokens trained on."""
     loss: float
-    """Validation loss, in nats a token for a language model; infinite where the training diverged."""
+    """What sampler and pruner compare, less is better: the validation loss in nats a token for a language model, the
+    error for a task that is judged by one; infinite where the training diverged."""
     train_loss: float
     """Mean training loss since the last evaluation, in the same unit; not finite where the training diverged."""
     perplexity: float = math.nan
@@ -41,6 +43,8 @@ class Evaluation:
     text_losses: tuple[float, ...] = ()
     """The validation loss of each of at most 64 parts of the text, in its order, at the last evaluation of a whole
     training. They show how much a comparison depends on the choice of the text."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the record that do not follow from the loss: numbers, or lists of mappings."""
 
 
 class HeldOutLoss(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.costs import num_parameters
+from depthweave.spaces.costs import costs_of
 from depthweave.trainers.recipe import Recipe
 
 _COMPILERS = ("g++", "c++", "clang++", "cl")
@@ -59,7 +59,8 @@ def check_room_for(architecture: Architecture) -> None:
     if not hasattr(os, "sysconf"):
         return
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    wanted_bytes = 4 * (num_parameters(architecture) + architecture.vocabulary * architecture.width)
+    costs = costs_of(architecture)
+    wanted_bytes = 4 * (costs.parameters + costs.embedding_parameters)
     if memory_bytes > 0 and wanted_bytes > memory_bytes:
         raise ValueError(
             f"the weights of architecture {architecture.id} take {wanted_bytes / 1e9:,.0f} GB, this machine has "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -23,13 +23,11 @@ import numpy as np
 import torch
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.decoding_cache import DecodingCache
 from depthweave.trainers.device_lock import UNSHARED, DeviceLock, NoDeviceLock
 from depthweave.trainers.heap import retained_heap, shifted_allocations
 from depthweave.trainers.machine import check_can, check_room_for, synchronize
-from depthweave.trainers.memory import peak_memory
-from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.measured_runs import DecoderKit, Kit, Runs
+from depthweave.trainers.memory import PeakMemory
 from depthweave.trainers.recipe import Recipe
 
 Kind = Literal["forward", "step", "decode"]
@@ -151,8 +149,13 @@ def measure_in_turn(
     time_limit_s: float = 2.0,
     lock: DeviceLock | NoDeviceLock = UNSHARED,
     kinds: Sequence[Kind] = ("forward", "step"),
+    kit: Kit | None = None,
 ) -> list[Measurement]:
-    """Measures several architectures in the same rounds and returns them in their order; `time_limit_s` is for each."""
+    """Measures several architectures in the same rounds and returns them in their order; `time_limit_s` is for each.
+
+    `kit` makes what is measured; that of decoders by default.
+    """
+    kit = DecoderKit() if kit is None else kit
     started = time.perf_counter()
     check_can(device, recipe=recipe)
     # The reference is the first contender, and a repeated architecture runs once.
@@ -162,13 +165,14 @@ def measure_in_turn(
     timed: list[Kind] = ["forward", *(kind for kind in ("step", "decode") if kind in kinds)]
     limit_s = time_limit_s * max(1, len(contenders) - 1) / len(timed)
     with retained_heap():
-        memories, runs = [], []
+        memories: list[PeakMemory] = []
+        runs: list[Runs] = []
         with lock.shared():
             for architecture in architectures:
-                memories.append(peak_memory(architecture, recipe=recipe, device=device))
+                memories.append(kit.memory(architecture, recipe=recipe, device=device))
                 lock.give_way()
             for contender in contenders:
-                runs.append(_Runs(contender, recipe=recipe, device=device))
+                runs.append(kit.runs(contender, recipe=recipe, device=device))
                 for kind in timed if recipe.compile else ():
                     # Compiling takes up to minutes, and others need not wait for it.
                     getattr(runs[-1], kind)()
@@ -181,26 +185,31 @@ def measure_in_turn(
                 for kind in timed
             }
     measure_s = time.perf_counter() - started - waited_s
-    measurements = []
-    for architecture, memory in zip(architectures, memories, strict=True):
-        values: dict[str, float] = {}
-        for kind, times_RC in times.items():
-            speed = _Speed.of(times_RC, contenders.index(architecture))
-            name = "latency" if kind == "forward" else f"{kind}_latency"
-            values |= {name: speed.ratio.median, f"{name}_low": speed.ratio.low, f"{name}_high": speed.ratio.high}
-            values |= {f"{name}_s": speed.own_s, f"reference_{name}_s": speed.reference_s}
-        measurements.append(
-            Measurement(
-                **values,
-                memory_bytes=memory.training_step_bytes,
-                forward_memory_bytes=memory.forward_bytes,
-                rounds=len(times["forward"]),
-                noise_frac=_noise_frac(times["forward"]),
-                measure_s=measure_s,
-                waited_s=waited_s,
-            )
-        )
-    return measurements
+    places = [contenders.index(item) for item in architectures]
+    return [
+        _measurement(times, place, memory=memory, measure_s=measure_s, waited_s=waited_s)
+        for place, memory in zip(places, memories, strict=True)
+    ]
+
+
+def _measurement(
+    times: Mapping[Kind, FloatArray], contender: int, *, memory: PeakMemory, measure_s: float, waited_s: float
+) -> Measurement:
+    values: dict[str, float] = {}
+    for kind, times_RC in times.items():
+        speed = _Speed.of(times_RC, contender)
+        name = "latency" if kind == "forward" else f"{kind}_latency"
+        values |= {name: speed.ratio.median, f"{name}_low": speed.ratio.low, f"{name}_high": speed.ratio.high}
+        values |= {f"{name}_s": speed.own_s, f"reference_{name}_s": speed.reference_s}
+    return Measurement(
+        **values,
+        memory_bytes=memory.training_step_bytes,
+        forward_memory_bytes=memory.forward_bytes,
+        rounds=len(times["forward"]),
+        noise_frac=_noise_frac(times["forward"]),
+        measure_s=measure_s,
+        waited_s=waited_s,
+    )
 
 
 def median_interval(values: Sequence[float] | FloatArray) -> Interval:
@@ -265,42 +274,6 @@ class _Speed(NamedTuple):
     def of(cls, times_RC: FloatArray, contender: int) -> _Speed:
         own_s, reference_s = float(np.median(times_RC[:, contender])), float(np.median(times_RC[:, 0]))
         return cls(median_interval(times_RC[:, contender] / times_RC[:, 0]), own_s, reference_s)
-
-
-class _Runs:
-    """The runs of one architecture that are timed, on a fixed batch of random tokens."""
-
-    def __init__(self, architecture: Architecture, *, recipe: Recipe, device: torch.device) -> None:
-        model = Decoder(architecture).to(device)
-        generator = torch.Generator().manual_seed(0)
-        shape = (recipe.batch, recipe.context + 1)
-        windows_BW = torch.randint(architecture.vocabulary, shape, generator=generator).to(device)
-        self._tokens_BT, self._targets_BT = windows_BW[:, :-1], windows_BW[:, 1:]
-        self._take_step = TrainingStep(model, optimizer=make_optimizer(model, recipe=recipe), recipe=recipe)
-        self._model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model) if recipe.compile else model
-        self._decoder = model
-        """Never compiled: every length of the cache would be a new graph."""
-        self._cache: DecodingCache | None = None
-
-    @torch.no_grad()
-    def forward(self) -> None:
-        with self._take_step.autocast():
-            self._model(self._tokens_BT)
-
-    @torch.no_grad()
-    def decode(self) -> None:
-        last = self._tokens_BT.shape[1] - 1
-        with self._take_step.autocast():
-            if self._cache is None:
-                self._cache = DecodingCache()
-                if last:
-                    self._decoder(self._tokens_BT[:, :last], cache=self._cache)
-            self._cache.num_tokens = last
-            self._decoder(self._tokens_BT[:, last:], cache=self._cache)
-
-    def step(self) -> None:
-        # A learning rate of zero does all the work and leaves the weights unchanged.
-        self._take_step(self._tokens_BT, self._targets_BT, learning_rate=0.0)
 
 
 def look_after(num_rounds: int) -> int:

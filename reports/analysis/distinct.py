@@ -16,6 +16,7 @@ from depthweave.reports.analysis.front import points_of
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import covers, tolerances_of
+from depthweave.spaces.plain_names import is_plain_name
 
 
 class Group(NamedTuple):
@@ -74,5 +75,5 @@ def _count(covers_P: NDArray[np.bool_], left: set[int]) -> int:
 
 
 def _preference(record: Record, *, settled: Collection[str], index: int) -> tuple[bool, int, int, int]:
-    connections = 0 if record.fusion == "none" else sum(len(sources) for _, sources in json.loads(record.wiring))
+    connections = 0 if is_plain_name(record.fusion) else sum(len(sources) for _, sources in json.loads(record.wiring))
     return record.architecture_id not in settled, connections, record.kept_states, index

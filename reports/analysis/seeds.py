@@ -25,7 +25,10 @@ FIRST_CONFIRMATION = 1_000_000
 
 
 class Size(NamedTuple):
-    """Depth and budget. All architectures of one size share the effect of a seed."""
+    """Depth and budget. All architectures of one size share the effect of a seed.
+
+    So do all heads on one host, whose draws are the same: they have no budget here.
+    """
 
     depth: int
     budget: int | None
@@ -33,7 +36,7 @@ class Size(NamedTuple):
 
 def size_of(record: Record) -> Size:
     """Returns the depth and budget of an architecture."""
-    return Size(record.depth, record.budget)
+    return Size(record.depth, record.budget if record.head is None else None)
 
 
 def searched(records: Iterable[Record]) -> list[Record]:
@@ -125,9 +128,11 @@ def _at_loss(record: Record, loss: float | None) -> Record:
         value = None if item.of_loss is None or item.source is not None else getattr(record, item.name)
         if value is None:
             continue
-        if item.of_loss == "exponential":
-            columns[item.name] = math.exp(loss)
+        if item.of_loss != "proportional":
+            columns[item.name] = item.at_loss(loss, value=value, mean=loss)
         elif record.loss:
             # The loss in another unit. The factor depends on the validation text and not on the seed.
             columns[item.name] = item.at_loss(loss, value=value, mean=record.loss)
+    if record.f1 is not None:
+        columns["f1"] = 1.0 - loss
     return dataclasses.replace(record, **columns)

@@ -22,6 +22,7 @@ from depthweave.reports.formatting import duration_text, full_name, listed, part
 from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
+from depthweave.spaces.plain_names import is_plain_name
 
 
 class Summary(NamedTuple):
@@ -119,16 +120,21 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
 
 def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
     """Returns the best architecture of a task without perplexity, and the reference beside it."""
-    values = {it.trial: value for it in records if (value := value_of(it, quality)) is not None}
-    finished = sorted((it for it in records if it.trial in values), key=lambda it: (values[it.trial], it.trial))
+    finished = averaged([it for it in records if it.state == "complete" and value_of(it, quality) is not None])
+    values = {it.trial: value for it in finished if (value := value_of(it, quality)) is not None}
     if not finished:
         return ["No trial is complete yet: nothing can be said."]
-    best = finished[0]
-    lead = f"The lowest {title_of(quality)} is {show(quality, values[best.trial])}: {_named(best)}."
+    best = min(finished, key=lambda it: (values[it.trial], it.trial))
+    sentences = [f"The lowest {title_of(quality)} is {show(quality, values[best.trial])}: {_named(best)}."]
     reference = next((it for it in finished if it.reference), None)
     if reference is None or reference is best:
-        return [lead]
-    return [lead, f"The reference ({_named(reference, bracket=False)}) has {show(quality, values[reference.trial])}."]
+        return sentences
+    reached = show(quality, values[reference.trial])
+    sentences.append(f"The reference ({_named(reference, bracket=False)}) has {reached}.")
+    if not confirming(records):
+        return sentences
+    sentences += held_out_sentence(records, best=best, other=reference)
+    return [*sentences, _certainty_text(records, best, reference, what="error", unit="")]
 
 
 class FreshDifference(NamedTuple):
@@ -199,13 +205,13 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
 
 
 def _best_plain(finished: Sequence[Record], reference: Record) -> Record:
-    plain = [it for it in finished if it.fusion == "none"]
+    plain = [it for it in finished if is_plain_name(it.fusion)]
     return min(plain, key=lambda it: (it.perplexity or math.inf, it.trial), default=reference)
 
 
 def _gain_at_equal_latency(records: Sequence[Record], finished: Sequence[Record], plain: Record) -> str:
     """Returns how much lower a fusion's perplexity is at a latency that is not above that of `plain`, or may not be."""
-    near = [it for it in finished if it.fusion != "none" and not _slower(it, plain)]
+    near = [it for it in finished if not is_plain_name(it.fusion) and not _slower(it, plain)]
     chosen = min(near, key=lambda it: (it.perplexity or math.inf, it.trial), default=None)
     if chosen is None or chosen.perplexity is None or plain.perplexity is None:
         return ""
@@ -228,14 +234,16 @@ def _slower(first: Record, second: Record) -> bool:
     return low is None or high is None or low > high
 
 
-def _certainty_text(records: Sequence[Record], best: Record, plain: Record) -> str:
+def _certainty_text(
+    records: Sequence[Record], best: Record, plain: Record, *, what: str = "loss", unit: str = " nat/token"
+) -> str:
     difference = fresh_difference(records, first=best.architecture_id, second=plain.architecture_id)
     if difference is None:
         if confirming(records):
             return "The two have fewer than two fresh seeds each: their difference is not settled."
         return "One seed, by which the best was chosen: not settled. Confirm with fresh seeds."
     interval = difference.interval
-    text = f"Over {interval.num} fresh seeds the loss differs by {interval.mean:+.3f} nat/token"
+    text = f"Over {interval.num} fresh seeds the {what} differs by {interval.mean:+.3f}{unit}"
     text += f" (95 % interval {interval.low:+.3f} to {interval.high:+.3f})"
     if difference.num_diverged:
         return f"{text}; {plural(difference.num_diverged, 'seed')} diverged: not settled."

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict
 from depthweave.reports.formatting import duration_text, plural, show
-from depthweave.reports.store.objectives import QUALITY
 from depthweave.reports.store.records import Record
 
 
@@ -39,9 +38,9 @@ def settled_sentences(members: Sequence[Record], *, verdicts: Mapping[str, Verdi
 
 
 def interval_text(verdict: Verdict) -> str:
-    """Returns the 95 % interval of the perplexity over fresh seeds, "3.89 to 3.95"; empty with fewer than two seeds."""
-    low, high = verdict.perplexity_low, verdict.perplexity_high
-    return "" if low is None or high is None else f"{show(QUALITY, low)} to {show(QUALITY, high)}"
+    """Returns the 95 % interval of the quality over fresh seeds, "3.89 to 3.95"; empty with fewer than two seeds."""
+    low, high = verdict.quality_low, verdict.quality_high
+    return "" if low is None or high is None else f"{show(verdict.quality, low)} to {show(verdict.quality, high)}"
 
 
 def difference_text(verdict: Verdict) -> tuple[str, str]:

@@ -10,7 +10,6 @@ A place, a difference or a choice is settled with at least five fresh seeds, non
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,11 +21,13 @@ from depthweave.reports.analysis.contrast import TWO_SIDED, stack_contrasts
 from depthweave.reports.analysis.fresh_losses import FreshLosses, contrast_of, fresh_losses_of
 from depthweave.reports.analysis.front import complete
 from depthweave.reports.analysis.front_membership import contrasts_of, front_memberships
-from depthweave.reports.analysis.held_out import held_out_of
+from depthweave.reports.analysis.held_out import HeldOut, held_out_of
 from depthweave.reports.analysis.intervals import Interval, mean_interval
+from depthweave.reports.analysis.seeds import size_of
 from depthweave.reports.formatting import full_name
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, reported_quality
 from depthweave.reports.store.records import Record
-from depthweave.spaces.perplexity import perplexity_of
+from depthweave.spaces.plain_names import is_plain_name
 
 MIN_SEEDS = 5
 """With fewer fresh seeds nothing is settled."""
@@ -51,6 +52,12 @@ VERDICT_COLUMNS = {
     "mean_test_perplexity": VerdictColumn(float, "", "perplexity on the test part, of the mean loss over these seeds"),
     "test_perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "test_perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
+    "mean_error": VerdictColumn(float, "", "mean error over these seeds, of a task that is judged by an error"),
+    "error_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
+    "error_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
+    "mean_test_error": VerdictColumn(float, "", "mean error on the test part over these seeds, likewise"),
+    "test_error_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
+    "test_error_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
     "plain_id": VerdictColumn(str, "", "the plain architecture of the same depth and budget"),
     "plain_difference": VerdictColumn(
         float, "nat/token", "loss less the plain one's, mean over the fresh seeds of both"
@@ -80,18 +87,38 @@ class Verdict(NamedTuple):
     """Architecture id of that rival; `None` where there is none."""
     rival_name: str
     """Its name for a reader; empty where there is none."""
-    test: Interval | None = None
-    """Loss on the test part over its fresh seeds, nat/token; `None` where it was not evaluated there."""
+    test: HeldOut | None = None
+    """Quality on the test part over its fresh seeds; `None` where it was not evaluated there."""
+    quality: str = QUALITY
+    """The quality that follows from the loss: perplexity, or `error`, which is the loss itself."""
+
+    @property
+    def quality_mean(self) -> float:
+        """The quality at the mean loss."""
+        return self._at(self.loss.mean)
+
+    @property
+    def quality_low(self) -> float | None:
+        """Lower end of its 95 % interval; `None` with one seed."""
+        return None if self.loss.low is None else self._at(self.loss.low)
+
+    @property
+    def quality_high(self) -> float | None:
+        """Upper end of its 95 % interval; `None` with one seed."""
+        return None if self.loss.high is None else self._at(self.loss.high)
 
     @property
     def perplexity_low(self) -> float | None:
-        """Lower end of the 95 % interval; `None` with one seed."""
-        return None if self.loss.low is None else math.exp(self.loss.low)
+        """The same where the quality is a perplexity."""
+        return self.quality_low if self.quality == QUALITY else None
 
     @property
     def perplexity_high(self) -> float | None:
-        """Upper end of the 95 % interval; `None` with one seed."""
-        return None if self.loss.high is None else math.exp(self.loss.high)
+        """The same where the quality is a perplexity."""
+        return self.quality_high if self.quality == QUALITY else None
+
+    def _at(self, loss: float) -> float:
+        return OBJECTIVES[self.quality].at_loss(loss, value=loss, mean=loss)
 
     @property
     def settled(self) -> bool:
@@ -104,15 +131,21 @@ def verdict_values(verdict: Verdict | None) -> dict[str, Any]:
     """Returns the values of `VERDICT_COLUMNS`; all are `None` without a verdict."""
     if verdict is None:
         return dict.fromkeys(VERDICT_COLUMNS)
-    difference, test = verdict.difference, verdict.test
+    difference, test, own = verdict.difference, verdict.test, verdict.quality
+    qualities: dict[str, float | None] = {}
+    for name in (QUALITY, "error"):
+        is_own, has_test = name == own, test is not None and test.quality == name
+        qualities |= {
+            f"mean_{name}": verdict.quality_mean if is_own else None,
+            f"{name}_low": verdict.quality_low if is_own else None,
+            f"{name}_high": verdict.quality_high if is_own else None,
+            f"mean_test_{name}": test.mean if test is not None and has_test else None,
+            f"test_{name}_low": test.low if test is not None and has_test else None,
+            f"test_{name}_high": test.high if test is not None and has_test else None,
+        }
     return {
         "num_seeds": verdict.loss.num,
-        "mean_perplexity": math.exp(verdict.loss.mean),
-        "perplexity_low": verdict.perplexity_low,
-        "perplexity_high": verdict.perplexity_high,
-        "mean_test_perplexity": None if test is None else perplexity_of(test.mean),
-        "test_perplexity_low": None if test is None or test.low is None else perplexity_of(test.low),
-        "test_perplexity_high": None if test is None or test.high is None else perplexity_of(test.high),
+        **qualities,
         "plain_id": verdict.plain_id,
         "plain_difference": None if difference is None else difference.mean,
         "plain_difference_low": None if difference is None else difference.low,
@@ -136,12 +169,12 @@ def verdicts_of(
     if max((len(own.losses) for own in known.values()), default=0) < 2:
         return {}
     diverged = Counter(item.architecture_id for item in records if item.state == "diverged")
-    plain = {(item.depth, item.budget): item.architecture_id for item in points if item.fusion == "none"}
+    plain = {size_of(item): item.architecture_id for item in points if is_plain_name(item.fusion)}
     held_out = held_out_of(records)
     verdicts = {}
     memberships = front_memberships(points, fresh_losses=known, objectives=objectives, tolerances=tolerances)
     for point, membership in zip(points, memberships, strict=True):
-        own, plain_id = point.architecture_id, plain.get((point.depth, point.budget))
+        own, plain_id = point.architecture_id, plain.get(size_of(point))
         verdicts[own] = Verdict(
             loss=_over_seeds(point, known.get(own)),
             num_diverged=diverged[own],
@@ -151,6 +184,7 @@ def verdicts_of(
             rival_id=None if membership.rival is None else points[membership.rival].architecture_id,
             rival_name="" if membership.rival is None else full_name(points[membership.rival]),
             test=held_out.get(own),
+            quality=reported_quality(objectives),
         )
     return verdicts
 

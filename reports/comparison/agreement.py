@@ -18,8 +18,10 @@ import numpy as np
 
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.analysis.rank_agreement import RankVerdict, kendall_tau, rank_verdict, tau_interval
+from depthweave.reports.analysis.seeds import size_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import rule_at_any_depth, rule_name
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.wiring_rules import WiringRule
 
 Sameness = Literal["a pattern at one depth and budget", "a pattern at one depth", "a pattern at any size"]
@@ -100,14 +102,14 @@ def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> 
     """Returns each unit's ratio to plain: the geometric mean over depths and budgets that are not in `by`."""
     finished = [record for record in records if record.state == "complete"]
     plain = {
-        (record.depth, record.budget): value
+        size_of(record): value
         for record in finished
-        if record.fusion == "none" and (value := value_of(record, objective))
+        if is_plain_name(record.fusion) and (value := value_of(record, objective))
     }
     logs: dict[Unit, list[float]] = defaultdict(list)
     for record in finished:
-        value, base = value_of(record, objective), plain.get((record.depth, record.budget))
-        if record.fusion != "none" and value and base:
+        value, base = value_of(record, objective), plain.get(size_of(record))
+        if not is_plain_name(record.fusion) and value and base:
             logs[_unit(record, by=by)].append(math.log(value / base))
     ratios = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
     return {PLAIN: 1.0, **ratios} if ratios else {}

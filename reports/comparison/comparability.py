@@ -40,6 +40,7 @@ def facts_of(records: Sequence[Record]) -> Facts:
         note("tokenizer", record.tokenizer)
         note("context", recipe.get("context"))
         note("evaluation tokens", recipe.get("evaluation_tokens"))
+        note("draws", _draws_of(record))
         note("batch", recipe.get("batch"))
         note("precision", recipe.get("precision"))
         note("compiled", "compiled" if recipe.get("compile") else "not compiled")
@@ -53,6 +54,16 @@ def facts_of(records: Sequence[Record]) -> Facts:
             note("reference", f"{full_name(record)}, {parameters} ({record.architecture_id})")
     seen.setdefault("reference", {"none complete"})
     return {fact: tuple(sorted(values)) for fact, values in seen.items()}
+
+
+def _draws_of(record: Record) -> str | None:
+    """Returns the trainings of a trial over few sentences: "3 of 50, 3 of 400"; `None` for other tasks."""
+    if record.entity_scores is None:
+        return None
+    draws: dict[int, set[int]] = {}
+    for row in record.entity_scores:
+        draws.setdefault(row.shots, set()).add(row.draw)
+    return ", ".join(f"{len(own)} of {shots}" for shots, own in sorted(draws.items()))
 
 
 def why_not_comparable(objective: str, *, first: Facts, second: Facts) -> str:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from depthweave.reports.store.columns import Bounds, Form
+from depthweave.reports.store.score_rows import list_fault
 from depthweave.spaces.wiring import Wiring
 
 MAX_INTEGER = 2**62
@@ -79,7 +80,9 @@ def _faults(table: pa.Table, row_class: type[Any], required: Collection[str]) ->
         given: NDArray[np.bool_] = column.is_valid().to_numpy()
         if name in required and column.null_count:
             yield _Fault(~given, name, "empty")
-        if pa.types.is_string(column.type):
+        if pa.types.is_list(column.type):
+            yield from _list_faults(column, name)
+        elif pa.types.is_string(column.type):
             yield from _text_faults(table, name, bounds)
         elif not pa.types.is_boolean(column.type):
             values = _numbers(column)
@@ -130,6 +133,17 @@ def _text_faults(table: pa.Table, name: str, bounds: Bounds) -> Iterator[_Fault]
     if bounds.form != "text":
         depths = _numbers(table["depth"]) if bounds.form == "wiring" else np.zeros(table.num_rows, np.int64)
         yield _Fault(_malformed(column, bounds.form, depths=depths), name, f"JSON of {bounds.form}")
+
+
+def _list_faults(column: pa.ChunkedArray, name: str) -> Iterator[_Fault]:
+    """Yields each kind of value out of the bounds of a list's rows. Most rows of most runs have no list."""
+    found: dict[str, list[int]] = {}
+    for row in np.flatnonzero(column.is_valid().to_numpy()):
+        fault = list_fault(name, column[int(row)].as_py())
+        if fault:
+            found.setdefault(fault, []).append(int(row))
+    for fault, rows in found.items():
+        yield _Fault(np.isin(np.arange(len(column)), rows), name, f"a list without this: {fault}")
 
 
 def _malformed(column: pa.ChunkedArray, form: Form, *, depths: NDArray[Any]) -> NDArray[np.bool_]:

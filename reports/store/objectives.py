@@ -41,9 +41,9 @@ class Objective:
     measurements of a time or two trainings of one size differ by; of bytes and counts, how well a budget is met."""
     cost: bool
     """Whether the value is known before training. All objectives but the losses are costs."""
-    of_loss: Literal["exponential", "proportional"] | None = None
-    """How the value follows from the validation loss, nat/token; `None` for a cost. It gives the value at the mean loss
-    of several seeds, and the interval over them."""
+    of_loss: Literal["exponential", "proportional", "itself"] | None = None
+    """How the value follows from the validation loss, nat/token; `itself` where a task records this value as the loss;
+    `None` for a cost. It gives the value at the mean loss of several seeds, and the interval over them."""
     timing: Literal["forward", "step", "decode"] | None = None
     """What a clock has to time for it; `None` where nothing is timed."""
     measured: bool = False
@@ -83,7 +83,9 @@ class Objective:
 
     def at_loss(self, loss: float, *, value: float, mean: float) -> float:
         """Returns the value of a quality objective at `loss`, where it is `value` at the loss `mean`."""
-        return math.exp(loss) if self.of_loss == "exponential" else value * (loss / mean)
+        if self.of_loss == "proportional":
+            return value * (loss / mean)
+        return math.exp(loss) if self.of_loss == "exponential" else loss
 
 
 _LOSS, _CLOCK, _COUNT = 0.005, 0.02, 0.01
@@ -134,7 +136,8 @@ OBJECTIVES: dict[str, Objective] = {
             format="number",
             tolerance=_LOSS,
             cost=False,
-            compared_on=("tokenizer", *_SAME_TEXT),
+            of_loss="itself",
+            compared_on=("tokenizer", *_SAME_TEXT, "draws"),
         ),
         Objective(
             name="latency",
@@ -272,7 +275,7 @@ def reported_quality(objectives: Sequence[str]) -> str:
 
     A search of bits per byte is reported in perplexity too: on the one text of a run both rank architectures alike.
     """
-    others = [name for name in quality_names(objectives) if OBJECTIVES[name].of_loss is None]
+    others = [name for name in quality_names(objectives) if OBJECTIVES[name].of_loss == "itself"]
     return others[0] if others and QUALITY not in objectives else QUALITY
 
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from depthweave.reports.store.score_rows import LIST_ROWS, list_type
+
 MAX_ROW_GROUPS = 4096
 """Depthweave writes one for each million rows."""
 FREE_ROWS = 100_000
@@ -24,11 +26,11 @@ MAX_PACKING = 1000
 
 
 class TooLargeError(Exception):
-    """A file that claims more rows or bytes than one of its size can hold, or has nested values."""
+    """A file that claims more rows or bytes than one of its size can hold, or has nested values that no table has."""
 
 
 def check_footer(file: pq.ParquetFile, *, row_class: str, num_bytes: int) -> None:
-    """Raises `TooLargeError` where the footer has too many rows, row groups or bytes, or a nested column."""
+    """Raises `TooLargeError` where the footer has too many rows, row groups or bytes, or an unknown nested column."""
     metadata = file.metadata
     most = max(FREE_ROWS, num_bytes // BYTES_A_ROW.get(row_class, 1))
     if metadata.num_rows > most:
@@ -36,6 +38,8 @@ def check_footer(file: pq.ParquetFile, *, row_class: str, num_bytes: int) -> Non
     if metadata.num_row_groups > MAX_ROW_GROUPS:
         raise TooLargeError(f"{metadata.num_row_groups:,} row groups: at most {MAX_ROW_GROUPS:,} are read")
     for item in file.schema_arrow:
+        if item.name in LIST_ROWS and item.type.equals(list_type(item.name)):
+            continue
         if pa.types.is_nested(item.type) or pa.types.is_fixed_size_binary(item.type):
             raise TooLargeError(f"column {item.name!r:.60} holds {item.type}, not plain values")
     unpacked = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))

@@ -12,12 +12,11 @@ import typing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import repeat
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from depthweave.reports.store.columns import (
@@ -32,15 +31,26 @@ from depthweave.reports.store.columns import (
     Bounds,
     column,
 )
+from depthweave.reports.store.plain_values import plain_values
+from depthweave.reports.store.score_rows import (
+    LIST_ROWS,
+    EntityScore,
+    LayerWeight,
+    TypeScore,
+    list_array,
+    list_type,
+    rows_of,
+)
 from depthweave.spaces.block_style import BLOCK_KINDS
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised by one with every change of a schema. In an older file the missing columns are read as null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
 `Record.decode_latency`. 6: `Record.test_loss` and what follows from it. 7: `Record.error`.
-8: `Record.rule`, `Record.block`, `Record.heads_per_kv`, `Record.qk_norm`.
+8: `Record.rule`, `Record.block`, `Record.heads_per_kv`, `Record.qk_norm`. 9: `Record.f1`, `Record.test_error`,
+`Record.test_f1`, `Record.head`, `Record.entity_scores`, `Record.type_scores`, `Record.layer_weights`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -48,8 +58,6 @@ STATES: tuple[State, ...] = typing.get_args(State)
 
 _ROWS_AT_ONCE = 500
 """Rows filled together. So many stay in the processor's cache."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = TypeVar("Row", "Record", "EvaluationRow", "WeightRow")
 
@@ -85,11 +93,18 @@ class Record:
     wiring: str = column(
         "", "JSON list of [block, [sources]], source 0 being the embedding", bounds=Bounds(form="wiring")
     )
+    head: str | None = column(
+        "", "JSON of a head's shape and of its host's, for a head on a host", default=None, bounds=Bounds(form="object")
+    )
     budget: int | None = column(
         "parameters", "wanted number of parameters without the token embedding", bounds=POSITIVE
     )
-    parameters: int = column("parameters", "parameters without the token embedding", bounds=COUNT)
-    embedding_parameters: int = column("parameters", "parameters of the embedding, shared with the head", bounds=COUNT)
+    parameters: int = column(
+        "parameters", "parameters without the token embedding; of a head on a host those that it adds", bounds=COUNT
+    )
+    embedding_parameters: int = column(
+        "parameters", "parameters of the embedding, shared with the head; for a head on a host the host's", bounds=COUNT
+    )
     forward_flops: int = column("flop/token", "floating-point operations of a forward pass", bounds=COUNT)
     kept_states: int = column(
         "states", "most states held at once for later sites, the current one included", bounds=COUNT
@@ -111,6 +126,12 @@ class Record:
         default=None,
         bounds=Bounds(least=0.0, most=1e15, complete_only=True),
     )
+    f1: float | None = column(
+        "",
+        "mean validation F1 of entities at the end of all trainings of a complete trial, of a task that has entities",
+        default=None,
+        bounds=Bounds(least=0.0, most=1.0, complete_only=True),
+    )
     last_loss: float | None = column("nat/token", "validation loss at the last evaluation, any state", bounds=LOSS)
     last_train_loss: float | None = column("nat/token", "training loss at the last evaluation", bounds=LOSS)
     steps: int = column("steps", "optimiser steps taken", bounds=COUNT)
@@ -129,6 +150,22 @@ class Record:
     )
     test_bits_per_byte: float | None = column(
         "bit/byte", "bits per byte of the test part, likewise", default=None, bounds=LOSS_AT_END
+    )
+
+    test_error: float | None = column(
+        "", "error on the test part, of a task that is judged by one, likewise", default=None, bounds=LOSS_AT_END
+    )
+    test_f1: float | None = column(
+        "", "mean F1 of entities on the test part, likewise", default=None, bounds=Bounds(least=0.0, most=1.0)
+    )
+    entity_scores: tuple[EntityScore, ...] | None = column(
+        "", "scores of every evaluation of every training of a complete trial over few sentences", default=None
+    )
+    type_scores: tuple[TypeScore, ...] | None = column(
+        "", "scores of each entity type at the end of every such training", default=None
+    )
+    layer_weights: tuple[LayerWeight, ...] | None = column(
+        "", "weights of the host's layers at the end of every such training, of heads that weigh layers", default=None
     )
 
     # Its states at the end of a complete training
@@ -254,12 +291,16 @@ def to_table(rows: Iterable[Row], *, row_class: type[Row]) -> pa.Table:
     schema = schema_of(row_class)
     held = list(rows)
     # Column by column: `dataclasses.asdict` makes deep copies and takes six times as long.
-    columns = [pa.array([getattr(row, item.name) for row in held], item.type) for item in schema]
+    columns = [_array(item, [getattr(row, item.name) for row in held]) for item in schema]
     table = pa.table(columns, schema=schema)
     for item in schema:
         if not item.nullable and table[item.name].null_count:
             raise ValueError(f"{row_class.__name__}.{item.name} is missing in {table[item.name].null_count} rows")
     return table
+
+
+def _array(field: pa.Field, values: list[Any]) -> pa.Array:
+    return list_array(field.name, values) if field.name in LIST_ROWS else pa.array(values, field.type)
 
 
 def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
@@ -269,7 +310,9 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
     for item in dataclasses.fields(row_class):
         default = None if item.default is dataclasses.MISSING else item.default
         known = item.name in table.column_names
-        values = _plain_values(table[item.name], default=default) if known else repeat(default)
+        values = plain_values(table[item.name], default=default) if known else repeat(default)
+        if known and item.name in LIST_ROWS:
+            values = [rows_of(item.name, value) for value in values]
         columns.append((getattr(row_class, item.name).__set__, iter(values)))
     rows: list[Row] = []
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
@@ -281,31 +324,15 @@ def from_table(table: pa.Table, *, row_class: type[Row]) -> list[Row]:
     return rows
 
 
-def _plain_values(column: pa.ChunkedArray, *, default: Any) -> list[Any]:
-    """Returns a column as Python values, with the default for a null: older files of a table lack some columns."""
-    array = column.combine_chunks()
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        # Most texts repeat in every row, so each distinct one is converted once.
-        coded = array.dictionary_encode()
-        texts = [*coded.dictionary.to_pylist(), default]
-        return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]
-    if pa.types.is_timestamp(array.type):
-        times_us = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
-        return [default if it is None else _EPOCH + timedelta(microseconds=it) for it in times_us]
-    if pa.types.is_boolean(array.type):
-        values: list[Any] = array.to_pylist()
-    else:
-        values = array.fill_null(0).to_numpy().tolist()
-    for index in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)) if array.null_count else ():
-        values[index] = default
-    return values
-
-
 @cache
 def _schema_of(row_class: Any) -> pa.Schema:
     hints = typing.get_type_hints(row_class)
     fields = []
     for item in dataclasses.fields(row_class):
+        if item.name in LIST_ROWS:
+            metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
+            fields.append(pa.field(item.name, list_type(item.name), metadata=metadata))
+            continue
         kind, nullable = _without_none(hints[item.name])
         metadata = {"unit": item.metadata["unit"], "meaning": item.metadata["meaning"]}
         metadata |= item.metadata["bounds"].metadata()

@@ -19,6 +19,7 @@ from depthweave.reports.store.objectives import column_value, cost_names, search
 from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
+from depthweave.spaces.plain_names import is_plain_name
 
 _SYMBOLS = {
     "none": "○",
@@ -32,6 +33,8 @@ _SYMBOLS = {
     "value_residual": "◎",
 }
 """By family: its fusions differ in shade, and each mark on the front has a label."""
+_HEAD_SYMBOLS = {"last": "○", "deeper": "◇", "mix": "▼"}
+"""Of heads that are no fusions, which no run has beside fusions that are no heads."""
 _SPARE_SYMBOL = "◆"
 _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
@@ -74,7 +77,7 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     # The front is drawn last, on top.
     for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
-        symbol = _SYMBOLS.get(fusion_family(record.fusion), _SPARE_SYMBOL) if on_front else _DOMINATED
+        symbol = _symbol_of(record.fusion) if on_front else _DOMINATED
         marks.append(
             Mark(
                 x=column_value(record, cost) / axis.divisor,
@@ -98,11 +101,15 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     )
 
 
+def _symbol_of(fusion: str) -> str:
+    return _HEAD_SYMBOLS.get(fusion) or _SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL)
+
+
 def key_line(records: Sequence[Record]) -> Text:
     """Returns the key to the symbols of the plots."""
     text = Text()
-    for fusion in sorted({record.fusion for record in records}, key=lambda name: (name != "none", name)):
-        text.append(_SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL), style=colour_of(fusion)).append(f" {fusion}   ")
+    for fusion in sorted({record.fusion for record in records}, key=lambda name: (not is_plain_name(name), name)):
+        text.append(_symbol_of(fusion), style=colour_of(fusion)).append(f" {fusion}   ")
     return text.append(f"{_DOMINATED} dominated   ─ front of the two")
 
 

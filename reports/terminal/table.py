@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -172,7 +171,9 @@ def held_out_table(view: RunView) -> Table | None:
     _add_wiring_column(table, [member for member, _ in members])
     for name in ("depth", "validation", "test", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.caption = "perplexity over fresh seeds; test: on text that the search does not read"
+    quality = members[0][1].quality
+    what = OBJECTIVES[quality].short.removeprefix("validation ")
+    table.caption = f"{what} over fresh seeds; test: on text that the search does not read"
     table.caption_justify = "left"
     for member, verdict in members:
         found = held_out_text(verdict.test)
@@ -180,7 +181,7 @@ def held_out_table(view: RunView) -> Table | None:
             member.architecture_id,
             short_name(member),
             str(member.depth),
-            show("perplexity", math.exp(verdict.loss.mean)),
+            show(quality, verdict.quality_mean),
             found.value or "-",
             found.interval or "-",
         )
@@ -192,17 +193,17 @@ def _row_columns(objectives: Sequence[str]) -> list[str]:
 
     Qualities of other tasks are left out.
     """
-    known = [it for it in OBJECTIVES.values() if it.cost or it.of_loss is not None or it.name in objectives]
+    known = [it for it in OBJECTIVES.values() if it.of_loss != "itself" or it.name in objectives]
     own = [column for item in known for column in (item.name, *item.interval_columns, *item.extra_columns)]
     return list(dict.fromkeys((*_COLUMNS, *own)))
 
 
 def _cell(member: Record, name: str, *, verdict: Verdict | None) -> str:
     value = show(name, column_value(member, name))
-    if verdict is None or OBJECTIVES[name].of_loss != "exponential" or verdict.perplexity_high is None:
+    if verdict is None or verdict.quality != name or verdict.quality_high is None:
         return value
     # One number is enough: the interval of the mean loss is almost symmetric in perplexity.
-    half_width = show(name, verdict.perplexity_high - math.exp(verdict.loss.mean))
+    half_width = show(name, verdict.quality_high - verdict.quality_mean)
     return f"{value}±{half_width.removeprefix('0')}"
 
 

@@ -51,7 +51,7 @@ def _on_test(verdict: Verdict | None) -> str:
     if verdict is None or verdict.test is None:
         return ""
     value, interval = held_out_text(verdict.test)
-    over = plural(verdict.test.num, "fresh seed")
+    over = plural(verdict.test.interval.num, "fresh seed")
     return f", test perplexity {value} over {over}" + (f" ({interval})" if interval else "")
 
 

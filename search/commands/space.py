@@ -17,12 +17,12 @@ from depthweave.search.spec.schema import Spec
 from depthweave.search.training_length import training_sentences
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import num_skip_connections
-from depthweave.spaces.space import Candidate, Infeasible, SearchSpace
+from depthweave.spaces.space import Axes, Candidate, Infeasible, SearchSpace
 from depthweave.spaces.sparse_graphs import sparse_text
 from depthweave.spaces.wiring_rules import WiringRule, rule_family
-from depthweave.trainers import TokenizerSpec
 
 _MAX_ROWS = 300
 """Most architectures that are listed one by one."""
@@ -35,7 +35,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     spec = load_spec(path, overrides=overrides)
     # On standard error: standard output may be JSON.
     say = Terminal(stderr=True).say
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary, say=say)
+    space = space_of(spec.axes_before_data(), say=say)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     if as_json:
         print_json(_as_dict(space, reference))
@@ -54,8 +54,15 @@ def _counts(spec: Spec, space: SearchSpace) -> str:
         f"{spec.name}: {space.num_combinations} combinations, {len(space)} distinct architectures, "
         f"{space.num_duplicates} duplicates of the same graph, {len(space.infeasible)} infeasible"
         + sparse_text(space.axes)
-        + f"; blocks: {space.axes.block.text}"
+        + _blocks_text(space.axes)
     )
+
+
+def _blocks_text(axes: Axes) -> str:
+    if axes.head is None:
+        return f"; blocks: {axes.block.text}"
+    host = axes.head.host
+    return f"; host: {host.depth} layers of width {host.width}, {host.weights}; {axes.head.classes} classes"
 
 
 def _table(space: SearchSpace, reference: Candidate) -> Table:
@@ -102,8 +109,8 @@ def _families(space: SearchSpace) -> Table:
         table.add_row(
             fusion,
             str(depth),
-            family if fusion != "none" else "-",
-            f"{len({item.rule for item in items}):,}" if fusion != "none" else "-",
+            "-" if is_plain_name(fusion) else family,
+            "-" if is_plain_name(fusion) else f"{len({item.rule for item in items}):,}",
             f"{len(items):,}",
             _range([num_skip_connections(item.architecture.wiring) for item in items]),
             _range([item.kept_states for item in costs]),

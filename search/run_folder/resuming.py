@@ -18,7 +18,7 @@ from depthweave.search.preparation import PreparedSearch, prepare, tokenizer_of
 from depthweave.search.spec.loading import Sections, SpecError, load_spec, parse_spec
 from depthweave.search.spec.logger_names import check_storage
 from depthweave.search.spec.schema import FREE, Spec, differences
-from depthweave.search.spec.sources import logger_sentences, text_sentence
+from depthweave.search.spec.sources import logger_sentences
 from depthweave.trainers import FIRST_RECIPE
 from depthweave.trainers.tasks import TaskData
 
@@ -38,8 +38,8 @@ def resumed(
     check_storage(spec.loggers, storage=store.storage)
     for line in accepted_changes(store):
         say(line)
-    moved = given is not None or any(item.startswith("corpus.") for item in overrides)
-    say(text_sentence(spec.corpus, named_by="the command line" if moved else f"{store.where}/spec.yaml"))
+    moved = given is not None or any(item.startswith(("corpus.", "host.")) for item in overrides)
+    say(spec.text_sentence(named_by="the command line" if moved else f"{store.where}/spec.yaml"))
     for line in logger_sentences(spec.loggers):
         say(line)
     try:
@@ -78,11 +78,7 @@ def spec_to_resume(store: RunStore, *, given: Path | None, overrides: Sequence[s
     different = _recipe_differences(store, own) if original is None else differences(own, original)
     if different:
         raise SpecError(f"{where} was changed since the run began: {_first_of(different)}; {_MAY_CHANGE}")
-    rules: Sections = {
-        "space": {"sizing": own.space.sizing},
-        "corpus": {"division": own.corpus.division},
-        "recipe": {"initialisation": own.recipe.initialisation},
-    }
+    rules = own.kept_rules()
     if given is None:
         wanted = parse_spec(_spec_yaml(store), overrides=overrides, where=where, otherwise=rules)
     else:
@@ -116,8 +112,9 @@ def keep_spec(store: RunStore, spec: Spec) -> None:
         store.info = dataclasses.replace(store.info, spec=spec.to_yaml())
         store.write_bytes("run.json", to_json(store.info).encode())
     own = spec_of(store)
-    if own.corpus != spec.corpus:
-        store.write_bytes("spec.yaml", own.model_copy(update={"corpus": spec.corpus}).to_yaml().encode())
+    places = {name: getattr(spec, name) for name in spec.places}
+    if any(getattr(own, name) != value for name, value in places.items()):
+        store.write_bytes("spec.yaml", own.model_copy(update=places).to_yaml().encode())
 
 
 def _spec_yaml(store: RunStore) -> str:

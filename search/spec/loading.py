@@ -8,22 +8,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from depthweave.search.spec.part import SHOWN_CHARACTERS
 from depthweave.search.spec.schema import Spec
+from depthweave.search.spec.tagging_spec import TASK, TaggingSpec
 from depthweave.spaces.regular import NotRegularError, read_regular_text
 from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.spaces.yaml_text import MAX_CHARACTERS, read_yaml
 from depthweave.trainers import CorpusSpec, Recipe
+from depthweave.trainers.tagging.few_shot_spec import HostSpec, TagCorpus
+from depthweave.trainers.tagging.tag_dataset import TagDataset
 
 Sections: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Values of a spec by section and key."""
 _Kind = TypeVar("_Kind")
 _MAX_MESSAGE = 2000
+
+SPECS: Mapping[str, type[Spec]] = {TASK: TaggingSpec}
+"""The spec of a task that has keys of its own."""
 
 _ELSEWHERE = {
     "recipe.seed": "give the seed of all as 'seed' instead",
@@ -79,12 +85,19 @@ def make_spec(
         raise SpecError(f"{where}: is not a mapping of keys; start from examples/quick.yaml")
     for text in overrides:
         values = _overridden(values, text)
-    for name, keys in (otherwise or {}).items():
+    kind = _kind_of(values)
+    # The rules of earlier versions are those of their one task.
+    for name, keys in (otherwise or {}).items() if kind is Spec else ():
         own = values.get(name, {})
         # A value that is not a section is refused below.
         values = {**values, name: {**keys, **own}} if isinstance(own, dict) else values
-    _check_keys(values, Spec, path=(), where=where)
-    return validated(values, kind=Spec, where=where)
+    _check_keys(values, kind, path=(), where=where)
+    return validated(values, kind=kind, where=where)
+
+
+def _kind_of(values: Mapping[str, Any]) -> type[Spec]:
+    task = values.get("task")
+    return SPECS.get(task, Spec) if isinstance(task, str) else Spec
 
 
 def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
@@ -142,8 +155,9 @@ def _keys_of(part: Any) -> dict[str, Any]:
     if issubclass(part, BaseModel):
         kinds = {name: item.annotation for name, item in part.model_fields.items() if not item.exclude}
     else:
-        kinds = {item.name: None for item in dataclasses.fields(part) if item.name != "seed"}
-    sections = (BaseModel, CorpusSpec, Recipe, SparseAxes)
+        hints = get_type_hints(part)
+        kinds = {item.name: hints[item.name] for item in dataclasses.fields(part) if item.name != "seed"}
+    sections = (BaseModel, CorpusSpec, HostSpec, Recipe, SparseAxes, TagCorpus, TagDataset)
     return {
         name: next((item for item in _classes(kind) if issubclass(item, sections)), None)
         for name, kind in kinds.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import (
@@ -25,15 +25,19 @@ from depthweave.search.samplers import check_sampler, check_sparse_sampler
 from depthweave.search.spec.logger_names import check_logger
 from depthweave.search.spec.objective_entries import names_and_tolerances
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
+from depthweave.search.spec.sources import text_sentence
 from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
+from depthweave.spaces.block_style import block_style_of
+from depthweave.spaces.space import Axes
 from depthweave.trainers import CorpusSpec, Recipe, TokenizerSpec
-from depthweave.trainers.tasks import task_of
+from depthweave.trainers.tasks import AnyTask, TaskData, task_of
 
 FREE = (
     *("name", "loggers", "search.trials", "search.time_budget_s", "search.retries", "search.confirm"),
     *("resources.max_concurrent", "resources.memory_gb_per_trial", "resources.measure_limit_s"),
     *("corpus.kind", "corpus.paths", "corpus.dataset"),
+    *("corpus.train", "corpus.validation", "corpus.test", "corpus.dataset.name", "host.path"),
 )
 """Keys that a resumed search may change: its end, its loggers, how many trials run at once, how long they measure.
 
@@ -122,6 +126,9 @@ class Resources(Part):
 class Spec(Part):
     """One search."""
 
+    places: ClassVar[tuple[str, ...]] = ("corpus",)
+    """Sections that say where data is: a resumed run may find it elsewhere."""
+
     name: str = "search"
     """Name of the run and, without `--out`, of its folder."""
     seed: Whole = Field(default=0, ge=0, lt=2**32)
@@ -191,7 +198,7 @@ class Spec(Part):
         return tuple(check_logger(name) for name in dict.fromkeys(names))
 
     @model_validator(mode="after")
-    def _can_have_sparse_graphs(self) -> Spec:
+    def _can_have_sparse_graphs(self) -> Self:
         if self.space.sparse is not None:
             self.space.sparse.check(fusions=self.space.fusions, depths=self.space.depths)
             check_sparse_sampler(self.search.sampler)
@@ -213,9 +220,45 @@ class Spec(Part):
             recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
         return {**values, "recipe": {**recipe, "seed": seed}} if isinstance(recipe, dict) else values
 
+    def make_task(self) -> AnyTask:
+        """Returns the task, with what the spec says about it."""
+        return task_of(self.task)
+
+    def axes(self, data: TaskData) -> Axes:
+        """Returns the axes of the space for models of this data."""
+        return self._axes(vocabulary=data.vocabulary)
+
+    def axes_before_data(self) -> Axes:
+        """Returns the same without reading the text where that is not needed."""
+        return self._axes(vocabulary=TokenizerSpec.parse(self.tokenizer).vocabulary)
+
+    def _axes(self, *, vocabulary: int) -> Axes:
+        return Axes(
+            **{name: getattr(self.space, name) for name in type(self.space).model_fields if name != "block"},
+            block=block_style_of(self.space.block),
+            vocabulary=vocabulary,
+            context=self.recipe.context,
+        )
+
+    def text_sentence(self, *, named_by: str) -> str:
+        """Returns a line that names what is about to be read, and what named it."""
+        return text_sentence(self.corpus, named_by=named_by)
+
+    def kept_rules(self) -> dict[str, dict[str, Any]]:
+        """Returns values by section and key that a resumed run keeps where its spec names none."""
+        return {
+            "space": {"sizing": self.space.sizing},
+            "corpus": {"division": self.corpus.division},
+            "recipe": {"initialisation": self.recipe.initialisation},
+        }
+
+    def values(self) -> dict[str, Any]:
+        """Returns plain values as in a file; the recipe's seed is the spec's and is not repeated."""
+        return to_dict(self)
+
     def to_yaml(self) -> str:
         """Returns the resolved spec as YAML with every default; `load_spec` reads an equal spec back."""
-        return yaml.safe_dump(to_dict(self), sort_keys=False, default_flow_style=None, width=110)
+        return yaml.safe_dump(self.values(), sort_keys=False, default_flow_style=None, width=110)
 
 
 def to_dict(spec: Spec) -> dict[str, Any]:
@@ -238,7 +281,7 @@ def to_dict(spec: Spec) -> dict[str, Any]:
 
 def differences(ours: Spec, theirs: Spec, *, free: Sequence[str] = FREE) -> list[str]:
     """Returns the keys in which two specs differ, with both values, except the `free` ones."""
-    left, right = dict(_flat(to_dict(ours))), dict(_flat(to_dict(theirs)))
+    left, right = dict(_flat(ours.values())), dict(_flat(theirs.values()))
     return [
         f"{key} is {left.get(key)!r}, was {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())

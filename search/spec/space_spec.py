@@ -29,7 +29,7 @@ def _block(value: Any) -> Any:
     return block_style_of(value).to_value()
 
 
-_Period = Annotated[int | Literal["depth"], BeforeValidator(_period)]
+PeriodEntry = Annotated[int | Literal["depth"], BeforeValidator(_period)]
 _Wiring = Annotated[str, BeforeValidator(_wiring)]
 
 
@@ -41,7 +41,7 @@ class SpaceSpec(Part):
     """Wiring rules beside the product of dilations and periods, such as `first:2`, or `all`. Where they are given and
     neither dilations nor periods are, these are empty."""
     dilations: tuple[Whole, ...] = (1, 2, 4)
-    periods: tuple[_Period, ...] = (1, 2, 4, "depth")
+    periods: tuple[PeriodEntry, ...] = (1, 2, 4, "depth")
     depths: tuple[Whole, ...] = (6, 12)
     budgets: tuple[Whole, ...] = (300_000,)
     """Parameter budgets, without the token embedding."""

@@ -9,13 +9,13 @@ from depthweave.trainers.tasks import TASKS, task_of
 
 DEFAULT_TASK = "language_modelling"
 """Of a spec without the key, and of every run of an earlier version."""
-_COSTS = ("latency", "memory_bytes")
 
 
 def default_objectives(task: object = DEFAULT_TASK) -> tuple[str, ...]:
     """Returns the objectives of a spec that names none; those of the default task where `task` is unknown."""
     name = task if isinstance(task, str) and task in TASKS else DEFAULT_TASK
-    return (task_of(name).quality.column, *_COSTS)
+    quality = task_of(name).quality
+    return (quality.column, *quality.usual_costs)
 
 
 def check_objectives(names: Sequence[str], *, task: str) -> None:
@@ -25,13 +25,16 @@ def check_objectives(names: Sequence[str], *, task: str) -> None:
     if all(objective(name).cost for name in names):
         raise ValueError(f"{list(names)} are all costs, which need no training: add {allowed}")
     for name in names:
+        if name in task_of(task).quality.unmeasured:
+            raise ValueError(f"{name} has no meaning for the task {task}: leave it out")
         if not objective(name).cost and name not in qualities:
             raise ValueError(f"{name} is not measured by the task {task}: use {allowed}")
 
 
 def check_confirms(task: str) -> None:
     """Raises `ValueError` where the models of the task cannot be confirmed with further seeds."""
-    if not task_of(task).quality.is_likelihood:
+    if not task_of(task).quality.confirms:
         raise ValueError(
-            f"the task {task} has no confirmation, which compares losses in nats a token: leave search.confirm out"
+            f"the task {task} has no confirmation, which compares losses in nats a token, or of the same draws: leave "
+            "search.confirm out"
         )

@@ -22,6 +22,7 @@ from depthweave.reports.store.objectives import column_value, cost_names
 from depthweave.search.known_columns import KnownColumns
 from depthweave.search.parameters import Parameters
 from depthweave.spaces.costs import Costs, costs_of
+from depthweave.spaces.hosted import is_plain
 from depthweave.spaces.space import Candidate
 from depthweave.spaces.wiring import Wiring
 from depthweave.trainers import Measurement
@@ -160,12 +161,12 @@ def _logarithm(values: Sequence[float]) -> FloatArray:
 
 def _cost_features(items: Sequence[Candidate], costs: Sequence[Costs]) -> FloatArray:
     """Operations, parameters, blocks, and for each fusion its sites, connections and states, all nonnegative."""
-    fusions = sorted({item.architecture.fusion for item in items} - {"none"})
+    fusions = sorted({item.architecture.fusion for item in items if not is_plain(item.architecture)})
     rows = []
     for item, known in zip(items, costs, strict=True):
         built = item.architecture
         own = np.zeros((len(fusions), 3))
-        if built.fusion != "none":
+        if not is_plain(built):
             counts = [len(built.wiring.sites), built.wiring.num_connections, known.kept_states]
             own[fusions.index(built.fusion)] = np.array(counts) * built.width
         blocks = built.depth * np.array([1, built.width, built.feed_forward])

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, cost_names
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
+from depthweave.reports.store.score_rows import LIST_ROWS, rows_of
 from depthweave.search.known_columns import KnownColumns
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.hosted import HostedArchitecture
 from depthweave.trainers import Evaluation, HeldOutLoss, Measurement, Recipe
 from depthweave.trainers.recipe import Precision
-from depthweave.trainers.tasks import AnyTask, TaskData
+from depthweave.trainers.tasks import AnyTask, Schedule, TaskData
 
 TIMED = tuple(column for item in OBJECTIVES.values() if item.timed for column in item.measured_columns)
 """Columns of a record that a clock fills, named as in a measurement."""
@@ -75,6 +77,12 @@ class RecordMaker:
     software: str
     device: str
     """Device type of a trial that never reported."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """How long a trial is."""
+        found: Schedule = self.task.schedule(self.recipe)
+        return found
 
     def rows(self, live: LiveTrial, *, outcome: Outcome) -> Rows:
         """Returns all rows of a trial that ended."""
@@ -134,6 +142,7 @@ class RecordMaker:
             vocabulary=architecture.vocabulary,
             context=architecture.context,
             wiring=json.dumps([[site.block, list(site.sources)] for site in architecture.wiring]),
+            head=_head_json(architecture),
             budget=live.candidate.budget,
             parameters=costs.parameters,
             embedding_parameters=costs.embedding_parameters,
@@ -165,11 +174,12 @@ class RecordMaker:
 
     def _quality(self, final: Evaluation | None, test: HeldOutLoss | None) -> dict[str, Any]:
         """Returns the columns that the task fills; absent before the end of a training."""
-        return {
+        values = {
             **_NO_QUALITY,
             **({} if final is None else self.task.record_values(final)),
             **({} if test is None else self.task.test_values(test)),
         }
+        return {name: rows_of(name, value) if name in LIST_ROWS else value for name, value in values.items()}
 
     def _worker_columns(self, live: LiveTrial) -> dict[str, Any]:
         """Returns the columns that a worker measures or knows."""
@@ -213,6 +223,11 @@ def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
     if recipe.precision == "auto" and precision is not None:
         recipe = dataclasses.replace(recipe, precision=precision)
     return json.dumps(dataclasses.asdict(recipe))
+
+
+def _head_json(architecture: Architecture) -> str | None:
+    """Returns the shapes of head and host as JSON; `None` for a decoder, which the other columns describe."""
+    return json.dumps(architecture.to_dict()) if isinstance(architecture, HostedArchitecture) else None
 
 
 def _rounded(values: Sequence[float], *, digits: int = 5) -> str:

@@ -27,6 +27,7 @@ from depthweave.search.scratch import device_locks
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.checksums import add_checksum, verified_values
+from depthweave.spaces.hosted import architecture_from_dict
 from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.trainers import Evaluation, HeldOutLoss, Kind, Measurement, Recipe, hardware
 from depthweave.trainers.checkpoint import STATE_FILE
@@ -151,6 +152,7 @@ class ArchitectureTrial(Trainable):
     def setup(self, config: dict[str, Any], *, data: TaskData, plan: TrialPlan) -> None:
         self._task, self._data, self._plan = plan.task, data, plan
         self._checkpoints = Checkpoints(plan.checkpoints)
+        self._num_steps = self._task.schedule(plan.recipe).steps
         torch.set_num_threads(plan.threads)
         self._begin(config)
 
@@ -172,7 +174,7 @@ class ArchitectureTrial(Trainable):
                 self._unseen.append(evaluation)
         self._has_unreported = False
         last = self._history[-1] if self._history else None
-        done = ended or (last is not None and (last.diverged or last.step == self._plan.recipe.steps))
+        done = ended or (last is not None and (last.diverged or last.step == self._num_steps))
         report = TrialReport(
             measurement=self._measurement,
             evaluations=tuple(self._unseen),
@@ -196,7 +198,7 @@ class ArchitectureTrial(Trainable):
         self._release_state()
         self._number = config["trial"]
         self._folder = self._checkpoints.fetch(self._number)
-        self._architecture = Architecture.from_dict(config["architecture"])
+        self._architecture = architecture_from_dict(config["architecture"])
         recipe, seed, num_reported = self._plan.recipe, config.get("seed"), config.get("num_reported", 0)
         if seed is not None:
             recipe = dataclasses.replace(recipe, seed=seed)
@@ -230,7 +232,7 @@ class ArchitectureTrial(Trainable):
             free_memory(device)
 
     def _held_out_loss(self) -> HeldOutLoss | None:
-        if not self._plan.evaluates_test or self._state.diverged or self._state.step < self._plan.recipe.steps:
+        if not self._plan.evaluates_test or self._state.diverged or self._state.step < self._num_steps:
             return None
         # Nothing is measured meanwhile.
         with self._lock.shared():

@@ -16,6 +16,7 @@ from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.trials.checkpoints import Checkpoints
+from depthweave.spaces.plain_names import is_plain_name
 
 _LOSS_FACTOR = 1.05
 """The perplexities of one architecture with two seeds differ by 1 to 2 %."""
@@ -33,7 +34,7 @@ class WeightRetention:
 
     def add(self, record: Record) -> list[Record]:
         """Adds a complete trial. Returns the trials, maybe itself, whose weights are no longer needed."""
-        if record.fusion == "none":
+        if is_plain_name(record.fusion):
             return []
         worst, best = self._values(record, worst=True), self._values(record, worst=False)
         if any(_beats(self._values(item, worst=True), best) for item, _ in self._kept):

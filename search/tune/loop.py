@@ -27,8 +27,8 @@ from depthweave.search.tune.hang_detector import HangDetector
 from depthweave.search.tune.loggers import make_loggers
 from depthweave.search.tune.scheduler import LedgerScheduler
 from depthweave.search.tune.searcher import LedgerSearcher
-from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.hosted import architecture_from_dict
 from depthweave.trainers.tasks import TaskData
 
 Ending = Literal["done", "time", "interrupted"]
@@ -135,7 +135,7 @@ class _Watch(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running[trial.trial_id] = trial
-        costs = costs_of(Architecture.from_dict(trial.config["architecture"]))
+        costs = costs_of(architecture_from_dict(trial.config["architecture"]))
         self._hang_detector.begin(trial.trial_id, forward_flops=costs.forward_flops)
 
     def on_trial_result(

@@ -19,7 +19,7 @@ from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.files import save_model
 from depthweave.trainers import Evaluation, HeldOutLoss, Recipe, TrainingState, measure_in_turn
 from depthweave.trainers.device_lock import GiveWay
-from depthweave.trainers.tasks import AnyTask, DataRequest, Quality, Task
+from depthweave.trainers.tasks import AnyTask, DataRequest, Quality, Schedule, Task
 
 
 def make_regression() -> AnyTask:
@@ -55,6 +55,9 @@ def make_regression() -> AnyTask:
         def encode(self, raw: Numbers, request: DataRequest, *, say: Callable[[str], None]) -> Points:
             points = np.random.default_rng(5).integers(0, 8, size=(100, request.recipe.context))
             return Points(points[:80], points[80:])
+
+        def schedule(self, recipe: Recipe) -> Schedule:
+            return Schedule(recipe.steps, recipe.num_evaluations)
 
         def start(self, architecture: Architecture, *, recipe: Recipe, device: str) -> TrainingState:
             return TrainingState.start(architecture, recipe=recipe, device=device)

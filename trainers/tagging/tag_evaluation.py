@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthweave.trainers.tagging.entity_score import EntityScore, score
+from depthweave.trainers.tagging.few_shot_parts import part_errors
 from depthweave.trainers.tagging.host import states_of
 from depthweave.trainers.tagging.sentence_batches import Places, Rows, evenly_spaced, length_batches, packed, padded
 from depthweave.trainers.tagging.tag_data import TagPart
@@ -48,6 +49,8 @@ class TagEvaluation:
     """Time spent evaluating so far."""
     diverged: bool
     """Whether a loss was not finite; then this is the last evaluation."""
+    part_errors: tuple[float, ...] = ()
+    """1 - F1 on each part of the text; empty where there is no entity, or the training diverged."""
 
 
 class TagResult(NamedTuple):
@@ -58,6 +61,8 @@ class TagResult(NamedTuple):
     score: EntityScore
     tags: list[tuple[str, ...]]
     """IOB2 tags of each word of each sentence; `O` for words that were cut off."""
+    part_errors: tuple[float, ...] = ()
+    """1 - F1 on each part of the text (`few_shot_parts`)."""
 
 
 class Logits(NamedTuple):
@@ -122,4 +127,4 @@ def evaluate_tags(
     every_sentence = part.encoded.decode(predicted, classes=classes)
     tags = [every_sentence[row] for row in rows.tolist()]
     gold = [part.sentences[row].tags for row in rows.tolist()]
-    return TagResult(nats / num if num else math.nan, score(gold, tags), tags)
+    return TagResult(nats / num if num else math.nan, score(gold, tags), tags, part_errors(gold, tags))

@@ -135,6 +135,7 @@ def _evaluate(state: TaggingState, data: TagData, *, index: int) -> TagEvaluatio
         train_s=state.train_s,
         evaluation_s=state.evaluation_s,
         diverged=state.diverged,
+        part_errors=() if found is None or state.diverged else found.part_errors,
     )
 
 

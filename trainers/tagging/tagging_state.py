@@ -137,6 +137,10 @@ class TaggingState:
         """Returns the parameters that are trained."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
+    def trained_host_weights(self) -> dict[str, Tensor]:
+        """Returns the trained weights of the host by name; empty for a frozen one."""
+        return {} if self.host_model is None else dict(_trained(self.host_model))
+
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint. After the call the file is complete; a crash leaves the previous one."""
         values = {name: getattr(self, name) for name in _PLAIN_FIELDS}

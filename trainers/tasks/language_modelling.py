@@ -18,7 +18,7 @@ from depthweave.trainers.language_model import held_out_loss, train
 from depthweave.trainers.measure import Kind, Measurement, measure_in_turn
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.splitting import Corpus
-from depthweave.trainers.tasks.task import DataRequest, Quality, Task
+from depthweave.trainers.tasks.task import DataRequest, Quality, Schedule, Task
 from depthweave.trainers.tokens import TokenSet, check_fits, tokenise
 
 
@@ -48,6 +48,9 @@ class LanguageModelling(Task[Corpus, TokenSet, TrainingState]):
                 "there will be no test perplexity; give more text, or a larger corpus.test_frac"
             )
         return tokens
+
+    def schedule(self, recipe: Recipe) -> Schedule:
+        return Schedule(recipe.steps, recipe.num_evaluations)
 
     def start(self, architecture: Architecture, *, recipe: Recipe, device: str) -> TrainingState:
         return TrainingState.start(architecture, recipe=recipe, device=device)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers.tasks.language_modelling import LanguageModelling
 from depthweave.trainers.tasks.task import AnyTask
+from depthweave.trainers.tasks.token_classification import TokenClassification
 
 TASKS: Mapping[str, AnyTask] = {
     "language_modelling": LanguageModelling(),
+    "token_classification": TokenClassification(),
 }
 """Task by its name in a spec."""
 

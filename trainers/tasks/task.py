@@ -10,12 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import torch
 
 from depthweave.spaces.architecture import Architecture
-from depthweave.trainers.corpora import CorpusSpec
 from depthweave.trainers.device_lock import DeviceLock, GiveWay, NoDeviceLock
 from depthweave.trainers.evaluation import Evaluation, HeldOutLoss
 from depthweave.trainers.measure import Kind, Measurement
@@ -34,10 +33,22 @@ class Quality:
     """Unit; empty where the value has none."""
     other_columns: tuple[str, ...] = ()
     """Further columns that a spec may minimise instead."""
+    usual_costs: tuple[str, ...] = ("latency", "memory_bytes")
+    """Costs that a spec minimises beside it if it names no objective."""
+    unmeasured: tuple[str, ...] = ()
+    """Costs that have no meaning for the models of the task."""
     is_likelihood: bool = False
     """Whether the loss is a mean negative log-likelihood in nats a token; a confirmation compares such losses alone."""
+    is_paired: bool = False
+    """Whether the losses of all models with one seed are of the same draws of the data, so that a confirmation may
+    compare them seed by seed although they are no likelihoods."""
     max_loss: float = 1e15
     """Larger losses count as diverged. No record holds a value above 1e15."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a confirmation with fresh seeds says how sure a difference is."""
+        return self.is_likelihood or self.is_paired
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -49,12 +60,23 @@ class Quality:
 class DataRequest:
     """What a spec says about the data."""
 
-    corpus: CorpusSpec
+    corpus: Any
+    """The section `corpus` of the task's specs: a `CorpusSpec` or a `TagCorpus`."""
     tokenizer: str
-    """`bytes`, or `bpe:N`."""
+    """`bytes`, or `bpe:N`; of no meaning where the task brings its own."""
     tokenizer_json: str | None = None
     """The tokenizer of a run that is resumed; absent, a tokenizer that needs training is trained."""
     recipe: Recipe
+    device: str = "cpu"
+    """Where passes over the whole data run, of a task that has some."""
+
+
+class Schedule(NamedTuple):
+    """The length of a trial."""
+
+    steps: int
+    """Optimiser steps of all its trainings; `Evaluation.step` of the last evaluation."""
+    evaluations: int
 
 
 class RawData(Protocol):
@@ -150,6 +172,10 @@ class Task(ABC, Generic[RawT, DataT, StateT]):
         does not stop the search. Raises a one-line `ValueError` where the data is too small for the recipe."""
 
     @abstractmethod
+    def schedule(self, recipe: Recipe) -> Schedule:
+        """Returns how long a trial is."""
+
+    @abstractmethod
     def start(self, architecture: Architecture, *, recipe: Recipe, device: str) -> StateT:
         """Returns a new state, with first weights drawn from the recipe's seed."""
 
@@ -159,7 +185,7 @@ class Task(ABC, Generic[RawT, DataT, StateT]):
 
     @abstractmethod
     def train(self, state: StateT, data: DataT, *, give_way: GiveWay) -> Iterator[Evaluation]:
-        """Trains the state further, in place, and yields the evaluations of the recipe. Between two of them the state
+        """Trains the state further, in place, and yields the evaluations of the schedule. Between two of them the state
         can be saved. `give_way` is called after every step."""
 
     @abstractmethod
@@ -185,7 +211,7 @@ class Task(ABC, Generic[RawT, DataT, StateT]):
         """Returns speed and memory of architectures, measured in turn with the reference; see `measure_in_turn`."""
 
     @abstractmethod
-    def record_values(self, evaluation: Evaluation) -> Mapping[str, float]:
+    def record_values(self, evaluation: Evaluation) -> Mapping[str, Any]:
         """Returns the quality columns of the record of a complete training, from its last evaluation."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from depthweave.reports.analysis.front_file import write_front
-from depthweave.reports.analysis.held_out import held_out_of, held_out_text
+from depthweave.reports.analysis.held_out import HeldOut, held_out_of, held_out_text
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import select
@@ -37,7 +37,8 @@ def test_held_out_of_is_the_mean_and_interval_of_the_fresh_seeds_that_have_one()
     losses = [item.loss for item in confirmed_records() if item.architecture_id == "best" and item.seed > 0]
     assert found.keys() == {"plain", "best", "close"}
     expected = mean_interval([loss + TEST_GAP for loss in losses if loss is not None])
-    assert found["best"] == pytest.approx(expected)
+    assert found["best"].interval == pytest.approx(expected)
+    assert found["best"].mean == pytest.approx(math.exp(expected.mean))
     assert held_out_of(confirmed_records()) == {}
     # The search's own seed does not count, should a record of it hold one.
     assert held_out_of(seeded("own", {0: 1.0}, trial=0, test_loss=1.0)) == {}
@@ -47,15 +48,22 @@ def test_held_out_of_is_the_mean_and_interval_of_the_fresh_seeds_that_have_one()
 
 def test_held_out_text_of_one_seed_has_no_interval() -> None:
     assert held_out_text(None) == ("", "")
-    assert held_out_text(Interval(1, 1.0, None)) == ("2.718", "")
-    assert held_out_text(Interval(2, 1.0, 1e4)) == ("2.718", "0.000 to inf")
+    assert held_out_text(HeldOut(Interval(1, 1.0, None), "perplexity")) == ("2.718", "")
+    assert held_out_text(HeldOut(Interval(2, 1.0, 1e4), "perplexity")) == ("2.718", "0.000 to inf")
+
+
+def test_held_out_error_is_not_a_perplexity() -> None:
+    own = seeded("own", {0: 0.5}, trial=0) + seeded("own", {1: 0.5, 2: 0.6}, trial=1, test_error=0.7)
+    found = held_out_of(own)["own"]
+    assert (found.quality, found.mean) == ("error", pytest.approx(0.7))
+    assert held_out_text(found) == ("0.700", "0.700 to 0.700")
 
 
 def test_rows_and_csv_have_the_test_perplexity_with_its_interval() -> None:
     rows = {row["architecture_id"]: row for row in front_rows(held_out_records(), objectives=PAIR)}
     own = held_out_of(held_out_records())["best"]
-    assert rows["best"]["mean_test_perplexity"] == pytest.approx(math.exp(own.mean))
-    assert rows["best"]["test_perplexity_low"] < math.exp(own.mean) < rows["best"]["test_perplexity_high"]
+    assert rows["best"]["mean_test_perplexity"] == pytest.approx(own.mean)
+    assert rows["best"]["test_perplexity_low"] < own.mean < rows["best"]["test_perplexity_high"]
     by_id = {row["architecture_id"]: row for row in csv.DictReader(io.StringIO(csv_text(list(rows.values()))))}
     assert float(by_id["best"]["mean_test_perplexity"]) == rows["best"]["mean_test_perplexity"]
     assert front_rows(confirmed_records(), objectives=PAIR)[0]["mean_test_perplexity"] is None

@@ -17,6 +17,7 @@ from depthweave.reports.store.parquet_file import nullable
 from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, schema_of, to_table
 from depthweave.reports.store.run_info import from_json, to_json
 from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.store.score_rows import LIST_ROWS, list_type
 from depthweave.reports.terminal.table import front_table
 from tests.reports.synthetic import OBJECTIVES, make_info, make_record, make_trial
 
@@ -30,6 +31,8 @@ _HOSTILE: dict[pa.DataType, list[Any]] = {
     pa.string(): ["", "\x1b[2J", _DEEP, "[1e999]", "[NaN]", "{}", "[[1,[9]]]", '[["1",[1]]]', "7", "x" * 2**21, None],
     pa.bool_(): [None],
     pa.timestamp("us", tz="UTC"): [_LATE, -_LATE, 0, None],
+    # Values of their rows are tested beside the lists.
+    **{list_type(name): [[], None] for name in LIST_ROWS},
 }
 
 

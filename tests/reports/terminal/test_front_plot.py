@@ -67,3 +67,5 @@ def test_every_family_has_a_mark_of_its_own() -> None:
     assert len({*_SYMBOLS.values(), _SPARE_SYMBOL, _DOMINATED}) == len(_SYMBOLS) + 2
     key = key_line([make_record(0, fusion=name) for name in ("mudd", "mudd4", "hc2")])
     assert key.plain.startswith("□ hc2   ▼ mudd   ▼ mudd4   ")
+    heads = key_line([make_record(0, fusion=name) for name in ("mix", "last", "deeper", "dwa")])
+    assert heads.plain.startswith("○ last   ◇ deeper   ● dwa   ▼ mix   ")

@@ -1,0 +1,90 @@
+"""Whole searches over heads on Ray: show, report, resume and confirmation."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from depthweave.reports.analysis.seeds import confirming, searched
+from depthweave.reports.store.run_store import RunStore
+from depthweave.search.driver import SearchResult, run_confirmation, run_search
+from depthweave.search.preparation import PreparedSearch
+from depthweave.search.run_folder.resuming import resumed
+from tests.search.commandline import Cli
+from tests.search.search_runs import RecordingProgress, prepared_search, search
+from tests.search.tagging_runs import write_ner_files
+
+# Ray's processes start slowly where the machine is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedSearch:
+    return prepared_search(write_ner_files(tmp_path_factory.mktemp("ner")))
+
+
+@pytest.fixture(scope="module")
+def result(prepared: PreparedSearch, ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    return search(prepared, out=tmp_path_factory.mktemp("runs") / "ner", address=ray_address)
+
+
+def test_search_records_heads_and_its_front_is_of_errors(result: SearchResult) -> None:
+    assert {it.state for it in result.records} <= {"complete", "pruned"}
+    assert len(result.records) == 4
+    complete = [it for it in result.records if it.state == "complete"]
+    assert all(it.error == it.loss and it.entity_scores for it in complete)
+    assert [it.fusion for it in result.records if it.reference] == ["last"]
+    rows = pq.read_table(Path(result.store.where) / "front.parquet").to_pylist()
+    assert {row["objectives"] for row in rows} >= {"error,latency,parameters"}
+
+
+def test_show_and_report(result: SearchResult, run: Cli) -> None:
+    code, out, _ = run("show", result.store.where)
+    assert code == 0
+    assert "error" in out
+    assert "perplexity" not in out
+    code, out, _ = run("show", result.store.where, "--json")
+    assert {row["fusion"] for row in json.loads(out)}
+    page = Path(result.store.report_path).read_text(encoding="utf-8")
+    assert re.search(r"The lowest validation error is 0\.\d", page)
+
+
+def test_resumed_search_tries_more_heads(result: SearchResult, ray_address: str) -> None:
+    store = RunStore.open(result.store.where)
+    prepared = resumed(store, given=None, overrides=["search.trials=5"], local=True, say=lambda line: None)
+    more = run_search(prepared, store, address=ray_address, progress=RecordingProgress())
+    assert len(more.records) == 5
+    before, after = ({it.trial: it.error for it in records} for records in (result.records, more.records))
+    assert before.items() <= after.items()
+
+
+def test_confirmation_pairs_fresh_draws(result: SearchResult, ray_address: str, run: Cli) -> None:
+    store = RunStore.open(result.store.where)
+    prepared = resumed(store, given=None, overrides=[], local=True, say=lambda line: None)
+    done = run_confirmation(prepared, store, num_seeds=2, address=ray_address, progress=RecordingProgress())
+    fresh = confirming(done.records)
+    assert {it.seed for it in fresh} == {1, 2}
+    assert all(it.test_f1 is not None and it.test_loss is None for it in fresh if it.state == "complete")
+    assert all(it.test_f1 is None for it in searched(done.records))
+    code, out, _ = run("show", store.where, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert all(row["mean_error"] is not None and row["mean_perplexity"] is None for row in rows)
+    assert all(0 <= row["mean_test_error"] <= 1 for row in rows)
+    code, out, _ = run("show", store.where)
+    assert "error over fresh seeds" in out
+
+
+def test_two_runs_of_the_same_draws_are_compared_by_their_errors(
+    result: SearchResult, run: Cli, tmp_path: Path
+) -> None:
+    other = shutil.copytree(result.store.where, tmp_path / "other")
+    code, out, err = run("compare", result.store.where, other, "--out", tmp_path / "comparison.html")
+    assert (code, err) == (0, "")
+    assert "error" in out
+    assert "not compared" not in out

@@ -21,7 +21,7 @@ from depthweave.trainers.machine import check_can, pick_device
 from depthweave.trainers.optimisation import make_adamw, optimizer_groups
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.state_file import lacking, read_state, write_state
-from depthweave.trainers.tagging.adapters import add_lora
+from depthweave.trainers.tagging.adapters import add_lora, merged
 from depthweave.trainers.tagging.host import Host
 from depthweave.trainers.tagging.tag_data import HostWeights
 
@@ -136,6 +136,12 @@ class TaggingState:
     def parameters(self) -> list[nn.Parameter]:
         """Returns the parameters that are trained."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def merged_host(self) -> nn.Module | None:
+        """Returns the trained host, with its adapters added to its weights; absent for a frozen host."""
+        if self.host_model is None or self.weights != "lora":
+            return self.host_model
+        return merged(self.host_model)
 
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint. After the call the file is complete; a crash leaves the previous one."""

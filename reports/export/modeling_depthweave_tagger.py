@@ -81,8 +81,8 @@ class DepthweaveForTokenClassification(PreTrainedModel):
         """Returns logits [B, T, C], and with `labels` [B, T] the loss: the first piece of a word has its label, others
         -100. The loss is the mean over the labels that are not -100, or their sum over `num_items_in_batch`.
 
-        `attention_mask` [B, T] hides padding. Other arguments go to the host. Raises `ValueError` for arguments that it
-        does not have.
+        `attention_mask` [B, T] hides padding. Token types may be given and are all 0. Other arguments go to the host.
+        Raises `ValueError` for arguments that it does not have.
         """
         given = input_ids if input_ids is not None else inputs_embeds
         if given is None or (input_ids is not None and inputs_embeds is not None):
@@ -91,12 +91,8 @@ class DepthweaveForTokenClassification(PreTrainedModel):
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
         if attention_mask.ndim != 2:
             raise ValueError(f"attention_mask has {attention_mask.ndim} dimensions: give one value a token")
-        named = {
-            "input_ids": input_ids,
-            "inputs_embeds": inputs_embeds,
-            "token_type_ids": self._token_types(token_type_ids),
-        }
-        named |= others
+        _check_one_token_type(token_type_ids)
+        named = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, **others}
         arguments = {name: value for name, value in named.items() if value is not None}
         self._check_known(arguments)
         output = self.host(attention_mask=attention_mask, output_hidden_states=True, **arguments)
@@ -121,18 +117,16 @@ class DepthweaveForTokenClassification(PreTrainedModel):
     def _mask(self, attention_mask: Tensor) -> Tensor:
         return attention_mask.to(self.head_device) > 0
 
-    def _token_types(self, token_type_ids: Tensor | None) -> Tensor | None:
-        """Returns the types where the host has some; tokenizers give a host without them one type."""
-        if token_type_ids is None or "token_type_ids" in self._host_arguments:
-            return token_type_ids
-        if not torch.compiler.is_compiling() and bool((token_type_ids != 0).any()):
-            raise ValueError("token_type_ids has several token types, this model has one: leave it out")
-        return None
-
     def _check_known(self, arguments: dict[str, Any]) -> None:
         unknown = sorted({*arguments} - {*self._host_arguments, "output_attentions"})
         if unknown:
             raise ValueError(f"this model does not support {', '.join(unknown)}: leave it out")
+
+
+def _check_one_token_type(token_type_ids: Tensor | None) -> None:
+    """Raises `ValueError` for several types: the head was trained without, and hosts read even one type differently."""
+    if token_type_ids is not None and not torch.compiler.is_compiling() and bool((token_type_ids != 0).any()):
+        raise ValueError("token_type_ids has several token types, this model has one: leave it out")
 
 
 def _without_pooler(config: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,12 +82,12 @@ def export_tagger(
             f"there are {len(classes)} tags, the head has {state.shape.classes} classes: give its own tags"
         )
     _check_host(source, sha256=state.host_sha256)
-    model, pad_token = _model(state, source, classes=classes)
+    model = _model(state, source, classes=classes)
     with whole_folder(target) as building:
         with quiet_transformers():
             model.save_pretrained(building, max_shard_size=_WHOLE)
         _write_code(building)
-        write_tagger_tokenizer(building, host_folder=source, max_tokens=facts.max_tokens, pad_token=pad_token)
+        write_tagger_tokenizer(building, host_folder=source, max_tokens=facts.max_tokens)
         card = tagger_card(
             facts,
             head=_head_text(state),
@@ -142,8 +143,8 @@ def _check_transformers() -> None:
         ) from None
 
 
-def _model(state: TrainedTagger, host_folder: Path, *, classes: Sequence[str]) -> tuple[Any, int]:
-    """Returns host and head as one model of transformers, and the number of the token that fills sentences."""
+def _model(state: TrainedTagger, host_folder: Path, *, classes: Sequence[str]) -> Any:
+    """Returns host and head as one model of transformers."""
     _check_transformers()
     import torch
     from transformers import AutoModel
@@ -182,15 +183,18 @@ def _model(state: TrainedTagger, host_folder: Path, *, classes: Sequence[str]) -
     # Without a pooler, on which no state depends.
     model.host.load_state_dict({name: held[name] for name in model.host.state_dict()})
     model.head.load_state_dict(state.head.state_dict())
-    pad_token = host_config.get("pad_token_id")
-    return model.eval(), pad_token if isinstance(pad_token, int) and pad_token >= 0 else 0
+    return model.eval()
 
 
 def _write_code(folder: Path) -> None:
     configuration = files(_PACKAGE) / f"{_CONFIGURATION}.py"
     (folder / f"{_CONFIGURATION}.py").write_text(configuration.read_text(encoding="utf-8"), encoding="utf-8")
-    modeling = bundle(f"{_PACKAGE}.{_MODELING}", beside=frozenset({f"{_PACKAGE}.{_CONFIGURATION}"}))
-    (folder / f"{_MODELING}.py").write_text(modeling, encoding="utf-8")
+    (folder / f"{_MODELING}.py").write_text(_modeling(), encoding="utf-8")
+
+
+@cache
+def _modeling() -> str:
+    return bundle(f"{_PACKAGE}.{_MODELING}", beside=frozenset({f"{_PACKAGE}.{_CONFIGURATION}"}))
 
 
 def _head_text(state: TrainedTagger) -> str:

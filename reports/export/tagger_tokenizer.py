@@ -17,20 +17,21 @@ from depthweave.spaces.regular import read_regular_text
 _SETTINGS_FILE = "tokenizer_config.json"
 _SPECIAL_MAP_FILE = "special_tokens_map.json"
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_USUAL_PADDING = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<unk>")
+"""For folders without settings."""
 _PROBE = ("a", "of", "the", "one")
 
 
-def write_tagger_tokenizer(folder: Path, *, host_folder: Path, max_tokens: int, pad_token: int) -> None:
+def write_tagger_tokenizer(folder: Path, *, host_folder: Path, max_tokens: int) -> None:
     """Writes `tokenizer.json` and its settings, for `AutoTokenizer` of any version.
 
-    `max_tokens` is the longest sentence with its special tokens. `pad_token` is the number of the token that fills
-    short sentences, for hosts that name none; the mask hides it. Raises a one-line `ValueError` where the host's
+    `max_tokens` is the longest sentence with its special tokens. Raises a one-line `ValueError` where the host's
     tokenizer cannot be read.
     """
     path = host_folder / TOKENIZER_FILE
     try:
         values = json.loads(read_regular_text(path))
-        tokens = {str(item["content"]): int(item["id"]) for item in values["added_tokens"]}
+        added = {str(item["content"]) for item in values["added_tokens"]}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: is no tokenizer that can be read ({str(error)[:80]}): restore the host") from None
     # transformers saves its last truncation and padding with the tokenizer.
@@ -39,8 +40,7 @@ def write_tagger_tokenizer(folder: Path, *, host_folder: Path, max_tokens: int, 
     if _spaces_lead(tokenizer):
         values["normalizer"] = _after_a_space(values.get("normalizer"))
     (folder / TOKENIZER_FILE).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    special = _special_tokens(host_folder, known={*tokens, *tokenizer.get_vocab()})
-    special.setdefault("pad_token", tokenizer.id_to_token(pad_token))
+    special = _special_tokens(host_folder, known=added)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_tokens,
@@ -85,16 +85,21 @@ def _after_a_space(normalizer: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _special_tokens(host_folder: Path, *, known: set[str]) -> dict[str, str]:
-    """Returns the special tokens that the host's settings name and its tokenizer has."""
+    """Returns the special tokens that the host's settings name and its tokenizer has, and one that fills sentences.
+
+    The mask hides that token, so a host without one fills with the end of a text. A token of words would not do: the
+    library would no longer read it as part of a text.
+    """
     named: dict[str, Any] = {}
     for name in (_SPECIAL_MAP_FILE, _SETTINGS_FILE):
         if (host_folder / name).is_file():
             try:
                 named |= json.loads(read_regular_text(host_folder / name))
             except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{host_folder / name}: cannot be read ({str(error)[:80]}): restore the host"
-                ) from None
-    found = {name: named.get(name) for name in _SPECIAL_TOKENS}
-    contents = {name: item.get("content") if isinstance(item, dict) else item for name, item in found.items()}
-    return {name: str(content) for name, content in contents.items() if content in known}
+                raise ValueError(f"{host_folder / name}: is no JSON ({str(error)[:60]}): restore the host") from None
+    items = {name: named.get(name) for name in _SPECIAL_TOKENS}
+    contents = {name: item.get("content") if isinstance(item, dict) else item for name, item in items.items()}
+    special = {name: str(content) for name, content in contents.items() if content in known}
+    usual = [special.get("eos_token"), special.get("unk_token"), *(item for item in _USUAL_PADDING if item in known)]
+    padding = special.get("pad_token") or next((item for item in usual if item is not None), None)
+    return special if padding is None else {**special, "pad_token": padding}

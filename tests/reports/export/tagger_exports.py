@@ -46,11 +46,12 @@ def tagger_of(kind: str, host: Host, *, weights: HostWeights = "frozen") -> Tagg
 
 
 def exported(
-    kind: str, family: str, place: Path, *, weights: HostWeights = "frozen"
+    kind: str, family: str, hosts: Path, *, out: Path, weights: HostWeights = "frozen"
 ) -> tuple[TaggingState, Host, Path]:
-    """Returns a tagger on a host of that family, the host, and the exported folder."""
-    source = FAMILIES[family](place / "host")
+    """Returns a tagger on a host of that family, the host, and the exported folder. Hosts are kept in a folder."""
+    source = hosts / family
+    if not source.exists():
+        FAMILIES[family](source)
     host = load_host(source)
     state = tagger_of(kind, host, weights=weights)
-    folder = export_tagger(place / "out", state=state, host_folder=source, classes=CLASSES, facts=FACTS)
-    return state, host, folder
+    return state, host, export_tagger(out, state=state, host_folder=source, classes=CLASSES, facts=FACTS)

@@ -24,8 +24,10 @@ from depthweave.reports.analysis.verdict_text import (
 )
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.key import KeyEntry, key_of
+from depthweave.reports.figures.tagged_examples import TaggedExample, read_examples
 from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, show, title_of
 from depthweave.reports.page.explorer import Explorer, explorer_of, export_command
+from depthweave.reports.page.few_shot_sections import few_shot_sections
 from depthweave.reports.page.methods import method_notes
 from depthweave.reports.page.rendering import render_page
 from depthweave.reports.page.sections import (
@@ -149,7 +151,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
     explorer = explorer_of(view, run=store.where, weights=store.weights)
+    examples, example_problems = _examples(store)
     sections = [
+        *few_shot_sections(records, examples=examples),
         at_equal_cost(view),
         wirings(view),
         shared_connections(view),
@@ -175,7 +179,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         front_caption=_front_caption(explorer) if explorer else "",
         recommendation=recommendation(view, limits={}),
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
-        sections=[section for section in sections if section.figures or section.tables or section.sentences],
+        sections=[it for it in sections if it.figures or it.tables or it.sentences or it.examples],
         key=key_of(records, verdicts=verdicts) if records else [],
         column_titles=[title_of(name) for name in table_columns(info.objectives)],
         rows=_rows(view, store=store),
@@ -185,7 +189,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         stopped=_stopped(records),
         methods=method_notes(records, info=info),
         infeasible=info.infeasible,
-        problems=store.problems,
+        problems=[*store.problems, *example_problems],
         spec=store.spec_yaml if store.info.spec or store.has_file("spec.yaml") else "",
     )
 
@@ -199,6 +203,14 @@ def render(page: Page) -> str:
         has_figures=any(section.figures for section in page.sections),
         data=page.explorer.data if page.explorer else None,
     )
+
+
+def _examples(store: RunStore) -> tuple[list[TaggedExample], list[str]]:
+    """Returns the run's sentences with entities, and a line where their file cannot be read."""
+    try:
+        return read_examples(store), []
+    except ValueError as error:
+        return [], [str(error)]
 
 
 def _front_caption(explorer: Explorer) -> str:

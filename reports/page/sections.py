@@ -18,6 +18,7 @@ from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.shared import draw_differences_in_share, draw_shares, shared_maps, shared_sentence
 from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
+from depthweave.reports.figures.tagged_examples import Example
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
 from depthweave.reports.figures.weights import (
     draw_weight_courses,
@@ -46,6 +47,8 @@ class Section(NamedTuple):
     sentences: Sequence[str] = ()
     tables: Sequence[Grid] = ()
     tables_caption: str = ""
+    examples: Sequence[Example] = ()
+    """Sentences with marked entities."""
 
 
 def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:

@@ -143,6 +143,14 @@ class TaggingState:
             return self.host_model
         return merged(self.host_model)
 
+    def load_host_weights(self, values: Mapping[str, Tensor]) -> None:
+        """Sets the trained weights of the host; none for a frozen one. Raises `LookupError` for other names."""
+        if self.host_model is None:
+            if values:
+                raise LookupError("the host is frozen and has no trained weights")
+            return
+        _load_trained(self.host_model, values)
+
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint. After the call the file is complete; a crash leaves the previous one."""
         values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
@@ -174,8 +182,7 @@ class TaggingState:
                 device=device,
             )
             state.head.load_state_dict(values["head"])
-            if state.host_model is not None:
-                _load_trained(state.host_model, values["host"])
+            state.load_host_weights(values["host"] or {})
             state.optimizer.load_state_dict(values["optimizer"])
             for name, kind in _PLAIN_FIELDS.items():
                 if not isinstance(values[name], kind):

@@ -95,6 +95,20 @@ def logits_of(state: TaggingState, part: TagPart, rows: Rows, *, observe: Observ
     return Logits(state.head(states, mask, observe=observe), torch.from_numpy(labels_BT).to(device), places)
 
 
+@contextmanager
+def evaluating(state: TaggingState) -> Iterator[None]:
+    """Sets head and host to evaluation mode, and back to their own modes afterwards."""
+    modules = [module for module in (state.head, state.host_model) if module is not None]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
+
+
 @torch.no_grad()
 def evaluate_tags(
     state: TaggingState, part: TagPart, *, classes: tuple[str, ...], max_tokens: int | None = None
@@ -119,17 +133,3 @@ def evaluate_tags(
     tags = [every_sentence[row] for row in rows.tolist()]
     gold = [part.sentences[row].tags for row in rows.tolist()]
     return TagResult(nats / num if num else math.nan, score(gold, tags), tags)
-
-
-@contextmanager
-def evaluating(state: TaggingState) -> Iterator[None]:
-    """Sets head and host to evaluation mode, and back to their own modes afterwards."""
-    modules = [module for module in (state.head, state.host_model) if module is not None]
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.eval()
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)

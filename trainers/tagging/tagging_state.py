@@ -137,20 +137,6 @@ class TaggingState:
         """Returns the parameters that are trained."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def merged_host(self) -> nn.Module | None:
-        """Returns the trained host, with its adapters added to its weights; absent for a frozen host."""
-        if self.host_model is None or self.weights != "lora":
-            return self.host_model
-        return merged(self.host_model)
-
-    def load_host_weights(self, values: Mapping[str, Tensor]) -> None:
-        """Sets the trained weights of the host; none for a frozen one. Raises `LookupError` for other names."""
-        if self.host_model is None:
-            if values:
-                raise LookupError("the host is frozen and has no trained weights")
-            return
-        _load_trained(self.host_model, values)
-
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint. After the call the file is complete; a crash leaves the previous one."""
         values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
@@ -192,6 +178,20 @@ class TaggingState:
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise lacking(path, error) from None
         return state
+
+    def merged_host(self) -> nn.Module | None:
+        """Returns the trained host, with its adapters added to its weights; absent for a frozen host."""
+        if self.host_model is None or self.weights != "lora":
+            return self.host_model
+        return merged(self.host_model)
+
+    def load_host_weights(self, values: Mapping[str, Tensor]) -> None:
+        """Sets the trained weights of the host; none for a frozen one. Raises `LookupError` for other names."""
+        if self.host_model is None:
+            if values:
+                raise LookupError("the host is frozen and has no trained weights")
+            return
+        _load_trained(self.host_model, values)
 
 
 _PLAIN_FIELDS: dict[str, type] = {

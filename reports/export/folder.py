@@ -103,7 +103,7 @@ def export(
     contents = _contents(store, record, target=target, verdict=verdict, formats=formats)
     with whole_folder(target) as building:
         if has_weights:
-            _copy_weights(store, name, building / MODEL_FILE)
+            copy_weights(store, name, building / MODEL_FILE)
             _mark_weights(building / MODEL_FILE, record=record)
             write_contents(building, contents)
             _write_graphs(building, formats)
@@ -173,7 +173,7 @@ def _contents(
     )
 
 
-def _copy_weights(store: RunStore, name: str, path: Path) -> None:
+def copy_weights(store: RunStore, name: str, path: Path) -> None:
     """Copies a run's weights. Raises `ValueError` if they do not match the run's checksum."""
     store.copy_out(name, path)
     beside = path.with_name(path.name + CHECKSUM_SUFFIX)

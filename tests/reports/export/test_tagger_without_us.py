@@ -82,8 +82,8 @@ def test_pipeline_gives_words_the_tags_of_their_first_pieces(folder: Path) -> No
     for word in tagger_without_us.TEXT.split():
         words.append((place, place + len(word)))
         place += len(word) + 1
-    # Neighbouring words of one type are a group of the pipeline, so words are compared one by one. The pipeline takes the
-    # piece after a piece that is a space alone for another word.
+    # Neighbouring words of one type are a group of the pipeline, so words are compared one by one. The pipeline takes
+    # what follows a piece that is a space alone for another word.
     found = ["O"] * len(words)
     for group in results["first"]:
         for number, (start, end) in enumerate(words):

@@ -84,7 +84,8 @@ def score_differences(best: Sequence[TaggedTrial]) -> Differences | None:
 def draw_scores(lines: Sequence[ScoreLine]) -> go.Figure:
     """Returns the figure of F1 in percent."""
     figure = _drawn(lines, title="F1 of entities (%)", unit=" %")
-    figure.update_layout(yaxis={"rangemode": "tozero"}, showlegend=True)
+    _, high = _shown_range(lines)
+    figure.update_layout(yaxis={"range": [0.0, min(100.0, high)]}, showlegend=True)
     return figure
 
 
@@ -93,9 +94,24 @@ def draw_score_differences(data: Differences) -> go.Figure:
     figure = _drawn(
         data.lines, title=f"F1 minus that of {html.escape(data.baseline)} (points)", unit=" points", sign="+"
     )
+    figure.update_layout(yaxis={"range": list(_shown_range(data.lines, at_least=(0.0, 0.0)))})
     figure.add_hline(y=0, line={"color": FRONT_LINE, "width": 1.5, "dash": "dash"})
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _shown_range(lines: Sequence[ScoreLine], *, at_least: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Returns a range in percent with all means, and of each interval as much as the means' own spread and a little.
+
+    With two draws an interval can be wider than all values together.
+    """
+    points = [point.f1 for line in lines for point in line.points]
+    means = [100 * it.mean for it in points] + list(at_least or ())
+    room = max(5.0, max(means) - min(means))
+    low = min(100 * (it.mean if it.low is None else it.low) for it in points)
+    high = max(100 * (it.mean if it.high is None else it.high) for it in points)
+    pad = 0.04 * room
+    return max(min(low, min(means)), min(means) - room) - pad, min(max(high, max(means)), max(means) + room) + pad
 
 
 def _drawn(lines: Sequence[ScoreLine], *, title: str, unit: str, sign: str = "") -> go.Figure:

@@ -14,12 +14,13 @@ from depthweave.reports.figures.few_shot_scores import (
 )
 from depthweave.reports.figures.layer_weights import draw_layer_map, head_map, type_map
 from depthweave.reports.figures.step_scores import draw_step_scores, highest_f1, step_lines
-from depthweave.reports.figures.tagged_examples import MAX_EXAMPLES, TaggedExample, example_of
+from depthweave.reports.figures.tagged_examples import MAX_EXAMPLES, TaggedExample, example_of, read_examples
 from depthweave.reports.figures.tagged_trials import TaggedTrial, best_of_heads, final_f1, tagged_trials
 from depthweave.reports.formatting import listed, plural
 from depthweave.reports.page.rendering import Figure, figure_of
 from depthweave.reports.page.sections import Section
 from depthweave.reports.store.records import Record
+from depthweave.reports.store.run_store import RunStore
 
 
 def few_shot_sections(records: Sequence[Record], *, examples: Sequence[TaggedExample]) -> list[Section]:
@@ -30,10 +31,18 @@ def few_shot_sections(records: Sequence[Record], *, examples: Sequence[TaggedExa
     return [_scores(best), _courses(best), _layers(best), _examples(examples)]
 
 
+def examples_of(store: RunStore) -> tuple[list[TaggedExample], list[str]]:
+    """Returns the run's sentences with entities, and a line where their file cannot be read."""
+    try:
+        return read_examples(store), []
+    except ValueError as error:
+        return [], [str(error)]
+
+
 def _scores(best: Sequence[TaggedTrial]) -> Section:
     lines = score_lines(best)
     several = any(point.f1.num > 1 for line in lines for point in line.points)
-    bars = " Bars are 95 % intervals over draws (Student's t)." if several else ""
+    bars = " Bars are 95 % intervals over draws (Student's t), cut where they leave the plot." if several else ""
     caption = (
         f"F1 of entities on the validation part, for the best architecture of each head.{bars} The search chose these "
         "architectures by the same scores, which favours heads with many patterns."

@@ -125,6 +125,21 @@ def test_one_size_and_one_draw_can_be_drawn() -> None:
     assert "(" not in figure.data[0].text[0].split("<br>")[-1]
 
 
+def test_wide_intervals_do_not_squeeze_the_means() -> None:
+    records = [
+        tagged_record(1, head="deeper", scores=_scores({50: [0.2, 0.3]})),
+        tagged_record(2, head="mix", scores=_scores({50: [0.0, 0.8]})),
+    ]
+    best = best_of_heads(tagged_trials(records))
+    low, high = draw_scores(score_lines(best)).layout.yaxis.range
+    # The means are 25 and 40 %, the interval of mix is wider than all percentages.
+    assert (low, high) == (0.0, pytest.approx(40 + 15 + 0.6))
+    data = score_differences(best)
+    assert data is not None
+    low, high = draw_score_differences(data).layout.yaxis.range
+    assert (low, high) == (pytest.approx(-15 - 0.6), pytest.approx(30 + 0.6))
+
+
 def test_names_of_heads_are_escaped() -> None:
     best = best_of_heads(tagged_trials([tagged_record(1, head="<b>", scores=_scores({50: [0.2]}))]))
     assert draw_scores(score_lines(best)).data[0].name == "&lt;b&gt;"

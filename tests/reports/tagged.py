@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from depthweave.reports.figures.tagged_examples import TaggedExample
 from depthweave.reports.store.records import Record
-from tests.reports.synthetic import make_record
+from depthweave.reports.store.run_store import RunStore
+from tests.reports.synthetic import make_info, make_record
 
+TAGGED_OBJECTIVES = ("error", "latency", "parameters")
 SHOTS = (50, 100, 400)
 TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
 _LEVELS = {"last": 0.16, "deeper": 0.27, "mix": 0.36, "dwa": 0.34, "concat": 0.39, "dwatt": 0.38}
@@ -107,6 +111,26 @@ def _weights(head: str, *, shots: int, draw: int, layers: int, rng: np.random.Ge
             for layer, weight in enumerate(shares)
         ]
     return found
+
+
+def tagged_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    """Returns a run whose records are those of heads. Their error is 1 - F1, and so is their loss."""
+    store = RunStore.create(
+        folder,
+        info=make_info(
+            objectives=TAGGED_OBJECTIVES, task="token_classification", quality="mean error of entities (1 - F1)"
+        ),
+        spec_yaml="name: ner\n",
+    )
+    records: list[Any] = tagged_records()
+    for number, record in enumerate(records):
+        ends = [score.f1 for score in record.entity_scores if score.step == 300]
+        error = 1 - sum(ends) / len(ends)
+        values = {"error": error, "loss": error, "latency": 1.0 + 0.05 * number, "reference": record.fusion == "last"}
+        for name, value in values.items():
+            object.__setattr__(record, name, value)
+    monkeypatch.setattr(RunStore, "records", lambda self: records)
+    return store
 
 
 EXAMPLES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -13,31 +13,12 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.page.page import page_of, render
 from depthweave.reports.page.quality_words import quality_words
 from depthweave.reports.store.run_store import RunStore
-from tests.reports.synthetic import make_info
-from tests.reports.tagged import tagged_records
-
-_OBJECTIVES = ("error", "latency", "parameters")
+from tests.reports.tagged import TAGGED_OBJECTIVES, tagged_run
 
 
 @pytest.fixture
-def tagged_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> RunStore:
-    """A run of heads, whose error is 1 - F1."""
-    store = RunStore.create(
-        tmp_path / "run",
-        info=make_info(objectives=_OBJECTIVES, task="token_classification", quality="mean error of entities (1 - F1)"),
-        spec_yaml="name: ner\n",
-    )
-    records: list[Any] = tagged_records()
-    for number, record in enumerate(records):
-        ends = [score.f1 for score in record.entity_scores if score.step == 300]
-        error = 1 - sum(ends) / len(ends)
-        object.__setattr__(record, "error", error)
-        # The loss of such a task is its error.
-        object.__setattr__(record, "loss", error)
-        object.__setattr__(record, "latency", 1.0 + 0.05 * number)
-        object.__setattr__(record, "reference", record.fusion == "last")
-    monkeypatch.setattr(RunStore, "records", lambda self: records)
-    return store
+def tagged_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunStore:
+    return tagged_run(tmp_path / "run", monkeypatch)
 
 
 def test_page_of_heads_speaks_of_errors_and_not_of_losses(tagged_store: RunStore) -> None:
@@ -66,7 +47,7 @@ def test_page_of_heads_speaks_of_errors_and_not_of_losses(tagged_store: RunStore
 
 
 def test_recommendation_within_a_limit_is_the_lowest_error(tagged_store: RunStore) -> None:
-    view = RunView.of(tagged_store.records(), objectives=_OBJECTIVES, tolerances={})
+    view = RunView.of(tagged_store.records(), objectives=TAGGED_OBJECTIVES, tolerances={})
     assert "concat" in recommendation(view, limits={})
 
 

@@ -54,7 +54,7 @@ class ExampleLine(NamedTuple):
     colour: str
     """That of the head; empty for gold."""
     pieces: list[Piece]
-    count: str
+    summary: str
     """Such as "1 of 2 found, 1 wrong"."""
 
 

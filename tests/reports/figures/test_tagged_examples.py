@@ -24,7 +24,7 @@ _WORDS = (["x", "y", "z"], ["u", "v"], ["s", "t"], ["q", "r"])
 
 def test_entities_are_pieces_with_a_verdict() -> None:
     gold, deeper, dwatt = example_of(EXAMPLES[0]).lines
-    assert (gold.name, gold.count, gold.colour) == ("gold", "3 entities", "")
+    assert (gold.name, gold.summary, gold.colour) == ("gold", "3 entities", "")
     assert [piece for piece in gold.pieces if piece.type] == [
         Piece("Game of Thrones", "creative-work", ""),
         Piece("@ada", "person", ""),
@@ -40,14 +40,14 @@ def test_entities_are_pieces_with_a_verdict() -> None:
         Piece("New York", "location", "right"),
         Piece("tonight !", "", ""),
     ]
-    assert (deeper.count, dwatt.count) == ("1 of 3 found, 2 wrong", "2 of 3 found")
+    assert (deeper.summary, dwatt.summary) == ("1 of 3 found, 2 wrong", "2 of 3 found")
 
 
 def test_a_stray_inside_tag_is_no_entity() -> None:
     tagged = TaggedExample(words=("a", "b"), gold=("O", "O"), predicted={"mix": ("I-x", "I-x")})
     gold, mix = example_of(tagged).lines
     assert mix.pieces == [Piece("a b", "", "")]
-    assert (gold.count, mix.count) == ("no entities", "0 of 0 found")
+    assert (gold.summary, mix.summary) == ("no entities", "0 of 0 found")
 
 
 def test_adjacent_entities_stay_apart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from depthweave.reports.store.objectives import OBJECTIVES, Format
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, Format
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import wiring_name
 from depthweave.spaces.block_style import GPT, BlockStyle
@@ -80,6 +80,11 @@ def show(column: str, value: float | None) -> str:
 def title_of(column: str) -> str:
     """Returns the title of a column without its unit."""
     return _written(column).title or column.replace("_", " ")
+
+
+def quality_word(quality: str) -> str:
+    """Returns how sentences name a quality objective: "perplexity", "validation error"."""
+    return quality if quality == QUALITY else title_of(quality)
 
 
 def _written(column: str) -> _Written:

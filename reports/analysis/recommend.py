@@ -1,10 +1,10 @@
 """Which architecture to take under limits on the costs, and whether the choice is settled.
 
-The choice is the architecture with the lowest mean perplexity within the limits, settled or not, and the sentence says
-which. (`--select best` prefers settled members of the front, and the simplest of twins, which may have a higher
-perplexity.) The choice is settled if its loss is distinguishable (`verdicts`) from that of every other architecture
-with several fresh seeds within the limits. The test is two-sided, because the same seeds also decide which of two equal
-architectures is ahead.
+The choice is the architecture with the lowest mean quality (perplexity, or the error of another task) within the
+limits, settled or not, and the sentence says which. (`--select best` prefers settled members of the front, and the
+simplest of twins, which may be higher.) The choice is settled if its loss is distinguishable (`verdicts`) from that of
+every other architecture with several fresh seeds within the limits. The test is two-sided, because the same seeds also
+decide which of two equal architectures is ahead.
 
 The page's script chooses by the same rules and writes the same sentences; a browser test compares the two.
 """
@@ -12,7 +12,7 @@ The page's script chooses by the same rules and writes the same sentences; a bro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import Condition
 from depthweave.reports.analysis.verdict_text import interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, distinguishable
-from depthweave.reports.formatting import axis_of, full_name, plural, show, title_of
-from depthweave.reports.store.objectives import QUALITY, column_value, cost_names
+from depthweave.reports.formatting import axis_of, full_name, plural, quality_word, show, title_of
+from depthweave.reports.store.objectives import column_value, cost_names, reported_quality
 from depthweave.reports.store.records import Record
 
 _MAX_LIMITS = 120
@@ -53,8 +53,8 @@ def limits_of(averaged: Sequence[Record], *, column: str) -> list[Limit]:
 
 
 def recommended(view: RunView, *, limits: Mapping[str, Limit]) -> Record | None:
-    """Returns the record with the lowest mean perplexity within the limits; `None` where no record meets them."""
-    return min(_within(view.comparable, limits), key=_order, default=None)
+    """Returns the record with the lowest mean quality within the limits; `None` where no record meets them."""
+    return min(_within(view.comparable, limits), key=_order_by(reported_quality(view.objectives)), default=None)
 
 
 def recommendation(view: RunView, *, limits: Mapping[str, Limit]) -> str:
@@ -62,27 +62,30 @@ def recommendation(view: RunView, *, limits: Mapping[str, Limit]) -> str:
     chosen, verdicts = recommended(view, limits=limits), view.verdicts
     if chosen is None:
         return "No complete trial meets these limits." if limits else "No trial is complete yet."
-    lead = f"{lead_sentence(limits)}{recommended_sentence(chosen, objectives=view.objectives, verdicts=verdicts)}. "
+    lead = lead_sentence(limits, objectives=view.objectives)
+    lead += f"{recommended_sentence(chosen, objectives=view.objectives, verdicts=verdicts)}. "
     if uncertainty_sentence(chosen, verdicts=verdicts):
         return f"{lead}Not settled: {uncertainty_sentence(chosen, verdicts=verdicts)}."
-    met = _within(view.averaged, limits)
+    met, order = _within(view.averaged, limits), _order_by(reported_quality(view.objectives))
     rivals = [it for it in met if _has_seeds(it, verdicts) and it.architecture_id != chosen.architecture_id]
     close = close_rivals(view).get(chosen.architecture_id, frozenset())
-    near = sorted((it for it in rivals if it.architecture_id in close), key=_order)
+    near = sorted((it for it in rivals if it.architecture_id in close), key=order)
     return lead + _settled_text([full_name(it) for it in near], total=len(rivals))
 
 
-def lead_sentence(limits: Mapping[str, Limit]) -> str:
+def lead_sentence(limits: Mapping[str, Limit], *, objectives: Sequence[str]) -> str:
     """Returns what was asked for: "Lowest perplexity with forward latency at most 1.10×: "."""
     parts = [f"{title_of(column)} at most {limit.text}" for column, limit in limits.items()]
-    return "Lowest perplexity" + (f" with {' and '.join(parts)}" if parts else " without limits") + ": "
+    lead = f"Lowest {quality_word(reported_quality(objectives))}"
+    return lead + (f" with {' and '.join(parts)}" if parts else " without limits") + ": "
 
 
 def recommended_sentence(record: Record, *, objectives: Sequence[str], verdicts: Mapping[str, Verdict]) -> str:
-    """Returns name, perplexity and costs of the record in one clause."""
+    """Returns name, quality and costs of the record in one clause."""
+    column = reported_quality(objectives)
     verdict = verdicts.get(record.architecture_id)
     interval = interval_text(verdict) if verdict else ""
-    quality = f"{full_name(record)}, perplexity {show(QUALITY, record.perplexity)}"
+    quality = f"{full_name(record)}, {quality_word(column)} {show(column, column_value(record, column))}"
     quality += f" (95 % interval {interval})" if interval else ""
     costs = [f"{title_of(name)} {show(name, column_value(record, name))}" for name in cost_names(objectives)]
     return ", ".join([quality, *costs])
@@ -146,10 +149,14 @@ def _has_seeds(record: Record, verdicts: Mapping[str, Verdict]) -> bool:
     return verdict is not None and verdict.loss.num > 1
 
 
-def _order(record: Record) -> tuple[float, int]:
-    """Sorts by perplexity, an absent one last, then by trial."""
-    value = value_of(record, QUALITY)
-    return math.inf if value is None else value, record.trial
+def _order_by(quality: str) -> Callable[[Record], tuple[float, int]]:
+    """Returns a key that sorts by the quality, an absent one last, then by trial."""
+
+    def order(record: Record) -> tuple[float, int]:
+        value = value_of(record, quality)
+        return math.inf if value is None else value, record.trial
+
+    return order
 
 
 def _step(spread: float, *, level: float) -> float:

@@ -9,13 +9,13 @@ from depthweave.reports.export.card import Card, model_card
 from depthweave.reports.export.folder import (
     Contents,
     architecture_of,
-    check_target,
     export,
     write_contents,
 )
 from depthweave.reports.export.graph import GRAPH_FILES, GraphFormat, check_formats
 from depthweave.reports.export.metrics import metrics_json
 from depthweave.reports.export.training import Training, read_training, training_of
+from depthweave.reports.export.whole_folder import check_target
 from depthweave.spaces.model_files import MODEL_FILE
 
 __all__ = [

@@ -135,12 +135,12 @@ def model_card(card: Card) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    training = {name: _plain(value) for name, value in dataclasses.asdict(card.training).items()}
+    training = {name: plain(value) for name, value in dataclasses.asdict(card.training).items()}
     return environment.get_template("model_card.md.j2").render(
         card=card,
-        title=_plain(card.title),
+        title=plain(card.title),
         training=training,
-        recipe={name: _plain(value) for name, value in card.training.recipe.items()},
+        recipe={name: plain(value) for name, value in card.training.recipe.items()},
         # So that the example fits into the context.
         num_tokens=max(1, min(40, card.context - 12)),
         quoted=shlex.quote(card.folder),
@@ -172,9 +172,9 @@ RECIPE_LIMIT = (
 def general_limits(training: Training, *, parameters: int) -> list[str]:
     """Returns the limits that hold for every training, of a model with so many parameters, the embedding included."""
     text = (
-        f"Trained on {training.tokens:,} tokens of the corpus `{_plain(training.corpus)}` with the tokenizer "
-        f"`{_plain(training.tokenizer)}`, and evaluated on other text of the corpus (sha256 "
-        f"`{_plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
+        f"Trained on {training.tokens:,} tokens of the corpus `{plain(training.corpus)}` with the tokenizer "
+        f"`{plain(training.tokenizer)}`, and evaluated on other text of the corpus (sha256 "
+        f"`{plain(training.corpus_sha256)}`). A perplexity is per token: compare it only with the same corpus and "
         f"tokenizer. The training saw {ratio_phrase(ratio_of(training.tokens, parameters=parameters))}."
     )
     unsafe = "A small language model can write wrong or offensive text. Its output has not been reviewed."
@@ -184,7 +184,7 @@ def general_limits(training: Training, *, parameters: int) -> list[str]:
 def _limits(record: Record, training: Training, *, verdict: Verdict | None) -> list[str]:
     first, *others = general_limits(training, parameters=record.parameters + record.embedding_parameters)
     measured = (
-        f"Latency and memory were measured on {_plain(record.hardware)} ({_plain(record.device)}, threads: "
+        f"Latency and memory were measured on {plain(record.hardware)} ({plain(record.device)}, threads: "
         f"{record.threads}); other machines give other values."
     )
     if verdict is not None and verdict.loss.num > 1:
@@ -270,10 +270,10 @@ def _rivals(view: RunView, record: Record, *, columns: Sequence[str]) -> list[Ri
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Returns text without Markdown or HTML markup and without control characters for a terminal."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if not isinstance(value, str):
         return value
     return _CONTROLS.sub(" ", value).replace("`", "'").replace("<", "&lt;").replace("|", "\\|")

@@ -15,8 +15,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from depthweave.reports.export.hub import write_hub_files
 from depthweave.reports.export.metrics import METRICS_FILE, metrics_json
 from depthweave.reports.export.tokenizer import tokenizer_of_run
 from depthweave.reports.export.training import Training, training_of, write_training
+from depthweave.reports.export.whole_folder import check_target, whole_folder
 from depthweave.reports.formatting import block_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -102,24 +101,14 @@ def export(
     if not has_weights and record.state != "complete":
         raise ValueError(f"{store.where}/{name} is absent (the trial is {record.state}): export a complete trial")
     contents = _contents(store, record, target=target, verdict=verdict, formats=formats)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with whole_folder(target) as building:
         if has_weights:
-            _copy_weights(store, name, building / MODEL_FILE)
+            copy_weights(store, name, building / MODEL_FILE)
             _mark_weights(building / MODEL_FILE, record=record)
             write_contents(building, contents)
             _write_graphs(building, formats)
         else:
             _write_training_files(building, contents)
-        write_checksums(building)
-        building.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        building.rename(target)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
     if not has_weights:
         again = shlex.join(["depthweave", "train", str(target), "--out", f"{target}-trained"])
         raise ValueError(
@@ -127,14 +116,6 @@ def export(
             f"{target} holds its architecture and its training recipe: `{again}` trains it again"
         )
     return target
-
-
-def check_target(target: Path) -> None:
-    """Raises `ValueError` unless the path is free or an empty folder."""
-    if target.is_symlink():
-        raise ValueError(f"{target} is a link: give --out the folder itself")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is not an empty folder: give --out another one")
 
 
 def architecture_of(record: Record) -> Architecture:
@@ -192,7 +173,7 @@ def _contents(
     )
 
 
-def _copy_weights(store: RunStore, name: str, path: Path) -> None:
+def copy_weights(store: RunStore, name: str, path: Path) -> None:
     """Copies a run's weights. Raises `ValueError` if they do not match the run's checksum."""
     store.copy_out(name, path)
     beside = path.with_name(path.name + CHECKSUM_SUFFIX)

@@ -38,6 +38,13 @@ ground."""
 FUSION_COLOURS = {name: colour for shades in FAMILY_COLOURS.values() for name, colour in shades.items()}
 """Colour of each fusion."""
 
+HEAD_COLOURS = {
+    "last": FAMILY_COLOURS["none"]["none"],
+    "deeper": FAMILY_COLOURS["attnres"]["attnres"],
+    "mix": FAMILY_COLOURS["mudd"]["mudd"],
+}
+"""Colours of heads that are no fusions, which no run has beside fusions that are no heads."""
+
 _STEMS = {"mudd": "mudd", "attnres": "attnres", "hc": "hc", "dhc": "hc", "mhc": "hc", "gated": "gated"}
 """Families that have several fusions, by how the names of their fusions begin."""
 
@@ -87,10 +94,16 @@ def colour_of(fusion: str) -> str:
 
     A fusion outside the table has one of its family's shades.
     """
-    if fusion in FUSION_COLOURS:
-        return FUSION_COLOURS[fusion]
+    known = FUSION_COLOURS | HEAD_COLOURS
+    if fusion in known:
+        return known[fusion]
     shades = tuple(FAMILY_COLOURS.get(fusion_family(fusion), {}).values()) or _SPARE_COLOURS
     return shades[zlib.crc32(fusion.encode()) % len(shades)]
+
+
+def dash_of(head: str) -> str:
+    """Returns the dash of a head's line: heads that read the last layer alone, the baselines, have one."""
+    return {"last": "dot", "deeper": "dash"}.get(head, "solid")
 
 
 def symbol_of(marker: Marker) -> str:

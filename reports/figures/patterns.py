@@ -1,4 +1,4 @@
-"""Perplexity by dilation and period, and by family of other wirings: tables for each fusion, depth and budget."""
+"""Quality by dilation and period, and by family of other wirings: tables for each fusion, depth and budget."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from depthweave.reports.analysis.front import value_of
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import count_text, full_name, plural, show
+from depthweave.reports.store.objectives import QUALITY, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import family_of_record, marker_of, shows_wiring, wiring_name, wiring_phrase
 
@@ -19,15 +20,17 @@ _Key = tuple[int, int | None, str]
 """Depth, budget and fusion."""
 
 
-def pattern_grids(records: Sequence[Record]) -> list[Grid]:
+def pattern_grids(records: Sequence[Record], *, quality: str = QUALITY) -> list[Grid]:
     """Returns tables of periods by dilations, coloured by the difference in loss to plain of the same depth and budget.
 
     Wirings other than k x p are grouped by family, in a table of their own. All tables share one colour scale, up to
-    the largest difference of any cell. Cells without a plain architecture have no colour. There are at most 24 tables,
-    those of the smallest depth and budget first. The records are averaged over seeds.
+    the largest difference of any cell. Cells without a plain architecture have no colour. Heads on a host are compared
+    with `last`. Cells show the `quality`. There are at most 24 tables, those of the smallest depth and budget first.
+    The records are averaged over seeds.
     """
     shown = [it for it in records if it.state in ("complete", "pruned")]
     plain = {(it.depth, it.budget): it for it in shown if it.fusion == "none" and it.state == "complete"}
+    last = next((it for it in shown if it.fusion == "last" and it.state == "complete"), None)
     cells: dict[_Key, dict[tuple[int, int], Record]] = defaultdict(dict)
     families: dict[_Key, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in shown:
@@ -42,7 +45,9 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
     drawn = [it for own in cells.values() for it in own.values()]
     drawn += [it for own in families.values() for held in own.values() for it in held]
     differences = {
-        it.trial: found for it in drawn if (found := _difference(it, plain.get((it.depth, it.budget)))) is not None
+        it.trial: found
+        for it in drawn
+        if (found := _difference(it, plain.get((it.depth, it.budget), last))) is not None
     }
     largest = max((abs(value) for value in differences.values()), default=0.0)
     several_budgets = len({budget for _, budget, _ in (*cells, *families)}) > 1
@@ -50,9 +55,15 @@ def pattern_grids(records: Sequence[Record]) -> list[Grid]:
     for key in sorted({*cells, *families}, key=lambda key: (key[0], key[1] or 0, key[2])):
         title, colour = _title(key, with_budget=several_budgets), colour_of(key[2])
         if key in cells:
-            grids.append(_grid(title, cells[key], colour=colour, differences=differences, largest=largest))
+            grids.append(
+                _grid(title, cells[key], colour=colour, differences=differences, largest=largest, quality=quality)
+            )
         if key in families:
-            grids.append(_family_grid(title, families[key], colour=colour, differences=differences, largest=largest))
+            grids.append(
+                _family_grid(
+                    title, families[key], colour=colour, differences=differences, largest=largest, quality=quality
+                )
+            )
     return grids[:MAX_GRIDS]
 
 
@@ -69,6 +80,7 @@ def _grid(
     colour: str,
     differences: dict[int, float],
     largest: float,
+    quality: str,
 ) -> Grid:
     periods = sorted({period for period, _ in held})
     dilations = sorted({dilation for _, dilation in held})
@@ -76,7 +88,10 @@ def _grid(
         GridRow(
             f"p {period}",
             colour,
-            [_cell(held.get((period, dilation)), differences=differences, largest=largest) for dilation in dilations],
+            [
+                _cell(held.get((period, dilation)), differences=differences, largest=largest, quality=quality)
+                for dilation in dilations
+            ],
         )
         for period in periods
     ]
@@ -90,6 +105,7 @@ def _family_grid(
     colour: str,
     differences: dict[int, float],
     largest: float,
+    quality: str,
 ) -> Grid:
     """Returns the best wiring of each family, with the number of wirings that were tried."""
     rows = []
@@ -97,7 +113,7 @@ def _family_grid(
         best = min(
             held[family], key=lambda it: (it.state != "complete", value_of(it, "last_loss") or math.inf, it.trial)
         )
-        cell = _cell(best, differences=differences, largest=largest)
+        cell = _cell(best, differences=differences, largest=largest, quality=quality)
         rows.append(
             GridRow(
                 family, colour, [cell, Cell(wiring_name(best), tip=wiring_phrase(best)), Cell(str(len(held[family])))]
@@ -106,7 +122,7 @@ def _family_grid(
     return Grid(f"{title}, other wirings", "", ["best", "wiring", "tried"], rows)
 
 
-def _cell(record: Record | None, *, differences: dict[int, float], largest: float) -> Cell:
+def _cell(record: Record | None, *, differences: dict[int, float], largest: float, quality: str) -> Cell:
     if record is None:
         return Cell("")
     if record.state == "pruned":
@@ -114,7 +130,7 @@ def _cell(record: Record | None, *, differences: dict[int, float], largest: floa
     difference = differences.get(record.trial)
     share = difference / largest if difference is not None and largest else None
     more = "" if difference is None else f"{difference:+.3f}"
-    return Cell(show("perplexity", record.perplexity), share, more, full_name(record))
+    return Cell(show(quality, column_value(record, quality)), share, more, full_name(record))
 
 
 def _difference(record: Record, plain: Record | None) -> float | None:

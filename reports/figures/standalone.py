@@ -14,11 +14,20 @@ import pyarrow.compute as pc
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.figures.curves import curves_data, draw_curves
+from depthweave.reports.figures.few_shot_scores import (
+    draw_score_differences,
+    draw_scores,
+    score_differences,
+    score_lines,
+)
 from depthweave.reports.figures.key import marker_texts
+from depthweave.reports.figures.layer_weights import draw_layer_map, head_map, type_map
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
 from depthweave.reports.figures.pareto import draw_pareto, pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.shared import draw_differences_in_share, shared_maps
+from depthweave.reports.figures.step_scores import draw_step_scores, highest_f1, step_lines
+from depthweave.reports.figures.tagged_trials import best_of_heads, tagged_trials
 from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_map, weight_courses, weight_map
 from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.records import Record
@@ -33,7 +42,7 @@ _KEY_ROW_PX = 24
 
 def run_figures(store: RunStore) -> dict[str, go.Figure]:
     """Returns figures by name: the front for each cost, learning curves, its members' weights, the connections
-    that they share by depth, the hypervolume.
+    that they share by depth, the hypervolume; of heads on a host also scores and weights of layers.
 
     The names are valid file names. A figure without data is left out.
     """
@@ -65,6 +74,31 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
     progress = progress_data(search, objectives=objectives)
     if progress.trials:
         figures["hypervolume"] = _standalone(draw_progress(progress), width_px=WIDTH_PX, legend=False)
+    return figures | _few_shot_figures(records)
+
+
+def _few_shot_figures(records: Sequence[Record]) -> dict[str, go.Figure]:
+    """Returns the figures of heads on a host: scores by shots and by steps, and weights of layers."""
+    best = best_of_heads(tagged_trials(records))
+    if not best:
+        return {}
+    figures = {"few-shot-scores": _standalone(draw_scores(score_lines(best)), width_px=_SQUARE_PX, legend=True)}
+    differences = score_differences(best)
+    if differences is not None:
+        figure = draw_score_differences(differences)
+        figures["few-shot-differences"] = _standalone(figure, width_px=_SQUARE_PX, legend=True)
+    highest = highest_f1(best)
+    for shots in sorted({shots for trial in best for shots in trial.scores}):
+        if lines := step_lines(best, shots=shots):
+            figure = draw_step_scores(lines, highest=highest)
+            figures[f"steps-{shots}"] = _standalone(figure, width_px=_SQUARE_PX, legend=True)
+        if heads := head_map(best, shots=shots):
+            figure = draw_layer_map(heads, by_row=True)
+            figures[f"layers-{shots}"] = _standalone(figure, width_px=_SQUARE_PX, legend=False)
+        for trial in best:
+            if types := type_map(trial, shots=shots):
+                figure = draw_layer_map(types, by_row=False)
+                figures[f"layers-{trial.head}-{shots}"] = _standalone(figure, width_px=_SQUARE_PX, legend=False)
     return figures
 
 

@@ -44,8 +44,9 @@ from depthweave.reports.formatting import (
     title_of,
 )
 from depthweave.reports.page.filters import Filter, filters_of
+from depthweave.reports.page.quality_words import PLAIN, quality_words
 from depthweave.reports.page.traces import page_curves, page_weights, rounded
-from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names
+from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import family_of_record, marker_of, rule_of, shows_wiring, wiring_name, wiring_phrase
 
@@ -86,6 +87,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
     `run` is the run's folder for commands. `weights` reads the connection weights of the given trials.
     """
     records, objectives, verdicts = view.records, view.objectives, view.verdicts
+    quality = reported_quality(objectives)
     shown = [it for it in view.averaged if it.state in ("complete", "pruned")]
     columns = _columns(shown)
     if not shown or len(columns) < 2:
@@ -106,7 +108,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
             **_identity_columns(points, run=run, twins=twins_of(view.groups), verdicts=verdicts),
             **_value_columns(points, columns=columns, verdicts=verdicts),
             **_text_columns(points, objectives=objectives, members=members, verdicts=verdicts),
-            "search_perplexity": _search_perplexities(points, records=records),
+            "search_quality": _searched(points, records=records, quality=quality),
             "wiring": [wirings[it.wiring] for it in points],
         },
         "symbols": {
@@ -114,6 +116,8 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
             for marker in dict.fromkeys(marker_of(it) for it in points)
         },
         "wirings": [json.loads(text) for text in wirings],
+        "quality": quality_words(quality)._asdict(),
+        "plain": list(PLAIN),
         "close_rivals": _close_rivals(view, points=points),
         "curves": page_curves(records, points=ranked, evaluations=view.evaluations),
         "weights": page_weights(ranked, read=weights),
@@ -210,14 +214,14 @@ def _text_columns(
         "certainty": [_certainty(it, verdicts=verdicts, member=it.trial in members) for it in points],
         "uncertainty": [uncertainty_sentence(it, verdicts=verdicts) for it in points],
         "test": [[text for text in held_out_text(it.test if it else None) if text] for it in known],
-        "difference": [_difference(it) for it in known],
+        "difference": [_difference(it, unit=quality_words(reported_quality(objectives)).unit) for it in known],
     }
 
 
-def _search_perplexities(points: Sequence[Record], *, records: Sequence[Record]) -> list[str]:
-    """Returns for each point the perplexity by which the search chose; empty if the search did not train it."""
-    found = {it.trial: it.perplexity for it in searched(records) if it.perplexity is not None}
-    return [show("perplexity", found[it.trial]) if it.trial in found else "" for it in points]
+def _searched(points: Sequence[Record], *, records: Sequence[Record], quality: str) -> list[str]:
+    """Returns for each point the quality by which the search chose; empty if the search did not train it."""
+    found = {it.trial: value for it in searched(records) if (value := value_of(it, quality)) is not None}
+    return [show(quality, found[it.trial]) if it.trial in found else "" for it in points]
 
 
 def _twins(points: Sequence[Record], *, twins: Mapping[str, str]) -> list[str]:
@@ -235,12 +239,12 @@ def _certainty(record: Record, *, verdicts: Mapping[str, Verdict], member: bool)
     return certainty_sentence(record, verdicts=verdicts)
 
 
-def _difference(verdict: Verdict | None) -> list[str]:
+def _difference(verdict: Verdict | None, *, unit: str) -> list[str]:
     """Returns the difference to the plain architecture and its interval as texts, as far as there are any."""
     if verdict is None or verdict.difference is None:
         return []
     mean, interval = difference_text(verdict)
-    return [f"{mean} nat/token", interval] if interval else [f"{mean} nat/token"]
+    return [f"{mean} {unit}".rstrip(), interval] if interval else [f"{mean} {unit}".rstrip()]
 
 
 def _shape(record: Record) -> str:

@@ -14,6 +14,8 @@ from depthweave.reports.store.run_info import RunInfo
 from depthweave.reports.store.tolerance import tolerance_text
 
 _MAX_LISTED = 4
+_NOISE = "Differences of a few hundredths of a nat may be noise between seeds."
+_OTHER_NOISE = "Small differences may be noise between seeds."
 
 
 def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str, str]]:
@@ -38,21 +40,21 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         return notes
     return [
         *notes,
-        *_training_notes(records),
+        *_training_notes(records, is_likelihood=reported_quality(info.objectives) == QUALITY),
         *_measurement_notes(records),
         ("Run", f"{info.run_id}, started {info.created_at:%Y-%m-%d %H:%M %Z}."),
     ]
 
 
-def _training_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
+def _training_notes(records: Sequence[Record], *, is_likelihood: bool) -> list[tuple[str, str]]:
     tokens = sorted({it.tokens for it in records if it.state == "complete"})
     same = len(tokens) == 1
     trained = f"Every complete trial saw {tokens[0]:,} tokens" if same else "Trials saw different numbers of tokens"
     return [
         (
             "Seeds",
-            _values(it.seed for it in records) + ". With one seed, every architecture sees the same data in the "
-            "same order. Differences of a few hundredths of a nat may be noise between seeds.",
+            _values(it.seed for it in records) + ". With one seed, every architecture sees the same data in the same "
+            f"order. {_NOISE if is_likelihood else _OTHER_NOISE}",
         ),
         *_confirmation(records),
         ("Training", f"{trained}: equal tokens, not equal time. The recipe: {_recipe(records)}."),
@@ -64,7 +66,8 @@ def _training_notes(records: Sequence[Record]) -> list[tuple[str, str]]:
         ("Corpus", f"{_values(it.corpus for it in records)}, sha256 {_values(it.corpus_sha256 for it in records)}."),
         (
             "Tokens",
-            f"{_values(it.tokenizer for it in records)}; perplexity is per token, so it depends on the tokenizer.",
+            f"{_values(it.tokenizer for it in records)}"
+            + ("; perplexity is per token, so it depends on the tokenizer." if is_likelihood else "."),
         ),
     ]
 

@@ -26,9 +26,12 @@ from depthweave.reports.analysis.verdict_text import (
 )
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.key import KeyEntry, key_of
+from depthweave.reports.figures.tagged_examples import TaggedExample
 from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, show, title_of
 from depthweave.reports.page.explorer import Explorer, explorer_of, export_command
+from depthweave.reports.page.few_shot_sections import examples_of, few_shot_sections
 from depthweave.reports.page.methods import method_notes
+from depthweave.reports.page.quality_words import QualityWords, quality_words
 from depthweave.reports.page.rendering import render_page
 from depthweave.reports.page.sections import (
     MAX_WEIGHT_MEMBERS,
@@ -42,7 +45,7 @@ from depthweave.reports.page.sections import (
     wirings,
 )
 from depthweave.reports.page.size_section import size_section
-from depthweave.reports.store.objectives import column_value, table_columns
+from depthweave.reports.store.objectives import column_value, reported_quality, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.tolerance import tolerance_text
@@ -126,6 +129,7 @@ class Page(NamedTuple):
     limit_titles: dict[str, str]
     sections: list[Section]
     key: list[list[KeyEntry]]
+    words: QualityWords
     column_titles: list[str]
     rows: list[FrontRow]
     twins_note: str
@@ -154,20 +158,8 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
     explorer = explorer_of(view, run=store.where, weights=store.weights)
-    sections = [
-        at_equal_cost(view),
-        size_section(sizes_of(view)),
-        wirings(view),
-        shared_connections(view),
-        connections(
-            store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),
-            members=members,
-            plain=[it for it in search if it.fusion == "none" and it.state == "complete"],
-        ),
-        what_matters(view),
-        learning(search, evaluations=view.evaluations, members=members),
-        course_of_search(search, objectives=info.objectives),
-    ]
+    examples, example_problems = examples_of(store)
+    sections = _sections(view, store=store, examples=examples)
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
@@ -182,8 +174,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         front_caption=_front_caption(explorer) if explorer else "",
         recommendation=recommendation(view, limits={}),
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
-        sections=[section for section in sections if section.figures or section.tables or section.sentences],
+        sections=[it for it in sections if it.figures or it.tables or it.sentences or it.examples],
         key=key_of(records, verdicts=verdicts) if records else [],
+        words=quality_words(reported_quality(info.objectives)),
         column_titles=[title_of(name) for name in table_columns(info.objectives)],
         rows=_rows(view, store=store),
         twins_note=_twins_note(view),
@@ -192,7 +185,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         stopped=_stopped(records),
         methods=method_notes(records, info=info),
         infeasible=info.infeasible,
-        problems=store.problems,
+        problems=[*store.problems, *example_problems],
         spec=store.spec_yaml if store.info.spec or store.has_file("spec.yaml") else "",
     )
 
@@ -206,6 +199,29 @@ def render(page: Page) -> str:
         has_figures=any(section.figures for section in page.sections),
         data=page.explorer.data if page.explorer else None,
     )
+
+
+def _sections(view: RunView, *, store: RunStore, examples: Sequence[TaggedExample]) -> list[Section]:
+    """Returns the sections below the front. Heads on a host have their own in place of those about losses."""
+    search, members, objectives = searched(view.records), view.front, view.objectives
+    tagged = few_shot_sections(view.records, examples=examples)
+    course = course_of_search(search, objectives=objectives)
+    if tagged:
+        return [*tagged, wirings(view), shared_connections(view), what_matters(view), course]
+    return [
+        at_equal_cost(view),
+        size_section(sizes_of(view)),
+        wirings(view),
+        shared_connections(view),
+        connections(
+            store.weights({it.trial for it in members[:MAX_WEIGHT_MEMBERS]}),
+            members=members,
+            plain=[it for it in search if it.fusion == "none" and it.state == "complete"],
+        ),
+        what_matters(view),
+        learning(search, evaluations=view.evaluations, members=members),
+        course,
+    ]
 
 
 def _front_caption(explorer: Explorer) -> str:

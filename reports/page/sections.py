@@ -18,6 +18,7 @@ from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.shared import draw_differences_in_share, draw_shares, shared_maps, shared_sentence
 from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
+from depthweave.reports.figures.tagged_examples import Example
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
 from depthweave.reports.figures.weights import (
     draw_weight_courses,
@@ -27,7 +28,9 @@ from depthweave.reports.figures.weights import (
     weight_map,
 )
 from depthweave.reports.formatting import full_name, plural, short_name
+from depthweave.reports.page.quality_words import quality_words
 from depthweave.reports.page.rendering import Figure, figure_of
+from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import marker_of
 
@@ -46,6 +49,8 @@ class Section(NamedTuple):
     sentences: Sequence[str] = ()
     tables: Sequence[Grid] = ()
     tables_caption: str = ""
+    examples: Sequence[Example] = ()
+    """Sentences with marked entities."""
 
 
 def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
@@ -159,16 +164,22 @@ def at_equal_cost(view: RunView) -> Section:
 
 
 def wirings(view: RunView) -> Section:
-    """Returns tables of perplexity by dilation and period, and by family, for each fusion, depth and budget."""
+    """Returns tables of the quality by dilation and period, and by family, for each fusion, depth and budget."""
+    words = quality_words(reported_quality(view.objectives))
+    shown = (
+        "the perplexity and, if the plain architecture of the same depth and budget is complete, the loss minus "
+        "plain's in nat/token"
+        if words.column == QUALITY
+        else f"the {words.word} and the same minus that of the plain architecture"
+    )
     caption = (
-        "Each cell shows the perplexity and, if the plain architecture of the same depth and budget is complete, the "
-        "loss minus plain's in nat/token. Blue is below plain, orange above, on one scale for all tables. k is the "
+        f"Each cell shows {shown}. Blue is below plain, orange above, on one scale for all tables. k is the "
         "dilation, p the period. An empty cell was not tried or cannot be built. Differences of one seed are not "
         "settled."
     )
     if any(marker_of(it) == "other" for it in view.averaged):
         caption += " Wirings other than k x p are grouped by family: the best of each, and how many were tried."
-    return Section("Wirings", [], tables=pattern_grids(view.averaged), tables_caption=caption)
+    return Section("Wirings", [], tables=pattern_grids(view.averaged, quality=words.column), tables_caption=caption)
 
 
 def what_matters(view: RunView) -> Section:

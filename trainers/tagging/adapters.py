@@ -5,6 +5,7 @@ Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import torch
@@ -39,3 +40,15 @@ def add_lora(model: nn.Module, *, seed: int) -> None:
         warnings.filterwarnings("ignore", message=".*exclude_modules")
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """Returns a copy of the model with its adapters added to its own weights; it computes the same without peft."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    model = copy.deepcopy(model)
+    adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    for name, layer in adapted:
+        layer.merge()
+        model.set_submodule(name, layer.get_base_layer())
+    return model

@@ -8,11 +8,8 @@ attention are found by a short pass, because configurations name them in many wa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthweave.spaces.checksums import sha256_of
+from depthweave.spaces.hosts.host_folder import HOST_CONFIG_FILE, host_sha256, host_weight_files
+from depthweave.spaces.quiet_transformers import quiet_transformers
 from depthweave.spaces.regular import check_named, read_regular_text
 
-CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 _TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 _NEEDED = "config.json, *.safetensors and tokenizer.json, as save_pretrained of transformers writes them"
@@ -69,7 +66,7 @@ def load_host(path: str | Path) -> Host:
     """
     check_named(path, what="host folder")
     folder = Path(path)
-    tokenizer_json, weights = _files(folder)
+    tokenizer_json = _tokenizer_json(folder)
     model = _model(folder)
     states = _probe(model, folder)
     config = getattr(model, "config", None)
@@ -77,9 +74,6 @@ def load_host(path: str | Path) -> Host:
     if not isinstance(heads, int) or heads < 1:
         raise ValueError(f"host {folder}: its layers have {heads!r} attention heads; give a model with one number")
     pad_token = getattr(config, "pad_token_id", None)
-    digest = hashlib.sha256()
-    for file in (folder / CONFIG_FILE, *weights):
-        digest.update(f"{sha256_of(file)}  {file.name}\n".encode())
     return Host(
         name=folder.resolve().name,
         model=model,
@@ -91,7 +85,7 @@ def load_host(path: str | Path) -> Host:
         max_tokens=_max_tokens(model, folder),
         pad_token=pad_token if isinstance(pad_token, int) and pad_token >= 0 else 0,
         tokenizer_json=tokenizer_json,
-        sha256=digest.hexdigest(),
+        sha256=host_sha256(folder),
     )
 
 
@@ -102,16 +96,16 @@ def states_of(model: nn.Module, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor
     return states
 
 
-def _files(folder: Path) -> tuple[str, list[Path]]:
-    """Returns the tokenizer and the files of the weights."""
+def _tokenizer_json(folder: Path) -> str:
+    """Returns the tokenizer. Raises `ValueError` where the folder lacks a file."""
     if not folder.is_dir():
         raise ValueError(f"host {folder}: is no folder; give one with {_NEEDED}")
-    weights = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
-    if not (folder / CONFIG_FILE).is_file() or not weights:
-        missing = "*.safetensors" if (folder / CONFIG_FILE).is_file() else CONFIG_FILE
+    has_config = (folder / HOST_CONFIG_FILE).is_file()
+    if not has_config or not host_weight_files(folder):
+        missing = "*.safetensors" if has_config else HOST_CONFIG_FILE
         raise ValueError(f"host {folder}: has no {missing}; give a folder with {_NEEDED}")
     try:
-        return read_regular_text(folder / TOKENIZER_FILE), weights
+        return read_regular_text(folder / TOKENIZER_FILE)
     except FileNotFoundError:
         raise ValueError(
             f"host {folder}: has no {TOKENIZER_FILE}; save the model's fast tokenizer there (AutoTokenizer, "
@@ -130,7 +124,7 @@ def _model(folder: Path) -> nn.Module:
             "`pip install 'depthweave[ner]'` brings it"
         ) from None
     try:
-        with _quiet():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             if getattr(config, "is_encoder_decoder", False):
                 raise ValueError("it is an encoder with a decoder: give a model with one stack of layers")
@@ -198,22 +192,6 @@ def _max_tokens(model: Any, folder: Path) -> int:
             ) from None
     known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _UNLIMITED]
     return min(known, default=_UNLIMITED)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers from reports and bars about weights that we check ourselves."""
-    from transformers.utils import logging as library
-
-    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(level)
-        if bars:
-            library.enable_progress_bar()
 
 
 def _one_line(error: Exception) -> str:

@@ -9,6 +9,8 @@ one line without padding.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from depthweave.spaces.fusions import Observe
 from depthweave.trainers.tagging.entity_score import EntityScore, score
 from depthweave.trainers.tagging.few_shot_parts import part_errors
 from depthweave.trainers.tagging.host import states_of
@@ -77,8 +80,8 @@ class Logits(NamedTuple):
         return F.cross_entropy(self.logits_BTC.float().flatten(0, 1), self.labels_BT.flatten(), ignore_index=NO_LABEL)
 
 
-def logits_of(state: TaggingState, part: TagPart, rows: Rows) -> Logits:
-    """Returns the logits of these sentences of the part."""
+def logits_of(state: TaggingState, part: TagPart, rows: Rows, *, observe: Observe | None = None) -> Logits:
+    """Returns the logits of these sentences of the part. `observe` gets the weights of the head's sources."""
     encoded, device = part.encoded, state.device
     if state.host_model is None and state.shape.blocks == 0:
         places = packed(encoded.starts, rows, wanted=part.labelled)
@@ -94,7 +97,21 @@ def logits_of(state: TaggingState, part: TagPart, rows: Rows) -> Logits:
         ids_BT = np.where(mask_BT, encoded.ids[positions_BT], state.pad_token).astype(np.int64)
         every_state = states_of(state.host_model, torch.from_numpy(ids_BT).to(device), mask)
         states = [every_state[source] for source in state.shape.sources]
-    return Logits(state.head(states, mask), torch.from_numpy(labels_BT).to(device), places)
+    return Logits(state.head(states, mask, observe=observe), torch.from_numpy(labels_BT).to(device), places)
+
+
+@contextmanager
+def evaluating(state: TaggingState) -> Iterator[None]:
+    """Sets head and host to evaluation mode, and back to their own modes afterwards."""
+    modules = [module for module in (state.head, state.host_model) if module is not None]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
 
 
 @torch.no_grad()
@@ -106,13 +123,9 @@ def evaluate_tags(
     The modes of head and host are as before afterwards.
     """
     rows = part.rows if max_tokens is None else evenly_spaced(part.encoded.starts, part.rows, max_tokens=max_tokens)
-    modules = [module for module in (state.head, state.host_model) if module is not None]
-    modes = [module.training for module in modules]
     predicted = np.zeros(len(part.encoded.ids), dtype=np.int64)
     nats, num = 0.0, 0
-    try:
-        for module in modules:
-            module.eval()
+    with evaluating(state):
         for batch in length_batches(part.encoded.starts, rows, max_tokens=_PASS_TOKENS):
             found = logits_of(state, part, batch)
             tagged_BT = found.labels_BT != NO_LABEL
@@ -121,9 +134,6 @@ def evaluate_tags(
             nats += F.cross_entropy(logits, labels, reduction="sum").item()
             num += len(labels)
             predicted[found.places.positions_BT[tagged_BT.cpu().numpy()]] = logits.argmax(dim=-1).cpu().numpy()
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)
     every_sentence = part.encoded.decode(predicted, classes=classes)
     tags = [every_sentence[row] for row in rows.tolist()]
     gold = [part.sentences[row].tags for row in rows.tolist()]

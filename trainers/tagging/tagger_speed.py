@@ -124,7 +124,7 @@ def _counted_bytes(run: Callable[[], None], held: list[Tensor], device: torch.de
     with TensorBytes() as alive:
         alive.track(held)
         run()
-        return alive.peak_bytes
+        return int(alive.peak_bytes)
 
 
 def _allocated_bytes(run: Callable[[], None], held: list[Tensor], device: torch.device) -> int:

@@ -21,7 +21,7 @@ from depthweave.trainers.machine import check_can, pick_device
 from depthweave.trainers.optimisation import make_adamw, optimizer_groups
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.state_file import lacking, read_state, write_state
-from depthweave.trainers.tagging.adapters import add_lora
+from depthweave.trainers.tagging.adapters import add_lora, merged
 from depthweave.trainers.tagging.host import Host
 from depthweave.trainers.tagging.tag_data import HostWeights
 
@@ -172,8 +172,7 @@ class TaggingState:
                 device=device,
             )
             state.head.load_state_dict(values["head"])
-            if state.host_model is not None:
-                _load_trained(state.host_model, values["host"])
+            state.load_host_weights(values["host"] or {})
             state.optimizer.load_state_dict(values["optimizer"])
             for name, kind in _PLAIN_FIELDS.items():
                 if not isinstance(values[name], kind):
@@ -183,6 +182,20 @@ class TaggingState:
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise lacking(path, error) from None
         return state
+
+    def merged_host(self) -> nn.Module | None:
+        """Returns the trained host, with its adapters added to its weights; absent for a frozen host."""
+        if self.host_model is None or self.weights != "lora":
+            return self.host_model
+        return merged(self.host_model)
+
+    def load_host_weights(self, values: Mapping[str, Tensor]) -> None:
+        """Sets the trained weights of the host; none for a frozen one. Raises `LookupError` for other names."""
+        if self.host_model is None:
+            if values:
+                raise LookupError("the host is frozen and has no trained weights")
+            return
+        _load_trained(self.host_model, values)
 
 
 _PLAIN_FIELDS: dict[str, type] = {

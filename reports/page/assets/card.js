@@ -26,8 +26,8 @@ depthweave.card = (data) => {
   function metrics(point) {
     const rows = data.columns.filter((column) => points.texts[column.name][point]).map((column) =>
       metricRow(column.short, [points.texts[column.name][point], points.interval[column.name]?.[point]]));
-    if (points.test[point].length) rows.push(metricRow("test perplexity", points.test[point]));
-    if (points.difference[point].length) rows.push(metricRow("loss against plain", points.difference[point]));
+    if (points.test[point].length) rows.push(metricRow(data.quality.test, points.test[point]));
+    if (points.difference[point].length) rows.push(metricRow(data.quality.difference, points.difference[point]));
     return element("table", { class: "metrics" },
       element("caption", { class: "quiet" }, `${seedsSentence(point)} Small type: 95 % intervals.`),
       element("tbody", {}, ...rows));
@@ -40,8 +40,8 @@ depthweave.card = (data) => {
   function seedsSentence(point) {
     if (points.seeds[point] < 2) return "Losses are of one seed.";
     const means = `Losses are means of ${points.seeds[point]} fresh seeds.`;
-    const own = points.search_perplexity[point];
-    return own ? `${means} The search's own seed gave perplexity ${own} and is not in the mean.` : means;
+    const own = points.search_quality[point];
+    return own ? `${means} The search's own seed gave ${data.quality.word} ${own} and is not in the mean.` : means;
   }
 
   function figure(title, picture, caption) {
@@ -54,8 +54,8 @@ depthweave.card = (data) => {
 
   // The plain architecture of the same depth and budget, or -1.
   function plainOf(point) {
-    if (points.fusion[point] === "none") return -1;
-    return points.trial.findIndex((_, other) => points.fusion[other] === "none" && points.state[other] === "complete"
+    if (data.plain.includes(points.fusion[point])) return -1;
+    return points.trial.findIndex((_, other) => data.plain.includes(points.fusion[other]) && points.state[other] === "complete"
       && points.depth[other] === points.depth[point] && points.budget[other] === points.budget[point]);
   }
 
@@ -87,7 +87,7 @@ depthweave.card = (data) => {
     const seeds = `${own.length > 1 ? "seeds" : "seed"} ${own.map((line) => line[0]).join(", ")}`;
     const grey = plain < 0 ? "" : " Grey: the plain architecture of the same depth and budget.";
     const outcome = points.outcome[point];
-    return figure("Learning curve", picture, `Validation loss in nat/token, ${seeds}.${grey} ${outcome[0].toUpperCase()}${outcome.slice(1)}.`);
+    return figure("Learning curve", picture, `${data.quality.curve}, ${seeds}.${grey} ${outcome[0].toUpperCase()}${outcome.slice(1)}.`);
   }
 
   function drawCurveAxes(picture, { low, high, last, x, y, left, bottom, height }) {

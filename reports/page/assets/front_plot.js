@@ -107,7 +107,7 @@ depthweave.frontPlot = (data, access) => {
   function drawPlainLines(picture, { view, box, x, y, shown, obstacles }) {
     const isVertical = columns[view.y].cost && !columns[view.x].cost, name = isVertical ? view.x : view.y;
     if (columns[name].cost) return;
-    const plain = [...shown].filter((point) => isComplete(point) && points.fusion[point] === "none");
+    const plain = [...shown].filter((point) => isComplete(point) && data.plain.includes(points.fusion[point]));
     for (const depth of [...new Set(plain.map((point) => points.depth[point]))].sort((a, b) => a - b)) {
       const values = plain.filter((point) => points.depth[point] === depth).map((point) => valueOf(name, point));
       const place = (isVertical ? x : y)(inUnit(name, Math.min(...values))), text = `plain, ${depth} blocks`;

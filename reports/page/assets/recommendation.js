@@ -7,7 +7,7 @@ depthweave.recommendation = (data, access) => {
   function recommend(limits) {
     const named = Object.entries(limits);
     const meetsAll = (point) => named.every(([name, limit]) => valueOf(name, point) !== null && valueOf(name, point) <= limit[0]);
-    const loss = (point) => points.values.perplexity?.[point] ?? Infinity;
+    const loss = (point) => points.values[data.quality.column]?.[point] ?? Infinity;
     const candidates = all.filter((point) => isComplete(point) && meetsAll(point));
     candidates.sort((a, b) => loss(a) - loss(b) || points.trial[a] - points.trial[b]);
     if (!candidates.length) {
@@ -16,7 +16,7 @@ depthweave.recommendation = (data, access) => {
     const best = candidates[0];
     const conditions = named.map(([name, limit]) => `${columns[name].short} at most ${limit[1]}`).join(" and ");
     const where = conditions ? ` with ${conditions}` : " without limits";
-    return { best, sentence: `Lowest perplexity${where}: ${points.recommendation[best]}. ${certainty(best, candidates)}` };
+    return { best, sentence: `Lowest ${data.quality.word}${where}: ${points.recommendation[best]}. ${certainty(best, candidates)}` };
   }
 
   function certainty(best, candidates) {

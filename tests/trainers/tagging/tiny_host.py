@@ -9,7 +9,7 @@ import torch
 
 from depthweave.spaces.heads import HEADS, HeadShape, resolve_head
 from depthweave.trainers.tagging.host import Host
-from tests.trainers.tagging.tiny_text import word_piece_json
+from tests.trainers.tagging.tiny_text import byte_level_json, word_piece_json
 
 VOCABULARY = 120
 """Above that of the tiny text's tokenizer."""
@@ -41,6 +41,57 @@ def write_bert(folder: Path, *, dropout: float = 0.1) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def write_gpt2(folder: Path, *, split: bool = False) -> Path:
+    """Writes a random GPT-2 of two layers of width 16 with a byte-level tokenizer that has no special token.
+
+    With `split` the tokenizer divides text as those of Llama 3 and Qwen do.
+    """
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(
+        vocab_size=340,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=40,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        GPT2Model(config).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(byte_level_json(split=split), encoding="utf-8")
+    return folder
+
+
+def write_modern_bert(folder: Path) -> Path:
+    """Writes a random ModernBERT of two layers of width 16, one with local attention, with its tokenizer."""
+    from transformers import ModernBertConfig, ModernBertModel
+
+    config = ModernBertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        local_attention=4,
+        global_attn_every_n_layers=2,
+        initializer_range=0.2,
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ModernBertModel(config).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 

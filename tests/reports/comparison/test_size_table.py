@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.comparison.comparison import answer_sentence, compare, comparison_values
 from depthweave.reports.comparison.page import comparison_page_of, render_comparison
 from depthweave.reports.comparison.table import comparison_view
-from depthweave.reports.page.page import page_of
+from depthweave.reports.page.size_section import size_section
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.comparing import make_run, make_store
 from tests.reports.sized import dwa, sized_records, sized_store
@@ -62,7 +64,7 @@ def test_table_of_one_run_fits(store: RunStore, columns: int) -> None:
 
 
 def test_report_and_comparison_have_the_section(store: RunStore) -> None:
-    (section,) = [it for it in page_of(store).sections if it.title == "Across sizes"]
+    section = size_section(sizes_of(RunView.read(store)))
     table, ranks = section.tables
     assert [row.name for row in table.rows] == [f"{name}, 12 blocks" for name in NAMES]
     assert table.columns[1].startswith("150 k (2.6 tokens")
@@ -95,4 +97,5 @@ def test_one_run_of_one_budget_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="budget only: name at least two runs, or one whose") as refused:
         compare([store])
     assert "\n" not in str(refused.value)
-    assert not [it for it in page_of(store).sections if it.title == "Across sizes"]
+    section = size_section(sizes_of(RunView.read(store)))
+    assert not (section.figures or section.tables or section.sentences)

@@ -30,6 +30,7 @@ from depthweave.search.sparse_records import weight_source
 from depthweave.search.strategy import strategy_of
 from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import needs_survey, read_survey, take_survey
+from depthweave.search.taggers import keep_examples
 from depthweave.search.trial_ledger import TrialLedger
 from depthweave.search.trial_plan import maker_of, plan_of
 from depthweave.search.trials.live_trial import Progress
@@ -278,6 +279,11 @@ def _conclude(run: SearchRun, *, ending: Ending) -> list[Record]:
     run.store.merge()
     records = run.store.records()
     write_front(run.store, records)
+    try:
+        keep_examples(run.store, run.prepared)
+    except ValueError as error:
+        # The host may be gone by now; the report has no examples then.
+        run.progress.on_phase(f"no example sentences: {error}")
     if ending == "done":
         keep_front_only(run.store, checkpoints=run.checkpoints)
     write_report(run.store)

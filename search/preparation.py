@@ -105,6 +105,7 @@ def create_run(prepared: PreparedSearch, *, out: str | Path) -> RunStore:
         name=spec.name,
         created_at=datetime.now(UTC),
         task=spec.task,
+        classes=prepared.task.classes(prepared.data),
         quality=prepared.task.quality.title,
         objectives=spec.objectives,
         tolerances=tuple(spec.tolerances[name] for name in spec.objectives),

@@ -49,6 +49,8 @@ class RunInfo:
     """Hash of `tokenizer.json`; empty where a token is a byte, and in runs of earlier versions."""
     task: str = "language_modelling"
     """The task that the models were trained for. Earlier versions had only this one."""
+    classes: tuple[str, ...] = ()
+    """The tags of the text in the order of a head's classes; empty for language models."""
     quality: str = ""
     """The title of the task's quality; empty in runs of earlier versions."""
     software: str = ""
@@ -91,7 +93,7 @@ class RunInfo:
             "tolerances": float,
             "corpus_bytes": int,
         }.get(name, str)
-        is_list = name in ("objectives", "infeasible", "tolerances", "corpus_bytes")
+        is_list = name in ("objectives", "infeasible", "classes", "tolerances", "corpus_bytes")
         parts = value if is_list else (value,)
         if not isinstance(parts, tuple) or any(type(part) is not kind for part in parts):
             wanted = f"a list of {kind.__name__}" if is_list else kind.__name__
@@ -114,7 +116,8 @@ def from_json(text: str, *, where: str) -> RunInfo:
         kept = {name: value for name, value in values.items() if name in known}
         kept["created_at"] = datetime.fromisoformat(kept["created_at"])
         kept["objectives"] = tuple(kept["objectives"])
-        kept["infeasible"] = tuple(kept.get("infeasible", ()))
+        for name in ("infeasible", "classes"):
+            kept[name] = tuple(kept.get(name, ()))
         kept["tolerances"] = tuple(float(value) for value in kept.get("tolerances", ()))
         kept["corpus_bytes"] = tuple(kept.get("corpus_bytes", ()))
         info = RunInfo(**kept)

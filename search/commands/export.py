@@ -17,6 +17,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.commands.problems import print_problems
 from depthweave.search.console import Terminal
+from depthweave.search.taggers import export_head, is_tagging
 from depthweave.spaces.model_files import MODEL_FILE
 
 
@@ -25,6 +26,8 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
     graphs = check_formats(tuple(formats))
     check_target(out)
     store, console = RunStore.open(run), Terminal()
+    if graphs and is_tagging(store):
+        raise ValueError(f"--format {graphs[0]}: is for language models; leave it out for a run of heads")
     records = store.records()
     # Before the selection: a record that could not be read may be the wanted one.
     print_problems(store)
@@ -38,7 +41,10 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
         target = out / name if len(chosen) > 1 else out
         verdict = view.verdicts.get(record.architecture_id)
         record = _with_weights(store, records, chosen=record)
-        export(store, record, out=target, verdict=verdict, formats=graphs)
+        if is_tagging(store):
+            export_head(store, record, out=target, verdict=verdict)
+        else:
+            export(store, record, out=target, verdict=verdict, formats=graphs)
         value = f"{quality} {column_value(record, quality):.3f}"
         console.say(f"{target}: architecture {record.architecture_id}, {value}{_on_test(verdict)}")
         if verdict is not None and not verdict.settled:

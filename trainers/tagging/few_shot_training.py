@@ -20,10 +20,14 @@ from depthweave.trainers.tagging.few_shot_data import FewShotData
 from depthweave.trainers.tagging.few_shot_spec import FewShot, training_seed
 from depthweave.trainers.tagging.few_shot_state import FewShotState
 from depthweave.trainers.tagging.host import Host
+from depthweave.trainers.tagging.layer_weights import layer_weights
 from depthweave.trainers.tagging.shots import draw_shots
 from depthweave.trainers.tagging.tag_evaluation import TagEvaluation
 from depthweave.trainers.tagging.tag_training import held_out_tags, train_tags
 from depthweave.trainers.tagging.tagging_state import TaggingState
+
+LAYER_WEIGHT_TOKENS = 16_384
+"""Tokens of the validation part that weights of layers are means over."""
 
 
 def train_few_shot(
@@ -88,6 +92,10 @@ def _train_one(
         {**key, "type": name, **_of(found), "support": found.support} for name, found in last.score.by_type.items()
     ]
     state.text_errors.append(list(last.part_errors))
+    state.layer_weights += [
+        {**key, **found._asdict()}
+        for found in layer_weights(head, tags.valid, classes=tags.classes, max_tokens=LAYER_WEIGHT_TOKENS)
+    ]
     state.offer(head, shots=shots, draw=draw, f1=last.score.f1)
     # Confirmations alone have a test part.
     test = held_out_tags(head, tags) if len(tags.test.rows) else None

@@ -171,6 +171,10 @@ class Task(ABC, Generic[RawT, DataT, StateT]):
         """Returns the data as models take it. `say` gets a line before what takes long, and one for each problem that
         does not stop the search. Raises a one-line `ValueError` where the data is too small for the recipe."""
 
+    def classes(self, data: DataT) -> tuple[str, ...]:
+        """Returns the classes of a classifier, in their order; none for other tasks."""
+        return ()
+
     @abstractmethod
     def schedule(self, recipe: Recipe) -> Schedule:
         """Returns how long a trial is."""

@@ -49,6 +49,9 @@ class TokenClassification(Task[RawText, FewShotData, FewShotState]):
     def encode(self, raw: RawText, request: DataRequest, *, say: Callable[[str], None]) -> FewShotData:
         return encode_text(raw.text, self._few_shot, recipe=request.recipe, device=request.device, say=say)
 
+    def classes(self, data: FewShotData) -> tuple[str, ...]:
+        return data.data.classes
+
     def schedule(self, recipe: Recipe) -> Schedule:
         few_shot = self._few_shot
         return Schedule(recipe.steps * few_shot.num_trainings, few_shot.draws)

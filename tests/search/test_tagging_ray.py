@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from depthweave.reports.analysis.seeds import confirming, searched
+from depthweave.reports.export.tagger import load_tagger
+from depthweave.reports.figures.tagged_examples import read_examples
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import SearchResult, run_confirmation, run_search
 from depthweave.search.preparation import PreparedSearch
@@ -83,8 +85,34 @@ def test_confirmation_pairs_fresh_draws(result: SearchResult, ray_address: str, 
 def test_two_runs_of_the_same_draws_are_compared_by_their_errors(
     result: SearchResult, run: Cli, tmp_path: Path
 ) -> None:
-    other = shutil.copytree(result.store.where, tmp_path / "other")
-    code, out, err = run("compare", result.store.where, other, "--out", tmp_path / "comparison.html")
+    info = dataclasses.replace(result.store.info, run_id="ner-again")
+    other = RunStore.create(tmp_path / "other", info=info, spec_yaml=result.store.spec_yaml)
+    for record in searched(result.store.records()):
+        other.append(dataclasses.replace(record, run_id=info.run_id), evaluations=[], weights=[])
+    code, out, err = run("compare", result.store.where, other.where, "--out", tmp_path / "comparison.html")
     assert (code, err) == (0, "")
     assert "error" in out
     assert "not compared" not in out
+
+
+def test_heads_are_exported_with_their_host(result: SearchResult, run: Cli, tmp_path: Path) -> None:
+    code, _, err = run("export", result.store.where, "--out", tmp_path / "tagger", "--select", "best,smallest")
+    assert (code, err) == (0, "")
+    for rule in ("best", "smallest"):
+        model = load_tagger(tmp_path / "tagger" / rule)
+        assert sorted(model.config.id2label.values()) == sorted(result.store.info.classes)
+        assert "validation F1 after 30 shots" in (tmp_path / "tagger" / rule / "README.md").read_text(encoding="utf-8")
+    code, _, err = run("export", result.store.where, "--out", tmp_path / "graph", "--format", "onnx")
+    assert code == 2
+    assert "--format onnx: is for language models" in err
+
+
+def test_sentences_are_kept_on_which_heads_differ(result: SearchResult) -> None:
+    store = RunStore.open(result.store.where)
+    assert store.has_file("examples.json")
+    for example in read_examples(store):
+        assert next(iter(example.predicted)) == "last"
+        assert len(example.predicted) >= 2
+    weights = [row for it in result.records if it.state == "complete" for row in it.layer_weights or ()]
+    assert {row.shots for row in weights} <= {10, 30}
+    assert all(0 <= row.layer <= 3 for row in weights)

@@ -38,7 +38,7 @@ class Host:
     """A pretrained model whose layers run one after the other, on the CPU and in evaluation mode."""
 
     name: str
-    """Name of its folder."""
+    """Name of its folder, with that of the folder above where it says nothing."""
     model: nn.Module
     depth: int
     """Layers; there are `depth + 1` states."""
@@ -75,7 +75,7 @@ def load_host(path: str | Path) -> Host:
         raise ValueError(f"host {folder}: its layers have {heads!r} attention heads; give a model with one number")
     pad_token = getattr(config, "pad_token_id", None)
     return Host(
-        name=folder.resolve().name,
+        name=_name(folder.resolve()),
         model=model,
         depth=len(states) - 1,
         width=states[-1].shape[-1],
@@ -94,6 +94,10 @@ def states_of(model: nn.Module, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor
     output = model(input_ids=ids_BT, attention_mask=mask_BT.long(), output_hidden_states=True)
     states: tuple[Tensor, ...] = output.hidden_states
     return states
+
+
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}" if folder.name in ("model", "host") else folder.name
 
 
 def _tokenizer_json(folder: Path) -> str:

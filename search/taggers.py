@@ -31,6 +31,7 @@ from depthweave.trainers.tagging.kept_tagger import kept_tagger
 from depthweave.trainers.tagging.sentence_batches import evenly_spaced
 from depthweave.trainers.tagging.tag_data import HostWeights
 from depthweave.trainers.tagging.tag_evaluation import evaluate_tags
+from depthweave.trainers.tagging.tagging_state import head_recipe
 
 if TYPE_CHECKING:
     from depthweave.trainers.tagging.tagging_state import TaggingState
@@ -136,7 +137,7 @@ def _facts(store: RunStore, record: Record, *, spec: TaggingSpec, host: Host, ve
         data_sha256=info.corpus_sha256,
         training_sentences=f"{largest} {unit} (the best of {plural(few_shot.draws, 'draw')} by the validation part)",
         max_tokens=spec.recipe.context,
-        recipe=dataclasses.asdict(spec.recipe),
+        recipe=dataclasses.asdict(head_recipe(spec.recipe, kind=record.fusion, weights=spec.host.weights)),
         metrics=_metrics(record, shots=few_shot.shots, verdict=verdict),
         machine=f"{record.hardware} ({record.device}, threads: {record.threads})",
         software=record.software,

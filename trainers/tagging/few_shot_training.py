@@ -24,7 +24,7 @@ from depthweave.trainers.tagging.layer_weights import layer_weights
 from depthweave.trainers.tagging.shots import draw_shots
 from depthweave.trainers.tagging.tag_evaluation import TagEvaluation
 from depthweave.trainers.tagging.tag_training import held_out_tags, train_tags
-from depthweave.trainers.tagging.tagging_state import TaggingState
+from depthweave.trainers.tagging.tagging_state import TaggingState, head_recipe
 
 LAYER_WEIGHT_TOKENS = 16_384
 """Tokens of the validation part that weights of layers are means over."""
@@ -67,11 +67,12 @@ def _train_one(
     seed = training_seed(state.recipe.seed, draw)
     tags = data.data
     drawn = tags.with_shots(draw_shots(tags.train.sentences, shots, unit=few_shot.unit, seed=seed))
+    shape, weights = state.architecture.head, few_shot.host.weights
     head = TaggingState.start(
-        state.architecture.head,
-        recipe=dataclasses.replace(state.recipe, seed=seed),
+        shape,
+        recipe=head_recipe(dataclasses.replace(state.recipe, seed=seed), kind=shape.kind, weights=weights),
         host_sha256=tags.host_sha256,
-        weights=few_shot.host.weights,
+        weights=weights,
         host=host,
         device=state.device,
     )

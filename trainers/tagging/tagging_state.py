@@ -49,6 +49,18 @@ TAG_RECIPES: Mapping[HostWeights, Recipe] = {
 }
 """Default recipes: the usual ones of fine-tuning, with a higher learning rate, since the head is new."""
 
+_FROZEN_LR_FACTORS = {"last": 10.0, "deeper": 1.0, "mix": 3.0, "concat": 0.3, "dwatt": 3.0, "dwa": 3.0}
+
+
+def head_recipe(recipe: Recipe, *, kind: str, weights: HostWeights) -> Recipe:
+    """Returns the recipe with the learning rate of a head: on a frozen host each has its own multiple of the recipe's.
+
+    With one rate for all, the rate decides which head is best. The factors are the best of a grid by the dev F1 on
+    WNUT-17 with MiniLM (docs/log/few_shot.md). On a host that is trained too they are not known, and are 1.
+    """
+    factor = _FROZEN_LR_FACTORS.get(kind, 1.0) if weights == "frozen" else 1.0
+    return dataclasses.replace(recipe, learning_rate=factor * recipe.learning_rate)
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class TaggingState:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from depthweave.spaces.checksums import checksum_path
+from depthweave.spaces.heads import HEADS
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tagging.host import Host
-from depthweave.trainers.tagging.tagging_state import TAG_RECIPES, TaggingState
+from depthweave.trainers.tagging.tagging_state import TAG_RECIPES, TaggingState, head_recipe
 from tests.trainers.tagging.tiny_host import shape_of
 
 
@@ -85,3 +86,9 @@ def test_default_recipes_are_for_sentences() -> None:
     for recipe in TAG_RECIPES.values():
         assert recipe.evaluation_steps()[-1] == recipe.steps
         assert recipe.context <= 512
+
+
+def test_each_head_has_its_own_learning_rate_on_a_frozen_host(tag_recipe: Recipe) -> None:
+    rates = {kind: head_recipe(tag_recipe, kind=kind, weights="frozen").learning_rate for kind in HEADS}
+    assert rates["last"] > rates["dwa"] > rates["deeper"] > rates["concat"] > 0.0
+    assert head_recipe(tag_recipe, kind="last", weights="full") == tag_recipe

@@ -15,6 +15,7 @@ import ray
 from depthweave.search.cluster import ray_joining
 from depthweave.search.cluster.ray_joining import check_address
 from depthweave.search.cluster.ray_session import cluster
+from tests.search.processes import PATIENCE_S
 from tests.search.ray_head import ray_head
 
 _START = """
@@ -129,7 +130,7 @@ def test_cluster_that_wants_a_token_is_joined_with_it_and_refuses_in_one_line(tm
 def _joins(address: str, environment: dict[str, str]) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a process that joins a cluster."""
     done = subprocess.run(
-        [sys.executable, "-c", _JOIN, address], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", _JOIN, address], env=environment, capture_output=True, text=True, timeout=PATIENCE_S
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -98,4 +98,4 @@ def test_one_run_of_one_budget_is_refused_in_one_line(tmp_path: Path) -> None:
         compare([store])
     assert "\n" not in str(refused.value)
     section = size_section(sizes_of(RunView.read(store)))
-    assert not (section.figures or section.tables or section.sentences)
+    assert [*section.figures, *section.tables, *section.sentences] == []

@@ -25,7 +25,7 @@ from depthweave.trainers.tagging.sentences import TaggedText
 from depthweave.trainers.tagging.shots import draw_shots
 from depthweave.trainers.tagging.tag_data import HostWeights
 from depthweave.trainers.tagging.tag_training import held_out_tags, train_tags
-from depthweave.trainers.tagging.tagging_state import TaggingState
+from depthweave.trainers.tagging.tagging_state import TaggingState, head_recipe
 from tests.trainers.tagging.tiny_host import shape_of
 
 
@@ -88,7 +88,7 @@ def test_each_training_is_that_of_its_seed_and_draw(
     seed = training_seed(tag_recipe.seed, 1)
     alone = TaggingState.start(
         shape_of("concat", host),
-        recipe=dataclasses.replace(tag_recipe, seed=seed),
+        recipe=head_recipe(dataclasses.replace(tag_recipe, seed=seed), kind="concat", weights="frozen"),
         host_sha256=host.sha256,
         device="cpu",
     )

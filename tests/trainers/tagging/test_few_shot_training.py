@@ -135,9 +135,8 @@ def test_test_part_is_read_only_where_the_data_has_one(
     one = few_shot_of(bert_folder, shots=(30,), draws=1)
     state, _ = trained("last", tags, one, host, tag_recipe)
     seed = training_seed(tag_recipe.seed, 0)
-    alone = TaggingState.start(
-        shape_of("last", host), recipe=dataclasses.replace(tag_recipe, seed=seed), host_sha256=host.sha256
-    )
+    recipe = head_recipe(dataclasses.replace(tag_recipe, seed=seed), kind="last", weights="frozen")
+    alone = TaggingState.start(shape_of("last", host), recipe=recipe, host_sha256=host.sha256)
     list(train_tags(alone, tags.data.with_shots(draw_shots(tags.data.train.sentences, 30, seed=seed))))
     expected = held_out_tags(alone, tags.data)
     assert expected is not None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.reports.analysis.retention import why_absent
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.export.card import Metric
@@ -16,7 +16,8 @@ from depthweave.reports.export.folder import copy_weights
 from depthweave.reports.export.tagger import export_tagger
 from depthweave.reports.export.tagger_card import TaggerFacts
 from depthweave.reports.figures.tagged_examples import choose_examples, write_examples
-from depthweave.reports.formatting import plural
+from depthweave.reports.figures.tagged_trials import final_f1, tagged_trials
+from depthweave.reports.formatting import full_name, plural, show
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.preparation import PreparedSearch
@@ -130,7 +131,7 @@ def _facts(store: RunStore, record: Record, *, spec: TaggingSpec, host: Host, ve
     unit = "sentences" if few_shot.unit == "sentences" else "entities of each type"
     largest = few_shot.shots[-1]
     return TaggerFacts(
-        title=f"{info.name}: {record.fusion} on {host.name}",
+        title=f"{full_name(record)} on {host.name}",
         origin=f"run {info.run_id}, trial {record.trial}",
         host_name=host.name,
         data_name=info.corpus,
@@ -138,24 +139,27 @@ def _facts(store: RunStore, record: Record, *, spec: TaggingSpec, host: Host, ve
         training_sentences=f"{largest} {unit} (the best of {plural(few_shot.draws, 'draw')} by the validation part)",
         max_tokens=spec.recipe.context,
         recipe=dataclasses.asdict(head_recipe(spec.recipe, kind=record.fusion, weights=spec.host.weights)),
-        metrics=_metrics(record, shots=few_shot.shots, verdict=verdict),
+        metrics=_metrics(record, verdict=verdict),
+        limits=[
+            f"The scores are means over {plural(few_shot.draws, 'draw')}; these weights are those of the best one.",
+            "The head was chosen among many by these numbers, so they are optimistic: confirm with new seeds.",
+        ],
         machine=f"{record.hardware} ({record.device}, threads: {record.threads})",
         software=record.software,
     )
 
 
-def _metrics(record: Record, *, shots: Sequence[int], verdict: Verdict | None) -> list[Metric]:
-    """Returns the mean F1 at each size, and the test F1 of a confirmed head."""
-    last = {(row.shots, row.draw): row.f1 for row in record.entity_scores or ()}
+def _metrics(record: Record, *, verdict: Verdict | None) -> list[Metric]:
+    """Returns the mean F1 at each size, the test error of a confirmed head, and its costs."""
     rows = []
-    for size in shots:
-        own = [value for (num, _), value in last.items() if num == size]
-        if own:
-            meaning = f"validation F1 after {size} shots, mean of {plural(len(own), 'draw')}"
-            rows.append(Metric(meaning, f"{sum(own) / len(own):.3f}", f"{min(own):.3f} to {max(own):.3f} (all draws)"))
+    for trial in tagged_trials([record]):
+        for shots, own in sorted(trial.scores.items()):
+            found = mean_interval(list(final_f1(own).values()))
+            interval = "" if found.low is None or found.high is None else f"{found.low:.3f} to {found.high:.3f}"
+            meaning = f"F1 of entities on the validation part, {shots:,} shots, mean of {plural(found.num, 'draw')}"
+            rows.append(Metric(meaning, f"{found.mean:.3f}", interval))
     if verdict is not None and verdict.test is not None:
-        test = verdict.test
-        rows.append(
-            Metric(f"test error (1 - F1), mean of {plural(test.interval.num, 'fresh seed')}", f"{test.mean:.3f}")
-        )
+        rows.append(Metric("error (1 - F1) on the test part, fresh seeds", f"{verdict.test.mean:.3f}"))
+    rows.append(Metric("latency of host and head relative to the linear classifier", show("latency", record.latency)))
+    rows.append(Metric("parameters that the head adds", f"{record.parameters:,}"))
     return rows

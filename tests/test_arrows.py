@@ -31,7 +31,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "cluster": "scratch signals spec",
         "commands": (
             "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study "
-            "training_length"
+            "taggers training_length"
         ),
         "failures": "",
         "pruners": "surrogate",

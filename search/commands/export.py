@@ -53,12 +53,12 @@ def export_selected(run: str, *, out: Path, select: str, where: str | None, form
 
 
 def _on_test(verdict: Verdict | None) -> str:
-    """Returns the test perplexity of a confirmed architecture; empty where there is none."""
+    """Returns the quality of a confirmed architecture on the test part; empty where there is none."""
     if verdict is None or verdict.test is None:
         return ""
     value, interval = held_out_text(verdict.test)
     over = plural(verdict.test.interval.num, "fresh seed")
-    return f", test perplexity {value} over {over}" + (f" ({interval})" if interval else "")
+    return f", test {verdict.test.quality} {value} over {over}" + (f" ({interval})" if interval else "")
 
 
 def _with_weights(store: RunStore, records: Sequence[Record], *, chosen: Record) -> Record:

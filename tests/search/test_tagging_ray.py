@@ -101,7 +101,9 @@ def test_heads_are_exported_with_their_host(result: SearchResult, run: Cli, tmp_
     for rule in ("best", "smallest"):
         model = load_tagger(tmp_path / "tagger" / rule)
         assert sorted(model.config.id2label.values()) == sorted(result.store.info.classes)
-        assert "validation F1 after 30 shots" in (tmp_path / "tagger" / rule / "README.md").read_text(encoding="utf-8")
+        assert "validation part, 30 shots, mean of 2 draws" in (tmp_path / "tagger" / rule / "README.md").read_text(
+            encoding="utf-8"
+        )
     code, _, err = run("export", result.store.where, "--out", tmp_path / "graph", "--format", "onnx")
     assert code == 2
     assert "--format onnx: is for language models" in err

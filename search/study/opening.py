@@ -164,7 +164,8 @@ def _note_missing_curves(store: RunStore, records: Sequence[Record], *, note: Ca
     missing = [str(item.trial) for item in records if item.steps and item.trial not in present]
     if missing:
         more = f" and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
-        note(
-            f"the learning curves of the trials {', '.join(missing[:_MAX_LISTED])}{more} are missing from "
-            "evaluations/: the report lacks them"
-        )
+        listed = f"{', '.join(missing[:_MAX_LISTED])}{more}"
+        if len(missing) == 1:
+            note(f"the learning curve of trial {listed} is missing from evaluations/: the report lacks it")
+        else:
+            note(f"the learning curves of trials {listed} are missing from evaluations/: the report lacks them")

@@ -232,7 +232,7 @@ def test_missing_curves_are_reported_and_the_chooser_reads_them_from_the_journal
     losses = run.studies.losses()[1]
     shutil.rmtree(tmp_path / "evaluations")
     (note,) = _repair(tmp_path)
-    assert note == ("the learning curves of the trials 0, 1, 2, 4 are missing from evaluations/: the report lacks them")
+    assert note == ("the learning curves of trials 0, 1, 2, 4 are missing from evaluations/: the report lacks them")
     again = Run(tmp_path, chooser=Halving())
     queue = again.ledger._queue
     assert isinstance(queue, PausedTrials)

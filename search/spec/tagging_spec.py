@@ -88,7 +88,7 @@ class TaggingSpec(Spec):
             raise ValueError("corpus is missing: give {train: FILE, validation: FILE, test: FILE}, or {dataset: ...}")
         recipe, host = values.get("recipe", {}), values.get("host", {})
         weights = host.get("weights", "frozen") if isinstance(host, dict) else "frozen"
-        known = {name: made for name, made in TAG_RECIPES.items() if name == weights}
+        known: dict[str, Recipe] = {name: made for name, made in TAG_RECIPES.items() if name == weights}
         if not isinstance(recipe, dict) or not known:
             return values
         defaults = dataclasses.asdict(known[weights])

@@ -124,7 +124,8 @@ def _counted_bytes(run: Callable[[], None], held: list[Tensor], device: torch.de
     with TensorBytes() as alive:
         alive.track(held)
         run()
-        return alive.peak_bytes
+        peak_bytes: int = alive.peak_bytes
+    return peak_bytes
 
 
 def _allocated_bytes(run: Callable[[], None], held: list[Tensor], device: torch.device) -> int:

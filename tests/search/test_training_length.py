@@ -7,14 +7,13 @@ from pathlib import Path
 from depthweave.search.preparation import space_of
 from depthweave.search.spec.loading import load_spec
 from depthweave.search.training_length import training_sentences
-from depthweave.trainers import TokenizerSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def _sentences(name: str, *overrides: str) -> list[str]:
     spec = load_spec(EXAMPLES / name, overrides=overrides)
-    space = space_of(spec, vocabulary=TokenizerSpec.parse(spec.tokenizer).vocabulary)
+    space = space_of(spec.axes_before_data())
     return training_sentences(space, spec=spec)
 
 

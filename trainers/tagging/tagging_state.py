@@ -49,7 +49,7 @@ TAG_RECIPES: Mapping[HostWeights, Recipe] = {
 }
 """Default recipes: the usual ones of fine-tuning, with a higher learning rate, since the head is new."""
 
-_FROZEN_LR_FACTORS = {"last": 10.0, "deeper": 1.0, "mix": 3.0, "concat": 0.3, "dwatt": 3.0, "dwa": 3.0}
+_FROZEN_LR_FACTORS = {"last": 10.0, "deeper": 1.0, "mix": 3.0, "concat": 0.3, "dwatt": 10.0, "dwa": 3.0}
 
 
 def head_recipe(recipe: Recipe, *, kind: str, weights: HostWeights) -> Recipe:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.search.cluster import ray_session as cluster
+from depthweave.search.cluster import ray_joining
 from depthweave.search.preparation import create_run, prepare
 from depthweave.search.spec.loading import load_spec
 from tests.search.commandline import Cli
@@ -130,8 +130,8 @@ def test_address_without_a_listener_is_one_line_at_once(
 def test_address_that_is_no_ray_cluster_is_one_line(
     mute_port: int, spec_file: Path, fault: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cluster._CONNECT_LIMIT_S < 30
-    monkeypatch.setattr(cluster, "_CONNECT_LIMIT_S", 0.2)
+    assert ray_joining._CONNECT_LIMIT_S < 30
+    monkeypatch.setattr(ray_joining, "_CONNECT_LIMIT_S", 0.2)
     line = fault("search", spec_file, "--out", tmp_path / "run", "--address", f"127.0.0.1:{mute_port}")
     assert "no Ray cluster answers" in line
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.reports.analysis.retention import why_absent
@@ -32,10 +31,7 @@ from depthweave.trainers.tagging.kept_tagger import kept_tagger
 from depthweave.trainers.tagging.sentence_batches import evenly_spaced
 from depthweave.trainers.tagging.tag_data import HostWeights
 from depthweave.trainers.tagging.tag_evaluation import evaluate_tags
-from depthweave.trainers.tagging.tagging_state import head_recipe
-
-if TYPE_CHECKING:
-    from depthweave.trainers.tagging.tagging_state import TaggingState
+from depthweave.trainers.tagging.tagging_state import TaggingState, head_recipe
 
 EXAMPLE_TOKENS = 16_384
 """Tokens of the validation sentences that examples are chosen from."""

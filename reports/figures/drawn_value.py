@@ -12,10 +12,16 @@ _MAX_LOSS = 50.0
 """A larger loss, in nats, has no perplexity that an axis can show."""
 
 
-def drawn_value(record: Record, name: str) -> float | None:
-    """Returns a record's value on an axis. A stopped record has the perplexity of its last evaluation."""
+def drawn_value(record: Record, name: str, *, quality: str) -> float | None:
+    """Returns a record's value on an axis. A stopped record has the run's quality at its last evaluation.
+
+    `quality` is the run's: the loss of a head is an error, which has no perplexity.
+    """
     loss = value_of(record, "last_loss")
-    exponential = name in OBJECTIVES and OBJECTIVES[name].of_loss == "exponential"
-    if exponential and record.state == "pruned" and loss is not None and loss < _MAX_LOSS:
-        return math.exp(loss)
+    if record.state == "pruned" and name == quality and loss is not None:
+        of_loss = OBJECTIVES[name].of_loss
+        if of_loss == "itself":
+            return loss
+        if of_loss == "exponential" and loss < _MAX_LOSS:
+            return math.exp(loss)
     return value_of(record, name)

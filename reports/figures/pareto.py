@@ -173,7 +173,7 @@ def _point(
     record: Record, *, cost: str, quality: str, divisor: float, role: Role, verdict: Verdict | None
 ) -> ParetoPoint | None:
     """Returns the record's point; `None` if it lacks the cost or the loss."""
-    x, y = value_of(record, cost), drawn_value(record, quality)
+    x, y = value_of(record, cost), drawn_value(record, quality, quality=quality)
     if x is None or y is None:
         return None
     low, high = [value_of(record, column) for column in OBJECTIVES[cost].interval_columns] or (None, None)

@@ -89,7 +89,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
     records, objectives, verdicts = view.records, view.objectives, view.verdicts
     quality = reported_quality(objectives)
     shown = [it for it in view.averaged if it.state in ("complete", "pruned")]
-    columns = _columns(shown)
+    columns = _columns(shown, quality=quality)
     if not shown or len(columns) < 2:
         return None
     names = [item.name for item in columns]
@@ -106,7 +106,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
             **_identity_columns(points, run=run, twins=twins_of(view.groups), verdicts=verdicts),
-            **_value_columns(points, columns=columns, verdicts=verdicts),
+            **_value_columns(points, columns=columns, quality=quality, verdicts=verdicts),
             **_text_columns(points, objectives=objectives, members=members, verdicts=verdicts),
             "search_quality": _searched(points, records=records, quality=quality),
             "wiring": [wirings[it.wiring] for it in points],
@@ -135,10 +135,10 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
     )
 
 
-def _columns(records: Sequence[Record]) -> list[Column]:
+def _columns(records: Sequence[Record], *, quality: str) -> list[Column]:
     columns = []
     for name, item in OBJECTIVES.items():
-        values = [value for it in records if (value := drawn_value(it, name)) is not None]
+        values = [value for it in records if (value := drawn_value(it, name, quality=quality)) is not None]
         if values:
             axis = axis_of(name, values)
             columns.append(Column(name, axis.title, title_of(name), axis.divisor, item.cost))
@@ -177,14 +177,14 @@ def _identity_columns(
 
 
 def _value_columns(
-    points: Sequence[Record], *, columns: Sequence[Column], verdicts: Mapping[str, Verdict]
+    points: Sequence[Record], *, columns: Sequence[Column], quality: str, verdicts: Mapping[str, Verdict]
 ) -> dict[str, dict[str, Any]]:
     """Returns for each axis lists with an item a point: values, texts and 95 % intervals."""
     known = [verdicts.get(it.architecture_id) for it in points]
     names = [item.name for item in columns]
     return {
-        "values": {name: [rounded(drawn_value(it, name)) for it in points] for name in names},
-        "texts": {name: [_value_text(it, name) for it in points] for name in names},
+        "values": {name: [rounded(drawn_value(it, name, quality=quality)) for it in points] for name in names},
+        "texts": {name: [_value_text(it, name, quality=quality) for it in points] for name in names},
         "low": _interval_ends(points, verdicts=known, names=names, end=0),
         "high": _interval_ends(points, verdicts=known, names=names, end=1),
         "interval": {
@@ -265,10 +265,10 @@ def _outcome(record: Record) -> str:
     return f"{text}: {record.reason}" if record.reason else text
 
 
-def _value_text(record: Record, name: str) -> str:
+def _value_text(record: Record, name: str, *, quality: str) -> str:
     value = column_value(record, name)
     if value is None:
-        last = drawn_value(record, name)
+        last = drawn_value(record, name, quality=quality)
         return "" if last is None else f"{show(name, last)} when stopped"
     return show(name, value)
 

@@ -233,7 +233,7 @@ def _front_caption(explorer: Explorer) -> str:
     )
     if "pruned" in points["state"]:
         text += (
-            " Trials that were stopped early are shown at the perplexity of their last evaluation and are never on the "
+            " Trials that were stopped early are shown at the value of their last evaluation and are never on the "
             "front. Those outside the plot are drawn at its edge."
         )
     if points["low"]:

@@ -65,8 +65,9 @@ depthweave.card = (data) => {
     const plainTrainings = plain < 0 ? [] : trainingsOf(plain);
     const lines = [...plainTrainings.map((line) => ["plain", line]), ...own.map((line) => ["own", line])];
     const tokensOf = (line) => data.curves.tokens[line[2]];
-    // The steep fall at the beginning would flatten the rest.
-    const later = lines.flatMap(([, line]) => (line[3].length > 2 ? line[3].slice(1) : line[3]));
+    // The steep fall at the beginning would flatten the rest. The errors of heads need not fall.
+    const falls = (losses) => losses.length > 2 && losses[0] === Math.max(...losses);
+    const later = lines.flatMap(([, line]) => (falls(line[3]) ? line[3].slice(1) : line[3]));
     const pad = (Math.max(...later) - Math.min(...later)) * 0.08 || 0.05;
     const low = Math.min(...later) - pad, high = Math.max(...later) + pad;
     const last = Math.max(...lines.flatMap(([, line]) => tokensOf(line)));

@@ -87,10 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _words(text: str) -> list[str]:
-    return text.split(",")
-
-
 def _numbers(text: str) -> list[int]:
     return [int(item) for item in text.split(",")]
 

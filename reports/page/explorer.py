@@ -44,11 +44,12 @@ from depthweave.reports.formatting import (
     title_of,
 )
 from depthweave.reports.page.filters import Filter, filters_of
-from depthweave.reports.page.quality_words import PLAIN, quality_words
+from depthweave.reports.page.quality_words import quality_words
 from depthweave.reports.page.traces import page_curves, page_weights, rounded
 from depthweave.reports.store.objectives import OBJECTIVES, QUALITY, column_value, cost_names, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import family_of_record, marker_of, rule_of, shows_wiring, wiring_name, wiring_phrase
+from depthweave.spaces.plain_names import PLAIN_FUSION, PLAIN_HEAD
 
 _MAX_OTHER_POINTS = 2_500
 """The most records that the page holds although no front needs them."""
@@ -117,7 +118,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         },
         "wirings": [json.loads(text) for text in wirings],
         "quality": quality_words(quality)._asdict(),
-        "plain": list(PLAIN),
+        "plain": [PLAIN_FUSION, PLAIN_HEAD],
         "close_rivals": _close_rivals(view, points=points),
         "curves": page_curves(records, points=ranked, evaluations=view.evaluations),
         "weights": page_weights(ranked, read=weights),

@@ -7,9 +7,6 @@ from typing import NamedTuple
 from depthweave.reports.formatting import quality_word, title_of
 from depthweave.reports.store.objectives import QUALITY
 
-PLAIN = ("none", "last")
-"""What others are compared with: no fusion in a decoder, the classifier of the last layer on a host."""
-
 
 class QualityWords(NamedTuple):
     """Texts about a quality, for the page and its scripts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
 from depthweave.reports.formatting import full_name
@@ -18,50 +18,6 @@ HEADS = ("last", "deeper", "mix", "dwa", "concat", "dwatt")
 """In this order in every figure, others after them: first those that read the last layer alone."""
 BASELINES = ("deeper", "last")
 """The first of them that was trained is what other heads are compared with."""
-
-
-class ScoreRow(Protocol):
-    """One evaluation of one training."""
-
-    @property
-    def shots(self) -> int:
-        """Size of the draw."""
-
-    @property
-    def draw(self) -> int:
-        """Number of the draw."""
-
-    @property
-    def step(self) -> int:
-        """Optimiser steps taken."""
-
-    @property
-    def f1(self) -> float:
-        """F1 of entities on the validation part."""
-
-
-class LayerWeightRow(Protocol):
-    """The weight of one layer at the end of one training."""
-
-    @property
-    def shots(self) -> int:
-        """Size of the draw."""
-
-    @property
-    def draw(self) -> int:
-        """Number of the draw."""
-
-    @property
-    def type(self) -> str:
-        """Entity type of the words that it is a mean over; empty for all words."""
-
-    @property
-    def layer(self) -> int:
-        """0 is the embedding."""
-
-    @property
-    def weight(self) -> float:
-        """The weight, or its mean over words."""
 
 
 class Draw(NamedTuple):
@@ -104,7 +60,7 @@ def tagged_trials(records: Iterable[Record]) -> list[TaggedTrial]:
     """
     own: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if record.state == "complete" and _rows(record, "entity_scores"):
+        if record.state == "complete" and record.entity_scores:
             own[record.architecture_id].append(record)
     found = []
     for several in own.values():
@@ -127,15 +83,8 @@ def _trial(records: Sequence[Record], *, is_fresh: bool) -> TaggedTrial:
     scores: dict[int, dict[Draw, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     weights: dict[int, dict[str, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for record in records:
-        score: ScoreRow
-        for score in _rows(record, "entity_scores"):
+        for score in record.entity_scores or ():
             scores[score.shots][Draw(record.seed, score.draw)][score.step] = score.f1
-        weight: LayerWeightRow
-        for weight in _rows(record, "layer_weights"):
+        for weight in record.layer_weights or ():
             weights[weight.shots][weight.type][weight.layer].append(weight.weight)
     return TaggedTrial(records[0].fusion, full_name(records[0]), scores, weights, is_fresh)
-
-
-def _rows(record: Record, column: str) -> Sequence[Any]:
-    """Returns the rows of a list column; none where the record has no such column, as for other tasks."""
-    return getattr(record, column, None) or ()

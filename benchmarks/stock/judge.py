@@ -32,6 +32,9 @@ _COLUMNS = (
     "repeats",
 )
 
+_MAX_DEVIATION = 0.004
+"""Largest difference of two trainings of one architecture and seed in nat/token; they are equal on one processor."""
+
 
 class Figures(NamedTuple):
     """The figures of one run of a method."""
@@ -57,7 +60,11 @@ class Figures(NamedTuple):
 
 
 def judge(finished: Sequence[Finished], *, truth: Truth) -> Figures:
-    """Returns the figures, by the truth of the same seed."""
+    """Returns the figures, by the truth of the same seed.
+
+    Raises `ValueError` where a whole training ends elsewhere than the truth's: it had another text or recipe.
+    """
+    _check_same_trainings(finished, truth=truth)
     tried = [item.architecture_id for item in finished if item.architecture_id is not None]
     members: dict[str, bool] = {}
     for item in finished:
@@ -113,6 +120,18 @@ def _row(method: str, mine: Sequence[Run], *, base_s: dict[int, float]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return mean_interval(values).mean
+
+
+def _check_same_trainings(finished: Sequence[Finished], *, truth: Truth) -> None:
+    for item in finished:
+        if not item.is_whole or item.perplexity is None or item.architecture_id is None:
+            continue
+        known = float(truth.points_NO[truth.rows[item.architecture_id], 0])
+        if abs(math.log(item.perplexity / known)) > _MAX_DEVIATION:
+            raise ValueError(
+                f"architecture {item.architecture_id} was trained to a perplexity of {item.perplexity:.4f}, and to "
+                f"{known:.4f} in the truth: text, recipe and seed must be the same"
+            )
 
 
 def _regret(finished: Sequence[Finished], *, truth: Truth) -> float:

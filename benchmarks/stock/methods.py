@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.stock.problem import QUICK, WORKERS, Finished, read_finished
+from benchmarks.stock.problem import QUICK, Finished, read_finished, settings_of
 from benchmarks.stock.scripts import SCRIPTS
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.seeds import searched
@@ -56,8 +56,7 @@ def run(name: str, *, folder: Path, seed: int, overrides: Sequence[str]) -> Outc
 
 
 def _depthweave_command(folder: Path, seed: int, overrides: Sequence[str]) -> list[str]:
-    settings = [*overrides, f"resources.max_concurrent={WORKERS}", f"seed={seed}"]
-    options = [part for item in settings for part in ("--set", item)]
+    options = [part for item in settings_of(overrides, seed=seed) for part in ("--set", item)]
     return [sys.executable, "-c", _DEPTHWEAVE, "search", str(QUICK), "--out", str(folder / "run"), *options]
 
 

@@ -40,10 +40,14 @@ class Finished:
     """The last reported one, complete or not."""
 
 
+def settings_of(overrides: Sequence[str], *, seed: int) -> list[str]:
+    """The overrides of every method: two workers, that seed, and the text divided by the rule of the existing truth."""
+    return [*overrides, "corpus.division=documents", f"resources.max_concurrent={WORKERS}", f"seed={seed}"]
+
+
 def spec_of(overrides: Sequence[str], *, seed: int) -> Spec:
-    """The quick search with two workers and that seed, its text divided by the rule of the existing trainings."""
-    own = ["corpus.division=documents", f"resources.max_concurrent={WORKERS}", f"seed={seed}"]
-    return load_spec(QUICK, overrides=[*overrides, *own])
+    """The quick search with the settings of every method."""
+    return load_spec(QUICK, overrides=settings_of(overrides, seed=seed))
 
 
 def prepared_of(overrides: Sequence[str], *, seed: int) -> PreparedSearch:

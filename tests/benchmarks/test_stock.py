@@ -96,6 +96,13 @@ def test_repeat_that_was_trained_to_its_end_makes_a_member_whole() -> None:
     assert (found.front, found.half_trained, found.repeats) == (1, 0, 1)
 
 
+def test_training_on_another_text_than_the_truths_is_refused() -> None:
+    with pytest.raises(ValueError, match="architecture a was trained to a perplexity of 4.1000, and to 4.0000"):
+        judge([_finished("a", perplexity=4.1)], truth=_TRUTH)
+    # A stopped trial has not got there yet.
+    judge([_finished("a", whole=False, perplexity=6.0)], truth=_TRUTH)
+
+
 def test_run_without_a_front_is_no_error() -> None:
     found = judge([_finished(None, whole=False, front=False)], truth=_TRUTH)
     assert (found.hypervolume, found.is_best_found, found.regret) == (0.0, False, math.inf)
@@ -192,7 +199,7 @@ def test_run_that_is_there_is_not_run_again(results: Path, monkeypatch: pytest.M
 
     def fake(name: str, *, folder: Path, seed: int, overrides: list[str]) -> Outcome:
         ran.append((name, seed))
-        return Outcome(1.0, [_finished(prepared_of(TINY, seed=0).reference.architecture.id, perplexity=9.0)])
+        return Outcome(1.0, [_finished(prepared_of(TINY, seed=0).reference.architecture.id)])
 
     monkeypatch.setattr(command, "run", fake)
     command.main([*_options(results), "--method", "depthweave"])

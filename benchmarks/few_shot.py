@@ -11,8 +11,8 @@ WNUT-17 (folder `wnut17` in `DEPTHWEAVE_DATA`, by default `../shared/data`) and 
 gives all heads the same sentences in the same order and the same start of the classifier. Differences to `deeper` are
 computed draw by draw. Each head trains with its best learning rate, by the entity F1 on the dev part, on draws from
 100; the best should not be the first or last of the grid. The table has the F1 on the test part.
-Finished runs are kept one a line in `benchmarks/results/few_shot.jsonl` and not repeated; lines of another setting are
-ignored.
+Finished runs are kept one a line in `benchmarks/results/few_shot.jsonl` and not repeated; of a run that two processes
+wrote, the last line counts. Lines of another setting are ignored.
 """
 
 from __future__ import annotations
@@ -278,9 +278,19 @@ def _setting(weights: HostWeights) -> dict[str, Any]:
 
 
 def finished(cache: Cache, **values: Any) -> list[Run]:
-    """Returns the lines of today's setting with these values."""
+    """Returns the trainings of today's setting with these values, each once.
+
+    Two processes may both have trained what each found missing: the last line counts.
+    """
     known = [run for run in cache.runs() if run["weights"] in RATES and run["setting"] == _setting(run["weights"])]
-    return [run for run in known if all(run.get(name) == value for name, value in values.items())]
+    last = {_training_of(run): run for run in known}
+    return [run for run in last.values() if all(run.get(name) == value for name, value in values.items())]
+
+
+def _training_of(run: Run) -> tuple[Any, ...]:
+    """Returns what makes a training one of its own: of those with the chosen learning rate, not the rate."""
+    names = ("kind", "weights", "head", "shots", "draw", *(("rate",) if run["kind"] == "rate" else ()))
+    return tuple(run[name] for name in names)
 
 
 def keep(cache: Cache, run: Run) -> None:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.summary import answer_sentence
 from depthweave.reports.figures.standalone import run_figures
+from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import show
 from depthweave.reports.store.records import Record, to_table
 from depthweave.reports.store.run_store import RunStore
@@ -81,13 +82,10 @@ class OpenRun:
     def _repr_html_(self) -> str:
         """Returns the result and a few columns of the front as HTML, which notebooks display."""
         objectives = self.store.info.objectives
-        columns = ("fusion", "rule", "depth", *objectives)
-        rows = self._rows()
+        names = ("fusion", "rule", "depth", *objectives)
+        columns, rows = filled_columns(names, [[_cell(name, row[name]) for name in names] for row in self._rows()])
         header = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_cell(name, row[name]))}</td>" for name in columns) + "</tr>"
-            for row in rows
-        )
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.answer())
         title = f"<h3>{html.escape(self.store.info.name)}</h3>"
         return f"{title}{sentences}<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"

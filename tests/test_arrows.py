@@ -45,12 +45,12 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
     },
     "reports": {
         "analysis": "formatting store wirings",
-        "comparison": "analysis figures formatting page store wirings",
+        "comparison": "analysis figures filled_columns formatting page store wirings",
         "export": "analysis formatting store wirings",
-        "figures": "analysis formatting store wirings",
-        "page": "analysis figures formatting store terminal wirings",
+        "figures": "analysis filled_columns formatting store wirings",
+        "page": "analysis figures filled_columns formatting store terminal wirings",
         "store": "",
-        "terminal": "analysis figures formatting store wirings",
+        "terminal": "analysis figures filled_columns formatting store wirings",
     },
 }
 """For each package and each of its folders: the other folders and modules of the package that it imports."""

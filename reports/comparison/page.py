@@ -17,6 +17,7 @@ from depthweave.reports.comparison.comparison import (
 from depthweave.reports.figures.fronts import draw_fronts, fronts_data
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.palette import FRONT_LINE
+from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import listed, plural, title_of
 from depthweave.reports.page.rendering import Figure, figure_of, render_page
 from depthweave.reports.page.sections import Section
@@ -55,11 +56,14 @@ _FACTS = ("corpus", "tokenizer", "context", "evaluation tokens", "batch", "devic
 
 def comparison_page_of(comparison: Comparison) -> ComparisonPage:
     """Returns the content of the page."""
+    facts, values = filled_columns(
+        ("complete", "seeds", "tokens", "training", *_FACTS), [_facts(run) for run in comparison.runs]
+    )
     return ComparisonPage(
         title=listed([run.label for run in comparison.runs]),
         answer=answer_sentence(comparison),
-        facts=["complete", "seeds", "tokens", "training", *_FACTS],
-        runs=[(run.label, run.where, _facts(run)) for run in comparison.runs],
+        facts=facts,
+        runs=[(run.label, run.where, own) for run, own in zip(comparison.runs, values, strict=True)],
         key=_key(comparison),
         fronts=_fronts(comparison.runs),
         pairs=_pairs(comparison),

@@ -13,6 +13,7 @@ from depthweave.reports.analysis.intervals import Interval
 from depthweave.reports.analysis.size_text import first_patterns, ranks_text, ranks_title, sizes_sentences
 from depthweave.reports.analysis.size_trend import REACH
 from depthweave.reports.analysis.sizes import SizedPattern, Sizes
+from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import count_text
 
 _MAX_ROWS = 30
@@ -43,36 +44,38 @@ def sizes_values(sizes: Sizes) -> dict[str, Any]:
 
 
 def _patterns_table(sizes: Sizes) -> Table:
+    ends = (sizes.parameters[0], sizes.parameters[-1])
+    patterns = first_patterns(sizes, _MAX_ROWS)
+    heads, rows = filled_columns(
+        (*map(count_text, ends), "doubling", f"line {count_text(sizes.reach)}", "verdict"),
+        [[*map(_cell, (*map(it.at, ends), it.slope, it.at_reach)), it.verdict] for it in patterns],
+    )
     # Without padding between columns it fits 80 columns.
     table = _table(padding=0)
-    ends = (sizes.parameters[0], sizes.parameters[-1])
     table.add_column("pattern, blocks", no_wrap=True)
-    for head in (*map(count_text, ends), "doubling", f"line {count_text(sizes.reach)}"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for pattern in first_patterns(sizes, _MAX_ROWS):
-        table.add_row(
-            pattern.name if pattern.depth is None else f"{pattern.name} {pattern.depth}",
-            *(_cell(it) for it in (*map(pattern.at, ends), pattern.slope, pattern.at_reach)),
-            pattern.verdict,
-        )
+    for head in heads:
+        table.add_column(head, justify="left" if head == "verdict" else "right", no_wrap=True)
+    for pattern, row in zip(patterns, rows, strict=True):
+        table.add_row(pattern.name if pattern.depth is None else f"{pattern.name} {pattern.depth}", *row)
     table.caption = f"loss minus plain's, nat/token ± 95 %; line: at {REACH} times the largest size"
     table.caption_justify = "left"
     return table
 
 
 def _ranks_table(sizes: Sizes) -> Table:
+    heads, rows = filled_columns(
+        ("sizes", "patterns", "tau", "95 % interval", ""),
+        [
+            [f"{count_text(it.smaller)}/{count_text(it.larger)}", str(it.num), *ranks_text(it), it.verdict]
+            for it in sizes.ranks
+        ],
+    )
     table = _table()
-    for head in ("order of patterns", "sizes", "patterns", "tau", "95 % interval", ""):
-        table.add_column(head, justify="left" if head in ("order of patterns", "") else "right", no_wrap=True)
-    for ranks in sizes.ranks:
-        table.add_row(
-            ranks_title(ranks),
-            f"{count_text(ranks.smaller)}/{count_text(ranks.larger)}",
-            str(ranks.num),
-            *ranks_text(ranks),
-            ranks.verdict,
-        )
+    table.add_column("order of patterns", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for ranks, row in zip(sizes.ranks, rows, strict=True):
+        table.add_row(ranks_title(ranks), *row)
     return table
 
 

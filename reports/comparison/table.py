@@ -14,6 +14,7 @@ from depthweave.reports.analysis.size_text import sizes_sentences
 from depthweave.reports.comparison.comparability import refusal_sentence
 from depthweave.reports.comparison.comparison import ComparedRun, Comparison, Pair, dominance_sentence
 from depthweave.reports.comparison.size_table import sizes_view
+from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import title_of
 
 _FACTS = ("corpus", "tokenizer", "context", "hardware")
@@ -38,32 +39,46 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 
 def _runs_table(runs: Sequence[ComparedRun]) -> Table:
+    heads, rows = filled_columns(
+        ("complete", "seeds", "tokens", *_FACTS),
+        [
+            [
+                str(run.num_complete),
+                str(len(run.seeds)),
+                "/".join(f"{number:,}" for number in run.tokens),
+                *("/".join(run.facts[fact]) for fact in _FACTS),
+            ]
+            for run in runs
+        ],
+    )
     table = _table()
-    for head in ("run", "complete", "seeds", "tokens", *_FACTS):
+    table.add_column("run")
+    for head in heads:
         table.add_column(head, justify="right" if head in ("complete", "seeds", "tokens", "context") else "left")
-    for run in runs:
-        table.add_row(
-            run.label,
-            str(run.num_complete),
-            str(len(run.seeds)),
-            "/".join(f"{number:,}" for number in run.tokens),
-            *("/".join(run.facts[fact]) for fact in _FACTS),
-        )
+    for run, row in zip(runs, rows, strict=True):
+        table.add_row(run.label, *row)
     return table
 
 
 def _pair_view(pair: Pair) -> list[RenderableType]:
+    heads, rows = filled_columns(
+        ("patterns", "tau", "95 % interval", ""),
+        [
+            [
+                str(len(order.matched)),
+                "-" if order.tau is None else f"{order.tau:+.2f}",
+                "-" if order.low is None else f"{order.low:+.2f} to {order.high:+.2f}",
+                order.verdict,
+            ]
+            for order in pair.orders
+        ],
+    )
     table = _table()
-    for head in ("order of patterns by", "patterns", "tau", "95 % interval", ""):
-        table.add_column(head, justify="left" if head in ("order of patterns by", "") else "right", no_wrap=True)
-    for order in pair.orders:
-        table.add_row(
-            title_of(order.objective),
-            str(len(order.matched)),
-            "-" if order.tau is None else f"{order.tau:+.2f}",
-            "-" if order.low is None else f"{order.low:+.2f} to {order.high:+.2f}",
-            order.verdict,
-        )
+    table.add_column("order of patterns by", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for order, row in zip(pair.orders, rows, strict=True):
+        table.add_row(title_of(order.objective), *row)
     lines = [f"{title_of(name).capitalize()}: too few patterns are in both runs." for name in pair.unmatched]
     if pair.fronts is not None:
         lines.append(dominance_sentence(pair.fronts, first=pair.first, second=pair.second))

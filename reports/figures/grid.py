@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from depthweave.reports.filled_columns import filled_columns
+
 
 class Cell(NamedTuple):
     """One cell."""
@@ -34,3 +36,12 @@ class Grid(NamedTuple):
     """Heading of the column of names."""
     columns: list[str]
     rows: list[GridRow]
+
+
+def filled_grid(grid: Grid) -> Grid:
+    """Returns the table without the columns in which no cell has a text."""
+    places = [str(place) for place in range(len(grid.columns))]
+    kept, _ = filled_columns(places, [[cell.text for cell in row.cells] for row in grid.rows])
+    shown = list(map(int, kept))
+    rows = [row._replace(cells=[row.cells[place] for place in shown]) for row in grid.rows]
+    return grid._replace(columns=[grid.columns[place] for place in shown], rows=rows)

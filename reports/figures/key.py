@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
+from depthweave.reports.formatting import STATE_WORDS
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import Marker, marker_of
 
@@ -44,16 +45,22 @@ class KeyEntry(NamedTuple):
     faint: bool
 
 
-def key_of(records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None = None) -> list[list[KeyEntry]]:
-    """Returns groups of entries: the fusions, the periods and the other symbols that occur in these records."""
-    fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
+def key_of(
+    records: Sequence[Record], *, verdicts: Mapping[str, Verdict] | None = None, named: Collection[str] = ()
+) -> list[list[KeyEntry]]:
+    """Returns groups of entries: the fusions, the periods and the other symbols that occur in these records.
+
+    Fusions and states in `named` are left out: the page explains them elsewhere.
+    """
+    fusions = sorted({record.fusion for record in records} - set(named), key=lambda name: (name != "none", name))
     groups = [
         [_entry(f"fusion {name}" if name == "none" else name, "circle", colour_of(name)) for name in fusions],
         [_entry(text, symbol_of(marker), FRONT_LINE) for marker, text in marker_texts(records).items()],
         [_entry("front", "line", FRONT_LINE), _entry("reference", "circle-open", FRONT_LINE)],
     ]
-    if any(record.state == "pruned" for record in records):
-        groups[2].append(_entry("stopped early", "x", FRONT_LINE, faint=True))
+    stopped = STATE_WORDS["pruned"]
+    if stopped not in named and any(record.state == "pruned" for record in records):
+        groups[2].append(_entry(stopped, "x", FRONT_LINE, faint=True))
     if verdicts:
         groups[2].append(_entry("hollow: not settled", "diamond-open", FRONT_LINE))
     groups[2].append(_entry("dominated", "circle", FRONT_LINE, faint=True))

@@ -1,10 +1,11 @@
-"""The filters of the interactive front: rows of tick boxes that hide points."""
+"""The filters of the interactive front: rows of tick boxes that hide points, and the key to what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from depthweave.reports.figures.key import outline_of
 from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import STATE_WORDS, show
 from depthweave.reports.store.records import Record
@@ -17,7 +18,10 @@ class Choice(NamedTuple):
 
     value: str
     text: str
-    colour: str
+    colour: str = ""
+    """Of its dot; empty for no dot."""
+    outline: str = ""
+    """Its mark as an SVG path; empty for no mark."""
 
 
 class Filter(NamedTuple):
@@ -26,6 +30,11 @@ class Filter(NamedTuple):
     name: str
     title: str
     choices: list[Choice]
+
+    @property
+    def is_key(self) -> bool:
+        """Whether its choices have dots or marks."""
+        return any(choice.colour or choice.outline for choice in self.choices)
 
 
 def filters_of(points: Sequence[Record]) -> list[Filter]:
@@ -39,9 +48,18 @@ def filters_of(points: Sequence[Record]) -> list[Filter]:
     )
     found = [
         Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
-        Filter("family", "wiring", [Choice(name, name, "") for name in families]),
-        Filter("depth", "blocks", [Choice(str(it), str(it), "") for it in sorted({point.depth for point in points})]),
-        Filter("budget", "budget", [Choice(str(it), show("parameters", it), "") for it in budgets]),
-        Filter("state", "state", [Choice(it, STATE_WORDS[it], "") for it in states]),
+        Filter("family", "wiring", [Choice(name, name) for name in families]),
+        Filter("depth", "blocks", [Choice(str(it), str(it)) for it in sorted({point.depth for point in points})]),
+        Filter("budget", "budget", [Choice(str(it), show("parameters", it)) for it in budgets]),
+        Filter("state", "state", [Choice(it, STATE_WORDS[it], outline=_outline(it)) for it in states]),
     ]
     return [item for item in found if len(item.choices) > 1]
+
+
+def named_by(filters: Sequence[Filter]) -> set[str]:
+    """Returns the choices with a dot or a mark: the key need not repeat them."""
+    return {choice.text for item in filters for choice in item.choices if choice.colour or choice.outline}
+
+
+def _outline(state: str) -> str:
+    return outline_of("x") if state == "pruned" else ""

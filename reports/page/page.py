@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from depthweave.reports.analysis.device_kinds import kinds_sentence
-from depthweave.reports.analysis.distinct import distinct_text
-from depthweave.reports.analysis.held_out import HeldOutText, held_out_text
 from depthweave.reports.analysis.recommend import recommendation
 from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
-from depthweave.reports.analysis.training_tokens import ratio_cell, training_sentence
-from depthweave.reports.analysis.verdict_text import (
-    confirmation_sentence,
-    difference_text,
-    interval_text,
-    probability_text,
-    settled_sentences,
-    why_not_settled,
-)
-from depthweave.reports.analysis.verdicts import Verdict
+from depthweave.reports.analysis.training_tokens import training_sentence
+from depthweave.reports.analysis.verdict_text import confirmation_sentence, settled_sentences
 from depthweave.reports.figures.key import KeyEntry, key_of
 from depthweave.reports.figures.tagged_examples import TaggedExample
-from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, show, title_of
-from depthweave.reports.page.explorer import Explorer, explorer_of, export_command
+from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, title_of
+from depthweave.reports.page.explorer import Explorer, explorer_of
 from depthweave.reports.page.few_shot_sections import examples_of, few_shot_sections
+from depthweave.reports.page.filters import named_by
+from depthweave.reports.page.front_table import FrontTable, front_table
 from depthweave.reports.page.methods import method_notes
 from depthweave.reports.page.quality_words import QualityWords, quality_words
 from depthweave.reports.page.rendering import render_page
@@ -45,11 +36,9 @@ from depthweave.reports.page.sections import (
     wirings,
 )
 from depthweave.reports.page.size_section import size_section
-from depthweave.reports.store.objectives import column_value, reported_quality, table_columns
+from depthweave.reports.store.objectives import reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.reports.store.tolerance import tolerance_text
-from depthweave.reports.terminal.table import selected_trials
 
 _MAX_FAILURES = 100
 _SCRIPTS = (
@@ -64,41 +53,6 @@ _SCRIPTS = (
     "report.js",
 )
 """In load order: each script uses those before it."""
-
-
-class VerdictCells(NamedTuple):
-    """What a confirmation found about a member of the front, for the table."""
-
-    num_seeds: int
-    interval: str
-    test: HeldOutText
-    """Its loss on the test part of the corpus."""
-    difference: tuple[str, str]
-    """The mean difference to the plain architecture and its interval, which may be empty."""
-    probability: str
-    why_not_settled: str
-    """Empty if the place is settled."""
-
-
-class FrontRow(NamedTuple):
-    """A row of the table: one member of the front."""
-
-    id: str
-    trial: int
-    name: str
-    twin: bool
-    """Whether it matches the distinct member above it within tolerance."""
-    reference: bool
-    depth: int
-    parameters: str
-    training: str
-    """Tokens a parameter."""
-    seed: int
-    values: list[str]
-    rules: str
-    """The rules of `--select` that choose it: "best, knee"."""
-    command: str
-    verdict: VerdictCells | None
 
 
 class Failure(NamedTuple):
@@ -130,10 +84,7 @@ class Page(NamedTuple):
     sections: list[Section]
     key: list[list[KeyEntry]]
     words: QualityWords
-    column_titles: list[str]
-    rows: list[FrontRow]
-    twins_note: str
-    """How many members are distinct and by which tolerances; empty if there are no twins."""
+    front: FrontTable
     failures: list[Failure]
     num_failures_left_out: int
     stopped: list[tuple[str, int]]
@@ -158,6 +109,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     failures = [it for it in records if it.state in ("failed", "diverged")]
     summary = summarise(search)
     explorer = explorer_of(view, run=store.where, weights=store.weights)
+    filters = explorer.filters if explorer else []
     examples, example_problems = examples_of(store)
     sections = _sections(view, store=store, examples=examples)
     return Page(
@@ -175,11 +127,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         recommendation=recommendation(view, limits={}),
         limit_titles={name: title_of(name) for name in explorer.limits} if explorer else {},
         sections=[it for it in sections if it.figures or it.tables or it.sentences or it.examples],
-        key=key_of(records, verdicts=verdicts) if records else [],
+        key=key_of(records, verdicts=verdicts, named=named_by(filters)) if records else [],
         words=quality_words(reported_quality(info.objectives)),
-        column_titles=[title_of(name) for name in table_columns(info.objectives)],
-        rows=_rows(view, store=store),
-        twins_note=_twins_note(view),
+        front=front_table(view, store=store),
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stopped=_stopped(records),
@@ -250,56 +200,6 @@ def _front_caption(explorer: Explorer) -> str:
             "stopped, are not shown. The front is complete for every choice of axes and filters."
         )
     return text
-
-
-def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
-    """Returns a row for each distinct member, followed by its twins."""
-    chosen, verdicts = selected_trials(view), view.verdicts
-    seeds = Counter(it.architecture_id for it in view.records if it.state == "complete")
-    rows = []
-    for member, twin in ((it, it is not group.member) for group in view.groups for it in (group.member, *group.twins)):
-        rows.append(
-            FrontRow(
-                twin=twin,
-                id=member.architecture_id,
-                trial=member.trial,
-                name=short_name(member),
-                reference=member.reference,
-                depth=member.depth,
-                parameters=show("parameters", member.parameters),
-                training=ratio_cell(member),
-                seed=member.seed,
-                values=[_cell(member, name) for name in table_columns(view.objectives)],
-                rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
-                command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
-                verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
-            )
-        )
-    return rows
-
-
-def _twins_note(view: RunView) -> str:
-    if not any(group.twins for group in view.groups):
-        return ""
-    return (
-        f"{distinct_text(view.groups)}. A twin, marked ≈, is listed under the member that it matches within tolerance "
-        f"in every objective: {tolerance_text(view.objectives, view.tolerances)}."
-    )
-
-
-def _verdict_cells(verdict: Verdict) -> VerdictCells:
-    return VerdictCells(
-        num_seeds=verdict.loss.num,
-        interval=interval_text(verdict),
-        test=held_out_text(verdict.test),
-        difference=difference_text(verdict),
-        probability=probability_text(verdict),
-        why_not_settled=why_not_settled(verdict),
-    )
-
-
-def _cell(record: Record, name: str) -> str:
-    return show(name, column_value(record, name))
 
 
 def _failure(record: Record) -> Failure:

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from depthweave.reports.figures.grid import filled_grid
 from depthweave.reports.figures.palette import template
 
 _FOLDER = Path(__file__).parent / "assets"
@@ -65,6 +66,7 @@ def render_page(name: str, *, page: Any, scripts: Sequence[str], has_figures: bo
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["filled"] = filled_grid
     return environment.get_template(name).render(
         page=page,
         style=Markup(_read("report.css")),

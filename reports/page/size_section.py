@@ -46,6 +46,6 @@ def size_section(sizes: Sizes | None, *, prefix: str = "") -> Section:
         [it.choice for it in lines],
         choices_title="Depth",
         sentences=sizes_sentences(sizes),
-        tables=[grid for grid in (sizes_grid(sizes), ranks_grid(sizes)) if grid is not None],
+        tables=[it for it in (sizes_grid(sizes), ranks_grid(sizes)) if it is not None],
         tables_caption=note if sizes.patterns else "",
     )

@@ -13,29 +13,15 @@ from rich.text import Text
 
 from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.figures.palette import colour_of, fusion_family
+from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import axis_of, plural, short_name
 from depthweave.reports.store.objectives import column_value, cost_names, searched_quality
 from depthweave.reports.store.records import Record
+from depthweave.reports.terminal.fusion_marks import marks_of
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
 from depthweave.spaces.plain_names import is_plain_name
 
-_SYMBOLS = {
-    "none": "○",
-    "dwa": "●",
-    "dwatt": "▲",
-    "concat": "■",
-    "mudd": "▼",
-    "attnres": "◇",
-    "hc": "□",
-    "gated": "△",
-    "value_residual": "◎",
-}
-"""By family: its fusions differ in shade, and each mark on the front has a label."""
-_HEAD_SYMBOLS = {"last": "○", "deeper": "◇", "mix": "▼"}
-"""Of heads that are no fusions, which no run has beside fusions that are no heads."""
-_SPARE_SYMBOL = "◆"
 _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
 """Smallest and largest width of a plot."""
@@ -62,7 +48,7 @@ def front_view(
     if test is not None:
         shown += ["", test]
     if plots:
-        shown += ["", Columns(plots, padding=(0, 2)), key_line(records)]
+        shown += ["", Columns(plots, padding=(0, 2)), plot_key(records)]
     return Group(*shown)
 
 
@@ -73,11 +59,12 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     members = {record.trial for record in view.front}
     axis = axis_of(cost, [column_value(record, cost) for record in finished])
     several_depths = len({record.depth for record in finished if record.trial in members}) > 1
+    fusion_marks = marks_of(record.fusion for record in view.records)
     marks = []
     # The front is drawn last, on top.
     for record in sorted(finished, key=lambda item: (item.trial in members, -column_value(item, quality))):
         on_front = record.trial in members
-        symbol = _symbol_of(record.fusion) if on_front else _DOMINATED
+        symbol = fusion_marks[record.fusion] if on_front else _DOMINATED
         marks.append(
             Mark(
                 x=column_value(record, cost) / axis.divisor,
@@ -101,16 +88,13 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
     )
 
 
-def _symbol_of(fusion: str) -> str:
-    return _HEAD_SYMBOLS.get(fusion) or _SYMBOLS.get(fusion_family(fusion), _SPARE_SYMBOL)
-
-
-def key_line(records: Sequence[Record]) -> Text:
-    """Returns the key to the symbols of the plots."""
-    text = Text()
-    for fusion in sorted({record.fusion for record in records}, key=lambda name: (not is_plain_name(name), name)):
-        text.append(_symbol_of(fusion), style=colour_of(fusion)).append(f" {fusion}   ")
-    return text.append(f"{_DOMINATED} dominated   ─ front of the two")
+def plot_key(records: Sequence[Record]) -> Columns:
+    """Returns the key to the marks of the plots. No line breaks between a mark and its meaning."""
+    marks = marks_of(record.fusion for record in records)
+    names = sorted(marks, key=lambda name: (not is_plain_name(name), name))
+    entries = [Text.assemble((marks[name], colour_of(name)), f" {name}", no_wrap=True) for name in names]
+    entries += [Text(f"{_DOMINATED} dominated", no_wrap=True), Text("─ front of the two", no_wrap=True)]
+    return Columns(entries, padding=(0, 3))
 
 
 def watched_view(

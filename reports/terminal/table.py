@@ -15,6 +15,7 @@ from depthweave.reports.analysis.selection import RULES, select_from
 from depthweave.reports.analysis.training_tokens import language_model_ratios, range_phrase, tokens_per_parameter
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
+from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import short_name, show
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
@@ -112,16 +113,27 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
         pad_edge=False,
         show_edge=False,
     )
+    heads = ["depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)]
+    cells = [
+        [
+            str(member.depth),
+            show("parameters", member.parameters),
+            *([str(member.seed)] if seeds else []),
+            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
+            *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
+        ]
+        for member in members
+    ]
+    heads, cells = filled_columns([*heads, *(["front"] if verdicts else [])], cells)
     table.add_column("id", no_wrap=True, min_width=12)
     _add_wiring_column(table, members)
-    for name in ("depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)):
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
     if twins:
         within = tolerance_text(view.objectives, view.tolerances)
         captions.append(f"{distinct_text(groups)}: {_TWIN} twin of the row above, within {within}")
     if verdicts:
-        table.add_column("front", justify="right", no_wrap=True)
         captions.append(
             "front: probability that the likeliest rival does not dominate it\n"
             f"?: not settled, below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
@@ -132,16 +144,12 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)
     chosen = selected_trials(view)
-    for member in members:
+    for member, values in zip(members, cells, strict=True):
         rules = [rule for rule, trial in chosen.items() if trial == member.trial]
         table.add_row(
             member.architecture_id,
             (f"{_TWIN} " if member.trial in twins else "") + short_name(member) + ("*" if member.reference else ""),
-            str(member.depth),
-            show("parameters", member.parameters),
-            *([str(member.seed)] if seeds else []),
-            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
-            *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
+            *values,
             ", ".join(rules),
             style="dim" if member.trial in twins else None,
         )
@@ -169,22 +177,22 @@ def held_out_table(view: RunView) -> Table | None:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("id", no_wrap=True, min_width=12)
     _add_wiring_column(table, [member for member, _ in members])
-    for name in ("depth", "validation", "test", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
     quality = members[0][1].quality
     what = OBJECTIVES[quality].short.removeprefix("validation ")
     table.caption = f"{what} over fresh seeds; test: on text that the search does not read"
     table.caption_justify = "left"
-    for member, verdict in members:
-        found = held_out_text(verdict.test)
-        table.add_row(
-            member.architecture_id,
-            short_name(member),
-            str(member.depth),
-            show(quality, verdict.quality_mean),
-            found.value or "-",
-            found.interval or "-",
-        )
+    found = [held_out_text(verdict.test) for _, verdict in members]
+    heads, cells = filled_columns(
+        ["depth", "validation", "test", "95 % interval"],
+        [
+            [str(member.depth), show(quality, verdict.quality_mean), test.value or "-", test.interval or "-"]
+            for (member, verdict), test in zip(members, found, strict=True)
+        ],
+    )
+    for name in heads:
+        table.add_column(name, justify="right", no_wrap=True)
+    for (member, _), values in zip(members, cells, strict=True):
+        table.add_row(member.architecture_id, short_name(member), *values)
     return table
 
 

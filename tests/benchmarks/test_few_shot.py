@@ -62,6 +62,22 @@ def test_best_rate_is_that_of_the_mean_over_draws_and_shots(cache: Cache) -> Non
     assert f"dwatt: {rates[0]:g} 23.3, {rates[1]:g} 50.0" in few_shot.rates_line(cache, "frozen")
 
 
+def test_a_training_that_two_processes_wrote_counts_once_by_its_last_line(cache: Cache) -> None:
+    for f1 in (0.9, 0.2):
+        few_shot.keep(cache, {**_run("deeper", 0, f1), "rate": 0.01})
+    few_shot.keep(cache, {**_run("deeper", 0, 0.4), "rate": 0.003})
+    assert [run["f1"] for run in few_shot.finished(cache, kind="run")] == [0.4]
+    assert "| deeper | 100 | 1,000 | 1 | 40.0 |" in few_shot.table(cache, "frozen")
+    rates = few_shot.RATES["frozen"]
+    for number, rate in enumerate(rates):
+        for draw in few_shot.RATE_DRAWS["frozen"]:
+            for shots in few_shot.RATE_SHOTS:
+                run = {**_run("deeper", draw, 0.0, kind="rate"), "shots": shots, "rate": rate, "valid_f1": number / 10}
+                few_shot.keep(cache, run)
+    few_shot.keep(cache, run)
+    assert few_shot.rate_of(cache, "frozen", "deeper") == rates[-1]
+
+
 def test_missing_package_and_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(few_shot, "PACKAGE", "no-such-package")
     with pytest.raises(ValueError, match="no-such-package is not installed"):

@@ -169,10 +169,11 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Presses one key, named as in KeyboardEvent.key."""
-        codes = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-        code = codes[key]
+        codes = {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32}
+        codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        code, name = codes[key], "Space" if key == " " else key
         for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=name, windowsVirtualKeyCode=code)
 
     def screenshot(self, path: Path, *, of: str = "body", height: int | None = None) -> None:
         """Writes an element of the page as a PNG file, from its upper edge down to `height` pixels."""

@@ -81,7 +81,7 @@ def test_terminal_shows_validation_and_test_beside_each_other_within_80_columns(
 def test_page_states_the_test_perplexity_of_confirmed_members(store: RunStore, append: Append) -> None:
     for record in held_out_records():
         append(record)
-    (cells,) = [row.verdict for row in page_of(store).rows if row.id == "best"]
+    (cells,) = [row.verdict for row in page_of(store).front.rows if row.id == "best"]
     assert cells is not None
     assert cells.test == held_out_text(held_out_of(held_out_records())["best"])
     text = Path(write_report(store)).read_text(encoding="utf-8")

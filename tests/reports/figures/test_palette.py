@@ -124,3 +124,13 @@ def test_key_lists_what_occurs_and_only_that() -> None:
     assert "stopped early" in [entry.text for entry in everything[2]]
     for entry in itertools.chain(*everything):
         assert entry.outline
+
+
+def test_key_leaves_out_what_the_page_names_elsewhere() -> None:
+    records = [trial.record for trial in synthetic_trials()]
+    whole, rest = key_of(records), key_of(records, named={"none", "concat", "dwa", "dwatt", "stopped early"})
+    assert rest[0] == whole[1]
+    assert [entry for entry in whole[2] if entry not in rest[1]] == [
+        entry for entry in whole[2] if entry.text == "stopped early"
+    ]
+    assert [entry.text for entry in key_of(records, named={"dwa"})[0]] == ["fusion none", "concat", "dwatt"]

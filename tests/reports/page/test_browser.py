@@ -94,6 +94,26 @@ def test_axes_and_filters_redraw_the_front_that_python_finds(browser: Browser, f
     assert _drawn_trials(browser) == {it.trial for it in kept if it.state == "complete"}
 
 
+def test_the_filter_of_fusions_is_their_key_for_mouse_keyboard_and_paper(browser: Browser) -> None:
+    texts = browser.run("[...document.querySelectorAll('.chart .box, .chart .key li')].map((it) => it.innerText.trim())")
+    assert all(texts.count(name) == 1 for name in ("none", "concat", "dwa", "dwatt", "stopped early")), texts
+    assert "fusion none" not in texts
+    dwa = "document.querySelector('[data-filter=fusion][value=dwa]')"
+    colour = browser.run(f"getComputedStyle({dwa}.parentElement.querySelector('.swatch')).backgroundColor")
+    fills = "[...document.querySelectorAll('#front-plot .member')].map((it) => getComputedStyle(it).fill)"
+    assert colour in browser.run(fills)
+    browser.run(f"{dwa}.focus()")
+    browser.press(" ")
+    assert not browser.run(f"{dwa}.checked")
+    assert colour not in browser.run(fills)
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    seen = "(selector) => document.querySelector(selector).getClientRects().length > 0"
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    shown = {part: browser.run(f"({seen})('{part}')") for part in (".is-key .swatch", ".is-key input", ".axes")}
+    browser.send("Emulation.setEmulatedMedia", media="")
+    assert shown == {".is-key .swatch": True, ".is-key input": False, ".axes": False}
+
+
 def test_a_logarithmic_axis_moves_points_and_not_the_front(browser: Browser) -> None:
     places = "[...document.querySelectorAll('#front-plot .member')].map((it) => it.getAttribute('transform')).join()"
     before, trials = browser.run(places), _front_trials(browser)

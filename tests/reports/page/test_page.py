@@ -130,8 +130,21 @@ def test_report_says_answer_and_counts(page: _Reader, full_store: RunStore) -> N
     assert "1.2 M parameters, the budget is 600 k" in text
 
 
+def test_report_names_each_fusion_and_state_once_in_filters_and_key(full_store: RunStore, store: RunStore) -> None:
+    page = page_of(full_store)
+    assert page.explorer is not None
+    choices = [choice.text for item in page.explorer.filters for choice in item.choices]
+    entries = [entry.text for group in page.key for entry in group]
+    assert {"none", "concat", "dwa", "dwatt", "stopped early"} <= set(choices)
+    assert not set(choices) & set(entries)
+    assert "fusion none" not in entries
+    # With one fusion there is no filter of fusions, so that the key names it.
+    store.append(make_record(0), evaluations=[], weights=[])
+    assert page_of(store).key[0][0].text == "dwa"
+
+
 def test_report_export_commands_name_each_front_member(full_store: RunStore) -> None:
-    rows = page_of(full_store).rows
+    rows = page_of(full_store).front.rows
     records = full_store.records()
     members = {item.trial: item for item in front(records, objectives=OBJECTIVES)}
     assert sorted(row.trial for row in rows) == sorted(members)
@@ -145,7 +158,7 @@ def test_report_export_commands_name_each_front_member(full_store: RunStore) -> 
 def test_report_several_seeds_are_one_row_whose_command_names_the_first(store: RunStore, append: Append) -> None:
     append(make_record(0, architecture_id="same", perplexity=4.0, latency=1.2))
     append(make_record(1, architecture_id="same", perplexity=3.9, latency=1.1, seed=1))
-    (row,) = page_of(store).rows
+    (row,) = page_of(store).front.rows
     words = shlex.split(row.command)
     where = words[words.index("--where") + 1]
     assert select(store.records(), how="id:same", where=where, objectives=OBJECTIVES).trial == 0
@@ -154,7 +167,7 @@ def test_report_several_seeds_are_one_row_whose_command_names_the_first(store: R
 def test_confirmed_report_has_intervals_differences_and_what_is_settled(store: RunStore, append: Append) -> None:
     for record in confirmed_records():
         append(record)
-    rows = {row.id: row.verdict for row in page_of(store).rows}
+    rows = {row.id: row.verdict for row in page_of(store).front.rows}
     close, best = rows["close"], rows["best"]
     assert close is not None
     assert best is not None
@@ -173,7 +186,7 @@ def test_report_of_an_unconfirmed_run_does_not_mention_confirmation(full_store: 
     text = _text(_read(Path(write_report(full_store)).read_text()))
     assert "settled there" not in text
     assert "against plain" not in text
-    assert all(row.verdict is None for row in page_of(full_store).rows)
+    assert all(row.verdict is None for row in page_of(full_store).front.rows)
 
 
 def test_report_of_an_empty_run(store: RunStore) -> None:
@@ -198,7 +211,7 @@ def test_report_of_one_objective(tmp_path: Path) -> None:
     trial = make_trial(make_record(0, latency=None, memory_bytes=None))
     store.append(trial.record, evaluations=trial.evaluations, weights=trial.weights)
     page = page_of(store)
-    assert len(page.rows) == 1
+    assert len(page.front.rows) == 1
     assert "What each cost buys" not in [section.title for section in page.sections]
     assert "The front" in _text(_read(render(page)))
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 from rich.console import Console
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.run_view import RunView
-from depthweave.reports.figures.palette import FAMILY_COLOURS
-from depthweave.reports.terminal.front_plot import (
-    _DOMINATED,
-    _SPARE_SYMBOL,
-    _SYMBOLS,
-    csv_text,
-    front_plot,
-    front_view,
-    key_line,
-)
+from depthweave.reports.terminal.front_plot import csv_text, front_plot, front_view
 from depthweave.reports.terminal.table import front_rows
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
@@ -62,10 +54,16 @@ def test_run_without_a_front_says_so() -> None:
     assert "1 trial, 0 complete" in str(view)
 
 
-def test_every_family_has_a_mark_of_its_own() -> None:
-    assert set(_SYMBOLS) == set(FAMILY_COLOURS)
-    assert len({*_SYMBOLS.values(), _SPARE_SYMBOL, _DOMINATED}) == len(_SYMBOLS) + 2
-    key = key_line([make_record(0, fusion=name) for name in ("mudd", "mudd4", "hc2")])
-    assert key.plain.startswith("□ hc2   ▼ mudd   ▼ mudd4   ")
-    heads = key_line([make_record(0, fusion=name) for name in ("mix", "last", "deeper", "dwa")])
-    assert heads.plain.startswith("○ last   ◇ deeper   ● dwa   ▼ mix   ")
+def test_variants_of_a_family_have_marks_of_their_own_and_the_key_names_each() -> None:
+    names = ("mudd", "mudd2", "mudd4", "mystery1", "mystery2")
+    records = [
+        make_record(number, fusion=name, perplexity=4.0 - 0.1 * number, latency=1.0 + 0.1 * number)
+        for number, name in enumerate(names)
+    ]
+    sink = io.StringIO()
+    Console(file=sink, width=80).print(front_view(records, objectives=("perplexity", "latency"), columns=80))
+    plot, _, key = sink.getvalue().partition("forward latency (× reference)")
+    marks = {name: found.group(1) for name in names if (found := re.search(rf"(\S) {name}\b", key))}
+    assert len(set(marks.values())) == len(marks) == len(names)
+    plot = plot[plot.index("│") :]
+    assert all(plot.count(marks[name]) == 1 for name in ("mudd", "mudd2", "mudd4"))

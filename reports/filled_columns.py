@@ -1,0 +1,19 @@
+"""The rule of all tables: a column without any value is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_NO_VALUE = ("", "-", "unknown")
+"""What cells without a value say."""
+
+
+def filled_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Returns the columns in which a row has a value, and the rows with their cells; all columns where no row is."""
+    kept = [place for place in range(len(columns)) if not rows or any(has_value(row[place]) for row in rows)]
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+
+
+def has_value(text: str) -> bool:
+    """Returns whether the text of a cell is more than the sign for no value."""
+    return text not in _NO_VALUE

@@ -95,7 +95,9 @@ def test_axes_and_filters_redraw_the_front_that_python_finds(browser: Browser, f
 
 
 def test_the_filter_of_fusions_is_their_key_for_mouse_keyboard_and_paper(browser: Browser) -> None:
-    texts = browser.run("[...document.querySelectorAll('.chart .box, .chart .key li')].map((it) => it.innerText.trim())")
+    texts = browser.run(
+        "[...document.querySelectorAll('.chart .box, .chart .key li')].map((it) => it.innerText.trim())"
+    )
     assert all(texts.count(name) == 1 for name in ("none", "concat", "dwa", "dwatt", "stopped early")), texts
     assert "fusion none" not in texts
     dwa = "document.querySelector('[data-filter=fusion][value=dwa]')"

@@ -14,6 +14,7 @@ from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
+from depthweave.reports.analysis.source_runs import taken_phrase, taken_sentence, trained_here
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.training_tokens import ratio_cell, training_sentence
 from depthweave.reports.analysis.verdict_text import (
@@ -30,7 +31,7 @@ from depthweave.reports.figures.tagged_examples import TaggedExample
 from depthweave.reports.formatting import STATE_WORDS, full_name, plural, short_name, show, title_of
 from depthweave.reports.page.explorer import Explorer, explorer_of, export_command
 from depthweave.reports.page.few_shot_sections import examples_of, few_shot_sections
-from depthweave.reports.page.methods import method_notes
+from depthweave.reports.page.methods import method_notes, source_notes
 from depthweave.reports.page.quality_words import QualityWords, quality_words
 from depthweave.reports.page.rendering import render_page
 from depthweave.reports.page.sections import (
@@ -97,6 +98,8 @@ class FrontRow(NamedTuple):
     values: list[str]
     rules: str
     """The rules of `--select` that choose it: "best, knee"."""
+    taken_over: str
+    """"taken over from RUN"; empty if this run trained it."""
     command: str
     verdict: VerdictCells | None
 
@@ -156,13 +159,15 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     records, members, verdicts = view.records, view.front, view.verdicts
     search = searched(records)
     failures = [it for it in records if it.state in ("failed", "diverged")]
-    summary = summarise(search)
+    summary = summarise(trained_here(search))
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     examples, example_problems = examples_of(store)
+    sources, source_problems = source_notes(store)
     sections = _sections(view, store=store, examples=examples)
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
+        + taken_sentence(search)
         + training_sentence(search)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
@@ -183,9 +188,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stopped=_stopped(records),
-        methods=method_notes(records, info=info),
+        methods=[*method_notes(records, info=info), *sources],
         infeasible=info.infeasible,
-        problems=[*store.problems, *example_problems],
+        problems=[*store.problems, *example_problems, *source_problems],
         spec=store.spec_yaml if store.info.spec or store.has_file("spec.yaml") else "",
     )
 
@@ -271,6 +276,7 @@ def _rows(view: RunView, *, store: RunStore) -> list[FrontRow]:
                 seed=member.seed,
                 values=[_cell(member, name) for name in table_columns(view.objectives)],
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
+                taken_over=taken_phrase(member),
                 command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
                 verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
             )

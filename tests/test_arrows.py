@@ -42,7 +42,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "surrogate": "known_columns parameters",
         "trials": "cluster known_columns scratch",
         "tune": "cluster failures scratch signals spec trials",
-        "warm_start": "parameters run_folder scratch search_run spec surrogate",
+        "warm_start": "cluster parameters run_folder scratch search_run spec surrogate",
     },
     "reports": {
         "analysis": "formatting store wirings",

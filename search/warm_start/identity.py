@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import TOKENIZER_FILE, RunStore
+from depthweave.search.cluster.nodes import this_node
 from depthweave.search.run_folder.resuming import spec_of
 from depthweave.search.search_run import SearchRun
 from depthweave.search.spec.schema import Spec
@@ -55,7 +55,7 @@ def conditions_of_run(run: SearchRun, *, local: bool) -> Conditions:
         },
         measuring={
             "device": _device_type(spec, local=local),
-            "hardware": prepared.placement.hardware or _UNKNOWN,
+            "hardware": _hardware(run, local=local),
             "threads": spec.resources.cpus_per_trial,
             "reference": run.store.info.reference_id,
         },
@@ -103,14 +103,15 @@ def described(names: Iterable[str]) -> list[str]:
     return [*others, *([f"recipe ({', '.join(keys)})"] if keys else [])]
 
 
-def measures(spec: Spec) -> bool:
-    """Returns whether an objective of the spec depends on the machine."""
-    return any(OBJECTIVES[name].measured for name in spec.objectives)
-
-
 def _recipe_facts(recipe: Mapping[str, Any]) -> dict[str, Any]:
     # JSON has no tuples.
     return {f"{_RECIPE}{name}": value for name, value in json.loads(json.dumps(recipe)).items()}
+
+
+def _hardware(run: SearchRun, *, local: bool) -> str:
+    """Returns the hardware that trials measure on; a cluster's where an objective depends on it."""
+    known = run.prepared.placement.hardware
+    return known or (this_node(run.prepared.spec.resources).hardware if local else _UNKNOWN)
 
 
 def _precision(spec: Spec, *, local: bool) -> str:

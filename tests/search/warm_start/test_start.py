@@ -79,10 +79,10 @@ def test_records_of_another_recipe_are_learned_from_and_never_records(
 
 
 def test_only_some_are_identical_and_none_counts_twice(small_spec: dict[str, Any], tmp_path: Path) -> None:
-    earlier = prepared_of(small_spec)
+    earlier = prepared_of(small_spec, reference__depth=2)
     source = source_run(earlier, tmp_path / "first", losses=_LOSSES)
     add_records(source, earlier, losses=(2.4,), first=1_000_000, seed=7)
-    prepared = prepared_of(small_spec, sources=[tmp_path / "first"], space__depths=[2])
+    prepared = prepared_of(small_spec, sources=[tmp_path / "first"], space__depths=[2], reference__depth=2)
     store = create_run(prepared, out=tmp_path / "second")
     found = _begin(prepared, store)
 
@@ -141,8 +141,9 @@ def test_record_without_curve_is_learned_from(small_spec: dict[str, Any], tmp_pa
 
 
 def test_resumed_search_needs_no_source(small_spec: dict[str, Any], tmp_path: Path) -> None:
-    source_run(prepared_of(small_spec, space__depths="[2, 4, 8]"), tmp_path / "first", losses=[2.0] * 12)
-    prepared = prepared_of(small_spec, sources=[tmp_path / "first"])
+    earlier = prepared_of(small_spec, space__depths="[2, 4, 8]", reference__depth=4)
+    source_run(earlier, tmp_path / "first", losses=[2.0] * 12)
+    prepared = prepared_of(small_spec, sources=[tmp_path / "first"], reference__depth=4)
     store = create_run(prepared, out=tmp_path / "second")
     found = _begin(prepared, store)
     records = store.records()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.analysis.selection import select
 from depthweave.reports.analysis.source_runs import trained_here
 from depthweave.reports.export import export
 from depthweave.reports.store.records import Record
@@ -60,14 +59,14 @@ def test_records_of_the_same_search_are_never_trained_again(
     assert (dict(source.taken_over), source.losses) == ({number: number for number in range(5)}, ())
     assert "taken over" in Path(second.store.report_path).read_text(encoding="utf-8")
     reference = next(item for item in second.records if item.reference)
-    export(second.store, select(second.store, how=f"id:{reference.architecture_id}"), out=tmp_path / "export")
+    export(second.store, reference, out=tmp_path / "export")
     assert (tmp_path / "export" / "model.safetensors").exists()
 
 
 def test_interrupted_search_without_its_sources_equals_an_undisturbed_one(
     small_spec: dict[str, Any], ray_address: str, tmp_path: Path
 ) -> None:
-    sets = (_OBJECTIVES, "search.pruner=pareto", "resources.max_concurrent=1")
+    sets = (_OBJECTIVES, "reference.depth=4", "search.pruner=pareto", "resources.max_concurrent=1")
     search(prepared_search(small_spec, *sets, "search.trials=6"), out=tmp_path / "first", address=ray_address)
     # Two depths of three are the same search; the first run's other records are learned from.
     changes = ("space.depths=[2, 4]", "search.trials=4", f"search.warm_start=[{tmp_path / 'first'}]")

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming
+from depthweave.reports.analysis.source_runs import trained_here
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -201,7 +202,7 @@ def read_plan(store: RunStore) -> list[PlannedTraining]:
 def _train(run: SearchRun, trainings: list[PlannedTraining], *, records: list[Record], workers: int) -> Ending:
     progress = run.progress
     architectures = plural(len({item.architecture_id for item in trainings}), "architecture")
-    progress.on_begin(records=records, max_trials=len(records) + len(trainings), workers=workers)
+    progress.on_begin(records=records, max_trials=len(trained_here(records)) + len(trainings), workers=workers)
     progress.on_phase(f"confirming the front: {architectures}, {plural(len(trainings), 'further training')}")
     return run_trials(
         ConfirmationLedger(trainings, run=run, workers=workers),

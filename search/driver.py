@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.front_file import write_front
+from depthweave.reports.analysis.source_runs import trained_here
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.store.warm_start import WarmStart
 from depthweave.search.cluster.device_kinds import kind_of_run, placement_of
 from depthweave.search.cluster.nodes import alive_nodes, inspect_nodes, this_node
 from depthweave.search.cluster.placement import check_room, trials_per_node
@@ -21,23 +23,21 @@ from depthweave.search.cluster.ray_session import cluster
 from depthweave.search.confirmation import check_confirmable, confirm_front
 from depthweave.search.console import command_line
 from depthweave.search.isolated_measurement import measure_front
+from depthweave.search.ledger_opening import open_ledger
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.pruners.chooser import Chooser
 from depthweave.search.run_folder.resuming import keep_spec
 from depthweave.search.search_run import SearchRun, open_run
-from depthweave.search.sparse_records import weight_source
-from depthweave.search.strategy import strategy_of
-from depthweave.search.study.opening import open_studies
 from depthweave.search.survey import needs_survey, read_survey, take_survey
 from depthweave.search.taggers import keep_examples
-from depthweave.search.trial_ledger import TrialLedger
-from depthweave.search.trial_plan import maker_of, plan_of
+from depthweave.search.trial_plan import plan_of
 from depthweave.search.trials.live_trial import Progress
 from depthweave.search.trials.weight_retention import keep_front_only
 from depthweave.search.tune.guarded_ledger import faults_as_one_line
 from depthweave.search.tune.loop import Ending, run_trials
-from depthweave.spaces.hosted import is_plain
+from depthweave.search.warm_start.outcome import keep_outcome
+from depthweave.search.warm_start.start import begin_warm_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,8 @@ def run_search(
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             run = _placed(run, address=address)
-            part = _run_search_trials(run, chooser=chooser, retry_failed=retry_failed)
+            warm_start = begin_warm_start(run, local=address is None)
+            part = _run_search_trials(run, warm_start=warm_start, chooser=chooser, retry_failed=retry_failed)
             # The trials of Optuna, and those of Tune in cycles of objects: the report needs their memory.
             gc.collect()
             ending = _finalise_front(run, ending=part.ending) if part.ending == "done" else part.ending
@@ -139,18 +140,20 @@ class _SearchPart(NamedTuple):
     busy_frac: float | None
 
 
-def _run_search_trials(run: SearchRun, *, chooser: Chooser | None, retry_failed: bool) -> _SearchPart:
+def _run_search_trials(
+    run: SearchRun, *, warm_start: WarmStart, chooser: Chooser | None, retry_failed: bool
+) -> _SearchPart:
     """Runs the trials of the search on the connected cluster, after its survey."""
     prepared, progress, workers = run.prepared, run.progress, _num_workers(run)
     deadline = _deadline(prepared.spec.search.time_budget_s)
     # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
-    if needs_survey(prepared) and not run.journal.path.exists() and not run.store.records():
+    if needs_survey(prepared) and not run.journal.path.exists() and not trained_here(run.store.records()):
         take_survey(prepared, run.store, workers=workers, progress=progress)
-    ledger = _open_ledger(run, workers=workers, chooser=chooser, retry_failed=retry_failed)
+    ledger = open_ledger(run, warm_start=warm_start, workers=workers, chooser=chooser, retry_failed=retry_failed)
     num_before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
     max_trials = prepared.spec.search.trials
     if not Parameters(prepared.space).has_sparse:
-        max_trials = min(max_trials, len(prepared.space))
+        max_trials = min(max_trials, len(prepared.space) - len(warm_start.taken_over))
     progress.on_begin(records=list(ledger.records), max_trials=max_trials, workers=workers)
     for live in paused:
         progress.on_pause(live)
@@ -202,39 +205,6 @@ def _num_workers(run: SearchRun) -> int:
     return wanted if len(nodes) > 1 else min(wanted, num_fitting)
 
 
-def _open_ledger(run: SearchRun, *, workers: int, chooser: Chooser | None, retry_failed: bool) -> TrialLedger:
-    prepared, store = run.prepared, run.store
-    spec, parameters = prepared.spec, Parameters(prepared.space)
-    strategy = strategy_of(
-        spec, parameters=parameters, measured=read_survey(store).measurements, weights=weight_source(store)
-    )
-    studies = open_studies(
-        prepared,
-        store,
-        strategy=strategy,
-        parameters=parameters,
-        journal=run.journal,
-        checkpoints=run.checkpoints,
-        retry_failed=retry_failed,
-        note=run.progress.on_note,
-    )
-    # The reference first, then the plain architectures of other depths and budgets: every comparison needs them.
-    plain = [item.architecture.id for item in prepared.space if is_plain(item.architecture)]
-    studies.enqueue(sorted(plain, key=lambda item: item != prepared.reference.architecture.id))
-    return TrialLedger(
-        store=store,
-        studies=studies,
-        space=prepared.space,
-        maker=maker_of(run),
-        checkpoints=run.checkpoints,
-        max_trials=spec.search.trials,
-        max_concurrent=workers,
-        retries=spec.search.retries,
-        listener=run.progress,
-        chooser=chooser or strategy.chooser,
-    )
-
-
 def _finalise_front(run: SearchRun, *, ending: Ending) -> Ending:
     """Measures the front in isolation and, where the spec asks for it, confirms it. Returns how the search ends.
 
@@ -275,6 +245,10 @@ def _confirmed(
 def _conclude(run: SearchRun, *, ending: Ending) -> list[Record]:
     """Writes the front and the report, and returns the records."""
     run.progress.on_phase("writing the report")
+    try:
+        keep_outcome(run.store)
+    except ValueError as error:
+        run.progress.on_note(str(error))
     # One file a table, each trial once: other programs read it with one line.
     run.store.merge()
     records = run.store.records()

@@ -51,6 +51,8 @@ class Tally:
     _states: Counter[str] = field(init=False, default_factory=Counter)
     _tokens: int = field(init=False, default=0)
     """Tokens that the ended trials of this part were trained on."""
+    _num_taken_over: int = field(init=False, default=0)
+    """Records of other runs, which are no trials of this one."""
     _members: list[Record] = field(init=False, default_factory=list)
     """The front of all records."""
     _span: NDArray[np.float64] = field(init=False)
@@ -66,6 +68,7 @@ class Tally:
         """Counts the record of an ended trial."""
         self.records.append(record)
         self._states[record.state] += 1
+        self._num_taken_over += record.taken_from is not None
         if len(self.records) > self.before:
             self._tokens += record.tokens
         if record.state == "complete":
@@ -98,6 +101,11 @@ class Tally:
         return self._states[state]
 
     @property
+    def num_ended(self) -> int:
+        """Number of the run's own trials that have ended."""
+        return len(self.records) - self._num_taken_over
+
+    @property
     def front_size(self) -> int:
         """Number of records on the front."""
         return len(self._members)
@@ -123,7 +131,7 @@ class Tally:
         done = len(self.records) - self.before
         if done < 1:
             return None
-        return (self.max_trials - len(self.records)) * (time.monotonic() - self.started) / done
+        return (self.max_trials - self.num_ended) * (time.monotonic() - self.started) / done
 
 
 class PlainProgress:
@@ -135,7 +143,8 @@ class PlainProgress:
 
     def on_begin(self, *, records: list[Record], max_trials: int, workers: int) -> None:
         self._tally = _new_tally(self._tally.objectives, records=records, max_trials=max_trials, workers=workers)
-        known = f", {len(records)} known" if records else ""
+        ended = self._tally.num_ended
+        known = f", {ended} known" if ended else ""
         print_line(self._console, f"search: up to {plural(max_trials, 'trial')}{known}, {workers} at once")
 
     def on_start(self, live: LiveTrial) -> None:
@@ -264,7 +273,7 @@ def _new_tally(objectives: tuple[str, ...], *, records: list[Record], max_trials
 
 
 def _summary(tally: Tally) -> str:
-    parts = [f"{len(tally.records)}/{tally.max_trials} trials", f"{len(tally.running)} running"]
+    parts = [f"{tally.num_ended}/{tally.max_trials} trials", f"{len(tally.running)} running"]
     if tally.paused:
         parts.append(f"{len(tally.paused)} paused")
     parts.append(f"{tally.count('pruned')} stopped early")

@@ -14,6 +14,7 @@ from depthweave.reports.export.card import Metric
 from depthweave.reports.export.folder import copy_weights
 from depthweave.reports.export.tagger import export_tagger
 from depthweave.reports.export.tagger_card import TaggerFacts
+from depthweave.reports.export.training import origin_of
 from depthweave.reports.figures.tagged_examples import choose_examples, write_examples
 from depthweave.reports.figures.tagged_trials import final_f1, tagged_trials
 from depthweave.reports.formatting import full_name, plural, show
@@ -128,7 +129,7 @@ def _facts(store: RunStore, record: Record, *, spec: TaggingSpec, host: Host, ve
     largest = few_shot.shots[-1]
     return TaggerFacts(
         title=f"{full_name(record)} on {host.name}",
-        origin=f"run {info.run_id}, trial {record.trial}",
+        origin=origin_of(record),
         host_name=host.name,
         data_name=info.corpus,
         data_sha256=info.corpus_sha256,

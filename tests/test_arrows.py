@@ -31,7 +31,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "cluster": "scratch signals spec",
         "commands": (
             "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study "
-            "taggers training_length"
+            "taggers training_length warm_start"
         ),
         "failures": "",
         "pruners": "surrogate",
@@ -42,6 +42,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "surrogate": "known_columns parameters",
         "trials": "cluster known_columns scratch",
         "tune": "cluster failures scratch signals spec trials",
+        "warm_start": "cluster parameters run_folder scratch search_run spec surrogate",
     },
     "reports": {
         "analysis": "formatting store wirings",

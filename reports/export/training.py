@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from depthweave.reports.analysis.source_runs import origin_run, origin_trial
 from depthweave.reports.store.columns import LOSS, POSITIVE
 from depthweave.reports.store.records import Record
 from depthweave.spaces.checksums import check_listed, sha256_of
@@ -65,7 +66,7 @@ def training_of(record: Record, *, spec_yaml: str) -> Training:
     """Returns the training of a run's record; `spec_yaml` is the run's spec."""
     return Training(
         architecture_id=record.architecture_id,
-        origin=f"run {record.run_id}, trial {record.trial}",
+        origin=origin_of(record),
         recipe={**json.loads(record.recipe), "seed": record.seed},
         tokens=record.tokens,
         loss=float("nan") if record.last_loss is None else record.last_loss,
@@ -78,6 +79,12 @@ def training_of(record: Record, *, spec_yaml: str) -> Training:
         hardware=record.hardware,
         software=record.software,
     )
+
+
+def origin_of(record: Record) -> str:
+    """Returns the run and trial that trained a record: "run RUN, trial 7"."""
+    taken = "" if record.taken_from is None else f" (taken over by run {record.run_id})"
+    return f"run {origin_run(record)}, trial {origin_trial(record)}{taken}"
 
 
 def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from depthweave.reports.store.records import Record
 
 
 class ProgressData(NamedTuple):
-    """One value for each finished trial of any state, in the order of finishing."""
+    """One value for each finished trial of any state, in the order of finishing; records of other runs come first."""
 
     num_finished: list[int]
     hypervolume_frac: list[float]
@@ -27,7 +27,8 @@ class ProgressData(NamedTuple):
 
 def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> ProgressData:
     """Returns the hypervolume after each trial, with the reference point of the whole run (see `front`)."""
-    ordered = sorted(records, key=lambda record: (record.finished_at, record.trial))
+    # Records of other runs were there before the first trial, and cost this run nothing.
+    ordered = sorted(records, key=lambda record: (record.taken_from is None, record.finished_at, record.trial))
     counted = complete(ordered, objectives=objectives)
     if not counted:
         return ProgressData([], [], [], [])
@@ -47,8 +48,9 @@ def progress_data(records: Sequence[Record], *, objectives: Sequence[str]) -> Pr
                 best = np.vstack([best[(best < point).any(axis=1)], point])
                 share = hypervolume_frac(best, ideal=ideal, reference=reference)
         shares.append(share)
-    tokens = list(itertools.accumulate(record.tokens for record in ordered))
-    return ProgressData(list(range(1, len(ordered) + 1)), shares, [record.trial for record in ordered], tokens)
+    own = [int(record.taken_from is None) for record in ordered]
+    tokens = list(itertools.accumulate(record.tokens * mine for record, mine in zip(ordered, own, strict=True)))
+    return ProgressData(list(itertools.accumulate(own)), shares, [record.trial for record in ordered], tokens)
 
 
 def draw_progress(data: ProgressData, *, over: Literal["trials", "tokens"] = "trials") -> go.Figure:

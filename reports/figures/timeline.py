@@ -10,6 +10,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from depthweave.reports.figures.palette import colour_of
+from depthweave.reports.analysis.source_runs import trained_here
 from depthweave.reports.formatting import STATE_WORDS, duration_text, full_name, plural
 from depthweave.reports.store.records import Record
 
@@ -53,8 +54,9 @@ def timeline_data(records: Sequence[Record]) -> TimelineData:
     """Assigns the trials to rows greedily: a trial takes the first row of its host that is free when it starts.
 
     A record has its start, its end and its working time, but not its worker. A trial that was paused keeps its row, so
-    there can be more rows than workers.
+    there can be more rows than workers. Records of other runs are left out.
     """
+    records = trained_here(records)
     if not records:
         return TimelineData([], [], 0.0, 0.0, 0, {})
     first = min(it.started_at for it in records)

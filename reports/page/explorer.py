@@ -25,6 +25,7 @@ from depthweave.reports.analysis.recommend import (
 )
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.source_runs import taken_phrase
 from depthweave.reports.analysis.training_tokens import ratio_cell
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text
 from depthweave.reports.analysis.verdicts import Verdict
@@ -167,6 +168,7 @@ def _identity_columns(
         "budget": [_budget(it) for it in points],
         "state": [it.state for it in points],
         "reference": [int(it.reference) for it in points],
+        "taken_over": [taken_phrase(it) for it in points],
         "colour": [colour_of(it.fusion) for it in points],
         "shape": [_shape(it) for it in points],
         "outcome": [_outcome(it) for it in points],

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from depthweave.reports.analysis.distinct import distinct_text
 from depthweave.reports.analysis.held_out import HeldOutText, held_out_text
 from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.source_runs import taken_phrase
 from depthweave.reports.analysis.training_tokens import ratio_cell
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
@@ -51,6 +52,8 @@ class FrontRow(NamedTuple):
     """In the order of `FrontTable.facts`."""
     rules: str
     """The rules of `--select` that choose it: "best, knee"."""
+    taken_over: str
+    """"taken over from RUN"; empty if this run trained it."""
     command: str
     verdict: VerdictCells | None
 
@@ -121,6 +124,7 @@ def _rows(
                 values=own_values,
                 facts=own_facts,
                 rules=", ".join(rule for rule, trial in chosen.items() if trial == member.trial),
+                taken_over=taken_phrase(member),
                 command=export_command(store.where, member, num_seeds=seeds[member.architecture_id]),
                 verdict=_verdict_cells(verdicts[member.architecture_id]) if verdicts else None,
             )

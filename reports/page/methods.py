@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 
 from depthweave.reports.analysis.seeds import confirming
+from depthweave.reports.analysis.source_runs import outcome_sentence
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
 from depthweave.reports.formatting import title_of
 from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
+from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.tolerance import tolerance_text
+from depthweave.reports.store.warm_start import read_warm_start
 
 _MAX_LISTED = 4
 _NOISE = "Differences of a few hundredths of a nat may be noise between seeds."
@@ -44,6 +47,16 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         *_measurement_notes(records),
         ("Run", f"{info.run_id}, started {info.created_at:%Y-%m-%d %H:%M %Z}."),
     ]
+
+
+def source_notes(store: RunStore) -> tuple[list[tuple[str, str]], list[str]]:
+    """Returns what the search took over from other runs and learned from them, and a line where it cannot be read."""
+    try:
+        sources = read_warm_start(store).sources
+    except ValueError as error:
+        return [], [str(error)]
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}" for sentence in map(outcome_sentence, sources))
+    return ([("Warm start", text)] if text else []), []
 
 
 def _training_notes(records: Sequence[Record], *, is_likelihood: bool) -> list[tuple[str, str]]:

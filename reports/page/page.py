@@ -12,6 +12,7 @@ from depthweave.reports.analysis.regret import pruning_regret, regret_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
+from depthweave.reports.analysis.source_runs import taken_sentence, trained_here
 from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
 from depthweave.reports.analysis.training_tokens import training_sentence
 from depthweave.reports.analysis.verdict_text import confirmation_sentence, settled_sentences
@@ -22,7 +23,7 @@ from depthweave.reports.page.explorer import Explorer, explorer_of
 from depthweave.reports.page.few_shot_sections import examples_of, few_shot_sections
 from depthweave.reports.page.filters import named_by
 from depthweave.reports.page.front_table import FrontTable, front_table
-from depthweave.reports.page.methods import method_notes
+from depthweave.reports.page.methods import method_notes, source_notes
 from depthweave.reports.page.quality_words import QualityWords, quality_words
 from depthweave.reports.page.rendering import render_page
 from depthweave.reports.page.sections import (
@@ -108,14 +109,16 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     records, members, verdicts = view.records, view.front, view.verdicts
     search = searched(records)
     failures = [it for it in records if it.state in ("failed", "diverged")]
-    summary = summarise(search)
+    summary = summarise(trained_here(search))
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     filters = explorer.filters if explorer else []
     examples, example_problems = examples_of(store)
+    sources, source_problems = source_notes(store)
     sections = _sections(view, store=store, examples=examples)
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
+        + taken_sentence(search)
         + training_sentence(search)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))
         + confirmation_sentence(records)
@@ -134,9 +137,9 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
         failures=[_failure(it) for it in failures[:_MAX_FAILURES]],
         num_failures_left_out=max(0, len(failures) - _MAX_FAILURES),
         stopped=_stopped(records),
-        methods=method_notes(records, info=info),
+        methods=[*method_notes(records, info=info), *sources],
         infeasible=info.infeasible,
-        problems=[*store.problems, *example_problems],
+        problems=[*store.problems, *example_problems, *source_problems],
         spec=store.spec_yaml if store.info.spec or store.has_file("spec.yaml") else "",
     )
 

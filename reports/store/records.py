@@ -43,14 +43,15 @@ from depthweave.reports.store.score_rows import (
 )
 from depthweave.spaces.block_style import BLOCK_KINDS
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Raised by one with every change of a schema. In an older file the missing columns are read as null.
 
 2: `Record.audit`. 3: `Record.decode_latency` and its seconds, `Record.latency_noise`.
 4: `Record.state_norms`, `Record.input_cosines`. 5: `Record.text_losses`, the intervals of `Record.step_latency` and
 `Record.decode_latency`. 6: `Record.test_loss` and what follows from it. 7: `Record.error`.
 8: `Record.rule`, `Record.block`, `Record.heads_per_kv`, `Record.qk_norm`. 9: `Record.f1`, `Record.test_error`,
-`Record.test_f1`, `Record.head`, `Record.entity_scores`, `Record.type_scores`, `Record.layer_weights`.
+`Record.test_f1`, `Record.head`, `Record.entity_scores`, `Record.type_scores`, `Record.layer_weights`. 10:
+`Record.taken_from`.
 """
 
 State = Literal["complete", "pruned", "diverged", "failed"]
@@ -75,6 +76,7 @@ class Record:
     reason: str | None = column("", "why it was pruned, diverged or failed")
     reference: bool = column("", "true for the plain architecture that relative speeds are measured against")
     audit: bool = column("", "true where it ran on only to show what the pruner's stop would have lost", default=False)
+    taken_from: str | None = column("", "RUN/trial-00007 that trained it, if taken over from another run", default=None)
 
     # What was built
     fusion: str = column("", "how a site combines its sources")
@@ -151,7 +153,6 @@ class Record:
     test_bits_per_byte: float | None = column(
         "bit/byte", "bits per byte of the test part, likewise", default=None, bounds=LOSS_AT_END
     )
-
     test_error: float | None = column(
         "", "error on the test part, of a task that is judged by one, likewise", default=None, bounds=LOSS_AT_END
     )

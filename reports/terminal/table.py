@@ -12,6 +12,7 @@ from depthweave.reports.analysis.distinct import distinct_text, twins_of
 from depthweave.reports.analysis.held_out import held_out_text
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.selection import RULES, select_from
+from depthweave.reports.analysis.source_runs import taken_caption
 from depthweave.reports.analysis.training_tokens import language_model_ratios, range_phrase, tokens_per_parameter
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
@@ -27,6 +28,7 @@ _COLUMNS = (
     "architecture_id",
     "seed",
     "reference",
+    "taken_from",
     "fusion",
     "rule",
     "dilation",
@@ -140,7 +142,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
         )
     if ratios := language_model_ratios(members):
         captions.append(f"trained on {range_phrase(ratios)}")
-    captions += _phrases(members)
+    captions += [*taken_caption(members), *_phrases(members)]
     table.caption, table.caption_justify = "\n".join(captions) or None, "left"
     table.add_column("--select", min_width=8)
     chosen = selected_trials(view)

@@ -36,6 +36,10 @@ def search(
         str | None, typer.Option("--time-budget", help="Time after which the search stops: seconds, or 90s, 30m, 2h.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of sampler, weights and data order.")] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option("--warm-start", metavar="RUN", help="Run to take records over from and to learn from; repeatable."),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Run a search: train and prune trials, keep the front, write a report. Ctrl-C stops it, --resume continues it."""
@@ -48,7 +52,16 @@ def search(
         sets.append(f"search.time_budget_s={parse_seconds(time_budget, option='--time-budget')}")
     if seed is not None:
         sets.append(f"seed={seed}")
-    code = run(spec, out=out, resume=resume, address=address, overrides=sets, ship=ship, retry_failed=retry_failed)
+    code = run(
+        spec,
+        out=out,
+        resume=resume,
+        address=address,
+        overrides=sets,
+        ship=ship,
+        retry_failed=retry_failed,
+        warm_start=warm_start or [],
+    )
     raise typer.Exit(code)
 
 

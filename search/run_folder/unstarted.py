@@ -10,8 +10,8 @@ from pyarrow import fs
 from depthweave.reports.store.storage import Storage
 from depthweave.search.run_folder.run_lock import locked_run
 
-_START_FILES = ("run.json", "spec.yaml", "tokenizer.json", "search.lock")
-"""What a search writes before Ray starts, in the order of deletion: without `run.json` there is no run."""
+_START_FILES = ("warm_start.json", "run.json", "spec.yaml", "tokenizer.json", "search.lock")
+"""What a search writes before any work, in the order of deletion: without `run.json` there is no run."""
 _WORK_FILES = ("study.journal", "survey.json", "records", "evaluations", "weights", "checkpoints", "front.parquet")
 
 

@@ -21,6 +21,7 @@ from depthweave.search.samplers.known_cost import CurveSource, KnownCostSampler
 from depthweave.search.surrogate.candidates import of_space
 from depthweave.search.surrogate.pool import FixedPool, Pool
 from depthweave.search.surrogate.sparse_pool import SparsePool, WeightSource
+from depthweave.search.surrogate.transfer import SourceLosses
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers import Measurement
 
@@ -35,6 +36,8 @@ class SamplerInputs(NamedTuple):
     """Measurements from before the first training, by architecture id."""
     weights: WeightSource | None = None
     """Sizes of the connections of complete trials, which propose sparse graphs."""
+    sources: Sequence[SourceLosses] = ()
+    """Final losses of other runs."""
 
 
 class SearchSampler(NamedTuple):
@@ -137,10 +140,11 @@ def make_sampler(
     seed: int,
     measured: Mapping[str, Measurement] = MappingProxyType({}),
     weights: WeightSource | None = None,
+    sources: Sequence[SourceLosses] = (),
 ) -> SearchSampler:
     """Returns the sampler of that name over a search space. Raises `ValueError` as `check_sampler` does.
 
     `measured` holds measurements from before the first training, by architecture id. `weights` are the sizes of the
-    connections of complete trials.
+    connections of complete trials, `sources` final losses of other runs.
     """
-    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured, weights))
+    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured, weights, sources))

@@ -20,11 +20,11 @@ from pydantic import (
 
 from depthweave.reports.store.objectives import OBJECTIVES, objective
 from depthweave.reports.store.tolerance import tolerances_of
-from depthweave.search.pruners import check_pruner, make_pruner
-from depthweave.search.samplers import check_sampler, check_sparse_sampler
+from depthweave.search.samplers import check_sparse_sampler
 from depthweave.search.spec.logger_names import check_logger
 from depthweave.search.spec.objective_entries import names_and_tolerances
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
+from depthweave.search.spec.search_settings import SearchSettings
 from depthweave.search.spec.sources import text_sentence
 from depthweave.search.spec.space_spec import SpaceSpec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK, check_objectives, default_objectives
@@ -45,7 +45,6 @@ The path of the text may change too, as the text is checked by its hash. The dev
 they would mix two kinds of measurements on one front.
 """
 
-
 class ReferenceSpec(Part):
     """The plain architecture that relative speeds are measured against."""
 
@@ -53,41 +52,6 @@ class ReferenceSpec(Part):
     """The deepest in the space where absent."""
     budget: Whole | None = None
     """The largest in the space where absent."""
-
-
-class SearchSettings(Part):
-    """Which architecture to try next, which trial to stop, and when to end."""
-
-    sampler: str = "known-cost"
-    pruner: str = "pareto"
-    pruner_options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    """Arguments of the pruner, whose steps are evaluations, counted from 1."""
-    trials: Whole = Field(default=24, ge=1)
-    """Architectures to try; fewer where the space has fewer."""
-    time_budget_s: float | None = Field(default=None, gt=0)
-    """Seconds after which the search stops; trials in flight continue with `--resume`."""
-    confirm: Whole | None = Field(default=None, ge=2)
-    """Number of fresh seeds, besides the search's own, to train the front's distinct members and their plain baselines
-    with at the end; no confirmation where absent. It does not count towards the time budget."""
-    retries: Whole = Field(default=1, ge=0)
-    """How often a crashed trial is restarted from its last checkpoint before it is recorded as failed."""
-
-    @field_validator("sampler")
-    @classmethod
-    def _known_sampler(cls, name: str) -> str:
-        return check_sampler(name)
-
-    @field_validator("pruner")
-    @classmethod
-    def _known_pruner(cls, name: str) -> str:
-        return check_pruner(name)
-
-    @field_validator("pruner_options")
-    @classmethod
-    def _valid_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "pruner" in info.data:
-            make_pruner(info.data["pruner"], options=options)
-        return options
 
 
 class Resources(Part):
@@ -271,6 +235,8 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     # They know no sparse graphs either.
     if spec.space.sparse is None:
         del values["space"]["sparse"]
+    if not spec.search.warm_start:
+        del values["search"]["warm_start"]
     # Objectives with the default tolerance as plain names, as earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}

@@ -131,6 +131,10 @@ def _open_or_rebuild(
         existed = journal.exists() and journal.stat().st_size > 0
         studies = make()
         missing = first_missing_record(studies, records)
+        if _only_taken_over(studies, records, checkpoints=checkpoints):
+            return _with_taken_over(
+                make, studies, records, journal=journal, store=store, parameters=parameters, checkpoints=checkpoints
+            )
         if missing is None:
             return studies
         started, conclusion = started_architectures(journal, parameters=parameters), studies.conclusion
@@ -148,6 +152,32 @@ def _open_or_rebuild(
     unknown = [str(item.number) for item in studies.trials if studies.architecture_id(item) is None]
     if unknown:
         note(f"the architectures of the trials {', '.join(unknown)} are unknown: their numbers stay unused")
+    return studies
+
+
+def _only_taken_over(studies: Studies, records: Sequence[Record], *, checkpoints: Checkpoints) -> bool:
+    """Returns whether the search has nothing but records of other runs. Its studies may lack some of them."""
+    numbers = {item.trial for item in records if item.taken_from is not None}
+    others = {item.number for item in studies.trials} | set(checkpoints.numbers()) if numbers else set()
+    return bool(numbers) and len(numbers) == len(records) and others <= numbers
+
+
+def _with_taken_over(
+    make: Callable[[], Studies],
+    studies: Studies,
+    records: Sequence[Record],
+    *,
+    journal: Path,
+    store: RunStore,
+    parameters: Parameters,
+    checkpoints: Checkpoints,
+) -> Studies:
+    """Returns the studies with all records that were taken over. A kill may have left some of them half entered."""
+    if len(studies.trials) == len(records) and all(item.state.is_finished() for item in studies.trials):
+        return studies
+    journal.unlink()
+    studies = make()
+    rebuild(studies, store=store, parameters=parameters, checkpoints=checkpoints)
     return studies
 
 

@@ -11,6 +11,7 @@ depthweave.card = (data) => {
     const tags = [];
     if (points.reference[point]) tags.push("reference");
     if (points.member[point]) tags.push("on the front");
+    if (points.taken_over[point]) tags.push(points.taken_over[point]);
     if (points.twin[point]) tags.push(`within tolerance of ${points.twin[point]}`);
     return element("div", {},
       element("h3", { tabindex: -1 },

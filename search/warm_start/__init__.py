@@ -1,0 +1,1 @@
+"""Warm start: what a search takes over from other runs, and what it learns from them."""

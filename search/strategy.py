@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from optuna.pruners import BasePruner
@@ -15,6 +15,7 @@ from depthweave.search.samplers import make_sampler
 from depthweave.search.samplers.known_cost import CurveSource
 from depthweave.search.spec.schema import Spec
 from depthweave.search.surrogate.sparse_pool import WeightSource
+from depthweave.search.surrogate.transfer import SourceLosses
 from depthweave.trainers import Measurement
 
 
@@ -37,10 +38,11 @@ def strategy_of(
     parameters: Parameters,
     measured: Mapping[str, Measurement],
     weights: WeightSource | None = None,
+    sources: Sequence[SourceLosses] = (),
 ) -> Strategy:
     """Returns a new strategy from the spec's names, options and seed, and from the survey's measurements.
 
-    `weights` are the sizes of trained connections, which propose sparse graphs.
+    `weights` are the sizes of trained connections, which propose sparse graphs. `sources` are other runs' losses.
     """
     settings = spec.search
     sampler, guide, use_curves = make_sampler(
@@ -50,6 +52,7 @@ def strategy_of(
         seed=spec.seed,
         measured=measured,
         weights=weights,
+        sources=sources,
     )
     return Strategy(
         sampler=sampler,

@@ -208,6 +208,14 @@ def fit(
     return Hyperparameters(values[:-3], *(float(item) for item in values[-3:]))
 
 
+def prior_covariance(features_MF: FloatArray, *, groups_F: NDArray[np.intp]) -> FloatArray:
+    """Returns the covariance `[M, M]` of standardised values, noise included, at the prior mean of hyperparameters."""
+    num_groups = int(groups_F.max()) + 1
+    scaled_MF = features_MF / np.sqrt(num_groups)
+    kernel_MM = matern(squared_distances(scaled_MF, scaled_MF)) + _LINEAR_MEDIAN * (scaled_MF @ scaled_MF.T)
+    return np.asarray(kernel_MM + (np.exp(_NOISE_LOG_MEAN) + _JITTER) * np.eye(len(features_MF)))
+
+
 class _Objective(NamedTuple):
     value: float
     gradient: FloatArray

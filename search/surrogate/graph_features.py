@@ -21,6 +21,8 @@ from depthweave.spaces.wiring import Wiring
 
 _COARSE, _FINE = 3, 6
 """Parts that the two grids divide the depth into, for sites and for sources."""
+NUM_SIZES = 4
+"""Columns of sizes, after those of the fusions: depth, budget, feed-forward ratio, connections."""
 
 
 class GraphEncoder:

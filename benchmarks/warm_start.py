@@ -11,7 +11,7 @@ The source is the part of the connectivity table (train_connectivity.py) that th
 
 Source and target have the same seed of the table, so a source is a single run. There are two sets of objectives, with 1
 and with 4 workers. Measurements are charged, the tokens of the source are not. `cold` has no source; `shuffled` has the
-source's losses in a random order. Searches are replayed as in connectivity_table.py. The table shows the tokens until
+source's losses in a random order, and in `turned` what is good in the source is bad. Searches are replayed as in connectivity_table.py. The table shows the tokens until
 99 % of the hypervolume as a share of the target's tokens: the median and its interval, the searches that never arrive,
 the lowest end. Against `cold`, search by search: the median ratio of tokens, the worst one, and how many searches are
 over 10 % worse.
@@ -42,7 +42,7 @@ from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
 from depthweave.spaces.space import Candidate
 
 CACHE = Cache("warm_start")
-SOURCES = ("cold", "warm", "shuffled")
+SOURCES = ("cold", "warm", "shuffled", "turned")
 SHARE = 0.99
 _LONGER = 1.1
 """A search that spends so many times the tokens of the cold one counts as worse."""
@@ -201,6 +201,8 @@ def _search(case: Case, source: str, *, whole: CurveProblem, target: CurveProble
         if source == "shuffled":
             shuffled = np.random.default_rng(seed).permutation(losses.losses_S)
             losses = replace(losses, losses_S=shuffled)
+        if source == "turned":
+            losses = replace(losses, losses_S=losses.losses_S.max() + losses.losses_S.min() - losses.losses_S)
         seen = with_source(target, source=losses)
     found = run(ARMS["known-cost + pareto"], problem=seen, workers=workers, seed=seed)
     return {"case": case.name, "source": source, **found}

@@ -129,6 +129,10 @@ class GaussianProcess:
         """Returns the standardised residual `[M]` of each record, predicted from the others."""
         return np.asarray(self._weights_M / np.sqrt(np.square(self._inverse_MM).sum(axis=0)))
 
+    def leave_one_out_errors(self) -> FloatArray:
+        """Returns the error `[M]` of each record's prediction from the others, in the values' unit."""
+        return np.asarray(self._scale * self._weights_M / np.square(self._inverse_MM).sum(axis=0))
+
     @property
     def noise_sd(self) -> float:
         """Standard deviation of the noise of every record, in the values' unit."""

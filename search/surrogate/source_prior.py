@@ -22,9 +22,9 @@ from depthweave.search.surrogate.candidates import FloatArray, Indices
 from depthweave.search.surrogate.gaussian_process import prior_covariance
 from depthweave.search.surrogate.loss_scale import LossScale
 
-_SLOPES = (0.5, 1.0)
+_SLOPES = (0.5, 1.0, 2.0)
 """How much a relative difference of losses at a source is at the search."""
-_NONE_PROBABILITY = 0.2
+_NONE_PROBABILITY = 0.5
 """Prior probability that no source helps."""
 _DIFFERENCE_FRAC = 0.5
 """Prior standard deviation of the difference, as a share of that of the source's own predictions."""

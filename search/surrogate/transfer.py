@@ -80,7 +80,7 @@ class _SourceModel:
             return
         items = _candidates(architectures)
         fusions = tuple(sorted({item.fusion for item in architectures}))
-        self._encoder = GraphEncoder(items, fusions=fusions)
+        self._encoder = GraphEncoder(items, fusions=fusions, any_depth=True)
         self._sizes = slice(len(fusions), len(fusions) + NUM_SIZES)
         features_SF = self._encoder.features(items)
         self._lowest_F, self._highest_F = (
@@ -88,12 +88,15 @@ class _SourceModel:
             features_SF[:, self._sizes].max(axis=0),
         )
         self._scale = LossScale.of(losses_S)
+        logs_S = self._scale.logarithm(losses_S)
         self._process = GaussianProcess(
             features_SF,
-            self._scale.logarithm(losses_S),
+            logs_S,
             noise_MM=np.zeros((len(kept), len(kept))),
             groups_F=self._encoder.groups_F,
         )
+        unexplained = np.square(self._process.leave_one_out_errors()).mean() / (logs_S.var() or 1.0)
+        self._mean, self._explained = float(logs_S.mean()), max(0.0, 1.0 - float(unexplained))
 
     def log_losses(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Returns the logarithm of the predicted final loss of each architecture, `[N]`."""
@@ -101,8 +104,9 @@ class _SourceModel:
             return np.full(len(architectures), self._constant)
         features_NF = self._encoder.features(_candidates(architectures))
         features_NF[:, self._sizes] = np.clip(features_NF[:, self._sizes], self._lowest_F, self._highest_F)
-        heights_N = np.exp(self._process.predict(features_NF).mean_N)
-        return np.asarray(np.log(self._scale.floor + heights_N))
+        # What does not even predict the source itself says little about another run.
+        logs_N = self._mean + self._explained * (self._process.predict(features_NF).mean_N - self._mean)
+        return np.asarray(np.log(self._scale.floor + np.exp(logs_N)))
 
 
 def _candidates(architectures: Sequence[Architecture]) -> list[Candidate]:

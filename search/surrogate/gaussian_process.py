@@ -91,7 +91,7 @@ class GaussianProcess:
         self._scale = (float(values_M.std()) if population is None else population.sd) or 1.0
         targets_M, scaled_noise_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
         if hyperparameters is None:
-            few = _evenly(len(values_M), FIT_RECORDS)
+            few = evenly(len(values_M), FIT_RECORDS)
             hyperparameters = fit(
                 features_MF[few], targets_M[few], noise_MM=scaled_noise_MM[np.ix_(few, few)], groups_F=groups_F
             )
@@ -292,7 +292,7 @@ def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision])
     return distances_AB
 
 
-def _evenly(length: int, most: int) -> NDArray[np.intp]:
+def evenly(length: int, most: int) -> NDArray[np.intp]:
     """Returns at most `most` evenly spaced indices, including the first and the last."""
     if length <= most:
         return np.arange(length)

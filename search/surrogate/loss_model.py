@@ -21,10 +21,10 @@ from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indic
 from depthweave.search.surrogate.forecast_errors import CheckedForecasts, forecast_errors_of, similarity
 from depthweave.search.surrogate.gaussian_process import GaussianProcess, Population, Posterior
 from depthweave.search.surrogate.loss_scale import Estimate, LossScale
-from depthweave.search.surrogate.source_prior import KnownLosses, SourcePrior, prior_alone, source_prior
+from depthweave.search.surrogate.source_prior import KnownLosses, prior_alone, source_prior
 
 MIN_RECORDS = 3
-"""Minimum number of known or forecast losses for a model."""
+"""Minimum number of known or forecast losses for a model; with sources, of final losses."""
 MAX_RECORDS = 512
 """Maximum number of records, the lowest losses and an even choice of others: the cost is cubic in it."""
 _MIN_CURVE_FRAC = 0.1
@@ -98,25 +98,18 @@ class _Space:
 def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None:
     known = [item for item in trials if item.loss is not None or item.failed]
     losses = np.array([item.loss for item in known if item.loss is not None])
-    if len(losses) < MIN_RECORDS or not any(item.finished for item in known):
-        return _from_sources_alone(space, trials)
+    num_finished = sum(item.finished for item in known)
+    if space.source_logs_NK is not None and num_finished < MIN_RECORDS:
+        return _from_sources_alone(space.source_logs_NK, trials)
+    if len(losses) < MIN_RECORDS or not num_finished:
+        return None
     scale, worst = LossScale.of(losses), float(losses.max())
     logs_M, sd_M = scale.logarithms([Estimate(worst if item.loss is None else item.loss, item.sd) for item in known])
     kept = _most_informative(logs_M)
     known, logs_M, sd_M = [known[place] for place in kept], logs_M[kept], sd_M[kept]
     rows = np.array([item.row for item in known], dtype=np.intp)
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
-    prior = None
-    if space.source_logs_NK is not None:
-        prior = source_prior(
-            space.source_logs_NK,
-            space.features_NF,
-            KnownLosses(rows, logs_M, np.square(sd_M)),
-            scale=scale,
-            groups_F=space.groups_F,
-        )
-    offset_N = np.zeros(len(space.features_NF)) if prior is None else prior.offset_N
-    process, calibration = _process(space, known, logs_M, sd_M, scale=scale, prior=prior)
+    process, offset_N, calibration = _process(space, known, logs_M, sd_M, scale=scale)
     if len(pending):
         expected = process.predict(space.features_NF[pending]).mean_N
         process = process.conditioned(space.features_NF[pending], expected)
@@ -133,14 +126,12 @@ def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None
     return LossPosterior(scale.floor, function, outcome, calibration)
 
 
-def _from_sources_alone(space: _Space, trials: Sequence[Evidence]) -> LossPosterior | None:
-    """Returns what other runs expect, on the level of the complete trials; `None` without sources."""
-    if space.source_logs_NK is None:
-        return None
+def _from_sources_alone(source_logs_NK: FloatArray, trials: Sequence[Evidence]) -> LossPosterior:
+    """Returns what other runs expect, on the level of the complete trials."""
     finished = [item for item in trials if item.finished and item.loss is not None]
     rows = np.array([item.row for item in finished], dtype=np.intp)
     losses = np.array([item.loss for item in finished], dtype=np.float64)
-    scale, prior = prior_alone(space.source_logs_NK, rows, losses)
+    scale, prior = prior_alone(source_logs_NK, rows, losses)
     function = Posterior(prior.offset_N, np.full(len(prior.offset_N), prior.difference_sd))
     outcome = Posterior(function.mean_N.copy(), function.sd_N.copy())
     outcome.mean_N[rows], outcome.sd_N[rows] = scale.logarithm(losses), 0.0
@@ -154,11 +145,10 @@ def _process(
     sd_M: FloatArray,
     *,
     scale: LossScale,
-    prior: SourcePrior | None,
-) -> tuple[GaussianProcess, Callable[[Indices], FloatArray]]:
-    """Returns the process conditioned on losses and forecasts, whose errors are correlated, and the calibration.
+) -> tuple[GaussianProcess, FloatArray, Callable[[Indices], FloatArray]]:
+    """Returns the process conditioned on losses and forecasts, whose errors are correlated; offsets; the calibration.
 
-    With a prior of other runs, it is the process of the difference to it.
+    The process models the difference to the offsets, which are what other runs let expect, 0 without any.
     """
     population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
     likelihood_M, variance_M = _without_population(logs_M, sd_M, population=population)
@@ -169,12 +159,20 @@ def _process(
     features_MF = space.features_NF[[item.row for item in known]]
     backtests = CheckedForecasts(record_D, earlier_D[1], earlier_D[0] - likelihood_M[record_D])
     errors = forecast_errors_of(features_MF, variance_M, backtests, groups_F=space.groups_F)
-    offset_M = np.zeros(len(known)) if prior is None else prior.offset_N[[item.row for item in known]]
-    if prior is not None:
-        population = Population(float((logs_M - offset_M).mean()), prior.difference_sd)
+    rows_M = np.array([item.row for item in known], dtype=np.intp)
+    values_M, offset_N = likelihood_M - errors.mean_M, np.zeros(len(space.features_NF))
+    if space.source_logs_NK is not None:
+        prior = source_prior(
+            space.source_logs_NK,
+            space.features_NF,
+            KnownLosses(rows_M, values_M, errors.covariance_MM),
+            scale=scale,
+            groups_F=space.groups_F,
+        )
+        offset_N, population = prior.offset_N, Population(0.0, prior.difference_sd)
     process = GaussianProcess(
         features_MF,
-        likelihood_M - errors.mean_M - offset_M,
+        values_M - offset_N[rows_M],
         noise_MM=errors.covariance_MM,
         groups_F=space.groups_F,
         population=population,
@@ -182,7 +180,7 @@ def _process(
     finished = np.array([place for place, item in enumerate(known) if item.finished], dtype=np.intp)
     checked_KF = features_MF[np.concatenate([finished, errors.record_D])]
     residual_K = np.concatenate([process.leave_one_out_residuals()[finished], errors.residual_D])
-    return process, partial(_calibration, space, checked_KF, residual_K)
+    return process, offset_N, partial(_calibration, space, checked_KF, residual_K)
 
 
 def _calibration(space: _Space, checked_KF: FloatArray, residual_K: FloatArray, rows_N: Indices) -> FloatArray:

@@ -35,6 +35,8 @@ class CandidatePosterior(NamedTuple):
     """Expected hypervolume improvement, with costs scaled to the range from 0 to 1."""
     calibration: Callable[[Indices], FloatArray]
     """Returns the factors, at least 1, by which the standard deviations of these candidates have to be multiplied."""
+    is_prior: bool
+    """Whether it rests on other runs alone."""
 
 
 class KnownCosts(NamedTuple):
@@ -69,7 +71,7 @@ def candidate_posterior(
     log_mean_N, log_sd_N = loss.outcome
     height_N = np.exp(log_mean_N + 0.5 * log_sd_N**2)
     sd_N = height_N * np.sqrt(np.expm1(log_sd_N**2))
-    return CandidatePosterior(loss.floor + height_N, sd_N, gains_N, loss.calibration)
+    return CandidatePosterior(loss.floor + height_N, sd_N, gains_N, loss.calibration, loss.is_prior)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depthweave.search.surrogate.candidates import FloatArray, Indices
-from depthweave.search.surrogate.gaussian_process import prior_covariance
+from depthweave.search.surrogate.gaussian_process import FIT_RECORDS, evenly, prior_covariance
 from depthweave.search.surrogate.loss_scale import LossScale
 
 _SLOPES = (0.5, 1.0, 2.0)
@@ -28,15 +28,15 @@ _NONE_PROBABILITY = 0.5
 """Prior probability that no source helps."""
 _DIFFERENCE_FRAC = 0.5
 """Prior standard deviation of the difference, as a share of that of the source's own predictions."""
-_PRIOR_RECORDS = 4.0
-"""Weight of the prior variances, in records."""
+_FACTORS = (0.25, 1.0, 4.0)
+"""Equally likely factors of a hypothesis's variance."""
 
 
 class SourcePrior(NamedTuple):
     """The prior of every candidate's loss, on the logarithmic scale of the search."""
 
     offset_N: FloatArray
-    """Prior means, up to a constant."""
+    """Prior means."""
     difference_sd: float
     """Prior standard deviation of what the sources do not explain."""
     trust_K: FloatArray
@@ -50,72 +50,93 @@ class KnownLosses(NamedTuple):
     """Their candidates."""
     logs_M: FloatArray
     """Logarithms of the heights above the floor."""
-    variance_M: FloatArray
-    """Variances of these; 0 for a final loss."""
+    noise_MM: FloatArray
+    """Covariance of their errors; 0 for final losses."""
+
+
+class _Hypothesis(NamedTuple):
+    """The losses of the search follow these means, up to a constant, and differ from them with this variance."""
+
+    offset_N: FloatArray
+    variance: float
 
 
 def source_prior(
     source_logs_NK: FloatArray, features_NF: FloatArray, known: KnownLosses, *, scale: LossScale, groups_F: Indices
 ) -> SourcePrior:
     """Returns the prior, given the search's own records."""
-    log_losses_M = np.log(scale.floor + np.exp(known.logs_M))
-    offsets_HN = _offsets(source_logs_NK, known.rows_M, log_losses_M, scale=scale)
-    variance = float(known.logs_M.var() + known.variance_M.mean()) or 1.0
-    noise_MM = np.diag(known.variance_M / variance)
-    factor_MM = np.linalg.cholesky(prior_covariance(features_NF[known.rows_M], groups_F=groups_F) + noise_MM)
-    misfit_H = _misfits(known.logs_M - offsets_HN[:, known.rows_M], factor_MM) / variance
-    # The log marginal likelihood; mean and variance of the difference are integrated out.
-    log_H = -0.5 * (_PRIOR_RECORDS + len(known.rows_M) - 1) * np.log(_PRIOR_RECORDS + misfit_H)
-    log_H += np.log([_NONE_PROBABILITY, *np.full(len(log_H) - 1, (1 - _NONE_PROBABILITY) / max(1, len(log_H) - 1))])
-    probability_H = np.exp(log_H - log_H.max())
-    probability_H /= probability_H.sum()
-    offset_N = probability_H @ offsets_HN
-    residual_M = known.logs_M - offset_N[known.rows_M]
-    prior_H = np.square(_DIFFERENCE_FRAC) * offsets_HN.var(axis=1)
-    prior_H[0] = variance
-    squares = len(residual_M) * float(residual_M.var() + known.variance_M.mean())
-    difference = (_PRIOR_RECORDS * float(probability_H @ prior_H) + squares) / (_PRIOR_RECORDS + len(residual_M))
-    return SourcePrior(offset_N, float(np.sqrt(difference)), _trust(probability_H, source_logs_NK.shape[1]))
+    few = evenly(len(known.rows_M), FIT_RECORDS)
+    rows_M, logs_M, noise_MM = known.rows_M[few], known.logs_M[few], known.noise_MM[np.ix_(few, few)]
+    spread = float(known.logs_M.var() + np.diag(known.noise_MM).mean()) or 1.0
+    level_M = 1.0 / (spread + np.diag(noise_MM))
+    hypotheses = _hypotheses(source_logs_NK, rows_M, logs_M, weight_M=level_M / level_M.sum(), scale=scale)
+    hypotheses[0] = hypotheses[0]._replace(variance=spread)
+    covariance_MM = prior_covariance(features_NF[rows_M], groups_F=groups_F)
+    log_HV = np.array(
+        [
+            [
+                _log_evidence(logs_M - item.offset_N[rows_M], factor * item.variance * covariance_MM + noise_MM)
+                for factor in _FACTORS
+            ]
+            for item in hypotheses
+        ]
+    )
+    log_HV[0] += np.log(_NONE_PROBABILITY)
+    log_HV[1:] += np.log((1.0 - _NONE_PROBABILITY) / (len(hypotheses) - 1))
+    probability_HV = np.exp(log_HV - log_HV.max())
+    probability_HV /= probability_HV.sum()
+    variance_HV = np.outer([item.variance for item in hypotheses], _FACTORS)
+    probability_H = probability_HV.sum(axis=1)
+    return SourcePrior(
+        probability_H @ np.stack([item.offset_N for item in hypotheses]),
+        float(np.sqrt((probability_HV * variance_HV).sum())),
+        _trust(probability_H, source_logs_NK.shape[1]),
+    )
 
 
-def prior_alone(
-    source_logs_NK: FloatArray, known_rows: Indices, known_losses: FloatArray
-) -> tuple[LossScale, SourcePrior]:
+def prior_alone(source_logs_NK: FloatArray, rows_M: Indices, losses_M: FloatArray) -> tuple[LossScale, SourcePrior]:
     """Returns a scale and the prior before the search has enough losses for a process: the sources' mean.
 
     Known final losses shift it.
     """
     logs_N = source_logs_NK.mean(axis=1)
-    if len(known_rows):
-        logs_N = logs_N + float((np.log(known_losses) - logs_N[known_rows]).mean())
+    if len(rows_M):
+        logs_N = logs_N + float((np.log(losses_M) - logs_N[rows_M]).mean())
     losses_N = np.exp(logs_N)
-    losses_N[known_rows] = known_losses
+    losses_N[rows_M] = losses_M
     scale = LossScale.of(losses_N)
     offset_N = scale.logarithm(np.exp(logs_N))
     trust_K = np.full(source_logs_NK.shape[1], (1 - _NONE_PROBABILITY) / source_logs_NK.shape[1])
     return scale, SourcePrior(offset_N, _DIFFERENCE_FRAC * float(offset_N.std()), trust_K)
 
 
-def _offsets(source_logs_NK: FloatArray, rows_M: Indices, log_losses_M: FloatArray, *, scale: LossScale) -> FloatArray:
-    """Returns the prior mean of each hypothesis, `[H, N]`: none, then each source and their mean with each slope."""
+def _hypotheses(
+    source_logs_NK: FloatArray, rows_M: Indices, logs_M: FloatArray, *, weight_M: FloatArray, scale: LossScale
+) -> list[_Hypothesis]:
+    """Returns the hypotheses: none, then each source and the mean of several with each slope."""
     columns = list(source_logs_NK.T)
     if len(columns) > 1:
         columns.append(source_logs_NK.mean(axis=1))
-    found = [np.zeros(len(source_logs_NK))]
+    log_losses_M = np.log(scale.floor + np.exp(logs_M))
+    found = [_Hypothesis(np.full(len(source_logs_NK), float(weight_M @ logs_M)), 1.0)]
     for column_N in columns:
         for slope in _SLOPES:
             logs_N = slope * column_N
             # On the level of the search's own losses.
-            found.append(scale.logarithm(np.exp(logs_N + float((log_losses_M - logs_N[rows_M]).mean()))))
-    return np.stack(found)
+            logs_N = logs_N + float(weight_M @ (log_losses_M - logs_N[rows_M]))
+            offset_N = scale.logarithm(np.exp(logs_N))
+            found.append(_Hypothesis(offset_N, max(np.square(_DIFFERENCE_FRAC) * float(offset_N.var()), 1e-6)))
+    return found
 
 
-def _misfits(residual_HM: FloatArray, factor_MM: FloatArray) -> FloatArray:
-    """Returns the squared standardised residuals, `[H]`, without their common mean."""
-    white_MH = np.linalg.solve(factor_MM, residual_HM.T)
-    ones_M = np.linalg.solve(factor_MM, np.ones(len(factor_MM)))
-    white_MH -= np.outer(ones_M, ones_M @ white_MH) / (ones_M @ ones_M)
-    return np.asarray(np.square(white_MH).sum(axis=0))
+def _log_evidence(residual_M: FloatArray, covariance_MM: FloatArray) -> float:
+    """Returns the log marginal likelihood of normal residuals whose common mean is not known."""
+    factor_MM = np.linalg.cholesky(covariance_MM)
+    white_M2 = np.linalg.solve(factor_MM, np.column_stack([residual_M, np.ones(len(residual_M))]))
+    residual_white_M, ones_white_M = white_M2.T
+    square = float(ones_white_M @ ones_white_M)
+    misfit = float(residual_white_M @ residual_white_M) - float(ones_white_M @ residual_white_M) ** 2 / square
+    return -0.5 * misfit - float(np.log(np.diag(factor_MM)).sum()) - 0.5 * float(np.log(square))
 
 
 def _trust(probability_H: FloatArray, num_sources: int) -> FloatArray:

@@ -53,6 +53,12 @@ class TableParameters:
         """Returns parameter values of this row."""
         return dict(self._own[architecture_id])
 
+    def restricted(self, ids: Sequence[str]) -> TableParameters:
+        """Returns the parameters of these rows, in their order."""
+        place = {name: row for row, name in enumerate(ids)}
+        spelled = sorted((item for item in self._spelled.items() if item[1] in place), key=lambda item: place[item[1]])
+        return TableParameters({name: tuple(item.choices) for name, item in self.distributions.items()}, dict(spelled))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:

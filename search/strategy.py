@@ -42,7 +42,7 @@ def strategy_of(
 ) -> Strategy:
     """Returns a new strategy from the spec's names, options and seed, and from the survey's measurements.
 
-    `weights` are the sizes of trained connections, which propose sparse graphs. `sources` are the losses of other runs.
+    `weights` are the sizes of trained connections, which propose sparse graphs. `sources` are other runs' losses.
     """
     settings = spec.search
     sampler, guide, use_curves = make_sampler(

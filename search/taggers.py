@@ -28,6 +28,7 @@ from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.spaces.plain_names import is_plain_name
 from depthweave.trainers.tagging.few_shot_data import FewShotData, host_of
 from depthweave.trainers.tagging.host import Host
+from depthweave.trainers.tagging.host_path import host_folder
 from depthweave.trainers.tagging.kept_tagger import kept_tagger
 from depthweave.trainers.tagging.sentence_batches import evenly_spaced
 from depthweave.trainers.tagging.tag_data import HostWeights
@@ -61,7 +62,7 @@ def export_head(store: RunStore, record: Record, *, out: Path, verdict: Verdict 
     return export_tagger(
         out,
         state=_trained(store, record, weights=spec.host.weights, host=host),
-        host_folder=Path(spec.host.path or "").expanduser(),
+        host_folder=host_folder(spec.host.path or ""),
         classes=store.info.classes,
         facts=_facts(store, record, spec=spec, host=host, verdict=verdict),
     )

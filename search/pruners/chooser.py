@@ -64,6 +64,8 @@ class GuideView(NamedTuple):
     """Mean and standard deviation of the final loss of every trial, by trial number."""
     new: NewTrialOutlook | None
     """The best new trial; `None` if every architecture has been tried."""
+    is_prior: bool = False
+    """Whether other runs alone say this: the search has too few losses of its own."""
 
 
 class Guide(Protocol):

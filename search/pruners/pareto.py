@@ -8,7 +8,7 @@ more. Below `level` the trial is given up. At the first rung a trial has one los
 improvement per remaining evaluation, or starts a new trial if that is worth more. With a guide, which forecasts from
 the architectures too, the first rung is judged as well, and trials with a negligible improvement are given up.
 `ParetoPruner` stops trials in any Optuna study with one objective; its stops are final. Until three trials are
-complete, both use successive halving by non-dominated rank (`halving.py`).
+complete, both use successive halving by non-dominated rank (`halving.py`), or what a guide expects from other runs.
 
 Both are pure functions of the trials that they see: a resumed search decides as the uninterrupted one.
 
@@ -22,9 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from statistics import NormalDist
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 from depthweave.search.pruners.chooser import NEW, Guide, GuideView, NewTrialOutlook, TrialSnapshot
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
 from depthweave.search.pruners.peers import COSTS
+from depthweave.search.pruners.trial_table import TrialTable, trial_table
 from depthweave.search.surrogate.learning_curves import (
     RUNG_FACTOR,
     Array,
@@ -96,14 +96,16 @@ class ParetoChooser:
         otherwise: Literal["new"] | None = NEW if may_start else None
         if may_start and len(snapshots) < _STARTUP:
             return NEW
-        table = _table(snapshots, evaluations=(*self.rungs, self.num_evaluations))
+        table = trial_table(snapshots, evaluations=(*self.rungs, self.num_evaluations))
         if not len(table.paused):
             return otherwise
-        if len(table.finished) < MIN_FINISHED:
-            index = _promoted(table, may_start=may_start)
-        else:
-            view = None if self.guide is None else self.guide.advise(snapshots)
+        view = None if self.guide is None else self.guide.advise(snapshots)
+        if len(table.finished) >= MIN_FINISHED:
             index = self._most_promising(table, view=view, may_start=may_start)
+        elif view is not None and view.is_prior:
+            index = _most_expected(table, view=view)
+        else:
+            index = _promoted(table, may_start=may_start)
         return otherwise if index is None else int(table.number_T[index])
 
     def audits(self, snapshots: Sequence[TrialSnapshot]) -> Sequence[int]:
@@ -114,7 +116,7 @@ class ParetoChooser:
         draws = {number: _draw(number, seed=self.seed) for number in paused}
         return [number for number in paused if draws[number] < self.audit_frac] or [min(draws, key=draws.__getitem__)]
 
-    def _most_promising(self, table: _Table, *, view: GuideView | None, may_start: bool) -> int | None:
+    def _most_promising(self, table: TrialTable, *, view: GuideView | None, may_start: bool) -> int | None:
         """Returns the promising paused trial that improves most per evaluation; `None` if a new one is worth more."""
         final = table.losses_TR[table.finished, -1]
         optimality = optimality_of(final, table.costs_TC[table.finished], all_costs=table.costs_TC)
@@ -138,7 +140,7 @@ class ParetoChooser:
 
     def _improvements_of_new(
         self,
-        table: _Table,
+        table: TrialTable,
         regressions: Sequence[RungRegression],
         *,
         optimality: FrontOptimality,
@@ -158,7 +160,7 @@ class ParetoChooser:
         return optimality.improvements(forecast, costs_SC)
 
     def _promising(
-        self, table: _Table, *, optimality: FrontOptimality, forecast: Forecast, guided: bool
+        self, table: TrialTable, *, optimality: FrontOptimality, forecast: Forecast, guided: bool
     ) -> tuple[NDArray[np.intp], Array]:
         """Returns indices of the paused trials that are not given up, and the expected improvement of each.
 
@@ -215,7 +217,7 @@ class ParetoPruner(BasePruner):
             return True
         if len(trial.intermediate_values) not in rungs[1:]:
             return False
-        table = _table(snapshots, evaluations=(*rungs, num_evaluations), names=tuple(names))
+        table = trial_table(snapshots, evaluations=(*rungs, num_evaluations), names=tuple(names))
         full = table.finished[table.num_losses_T[table.finished] == num_evaluations]
         optimality = optimality_of(table.losses_TR[full, -1], table.costs_TC[full], all_costs=table.costs_TC[full])
         row = np.flatnonzero(table.number_T == trial.number)
@@ -253,55 +255,18 @@ def _preposterior(outlook: NewTrialOutlook, *, sd: float) -> Forecast:
     return Forecast(mean_S, np.full(len(mean_S), outlook.sd * math.sqrt(1.0 - share)))
 
 
-class _Table(NamedTuple):
-    """The trials that have reached the first rung, as arrays."""
-
-    names: tuple[str, ...]
-    """Of the costs."""
-    evaluations: tuple[int, ...]
-    """The column of `losses_TR` each: the rungs and the last evaluation."""
-    number_T: NDArray[np.int64]
-    num_losses_T: NDArray[np.int64]
-    losses_TR: Array
-    """NaN where not reached."""
-    costs_TC: Array
-    paused: NDArray[np.intp]
-    """Rows of the paused trials."""
-    finished: NDArray[np.intp]
-    """Rows of the complete trials."""
+def _most_expected(table: TrialTable, *, view: GuideView) -> int:
+    """Returns the paused trial that adds most to the front by what other runs let expect of it."""
+    expected_T = np.array([view.forecasts[int(number)] for number in table.number_T])
+    final_T = np.where(np.isnan(table.losses_TR[:, -1]), expected_T[:, 0], table.losses_TR[:, -1])
+    # The complete trials do not span the objectives yet: all trials do, as they are expected to end.
+    reference_O = optimality_of(final_T, table.costs_TC, all_costs=table.costs_TC).reference_O
+    optimality = FrontOptimality(final_T[table.finished], table.costs_TC[table.finished], reference_O)
+    forecast = Forecast(*expected_T[table.paused].T)
+    return int(table.paused[np.argmax(optimality.improvements(forecast, table.costs_TC[table.paused]))])
 
 
-def _table(
-    snapshots: Sequence[TrialSnapshot], *, evaluations: tuple[int, ...], names: tuple[str, ...] | None = None
-) -> _Table:
-    """Returns the table of the trials. `names`: the costs to compare; by default all that a trial has."""
-    if names is None:
-        # A trial has none before it is measured.
-        names = max((tuple(item.costs) for item in snapshots), key=len, default=())
-    known = [item for item in snapshots if len(item.losses) >= evaluations[0] and len(item.costs) >= len(names)]
-    return _Table(
-        names=names,
-        evaluations=evaluations,
-        number_T=np.array([item.number for item in known], dtype=np.int64),
-        num_losses_T=np.array([len(item.losses) for item in known], dtype=np.int64),
-        losses_TR=_losses_at([item.losses for item in known], evaluations),
-        costs_TC=np.array([[item.costs[name] for name in names] for item in known]).reshape(len(known), len(names)),
-        paused=np.flatnonzero([item.state == "paused" for item in known]),
-        finished=np.flatnonzero([item.state == "complete" for item in known]),
-    )
-
-
-def _losses_at(losses: Sequence[tuple[float, ...]], evaluations: tuple[int, ...]) -> Array:
-    """Returns the losses `[T, R]` after these evaluations, NaN where not reached. Every trial has at least one loss."""
-    # Through one flat array: a loop over a thousand trials takes longer than the decision.
-    flat = np.fromiter(chain.from_iterable(losses), dtype=np.float64)
-    num_T = np.fromiter(map(len, losses), dtype=np.int64)
-    index_R = np.array(evaluations) - 1
-    flat_index_TR = (np.cumsum(num_T) - num_T)[:, None] + np.minimum(index_R, num_T[:, None] - 1)
-    return np.where(index_R < num_T[:, None], flat[flat_index_TR], np.nan)
-
-
-def _promoted(table: _Table, *, may_start: bool) -> int | None:
+def _promoted(table: TrialTable, *, may_start: bool) -> int | None:
     """Returns the paused trial that successive halving promotes, from the highest rung down.
 
     If it promotes none, a new trial is due (`None`); if none may start, the furthest paused trial is resumed.

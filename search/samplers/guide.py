@@ -54,6 +54,7 @@ class SurrogateGuide:
         pairs = zip(posterior.mean_N[rows].tolist(), sd_N.tolist(), strict=True)
         forecasts = {item.number: pair for item, pair in zip(snapshots, pairs, strict=False)}
         if gains_N[best] < 0.0:
-            return GuideView(forecasts, None)
+            return GuideView(forecasts, None, posterior.is_prior)
         new_costs = dict(zip(names, costs.costs_NC[best].tolist(), strict=True))
-        return GuideView(forecasts, NewTrialOutlook(float(posterior.mean_N[best]), float(sd_N[-1]), new_costs))
+        new = NewTrialOutlook(float(posterior.mean_N[best]), float(sd_N[-1]), new_costs)
+        return GuideView(forecasts, new, posterior.is_prior)

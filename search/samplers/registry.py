@@ -21,7 +21,7 @@ from depthweave.search.samplers.known_cost import CurveSource, KnownCostSampler
 from depthweave.search.surrogate.candidates import of_space
 from depthweave.search.surrogate.pool import FixedPool, Pool
 from depthweave.search.surrogate.sparse_pool import SparsePool, WeightSource
-from depthweave.search.surrogate.transfer import SourceLosses
+from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
 from depthweave.spaces.unknown_names import unknown_name
 from depthweave.trainers import Measurement
 
@@ -36,8 +36,8 @@ class SamplerInputs(NamedTuple):
     """Measurements from before the first training, by architecture id."""
     weights: WeightSource | None = None
     """Sizes of the connections of complete trials, which propose sparse graphs."""
-    sources: Sequence[SourceLosses] = ()
-    """Final losses of other runs."""
+    sources: SourceModels | None = None
+    """Models of other runs' losses; `None` without a warm start."""
 
 
 class SearchSampler(NamedTuple):
@@ -61,6 +61,8 @@ class SamplerRow:
     """The optional package that the sampler imports."""
     proposes_sparse: bool = False
     """Whether it proposes sparse graphs, which are not enumerated."""
+    uses_sources: bool = False
+    """Whether it learns from other runs."""
 
 
 def _known_cost(inputs: SamplerInputs) -> SearchSampler:
@@ -72,9 +74,12 @@ def _known_cost(inputs: SamplerInputs) -> SearchSampler:
             measured=inputs.measured,
             seed=inputs.seed,
             weights=inputs.weights,
+            sources=inputs.sources,
         )
     else:
-        candidates = of_space(inputs.parameters, objectives=inputs.objectives, measured=inputs.measured)
+        candidates = of_space(
+            inputs.parameters, objectives=inputs.objectives, measured=inputs.measured, sources=inputs.sources
+        )
         pool = FixedPool(candidates, keys=inputs.parameters.architecture_ids)
     loss = list(inputs.objectives).index(quality_names(inputs.objectives)[0])
     sampler = KnownCostSampler(pool, seed=inputs.seed, loss=loss)
@@ -104,7 +109,7 @@ def _distinct(
 
 
 SAMPLERS: Mapping[str, SamplerRow] = {
-    "known-cost": SamplerRow(make=_known_cost, needs_costs=True, proposes_sparse=True),
+    "known-cost": SamplerRow(make=_known_cost, needs_costs=True, proposes_sparse=True, uses_sources=True),
     # Multivariate: the univariate default repeats itself in half of its proposals on a finite space.
     "tpe": SamplerRow(make=_distinct(lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=8))),
     "nsga2": SamplerRow(make=_distinct(lambda seed: NSGAIISampler(seed=seed, population_size=20))),
@@ -145,6 +150,7 @@ def make_sampler(
     """Returns the sampler of that name over a search space. Raises `ValueError` as `check_sampler` does.
 
     `measured` holds measurements from before the first training, by architecture id. `weights` are the sizes of the
-    connections of complete trials, `sources` final losses of other runs.
+    connections of complete trials. `sources` are the losses of other runs, for a sampler that `uses_sources`.
     """
-    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured, weights, sources))
+    models = SourceModels(sources) if sources else None
+    return SAMPLERS[check_sampler(name)].make(SamplerInputs(parameters, objectives, seed, measured, weights, models))

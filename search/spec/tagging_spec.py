@@ -18,6 +18,7 @@ from depthweave.spaces.space import Axes
 from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tagging.few_shot_data import FewShotData, head_axes, host_of
 from depthweave.trainers.tagging.few_shot_spec import FewShot, HostSpec, TagCorpus, read_tagged_text
+from depthweave.trainers.tagging.host_path import absolute_host_path
 from depthweave.trainers.tagging.shots import ShotUnit
 from depthweave.trainers.tagging.tagging_state import TAG_RECIPES
 from depthweave.trainers.tasks import AnyTask, TaskData
@@ -106,7 +107,7 @@ class TaggingSpec(Spec):
     def make_task(self) -> AnyTask:
         few_shot, path = self.few_shot(), self.host.path
         # Workers have another working folder.
-        place = None if path is None else os.path.abspath(os.path.expanduser(path))
+        place = None if path is None else absolute_host_path(path)
         return TokenClassification(dataclasses.replace(few_shot, host=dataclasses.replace(self.host, path=place)))
 
     def axes(self, data: TaskData) -> Axes:
@@ -138,7 +139,7 @@ class TaggingSpec(Spec):
         else:
             files = (corpus.train, corpus.validation, corpus.test)
             names = [os.path.abspath(os.path.expanduser(path)) for path in files if path is not None]
-        host = "" if self.host.path is None else f", and the host {os.path.abspath(os.path.expanduser(self.host.path))}"
+        host = "" if self.host.path is None else f", and the host {absolute_host_path(self.host.path)}"
         return one_line(f"reading the text: {', '.join(names)}{host}, named by {named_by}")
 
     def values(self) -> dict[str, Any]:

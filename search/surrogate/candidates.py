@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from optuna.distributions import CategoricalDistribution
 from depthweave.reports.store.objectives import column_value, cost_names
 from depthweave.search.known_columns import KnownColumns
 from depthweave.search.parameters import Parameters
+from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import Costs, costs_of
 from depthweave.spaces.hosted import is_plain
 from depthweave.spaces.space import Candidate
@@ -32,6 +33,13 @@ Indices = NDArray[np.intp]
 
 _GRID = 3
 """Number of parts that the grid divides the depth into, for sites and for sources."""
+
+
+class Sources(Protocol):
+    """Other runs, asked about architectures (`transfer.py`)."""
+
+    def log_losses(self, architectures: Sequence[Architecture]) -> FloatArray:
+        """Returns the logarithm of the final loss that each run predicts, `[N, K]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +58,14 @@ class Candidates:
     """The cost objectives, minimised, in the study's order without the loss; NaN where only a measurement can tell."""
     cost_features_NH: FloatArray
     """Nonnegative quantities that are known in advance, such as operations. Unknown costs are weighted sums of them."""
+    source_logs_NK: FloatArray | None = None
+    """Logarithms of the losses that other runs predict (`transfer.py`), a column a run; `None` without a warm start."""
 
     def __post_init__(self) -> None:
         size = len(self.parameters)
-        for name in ("features_NF", "costs_NC", "cost_features_NH"):
+        for name in ("features_NF", "costs_NC", "cost_features_NH", "source_logs_NK"):
+            if getattr(self, name) is None:
+                continue
             if getattr(self, name).ndim != 2:
                 raise ValueError(
                     f"Candidates.{name} has shape {getattr(self, name).shape}: it must have a row for each candidate"
@@ -91,11 +103,12 @@ def of_space(
     *,
     objectives: Sequence[str],
     measured: Mapping[str, Measurement] = MappingProxyType({}),
+    sources: Sources | None = None,
 ) -> Candidates:
     """Returns the architectures of a search space as candidates.
 
     Costs that follow from the architecture are known, and so are the `measured` ones, by architecture id. Other costs
-    are NaN.
+    are NaN. `sources` predict the losses from other runs.
     """
     items = [parameters.space[item] for item in parameters.architecture_ids]
     known = [costs_of(item.architecture) for item in items]
@@ -123,6 +136,7 @@ def of_space(
         groups_F=np.repeat(np.arange(len(groups)), [item.shape[1] for item in groups]).astype(np.intp),
         costs_NC=np.stack(costs, axis=1) if costs else np.ones((len(items), 0)),
         cost_features_NH=_cost_features(items, known),
+        source_logs_NK=None if sources is None else sources.log_losses([item.architecture for item in items]),
     )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from depthweave.search.surrogate.backtest import backtests
 from depthweave.search.surrogate.learning_curves import RUNG_FACTOR, fit_regressions, forecast_final, geometric_rungs
-from depthweave.search.surrogate.loss_model import Estimate, Evidence
+from depthweave.search.surrogate.loss_model import Evidence
+from depthweave.search.surrogate.loss_scale import Estimate
 
 
 class TrialObservation(NamedTuple):

@@ -91,7 +91,7 @@ class GaussianProcess:
         self._scale = (float(values_M.std()) if population is None else population.sd) or 1.0
         targets_M, scaled_noise_MM = (values_M - self._mean) / self._scale, noise_MM / self._scale**2
         if hyperparameters is None:
-            few = _evenly(len(values_M), FIT_RECORDS)
+            few = evenly(len(values_M), FIT_RECORDS)
             hyperparameters = fit(
                 features_MF[few], targets_M[few], noise_MM=scaled_noise_MM[np.ix_(few, few)], groups_F=groups_F
             )
@@ -128,6 +128,10 @@ class GaussianProcess:
     def leave_one_out_residuals(self) -> FloatArray:
         """Returns the standardised residual `[M]` of each record, predicted from the others."""
         return np.asarray(self._weights_M / np.sqrt(np.square(self._inverse_MM).sum(axis=0)))
+
+    def leave_one_out_errors(self) -> FloatArray:
+        """Returns the error `[M]` of each record's prediction from the others, in the values' unit."""
+        return np.asarray(self._scale * self._weights_M / np.square(self._inverse_MM).sum(axis=0))
 
     @property
     def noise_sd(self) -> float:
@@ -208,6 +212,14 @@ def fit(
     return Hyperparameters(values[:-3], *(float(item) for item in values[-3:]))
 
 
+def prior_covariance(features_MF: FloatArray, *, groups_F: NDArray[np.intp]) -> FloatArray:
+    """Returns the covariance `[M, M]` of standardised values, noise included, at the prior mean of hyperparameters."""
+    num_groups = int(groups_F.max()) + 1
+    scaled_MF = features_MF / np.sqrt(num_groups)
+    kernel_MM = matern(squared_distances(scaled_MF, scaled_MF)) + _LINEAR_MEDIAN * (scaled_MF @ scaled_MF.T)
+    return np.asarray(kernel_MM + (np.exp(_NOISE_LOG_MEAN) + _JITTER) * np.eye(len(features_MF)))
+
+
 class _Objective(NamedTuple):
     value: float
     gradient: FloatArray
@@ -280,7 +292,7 @@ def squared_distances(left_AF: NDArray[Precision], right_BF: NDArray[Precision])
     return distances_AB
 
 
-def _evenly(length: int, most: int) -> NDArray[np.intp]:
+def evenly(length: int, most: int) -> NDArray[np.intp]:
     """Returns at most `most` evenly spaced indices, including the first and the last."""
     if length <= most:
         return np.arange(length)

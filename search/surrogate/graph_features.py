@@ -21,19 +21,27 @@ from depthweave.spaces.wiring import Wiring
 
 _COARSE, _FINE = 3, 6
 """Parts that the two grids divide the depth into, for sites and for sources."""
+NUM_SIZES = 4
+"""Columns of sizes, after those of the fusions: depth, budget, feed-forward ratio, connections."""
 
 
 class GraphEncoder:
     """Encodes candidates of one search; the same candidate always gives the same row."""
 
-    def __init__(self, items: Sequence[Candidate], *, fusions: Sequence[str]) -> None:
-        """`items` set the scales; `fusions` are all that may occur, `none` too."""
-        self._fusions = tuple(fusions)
-        sizes_NS = np.log([_sizes(item) for item in items])
+    def __init__(self, items: Sequence[Candidate], *, fusions: Sequence[str], any_depth: bool = False) -> None:
+        """`items` set the scales; `fusions` are all that may occur, `none` too.
+
+        `any_depth`: only what architectures of other depths and budgets can be compared in. Connections then count as
+        a share of the possible ones. There is no fine grid, because few blocks leave cells empty that more blocks fill.
+        There is no feed-forward ratio either: what a fusion leaves of it depends on the budget.
+        """
+        self._fusions, self._any_depth = tuple(fusions), any_depth
+        sizes_NS = self._log_sizes(items)
         self._mean_S, self._sd_S = sizes_NS.mean(axis=0), sizes_NS.std(axis=0)
         # A size that all of them share sets no scale.
         self._sd_S[self._sd_S == 0.0] = 1.0
-        widths = [len(self._fusions), *(1 for _ in self._mean_S), *(len(item) for item in _wiring_groups(Wiring(1)))]
+        wiring_groups = _wiring_groups(Wiring(1), any_depth=any_depth)
+        widths = [len(self._fusions), *(1 for _ in self._mean_S), *(len(item) for item in wiring_groups)]
         self.groups_F: Indices = np.repeat(np.arange(len(widths)), widths).astype(np.intp)
 
     def features(self, items: Sequence[Candidate]) -> FloatArray:
@@ -43,11 +51,19 @@ class GraphEncoder:
         fusions = [[item.architecture.fusion == name for name in self._fusions] for item in items]
         # With sqrt(0.5), two different fusions have a squared distance of 1.
         one_hot = np.array(fusions, dtype=np.float64) * np.sqrt(0.5)
-        sizes = (np.log([_sizes(item) for item in items]) - self._mean_S) / self._sd_S
+        sizes = (self._log_sizes(items) - self._mean_S) / self._sd_S
         # Architectures with the same wiring share one object.
         known = {id(item.architecture.wiring): item.architecture.wiring for item in items}
-        rows = {key: np.concatenate(_wiring_groups(wiring)) for key, wiring in known.items()}
+        rows = {key: np.concatenate(_wiring_groups(wiring, any_depth=self._any_depth)) for key, wiring in known.items()}
         return np.hstack([one_hot, sizes, np.stack([rows[id(item.architecture.wiring)] for item in items])])
+
+    def _log_sizes(self, items: Sequence[Candidate]) -> FloatArray:
+        sizes_NS = np.array([_sizes(item) for item in items], dtype=np.float64)
+        if self._any_depth:
+            depth_N = sizes_NS[:, 0]
+            sizes_NS[:, 2] = 1.0
+            sizes_NS[:, 3] /= 1.0 + depth_N * (depth_N + 1.0) / 2.0
+        return np.asarray(np.log(sizes_NS))
 
     def cost_features(self, items: Sequence[Candidate]) -> FloatArray:
         """Returns operations, parameters, blocks, and for each fusion its sites, connections and states, `[N, H]`."""
@@ -74,7 +90,7 @@ def _sizes(item: Candidate) -> tuple[float, ...]:
     return built.depth, item.budget, built.feed_forward / built.width, 1 + built.wiring.num_connections
 
 
-def _wiring_groups(wiring: Wiring) -> list[FloatArray]:
+def _wiring_groups(wiring: Wiring, *, any_depth: bool) -> list[FloatArray]:
     """Returns the columns that describe a wiring, one array for each group."""
     depth, sites = wiring.depth, len(wiring.sites)
     coarse, fine = np.zeros((_COARSE, _COARSE)), np.zeros((_FINE, _FINE))
@@ -93,12 +109,15 @@ def _wiring_groups(wiring: Wiring) -> list[FloatArray]:
     blocks_F = np.bincount(np.arange(depth) * _FINE // depth, minlength=_FINE)
     parts_S = np.array([site.block - 1 for site in wiring], dtype=np.int64) * _FINE // depth
     at_F = np.bincount(parts_S, minlength=_FINE)
-    return [
-        shares_coarse.ravel(),
+    fine_groups = [
         shares_fine.ravel(),
         # Where the sites are, and which states are read.
         np.sqrt(at_F / np.maximum(blocks_F, 1)),
         np.sqrt(fine.sum(axis=0) / max(1, reads)),
+    ]
+    return [
+        shares_coarse.ravel(),
+        *([] if any_depth else fine_groups),
         # How far back a connection reads, the share of sites that read the embedding, and the share of blocks with one.
         np.array([2.0 * spans / (max(1, reads) * depth)]),
         np.array([embedding / max(1, sites)]),

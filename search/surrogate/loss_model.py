@@ -20,26 +20,17 @@ import numpy as np
 from depthweave.search.surrogate.candidates import Candidates, FloatArray, Indices
 from depthweave.search.surrogate.forecast_errors import CheckedForecasts, forecast_errors_of, similarity
 from depthweave.search.surrogate.gaussian_process import GaussianProcess, Population, Posterior
+from depthweave.search.surrogate.loss_scale import Estimate, LossScale
+from depthweave.search.surrogate.source_prior import KnownLosses, prior_alone, source_prior
 
 MIN_RECORDS = 3
-"""Minimum number of known or forecast losses for a model."""
+"""Minimum number of known or forecast losses for a model; with sources, of final losses."""
 MAX_RECORDS = 512
 """Maximum number of records, the lowest losses and an even choice of others: the cost is cubic in it."""
-_FLOOR_FRAC = 2.0
-"""Distance of the floor below the lowest loss, as a share of the distance from there to the median."""
-_MIN_HEIGHT_FRAC = 0.1
-"""Smallest height of a forecast above the floor, as a share of that of the lowest loss."""
 _MIN_CURVE_FRAC = 0.1
 """Smallest share of a forecast's precision that is attributed to its curve."""
 _PRIOR_BACKTESTS = 1.0
 """Weight of the prior, in which forecasts are calibrated, in backtests."""
-
-
-class Estimate(NamedTuple):
-    """A forecast of a final loss."""
-
-    mean: float
-    sd: float
 
 
 class Evidence(NamedTuple):
@@ -71,10 +62,15 @@ class LossPosterior(NamedTuple):
     """Of the loss of one training; of the candidate's own trial if there is one."""
     calibration: Callable[[Indices], FloatArray]
     """Returns the factors, at least 1, by which the standard deviations of these candidates have to be multiplied."""
+    is_prior: bool = False
+    """Whether it rests on other runs alone, because the search has too few losses of its own."""
 
 
 def loss_posterior(candidates: Candidates, trials: Sequence[Evidence]) -> LossPosterior | None:
-    """Returns the posterior; `None` with too few losses. Running trials without a loss get their expected loss."""
+    """Returns the posterior. Running trials without a loss get their expected loss.
+
+    With too few losses it is that of the sources alone, and `None` without sources.
+    """
     # Costs are not used here. With them, trials with a new measurement would miss the cache.
     return _losses(_Space(candidates), tuple(item._replace(costs_C=None) for item in trials))
 
@@ -84,9 +80,14 @@ class _Space:
 
     def __init__(self, candidates: Candidates) -> None:
         self.features_NF, self.groups_F = candidates.features_NF, candidates.groups_F
+        self.source_logs_NK = candidates.source_logs_NK
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Space) and self.features_NF is other.features_NF
+        return (
+            isinstance(other, _Space)
+            and self.features_NF is other.features_NF
+            and self.source_logs_NK is other.source_logs_NK
+        )
 
     def __hash__(self) -> int:
         return id(self.features_NF)
@@ -97,33 +98,58 @@ class _Space:
 def _losses(space: _Space, trials: tuple[Evidence, ...]) -> LossPosterior | None:
     known = [item for item in trials if item.loss is not None or item.failed]
     losses = np.array([item.loss for item in known if item.loss is not None])
-    if len(losses) < MIN_RECORDS or not any(item.finished for item in known):
+    num_finished = sum(item.finished for item in known)
+    if space.source_logs_NK is not None and num_finished < MIN_RECORDS:
+        return _from_sources_alone(space.source_logs_NK, trials)
+    if len(losses) < MIN_RECORDS or not num_finished:
         return None
-    floor, worst = _floor(losses), float(losses.max())
-    scale = _Scale(floor, float(losses.min()) - floor)
+    scale, worst = LossScale.of(losses), float(losses.max())
     logs_M, sd_M = scale.logarithms([Estimate(worst if item.loss is None else item.loss, item.sd) for item in known])
     kept = _most_informative(logs_M)
     known, logs_M, sd_M = [known[place] for place in kept], logs_M[kept], sd_M[kept]
     rows = np.array([item.row for item in known], dtype=np.intp)
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
-    process, calibration = _process(space, known, logs_M, sd_M, scale=scale)
+    process, offset_N, calibration = _process(space, known, logs_M, sd_M, scale=scale)
     if len(pending):
         expected = process.predict(space.features_NF[pending]).mean_N
         process = process.conditioned(space.features_NF[pending], expected)
-    function = process.predict(space.features_NF)
+    difference = process.predict(space.features_NF)
+    function = Posterior(offset_N + difference.mean_N, difference.sd_N)
     outcome = Posterior(function.mean_N.copy(), np.hypot(function.sd_N, process.noise_sd))
     # Final losses are known. For unfinished trials their own curves are used as well.
     outcome.mean_N[rows], outcome.sd_N[rows] = logs_M, 0.0
     unfinished = np.flatnonzero(sd_M)
     if len(unfinished):
-        outcome.mean_N[rows[unfinished]], outcome.sd_N[rows[unfinished]] = process.values(unfinished)
-    return LossPosterior(floor, function, outcome, calibration)
+        own = process.values(unfinished)
+        outcome.mean_N[rows[unfinished]] = offset_N[rows[unfinished]] + own.mean_N
+        outcome.sd_N[rows[unfinished]] = own.sd_N
+    return LossPosterior(scale.floor, function, outcome, calibration)
+
+
+def _from_sources_alone(source_logs_NK: FloatArray, trials: Sequence[Evidence]) -> LossPosterior:
+    """Returns what other runs expect, on the level of the complete trials."""
+    finished = [item for item in trials if item.finished and item.loss is not None]
+    rows = np.array([item.row for item in finished], dtype=np.intp)
+    losses = np.array([item.loss for item in finished], dtype=np.float64)
+    scale, prior = prior_alone(source_logs_NK, rows, losses)
+    function = Posterior(prior.offset_N, np.full(len(prior.offset_N), prior.difference_sd))
+    outcome = Posterior(function.mean_N.copy(), function.sd_N.copy())
+    outcome.mean_N[rows], outcome.sd_N[rows] = scale.logarithm(losses), 0.0
+    return LossPosterior(scale.floor, function, outcome, lambda wanted: np.ones(len(wanted)), is_prior=True)
 
 
 def _process(
-    space: _Space, known: Sequence[Evidence], logs_M: FloatArray, sd_M: FloatArray, *, scale: _Scale
-) -> tuple[GaussianProcess, Callable[[Indices], FloatArray]]:
-    """Returns the process conditioned on losses and forecasts, whose errors are correlated, and the calibration."""
+    space: _Space,
+    known: Sequence[Evidence],
+    logs_M: FloatArray,
+    sd_M: FloatArray,
+    *,
+    scale: LossScale,
+) -> tuple[GaussianProcess, FloatArray, Callable[[Indices], FloatArray]]:
+    """Returns the process conditioned on losses and forecasts, whose errors are correlated; offsets; the calibration.
+
+    The process models the difference to the offsets, which are what other runs let expect, 0 without any.
+    """
     population = Population(float(logs_M.mean()), float(np.sqrt(logs_M.var() + np.square(sd_M).mean())))
     likelihood_M, variance_M = _without_population(logs_M, sd_M, population=population)
     record_D = np.repeat(np.arange(len(known)), [len(item.earlier) for item in known])
@@ -133,9 +159,20 @@ def _process(
     features_MF = space.features_NF[[item.row for item in known]]
     backtests = CheckedForecasts(record_D, earlier_D[1], earlier_D[0] - likelihood_M[record_D])
     errors = forecast_errors_of(features_MF, variance_M, backtests, groups_F=space.groups_F)
+    rows_M = np.array([item.row for item in known], dtype=np.intp)
+    values_M, offset_N = likelihood_M - errors.mean_M, np.zeros(len(space.features_NF))
+    if space.source_logs_NK is not None:
+        prior = source_prior(
+            space.source_logs_NK,
+            space.features_NF,
+            KnownLosses(rows_M, values_M, errors.covariance_MM),
+            scale=scale,
+            groups_F=space.groups_F,
+        )
+        offset_N, population = prior.offset_N, Population(0.0, prior.difference_sd)
     process = GaussianProcess(
         features_MF,
-        likelihood_M - errors.mean_M,
+        values_M - offset_N[rows_M],
         noise_MM=errors.covariance_MM,
         groups_F=space.groups_F,
         population=population,
@@ -143,7 +180,7 @@ def _process(
     finished = np.array([place for place, item in enumerate(known) if item.finished], dtype=np.intp)
     checked_KF = features_MF[np.concatenate([finished, errors.record_D])]
     residual_K = np.concatenate([process.leave_one_out_residuals()[finished], errors.residual_D])
-    return process, partial(_calibration, space, checked_KF, residual_K)
+    return process, offset_N, partial(_calibration, space, checked_KF, residual_K)
 
 
 def _calibration(space: _Space, checked_KF: FloatArray, residual_K: FloatArray, rows_N: Indices) -> FloatArray:
@@ -151,25 +188,6 @@ def _calibration(space: _Space, checked_KF: FloatArray, residual_K: FloatArray, 
     weight_NK = similarity(space.features_NF[rows_N], checked_KF, groups_F=space.groups_F)
     squares_N = (_PRIOR_BACKTESTS + weight_NK @ np.square(residual_K)) / (_PRIOR_BACKTESTS + weight_NK.sum(axis=1))
     return np.asarray(np.sqrt(np.maximum(squares_N, 1.0)))
-
-
-class _Scale(NamedTuple):
-    """The logarithmic scale above a floor."""
-
-    floor: float
-    lowest: float
-    """Height of the lowest loss above it."""
-
-    def logarithms(self, estimates: Sequence[Estimate]) -> tuple[FloatArray, FloatArray]:
-        """Returns mean and standard deviation of the logarithms of the heights above the floor."""
-        height = np.maximum(np.array([item.mean for item in estimates]) - self.floor, _MIN_HEIGHT_FRAC * self.lowest)
-        variance = np.log1p(np.square(np.array([item.sd for item in estimates]) / height))
-        return np.log(height) - 0.5 * variance, np.sqrt(variance)
-
-
-def _floor(losses: FloatArray) -> float:
-    lowest, median = float(losses.min()), float(np.median(losses))
-    return lowest - max(_FLOOR_FRAC * (median - lowest), 1e-6 * max(abs(lowest), 1e-6))
 
 
 def _without_population(mean: FloatArray, sd: FloatArray, *, population: Population) -> tuple[FloatArray, FloatArray]:

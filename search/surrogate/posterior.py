@@ -35,6 +35,8 @@ class CandidatePosterior(NamedTuple):
     """Expected hypervolume improvement, with costs scaled to the range from 0 to 1."""
     calibration: Callable[[Indices], FloatArray]
     """Returns the factors, at least 1, by which the standard deviations of these candidates have to be multiplied."""
+    is_prior: bool
+    """Whether it rests on other runs alone."""
 
 
 class KnownCosts(NamedTuple):
@@ -58,18 +60,18 @@ def candidate_posterior(
     pending = np.array([item.row for item in trials if item.loss is None and not item.failed], dtype=np.intp)
     finished = [item for item in trials if item.finished]
     losses_F = np.array([item.loss for item in finished], dtype=np.float64)
-    gains_N = _gains(
-        loss.function,
-        _scaled(costs),
-        np.concatenate([np.array([item.row for item in finished], dtype=np.intp), pending]),
-        np.concatenate([losses_F, loss.floor + np.exp(loss.function.mean_N[pending])]),
-        floor=loss.floor,
-    )
+    scaled = _scaled(costs)
+    rows_F = np.concatenate([np.array([item.row for item in finished], dtype=np.intp), pending])
+    losses_F = np.concatenate([losses_F, loss.floor + np.exp(loss.function.mean_N[pending])])
+    # A few trials do not span the objectives yet: the reference point is that of the front to expect.
+    expected = (np.arange(len(loss.function.mean_N)), loss.floor + np.exp(loss.function.mean_N))
+    worst = _worst_loss(scaled, *(expected if loss.is_prior else (rows_F, losses_F)))
+    gains_N = _gains(loss.function, scaled, rows_F, losses_F, floor=loss.floor, worst=worst)
     # The mean and the standard deviation of a lognormal distribution.
     log_mean_N, log_sd_N = loss.outcome
     height_N = np.exp(log_mean_N + 0.5 * log_sd_N**2)
     sd_N = height_N * np.sqrt(np.expm1(log_sd_N**2))
-    return CandidatePosterior(loss.floor + height_N, sd_N, gains_N, loss.calibration)
+    return CandidatePosterior(loss.floor + height_N, sd_N, gains_N, loss.calibration, loss.is_prior)
 
 
 def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCosts:
@@ -89,15 +91,22 @@ def known_costs(candidates: Candidates, trials: Sequence[Evidence]) -> KnownCost
     return KnownCosts(costs_NC, log_sd_NC)
 
 
+def _worst_loss(scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray) -> float:
+    """Returns the loss of the reference point, beyond the front of these candidates with these losses."""
+    kept_F = moocore.is_nondominated(np.column_stack([losses_F, scaled.costs_NC[rows_F]]))
+    front_F = losses_F[kept_F]
+    spread = float(front_F.max() - front_F.min()) or float(losses_F.max() - losses_F.min())
+    return float(front_F.max()) + _MARGIN_FRAC * spread
+
+
 def _gains(
-    posterior: Posterior, scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray, *, floor: float
+    posterior: Posterior, scaled: KnownCosts, rows_F: Indices, losses_F: FloatArray, *, floor: float, worst: float
 ) -> FloatArray:
     """Returns the expected hypervolume improvements over the front of some candidates with these losses."""
     costs_FC = scaled.costs_NC[rows_F]
-    kept_F = moocore.is_nondominated(np.column_stack([losses_F, costs_FC]))
-    front_losses_F, front_costs_FC = losses_F[kept_F], costs_FC[kept_F]
-    spread = float(front_losses_F.max() - front_losses_F.min()) or float(losses_F.max() - losses_F.min())
-    worst = float(front_losses_F.max()) + _MARGIN_FRAC * spread
+    if len(rows_F):
+        kept_F = moocore.is_nondominated(np.column_stack([losses_F, costs_FC]))
+        losses_F, costs_FC = losses_F[kept_F], costs_FC[kept_F]
     reference_O = np.concatenate([[worst], np.full(scaled.costs_NC.shape[1], 1.0 + _MARGIN_FRAC)])
     gains_N = np.zeros(len(posterior.mean_N))
     nodes = _COST_NODES if scaled.log_sd_NC.any() else ((0.0, 1.0),)
@@ -105,8 +114,8 @@ def _gains(
         gains_N += weight * hypervolume_improvement(
             lambda levels_L: lognormal_improvement(posterior.mean_N, posterior.sd_N, levels_L - floor),
             scaled.costs_NC + z * scaled.log_sd_NC,
-            front_losses_F=front_losses_F,
-            front_costs_FC=front_costs_FC,
+            front_losses_F=losses_F,
+            front_costs_FC=costs_FC,
             reference_O=reference_O,
         )
     return gains_N

@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from depthweave.reports.store.objectives import column_value, cost_names
 from depthweave.search.known_columns import KnownColumns
 from depthweave.search.parameters import Parameters, sparse_values
-from depthweave.search.surrogate.candidates import Candidates, FloatArray
+from depthweave.search.surrogate.candidates import Candidates, FloatArray, Sources
 from depthweave.search.surrogate.graph_features import GraphEncoder
 from depthweave.search.surrogate.offspring import Offspring
 from depthweave.search.surrogate.pool import Key, PoolTrial, View
@@ -53,7 +53,12 @@ class _Row(NamedTuple):
     features_F: FloatArray
     costs_C: FloatArray
     cost_features_H: FloatArray
+    source_logs_K: FloatArray
     values: Mapping[str, Any]
+
+
+_Arrays = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+"""The arrays of `_Row`, with a row for each graph."""
 
 
 class SparsePool:
@@ -67,11 +72,13 @@ class SparsePool:
         measured: Mapping[str, Measurement],
         seed: int,
         weights: WeightSource | None = None,
+        sources: Sources | None = None,
     ) -> None:
         assert parameters.sparse is not None
         space = parameters.space
         self._parameters, self._graphs, self._space = parameters, parameters.sparse, space
         self._costs, self._measured, self._seed, self._weights = cost_names(objectives), measured, seed, weights
+        self._sources = sources
         self._base = [space[item] for item in parameters.architecture_ids]
         self._encoder = GraphEncoder(
             self._base, fusions=[str(name) for name in parameters.distributions["fusion"].choices]
@@ -117,7 +124,7 @@ class SparsePool:
                 sparse.setdefault(item.architecture.id, item)
         shown = self._shown(set(tried), num_trials=len(trials))
         sparse_rows = self._sparse_rows(list(sparse.values()))
-        features, costs, cost_features = (
+        features, costs, cost_features, source_logs = (
             np.concatenate([base[shown], own]) for base, own in zip(self._base_rows, sparse_rows, strict=True)
         )
         candidates = Candidates(
@@ -130,6 +137,7 @@ class SparsePool:
             groups_F=self._encoder.groups_F,
             costs_NC=costs,
             cost_features_NH=cost_features,
+            source_logs_NK=None if self._sources is None else source_logs,
         )
         ids = [*(self._parameters.architecture_ids[row] for row in shown), *sparse]
         return View(candidates, {key: row for row, key in enumerate(ids)})
@@ -199,7 +207,7 @@ class SparsePool:
         counts = self._graphs.counts(built.depth) if built.fusion in self._graphs.fusions else ()
         return any(num_skip_connections(built.wiring) > count for count in counts)
 
-    def _sparse_rows(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _sparse_rows(self, items: Sequence[Candidate]) -> _Arrays:
         """Returns the rows of sparse graphs; those of the last decision are not computed again."""
         new = [item for item in items if item.architecture.id not in self._known]
         rows = zip(*self._encoded(new), map(sparse_values, new), strict=True)
@@ -207,11 +215,14 @@ class SparsePool:
         self._known = {item.architecture.id: known[item.architecture.id] for item in items}
         if not items:
             return self._encoded([])
-        features, costs, cost_features, _ = zip(*self._known.values(), strict=True)
-        return np.stack(features), np.stack(costs), np.stack(cost_features)
+        features, costs, cost_features, source_logs, _ = zip(*self._known.values(), strict=True)
+        return np.stack(features), np.stack(costs), np.stack(cost_features), np.stack(source_logs)
 
-    def _encoded(self, items: Sequence[Candidate]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Returns features [N, F], costs [N, C] and cost features [N, H]; a cost that needs a measurement is NaN."""
+    def _encoded(self, items: Sequence[Candidate]) -> _Arrays:
+        """Returns features [N, F], costs [N, C], cost features [N, H] and what sources say [N, K].
+
+        A cost that needs a measurement is NaN.
+        """
         known = [KnownColumns(item.architecture, self._measured.get(item.architecture.id)) for item in items]
         values = [[column_value(item, name) for name in self._costs] for item in known]
         costs_NC = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=np.float64)
@@ -219,7 +230,13 @@ class SparsePool:
             self._encoder.features(items),
             costs_NC.reshape(len(items), len(self._costs)),
             self._encoder.cost_features(items),
+            self._source_logs(items),
         )
+
+    def _source_logs(self, items: Sequence[Candidate]) -> FloatArray:
+        if self._sources is None:
+            return np.empty((len(items), 0))
+        return self._sources.log_losses([item.architecture for item in items])
 
 
 def largest_first(sizes: Mapping[Connection, float]) -> list[Connection]:

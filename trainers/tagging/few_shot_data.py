@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from depthweave.trainers.recipe import Recipe
 from depthweave.trainers.tagging.entity_score import score
 from depthweave.trainers.tagging.few_shot_spec import FewShot
 from depthweave.trainers.tagging.host import Host, load_host
+from depthweave.trainers.tagging.host_path import host_folder
 from depthweave.trainers.tagging.sentences import Sentence, TaggedText
 from depthweave.trainers.tagging.shots import draw_shots
 from depthweave.trainers.tagging.tag_data import HostWeights, TagData, tag_data
@@ -114,20 +114,14 @@ def _check_packages(few_shot: FewShot) -> None:
 
 
 def host_of(few_shot: FewShot) -> Host:
-    """Returns the host. Raises a one-line `ValueError` where there is none in its folder."""
+    """Returns the host. Raises a one-line `ValueError` where there is none at its path."""
     path = few_shot.host.path
     if path is None:
         raise ValueError(
             "host.path is missing: the task token_classification reads the layers of a pretrained model; give the "
             "folder of one, for example with --set host.path=FOLDER"
         )
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        raise ValueError(
-            f"host.path is {path}: there is no such folder, and nothing is downloaded; `hf download NAME --local-dir "
-            "FOLDER` brings a model of the Hugging Face hub, then give that folder"
-        )
-    return load_host(folder)
+    return load_host(host_folder(path))
 
 
 def head_axes(host: Host, text: TaggedText, *, weights: HostWeights) -> HeadAxes:

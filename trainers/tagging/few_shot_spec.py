@@ -24,7 +24,8 @@ class HostSpec:
     kind: str = _KIND
     """`transformers`."""
     path: str | None = None
-    """A local folder with `config.json`, `*.safetensors` and `tokenizer.json`. Nothing is downloaded."""
+    """A local folder with `config.json`, `*.safetensors` and `tokenizer.json`, or `hub:ORG/NAME`, a model of the
+    Hugging Face hub that each machine downloads once."""
     weights: HostWeights = "frozen"
     """`frozen`, `full` or `lora`."""
 

@@ -13,7 +13,8 @@ from depthweave.search.samplers import Candidates, categorical
 from depthweave.search.surrogate.candidates import FloatArray
 from depthweave.search.surrogate.forecast_errors import MAX_BACKTESTS, CheckedForecasts, forecast_errors_of
 from depthweave.search.surrogate.gaussian_process import GaussianProcess
-from depthweave.search.surrogate.loss_model import Estimate, Evidence
+from depthweave.search.surrogate.loss_model import Evidence
+from depthweave.search.surrogate.loss_scale import Estimate
 from depthweave.search.surrogate.posterior import candidate_posterior, known_costs
 
 FAMILIES, SIZES = 4, 20

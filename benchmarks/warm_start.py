@@ -1,0 +1,236 @@
+"""Warm starts: a search that learns from another run, beside the same search without it and with a useless source.
+
+    python -m benchmarks.warm_start                    # runs what is missing, then prints the tables
+    python -m benchmarks.warm_start --table            # prints the tables of what is there
+    python -m benchmarks.warm_start --seeds 100-104    # choose settings on these, report 0-19
+
+The source is the part of the connectivity table (train_connectivity.py) that the target leaves out:
+
+- `larger`: budget 300,000, from the records of 150,000; `smaller`: the other way.
+- `deeper`: 12 blocks, from the records of 6; `shallower`: the other way.
+
+Source and target have the same seed of the table, so a source is a single run. There are two sets of objectives, with 1
+and with 4 workers. Measurements are charged, the tokens of the source are not. `cold` has no source; `shuffled` has the
+source's losses in a random order, and in `turned` what is good in the source is bad. Searches are replayed as in connectivity_table.py. The table shows the tokens until
+99 % of the hypervolume as a share of the target's tokens: the median and its interval, the searches that never arrive,
+the lowest end. Against `cold`, search by search: the median ratio of tokens, the worst one, and how many searches are
+over 10 % worse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import optuna
+
+from benchmarks.arms import ARMS
+from benchmarks.cache import Cache, Run, seed_range
+from benchmarks.connectivity_table import WORKERS, identity, load, run, spent_until
+from benchmarks.problems import CurveProblem, TableParameters
+from benchmarks.train_connectivity import space
+from benchmarks.yardstick import Yardstick, median_interval
+from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
+from depthweave.spaces.space import Candidate
+
+CACHE = Cache("warm_start")
+SOURCES = ("cold", "warm", "shuffled", "turned")
+SHARE = 0.99
+_LONGER = 1.1
+"""A search that spends so many times the tokens of the cold one counts as worse."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """Which part of the table is the target; the rest of it is the source."""
+
+    name: str
+    is_target: Callable[[Candidate], bool]
+
+
+CASES = (
+    Case(name="larger", is_target=lambda item: item.budget == 300_000),
+    Case(name="smaller", is_target=lambda item: item.budget == 150_000),
+    Case(name="deeper", is_target=lambda item: item.architecture.depth == 12),
+    Case(name="shallower", is_target=lambda item: item.architecture.depth == 6),
+)
+
+
+def main() -> None:
+    """Runs what is missing and prints the tables."""
+    wanted = _arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    cases = [item for item in CASES if item.name in (wanted.case or [item.name for item in CASES])]
+    problems = list(load())
+    if wanted.again:
+        CACHE.forget(lambda kept: kept["source"] in (wanted.source or SOURCES) and kept["seed"] in wanted.seeds)
+    if not wanted.table:
+        known = {_key(item) for item in CACHE.runs()}
+        for seed, case, whole, workers in product(wanted.seeds, cases, problems, WORKERS):
+            for source in wanted.source or SOURCES:
+                target = restricted(whole, is_target=case.is_target)
+                if (case.name, source, identity(target), workers, seed) not in known:
+                    CACHE.keep(_search(case, source, whole=whole, target=target, workers=workers, seed=seed))
+    runs = [item for item in CACHE.runs() if item["seed"] in wanted.seeds]
+    for case in cases:
+        print("\n".join(table(case, runs=runs, problems=problems)))
+
+
+def restricted(problem: CurveProblem, *, is_target: Callable[[Candidate], bool]) -> CurveProblem:
+    """Returns the rows of a connectivity problem that are a target."""
+    known, curves = space(), problem.curves
+    rows = [row for row, name in enumerate(curves.ids) if is_target(known[name])]
+    ids = tuple(curves.ids[row] for row in rows)
+    candidates = problem.problem.candidates
+    parameters = problem.problem.parameters
+    assert isinstance(parameters, TableParameters)
+    return replace(
+        problem,
+        problem=replace(
+            problem.problem,
+            parameters=parameters.restricted(ids),
+            points_NO=problem.problem.points_NO[rows],
+            candidates=replace(
+                candidates,
+                parameters=tuple(candidates.parameters[row] for row in rows),
+                features_NF=candidates.features_NF[rows],
+                costs_NC=candidates.costs_NC[rows],
+                cost_features_NH=candidates.cost_features_NH[rows],
+            ),
+        ),
+        curves=replace(
+            curves,
+            ids=ids,
+            losses_NE=curves.losses_NE[rows],
+            costs_NC=curves.costs_NC[rows],
+            evaluation_s_N=curves.evaluation_s_N[rows],
+        ),
+        plain=tuple(rows.index(row) for row in problem.plain if row in rows),
+    )
+
+
+def with_source(target: CurveProblem, *, source: SourceLosses) -> CurveProblem:
+    """Returns the target as a search with this source sees it."""
+    known = space()
+    logs_NK = SourceModels([source]).log_losses([known[name].architecture for name in target.curves.ids])
+    candidates = replace(target.problem.candidates, source_logs_NK=logs_NK)
+    return replace(target, problem=replace(target.problem, candidates=candidates))
+
+
+class _Setting(NamedTuple):
+    """Searches of one target with one number of workers."""
+
+    name: str
+    workers: int
+    spent: dict[str, dict[int, float]]
+    """Tokens until `SHARE` as a share of the target's, by source and seed; infinite where never reached."""
+    ends: dict[str, list[float]]
+    """Final hypervolume of each search, by source."""
+
+    def ratios(self, source: str) -> list[float]:
+        """Returns the tokens of each search with this source over those of the same search without one."""
+        cold = self.spent["cold"]
+        return [value / cold[seed] for seed, value in self.spent[source].items() if seed in cold]
+
+
+def table(case: Case, *, runs: Sequence[Run], problems: Sequence[CurveProblem]) -> Iterator[str]:
+    """Yields the lines of a case's table, and all its searches together as JSON."""
+    yield f"\n{case.name}: tokens until {SHARE:.0%} of the hypervolume\n"
+    yield "| target | workers | source | searches | tokens | never | lowest end | of cold | worst | over 10 % worse |"
+    yield "|---" * 10 + "|"
+    pooled: dict[str, list[float]] = defaultdict(list)
+    for whole, workers in product(problems, WORKERS):
+        setting = _setting(case, runs=runs, whole=whole, workers=workers)
+        for source in (item for item in SOURCES if setting.spent[item]):
+            pooled[source] += setting.ratios(source)
+            yield _row(setting, source)
+    found = {source: _summary(values) for source, values in pooled.items() if values and source != "cold"}
+    yield json.dumps({"benchmark": "warm_start", "case": case.name, "tokens_of_cold": found})
+
+
+def _setting(case: Case, *, runs: Sequence[Run], whole: CurveProblem, workers: int) -> _Setting:
+    target = restricted(whole, is_target=case.is_target)
+    yardstick, size = Yardstick(target.problem.points_NO), target.curves.losses_NE.size
+    setting = _Setting(
+        whole.problem.name.removeprefix("connectivity, "), workers, {item: {} for item in SOURCES}, defaultdict(list)
+    )
+    for item in runs:
+        if (item["case"], item["table"], item["workers"]) == (case.name, identity(target), workers):
+            spent = spent_until(SHARE, search=item, yardstick=yardstick) / size
+            setting.spent[item["source"]][item["seed"]] = spent
+            setting.ends[item["source"]].append(yardstick.ratio([row for _, row in item["growth"]]))
+    return setting
+
+
+def _row(setting: _Setting, source: str) -> str:
+    spent = list(setting.spent[source].values())
+    found = median_interval(spent)
+    interval = "" if found.low is None or found.high is None else f" [{found.low:.1%}, {found.high:.1%}]"
+    against = "| | | |"
+    ratios = setting.ratios(source)
+    if source != "cold" and ratios:
+        values = _summary(ratios)
+        against = f"| {values['median']:.2f} | {values['worst']:.2f} | {values['worse']} |"
+    return (
+        f"| {setting.name} | {setting.workers} | {source} | {len(spent)} | {found.median:.1%}{interval} "
+        f"| {sum(map(math.isinf, spent))} | {min(setting.ends[source]):.4f} {against}"
+    )
+
+
+def _summary(ratios: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(ratios), 3),
+        "worst": round(max(ratios), 3),
+        "worse": sum(item > _LONGER for item in ratios),
+        "searches": len(ratios),
+    }
+
+
+def _search(case: Case, source: str, *, whole: CurveProblem, target: CurveProblem, workers: int, seed: int) -> Run:
+    seen = target
+    if source != "cold":
+        losses = _source_losses(case, whole=whole)
+        if source == "shuffled":
+            shuffled = np.random.default_rng(seed).permutation(losses.losses_S)
+            losses = replace(losses, losses_S=shuffled)
+        if source == "turned":
+            losses = replace(losses, losses_S=losses.losses_S.max() + losses.losses_S.min() - losses.losses_S)
+        seen = with_source(target, source=losses)
+    found = run(ARMS["known-cost + pareto"], problem=seen, workers=workers, seed=seed)
+    return {"case": case.name, "source": source, **found}
+
+
+def _source_losses(case: Case, *, whole: CurveProblem) -> SourceLosses:
+    known, curves = space(), whole.curves
+    rows = [row for row, name in enumerate(curves.ids) if not case.is_target(known[name])]
+    return SourceLosses(
+        name=f"not {case.name}",
+        architectures=tuple(known[curves.ids[row]].architecture for row in rows),
+        losses_S=curves.losses_NE[rows, -1],
+    )
+
+
+def _key(item: Run) -> tuple[str, str, str, int, int]:
+    return item["case"], item["source"], item["table"], item["workers"], item["seed"]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
+    parser.add_argument("--case", action="append", choices=[item.name for item in CASES], help="only this; repeatable")
+    parser.add_argument("--source", action="append", choices=SOURCES, help="only this; repeatable")
+    parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
+    parser.add_argument("--again", action="store_true", help="repeat the chosen searches")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -97,7 +97,7 @@ def test_repeat_that_was_trained_to_its_end_makes_a_member_whole() -> None:
 
 
 def test_training_on_another_text_than_the_truths_is_refused() -> None:
-    with pytest.raises(ValueError, match="architecture a was trained to a perplexity of 4.1000, and to 4.0000"):
+    with pytest.raises(ValueError, match=r"architecture a was trained to a perplexity of 4\.1000, and to 4\.0000"):
         judge([_finished("a", perplexity=4.1)], truth=_TRUTH)
     # A stopped trial has not got there yet.
     judge([_finished("a", whole=False, perplexity=6.0)], truth=_TRUTH)

@@ -20,6 +20,11 @@ _ROW_PX = 34
 _MAX_TEXT_LAYERS = 13
 """With more layers the cells are too narrow for numbers."""
 _MAX_NAME = 24
+_CHARACTER_PX = 7
+_NUMBER_PX = 27
+"""Width of a cell for "-0.12"."""
+_PHONE_PX = 358
+"""Width of the figure on a page of 390 pixels."""
 
 
 class LayerMap(NamedTuple):
@@ -83,10 +88,12 @@ def draw_layer_map(data: LayerMap, *, by_row: bool) -> go.Figure:
         )
     )
     step = max(1, -(-len(data.layers) // _MAX_TEXT_LAYERS))
-    longest = max(len(_short(name)) for name in data.rows)
+    margin = {"l": 20 + _CHARACTER_PX * max(len(_short(name)) for name in data.rows), "r": 8, "t": 30, "b": 56}
     figure.update_layout(
         height=98 + _ROW_PX * len(data.rows),
-        margin={"l": 20 + 7 * longest, "r": 8, "t": 30, "b": 56},
+        margin=margin,
+        # A narrow page leaves out numbers that would cover each other.
+        meta={"narrow_text": len(data.layers) * _NUMBER_PX <= _PHONE_PX - margin["l"] - margin["r"]},
         xaxis={
             "title": {"text": "layer (0 is the embedding)"},
             "tickvals": list(range(0, len(data.layers), step)),

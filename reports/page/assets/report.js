@@ -38,12 +38,14 @@
     layout.template = templates[scheme()];
     // The key above the figures holds for all of them.
     if (layout.showlegend === undefined) layout.showlegend = false;
-    if (narrow.matches) {
-      if (layout.margin) layout.margin.r = Math.min(layout.margin.r ?? 80, 8);
-      // A long axis title beside a narrow plot would leave no room for the plot.
-      if (layout.meta?.narrow_left && layout.margin) layout.margin.l = layout.meta.narrow_left;
-    }
+    if (narrow.matches && layout.margin) layout.margin.r = Math.min(layout.margin.r ?? 80, 8);
     return layout;
+  }
+
+  // A narrow page has no room for the numbers in the cells of some figures.
+  function tracesFor(figure) {
+    if (!narrow.matches || figure.layout.meta?.narrow_text !== false) return figure.data;
+    return figure.data.map((trace) => ({ ...trace, texttemplate: "" }));
   }
 
   async function draw(plot) {
@@ -52,7 +54,7 @@
     // While Plotly was unpacked the reader may have hidden the plot or changed the colour scheme.
     if (!isShown(plot)) return;
     const drawnFor = appearance();
-    await Plotly.react(plot, figure.data, layoutFor(figure), {
+    await Plotly.react(plot, tracesFor(figure), layoutFor(figure), {
       ...config,
       displayModeBar: narrow.matches ? false : "hover",
       modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],

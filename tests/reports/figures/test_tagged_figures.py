@@ -187,14 +187,15 @@ def test_layers_are_means_over_draws_with_gaps_where_none_is_read() -> None:
     assert type_map(best[0], shots=50) is None
 
 
-@pytest.mark.parametrize("layers", [7, 25])
+@pytest.mark.parametrize("layers", [7, 13, 25])
 def test_layer_map_has_numbers_where_they_fit_and_colours_of_rows(layers: int) -> None:
     best = best_of_heads(tagged_trials(tagged_records(draws=1, layers=layers)))
     heads = head_map(best, shots=50)
     assert heads is not None
     figure = draw_layer_map(heads, by_row=True)
     (trace,) = figure.data
-    assert bool(trace.texttemplate) is (layers == 7)
+    assert bool(trace.texttemplate) is (layers < 25)
+    assert figure.layout.meta["narrow_text"] is (layers == 7)
     assert len(figure.layout.xaxis.tickvals) <= 13
     assert all(max(map(abs, row)) == 1.0 for row in trace.z)
     assert min(trace.z[1]) < 0, "weights of dwa"

@@ -11,10 +11,12 @@ The source is the part of the connectivity table (train_connectivity.py) that th
 
 Source and target have the same seed of the table, so a source is a single run. There are two sets of objectives, with 1
 and with 4 workers. Measurements are charged, the tokens of the source are not. `cold` has no source; `shuffled` has the
-source's losses in a random order, and in `turned` what is good in the source is bad. Searches are replayed as in connectivity_table.py. The table shows the tokens until
-99 % of the hypervolume as a share of the target's tokens: the median and its interval, the searches that never arrive,
-the lowest end. Against `cold`, search by search: the median ratio of tokens, the worst one, and how many searches are
-over 10 % worse.
+source's losses in a random order, and in `turned` what is good in the source is bad.
+
+Searches are replayed as in connectivity_table.py. The table shows the tokens until 99 % of the hypervolume as a share
+of the target's tokens: the median and its interval, the searches that never arrive, the lowest end; first the tokens
+of a search that knows all losses but measures and starts as any other. Against `cold`, search by search: the median
+ratio of tokens, the worst one, and how many searches are over 10 % worse.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ import optuna
 
 from benchmarks.arms import ARMS
 from benchmarks.cache import Cache, Run, seed_range
-from benchmarks.connectivity_table import WORKERS, identity, load, run, spent_until
+from benchmarks.connectivity_table import WORKERS, hindsight, identity, load, run, spent_until
 from benchmarks.problems import CurveProblem, TableParameters
-from benchmarks.train_connectivity import space
+from benchmarks.train_connectivity import RECIPE, space
 from benchmarks.yardstick import Yardstick, median_interval
+from depthweave.search.samplers.known_cost import STARTUP
 from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
+from depthweave.search.survey import survey_size
 from depthweave.spaces.space import Candidate
 
 CACHE = Cache("warm_start")
@@ -134,6 +138,8 @@ class _Setting(NamedTuple):
     """Tokens until `SHARE` as a share of the target's, by source and seed; infinite where never reached."""
     ends: dict[str, list[float]]
     """Final hypervolume of each search, by source."""
+    least: float
+    """Tokens that a search needs even if it knows all losses: survey, first evaluations, the front's trainings."""
 
     def ratios(self, source: str) -> list[float]:
         """Returns the tokens of each search with this source over those of the same search without one."""
@@ -149,6 +155,7 @@ def table(case: Case, *, runs: Sequence[Run], problems: Sequence[CurveProblem]) 
     pooled: dict[str, list[float]] = defaultdict(list)
     for whole, workers in product(problems, WORKERS):
         setting = _setting(case, runs=runs, whole=whole, workers=workers)
+        yield f"| {setting.name} | {workers} | all known | | {setting.least:.1%} | | | | | |"
         for source in (item for item in SOURCES if setting.spent[item]):
             pooled[source] += setting.ratios(source)
             yield _row(setting, source)
@@ -160,7 +167,11 @@ def _setting(case: Case, *, runs: Sequence[Run], whole: CurveProblem, workers: i
     target = restricted(whole, is_target=case.is_target)
     yardstick, size = Yardstick(target.problem.points_NO), target.curves.losses_NE.size
     setting = _Setting(
-        whole.problem.name.removeprefix("connectivity, "), workers, {item: {} for item in SOURCES}, defaultdict(list)
+        name=whole.problem.name.removeprefix("connectivity, "),
+        workers=workers,
+        spent={item: {} for item in SOURCES},
+        ends=defaultdict(list),
+        least=_least(target) / size,
     )
     for item in runs:
         if (item["case"], item["table"], item["workers"]) == (case.name, identity(target), workers):
@@ -168,6 +179,14 @@ def _setting(case: Case, *, runs: Sequence[Run], whole: CurveProblem, workers: i
             setting.spent[item["source"]][item["seed"]] = spent
             setting.ends[item["source"]].append(yardstick.ratio([row for _, row in item["growth"]]))
     return setting
+
+
+def _least(target: CurveProblem) -> float:
+    """Returns the evaluations of survey, start and the trainings that 99 % need in hindsight."""
+    assert target.curves.measuring is not None
+    num_measured = survey_size(len(target.curves.ids), trials=len(target.curves.ids), steps=RECIPE.steps)
+    # One evaluation of a startup trial is part of its training, if it is one of the front.
+    return num_measured * target.curves.measuring.evaluations + STARTUP + hindsight(SHARE, problem=target)
 
 
 def _row(setting: _Setting, source: str) -> str:

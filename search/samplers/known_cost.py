@@ -103,8 +103,7 @@ class KnownCostSampler(BaseSampler):
         if not len(untried):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
         costs = known_costs(candidates, evidence)
-        # Other runs say at once which candidates may be on the front.
-        if len(tried) >= STARTUP or candidates.source_logs_NK is not None:
+        if len(tried) >= STARTUP:
             posterior = candidate_posterior(candidates, evidence, costs=costs)
             # All improvements may underflow to 0: then they cannot rank candidates.
             if posterior is not None and posterior.gains_N[untried].max() > 0.0:

@@ -76,7 +76,7 @@ def loss_posterior(candidates: Candidates, trials: Sequence[Evidence]) -> LossPo
 
 
 class _Space:
-    """The features of candidates, compared by identity for the cache."""
+    """What the losses of candidates are predicted from, compared by identity for the cache."""
 
     def __init__(self, candidates: Candidates) -> None:
         self.features_NF, self.groups_F = candidates.features_NF, candidates.groups_F
@@ -162,14 +162,12 @@ def _process(
     rows_M = np.array([item.row for item in known], dtype=np.intp)
     values_M, offset_N = likelihood_M - errors.mean_M, np.zeros(len(space.features_NF))
     if space.source_logs_NK is not None:
+        known_losses = KnownLosses(rows_M, values_M, errors.covariance_MM, population.sd)
         prior = source_prior(
-            space.source_logs_NK,
-            space.features_NF,
-            KnownLosses(rows_M, values_M, errors.covariance_MM),
-            scale=scale,
-            groups_F=space.groups_F,
+            space.source_logs_NK, space.features_NF, known_losses, scale=scale, groups_F=space.groups_F
         )
-        offset_N, population = prior.offset_N, Population(0.0, prior.difference_sd)
+        offset_N = prior.offset_N
+        population = Population(float((logs_M - offset_N[rows_M]).mean()), prior.difference_sd)
     process = GaussianProcess(
         features_MF,
         values_M - offset_N[rows_M],

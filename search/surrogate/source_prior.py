@@ -30,6 +30,8 @@ _DIFFERENCE_FRAC = 0.5
 """Prior standard deviation of the difference, as a share of that of the source's own predictions."""
 _FACTORS = (0.25, 1.0, 4.0)
 """Equally likely factors of a hypothesis's variance."""
+_LEAST_FRAC = 0.5
+"""The standard deviation of the difference is at least this share of that without sources."""
 
 
 class SourcePrior(NamedTuple):
@@ -38,7 +40,7 @@ class SourcePrior(NamedTuple):
     offset_N: FloatArray
     """Prior means."""
     difference_sd: float
-    """Prior standard deviation of what the sources do not explain."""
+    """Prior standard deviation of the difference to them."""
     trust_K: FloatArray
     """Probability that the search's losses follow this source, 0 to 1."""
 
@@ -52,6 +54,8 @@ class KnownLosses(NamedTuple):
     """Logarithms of the heights above the floor."""
     noise_MM: FloatArray
     """Covariance of their errors; 0 for final losses."""
+    spread_sd: float
+    """Prior standard deviation of the losses of a search without sources."""
 
 
 class _Hypothesis(NamedTuple):
@@ -65,12 +69,10 @@ def source_prior(
     source_logs_NK: FloatArray, features_NF: FloatArray, known: KnownLosses, *, scale: LossScale, groups_F: Indices
 ) -> SourcePrior:
     """Returns the prior, given the search's own records."""
+    spread = max(known.spread_sd, 1e-6) ** 2
+    hypotheses = _hypotheses(source_logs_NK, known, scale=scale, spread=spread)
     few = evenly(len(known.rows_M), FIT_RECORDS)
     rows_M, logs_M, noise_MM = known.rows_M[few], known.logs_M[few], known.noise_MM[np.ix_(few, few)]
-    spread = float(known.logs_M.var() + np.diag(known.noise_MM).mean()) or 1.0
-    level_M = 1.0 / (spread + np.diag(noise_MM))
-    hypotheses = _hypotheses(source_logs_NK, rows_M, logs_M, weight_M=level_M / level_M.sum(), scale=scale)
-    hypotheses[0] = hypotheses[0]._replace(variance=spread)
     covariance_MM = prior_covariance(features_NF[rows_M], groups_F=groups_F)
     log_HV = np.array(
         [
@@ -86,6 +88,9 @@ def source_prior(
     probability_HV = np.exp(log_HV - log_HV.max())
     probability_HV /= probability_HV.sum()
     variance_HV = np.outer([item.variance for item in hypotheses], _FACTORS)
+    # A few trials that a source explains well do not show that it explains all.
+    variance_HV = np.clip(variance_HV, _LEAST_FRAC**2 * spread, spread)
+    variance_HV[0] = spread
     probability_H = probability_HV.sum(axis=1)
     return SourcePrior(
         probability_H @ np.stack([item.offset_N for item in hypotheses]),
@@ -111,21 +116,23 @@ def prior_alone(source_logs_NK: FloatArray, rows_M: Indices, losses_M: FloatArra
 
 
 def _hypotheses(
-    source_logs_NK: FloatArray, rows_M: Indices, logs_M: FloatArray, *, weight_M: FloatArray, scale: LossScale
+    source_logs_NK: FloatArray, known: KnownLosses, *, scale: LossScale, spread: float
 ) -> list[_Hypothesis]:
     """Returns the hypotheses: none, then each source and the mean of several with each slope."""
     columns = list(source_logs_NK.T)
     if len(columns) > 1:
         columns.append(source_logs_NK.mean(axis=1))
-    log_losses_M = np.log(scale.floor + np.exp(logs_M))
-    found = [_Hypothesis(np.full(len(source_logs_NK), float(weight_M @ logs_M)), 1.0)]
+    # Final losses set the level more than forecasts.
+    weight_M = 1.0 / (spread + np.diag(known.noise_MM))
+    weight_M = weight_M / weight_M.sum()
+    log_losses_M = np.log(scale.floor + np.exp(known.logs_M))
+    found = [_Hypothesis(np.full(len(source_logs_NK), float(weight_M @ known.logs_M)), spread)]
     for column_N in columns:
         for slope in _SLOPES:
             logs_N = slope * column_N
-            # On the level of the search's own losses.
-            logs_N = logs_N + float(weight_M @ (log_losses_M - logs_N[rows_M]))
+            logs_N = logs_N + float(weight_M @ (log_losses_M - logs_N[known.rows_M]))
             offset_N = scale.logarithm(np.exp(logs_N))
-            found.append(_Hypothesis(offset_N, max(np.square(_DIFFERENCE_FRAC) * float(offset_N.var()), 1e-6)))
+            found.append(_Hypothesis(offset_N, max(_DIFFERENCE_FRAC**2 * float(offset_N.var()), 1e-6)))
     return found
 
 

@@ -130,7 +130,7 @@ def test_keys_of_the_other_task_are_one_line(given: dict[str, Any], message: str
             "there is no such folder; give the folder of a model, or hub:ORG/NAME for one of the Hugging Face hub",
         ),
         (["host.path=absent"], "host.path is"),
-        (["host.path=hub:"], "host.path is hub:: it is no name of a model on the hub"),
+        (["host.path=hub:-x"], "host.path is hub:-x: it is no name of a model on the hub"),
         (["host.path=."], "has no config.json"),
         (["corpus.train=absent.conll"], "absent.conll"),
         (["shots=[50, 400]"], "shots is 400 sentences; the training part has 60: give at most that"),

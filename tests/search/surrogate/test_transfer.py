@@ -71,7 +71,9 @@ def evidence_of(rows: list[int]) -> list[Evidence]:
 def prior_of(candidates: Candidates, rows: list[int]) -> SourcePrior:
     assert candidates.source_logs_NK is not None
     scale = LossScale.of(TRUTH_N[rows])
-    known = KnownLosses(np.array(rows, dtype=np.intp), scale.logarithm(TRUTH_N[rows]), np.zeros((len(rows), len(rows))))
+    known = KnownLosses(
+        np.array(rows, dtype=np.intp), scale.logarithm(TRUTH_N[rows]), np.zeros((len(rows), len(rows))), 0.5
+    )
     return source_prior(
         candidates.source_logs_NK, candidates.features_NF, known, scale=scale, groups_F=candidates.groups_F
     )

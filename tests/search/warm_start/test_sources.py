@@ -53,7 +53,7 @@ def test_other_task_and_other_quality_are_refused(small_spec: dict[str, Any], tm
     info = source_run(prepared_of(small_spec), first, losses=(2.0,)).info
     for changes, message in (
         ({"task": "token_classification"}, "is token_classification, this search's is language_modelling"),
-        ({"quality": "error"}, "judges by error, this search by perplexity"),
+        ({"quality": "error"}, "judges by error, this search by validation perplexity"),
     ):
         _rewrite(first, info, **changes)
         assert message in _refusal(small_spec, [first], out=tmp_path / "run")

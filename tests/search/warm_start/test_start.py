@@ -296,3 +296,30 @@ def test_record_is_taken_over_under_the_names_of_this_space(small_spec: dict[str
     # Latencies relative to another reference are not kept.
     assert all(item.latency is None for item in records)
     assert np.isfinite([item.loss for item in records if item.loss]).all()
+
+
+def test_same_training_on_another_machine_is_not_learned_from_beside_the_record(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    first = source_run(prepared_of(small_spec), tmp_path / "first", losses=_LOSSES[:2])
+    elsewhere = source_run(prepared_of(small_spec), tmp_path / "elsewhere", losses=_LOSSES[:3])
+    for record in elsewhere.records():
+        elsewhere.revise(dataclasses.replace(record, hardware="another processor"))
+    prepared = prepared_of(small_spec, sources=[tmp_path / "elsewhere", tmp_path / "first"])
+    store = create_run(prepared, out=tmp_path / "third")
+    other, same = _begin(prepared, store).sources
+    assert (len(other.taken_over), other.losses, other.differs) == (0, (1.8,), ("hardware",))
+    assert (len(same.taken_over), same.losses) == (2, ())
+    assert [item.loss for item in store.records()] == [item.loss for item in first.records()]
+
+
+def test_record_that_two_sources_took_over_from_a_third_is_learned_from_once(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    source_run(prepared_of(small_spec), tmp_path / "first", losses=_LOSSES)
+    for name in ("second", "third"):
+        prepared = prepared_of(small_spec, sources=[tmp_path / "first"])
+        _begin(prepared, create_run(prepared, out=tmp_path / name))
+    other = prepared_of(small_spec, sources=[tmp_path / "second", tmp_path / "third"], recipe__steps=9)
+    found = _begin(other, create_run(other, out=tmp_path / "fourth"))
+    assert [len(item.losses) for item in found.sources] == [4, 0]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from depthweave.reports.analysis.source_runs import origin_text
 from depthweave.reports.store.objectives import OBJECTIVES
@@ -72,6 +72,7 @@ def taken_record(record: Record, *, run: SearchRun, number: int, candidate: Cand
     """Returns the record as one of this run. Costs that were measured in another way are left out."""
     info, rule = run.store.info, candidate.rule
     stride = None if rule is None else rule.stride
+    left_out: dict[str, Any] = dict.fromkeys(_TEST if measured_alike else (*_TEST, *_MEASURED))
     return replace(
         record,
         run_id=info.run_id,
@@ -88,8 +89,7 @@ def taken_record(record: Record, *, run: SearchRun, number: int, candidate: Cand
         corpus=run.prepared.data.corpus,
         # The front is measured in turn at the end, these among the others.
         trial_latency=None,
-        **dict.fromkeys(_TEST),
-        **({} if measured_alike else dict.fromkeys(_MEASURED)),
+        **left_out,
     )
 
 

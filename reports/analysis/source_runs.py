@@ -85,5 +85,5 @@ def _prediction(source: SourceRun) -> str:
         return f"; how well it predicts is not known yet ({few} of this run, {MIN_RECORDS} are needed)"
     if outcome.tau is None:
         return f"; it does not tell the {outcome.num_records} complete trials of this run apart; {use}"
-    trials = plural(outcome.num_records, "complete trial")
-    return f"; its order of {trials} of this run agrees with the final losses at Kendall's tau {outcome.tau:+.2f}; {use}"
+    trials, tau = plural(outcome.num_records, "complete trial"), f"{outcome.tau:+.2f}"
+    return f"; its order of {trials} of this run agrees with the final losses at Kendall's tau {tau}; {use}"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.analysis.source_runs import trained_here
+from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import STATE_WORDS, duration_text, full_name, plural
 from depthweave.reports.store.records import Record
 

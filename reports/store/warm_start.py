@@ -1,6 +1,6 @@
 """`warm_start.json`: what a run learned from other runs before its first trial, and how well they predicted it.
 
-A resumed run reads this file in place of the other runs, so it decides as before although they are gone or have changed.
+A resumed run reads this file in place of the other runs, so it decides as before although they are gone or changed.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ The path of the text may change too, as the text is checked by its hash. The dev
 they would mix two kinds of measurements on one front.
 """
 
+
 class ReferenceSpec(Part):
     """The plain architecture that relative speeds are measured against."""
 

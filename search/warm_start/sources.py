@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,11 +100,6 @@ def _same_folder(first: Storage, second: Storage) -> bool:
     if first.is_local and second.is_local:
         return os.path.realpath(first.root) == os.path.realpath(second.root)
     return (first.is_local, first.root) == (second.is_local, second.root) and first.where == second.where
-
-
-def run_ids(sources: Sequence[OpenedSource]) -> set[str]:
-    """Returns the ids of the sources."""
-    return {item.store.info.run_id for item in sources}
 
 
 def recorded_architecture(record: Record) -> Architecture | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from depthweave.reports.analysis.source_runs import origin_text
 from depthweave.reports.store.objectives import OBJECTIVES
@@ -68,12 +68,11 @@ def _take_over_source(run: SearchRun, selection: Selection, numbers: dict[int, i
         )
 
 
-def taken_record(
-    record: Record, *, run: SearchRun, number: int, candidate: Candidate, measured_alike: bool
-) -> Record:
+def taken_record(record: Record, *, run: SearchRun, number: int, candidate: Candidate, measured_alike: bool) -> Record:
     """Returns the record as one of this run. Costs that were measured in another way are left out."""
     info, rule = run.store.info, candidate.rule
     stride = None if rule is None else rule.stride
+    left_out: dict[str, Any] = dict.fromkeys(_TEST if measured_alike else (*_TEST, *_MEASURED))
     return replace(
         record,
         run_id=info.run_id,
@@ -90,8 +89,7 @@ def taken_record(
         corpus=run.prepared.data.corpus,
         # The front is measured in turn at the end, these among the others.
         trial_latency=None,
-        **dict.fromkeys(_TEST),
-        **({} if measured_alike else dict.fromkeys(_MEASURED)),
+        **left_out,
     )
 
 
@@ -102,9 +100,7 @@ def _by_trial(rows: Iterable[_Row]) -> Mapping[int, list[_Row]]:
     return found
 
 
-def _copy_weights(
-    source: RunStore, trial: int, target: RunStore, number: int, *, note: Callable[[str], None]
-) -> bool:
+def _copy_weights(source: RunStore, trial: int, target: RunStore, number: int, *, note: Callable[[str], None]) -> bool:
     """Copies the weights of a trial; returns whether the source has them and their checksum is right."""
     name, own = (f"{checkpoint_name(item)}/{MODEL_FILE}" for item in (trial, number))
     if not source.has_file(name) or not source.has_file(f"{name}{CHECKSUM_SUFFIX}"):

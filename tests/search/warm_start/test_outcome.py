@@ -62,7 +62,9 @@ def test_each_source_gets_its_rank_agreement_with_the_own_trials(
         assert "not known yet (3 complete trials of this run, 4 are needed)" in outcome_sentence(first)
     else:
         use = "still learns" if used else "no longer learns"
-        expected = f"its order of 5 complete trials of this run agrees with the final losses at Kendall's tau {tau:+.2f}"
+        expected = (
+            f"its order of 5 complete trials of this run agrees with the final losses at Kendall's tau {tau:+.2f}"
+        )
         assert outcome_sentence(first).endswith(f"{expected}; the search {use} from it.")
     # Again, after further trials.
     keep_outcome(store)

@@ -53,7 +53,7 @@ def test_other_task_and_other_quality_are_refused(small_spec: dict[str, Any], tm
     info = source_run(prepared_of(small_spec), first, losses=(2.0,)).info
     for changes, message in (
         ({"task": "token_classification"}, "is token_classification, this search's is language_modelling"),
-        ({"quality": "error"}, "judges by error, this search by perplexity"),
+        ({"quality": "error"}, "judges by error, this search by validation perplexity"),
     ):
         _rewrite(first, info, **changes)
         assert message in _refusal(small_spec, [first], out=tmp_path / "run")
@@ -67,7 +67,7 @@ def _rewrite(folder: Path, info: RunInfo, **changes: Any) -> None:
 
 
 def test_spec_refuses_other_samplers_empty_names_and_repetitions() -> None:
-    with pytest.raises(SpecError, match="search.sampler is tpe: search.warm_start needs known-cost; change one"):
+    with pytest.raises(SpecError, match="is tpe: search.warm_start needs known-cost; change one"):
         make_spec({"search": {"sampler": "tpe", "warm_start": ["runs/a"]}})
     with pytest.raises(SpecError, match="names runs/a twice"):
         make_spec({"search": {"warm_start": ["runs/a", "runs/a"]}})

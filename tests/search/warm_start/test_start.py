@@ -26,7 +26,11 @@ _LOSSES = (2.0, 1.9, 1.8, 1.7)
 
 
 def _begin(
-    prepared: PreparedSearch, store: RunStore, *, hardware: str = "a processor", progress: RecordingProgress | None = None
+    prepared: PreparedSearch,
+    store: RunStore,
+    *,
+    hardware: str = "a processor",
+    progress: RecordingProgress | None = None,
 ) -> WarmStart:
     with opened(prepared, store, hardware=hardware, progress=progress) as run:
         return begin_warm_start(run, local=True)
@@ -43,7 +47,10 @@ def test_identical_records_are_taken_over_with_curves_and_weights(small_spec: di
     assert progress.notes == ["run small: 4 records taken over"]
     expected = [
         dataclasses.replace(
-            item, run_id=store.info.run_id, taken_from=f"{source.info.run_id}/trial-{item.trial:05d}", trial_latency=None
+            item,
+            run_id=store.info.run_id,
+            taken_from=f"{source.info.run_id}/trial-{item.trial:05d}",
+            trial_latency=None,
         )
         for item in source.records()
     ]
@@ -72,7 +79,9 @@ def test_records_of_another_recipe_are_learned_from_and_never_records(
     (kept,) = found.sources
     # The plain architectures of the first two trials have a second seed.
     assert kept.losses == pytest.approx((2.1, 2.0, 1.8, 1.7))
-    assert start_line(kept) == "run small: 4 architectures to learn from (different: recipe (steps, learning rate, seed))"
+    assert (
+        start_line(kept) == "run small: 4 architectures to learn from (different: recipe (steps, learning rate, seed))"
+    )
     (losses,) = source_losses(store, found)
     assert [item.id for item in losses.architectures] == [item.architecture.id for item in prepared.space][:4]
     assert losses.losses_S.tolist() == list(kept.losses)
@@ -97,9 +106,7 @@ def test_only_some_are_identical_and_none_counts_twice(small_spec: dict[str, Any
 
 
 @pytest.mark.parametrize("measured", [True, False])
-def test_other_machine_keeps_measured_records_apart(
-    measured: bool, small_spec: dict[str, Any], tmp_path: Path
-) -> None:
+def test_other_machine_keeps_measured_records_apart(measured: bool, small_spec: dict[str, Any], tmp_path: Path) -> None:
     objectives = "[perplexity, latency]" if measured else "[perplexity, parameters]"
     source = source_run(prepared_of(small_spec), tmp_path / "first", losses=_LOSSES)
     prepared = prepared_of(small_spec, sources=[tmp_path / "first"], objectives=objectives)
@@ -200,7 +207,9 @@ class _Kill(BaseException):
     """The driver dies here."""
 
 
-@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment in (4, 10) else [pytest.mark.slow]) for moment in range(12)]
+)
 def test_start_killed_at_any_write_and_repeated_equals_an_undisturbed_one(
     moment: int, small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +250,9 @@ def test_source_that_changed_before_an_interrupted_start_was_repeated_is_one_lin
     _begin(prepared, store)
     (tmp_path / "second" / WARM_START_FILE).unlink()
     (tmp_path / "first" / "records" / "trial-00001-r000.parquet").unlink()
-    with pytest.raises(ValueError, match="an interrupted start took over .*trial-00001 as trial 1, and the sources have"):
+    with pytest.raises(
+        ValueError, match=r"took over .*trial-00001 as trial 1, and the sources have"
+    ):
         _begin(prepared, store)
 
 
@@ -282,7 +293,7 @@ def test_record_is_taken_over_under_the_names_of_this_space(small_spec: dict[str
         sources=[tmp_path / "first"],
         objectives="[perplexity, parameters]",
         reference__depth=2,
-        space__wirings="[last]",
+        space__wirings="[first:2, pow2]",
     )
     store = create_run(prepared, out=tmp_path / "second")
     _begin(prepared, store)
@@ -296,3 +307,30 @@ def test_record_is_taken_over_under_the_names_of_this_space(small_spec: dict[str
     # Latencies relative to another reference are not kept.
     assert all(item.latency is None for item in records)
     assert np.isfinite([item.loss for item in records if item.loss]).all()
+
+
+def test_same_training_on_another_machine_is_not_learned_from_beside_the_record(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    first = source_run(prepared_of(small_spec), tmp_path / "first", losses=_LOSSES[:2])
+    elsewhere = source_run(prepared_of(small_spec), tmp_path / "elsewhere", losses=_LOSSES[:3])
+    for record in elsewhere.records():
+        elsewhere.revise(dataclasses.replace(record, hardware="another processor"))
+    prepared = prepared_of(small_spec, sources=[tmp_path / "elsewhere", tmp_path / "first"])
+    store = create_run(prepared, out=tmp_path / "third")
+    other, same = _begin(prepared, store).sources
+    assert (len(other.taken_over), other.losses, other.differs) == (0, (1.8,), ("hardware",))
+    assert (len(same.taken_over), same.losses) == (2, ())
+    assert [item.loss for item in store.records()] == [item.loss for item in first.records()]
+
+
+def test_record_that_two_sources_took_over_from_a_third_is_learned_from_once(
+    small_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    source_run(prepared_of(small_spec), tmp_path / "first", losses=_LOSSES)
+    for name in ("second", "third"):
+        prepared = prepared_of(small_spec, sources=[tmp_path / "first"])
+        _begin(prepared, create_run(prepared, out=tmp_path / name))
+    other = prepared_of(small_spec, sources=[tmp_path / "second", tmp_path / "third"], recipe__steps=9)
+    found = _begin(other, create_run(other, out=tmp_path / "fourth"))
+    assert [len(item.losses) for item in found.sources] == [4, 0]

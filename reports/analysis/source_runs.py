@@ -79,11 +79,11 @@ def _prediction(source: SourceRun) -> str:
     outcome = source.outcome
     if outcome is None or not source.losses:
         return ""
-    use = "the search still learns from it" if outcome.used else "the search no longer learns from it"
     if outcome.num_records < MIN_RECORDS:
         few = plural(outcome.num_records, "complete trial")
         return f"; how well it predicts is not known yet ({few} of this run, {MIN_RECORDS} are needed)"
     if outcome.tau is None:
-        return f"; it does not tell the {outcome.num_records} complete trials of this run apart; {use}"
+        return f"; it does not tell the {outcome.num_records} complete trials of this run apart"
     trials, tau = plural(outcome.num_records, "complete trial"), f"{outcome.tau:+.2f}"
-    return f"; its order of {trials} of this run agrees with the final losses at Kendall's tau {tau}; {use}"
+    useless = ", no better than chance" if outcome.tau <= 0 else ""
+    return f"; its order of {trials} of this run agrees with the final losses at Kendall's tau {tau}{useless}"

@@ -26,8 +26,6 @@ class SourceOutcome:
     """Complete records of this run that it was compared with."""
     tau: float | None
     """Kendall's tau between predicted and final losses; `None` with too few records, or where all are equal."""
-    used: bool
-    """Whether the search still learns from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +112,7 @@ def _values(warm_start: WarmStart) -> dict[str, Any]:
             for item in warm_start.sources
         ],
         "outcome": [
-            {"source": item.run_id, "records": it.num_records, "kendall_tau": it.tau, "used": it.used}
+            {"source": item.run_id, "records": it.num_records, "kendall_tau": it.tau}
             for item in warm_start.sources
             if (it := item.outcome) is not None
         ],
@@ -146,10 +144,10 @@ def _source(values: Mapping[str, Any], *, outcomes: Mapping[str, SourceOutcome])
 
 
 def _outcome(values: Mapping[str, Any]) -> SourceOutcome:
-    tau, used = values["kendall_tau"], values["used"]
-    if not isinstance(used, bool) or not (tau is None or (isinstance(tau, float | int) and -1 <= tau <= 1)):
-        raise ValueError(f"the outcome is {used!r:.20} with a tau of {tau!r:.20}")
-    return SourceOutcome(num_records=_whole(values["records"]), tau=None if tau is None else float(tau), used=used)
+    tau = values["kendall_tau"]
+    if not (tau is None or (isinstance(tau, float | int) and -1 <= tau <= 1)):
+        raise ValueError(f"the outcome has a tau of {tau!r:.20}")
+    return SourceOutcome(num_records=_whole(values["records"]), tau=None if tau is None else float(tau))
 
 
 def _losses(values: Sequence[Any]) -> tuple[float, ...]:

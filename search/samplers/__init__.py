@@ -7,6 +7,7 @@ from depthweave.search.samplers.registry import (
     SamplerInputs,
     SamplerRow,
     check_sampler,
+    check_sampler_of_sources,
     check_sparse_sampler,
     make_sampler,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "SamplerRow",
     "categorical",
     "check_sampler",
+    "check_sampler_of_sources",
     "check_sparse_sampler",
     "make_sampler",
     "of_space",

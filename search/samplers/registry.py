@@ -137,6 +137,13 @@ def check_sparse_sampler(name: str) -> None:
         raise ValueError(f"search.sampler is {name}: space.sparse needs {able}; change one of them")
 
 
+def check_sampler_of_sources(name: str) -> None:
+    """Raises `ValueError` where the sampler does not learn from other runs."""
+    if not SAMPLERS[name].uses_sources:
+        able = ", ".join(key for key, row in SAMPLERS.items() if row.uses_sources)
+        raise ValueError(f"search.sampler is {name}: search.warm_start needs {able}; change one of them")
+
+
 def make_sampler(
     name: str,
     *,

@@ -7,11 +7,8 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from depthweave.search.pruners import check_pruner, make_pruner
-from depthweave.search.samplers import check_sampler
+from depthweave.search.samplers import check_sampler, check_sampler_of_sources
 from depthweave.search.spec.part import Part, Whole
-
-_LEARNING_SAMPLERS = ("known-cost",)
-"""Samplers that learn from other runs."""
 
 
 class SearchSettings(Part):
@@ -62,7 +59,6 @@ class SearchSettings(Part):
 
     @model_validator(mode="after")
     def _sampler_learns_from_runs(self) -> Self:
-        if self.warm_start and self.sampler not in _LEARNING_SAMPLERS:
-            able = ", ".join(_LEARNING_SAMPLERS)
-            raise ValueError(f"search.sampler is {self.sampler}: search.warm_start needs {able}; change one of them")
+        if self.warm_start:
+            check_sampler_of_sources(self.sampler)
         return self

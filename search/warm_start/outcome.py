@@ -53,7 +53,6 @@ def _own_losses(records: Sequence[Record]) -> list[tuple[Architecture, float]]:
 def _outcome(predicted_N: FloatArray, losses_N: FloatArray) -> SourceOutcome:
     num = len(losses_N)
     if num < MIN_RECORDS:
-        return SourceOutcome(num_records=num, tau=None, used=True)
+        return SourceOutcome(num_records=num, tau=None)
     tau = kendall_tau(predicted_N, losses_N) if np.isfinite(predicted_N).all() else None
-    # A source whose order is no better than chance does not shift the surrogate.
-    return SourceOutcome(num_records=num, tau=tau, used=tau is None or tau > 0)
+    return SourceOutcome(num_records=num, tau=tau)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, Verdict, is_settled_difference
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of
-from depthweave.reports.formatting import full_name, plural
+from depthweave.reports.formatting import full_name, plural, show
 from depthweave.reports.store.records import Record
 
 MAX_ROWS = 40
@@ -32,6 +32,7 @@ class DifferenceRow(NamedTuple):
 def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdict]) -> list[DifferenceRow]:
     """Returns the differences that have an interval, the lowest first. The records are averaged over seeds."""
     found = []
+    several_budgets = len({record.budget for record in records}) > 1
     for record in records:
         verdict = verdicts.get(record.architecture_id) if record.state == "complete" else None
         difference = verdict.difference if verdict else None
@@ -41,7 +42,7 @@ def differences_data(records: Sequence[Record], *, verdicts: Mapping[str, Verdic
         num_diverged = verdict.num_diverged + (0 if plain is None else plain.num_diverged)
         found.append(
             DifferenceRow(
-                name=full_name(record),
+                name=full_name(record) + (f", {show('parameters', record.budget)}" if several_budgets else ""),
                 fusion=record.fusion,
                 mean=difference.mean,
                 low=difference.low,

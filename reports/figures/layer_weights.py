@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
@@ -87,32 +87,33 @@ def draw_layer_map(data: LayerMap, *, by_row: bool) -> go.Figure:
             showscale=False,
         )
     )
+    figure.update_layout(_layout(data))
+    return figure
+
+
+def _layout(data: LayerMap) -> dict[str, Any]:
+    """Returns size and axes. `narrow_text` says whether a phone has room for the numbers."""
     step = max(1, -(-len(data.layers) // _MAX_TEXT_LAYERS))
-    margin = {"l": 20 + _CHARACTER_PX * max(len(_short(name)) for name in data.rows), "r": 8, "t": 30, "b": 56}
-    figure.update_layout(
-        height=98 + _ROW_PX * len(data.rows),
-        margin=margin,
-        # A narrow page leaves out numbers that would cover each other.
-        meta={"narrow_text": len(data.layers) * _NUMBER_PX <= _PHONE_PX - margin["l"] - margin["r"]},
-        xaxis={
+    left, right = 20 + _CHARACTER_PX * max(len(_short(name)) for name in data.rows), 8
+    blank = {"showgrid": False, "showline": False, "ticks": ""}
+    return {
+        "height": 98 + _ROW_PX * len(data.rows),
+        "margin": {"l": left, "r": right, "t": 30, "b": 56},
+        "meta": {"narrow_text": len(data.layers) * _NUMBER_PX <= _PHONE_PX - left - right},
+        "xaxis": {
             "title": {"text": "layer (0 is the embedding)"},
             "tickvals": list(range(0, len(data.layers), step)),
             "ticktext": [str(layer) for layer in data.layers[::step]],
-            "showgrid": False,
-            "showline": False,
-            "ticks": "",
+            **blank,
         },
-        yaxis={
+        "yaxis": {
             "tickvals": list(range(len(data.rows))),
             "ticktext": [html.escape(_short(name)) for name in data.rows],
             "autorange": "reversed",
-            "showgrid": False,
-            "showline": False,
-            "ticks": "",
+            **blank,
         },
-        hovermode="closest",
-    )
-    return figure
+        "hovermode": "closest",
+    }
 
 
 def _means(trial: TaggedTrial, *, shots: int, entity_type: str) -> dict[int, float]:

@@ -22,6 +22,8 @@ from depthweave.reports.formatting import count_text, plural
 
 MAX_ROWS = 20
 _FAINT = 0.45
+_LABEL_FRAC = 0.055
+"""Height of a label, as a share of the range of all differences."""
 
 
 class SizeLine(NamedTuple):
@@ -117,7 +119,7 @@ def _line(pattern: SizedPattern) -> SizeLine:
 
 def draw_size_lines(data: SizeLines) -> go.Figure:
     """Returns the differences over size, with intervals and strong lines where the verdict is settled."""
-    figure = go.Figure()
+    figure, labels = go.Figure(), _labels(data)
     for line in data.lines:
         colour = colour_of(line.fusion)
         bars = None
@@ -138,12 +140,16 @@ def draw_size_lines(data: SizeLines) -> go.Figure:
                 x=line.x,
                 y=line.y,
                 error_y=bars,
-                mode="lines+markers",
+                mode="lines+markers+text",
                 line={"color": colour, "width": 2 if line.settled else 1},
                 marker={"size": 7 if line.settled else 5, "symbol": "circle" if line.settled else "circle-open"},
                 opacity=1.0 if line.settled else _FAINT,
-                text=[f"{line.name}<br>{line.verdict}"] * len(line.x),
-                hovertemplate="%{text}<br>%{y:+.4f} nat/token<extra></extra>",
+                text=[*[""] * (len(line.x) - 1), labels.get(line.name, "")],
+                # Left of the last point and not over the line itself.
+                textposition="bottom left" if line.y[-1] < line.y[0] else "top left",
+                textfont={"size": 11},
+                hovertext=[f"{line.name}<br>{line.verdict}"] * len(line.x),
+                hovertemplate="%{hovertext}<br>%{y:+.4f} nat/token<extra></extra>",
                 name=line.name,
             )
         )
@@ -156,6 +162,20 @@ def draw_size_lines(data: SizeLines) -> go.Figure:
         title={"text": "parameters without the embedding"},
     )
     return figure
+
+
+def _labels(data: SizeLines) -> dict[str, str]:
+    """Returns labels by name for as many lines as have room, the settled ones first."""
+    values = [0.0, *(value for line in data.lines for value in line.y)]
+    room = _LABEL_FRAC * (max(values) - min(values))
+    found: dict[str, str] = {}
+    taken: list[float] = []
+    for line in sorted(data.lines, key=lambda it: not it.settled):
+        place = line.y[-1] + (-room / 2 if line.y[-1] < line.y[0] else room / 2)
+        if line.x[-1] == data.parameters[-1] and all(abs(place - other) >= room for other in taken):
+            taken.append(place)
+            found[line.name] = line.name.removesuffix(f", {data.choice}")
+    return found
 
 
 def draw_size_ranks(data: SizeLines) -> go.Figure:

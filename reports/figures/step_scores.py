@@ -14,7 +14,7 @@ from depthweave.reports.figures.palette import colour_of, dash_of
 from depthweave.reports.figures.tagged_trials import TaggedTrial
 from depthweave.reports.formatting import plural
 
-_HEIGHT_PX = 340
+_HEIGHT_PX = 392
 
 
 class StepLine(NamedTuple):
@@ -64,7 +64,8 @@ def draw_step_scores(lines: Sequence[StepLine], *, highest: float) -> go.Figure:
         )
     figure.update_layout(
         height=_HEIGHT_PX,
-        margin={"l": 60, "r": 16, "t": 12, "b": 56},
+        margin={"l": 60, "r": 16, "t": 64, "b": 56},
+        showlegend=True,
         xaxis={"title": {"text": "optimiser steps"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "F1 of entities (%)"}, "range": [0, 106 * highest or 1.0]},
         hovermode="closest",

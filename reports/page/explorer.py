@@ -258,7 +258,8 @@ def _shape(record: Record) -> str:
         return text
     if rule is not None and rule.stride is not None:
         return f"dilation × period {wiring_name(record)}, {text}"
-    return f"{wiring_name(record)} ({wiring_phrase(record)}), {text}"
+    name, phrase = wiring_name(record), wiring_phrase(record)
+    return f"{name}, {text}" if name == phrase else f"{name} ({phrase}), {text}"
 
 
 def _outcome(record: Record) -> str:

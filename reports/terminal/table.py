@@ -105,8 +105,6 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     verdicts, groups = view.verdicts, view.groups
     members = [member for group in groups for member in (group.member, *group.twins)]
     twins = {item.trial for group in groups for item in group.twins}
-    seeds = not verdicts and len({member.seed for member in members}) > 1
-    shown = table_columns(view.objectives)
     table = Table(
         title=title,
         title_justify="left",
@@ -115,18 +113,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    heads = ["depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)]
-    cells = [
-        [
-            str(member.depth),
-            show("parameters", member.parameters),
-            *([str(member.seed)] if seeds else []),
-            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
-            *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
-        ]
-        for member in members
-    ]
-    heads, cells = filled_columns([*heads, *(["front"] if verdicts else [])], cells)
+    heads, cells = _value_columns(view, members)
     table.add_column("id", no_wrap=True, min_width=12)
     _add_wiring_column(table, members)
     for name in heads:
@@ -156,6 +143,24 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
             style="dim" if member.trial in twins else None,
         )
     return table
+
+
+def _value_columns(view: RunView, members: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """Returns the headings between the wiring and the rules, and the cells of each member."""
+    verdicts, shown = view.verdicts, table_columns(view.objectives)
+    seeds = not verdicts and len({member.seed for member in members}) > 1
+    heads = ["depth", "params", *(["seed"] if seeds else []), *(OBJECTIVES[name].column_heading for name in shown)]
+    cells = [
+        [
+            str(member.depth),
+            show("parameters", member.parameters),
+            *([str(member.seed)] if seeds else []),
+            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
+            *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
+        ]
+        for member in members
+    ]
+    return filled_columns([*heads, *(["front"] if verdicts else [])], cells)
 
 
 def _add_wiring_column(table: Table, members: Sequence[Record]) -> None:

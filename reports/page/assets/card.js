@@ -72,7 +72,7 @@ depthweave.card = (data) => {
     const pad = (Math.max(...later) - Math.min(...later)) * 0.08 || 0.05;
     const low = Math.min(...later) - pad, high = Math.max(...later) + pad;
     const last = Math.max(...lines.flatMap(([, line]) => tokensOf(line)));
-    const height = 150, left = 40, bottom = height - 30;
+    const height = 158, left = 40, bottom = height - 38;
     const x = scale({ low: 0, high: last, from: left, to: WIDTH - 10 }), y = scale({ low, high, from: bottom, to: 8 });
     const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": "learning curve" });
     drawCurveAxes(picture, { low, high, last, x, y, left, bottom, height });
@@ -98,7 +98,9 @@ depthweave.card = (data) => {
         svg("text", { x: left - 5, y: y(tick) + 4, "text-anchor": "end" }, number(tick)));
     }
     for (const tick of ticks({ low: 0, high: last, count: 4 })) {
-      picture.append(svg("text", { x: x(tick), y: bottom + 14, "text-anchor": "middle" }, countText(tick)));
+      // The last number ends at the edge of the picture.
+      const anchor = tick === last ? "end" : "middle";
+      picture.append(svg("text", { x: x(tick) + (tick === last ? 10 : 0), y: bottom + 14, "text-anchor": anchor }, countText(tick)));
     }
     picture.append(svg("text", { x: (left + WIDTH) / 2, y: height - 3, "text-anchor": "middle", class: "axis" }, "tokens"));
   }

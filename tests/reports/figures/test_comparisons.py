@@ -21,6 +21,7 @@ from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
 from depthweave.reports.store.records import EvaluationRow, Record, to_table
 from tests.reports.confirmed import PAIR, confirmed_records, seeded
+from tests.reports.sized import dwa, sized_records
 from tests.reports.synthetic import BEGIN, OBJECTIVES, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
@@ -133,6 +134,12 @@ def test_differences_are_settled_with_five_seeds_and_an_interval_without_zero() 
     assert "not settled" in differences_sentence([])
     symbols = [symbol for trace in draw_differences(data).data for symbol in trace.marker.symbol]
     assert symbols == ["circle-open", "circle", "circle-open"]
+
+
+def test_differences_of_several_budgets_name_the_budget() -> None:
+    records = sized_records({(6, 100_000): [(dwa(1, 1), -0.03)], (6, 400_000): [(dwa(1, 1), -0.02)]})
+    data = differences_data(averaged(records), verdicts=verdicts_of(records, objectives=PAIR))
+    assert [it.name for it in data] == ["dwa 1×1, 6 blocks, 100 k", "dwa 1×1, 6 blocks, 400 k"]
 
 
 def test_difference_to_a_plain_training_that_diverged_is_not_settled() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,17 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from depthweave.trainers.allowance import usable_memory_bytes
+from depthweave.search.failures.shortages import limits
 
 START_LIMIT_S = 180.0
 """A start takes ten seconds, and a minute on a busy machine."""
 _NODE_LIMIT_S = 90.0
 """For Ray's node to come up once its processes run."""
 _NODE_POLL_S = 0.2
-_FEW_PROCESSES = 1000
-_FEW_FILES = 1024
-_LITTLE_BYTES = 2 * 10**9
-"""Limits below these are named when Ray cannot start."""
 
 _WATCHER = """
 import os, select, signal, sys
@@ -163,28 +158,13 @@ def _watcher(terminal: int | None, *, ended: str, slow: str, limit_s: float) -> 
 
 def _advice() -> str:
     """Returns what to change: the limits in force here among those that Ray is known to fail with, if any."""
-    found = [*_limits(), *_places()]
+    found = [*limits(), *_places()]
     if not found:
         found = [
             "set RAY_TMPDIR to a writable folder with free space, and check the limits of this shell (`ulimit -a`); "
             "if the machine is busy, try again later"
         ]
     return "; ".join(found)
-
-
-def _limits() -> Iterator[str]:
-    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if memory != resource.RLIM_INFINITY:
-        yield f"memory is limited to {memory / 1e9:.1f} GB of addresses: lift that with `ulimit -v unlimited`"
-    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if processes != resource.RLIM_INFINITY and processes < _FEW_PROCESSES:
-        yield f"processes and threads are limited to {processes}: allow more with `ulimit -u 4096`"
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files != resource.RLIM_INFINITY and files < _FEW_FILES:
-        yield f"open files are limited to {files}: allow more with `ulimit -n 4096`"
-    usable = usable_memory_bytes()
-    if usable < _LITTLE_BYTES:
-        yield f"memory is limited to {usable / 1e9:.1f} GB: ask for 2 GB or more"
 
 
 def _places() -> Iterator[str]:

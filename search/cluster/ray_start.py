@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ START_LIMIT_S = 180.0
 _NODE_LIMIT_S = 90.0
 """For Ray's node to come up once its processes run."""
 _NODE_POLL_S = 0.2
+_TRIES = 3
 
 _WATCHER = """
 import os, select, signal, sys
@@ -78,28 +79,67 @@ def shutdown_on_error() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def patient() -> Iterator[None]:
-    """Inside, Ray waits longer for its node. Its own 30 s cannot be set, and are too few on a busy machine."""
-    from ray._private import services
+def start_patiently(start: Callable[[], object]) -> None:
+    """Calls `start`, which starts Ray. It waits longer for Ray's node than Ray does, and starts a node again that ended.
 
-    former = services.get_node
+    Ray's node waits a fixed time for its agents to load and then ends: too short on a busy machine or a cold disk. The
+    next start finds their files in memory.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with _patient():
+                start()
+            return
+        except _NodeEndedError as error:
+            error.node.kill_all_processes(check_alive=False)
+            if not tries_left:
+                raise RuntimeError(f"Ray's node ended while it started, {_TRIES} times") from None
+
+
+class _NodeEndedError(Exception):
+    """Not a `RuntimeError`, after which Ray would look for the node again."""
+
+    def __init__(self, node: Any) -> None:
+        super().__init__("Ray's node ended while it started")
+        self.node = node
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Inside, Ray waits longer for a node that is alive, and no longer for one that ended. Its own 30 s cannot be set."""
+    from ray._private import services
+    from ray._private.node import Node
+
+    get_former, start_former = services.get_node, Node.start_raylet
+    started: list[Any] = []
+
+    def start_raylet(node: Any, *given: Any, **named: Any) -> None:
+        start_former(node, *given, **named)
+        started.append(node)
 
     def get_node(*given: Any) -> Any:
         deadline = time.monotonic() + _NODE_LIMIT_S
         while True:
             try:
-                return former(*given)
+                return get_former(*given)
             except RuntimeError:
+                if started and _has_ended(started[-1]):
+                    raise _NodeEndedError(started[-1]) from None
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_NODE_POLL_S)
 
-    services.get_node = get_node
+    services.get_node, Node.start_raylet = get_node, start_raylet
     try:
         yield
     finally:
-        services.get_node = former
+        services.get_node, Node.start_raylet = get_former, start_former
+
+
+def _has_ended(node: Any) -> bool:
+    from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+
+    return any(kind == PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes())
 
 
 @contextmanager

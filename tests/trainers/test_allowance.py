@@ -125,7 +125,7 @@ def test_least_of_all_groups_counts(files: dict[str, str], cpus: int, gib: int, 
         ({"sys/fs/cgroup/a/b/pids.max": "200\n", "sys/fs/cgroup/a/pids.max": "100\n"}, 100),
     ],
 )
-def test_least_number_of_processes_of_all_groups_counts(files: dict[str, str], limit: int | None, tmp_path: Path) -> None:
+def test_least_process_limit_of_all_groups_counts(files: dict[str, str], limit: int | None, tmp_path: Path) -> None:
     root = _tree(tmp_path, {"proc/self/cgroup": "0::/a/b\n", "proc/self/mountinfo": _V2, **files})
     assert process_limit(root) == limit
 

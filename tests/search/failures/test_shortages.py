@@ -36,7 +36,7 @@ def set_limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def _raised(action: Callable[[], object]) -> Exception:
     try:
         action()
-    except Exception as error:  # noqa: BLE001 - whichever the library raises
+    except Exception as error:
         return error
     raise AssertionError("nothing was raised")
 

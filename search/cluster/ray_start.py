@@ -80,10 +80,10 @@ def shutdown_on_error() -> Iterator[None]:
 
 
 def start_patiently(start: Callable[[], object]) -> None:
-    """Calls `start`, which starts Ray. It waits longer for Ray's node than Ray does, and starts a node again that ended.
+    """Calls `start`, which starts Ray: waits longer for Ray's node than Ray does, and starts a node that ended again.
 
-    Ray's node waits a fixed time for its agents to load and then ends: too short on a busy machine or a cold disk. The
-    next start finds their files in memory.
+    Ray's node waits a fixed time for its agents to load, then ends. That is too short on a busy machine or a cold disk.
+    The next start finds their files in memory.
     """
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -106,7 +106,7 @@ class _NodeEndedError(Exception):
 
 @contextmanager
 def _patient() -> Iterator[None]:
-    """Inside, Ray waits longer for a node that is alive, and no longer for one that ended. Its own 30 s cannot be set."""
+    """Inside, Ray waits longer for a node that is alive, and not for one that ended. Its own 30 s cannot be set."""
     from ray._private import services
     from ray._private.node import Node
 

@@ -27,8 +27,8 @@ _ALLOWED: Mapping[str, frozenset[str]] = {
 _ONLY_IN_SEARCH = frozenset({"ray", "optuna"})
 _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
     "search": {
-        "cli": "commands console signals",
-        "cluster": "scratch signals spec",
+        "cli": "commands console failures signals",
+        "cluster": "failures scratch signals spec",
         "commands": (
             "cluster confirmation console driver failures preparation progress run_folder scratch signals spec study "
             "taggers training_length warm_start"

@@ -1,4 +1,4 @@
-"""How many processors and how much memory this process may use, which can be less than the machine has.
+"""How many processors, how much memory and how many processes this process may use: less than the machine has.
 
 Limits come from the affinity (`taskset`, Slurm, containers) and from control groups of version 1 or 2: the group of the
 process and every group above it. The files of a group are read below its mount point, as `proc(5)` and `cgroups(7)`
@@ -23,6 +23,12 @@ def usable_cpus(root: Path = _ROOT) -> int:
 def usable_memory_bytes(root: Path = _ROOT) -> int:
     """Returns the main memory that this process may use."""
     return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_memory_limits(root)])
+
+
+def process_limit(root: Path = _ROOT) -> int | None:
+    """Returns how many processes and threads the control groups of this process allow; `None` without a limit."""
+    found = [_read(group.folder / "pids.max") for group in _groups(root, controller="pids")]
+    return min((int(limit) for limit in found if limit.isdigit()), default=None)
 
 
 def _allowed_cpus() -> int:

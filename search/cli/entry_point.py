@@ -19,6 +19,7 @@ from depthweave.search.cli.model_commands import model_commands
 from depthweave.search.cli.result_commands import result_commands
 from depthweave.search.cli.run_commands import run_commands
 from depthweave.search.console import Terminal, control_free_streams, discard
+from depthweave.search.failures.shortages import shortage
 from depthweave.search.signals import INTERRUPTED, deliver_signals
 
 app = typer.Typer(
@@ -79,7 +80,9 @@ def _check_not_empty(arguments: list[str]) -> None:
 
 
 def _input_fault(error: BaseException) -> str | None:
-    """Returns what is wrong with the input; `None` for an error that no input should cause."""
+    """Returns what is wrong with the input or its surroundings; `None` for an error that neither should cause."""
+    if lacking := shortage(error):
+        return lacking
     if isinstance(error, (ValueError, OSError)):
         return str(error) or type(error).__name__
     # In a container a user may have neither HOME nor a line in /etc/passwd; Ray, torch and the text cache need a home.

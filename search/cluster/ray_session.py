@@ -12,11 +12,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from depthweave.search.cluster.ray_joining import joined_ray
-from depthweave.search.cluster.ray_start import patient, shutdown_on_error, starting
+from depthweave.search.cluster.ray_start import shutdown_on_error, start_patiently, starting
 from depthweave.search.cluster.worker_imports import outside_user_folder
 from depthweave.search.scratch import scratch
 from depthweave.search.signals import TERMINATED
@@ -100,17 +101,19 @@ def _local_ray() -> Iterator[None]:
 
     with ray_folder() as folder, _loopback_only():
         _set_token()
-        with outside_user_folder(), starting(), shutdown_on_error(), patient():
-            ray.init(
-                **_local_resources(),
-                _temp_dir=str(folder),
-                # Otherwise Ray would join, or wait 15 minutes for, a cluster that `ray start` once noted.
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                configure_logging=False,
-            )
+        start = partial(
+            ray.init,
+            **_local_resources(),
+            _temp_dir=str(folder),
+            # Otherwise Ray would join, or wait 15 minutes for, a cluster that `ray start` once noted.
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=False,
+        )
+        with outside_user_folder(), starting(), shutdown_on_error():
+            start_patiently(start)
         yield
 
 

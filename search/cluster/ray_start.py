@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import os
 import pwd
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from depthweave.trainers.allowance import usable_memory_bytes
+from depthweave.search.failures.shortages import limits
 
 START_LIMIT_S = 180.0
 """A start takes ten seconds, and a minute on a busy machine."""
 _NODE_LIMIT_S = 90.0
 """For Ray's node to come up once its processes run."""
 _NODE_POLL_S = 0.2
-_FEW_PROCESSES = 1000
-_FEW_FILES = 1024
-_LITTLE_BYTES = 2 * 10**9
-"""Limits below these are named when Ray cannot start."""
+_TRIES = 3
 
 _WATCHER = """
 import os, select, signal, sys
@@ -83,28 +79,67 @@ def shutdown_on_error() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def patient() -> Iterator[None]:
-    """Inside, Ray waits longer for its node. Its own 30 s cannot be set, and are too few on a busy machine."""
-    from ray._private import services
+def start_patiently(start: Callable[[], object]) -> None:
+    """Calls `start`, which starts Ray: waits longer for Ray's node than Ray does, and starts a node that ended again.
 
-    former = services.get_node
+    Ray's node waits a fixed time for its agents to load, then ends. That is too short on a busy machine or a cold disk.
+    The next start finds their files in memory.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with _patient():
+                start()
+            return
+        except _NodeEndedError as error:
+            error.node.kill_all_processes(check_alive=False)
+            if not tries_left:
+                raise RuntimeError(f"Ray's node ended while it started, {_TRIES} times") from None
+
+
+class _NodeEndedError(Exception):
+    """Not a `RuntimeError`, after which Ray would look for the node again."""
+
+    def __init__(self, node: Any) -> None:
+        super().__init__("Ray's node ended while it started")
+        self.node = node
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Inside, Ray waits longer for a node that is alive, and not for one that ended. Its own 30 s cannot be set."""
+    from ray._private import services
+    from ray._private.node import Node
+
+    get_former, start_former = services.get_node, Node.start_raylet
+    started: list[Any] = []
+
+    def start_raylet(node: Any, *given: Any, **named: Any) -> None:
+        start_former(node, *given, **named)
+        started.append(node)
 
     def get_node(*given: Any) -> Any:
         deadline = time.monotonic() + _NODE_LIMIT_S
         while True:
             try:
-                return former(*given)
+                return get_former(*given)
             except RuntimeError:
+                if started and _has_ended(started[-1]):
+                    raise _NodeEndedError(started[-1]) from None
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_NODE_POLL_S)
 
-    services.get_node = get_node
+    services.get_node, Node.start_raylet = get_node, start_raylet
     try:
         yield
     finally:
-        services.get_node = former
+        services.get_node, Node.start_raylet = get_former, start_former
+
+
+def _has_ended(node: Any) -> bool:
+    from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+
+    return any(kind == PROCESS_TYPE_RAYLET for kind, _ in node.dead_processes())
 
 
 @contextmanager
@@ -163,28 +198,13 @@ def _watcher(terminal: int | None, *, ended: str, slow: str, limit_s: float) -> 
 
 def _advice() -> str:
     """Returns what to change: the limits in force here among those that Ray is known to fail with, if any."""
-    found = [*_limits(), *_places()]
+    found = [*limits(), *_places()]
     if not found:
         found = [
             "set RAY_TMPDIR to a writable folder with free space, and check the limits of this shell (`ulimit -a`); "
             "if the machine is busy, try again later"
         ]
     return "; ".join(found)
-
-
-def _limits() -> Iterator[str]:
-    memory, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if memory != resource.RLIM_INFINITY:
-        yield f"memory is limited to {memory / 1e9:.1f} GB of addresses: lift that with `ulimit -v unlimited`"
-    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if processes != resource.RLIM_INFINITY and processes < _FEW_PROCESSES:
-        yield f"processes and threads are limited to {processes}: allow more with `ulimit -u 4096`"
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files != resource.RLIM_INFINITY and files < _FEW_FILES:
-        yield f"open files are limited to {files}: allow more with `ulimit -n 4096`"
-    usable = usable_memory_bytes()
-    if usable < _LITTLE_BYTES:
-        yield f"memory is limited to {usable / 1e9:.1f} GB: ask for 2 GB or more"
 
 
 def _places() -> Iterator[str]:

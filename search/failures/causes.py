@@ -16,7 +16,8 @@ _NOT_LOADED = ("failed to import on the worker", "input arguments for this task 
 _CANNOT_START = "the worker cannot load what it is to run: "
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception)(?:: .*)?")
 """The line of a traceback that names the exception. It is the only one without indentation."""
-_ENVIRONMENT_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES)
+_ENVIRONMENT_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.EAGAIN)
+_NO_THREAD = "can't start new thread"
 
 
 def reason_of(error: Exception) -> str:
@@ -50,11 +51,14 @@ def is_node_lost(error: Exception) -> bool:
 
 
 def is_environment_fault(reason: str) -> bool:
-    """Returns whether every other trial would fail too: a library cannot be imported, or no file can be opened."""
+    """Returns whether every other trial would fail too.
+
+    A library cannot be imported, no file can be opened, or no process or thread can be started.
+    """
     name = reason.partition(":")[0]
     if reason.startswith(_CANNOT_START) or name in ("ImportError", "ModuleNotFoundError", "PermissionError"):
         return True
-    return any(os.strerror(number) in reason for number in _ENVIRONMENT_ERRNOS)
+    return _NO_THREAD in reason or any(os.strerror(number) in reason for number in _ENVIRONMENT_ERRNOS)
 
 
 def is_same_cause(reason: str, other: str) -> bool:

@@ -90,6 +90,17 @@ def test_fault_of_the_program_is_one_line_and_exit_code_1(run: Cli, monkeypatch:
     assert err == "error: KeyError: 'lost'; this is a fault of Depthweave: --debug shows where\n"
 
 
+def test_memory_that_ran_out_is_one_line_and_exit_code_2(run: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 1.0 EiB")
+
+    monkeypatch.setattr("depthweave.search.commands.report.make_report", fail)
+    code, _, err = run("report", "x")
+    assert code == 2
+    assert err.startswith("error: main memory ran out (MemoryError: Unable to allocate 1.0 EiB): ")
+    assert err.count("\n") == 1
+
+
 # Specs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from depthweave.trainers.allowance import usable_cpus, usable_memory_bytes
+from depthweave.trainers.allowance import process_limit, usable_cpus, usable_memory_bytes
 
 _V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 _V1 = (
@@ -114,6 +114,20 @@ def test_least_of_all_groups_counts(files: dict[str, str], cpus: int, gib: int, 
     root = _tree(tmp_path, files)
     assert usable_cpus(root) == cpus
     assert usable_memory_bytes(root) == gib * _GIB
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, None),
+        ({"sys/fs/cgroup/a/b/pids.max": "max\n"}, None),
+        # The group above allows less.
+        ({"sys/fs/cgroup/a/b/pids.max": "200\n", "sys/fs/cgroup/a/pids.max": "100\n"}, 100),
+    ],
+)
+def test_least_process_limit_of_all_groups_counts(files: dict[str, str], limit: int | None, tmp_path: Path) -> None:
+    root = _tree(tmp_path, {"proc/self/cgroup": "0::/a/b\n", "proc/self/mountinfo": _V2, **files})
+    assert process_limit(root) == limit
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import ray
 from ray._private import services
+from ray._private.node import Node
 
 from depthweave.reports.store.storage import Storage
 from depthweave.search.cluster import ray_session as cluster
@@ -110,6 +111,80 @@ def test_ray_waits_longer_for_its_node_than_by_itself(
         pass
     assert seen == [("address", "id")] * looks
     assert services.get_node is get_node
+
+
+class _Node:
+    """What the start uses of Ray's node."""
+
+    def __init__(self, *dead: str) -> None:
+        self.dead, self.killed = dead, False
+
+    def dead_processes(self) -> list[tuple[str, None]]:
+        return [(kind, None) for kind in self.dead]
+
+    def kill_all_processes(self, *, check_alive: bool) -> None:
+        assert not check_alive
+        self.killed = True
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_killed"),
+    [
+        ([_Node("raylet"), _Node()], 1),
+        # A node works without its log monitor.
+        ([_Node("log_monitor")], 0),
+        ([_Node("raylet"), _Node("raylet"), _Node("raylet")], 3),
+    ],
+    ids=["once", "never", "always"],
+)
+def test_node_that_ended_is_started_again(nodes: list[_Node], num_killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[_Node] = []
+    looks: list[object] = []
+
+    def get_node(*given: object) -> str:
+        looks.append(given)
+        if begun[-1].dead == ("raylet",) or len(looks) == 1:
+            raise RuntimeError("not registered")
+        return "the node"
+
+    def init(**given: Any) -> None:
+        begun.append(nodes[len(begun)])
+        Node.start_raylet(begun[-1])
+        services.get_node("address", "id")
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(Node, "start_raylet", lambda node: None)
+    monkeypatch.setattr(ray_start, "_NODE_POLL_S", 0.01)
+    monkeypatch.setattr(ray, "init", init)
+    expected = (
+        pytest.raises(RayStartError, match="ended while it started, 3 times") if num_killed == 3 else nullcontext()
+    )
+    with expected, cluster._local_ray():
+        pass
+    assert begun == nodes
+    assert sum(node.killed for node in nodes) == num_killed
+
+
+_KILLED_NODE = """
+from ray._private.node import Node
+former, nodes = Node.start_raylet, []
+def start_raylet(node, *given, **named):
+    former(node, *given, **named)
+    nodes.append(node)
+    if len(nodes) == 1:
+        node.all_processes["raylet"][0].process.kill()
+Node.start_raylet = start_raylet
+from depthweave.search.cluster.ray_session import cluster
+with cluster(None):
+    import ray
+    print(len(nodes), ray.get(ray.remote(lambda: 7).remote()), len(nodes[0].live_processes()))
+"""
+
+
+@pytest.mark.slow
+def test_real_node_that_is_killed_at_its_start_is_started_again() -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED_NODE], capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stdout) == (0, "2 7 0\n"), done.stderr
 
 
 # The run's folder.

@@ -62,6 +62,8 @@ def test_cause_of_a_task_is_the_exception_and_no_header() -> None:
         ("ModuleNotFoundError: No module named 'x'", True),
         ("PermissionError: [Errno 13] Permission denied: '/run/checkpoints'", True),
         (f"OSError: [Errno 24] {os.strerror(errno.EMFILE)}: 'state.pt'", True),
+        (f"BlockingIOError: [Errno 11] {os.strerror(errno.EAGAIN)}", True),
+        ("RuntimeError: can't start new thread", True),
         ("OutOfMemoryError: CUDA out of memory", False),
         ("OSError: planted", False),
         ("the worker died: exit code 1", False),

@@ -51,7 +51,6 @@ def _downloaded(name: str) -> Path:
         raise ValueError(f"host.path is {HUB}{name}: it is no name of a model on the hub, such as {HUB}ORG/NAME")
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.utils import disable_progress_bars
     except ImportError:
         raise ValueError(
             f"host.path is {HUB}{name}: downloading needs the package huggingface_hub: `pip install 'depthweave[ner]'` "
@@ -60,7 +59,6 @@ def _downloaded(name: str) -> Path:
     folder = default_cache() / "hosts" / name.replace("/", "--")
     if (folder / _WHOLE).is_file():
         return folder
-    disable_progress_bars()
     try:
         # Real files: the hub's own cache consists of links.
         snapshot_download(name, local_dir=folder, allow_patterns=list(_FILES), ignore_patterns=list(_FOLDERS))

@@ -250,9 +250,7 @@ def test_source_that_changed_before_an_interrupted_start_was_repeated_is_one_lin
     _begin(prepared, store)
     (tmp_path / "second" / WARM_START_FILE).unlink()
     (tmp_path / "first" / "records" / "trial-00001-r000.parquet").unlink()
-    with pytest.raises(
-        ValueError, match=r"took over .*trial-00001 as trial 1, and the sources have"
-    ):
+    with pytest.raises(ValueError, match=r"took over .*trial-00001 as trial 1, and the sources have"):
         _begin(prepared, store)
 
 

@@ -112,7 +112,7 @@ def test_page_has_its_axis_its_slider_and_its_column(searched: RunStore) -> None
     points = page.explorer.data["points"]
     by_trial = dict(zip(points["trial"], points["values"][KEPT.name], strict=True))
     assert by_trial == {record.trial: _kept(record) for record in searched.records()}
-    assert page.column_titles == ["validation perplexity", "values kept for later sites"]
+    assert page.front.columns == ["validation perplexity", "values kept for later sites"]
     assert "values kept for later sites" in render(page)
 
 

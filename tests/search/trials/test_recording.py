@@ -119,7 +119,7 @@ def test_complete_record_has_every_column_that_is_known() -> None:
     held_out = ["test_loss", "test_perplexity", "test_bits_per_byte"]
     decoding = [f"decode_latency{end}" for end in ("", "_low", "_high", "_s")] + ["reference_decode_latency_s"]
     tagging = ["test_error", "test_f1", "entity_scores", "type_scores", "layer_weights"]
-    assert absent == ["reason", "head", "error", "f1", *held_out, *tagging, *decoding, "trial_latency"]
+    assert absent == ["reason", "taken_from", "head", "error", "f1", *held_out, *tagging, *decoding, "trial_latency"]
     assert to_table([record], row_class=Record).num_rows == 1
 
 

@@ -51,7 +51,10 @@ def test_lines_that_end_apart_are_labelled_and_settled_ones_come_first(sizes: Si
     assert ends == {"dwa 1×1, 6 blocks": "dwa 1×1", "dwa 2×1, 6 blocks": "dwa 2×1", "dwa 4×1, 6 blocks": ""}
     settled, *others = sorted(data.lines, key=lambda it: not it.settled)
     same = [it._replace(x=settled.x, y=settled.y, settled=False) for it in others]
-    assert [trace.text[-1] for trace in draw_size_lines(data._replace(lines=[*same, settled])).data] == [*[""] * len(others), "dwa 1×1"]
+    assert [trace.text[-1] for trace in draw_size_lines(data._replace(lines=[*same, settled])).data] == [
+        *[""] * len(others),
+        "dwa 1×1",
+    ]
 
 
 def test_ranks_show_patterns_of_both_ends_only(sizes: Sizes) -> None:

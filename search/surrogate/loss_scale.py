@@ -16,6 +16,9 @@ _FLOOR_FRAC = 2.0
 """Distance of the floor below the lowest loss, as a share of the distance from there to the median."""
 _MIN_HEIGHT_FRAC = 0.1
 """Smallest height of a forecast above the floor, as a share of that of the lowest loss."""
+_MIN_LOSS_FRAC = 0.1
+"""Smallest loss of an extrapolation, as a share of the lowest one."""
+_MAX_LOG = 50.0
 
 
 class Estimate(NamedTuple):
@@ -44,6 +47,11 @@ class LossScale(NamedTuple):
         height_M = self._heights(np.array([item.mean for item in estimates]))
         variance_M = np.log1p(np.square(np.array([item.sd for item in estimates]) / height_M))
         return np.log(height_M) - 0.5 * variance_M, np.sqrt(variance_M)
+
+    def losses(self, logs: FloatArray) -> FloatArray:
+        """Returns the losses of logarithms of any shape. They are above 0, where extrapolated ones may not be."""
+        least = _MIN_LOSS_FRAC * max(abs(self.floor + self.lowest), 1e-6)
+        return np.asarray(np.maximum(self.floor + np.exp(np.minimum(logs, _MAX_LOG)), least))
 
     def logarithm(self, losses: FloatArray) -> FloatArray:
         """Returns the logarithms of the heights of losses, of any shape."""

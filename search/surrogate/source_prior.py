@@ -32,6 +32,7 @@ _FACTORS = (0.25, 1.0, 4.0)
 """Equally likely factors of a hypothesis's variance."""
 _LEAST_FRAC = 0.5
 """The standard deviation of the difference is at least this share of that without sources."""
+_JITTER = 1e-6
 
 
 class SourcePrior(NamedTuple):
@@ -74,6 +75,8 @@ def source_prior(
     few = evenly(len(known.rows_M), FIT_RECORDS)
     rows_M, logs_M, noise_MM = known.rows_M[few], known.logs_M[few], known.noise_MM[np.ix_(few, few)]
     covariance_MM = prior_covariance(features_NF[rows_M], groups_F=groups_F)
+    # The covariance of forecasts' errors may be singular.
+    noise_MM = noise_MM + _JITTER * (spread + float(np.diag(noise_MM).max())) * np.eye(len(rows_M))
     log_HV = np.array(
         [
             [
@@ -106,7 +109,8 @@ def prior_alone(source_logs_NK: FloatArray, rows_M: Indices, losses_M: FloatArra
     """
     logs_N = source_logs_NK.mean(axis=1)
     if len(rows_M):
-        logs_N = logs_N + float((np.log(losses_M) - logs_N[rows_M]).mean())
+        # An error of a tagger may be 0.
+        logs_N = logs_N + float((np.log(np.maximum(losses_M, 1e-6)) - logs_N[rows_M]).mean())
     losses_N = np.exp(logs_N)
     losses_N[rows_M] = losses_M
     scale = LossScale.of(losses_N)
@@ -125,7 +129,7 @@ def _hypotheses(
     # Final losses set the level more than forecasts.
     weight_M = 1.0 / (spread + np.diag(known.noise_MM))
     weight_M = weight_M / weight_M.sum()
-    log_losses_M = np.log(scale.floor + np.exp(known.logs_M))
+    log_losses_M = np.log(scale.losses(known.logs_M))
     found = [_Hypothesis(np.full(len(source_logs_NK), float(weight_M @ known.logs_M)), spread)]
     for column_N in columns:
         for slope in _SLOPES:

@@ -76,7 +76,7 @@ class _SourceModel:
         architectures, losses_S = [source.architectures[place] for place in kept], source.losses_S[kept]
         self._process: GaussianProcess | None = None
         if len(kept) < MIN_RECORDS:
-            self._constant = float(np.log(losses_S).mean()) if len(kept) else 0.0
+            self._constant = float(np.log(np.maximum(losses_S, 1e-6)).mean()) if len(kept) else 0.0
             return
         items = _candidates(architectures)
         fusions = tuple(sorted({item.fusion for item in architectures}))
@@ -106,7 +106,7 @@ class _SourceModel:
         features_NF[:, self._sizes] = np.clip(features_NF[:, self._sizes], self._lowest_F, self._highest_F)
         # What does not even predict the source itself says little about another run.
         logs_N = self._mean + self._explained * (self._process.predict(features_NF).mean_N - self._mean)
-        return np.asarray(np.log(self._scale.floor + np.exp(logs_N)))
+        return np.asarray(np.log(self._scale.losses(logs_N)))
 
 
 def _candidates(architectures: Sequence[Architecture]) -> list[Candidate]:

@@ -188,3 +188,21 @@ def test_the_same_trials_and_other_sources_are_not_mixed_up() -> None:
     assert first is not None
     assert second is not None
     assert not np.allclose(first.function.mean_N, second.function.mean_N)
+
+
+@pytest.mark.parametrize("lowest", [0.0, 1e-9, 1.0])
+def test_widely_spread_losses_keep_everything_finite(lowest: float) -> None:
+    # The floor is then below 0, and an error of a tagger may be 0.
+    source = source_of(SMALL)
+    spread_S = lowest + np.square(np.linspace(0.0, 3.0, len(source.losses_S)))
+    candidates = candidates_of(dataclasses.replace(source, losses_S=spread_S))
+    assert candidates.source_logs_NK is not None
+    assert np.isfinite(candidates.source_logs_NK).all()
+    for num in (0, 1, 2, 6):
+        rows = list(range(0, 4 * num, 4))
+        evidence = [Evidence(row, lowest + place**2, finished=True) for place, row in enumerate(rows)]
+        evidence += [Evidence(row, lowest + 1.0, sd=3.0) for row in (1, 2, 3)]
+        posterior = candidate_posterior(candidates, evidence, costs=known_costs(candidates, evidence))
+        assert posterior is not None
+        assert np.isfinite(posterior.mean_N).all()
+        assert np.isfinite(posterior.gains_N).all()

@@ -67,7 +67,7 @@ def _rewrite(folder: Path, info: RunInfo, **changes: Any) -> None:
 
 
 def test_spec_refuses_other_samplers_empty_names_and_repetitions() -> None:
-    with pytest.raises(SpecError, match="is tpe: search.warm_start needs known-cost; change one"):
+    with pytest.raises(SpecError, match=r"is tpe: search\.warm_start needs known-cost; change one"):
         make_spec({"search": {"sampler": "tpe", "warm_start": ["runs/a"]}})
     with pytest.raises(SpecError, match="names runs/a twice"):
         make_spec({"search": {"warm_start": ["runs/a", "runs/a"]}})

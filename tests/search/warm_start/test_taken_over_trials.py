@@ -92,7 +92,7 @@ class _Kill(BaseException):
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(moment, marks=[] if moment in (5, 26) else [pytest.mark.slow]) for moment in range(0, 27)]
+    "moment", [pytest.param(moment, marks=[] if moment in (5, 26) else [pytest.mark.slow]) for moment in range(27)]
 )
 def test_driver_killed_while_records_enter_the_journal_goes_on_as_if_undisturbed(
     moment: int, small_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

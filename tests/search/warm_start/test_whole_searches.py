@@ -26,12 +26,13 @@ _OBJECTIVES = "objectives=[perplexity, memory_bytes, forward_flops]"
 
 
 class _Interrupting(RecordingProgress):
-    """Ctrl-C when the third trial has ended and another reports."""
+    """Ctrl-C at the third evaluation."""
 
     pressed = False
 
     def on_evaluation(self, live: LiveTrial) -> None:
-        if len(self.finished) >= 3 and not self.pressed:
+        super().on_evaluation(live)
+        if self.num_evaluations >= 3 and not self.pressed:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
 

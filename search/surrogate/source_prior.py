@@ -42,8 +42,6 @@ class SourcePrior(NamedTuple):
     """Prior means."""
     difference_sd: float
     """Prior standard deviation of the difference to them."""
-    trust_K: FloatArray
-    """Probability that the search's losses follow this source, 0 to 1."""
 
 
 class KnownLosses(NamedTuple):
@@ -94,11 +92,9 @@ def source_prior(
     # A few trials that a source explains well do not show that it explains all.
     variance_HV = np.clip(variance_HV, _LEAST_FRAC**2 * spread, spread)
     variance_HV[0] = spread
-    probability_H = probability_HV.sum(axis=1)
     return SourcePrior(
-        probability_H @ np.stack([item.offset_N for item in hypotheses]),
+        probability_HV.sum(axis=1) @ np.stack([item.offset_N for item in hypotheses]),
         float(np.sqrt((probability_HV * variance_HV).sum())),
-        _trust(probability_H, source_logs_NK.shape[1]),
     )
 
 
@@ -115,8 +111,7 @@ def prior_alone(source_logs_NK: FloatArray, rows_M: Indices, losses_M: FloatArra
     losses_N[rows_M] = losses_M
     scale = LossScale.of(losses_N)
     offset_N = scale.logarithm(np.exp(logs_N))
-    trust_K = np.full(source_logs_NK.shape[1], (1 - _NONE_PROBABILITY) / source_logs_NK.shape[1])
-    return scale, SourcePrior(offset_N, _DIFFERENCE_FRAC * float(offset_N.std()), trust_K)
+    return scale, SourcePrior(offset_N, _DIFFERENCE_FRAC * float(offset_N.std()))
 
 
 def _hypotheses(
@@ -148,10 +143,3 @@ def _log_evidence(residual_M: FloatArray, covariance_MM: FloatArray) -> float:
     square = float(ones_white_M @ ones_white_M)
     misfit = float(residual_white_M @ residual_white_M) - float(ones_white_M @ residual_white_M) ** 2 / square
     return -0.5 * misfit - float(np.log(np.diag(factor_MM)).sum()) - 0.5 * float(np.log(square))
-
-
-def _trust(probability_H: FloatArray, num_sources: int) -> FloatArray:
-    """Returns the probability of each source; that of their mean is shared."""
-    by_column = probability_H[1:].reshape(-1, len(_SLOPES)).sum(axis=1)
-    shared = by_column[num_sources:].sum() / num_sources
-    return np.asarray(by_column[:num_sources] + shared)

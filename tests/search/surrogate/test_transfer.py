@@ -123,11 +123,14 @@ def test_losses_that_do_not_fit_the_architectures_are_refused() -> None:
 
 
 def test_a_source_that_predicts_the_trials_is_believed_and_a_wrong_one_is_not() -> None:
-    rows = list(range(0, len(LARGE), 4))
-    assert prior_of(candidates_of(source_of(SMALL)), rows).trust_K[0] > 0.95
-    assert prior_of(candidates_of(source_of(SMALL, turned=True)), rows).trust_K[0] < 0.05
-    both = prior_of(candidates_of(source_of(SMALL), source_of(SMALL, turned=True)), rows).trust_K
-    assert both[0] > 0.9 > 0.1 > both[1]
+    rows, wanted_N = list(range(0, len(LARGE), 4)), np.log(TRUTH_N)
+    right, wrong = source_of(SMALL), source_of(SMALL, turned=True)
+    believed_N = prior_of(candidates_of(right), rows).offset_N
+    assert kendall_tau(believed_N, wanted_N) > 0.8
+    assert np.ptp(prior_of(candidates_of(wrong), rows).offset_N) < 0.05 * np.ptp(believed_N)
+    both_N = prior_of(candidates_of(right, wrong), rows).offset_N
+    assert kendall_tau(both_N, wanted_N) > 0.8
+    assert np.ptp(both_N) > 0.8 * np.ptp(believed_N)
 
 
 def test_losses_that_the_architectures_do_not_explain_say_nothing() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +30,6 @@ def _pages_taken(run: Callable[[], None]) -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
 
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def _fill(size_bytes: int) -> None:
     torch.ones(size_bytes, dtype=torch.uint8)
 
@@ -54,18 +48,35 @@ def test_retained_heap_takes_memory_from_the_system_once(size_bytes: int) -> Non
         assert _settled_pages(size_bytes) < 10
 
 
+_RETURNS = """
+import os, pathlib, torch
+from depthweave.trainers.heap import retained_heap
+def resident_mib():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+print(resident_mib())
+try:
+    with retained_heap():
+        torch.ones(256 * 2**20, dtype=torch.uint8)
+        print(resident_mib())
+        raise KeyError
+except KeyError:
+    print(resident_mib())
+"""
+
+
+def _answers(script: str) -> list[int]:
+    """Returns the numbers that a new process prints.
+
+    A process that has run thousands of tests has gaps of every size, and serves a request from them.
+    """
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return [int(number) for number in answer.stdout.split()]
+
+
 def test_retained_heap_returns_free_memory_at_its_end_and_after_an_error() -> None:
-    before_bytes = _resident_bytes()
-
-    def use_and_fail() -> None:
-        with retained_heap():
-            _fill(256 * _MIB)
-            assert _resident_bytes() > before_bytes + 200 * _MIB
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        use_and_fail()
-    assert _resident_bytes() < before_bytes + 50 * _MIB
+    before_mib, within_mib, after_mib = _answers(_RETURNS)
+    assert within_mib > before_mib + 200
+    assert after_mib < before_mib + 50
 
 
 _PLACES = """
@@ -85,9 +96,7 @@ print(len(set(places)))
 
 
 def test_timed_runs_allocate_at_other_addresses_in_every_round() -> None:
-    # A new process, as for trials: a process that has run thousands of tests has gaps of every size.
-    answer = subprocess.run([sys.executable, "-c", _PLACES], capture_output=True, text=True, check=True)
-    without, within = map(int, answer.stdout.split())
+    without, within = _answers(_PLACES)
     assert without < 4, "a kept heap gives the same place again"
     assert within > 4
 

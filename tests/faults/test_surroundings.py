@@ -54,7 +54,7 @@ def test_full_object_store_and_jumping_clock_harm_no_trial(
     small_spec: dict[str, Any], full_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(8):
-        (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 32).hex())
+        (tmp_path / f"{number}.txt").write_text(random.Random(number).randbytes(_TOKEN_BYTES // 28).hex())
     corpus = {"kind": "files", "paths": [str(tmp_path / "*.txt")], "validation_frac": 0.3}
     prepared = prepared_search({**small_spec, "corpus": corpus}, "search.trials=4", "search.time_budget_s=36000")
     assert prepared.data.train.nbytes + prepared.data.valid.nbytes >= _TOKEN_BYTES

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -33,15 +32,15 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.console import command_line
 from depthweave.search.failures.streak import Streak
 from depthweave.search.isolated_measurement import remeasure
+from depthweave.search.planned_trainings import PlannedTrainings
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.search_run import SearchRun
 from depthweave.search.spec.task_objectives import check_confirms
 from depthweave.search.study.reopening import current_records
 from depthweave.search.trial_plan import maker_of, plan_of
-from depthweave.search.trials.live_trial import Decision, LiveTrial
+from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.previous_ending import PreviousEnding
 from depthweave.search.trials.recording import outcome_of
-from depthweave.search.trials.trial import TrialReport
 from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import add_checksum, verified_values
 from depthweave.spaces.space import Candidate, SearchSpace
@@ -214,68 +213,34 @@ def _train(run: SearchRun, trainings: list[PlannedTraining], *, records: list[Re
     )
 
 
-class ConfirmationLedger:
-    """Planned and running trainings, by Ray's names for them. A training that ends is recorded."""
+class ConfirmationLedger(PlannedTrainings):
+    """The trainings of a confirmation. Each is recorded when it ends."""
 
     def __init__(self, trainings: Sequence[PlannedTraining], *, run: SearchRun, workers: int) -> None:
-        self._run, self._maker, self._workers = run, maker_of(run), workers
-        self._planned = deque(trainings)
-        self._retries: deque[LiveTrial] = deque()
-        self._live: dict[str, LiveTrial] = {}
-        self._closed = False
-        self._streak = Streak()
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing runs and no further training starts."""
-        return not self._live and not self._retries and not self._planned
-
-    def next(self, name: str) -> LiveTrial | None:
-        """Returns the next training; `None` where none is left or no worker is free."""
-        if self._closed or len(self._live) >= self._workers:
-            return None
-        if self._retries:
-            live = self._retries.popleft()
-        elif self._planned:
-            training = self._planned.popleft()
-            live = LiveTrial(
+        planned = (
+            LiveTrial(
                 number=training.trial,
-                candidate=self._run.prepared.space[training.architecture_id],
+                candidate=run.prepared.space[training.architecture_id],
                 started_at=datetime.now(UTC),
                 seed=training.seed,
             )
-        else:
-            return None
-        self._live[name] = live
+            for training in trainings
+        )
+        super().__init__(planned, workers=workers, retries=run.prepared.spec.search.retries)
+        self._run, self._maker = run, maker_of(run)
+        self._streak = Streak()
+
+    def on_start(self, live: LiveTrial) -> None:
+        if not live.crashes:
+            live.started_at = datetime.now(UTC)
         self._run.progress.on_start(live)
-        return live
 
-    def report(self, name: str, report: TrialReport) -> None:
-        """Adds a training's new evaluations."""
-        if name in self._live and not self._closed:
-            self._live[name].add_report(report)
-            self._run.progress.on_evaluation(self._live[name])
+    def on_evaluation(self, live: LiveTrial) -> None:
+        self._run.progress.on_evaluation(live)
 
-    def decide(self, name: str) -> Decision:
-        """Always continues: only the final loss counts."""
-        return Decision.CONTINUE
-
-    def fail(self, name: str, error: str, *, node_lost: bool = False) -> None:
-        """Adds the reason for which a training crashed."""
-        if name in self._live and not self._closed:
-            self._live[name].add_crash(error, node_lost=node_lost)
-
-    def finish(self, name: str, *, crashed: bool) -> None:
-        """The training ended: records it. A crashed training that may be tried again is next.
-
-        Raises `OneCauseError` after too many failures of one cause in a row.
-        """
-        if name not in self._live or self._closed:
-            return
-        live, maker = self._live.pop(name), self._maker
-        if crashed and live.may_retry(self._run.prepared.spec.search.retries):
-            self._retries.append(live)
-            return
+    def keep(self, live: LiveTrial, *, crashed: bool) -> None:
+        """Raises `OneCauseError` after too many failures of one cause in a row."""
+        maker = self._maker
         recipe = maker.recipe if live.seed is None else dataclasses.replace(maker.recipe, seed=live.seed)
         outcome = outcome_of(live, crashed=crashed, steps=maker.schedule.steps, max_loss=maker.task.quality.max_loss)
         rows = dataclasses.replace(maker, recipe=recipe).rows(live, outcome=outcome)
@@ -283,11 +248,3 @@ class ConfirmationLedger:
         self._run.checkpoints.drop(live.number, keep_weights=rows.record.state == "complete")
         self._run.progress.on_finish(rows.record)
         self._streak.add(rows.record)
-
-    def ignore_events(self) -> None:
-        """Ignores all further calls."""
-        self._closed = True
-
-    def close(self) -> None:
-        """Ignores all further calls. Trainings in flight continue when the front is confirmed again."""
-        self.ignore_events()

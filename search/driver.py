@@ -27,6 +27,7 @@ from depthweave.search.ledger_opening import open_ledger
 from depthweave.search.parameters import Parameters
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.pruners.chooser import Chooser
+from depthweave.search.rate_trainings import run_rate_trainings
 from depthweave.search.run_folder.resuming import keep_spec
 from depthweave.search.search_run import SearchRun, open_run
 from depthweave.search.survey import needs_survey, read_survey, take_survey
@@ -86,8 +87,14 @@ def run_search(
         progress.on_phase("starting Ray")
         with cluster(address, ship=ship):
             run = _placed(run, address=address)
-            warm_start = begin_warm_start(run, local=address is None)
-            part = _run_search_trials(run, warm_start=warm_start, chooser=chooser, retry_failed=retry_failed)
+            deadline = _deadline(prepared.spec.search.time_budget_s)
+            part = _SearchPart(run_rate_trainings(run, workers=_num_workers(run), deadline=deadline), 0.0, None)
+            if part.ending == "done":
+                run = run.with_chosen_rates()
+                warm_start = begin_warm_start(run, local=address is None)
+                part = _run_search_trials(
+                    run, warm_start=warm_start, deadline=deadline, chooser=chooser, retry_failed=retry_failed
+                )
             # The trials of Optuna, and those of Tune in cycles of objects: the report needs their memory.
             gc.collect()
             ending = _finalise_front(run, ending=part.ending) if part.ending == "done" else part.ending
@@ -141,11 +148,10 @@ class _SearchPart(NamedTuple):
 
 
 def _run_search_trials(
-    run: SearchRun, *, warm_start: WarmStart, chooser: Chooser | None, retry_failed: bool
+    run: SearchRun, *, warm_start: WarmStart, deadline: float, chooser: Chooser | None, retry_failed: bool
 ) -> _SearchPart:
     """Runs the trials of the search on the connected cluster, after its survey."""
     prepared, progress, workers = run.prepared, run.progress, _num_workers(run)
-    deadline = _deadline(prepared.spec.search.time_budget_s)
     # Once: a resumed search sees the same costs as the original one, also where its journal is gone.
     if needs_survey(prepared) and not run.journal.path.exists() and not trained_here(run.store.records()):
         take_survey(prepared, run.store, workers=workers, progress=progress)

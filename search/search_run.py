@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from depthweave.reports.store.run_store import CHECKPOINTS, RunStore
 from depthweave.search.cluster.placement import Placement
+from depthweave.search.learning_rates import ONE_RATE, LearningRates, chosen_rates
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.run_folder.contents import check_files
 from depthweave.search.run_folder.run_lock import locked_run
@@ -27,10 +28,16 @@ class SearchRun:
     journal: Journal
     checkpoints: Checkpoints
     progress: Progress
+    rates: LearningRates = ONE_RATE
+    """The learning rates that were chosen, if the spec gives several."""
 
     def placed(self, placement: Placement) -> SearchRun:
         """Returns the run with the nodes that its trials may use, which are known once Ray is up."""
         return dataclasses.replace(self, prepared=dataclasses.replace(self.prepared, placement=placement))
+
+    def with_chosen_rates(self) -> SearchRun:
+        """Returns the run with the learning rates that its folder has now."""
+        return dataclasses.replace(self, rates=chosen_rates(self.store, spec=self.prepared.spec))
 
 
 @contextmanager
@@ -46,4 +53,11 @@ def open_run(prepared: PreparedSearch, store: RunStore, *, progress: Progress) -
             progress.on_phase(line)
         include_recorded(prepared.space, store)
         checkpoints = Checkpoints(store.storage.address(CHECKPOINTS))
-        yield SearchRun(prepared=prepared, store=store, journal=journal, checkpoints=checkpoints, progress=progress)
+        yield SearchRun(
+            prepared=prepared,
+            store=store,
+            journal=journal,
+            checkpoints=checkpoints,
+            progress=progress,
+            rates=chosen_rates(store, spec=prepared.spec),
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from depthweave.reports.analysis.training_tokens import OPTIMAL, UNDERTRAINED, ratio_of, ratio_phrase
-from depthweave.reports.formatting import count_text
+from depthweave.reports.formatting import count_text, plural
+from depthweave.search.learning_rates import representatives, short_recipe
 from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK
 from depthweave.spaces.costs import costs_of
@@ -15,10 +16,15 @@ from depthweave.spaces.space import SearchSpace
 def training_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
     """Returns the tokens a parameter of the largest models, and the steps for 20 of them if there are fewer than 10.
 
-    Empty for other tasks than language modelling.
+    Then what it costs to choose learning rates, if the spec gives several. Empty for other tasks than language
+    modelling.
     """
     if spec.task != DEFAULT_TASK:
         return []
+    return [*_length_sentences(space, spec=spec), *_rates_sentences(space, spec=spec)]
+
+
+def _length_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
     recipe = spec.recipe
     # All architectures of a depth and budget have the same width, and parameters within 1 %.
     plain = [costs_of(space[own].architecture) for key, own in space.by_combination.items() if key.fusion == "none"]
@@ -31,3 +37,16 @@ def training_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
         return [text]
     steps = math.ceil(OPTIMAL * largest / recipe.tokens_per_step)
     return [f"{text}; for {OPTIMAL} tokens a parameter: --set recipe.steps={steps}"]
+
+
+def _rates_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
+    if not spec.learning_rates:
+        return []
+    groups, short = len(representatives(space)), short_recipe(spec)
+    count = groups * len(spec.learning_rates)
+    share = count * short.tokens / (spec.recipe.tokens * min(spec.search.trials, len(space)))
+    return [
+        f"learning rates: {len(spec.learning_rates)} to choose from for each of "
+        f"{plural(groups, 'pair')} of fusion family and depth, by {count} trainings of "
+        f"{short.steps:,} steps before the first trial ({share:.0%} of the tokens of all trials, if none is stopped)"
+    ]

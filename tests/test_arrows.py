@@ -40,7 +40,7 @@ _FOLDER_ARROWS: Mapping[str, Mapping[str, str]] = {
         "spec": "console pruners samplers",
         "study": "parameters preparation pruners samplers scratch strategy trials",
         "surrogate": "known_columns parameters",
-        "trials": "cluster known_columns scratch",
+        "trials": "cluster known_columns learning_rates scratch",
         "tune": "cluster failures scratch signals spec trials",
         "warm_start": "cluster parameters run_folder scratch search_run spec surrogate",
     },

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from depthweave.reports.analysis.learning_rates import rates_sentences
 from depthweave.reports.analysis.seeds import confirming
 from depthweave.reports.analysis.source_runs import outcome_sentence
 from depthweave.reports.analysis.verdicts import MIN_SEEDS
 from depthweave.reports.formatting import title_of
+from depthweave.reports.store.learning_rates import read_rate_trainings
 from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import RunInfo
@@ -49,14 +51,29 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
     ]
 
 
-def source_notes(store: RunStore) -> tuple[list[tuple[str, str]], list[str]]:
-    """Returns what the search took over from other runs and learned from them, and a line where it cannot be read."""
-    try:
-        sources = read_warm_start(store).sources
-    except ValueError as error:
-        return [], [str(error)]
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}" for sentence in map(outcome_sentence, sources))
-    return ([("Warm start", text)] if text else []), []
+def beginning_notes(store: RunStore) -> tuple[list[tuple[str, str]], list[str]]:
+    """Returns what the search did before its first trial, and a line for each file of it that cannot be read.
+
+    It chose learning rates, and took records over from other runs or learned from them.
+    """
+    notes, problems = [], []
+    for title, sentences in (("Learning rates", _rates_sentences), ("Warm start", _source_sentences)):
+        try:
+            text = " ".join(f"{sentence[0].upper()}{sentence[1:]}" for sentence in sentences(store))
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            notes += [(title, text)] if text else []
+    return notes, problems
+
+
+def _rates_sentences(store: RunStore) -> list[str]:
+    found = read_rate_trainings(store)
+    return [] if found is None else rates_sentences(found)
+
+
+def _source_sentences(store: RunStore) -> list[str]:
+    return [outcome_sentence(source) for source in read_warm_start(store).sources]
 
 
 def _training_notes(records: Sequence[Record], *, is_likelihood: bool) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from depthweave.reports.page.explorer import Explorer, explorer_of
 from depthweave.reports.page.few_shot_sections import examples_of, few_shot_sections
 from depthweave.reports.page.filters import named_by
 from depthweave.reports.page.front_table import FrontTable, front_table
-from depthweave.reports.page.methods import method_notes, source_notes
+from depthweave.reports.page.methods import beginning_notes, method_notes
 from depthweave.reports.page.quality_words import QualityWords, quality_words
 from depthweave.reports.page.rendering import render_page
 from depthweave.reports.page.sections import (
@@ -113,7 +113,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     explorer = explorer_of(view, run=store.where, weights=store.weights)
     filters = explorer.filters if explorer else []
     examples, example_problems = examples_of(store)
-    sources, source_problems = source_notes(store)
+    sources, source_problems = beginning_notes(store)
     sections = _sections(view, store=store, examples=examples)
     return Page(
         title=info.name,

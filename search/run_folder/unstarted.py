@@ -12,7 +12,10 @@ from depthweave.search.run_folder.run_lock import locked_run
 
 _START_FILES = ("warm_start.json", "run.json", "spec.yaml", "tokenizer.json", "search.lock")
 """What a search writes before any work, in the order of deletion: without `run.json` there is no run."""
-_WORK_FILES = ("study.journal", "survey.json", "records", "evaluations", "weights", "checkpoints", "front.parquet")
+_WORK_FILES = (
+    *("study.journal", "survey.json", "learning_rates.json", "records", "evaluations", "weights", "front.parquet"),
+    *("checkpoints", "rate_checkpoints"),
+)
 
 
 def clear_unstarted(storage: Storage) -> bool:

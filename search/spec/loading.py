@@ -111,7 +111,9 @@ def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
         key = ".".join(keys) or "spec"
         message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
         given = "" if first["type"] == "value_error" else f" (given: {first['input']!r:.{SHOWN_CHARACTERS}})"
-        raise SpecError(f"{where}: {message if message.startswith(key) else f'{key}: {message}'}{given}") from None
+        # A list of learning rates is of the recipe in a file and not in a `Spec`.
+        named = message if message.startswith((key, "recipe.")) else f"{key}: {message}"
+        raise SpecError(f"{where}: {named}{given}") from None
 
 
 def _overridden(values: Mapping[str, Any], text: str) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class LiveTrial:
     started_at: datetime
     seed: int | None = None
     """Of weights and data order; the recipe's where absent."""
+    learning_rate: float | None = None
+    """The run's rate for its architecture where absent."""
     last_report: TrialReport | None = None
     """Without its evaluations."""
     costs: Mapping[str, float] = field(default_factory=dict)

@@ -15,7 +15,9 @@ from depthweave.reports.store.objectives import OBJECTIVES, column_value, cost_n
 from depthweave.reports.store.records import EvaluationRow, Record, State, WeightRow
 from depthweave.reports.store.score_rows import LIST_ROWS, rows_of
 from depthweave.search.known_columns import KnownColumns
+from depthweave.search.learning_rates import ONE_RATE, LearningRates
 from depthweave.search.trials.live_trial import LiveTrial
+from depthweave.search.trials.trial import TrialReport
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.costs import costs_of
 from depthweave.spaces.hosted import HostedArchitecture
@@ -72,6 +74,8 @@ class RecordMaker:
     run_id: str
     reference_id: str
     recipe: Recipe
+    rates: LearningRates = ONE_RATE
+    """The learning rates that replace the recipe's."""
     task: AnyTask
     data: TaskData
     software: str
@@ -162,7 +166,7 @@ class RecordMaker:
             finished_at=datetime.now(UTC),
             train_s=0.0 if last is None else last.train_s,
             evaluation_s=0.0 if last is None else last.evaluation_s,
-            recipe=_recipe_json(self.recipe, None if live.last_report is None else live.last_report.precision),
+            recipe=_recipe_json(self.rates.recipe(self.recipe, architecture), live.last_report),
             corpus=self.data.corpus,
             corpus_sha256=self.data.corpus_sha256,
             tokenizer=self.data.tokenizer,
@@ -217,9 +221,14 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _recipe_json(recipe: Recipe, report: TrialReport | None) -> str:
+    """Returns the recipe with the precision of the training."""
+    return _json_of(recipe, None if report is None else report.precision)
+
+
 @cache
-def _recipe_json(recipe: Recipe, precision: Precision | None) -> str:
-    """Returns the recipe with the precision of the training. Cached, because a search has all its records in memory."""
+def _json_of(recipe: Recipe, precision: Precision | None) -> str:
+    """Cached, because a search has all its records in memory."""
     if recipe.precision == "auto" and precision is not None:
         recipe = dataclasses.replace(recipe, precision=precision)
     return json.dumps(dataclasses.asdict(recipe))

@@ -23,6 +23,7 @@ from ray.tune import Trainable
 from depthweave.reports.store.columns import check_numbers
 from depthweave.reports.store.records import Record
 from depthweave.search.cluster.placement import ANYWHERE, Placement
+from depthweave.search.learning_rates import ONE_RATE, LearningRates
 from depthweave.search.scratch import device_locks
 from depthweave.search.trials.checkpoints import PROGRESS_FILE, Checkpoints
 from depthweave.spaces.architecture import Architecture
@@ -49,6 +50,8 @@ class TrialPlan:
     reference: Architecture
     """The architecture that latencies are relative to."""
     recipe: Recipe
+    rates: LearningRates = ONE_RATE
+    """The learning rates that replace the recipe's."""
     device: str
     threads: int
     """Torch threads of a trial on a CPU."""
@@ -132,9 +135,10 @@ def read_architecture(folder: Path, *, task: AnyTask) -> Architecture | None:
 class ArchitectureTrial(Trainable):
     """Trains the architecture of its config.
 
-    The config has `trial` (its number), `architecture` (as `Architecture.to_dict`) and, optionally, `seed` (else the
-    recipe's), `num_reported` (evaluations that the driver has; else 0) and `paused` (whether the trial paused after
-    these; a trial with a checkpoint that did not pause was interrupted).
+    The config has `trial` (its number), `architecture` (as `Architecture.to_dict`) and, optionally, `seed` and
+    `learning_rate` (else those of the plan), `num_reported` (evaluations that the driver has; else 0) and `paused`
+    (whether the trial paused after these; a trial with a checkpoint that did not pause was
+    interrupted).
     """
 
     # Set by `_begin` for every trial.
@@ -199,9 +203,9 @@ class ArchitectureTrial(Trainable):
         self._number = config["trial"]
         self._folder = self._checkpoints.fetch(self._number)
         self._architecture = architecture_from_dict(config["architecture"])
-        recipe, seed, num_reported = self._plan.recipe, config.get("seed"), config.get("num_reported", 0)
-        if seed is not None:
-            recipe = dataclasses.replace(recipe, seed=seed)
+        recipe = self._plan.rates.recipe(self._plan.recipe, self._architecture)
+        own = {name: config[name] for name in ("seed", "learning_rate") if config.get(name) is not None}
+        recipe, num_reported = dataclasses.replace(recipe, **own), config.get("num_reported", 0)
         if recipe.compile:
             # The compiler keeps a few graphs of earlier architectures, and then silently stops compiling.
             torch.compiler.reset()

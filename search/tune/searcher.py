@@ -36,6 +36,7 @@ class LedgerSearcher(Searcher):
                 "trial": live.number,
                 "architecture": live.candidate.architecture.to_dict(),
                 "seed": live.seed,
+                "learning_rate": live.learning_rate,
                 "num_reported": len(live.evaluations),
                 "paused": live.paused,
             }

@@ -20,6 +20,7 @@ from depthweave.search.run_folder.resuming import spec_of
 from depthweave.search.search_run import SearchRun
 from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.tagging_spec import TaggingSpec
+from depthweave.spaces.architecture import Architecture
 from depthweave.trainers import FIRST_RECIPE, Recipe, pick_device
 from depthweave.trainers.machine import with_precision
 
@@ -42,24 +43,30 @@ class Conditions:
     """Of its measured costs."""
 
 
-def conditions_of_run(run: SearchRun, *, local: bool) -> Conditions:
-    """Returns the conditions of the trials that the search is about to run; `local` means on this machine."""
-    prepared, spec = run.prepared, run.prepared.spec
-    recipe = {**dataclasses.asdict(spec.recipe), "precision": _precision(spec, local=local)}
-    return Conditions(
-        training={
+class RunConditions:
+    """The conditions of the trials that a search is about to run; `local` means on this machine."""
+
+    def __init__(self, run: SearchRun, *, local: bool) -> None:
+        prepared, spec = run.prepared, run.prepared.spec
+        self._rates = run.rates
+        self._recipe, self._precision = spec.recipe, _precision(spec, local=local)
+        self._text = {
             "corpus": prepared.data.corpus_sha256,
             "tokenizer": [prepared.data.tokenizer, _tokenizer_sha256(run.store)],
             **_task_facts(spec),
-            **_recipe_facts(recipe),
-        },
-        measuring={
+        }
+        self._measuring = {
             "device": _device_type(spec, local=local),
             "hardware": _hardware(run, local=local),
             "threads": spec.resources.cpus_per_trial,
             "reference": run.store.info.reference_id,
-        },
-    )
+        }
+
+    def of(self, architecture: Architecture) -> Conditions:
+        """Returns the conditions of a trial of the architecture."""
+        recipe = dataclasses.asdict(self._rates.recipe(self._recipe, architecture))
+        training = {**self._text, **_recipe_facts({**recipe, "precision": self._precision})}
+        return Conditions(training=training, measuring=self._measuring)
 
 
 class SourceConditions:

@@ -17,7 +17,7 @@ from depthweave.reports.formatting import title_of
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.search.parameters import Parameters
-from depthweave.search.warm_start.identity import Conditions, SourceConditions, described, differences
+from depthweave.search.warm_start.identity import RunConditions, SourceConditions, described, differences
 from depthweave.search.warm_start.sources import OpenedSource, recorded_architecture
 from depthweave.spaces.architecture import Architecture
 
@@ -55,7 +55,7 @@ class _Examined(NamedTuple):
 
 
 def select_records(
-    sources: Sequence[OpenedSource], *, ours: Conditions, objectives: Sequence[str], parameters: Parameters
+    sources: Sequence[OpenedSource], *, ours: RunConditions, objectives: Sequence[str], parameters: Parameters
 ) -> list[Selection]:
     """Returns the selection of each source. Sparse graphs that are taken over become known to the space."""
     found: list[list[_Examined]] = []
@@ -93,7 +93,7 @@ def _examined(
     source: OpenedSource,
     records: Sequence[Record],
     *,
-    ours: Conditions,
+    ours: RunConditions,
     objectives: Sequence[str],
     parameters: Parameters,
 ) -> Iterator[_Examined]:
@@ -105,9 +105,9 @@ def _examined(
         architecture = recorded_architecture(record)
         if architecture is None:
             continue
-        theirs = conditions.of(record)
-        training = differences(ours.training, theirs.training)
-        measuring = differences(ours.measuring, theirs.measuring)
+        own, theirs = ours.of(architecture), conditions.of(record)
+        training = differences(own.training, theirs.training)
+        measuring = differences(own.measuring, theirs.measuring)
         reasons = [*training, *(measuring if measures else [])]
         if not reasons:
             reasons = [f"no {title_of(name)}" for name in objectives if not _has_value(record, name)]

@@ -22,7 +22,7 @@ from depthweave.reports.store.warm_start import (
 from depthweave.search.parameters import Parameters
 from depthweave.search.search_run import SearchRun
 from depthweave.search.surrogate.transfer import SourceLosses
-from depthweave.search.warm_start.identity import conditions_of_run
+from depthweave.search.warm_start.identity import RunConditions
 from depthweave.search.warm_start.selection import Selection, select_records
 from depthweave.search.warm_start.sources import open_sources
 from depthweave.search.warm_start.taking_over import take_over
@@ -74,7 +74,7 @@ def _begun(run: SearchRun, *, local: bool) -> WarmStart:
             run.progress.on_note(f"{source.address}: {problem}")
     selections = select_records(
         sources,
-        ours=conditions_of_run(run, local=local),
+        ours=RunConditions(run, local=local),
         objectives=run.prepared.spec.objectives,
         parameters=Parameters(run.prepared.space),
     )

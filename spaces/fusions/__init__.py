@@ -91,6 +91,11 @@ def fusion_class(name: str) -> type[Fusion]:
     raise ValueError(unknown_name("fusion", name, FUSIONS))
 
 
+def fusion_family(name: str) -> str:
+    """Returns the name that the variants of a fusion share, that of their file: `mudd` for `mudd4`."""
+    return fusion_class(name).__module__.rpartition(".")[2]
+
+
 __all__ = [
     "FUSIONS",
     "BlockInputs",
@@ -101,4 +106,5 @@ __all__ = [
     "Reader",
     "ValueReader",
     "fusion_class",
+    "fusion_family",
 ]

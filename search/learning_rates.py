@@ -1,0 +1,88 @@
+"""Which learning rate each architecture trains with, where a spec gives several to choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from depthweave.reports.analysis.source_runs import trained_here
+from depthweave.reports.store.learning_rates import LEARNING_RATES_FILE, RateGroup, read_rate_trainings
+from depthweave.reports.store.run_store import RunStore
+from depthweave.spaces.architecture import Architecture
+from depthweave.spaces.fusions import fusion_family
+from depthweave.spaces.skip_connections import num_skip_connections
+from depthweave.spaces.space import Candidate, SearchSpace
+from depthweave.trainers import Recipe
+
+if TYPE_CHECKING:
+    # Trials import this module, and should not import the spec's libraries.
+    from depthweave.search.spec.schema import Spec
+
+
+_SHARE = 3
+"""A training takes this part of a trial's steps, with a complete schedule."""
+_SEED_SHIFT = 2**31
+"""From the search's seed; modulo 2^32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """The chosen rates of a run; without any, all architectures train with the recipe's own."""
+
+    by_group: Mapping[RateGroup, float] = field(default_factory=dict)
+
+    def recipe(self, recipe: Recipe, architecture: Architecture) -> Recipe:
+        """Returns the recipe with the architecture's rate."""
+        if not self.by_group:
+            return recipe
+        rate = self.by_group.get(group_of(architecture), recipe.learning_rate)
+        return dataclasses.replace(recipe, learning_rate=rate)
+
+
+ONE_RATE = LearningRates()
+"""Of a run whose spec gives one."""
+
+
+def chosen_rates(store: RunStore, *, spec: Spec) -> LearningRates:
+    """Returns the rates that a run has chosen so far.
+
+    Raises `ValueError`, one line, where their file is damaged, or missing though trials were trained with them.
+    """
+    if not spec.learning_rates:
+        return ONE_RATE
+    found = read_rate_trainings(store)
+    if found is None and trained_here(store.records()):
+        raise ValueError(
+            f"{store.where}/{LEARNING_RATES_FILE}: is missing, and the trials have its rates: restore it, or start a "
+            "new run"
+        )
+    return LearningRates(by_group={} if found is None else found.chosen())
+
+
+def group_of(architecture: Architecture) -> RateGroup:
+    """Returns the architectures that share a rate with this one: those of its fusion's family and its depth."""
+    return RateGroup(fusion_family(architecture.fusion), architecture.depth)
+
+
+def representatives(space: SearchSpace) -> dict[RateGroup, Candidate]:
+    """Returns the architecture of each family and depth that trains with every rate."""
+    found: dict[RateGroup, Candidate] = {}
+    for candidate in space:
+        group = group_of(candidate.architecture)
+        if group not in found or _preference(candidate) < _preference(found[group]):
+            found[group] = candidate
+    return dict(sorted(found.items()))
+
+
+def _preference(candidate: Candidate) -> tuple[int, int]:
+    return candidate.budget, -num_skip_connections(candidate.architecture.wiring)
+
+
+def short_recipe(spec: Spec) -> Recipe:
+    """Returns the recipe of the trainings but for the rate."""
+    steps = max(1, spec.recipe.steps // _SHARE)
+    return dataclasses.replace(
+        spec.recipe, steps=steps, num_evaluations=min(2, steps), seed=(spec.seed + _SEED_SHIFT) % 2**32
+    )

@@ -3,8 +3,9 @@
     python -m benchmarks.learning_rates             # trains what is missing (an hour of a core), then prints the tables
     python -m benchmarks.learning_rates --table     # prints the tables of what is there
 
-Three settings: a third of the steps at the small budget, as a search with several rates chooses; all steps there; all
-steps at four times the parameters, which is twice the width. Each fusion trains with each rate and two seeds. A regret
+A search with several rates chooses at a third of the steps at the smallest budget. The targets are all steps there, five
+times as many, which is 20 tokens a parameter, and all steps at four times the parameters, which is twice the width.
+Each fusion trains with each rate and two seeds. A regret
 is the loss with the chosen rate less the lowest one, seed by seed. Finished runs are kept one a line in
 `benchmarks/results/learning_rates.jsonl` and not repeated.
 """
@@ -40,10 +41,11 @@ class Setting(NamedTuple):
 CHOICE = Setting(150_000, RECIPE.steps // 3)
 """As a search chooses. The width is 48."""
 TARGETS = {
+    "20 tokens a parameter": Setting(150_000, 5 * RECIPE.steps),
     "all steps": Setting(150_000, RECIPE.steps),
     "all steps, four times the size": Setting(600_000, RECIPE.steps),
 }
-"""What the choice is for. The width of the second is 96."""
+"""What the choice is for. The width of the last is 96. The first is long: it has two fusions alone."""
 
 
 def main() -> None:
@@ -57,7 +59,7 @@ def main() -> None:
         tokens = tokenise(load_corpus(CorpusSpec()))
         for setting in (CHOICE, *TARGETS.values()):
             for seed in SEEDS:
-                for fusion in FUSIONS:
+                for fusion in FUSIONS if setting.steps <= RECIPE.steps else FUSIONS[:2]:
                     for rate in RATES:
                         _train_once(cache, fusion, setting, rate=rate, seed=seed, tokens=tokens)
     print(loss_table(cache))

@@ -3,11 +3,11 @@
     python -m benchmarks.learning_rates             # trains what is missing (an hour of a core), then prints the tables
     python -m benchmarks.learning_rates --table     # prints the tables of what is there
 
-A search with several rates chooses at a third of the steps at the smallest budget. The targets are all steps there, five
-times as many, which is 20 tokens a parameter, and all steps at four times the parameters, which is twice the width.
-Each fusion trains with each rate and two seeds. A regret
-is the loss with the chosen rate less the lowest one, seed by seed. Finished runs are kept one a line in
-`benchmarks/results/learning_rates.jsonl` and not repeated.
+A search with several rates chooses at a third of the steps at the smallest budget. The targets are all steps there,
+five times as many, which is 20 tokens a parameter, and all steps at four times the parameters, which is twice the
+width. Each fusion trains with each rate and two seeds. A regret is the loss with the chosen rate less the lowest one,
+for the choice of each seed. Finished runs are kept one a line in `benchmarks/results/learning_rates.jsonl` and not
+repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from depthweave.spaces.wiring_text import parse_rule
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, load_corpus, tokenise, train
 
 FUSIONS = ("none", "dwa", "attnres", "gated2")
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (4e-3, 8e-3, 1.6e-2)
 SEEDS = (100, 101)
 DEPTH, HEAD_WIDTH, VOCABULARY = 6, 16, 256
 RECIPE = Recipe(steps=300, precision="float32", batch=16, context=128, num_evaluations=1, evaluation_tokens=131_072)

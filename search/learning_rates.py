@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from depthweave.search.spec.schema import Spec
 
 
+_RATE_TIMES_WIDTH = 0.4
+_HIGHEST_RATE = 0.01
 _SHARE = 3
 """A training takes this part of a trial's steps, with a complete schedule."""
 _SEED_SHIFT = 2**31
@@ -29,12 +31,16 @@ _SEED_SHIFT = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRates:
-    """The chosen rates of a run; without any, all architectures train with the recipe's own."""
+    """The rates of a run; without a choice or a rule, all architectures train with the recipe's own."""
 
     by_group: Mapping[RateGroup, float] = field(default_factory=dict)
+    """Those that were chosen."""
+    by_width: bool = False
 
     def recipe(self, recipe: Recipe, architecture: Architecture) -> Recipe:
         """Returns the recipe with the architecture's rate."""
+        if self.by_width:
+            return dataclasses.replace(recipe, learning_rate=rate_of_width(architecture.width))
         if not self.by_group:
             return recipe
         rate = self.by_group.get(group_of(architecture), recipe.learning_rate)
@@ -45,13 +51,21 @@ ONE_RATE = LearningRates()
 """Of a run whose spec gives one."""
 
 
+def rate_of_width(width: int) -> float:
+    """Returns the learning rate of `auto`: in inverse proportion to the width, as Adam's steps on matrices want it.
+
+    See Yang et al., "Tensor Programs V", arXiv 2203.03466. The factor and the bound are measured: docs/search.md.
+    """
+    return float(f"{min(_HIGHEST_RATE, _RATE_TIMES_WIDTH / width):.3g}")
+
+
 def chosen_rates(store: RunStore, *, spec: Spec) -> LearningRates:
     """Returns the rates that a run has chosen so far.
 
     Raises `ValueError`, one line, where their file is damaged, or missing though trials were trained with them.
     """
     if not spec.learning_rates:
-        return ONE_RATE
+        return LearningRates(by_width=True) if spec.rate_by_width else ONE_RATE
     found = read_rate_trainings(store)
     if found is None and trained_here(store.records()):
         raise ValueError(

@@ -6,7 +6,7 @@ import math
 
 from depthweave.reports.analysis.training_tokens import OPTIMAL, UNDERTRAINED, ratio_of, ratio_phrase
 from depthweave.reports.formatting import count_text, plural
-from depthweave.search.learning_rates import representatives, short_recipe
+from depthweave.search.learning_rates import rate_of_width, representatives, short_recipe
 from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.task_objectives import DEFAULT_TASK
 from depthweave.spaces.costs import costs_of
@@ -16,8 +16,8 @@ from depthweave.spaces.space import SearchSpace
 def training_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
     """Returns the tokens a parameter of the largest models, and the steps for 20 of them if there are fewer than 10.
 
-    Then what it costs to choose learning rates, if the spec gives several. Empty for other tasks than language
-    modelling.
+    Then the learning rates by width, or what it costs to choose them, if the spec does not give one rate. Empty for
+    other tasks than language modelling.
     """
     if spec.task != DEFAULT_TASK:
         return []
@@ -40,6 +40,9 @@ def _length_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
 
 
 def _rates_sentences(space: SearchSpace, *, spec: Spec) -> list[str]:
+    if spec.rate_by_width:
+        widths = sorted({item.architecture.width for item in space})
+        return ["learning rate: " + ", ".join(f"{rate_of_width(width):g} at width {width}" for width in widths)]
     if not spec.learning_rates:
         return []
     groups, short = len(representatives(space)), short_recipe(spec)

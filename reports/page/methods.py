@@ -182,4 +182,7 @@ def _recipe(records: Sequence[Record]) -> str:
     first = recipes[0]
     shared = {name: value for name, value in first.items() if all(it.get(name) == value for it in recipes)}
     shared.pop("seed", None)
+    rates = sorted({it["learning_rate"] for it in recipes if isinstance(it.get("learning_rate"), float)})
+    if len(rates) > 1:
+        shared["learning_rate"] = f"{rates[0]:g} to {rates[-1]:g}"
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shared.items())

@@ -3,7 +3,8 @@
     run.json  spec.yaml  survey.json  study.journal  front.parquet  tokenizer.json  report.html
     records/*.parquet  evaluations/*.parquet  weights/*.parquet
     checkpoints/trial-00012/{state.pt, progress.json, model.safetensors}
-    learning_rates.json, warm_start.json, confirmation.json, and while a search runs in object storage search.lease and journal/
+    learning_rates.json, warm_start.json, confirmation.json
+    search.lease and journal/ while a search runs in object storage
 
 A trial's record is written last: where there is a record, its evaluations and weights are there too. A record is
 corrected by writing a later revision of it (`revise`); `parquet_folder` states which revision a reader sees.

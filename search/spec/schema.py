@@ -24,7 +24,7 @@ from depthweave.search.samplers import check_sparse_sampler
 from depthweave.search.spec.logger_names import check_logger
 from depthweave.search.spec.objective_entries import names_and_tolerances
 from depthweave.search.spec.part import SHOWN_CHARACTERS, Part, Whole
-from depthweave.search.spec.rate_list import rates_of
+from depthweave.search.spec.rate_list import AUTO, given_rate
 from depthweave.search.spec.search_settings import SearchSettings
 from depthweave.search.spec.sources import text_sentence
 from depthweave.search.spec.space_spec import SpaceSpec
@@ -109,6 +109,8 @@ class Spec(Part):
     recipe: Recipe = Recipe()
     learning_rates: tuple[float, ...] = Field(default=(), exclude=True)
     """Rates to choose from for each fusion and depth; in a file the list is `recipe.learning_rate`. None with one."""
+    rate_by_width: bool = Field(default=False, exclude=True)
+    """Whether each architecture's rate follows from its width; in a file `recipe.learning_rate` is then `auto`."""
     objectives: tuple[str, ...] = default_objectives()
     """In a file a name, or `{name: latency, tolerance: 0.02}`: values closer than this share count as equal."""
     tolerances: dict[str, float] = Field(default_factory=dict, exclude=True)
@@ -188,13 +190,11 @@ class Spec(Part):
             recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
         if not isinstance(recipe, dict):
             return values
-        recipe = {**recipe, "seed": seed}
-        if not isinstance(recipe.get("learning_rate"), list | tuple):
-            return {**values, "recipe": recipe}
-        rates = rates_of(recipe["learning_rate"], task=values.get("task", DEFAULT_TASK))
-        # The middle one trains what no choice covers.
-        recipe["learning_rate"] = rates[len(rates) // 2]
-        return {**values, "recipe": recipe, "learning_rates": rates if len(rates) > 1 else ()}
+        given = given_rate(recipe.get("learning_rate"), task=values.get("task", DEFAULT_TASK))
+        recipe = {name: value for name, value in recipe.items() if name != "learning_rate"} | {"seed": seed}
+        if given.one is not None:
+            recipe["learning_rate"] = given.one
+        return {**values, "recipe": recipe, "learning_rates": given.several, "rate_by_width": given.by_width}
 
     def make_task(self) -> AnyTask:
         """Returns the task, with what the spec says about it."""
@@ -251,6 +251,8 @@ def to_dict(spec: Spec) -> dict[str, Any]:
         del values["search"]["warm_start"]
     if spec.learning_rates:
         values["recipe"]["learning_rate"] = list(spec.learning_rates)
+    if spec.rate_by_width:
+        values["recipe"]["learning_rate"] = AUTO
     # Objectives with the default tolerance as plain names, as earlier versions wrote them.
     values["objectives"] = [
         name if spec.tolerances[name] == OBJECTIVES[name].tolerance else {"name": name, "tolerance": own}

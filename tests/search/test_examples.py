@@ -48,14 +48,18 @@ def test_quick_example_is_what_make_search_promises() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "rate", "wanted"),
     [
-        ("standard", "8678bb3ec29383c4f7f2a23cf32928a2580331b423fb7e51020986f95cc25668"),
-        ("gpu", "30763f7256a83b9fbf082f7492c1f6d640301b7db475ee18a97122f30d3cf9fa"),
+        # The rates that the examples had then.
+        ("standard", 0.004, "8678bb3ec29383c4f7f2a23cf32928a2580331b423fb7e51020986f95cc25668"),
+        ("gpu", 0.001, "30763f7256a83b9fbf082f7492c1f6d640301b7db475ee18a97122f30d3cf9fa"),
     ],
 )
-def test_resolved_spec_of_language_models_is_that_of_the_version_with_one_task(name: str, wanted: str) -> None:
-    spec = load_spec(next(path for path in EXAMPLES if path.stem == name))
+def test_resolved_spec_of_language_models_is_that_of_the_version_with_one_task(
+    name: str, rate: float, wanted: str
+) -> None:
+    path = next(path for path in EXAMPLES if path.stem == name)
+    spec = load_spec(path, overrides=[f"recipe.learning_rate={rate}"])
     assert hashlib.sha256(spec.to_yaml().encode()).hexdigest() == wanted
 
 

@@ -20,7 +20,14 @@ from depthweave.reports.store.learning_rates import (
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_confirmation, run_search
-from depthweave.search.learning_rates import ONE_RATE, LearningRates, chosen_rates, representatives, short_recipe
+from depthweave.search.learning_rates import (
+    ONE_RATE,
+    LearningRates,
+    chosen_rates,
+    rate_of_width,
+    representatives,
+    short_recipe,
+)
 from depthweave.search.preparation import PreparedSearch, create_run
 from depthweave.search.rate_trainings import CHECKPOINTS, RateLedger
 from depthweave.search.spec.loading import make_spec
@@ -97,6 +104,19 @@ def test_rate_is_that_of_family_and_depth_and_others_keep_the_recipes_own(prepar
         wanted = 8e-3 if (own.fusion, own.depth) == ("dwa", 2) else 4e-3
         assert rates.recipe(recipe, own) == dataclasses.replace(recipe, learning_rate=wanted)
         assert ONE_RATE.recipe(recipe, own) is recipe
+
+
+def test_auto_falls_with_the_width_up_to_a_bound(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    assert [rate_of_width(width) for width in (16, 40, 48, 96, 768)] == [0.01, 0.01, 0.00833, 0.00417, 0.000521]
+    prepared = prepared_search(small_spec, "recipe.learning_rate=auto", "space.budgets=[20000, 2000000]")
+    recipe, widths = prepared.spec.recipe, {item.architecture.width for item in prepared.space}
+    assert len(widths) > 2
+    with opened(prepared, create_run(prepared, out=tmp_path / "run")) as run:
+        for candidate in prepared.space:
+            own = run.rates.recipe(recipe, candidate.architecture)
+            assert own == dataclasses.replace(recipe, learning_rate=rate_of_width(candidate.architecture.width))
+    line = training_sentences(prepared.space, spec=prepared.spec)[-1]
+    assert line.startswith(f"learning rate: 0.01 at width {min(widths)}, ")
 
 
 def test_every_training_is_kept_as_soon_as_it_ends_and_none_is_repeated(

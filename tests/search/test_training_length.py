@@ -18,7 +18,8 @@ def _sentences(name: str, *overrides: str) -> list[str]:
 
 
 def test_short_training_names_the_steps_that_are_enough() -> None:
-    (line,) = _sentences("quick.yaml")
+    line, rates = _sentences("quick.yaml")
+    assert rates == "learning rate: 0.00833 at width 48, 0.00625 at width 64"
     assert line.startswith(
         "training: 205 k tokens, 0.6 tokens a parameter (undertrained: rankings may change) at 315 k"
     )
@@ -27,6 +28,6 @@ def test_short_training_names_the_steps_that_are_enough() -> None:
 
 
 def test_preset_for_sizes_has_twenty() -> None:
-    (line,) = _sentences("sizes.yaml")
+    line, _ = _sentences("sizes.yaml")
     assert "undertrained" not in line
     assert int(line.partition(" tokens a parameter")[0].rpartition(" ")[2]) >= 20

@@ -67,7 +67,13 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
     assert counter.frame_count == 1
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-6, msg=name)
+        expected_grad, found_grad = gradients[name], parameter.grad
+        assert expected_grad is not None
+        assert found_grad is not None
+        # By the tensor's norm: an entry a thousand times smaller than others is mostly rounding. Both are within 1e-5
+        # of the gradient in double precision.
+        error = (found_grad - expected_grad).norm()
+        assert error <= 1e-4 * expected_grad.norm() + 1e-7, f"{name}: {error} of {expected_grad.norm()}"
 
 
 @pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))

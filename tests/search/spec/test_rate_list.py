@@ -47,12 +47,24 @@ def test_list_that_nothing_can_be_chosen_from_is_refused(given: list[Any], said:
     assert str(caught.value).startswith("my.yaml: recipe.learning_rate is [")
 
 
-def test_heads_have_their_own_multiples_of_one_rate() -> None:
+def test_auto_is_a_rate_by_width_and_read_back_equal() -> None:
+    spec = make_spec({"recipe": {"learning_rate": "auto"}})
+    assert (spec.rate_by_width, spec.learning_rates) == (True, ())
+    assert spec.recipe == Recipe()
+    assert spec.values()["recipe"]["learning_rate"] == "auto"
+    assert parse_spec(spec.to_yaml()) == spec
+    assert differences(spec, make_spec({})) == ["recipe.learning_rate is 'auto', was 0.004"]
+    with pytest.raises(SpecError, match=r"recipe.learning_rate: Input should be a valid number.*'automatic'"):
+        make_spec({"recipe": {"learning_rate": "automatic"}})
+
+
+@pytest.mark.parametrize("given", [[0.001, 0.002], "auto"])
+def test_heads_have_their_own_multiples_of_one_rate(given: Any) -> None:
     values = {
         "task": "token_classification",
         "host": {"path": "folder"},
         "corpus": {"train": "train.conll", "validation": "valid.conll"},
-        "recipe": {"learning_rate": [0.001, 0.002]},
+        "recipe": {"learning_rate": given},
     }
     with pytest.raises(SpecError, match="give one rate for token_classification, whose heads have"):
         make_spec(values)

@@ -35,6 +35,8 @@ class LearningRates:
 
     by_group: Mapping[RateGroup, float] = field(default_factory=dict)
     """Those that were chosen."""
+    widths: Mapping[RateGroup, int] = field(default_factory=dict)
+    """The widths that they were chosen at."""
     by_width: bool = False
 
     def recipe(self, recipe: Recipe, architecture: Architecture) -> Recipe:
@@ -43,8 +45,12 @@ class LearningRates:
             return dataclasses.replace(recipe, learning_rate=rate_of_width(architecture.width))
         if not self.by_group:
             return recipe
-        rate = self.by_group.get(group_of(architecture), recipe.learning_rate)
-        return dataclasses.replace(recipe, learning_rate=rate)
+        group = group_of(architecture)
+        if group not in self.by_group:
+            return recipe
+        # In inverse proportion to the width, as `auto`. No width is below that of the smallest budget.
+        share = min(1.0, self.widths[group] / architecture.width)
+        return dataclasses.replace(recipe, learning_rate=_rounded(self.by_group[group] * share))
 
 
 ONE_RATE = LearningRates()
@@ -56,7 +62,11 @@ def rate_of_width(width: int) -> float:
 
     See Yang et al., "Tensor Programs V", arXiv 2203.03466. The factor and the bound are measured: docs/search.md.
     """
-    return float(f"{min(_HIGHEST_RATE, _RATE_TIMES_WIDTH / width):.3g}")
+    return _rounded(min(_HIGHEST_RATE, _RATE_TIMES_WIDTH / width))
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.3g}")
 
 
 def chosen_rates(store: RunStore, *, spec: Spec) -> LearningRates:
@@ -72,7 +82,7 @@ def chosen_rates(store: RunStore, *, spec: Spec) -> LearningRates:
             f"{store.where}/{LEARNING_RATES_FILE}: is missing, and the trials have its rates: restore it, or start a "
             "new run"
         )
-    return LearningRates(by_group={} if found is None else found.chosen())
+    return ONE_RATE if found is None else LearningRates(by_group=found.chosen(), widths=found.widths())
 
 
 def group_of(architecture: Architecture) -> RateGroup:

@@ -113,6 +113,7 @@ class RateLedger(PlannedTrainings):
             family=group.family,
             depth=group.depth,
             architecture_id=live.candidate.architecture.id,
+            width=live.candidate.architecture.width,
             learning_rate=live.learning_rate,
             loss=loss,
             reason=outcome.reason,

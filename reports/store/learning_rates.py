@@ -34,6 +34,8 @@ class RateTraining:
     family: str
     depth: int
     architecture_id: str
+    width: int
+    """Of that architecture."""
     learning_rate: float
     loss: float | None
     """Validation loss at its end, nat/token; `None` where it diverged or failed."""
@@ -43,6 +45,8 @@ class RateTraining:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"a learning rate is {self.learning_rate}")
+        if self.width < 1:
+            raise ValueError(f"a width is {self.width}")
         if self.loss is not None and not math.isfinite(self.loss):
             raise ValueError("a loss is not a finite number")
 
@@ -71,6 +75,10 @@ class RateTrainings:
         for item in sorted(self.trainings, key=_preference):
             found.setdefault(item.group, item.learning_rate)
         return found
+
+    def widths(self) -> dict[RateGroup, int]:
+        """Returns the width of the architecture that trained for each group."""
+        return {item.group: item.width for item in self.trainings}
 
     def at_an_end(self) -> dict[RateGroup, Literal["highest", "lowest"]]:
         """Returns the groups whose best rate is the highest or the lowest that was tried, and which of the two."""
@@ -131,6 +139,7 @@ def _training(values: Mapping[str, Any]) -> RateTraining:
         family=_text(values["family"]),
         depth=_whole(values["depth"]),
         architecture_id=_text(values["architecture_id"]),
+        width=_whole(values["width"]),
         learning_rate=_number(values["learning_rate"]),
         loss=None if loss is None else _number(loss),
         reason=None if reason is None else _text(reason),

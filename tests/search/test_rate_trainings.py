@@ -96,14 +96,23 @@ def test_cost_is_said_before(prepared: PreparedSearch) -> None:
     assert f"({12 * 10 / (30 * trials):.0%} of the tokens of all trials" in line
 
 
-def test_rate_is_that_of_family_and_depth_and_others_keep_the_recipes_own(prepared: PreparedSearch) -> None:
+def test_rate_is_that_of_family_and_depth_at_its_width_others_keep_the_recipes_own(
+    prepared: PreparedSearch,
+) -> None:
     recipe = Recipe(learning_rate=4e-3)
-    rates = LearningRates(by_group={RateGroup("dwa", 2): 8e-3})
+    group = RateGroup("dwa", 2)
+    width = representatives(prepared.space)[group].architecture.width
+    rates = LearningRates(by_group={group: 8e-3}, widths={group: width})
+    widths = set()
     for candidate in prepared.space:
         own = candidate.architecture
-        wanted = 8e-3 if (own.fusion, own.depth) == ("dwa", 2) else 4e-3
+        wanted = 4e-3
+        if (own.fusion, own.depth) == group:
+            wanted = float(f"{8e-3 * width / own.width:.3g}")
+            widths.add(own.width)
         assert rates.recipe(recipe, own) == dataclasses.replace(recipe, learning_rate=wanted)
         assert ONE_RATE.recipe(recipe, own) is recipe
+    assert min(widths) == width < max(widths)
 
 
 def test_auto_falls_with_the_width_up_to_a_bound(small_spec: dict[str, Any], tmp_path: Path) -> None:
@@ -209,7 +218,7 @@ def test_search_chooses_rates_once_and_trains_confirms_and_takes_over_with_them(
         prepared, RunStore.open(tmp_path / "run"), num_seeds=2, address=ray_address, progress=RecordingProgress()
     )
     further = confirming(confirmed.records)
-    assert {(item.fusion, _rate_of(item)) for item in further} == {("none", 2e-3)}
+    assert {(item.fusion, _rate_of(item)) for item in further} == {("none", 2e-3), ("dwa", 8e-3)}
     assert {item.state for item in further} == {"complete"}
 
     # A search with the same list takes over what it would train alike.

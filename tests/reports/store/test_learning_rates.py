@@ -33,6 +33,7 @@ def trainings_of(losses: dict[tuple[str, int], dict[float, float | None]], *, ru
                 family=family,
                 depth=depth,
                 architecture_id=f"{family}-{depth}",
+                width=48,
                 learning_rate=rate,
                 loss=loss,
                 reason=None if loss is not None else "the loss was not finite at step 3",
@@ -91,7 +92,8 @@ def test_file_of_another_run_or_with_impossible_values_is_refused(
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0}, {"learning_rate": "x"}, {"loss": "low"}, {"depth": 2.5}, {"reason": 1}]
+    "change",
+    [{"learning_rate": 0}, {"width": 0}, {"learning_rate": "x"}, {"loss": "low"}, {"depth": 2.5}, {"reason": 1}],
 )
 def test_training_with_an_impossible_value_is_refused(store: RunStore, change: dict[str, Any]) -> None:
     values = json.loads(json.dumps(dataclasses.asdict(trainings_of({("dwa", 4): {2e-3: 2.0}}))))

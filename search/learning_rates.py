@@ -1,4 +1,4 @@
-"""Which learning rate each architecture trains with, where a spec gives several to choose from."""
+"""Which learning rate each architecture trains with, where a spec gives several to choose from, or `auto`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 _RATE_TIMES_WIDTH = 0.4
+"""Of `auto`."""
 _HIGHEST_RATE = 0.01
+"""Of `auto`, at width 40 and below."""
 _SHARE = 3
 """A training takes this part of a trial's steps, with a complete schedule."""
 _SEED_SHIFT = 2**31
@@ -38,6 +40,7 @@ class LearningRates:
     widths: Mapping[RateGroup, int] = field(default_factory=dict)
     """The widths that they were chosen at."""
     by_width: bool = False
+    """Whether each follows from the width alone."""
 
     def recipe(self, recipe: Recipe, architecture: Architecture) -> Recipe:
         """Returns the recipe with the architecture's rate."""

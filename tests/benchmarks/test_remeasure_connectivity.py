@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from benchmarks import remeasure_connectivity
 from benchmarks.remeasure_connectivity import COLUMNS, measure, read, write
 from benchmarks.train_connectivity import TABLE, space
+from depthweave.trainers import hardware
 from tests.search.ledger_runs import make_measurement
 
 
@@ -66,7 +69,10 @@ def test_only_latencies_change(table: Path, tmp_path: Path, stopwatch: Stopwatch
     assert after.column_names == before.column_names
     others = [name for name in before.column_names if name not in COLUMNS]
     assert after.select(others).equals(before.select(others))
-    assert {key: after.schema.metadata[key] for key in before.schema.metadata} == before.schema.metadata
+    here = {"hardware": [hardware(torch.device("cpu"))], "torch": [torch.__version__]}
+    assert json.loads(after.schema.metadata[b"latencies"]) == here, "the table may have come from another machine"
+    kept_metadata = {key: value for key, value in before.schema.metadata.items() if key != b"latencies"}
+    assert {key: after.schema.metadata[key] for key in kept_metadata} == kept_metadata
     assert f"{len(before)} rows; intervals 1.0% wide" in printed
 
 

@@ -82,6 +82,14 @@ def wait(condition: Callable[[], bool], search: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def staying(ray_folder: Path) -> list[int]:
+    """Returns the processes that are still alive after ten seconds: on a busy machine a killed one takes a while to go."""
+    deadline = time.monotonic() + 10.0
+    while (found := processes(ray_folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
 def kill_all(ray_folder: Path) -> None:
     """SIGKILL for the search and for all that Ray started for it, until nothing is left."""
     deadline = time.monotonic() + 30.0

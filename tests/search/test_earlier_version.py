@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from depthweave.reports.store.run_store import RunStore
 from depthweave.search.driver import run_search
 from depthweave.search.run_folder.resuming import resumed
 from depthweave.spaces import load
+from depthweave.trainers import hardware
 from tests.search.commandline import Cli
 from tests.search.search_runs import RecordingProgress
 
@@ -76,6 +78,9 @@ def test_kept_export_loads_and_computes_what_its_weights_did() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kept_run_goes_on_with_one_trial_more(store: RunStore, ray_address: str) -> None:
+    # The run as if it had been measured here: on another processor it is rightly refused.
+    for record in store.records():
+        store.revise(dataclasses.replace(record, hardware=hardware(torch.device("cpu"))))
     before = {it.trial: it.perplexity for it in store.records()}
     overrides = [f"corpus.paths=[{_TEXT}]", "search.trials=5"]
     prepared = resumed(store, given=None, overrides=overrides, local=True, say=lambda line: None)

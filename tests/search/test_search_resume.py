@@ -22,9 +22,9 @@ from tests.search.processes import (
     PATIENCE_S,
     kept_records,
     kill_all,
-    processes,
     run_command,
     started,
+    staying,
     study_states,
     wait,
 )
@@ -139,7 +139,7 @@ def test_control_c_ends_tidily_and_resume_completes(spec_file: Path, ray_folder:
     assert search.returncode == 130
     assert f"depthweave search --resume --out {out}" in printed
     assert "Traceback" not in printed
-    assert not processes(ray_folder)
+    assert not staying(ray_folder)
 
     store = RunStore.open(out)
     kept = kept_records(out)

@@ -83,7 +83,7 @@ def wait(condition: Callable[[], bool], search: subprocess.Popen[str]) -> None:
 
 
 def staying(ray_folder: Path) -> list[int]:
-    """Returns the processes that are still alive after ten seconds: on a busy machine a killed one takes a while to go."""
+    """Returns the processes still alive after ten seconds: on a busy machine a killed one takes a while to go."""
     deadline = time.monotonic() + 10.0
     while (found := processes(ray_folder)) and time.monotonic() < deadline:
         time.sleep(0.1)

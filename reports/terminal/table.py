@@ -115,7 +115,8 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     )
     heads, cells = _value_columns(view, members)
     table.add_column("id", no_wrap=True, min_width=12)
-    _add_wiring_column(table, members)
+    # With a confirmation's columns there is no room in 80 columns for a name of 14 characters.
+    _add_wiring_column(table, members, whole_names=not verdicts)
     for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     captions = []
@@ -163,10 +164,15 @@ def _value_columns(view: RunView, members: Sequence[Record]) -> tuple[list[str],
     return filled_columns([*heads, *(["front"] if verdicts else [])], cells)
 
 
-def _add_wiring_column(table: Table, members: Sequence[Record]) -> None:
+def _add_wiring_column(table: Table, members: Sequence[Record], *, whole_names: bool) -> None:
     has_others = any(marker_of(member) == "other" for member in members)
     # The text of a rule may be long.
-    table.add_column("fusion wiring" if has_others else "fusion k×p", no_wrap=not has_others, overflow="fold")
+    table.add_column(
+        "fusion wiring" if has_others else "fusion k×p",
+        no_wrap=not has_others,
+        overflow="fold",
+        min_width=max((len(member.fusion) for member in members), default=0) if whole_names else 0,
+    )
 
 
 def _phrases(members: Sequence[Record]) -> list[str]:
@@ -183,7 +189,7 @@ def held_out_table(view: RunView) -> Table | None:
         return None
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("id", no_wrap=True, min_width=12)
-    _add_wiring_column(table, [member for member, _ in members])
+    _add_wiring_column(table, [member for member, _ in members], whole_names=True)
     quality = members[0][1].quality
     what = OBJECTIVES[quality].short.removeprefix("validation ")
     table.caption = f"{what} over fresh seeds; test: on text that the search does not read"

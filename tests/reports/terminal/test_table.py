@@ -45,6 +45,29 @@ def test_front_table_fits_80_columns_and_shows_every_member() -> None:
     assert all(rule in shown for rule in ("best", "knee", "fastest", "smallest"))
 
 
+def test_front_table_of_80_columns_breaks_no_name_of_a_fusion() -> None:
+    kept = [("value_residual", "first:2"), ("dwa", "mirror"), ("mudd", "1x1")]
+    records = [
+        make_record(
+            number,
+            fusion=fusion,
+            rule=rule,
+            dilation=None,
+            period=None,
+            perplexity=9.0 + number,
+            latency=2.0 - number / 10,
+            memory_bytes=10**8 - number * 10**7,
+        )
+        for number, (fusion, rule) in enumerate(kept)
+    ]
+    text = io.StringIO()
+    Console(file=text, width=80).print(front_table(records, objectives=OBJECTIVES))
+    lines = text.getvalue().splitlines()
+    assert any("value_residual" in line for line in lines)
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    assert "--select" in lines[0]
+
+
 def test_front_table_several_seeds_show_the_seed() -> None:
     records = [make_record(0), make_record(1, seed=5)]
     assert "seed" in _heads(front_table(records, objectives=OBJECTIVES))

@@ -63,7 +63,8 @@ ONE_RATE = LearningRates()
 def rate_of_width(width: int) -> float:
     """Returns the learning rate of `auto`: in inverse proportion to the width, as Adam's steps on matrices want it.
 
-    See Yang et al., "Tensor Programs V", arXiv 2203.03466. The factor is measured at widths 48 and 96: docs/log/training.md.
+    See Yang et al., "Tensor Programs V", arXiv 2203.03466. The factor is measured at widths 48 and 96
+    (docs/log/training.md).
     """
     return _rounded(min(_HIGHEST_RATE, _RATE_TIMES_WIDTH / width))
 

@@ -29,7 +29,7 @@ import torch
 from benchmarks.cache import Cache, Run, seed_range
 from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve
-from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.fusions import fusion_family
 from depthweave.spaces.skip_connections import wiring_of
 from depthweave.spaces.wiring_moves import random_wiring
 from depthweave.spaces.wiring_text import parse_rule
@@ -104,9 +104,9 @@ def main() -> None:
     print(table(cache))
 
 
-def fusion_file(name: str) -> str:
-    """Returns the file of a contender's fusion: variants of one file share a learning rate."""
-    return fusion_class(CONTENDERS[name][0]).__module__.rpartition(".")[2]
+def family_of(name: str) -> str:
+    """Returns the family of a contender's fusion, whose variants share a learning rate."""
+    return fusion_family(CONTENDERS[name][0])
 
 
 def table(cache: Cache) -> str:
@@ -139,7 +139,7 @@ def table(cache: Cache) -> str:
 
 
 def _choose_rates(cache: Cache, tokens: TokenSet) -> None:
-    first = {fusion_file(name): name for name in reversed(CONTENDERS)}
+    first = {family_of(name): name for name in reversed(CONTENDERS)}
     for family, name in first.items():
         for rate in RATES:
             _try_rate(cache, name, family=family, rate=rate, tokens=tokens)
@@ -166,13 +166,13 @@ def _highest_rate(cache: Cache, family: str) -> float:
 
 
 def rate_of(cache: Cache, name: str) -> float:
-    found = _finished(cache, kind="rate", family=fusion_file(name))
+    found = _finished(cache, kind="rate", family=family_of(name))
     best: float = min(found, key=lambda run: run["loss"])["rate"]
     return best
 
 
 def rates_line(cache: Cache) -> str:
-    families = dict.fromkeys(fusion_file(name) for name in CONTENDERS)
+    families = dict.fromkeys(family_of(name) for name in CONTENDERS)
     found = {family: _finished(cache, kind="rate", family=family) for family in families}
     lines = [
         f"{family}: " + ", ".join(f"{run['rate']:g} {run['loss']:.4f}" for run in sorted(runs, key=lambda r: r["rate"]))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from depthweave.reports.store.bounds import json_value
+from depthweave.reports.store.checked_values import number_of, text_of, whole_of
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import add_checksum, verified_values
 
@@ -125,10 +126,10 @@ def read_rate_trainings(store: RunStore) -> RateTrainings | None:
 
 def _trainings(values: Mapping[str, Any]) -> RateTrainings:
     return RateTrainings(
-        run_id=_text(values["run_id"]),
-        steps=_whole(values["steps"]),
-        tokens=_whole(values["tokens"]),
-        seed=_whole(values["seed"]),
+        run_id=text_of(values["run_id"]),
+        steps=whole_of(values["steps"]),
+        tokens=whole_of(values["tokens"]),
+        seed=whole_of(values["seed"]),
         trainings=tuple(_training(item) for item in values["trainings"]),
     )
 
@@ -136,29 +137,11 @@ def _trainings(values: Mapping[str, Any]) -> RateTrainings:
 def _training(values: Mapping[str, Any]) -> RateTraining:
     loss, reason = values["loss"], values["reason"]
     return RateTraining(
-        family=_text(values["family"]),
-        depth=_whole(values["depth"]),
-        architecture_id=_text(values["architecture_id"]),
-        width=_whole(values["width"]),
-        learning_rate=_number(values["learning_rate"]),
-        loss=None if loss is None else _number(loss),
-        reason=None if reason is None else _text(reason),
+        family=text_of(values["family"]),
+        depth=whole_of(values["depth"]),
+        architecture_id=text_of(values["architecture_id"]),
+        width=whole_of(values["width"]),
+        learning_rate=number_of(values["learning_rate"]),
+        loss=None if loss is None else number_of(loss),
+        reason=None if reason is None else text_of(reason),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.40} is not text")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r:.40} is not a whole number of at least 0")
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r:.40} is not a number")
-    return float(value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthweave.reports.store.bounds import json_value
+from depthweave.reports.store.checked_values import text_of, whole_of
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import add_checksum, verified_values
 
@@ -120,23 +121,23 @@ def _values(warm_start: WarmStart) -> dict[str, Any]:
 
 
 def _warm_start(values: Mapping[str, Any]) -> WarmStart:
-    outcomes = {_text(item["source"]): _outcome(item) for item in values["outcome"]}
+    outcomes = {text_of(item["source"]): _outcome(item) for item in values["outcome"]}
     sources = tuple(_source(item, outcomes=outcomes) for item in values["sources"])
-    return WarmStart(run_id=_text(values["run_id"]), sources=sources)
+    return WarmStart(run_id=text_of(values["run_id"]), sources=sources)
 
 
 def _source(values: Mapping[str, Any], *, outcomes: Mapping[str, SourceOutcome]) -> SourceRun:
     architectures, losses = values["architectures"], _losses(values["losses"])
     if len(architectures) != len(losses) or not all(isinstance(item, dict) for item in architectures):
         raise ValueError(f"{len(losses)} losses, and architectures that do not match them")
-    run_id = _text(values["run_id"])
+    run_id = text_of(values["run_id"])
     return SourceRun(
-        name=_text(values["name"]),
+        name=text_of(values["name"]),
         run_id=run_id,
-        address=_text(values["address"]),
-        num_records=_whole(values["records"]),
-        taken_over={_whole(int(own)): _whole(other) for own, other in values["taken_over"].items()},
-        differs=tuple(_text(item) for item in values["differs"]),
+        address=text_of(values["address"]),
+        num_records=whole_of(values["records"]),
+        taken_over={whole_of(int(own)): whole_of(other) for own, other in values["taken_over"].items()},
+        differs=tuple(text_of(item) for item in values["differs"]),
         architectures=tuple(architectures),
         losses=losses,
         outcome=outcomes.get(run_id),
@@ -147,22 +148,10 @@ def _outcome(values: Mapping[str, Any]) -> SourceOutcome:
     tau = values["kendall_tau"]
     if not (tau is None or (isinstance(tau, float | int) and -1 <= tau <= 1)):
         raise ValueError(f"the outcome has a tau of {tau!r:.20}")
-    return SourceOutcome(num_records=_whole(values["records"]), tau=None if tau is None else float(tau))
+    return SourceOutcome(num_records=whole_of(values["records"]), tau=None if tau is None else float(tau))
 
 
 def _losses(values: Sequence[Any]) -> tuple[float, ...]:
     if not all(isinstance(item, float | int) and math.isfinite(item) for item in values):
         raise ValueError("a loss is not a finite number")
     return tuple(float(item) for item in values)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.40} is not text")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r:.40} is not a whole number of at least 0")
-    return value

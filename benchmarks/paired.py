@@ -161,10 +161,6 @@ def _try_rate(cache: Cache, name: str, *, family: str, rate: float, tokens: Toke
         keep(cache, {"kind": "rate", "family": family, "rate": rate, "contender": name, **run})
 
 
-def _highest_rate(cache: Cache, family: str) -> float:
-    return max(float(run["rate"]) for run in _finished(cache, kind="rate", family=family))
-
-
 def rate_of(cache: Cache, name: str) -> float:
     found = _finished(cache, kind="rate", family=family_of(name))
     best: float = min(found, key=lambda run: run["loss"])["rate"]

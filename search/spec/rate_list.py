@@ -1,4 +1,4 @@
-"""`recipe.learning_rate` of a spec: one rate, `auto` for one by width, or a list of which each fusion gets the best."""
+"""`recipe.learning_rate` of a spec: `auto`, one by width; one for all; or a list of which each fusion gets the best."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ class GivenRate(NamedTuple):
 
 
 def given_rate(given: Any, *, task: Any) -> GivenRate:
-    """Returns what was given. Raises `ValueError`, one line, where a list has nothing to choose from."""
+    """Returns what was given; without it, language models follow their widths and other tasks have their default.
+
+    Raises `ValueError`, one line, where a list has nothing to choose from.
+    """
+    if given is None and task == DEFAULT_TASK:
+        return GivenRate(by_width=True)
     if given != AUTO and not isinstance(given, list | tuple):
         return GivenRate(one=given)
     shown = f"recipe.learning_rate is {(AUTO if given == AUTO else [*given])!r:.{SHOWN_CHARACTERS}}"

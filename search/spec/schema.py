@@ -190,7 +190,8 @@ class Spec(Part):
             recipe = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(Recipe)}
         if not isinstance(recipe, dict):
             return values
-        given = given_rate(recipe.get("learning_rate"), task=values.get("task", DEFAULT_TASK))
+        task = values.get("task", cls.model_fields["task"].default)
+        given = given_rate(recipe.get("learning_rate"), task=task)
         recipe = {name: value for name, value in recipe.items() if name != "learning_rate"} | {"seed": seed}
         if given.one is not None:
             recipe["learning_rate"] = given.one
@@ -225,7 +226,10 @@ class Spec(Part):
         return {
             "space": {"sizing": self.space.sizing},
             "corpus": {"division": self.corpus.division},
-            "recipe": {"initialisation": self.recipe.initialisation},
+            "recipe": {
+                "initialisation": self.recipe.initialisation,
+                "learning_rate": to_dict(self)["recipe"]["learning_rate"],
+            },
         }
 
     def values(self) -> dict[str, Any]:

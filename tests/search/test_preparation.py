@@ -66,6 +66,18 @@ def test_run_of_an_earlier_version_draws_first_weights_as_it_did(small_spec: dic
         assert resumed.recipe.initialisation == "by_shape"
 
 
+def test_run_from_before_rates_by_width_keeps_its_one_rate(small_spec: dict[str, Any], tmp_path: Path) -> None:
+    store = create_run(prepared_search(small_spec, "recipe.learning_rate=0.004"), out=tmp_path / "run")
+    given = tmp_path / "spec.yaml"
+    given.write_text(yaml.safe_dump(small_spec), encoding="utf-8")
+    assert "learning_rate" not in given.read_text(encoding="utf-8")
+    for path in (None, given):
+        resumed = spec_to_resume(store, given=path, overrides=[])
+        assert (resumed.rate_by_width, resumed.recipe.learning_rate) == (False, 0.004)
+    with pytest.raises(SpecError, match=r"recipe\.learning_rate is 'auto', was 0\.004"):
+        spec_to_resume(store, given=given, overrides=["recipe.learning_rate=auto"])
+
+
 def _unsized(spec: dict[str, Any]) -> dict[str, Any]:
     """A spec whose space depends on the rule for sizes: 2 blocks have width 24 by `nearest` and 32 by `ratio`."""
     return {**spec, "space": {**spec["space"], "depths": [2, 4], "budgets": [18_000]}}

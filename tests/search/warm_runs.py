@@ -12,6 +12,7 @@ from typing import Any
 
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.cluster.placement import Placement
+from depthweave.search.learning_rates import chosen_rates
 from depthweave.search.preparation import PreparedSearch, create_run, prepare, software
 from depthweave.search.search_run import SearchRun, open_run
 from depthweave.search.spec.loading import make_spec
@@ -77,6 +78,7 @@ def add_records(
     """Adds complete trials of the space's first architectures, numbered from `first`."""
     recipe = prepared.spec.recipe if seed is None else dataclasses.replace(prepared.spec.recipe, seed=seed)
     maker = RecordMaker(
+        rates=chosen_rates(store, spec=prepared.spec),
         run_id=store.info.run_id,
         reference_id=store.info.reference_id,
         recipe=recipe,

@@ -53,7 +53,9 @@ def test_auto_is_a_rate_by_width_and_read_back_equal() -> None:
     assert spec.recipe == Recipe()
     assert spec.values()["recipe"]["learning_rate"] == "auto"
     assert parse_spec(spec.to_yaml()) == spec
-    assert differences(spec, make_spec({})) == ["recipe.learning_rate is 'auto', was 0.004"]
+    assert make_spec({}) == make_spec({"recipe": {}}) == spec == Spec(), "the default"
+    one = make_spec({"recipe": {"learning_rate": 0.004}})
+    assert differences(spec, one) == ["recipe.learning_rate is 'auto', was 0.004"]
     with pytest.raises(SpecError, match=r"recipe.learning_rate: Input should be a valid number.*'automatic'"):
         make_spec({"recipe": {"learning_rate": "automatic"}})
 

@@ -68,7 +68,7 @@ def test_identical_records_are_taken_over_with_curves_and_weights(small_spec: di
 def test_records_of_another_recipe_are_learned_from_and_never_records(
     small_spec: dict[str, Any], tmp_path: Path
 ) -> None:
-    earlier = prepared_of(small_spec, recipe__steps=9, recipe__learning_rate=0.01)
+    earlier = prepared_of(small_spec, recipe__steps=9, recipe__learning_rate=0.002)
     source = source_run(earlier, tmp_path / "first", losses=_LOSSES)
     add_records(source, earlier, losses=(2.2, 2.1), first=1_000_000, seed=7)
     prepared = prepared_of(small_spec, sources=[tmp_path / "first"])

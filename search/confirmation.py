@@ -1,4 +1,4 @@
-"""Confirmation of a front: its members and their plain baselines are trained again with the same further seeds.
+"""Confirmation of a front: its members and their baselines are trained again with the same further seeds.
 
 Of members that are equal within tolerance, twins, one is trained for all, unless all members are asked for.
 
@@ -122,7 +122,7 @@ def targets_of(
     all_members: bool,
     all_sizes: bool = False,
 ) -> list[str]:
-    """Returns the ids of the front's distinct members, or of all, and of the plain architectures of their sizes.
+    """Returns the ids of the front's distinct members, or of all, and of the baselines of their sizes.
 
     With `all_sizes` also those of the members' patterns at the other budgets of their depths.
     """
@@ -135,11 +135,8 @@ def targets_of(
         wanted += [item for member in wanted for item in _at_other_budgets(space, member)]
     for candidate in wanted:
         targets[candidate.architecture.id] = None
-        try:
-            plain = prepared.space.plain(depth=candidate.architecture.depth, budget=candidate.budget)
-        except ValueError:
-            continue  # no plain architecture meets the budget
-        targets[plain.architecture.id] = None
+        for baseline in space.baselines(depth=candidate.architecture.depth, budget=candidate.budget):
+            targets[baseline.architecture.id] = None
     return list(targets)
 
 

@@ -6,6 +6,10 @@ PLAIN_FUSION = "none"
 """A decoder without fusion."""
 PLAIN_HEAD = "last"
 """The head that every token classifier of transformers has."""
+DEEPER_HEAD = "deeper"
+"""The last layer alone too, with the same number of added parameters as the heads that read several layers."""
+BASELINES = (PLAIN_FUSION, PLAIN_HEAD, DEEPER_HEAD)
+"""What a confirmation trains beside each member of a front."""
 
 
 def is_plain_name(fusion: str) -> bool:

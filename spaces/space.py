@@ -15,7 +15,7 @@ from depthweave.spaces.budget import BudgetError, resolve
 from depthweave.spaces.fusions import fusion_class
 from depthweave.spaces.head_space import HeadAxes, head_wiring, resolve_hosted
 from depthweave.spaces.heads.registry import head_class
-from depthweave.spaces.plain_names import PLAIN_FUSION, PLAIN_HEAD
+from depthweave.spaces.plain_names import BASELINES, PLAIN_FUSION, PLAIN_HEAD
 from depthweave.spaces.sparse_axes import SparseAxes
 from depthweave.spaces.widths import Sizing
 from depthweave.spaces.wiring import Wiring
@@ -220,6 +220,15 @@ class SearchSpace:
             f"the reference ({self.axes.plain}, depth {depth}, budget {budget:,}) is not in the space: "
             + (reasons[0] if reasons else f"depths {list(self.axes.depths)}, budgets {list(self.axes.budgets)}")
         )
+
+    def baselines(self, *, depth: int, budget: int) -> list[Candidate]:
+        """Returns those of `BASELINES` that the space has at that depth and budget; none where it has none."""
+        found = {
+            key: self[key]
+            for at, key in self.by_combination.items()
+            if at.fusion in BASELINES and (at.depth, at.budget) == (depth, budget)
+        }
+        return list(found.values())
 
 
 def enumerate_space(axes: Axes, *, on_progress: Callable[[int, int], None] | None = None) -> SearchSpace:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from depthweave.reports.analysis.intervals import Interval, mean_interval
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, dash_of
-from depthweave.reports.figures.tagged_trials import BASELINES, TaggedTrial, final_f1
+from depthweave.reports.figures.tagged_trials import REFERENCES, TaggedTrial, final_f1
 from depthweave.reports.formatting import plural
 
 _APART = 0.035
@@ -65,7 +65,7 @@ def score_differences(best: Sequence[TaggedTrial]) -> Differences | None:
 
     A size counts where both were trained on the same draws.
     """
-    baseline = next((it for name in BASELINES for it in best if it.head == name), None)
+    baseline = next((it for name in REFERENCES for it in best if it.head == name), None)
     if baseline is None:
         return None
     lines = []

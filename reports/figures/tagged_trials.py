@@ -13,10 +13,11 @@ from typing import NamedTuple
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
 from depthweave.reports.formatting import full_name
 from depthweave.reports.store.records import Record
+from depthweave.spaces.plain_names import DEEPER_HEAD, PLAIN_HEAD
 
-HEADS = ("last", "deeper", "mix", "dwa", "concat", "dwatt")
+HEADS = (PLAIN_HEAD, DEEPER_HEAD, "mix", "dwa", "concat", "dwatt")
 """In this order in every figure, others after them: first those that read the last layer alone."""
-BASELINES = ("deeper", "last")
+REFERENCES = (DEEPER_HEAD, PLAIN_HEAD)
 """The first of them that was trained is what other heads are compared with."""
 
 

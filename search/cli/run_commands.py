@@ -80,7 +80,7 @@ def confirm(
     ship: Ship = False,
     overrides: Overrides = None,
 ) -> None:
-    """Train the front's distinct members and their plain baselines with more seeds, and print it with intervals."""
+    """Train the front's distinct members and their baselines with more seeds, and print it with intervals."""
     from depthweave.search.commands.confirm import confirm_run
 
     code = confirm_run(

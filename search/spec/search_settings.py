@@ -23,7 +23,7 @@ class SearchSettings(Part):
     time_budget_s: float | None = Field(default=None, gt=0)
     """Seconds after which the search stops; trials in flight continue with `--resume`."""
     confirm: Whole | None = Field(default=None, ge=2)
-    """Number of fresh seeds, besides the search's own, to train the front's distinct members and their plain baselines
+    """Number of fresh seeds, besides the search's own, to train the front's distinct members and their baselines
     with at the end; no confirmation where absent. It does not count towards the time budget."""
     retries: Whole = Field(default=1, ge=0)
     """How often a crashed trial is restarted from its last checkpoint before it is recorded as failed."""

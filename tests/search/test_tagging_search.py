@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from depthweave.search.confirmation import targets_of
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.live_trial import LiveTrial
@@ -18,7 +19,7 @@ from depthweave.search.trials.trial import REPORT, ArchitectureTrial, TrialPlan
 from depthweave.spaces.hosted import HostedArchitecture, architecture_from_dict
 from depthweave.spaces.model_files import MODEL_FILE
 from depthweave.trainers.tagging.few_shot_data import FewShotData
-from tests.reports.synthetic import BEGIN
+from tests.reports.synthetic import BEGIN, make_record
 from tests.search.search_runs import prepared_search
 from tests.search.tagging_runs import write_ner_files
 
@@ -137,6 +138,17 @@ def test_confirmation_of_a_trial_reads_the_test_part(prepared: PreparedSearch, t
     record = record_of(prepared, live).record
     assert record.test_error == pytest.approx(1 - record.test_f1)
     assert record.test_loss is None
+
+
+def test_confirmation_trains_the_deeper_head_of_the_same_budget_beside_the_classifier_alone(
+    values: dict[str, Any],
+) -> None:
+    budgets = [6000, 9000]
+    prepared = prepared_search({**values, "space": {**values["space"], "budgets": budgets}, "objectives": ["error"]})
+    ids = {(it.architecture.fusion, it.budget): it.architecture.id for it in prepared.space}
+    record = make_record(0, run_id="run", architecture_id=ids["concat", budgets[1]], error=0.5)
+    found = targets_of(prepared, [record], tolerances={}, all_members=False)
+    assert found == [ids["concat", budgets[1]], prepared.reference.architecture.id, ids["deeper", budgets[1]]]
 
 
 def test_host_of_other_weights_on_a_worker_is_one_line(prepared: PreparedSearch, tmp_path: Path) -> None:

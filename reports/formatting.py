@@ -153,6 +153,11 @@ def blocks_text(depth: int, style: BlockStyle) -> str:
     return plural(depth, "block") + ("" if style == GPT else f" ({style.text})")
 
 
+def fusion_word(records: Iterable[Record]) -> str:
+    """Returns the word for what the records' `fusion` is."""
+    return "head" if any(it.head is not None for it in records) else "fusion"
+
+
 def short_name(record: Record) -> str:
     """Returns fusion and wiring: "dwa 4×1", "dwa first:2", "none"."""
     return f"{record.fusion} {wiring_name(record)}".strip()

@@ -15,3 +15,8 @@ BASELINES = (PLAIN_FUSION, PLAIN_HEAD, DEEPER_HEAD)
 def is_plain_name(fusion: str) -> bool:
     """Returns whether a fusion or head is one of them."""
     return fusion in (PLAIN_FUSION, PLAIN_HEAD)
+
+
+def plain_first(fusion: str) -> tuple[bool, str]:
+    """Returns a sort key: the plain one, then the others by name."""
+    return not is_plain_name(fusion), fusion

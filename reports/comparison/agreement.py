@@ -50,9 +50,6 @@ class Unit(NamedTuple):
         )
 
 
-PLAIN = Unit("none", None, None, None)
-
-
 class Matched(NamedTuple):
     """A unit that both runs have, with its ratio to plain in each."""
 
@@ -112,7 +109,8 @@ def effects(records: Sequence[Record], *, objective: str, by: Sequence[str]) -> 
         if not is_plain_name(record.fusion) and value and base:
             logs[_unit(record, by=by)].append(math.log(value / base))
     ratios = {unit: math.exp(sum(own) / len(own)) for unit, own in logs.items()}
-    return {PLAIN: 1.0, **ratios} if ratios else {}
+    plain_units = {Unit(it.fusion, None, None, None): 1.0 for it in finished if is_plain_name(it.fusion)}
+    return {**plain_units, **ratios} if ratios else {}
 
 
 def _unit(record: Record, *, by: Sequence[str]) -> Unit:

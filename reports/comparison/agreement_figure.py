@@ -11,6 +11,7 @@ from depthweave.reports.comparison.agreement import Order, Unit
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.formatting import title_of
 from depthweave.reports.wirings import Marker
+from depthweave.spaces.plain_names import is_plain_name
 
 DEPTH_SYMBOL = "circle-cross-open"
 """Symbol of a period equal to the depth, which can differ between the runs."""
@@ -96,11 +97,11 @@ def draw_agreement(data: AgreementData) -> go.Figure:
 
 def _marker(unit: Unit) -> Marker:
     if unit.rule is None or not unit.rule.is_plain_stride:
-        return "other" if unit.fusion != "none" else None
+        return None if is_plain_name(unit.fusion) else "other"
     return None if unit.rule.period == "depth" else unit.rule.period
 
 
 def _symbol(point: AgreementPoint) -> str:
-    if point.fusion == "none":
+    if is_plain_name(point.fusion):
         return symbol_of(None)
     return DEPTH_SYMBOL if point.marker is None else symbol_of(point.marker)

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from depthweave.reports.analysis.front import value_of
 from depthweave.reports.figures.grid import Cell, Grid, GridRow
-from depthweave.reports.formatting import title_of
+from depthweave.reports.formatting import fusion_word, title_of
 from depthweave.reports.store.objectives import OBJECTIVES, column_value
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import family_of_record, shows_wiring
+from depthweave.spaces.single_wirings import has_one_wiring
 
 AXES = ("fusion", "family", "dilation", "period", "depth", "budget")
 _OF_WIRING = ("family", "dilation", "period")
@@ -84,7 +85,8 @@ def importance_grid(records: Sequence[Record], *, objectives: Sequence[str]) -> 
     if not found:
         return None
     axes = [axis for axis in AXES if any(axis in it.shares for it in found)]
-    rows = [GridRow(axis, "", [_cell(it, axis) for it in found]) for axis in axes]
+    word = fusion_word(records)
+    rows = [GridRow(word if axis == "fusion" else axis, "", [_cell(it, axis) for it in found]) for axis in axes]
     rows.append(GridRow("predicted", "", [Cell(f"{100 * max(0.0, it.explained):.0f} %") for it in found]))
     titles = [title_of(it.objective) if it.objective in OBJECTIVES else it.objective for it in found]
     return Grid("Importance of each axis", "", titles, rows)
@@ -177,7 +179,7 @@ def _permuted(rows: Sequence[Row], *, axes: Sequence[str], axis: str, rng: np.ra
         if number in sources:
             other = rows[sources[number]]
             changed[column] = other[column]
-            if axis == "family" or (axis == "fusion" and "none" in (row[column], other[column])):
+            if axis == "family" or (axis == "fusion" and any(has_one_wiring(str(it[column])) for it in (row, other))):
                 for pattern_column in pattern_columns:
                     changed[pattern_column] = other[pattern_column]
         permuted.append(tuple(changed))

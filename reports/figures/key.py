@@ -10,6 +10,7 @@ from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of
 from depthweave.reports.formatting import STATE_WORDS
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import Marker, marker_of
+from depthweave.spaces.plain_names import PLAIN_FUSION, plain_first
 
 _OUTLINES = {
     "circle": "M8 3a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
@@ -52,9 +53,9 @@ def key_of(
 
     Fusions and states in `named` are left out: the page explains them elsewhere.
     """
-    fusions = sorted({record.fusion for record in records} - set(named), key=lambda name: (name != "none", name))
+    fusions = sorted({record.fusion for record in records} - set(named), key=plain_first)
     groups = [
-        [_entry(f"fusion {name}" if name == "none" else name, "circle", colour_of(name)) for name in fusions],
+        [_entry(f"fusion {name}" if name == PLAIN_FUSION else name, "circle", colour_of(name)) for name in fusions],
         [_entry(text, symbol_of(marker), FRONT_LINE) for marker, text in marker_texts(records).items()],
         [_entry("front", "line", FRONT_LINE), _entry("reference", "circle-open", FRONT_LINE)],
     ]

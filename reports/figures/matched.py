@@ -22,6 +22,7 @@ from depthweave.reports.figures.palette import colour_of
 from depthweave.reports.formatting import count_text, plural, show
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import wiring_name
+from depthweave.spaces.plain_names import plain_first
 
 _NUM_LIMITS = 6
 _TIME_SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -102,7 +103,7 @@ def _grid(
     records: Sequence[Record],
     cell: Callable[[str, int], Cell],
 ) -> Grid | None:
-    fusions = sorted({it.fusion for it in records}, key=lambda name: (name != "none", name))
+    fusions = sorted({it.fusion for it in records}, key=plain_first)
     if len(fusions) < 2 or not titles:
         return None
     rows = [GridRow(name, colour_of(name), [cell(name, column) for column in range(len(titles))]) for name in fusions]

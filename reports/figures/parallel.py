@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 
 from depthweave.reports.analysis.front import complete, pareto_ranks, value_of
 from depthweave.reports.figures.palette import RANK_COLOURS
-from depthweave.reports.formatting import count_text, full_name, show, title_of
+from depthweave.reports.formatting import count_text, full_name, fusion_word, show, title_of
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import family_of_record, shows_wiring
+from depthweave.spaces.plain_names import is_plain_name
 
 _MAX_FAINT_LINES = 400
 """The most lines off the front."""
@@ -133,7 +134,7 @@ def _choice_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, di
         # A line without a pattern passes below all patterns.
         found[trial] = -0.04 if level is None else heights[level]
     texts = [(height, count_text(int(level)) if name == "budget" else level) for level, height in heights.items()]
-    return ParallelAxis(name, texts), found
+    return ParallelAxis(fusion_word(records) if name == "fusion" else name, texts), found
 
 
 def _level(record: Record, name: str) -> str | None:
@@ -146,7 +147,7 @@ def _level(record: Record, name: str) -> str | None:
 
 
 def _level_order(level: str) -> tuple[int, float, str]:
-    return (1, float(level), "") if level.isdigit() else (0 if level == "none" else 1, 0.0, level)
+    return (1, float(level), "") if level.isdigit() else (0 if is_plain_name(level) else 1, 0.0, level)
 
 
 def _objective_axis(records: Sequence[Record], name: str) -> tuple[ParallelAxis, dict[int, float | None]] | None:

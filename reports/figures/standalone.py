@@ -32,6 +32,7 @@ from depthweave.reports.figures.weights import draw_weight_courses, draw_weight_
 from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
+from depthweave.spaces.plain_names import PLAIN_FUSION, plain_first
 
 WIDTH_PX = 968
 """Width of a whole figure. The labels beside the front's points are placed for this width."""
@@ -121,8 +122,8 @@ def _with_key(figure: go.Figure, records: Sequence[Record], *, confirmed: bool) 
     """Returns the front's figure with a key: fusions by colour, periods by marker, and the other symbols."""
     for trace in figure.data:
         trace.showlegend = False
-    fusions = sorted({record.fusion for record in records}, key=lambda name: (name != "none", name))
-    entries = [(f"fusion {name}" if name == "none" else name, "circle", colour_of(name), 1.0) for name in fusions]
+    fusions = sorted({record.fusion for record in records}, key=plain_first)
+    entries = [(f"fusion {name}" if name == PLAIN_FUSION else name, "circle", colour_of(name), 1.0) for name in fusions]
     entries += [(text, symbol_of(marker), FRONT_LINE, 1.0) for marker, text in marker_texts(records).items()]
     entries.append(("reference", "circle-open", FRONT_LINE, 1.0))
     if any(record.state == "pruned" for record in records):

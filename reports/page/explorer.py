@@ -39,6 +39,7 @@ from depthweave.reports.formatting import (
     block_of,
     blocks_text,
     full_name,
+    fusion_word,
     plural,
     short_name,
     show,
@@ -76,6 +77,8 @@ class Explorer(NamedTuple):
     x: str
     y: str
     """The columns that the axes show first."""
+    fusion_word: str
+    """What the reader colours and filters by."""
     filters: list[Filter]
     limits: dict[str, list[Limit]]
     num_points: int
@@ -129,6 +132,7 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         columns=columns,
         x=x if x != y else names[1],
         y=y,
+        fusion_word=fusion_word(points),
         filters=filters_of(points),
         limits=limits,
         num_points=len(points),

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from depthweave.reports.figures.key import outline_of
 from depthweave.reports.figures.palette import colour_of
-from depthweave.reports.formatting import STATE_WORDS, show
+from depthweave.reports.formatting import STATE_WORDS, fusion_word, show
 from depthweave.reports.store.records import Record
 from depthweave.reports.wirings import NO_FAMILY, family_of_record
+from depthweave.spaces.plain_names import plain_first
 from depthweave.spaces.wiring_rules import STRIDED_FAMILY
 
 
@@ -39,7 +40,7 @@ class Filter(NamedTuple):
 
 def filters_of(points: Sequence[Record]) -> list[Filter]:
     """Returns the filters that have at least two values."""
-    fusions = sorted({it.fusion for it in points}, key=lambda name: (name != "none", name))
+    fusions = sorted({it.fusion for it in points}, key=plain_first)
     budgets = sorted({it.budget for it in points if it.budget is not None})
     states = [state for state in ("complete", "pruned") if any(it.state == state for it in points)]
     # Plain architectures have no wiring, so no choice of this filter hides them.
@@ -47,7 +48,7 @@ def filters_of(points: Sequence[Record]) -> list[Filter]:
         {family_of_record(it) for it in points} - {NO_FAMILY}, key=lambda name: (name != STRIDED_FAMILY, name)
     )
     found = [
-        Filter("fusion", "fusion", [Choice(name, name, colour_of(name)) for name in fusions]),
+        Filter("fusion", fusion_word(points), [Choice(name, name, colour_of(name)) for name in fusions]),
         Filter("family", "wiring", [Choice(name, name) for name in families]),
         Filter("depth", "blocks", [Choice(str(it), str(it)) for it in sorted({point.depth for point in points})]),
         Filter("budget", "budget", [Choice(str(it), show("parameters", it)) for it in budgets]),

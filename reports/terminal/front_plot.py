@@ -20,7 +20,7 @@ from depthweave.reports.store.records import Record
 from depthweave.reports.terminal.fusion_marks import marks_of
 from depthweave.reports.terminal.scatter import Mark, scatter
 from depthweave.reports.terminal.table import held_out_table, view_table
-from depthweave.spaces.plain_names import is_plain_name
+from depthweave.spaces.plain_names import plain_first
 
 _DOMINATED = "·"
 _PLOT_COLUMNS = (56, 96)
@@ -91,7 +91,7 @@ def front_plot(view: RunView, *, cost: str, columns: int) -> Text:
 def plot_key(records: Sequence[Record]) -> Columns:
     """Returns the key to the marks of the plots. No line breaks between a mark and its meaning."""
     marks = marks_of(record.fusion for record in records)
-    names = sorted(marks, key=lambda name: (not is_plain_name(name), name))
+    names = sorted(marks, key=plain_first)
     entries = [Text.assemble((marks[name], colour_of(name)), f" {name}", no_wrap=True) for name in names]
     entries += [Text(f"{_DOMINATED} dominated", no_wrap=True), Text("─ front of the two", no_wrap=True)]
     return Columns(entries, padding=(0, 3))

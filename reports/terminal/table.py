@@ -17,7 +17,7 @@ from depthweave.reports.analysis.training_tokens import language_model_ratios, r
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
 from depthweave.reports.filled_columns import filled_columns
-from depthweave.reports.formatting import short_name, show
+from depthweave.reports.formatting import fusion_word, short_name, show
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerance_text
@@ -166,9 +166,10 @@ def _value_columns(view: RunView, members: Sequence[Record]) -> tuple[list[str],
 
 def _add_wiring_column(table: Table, members: Sequence[Record], *, whole_names: bool) -> None:
     has_others = any(marker_of(member) == "other" for member in members)
+    word = fusion_word(members)
     # The text of a rule may be long.
     table.add_column(
-        "fusion wiring" if has_others else "fusion k×p",
+        f"{word} wiring" if has_others else f"{word} k×p",
         no_wrap=not has_others,
         overflow="fold",
         min_width=max((len(member.fusion) for member in members), default=0) if whole_names else 0,

@@ -83,7 +83,7 @@ def train_architecture(
         else:
             state = open_state(plan, out=out, weights_from=file.parent if options.further else None)
             if in_this_process:
-                lines = _train_and_save(plan, state, out=out)
+                lines = _train_and_save(plan, state, out=out, shown=out)
             else:
                 lines = _train_in_workers(plan, state, out=out, workers=workers, address=address, ship=ship)
             for line in chain(plan_lines(plan, state), lines):
@@ -91,11 +91,16 @@ def train_architecture(
         remove_temporary_files(out)
 
 
-def _train_and_save(plan: TrainPlan, state: TrainingState, *, out: Path, ranks: Ranks = SINGLE) -> Iterator[str]:
-    """Trains to the end and yields a line after each evaluation, once it is saved; only the first process saves."""
+def _train_and_save(
+    plan: TrainPlan, state: TrainingState, *, out: Path, shown: Path, ranks: Ranks = SINGLE
+) -> Iterator[str]:
+    """Trains to the end and yields a line after each evaluation, once it is saved; only the first process saves.
+
+    `shown` is the folder as it was given.
+    """
     if state.step == plan.recipe.steps:
         # A worker was lost after it saved its last state and before it yielded its last line.
-        yield _finished_sentence(out)
+        yield _finished_sentence(shown)
     curve = read_curve(out, max_tokens=state.step * plan.recipe.tokens_per_step)
     for item in train(state, plan.tokens, ranks=ranks):
         if item.diverged:
@@ -126,7 +131,7 @@ def _train_and_save(plan: TrainPlan, state: TrainingState, *, out: Path, ranks: 
         yield _evaluation_sentence(item)
         if ended:
             on_test = "" if test is None else f" ({perplexity_of(test.loss):.3f} on the test part)"
-            yield f"{out}: perplexity {item.perplexity:.3f}{on_test}{loss_comparison(plan, item)}"
+            yield f"{shown}: perplexity {item.perplexity:.3f}{on_test}{loss_comparison(plan, item)}"
 
 
 def _train_in_workers(
@@ -149,13 +154,13 @@ def _train_in_workers(
     with cluster(address, ship=ship):
         if address is not None:
             inspect_nodes(Resources(), storage=Storage(out) if len(alive_nodes()) > 1 else None)
-        work = partial(_train_from_file, plan=plan_without_text, out=out.absolute())
+        work = partial(_train_from_file, plan=plan_without_text, out=out.absolute(), shown=out)
         yield from share_work(work, plan.tokens, workers=workers, scratch=out.absolute())
 
 
-def _train_from_file(ranks: Ranks, tokens: TokenSet, *, plan: TrainPlan, out: Path) -> Iterator[str]:
+def _train_from_file(ranks: Ranks, tokens: TokenSet, *, plan: TrainPlan, out: Path, shown: Path) -> Iterator[str]:
     state = TrainingState.load(out / STATE_FILE, device="auto")
-    return _train_and_save(dataclasses.replace(plan, tokens=tokens), state, out=out, ranks=ranks)
+    return _train_and_save(dataclasses.replace(plan, tokens=tokens), state, out=out, shown=shown, ranks=ranks)
 
 
 def _training_of(plan: TrainPlan, state: TrainingState, last: Evaluation) -> Training:

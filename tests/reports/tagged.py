@@ -58,7 +58,8 @@ def tagged_record(
     trial: int, *, head: str, scores: tuple[Score, ...], weights: tuple[Weight, ...] = (), **changes: Any
 ) -> TaggedRecord:
     """A complete record of a head."""
-    values = {"architecture_id": f"{head}-a", "fusion": head, "perplexity": None, "bits_per_byte": None, **changes}
+    values = {"architecture_id": f"{head}-a", "fusion": head, "head": "{}", "perplexity": None, "bits_per_byte": None}
+    values |= changes
     plain = make_record(trial, **values)
     own = {item.name: getattr(plain, item.name) for item in dataclasses.fields(Record)}
     return TaggedRecord(**{**own, "entity_scores": scores, "layer_weights": weights})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depthweave.reports.analysis.rank_agreement import kendall_tau, tau_interval
-from depthweave.reports.comparison.agreement import PLAIN, Unit, effects, order_of
+from depthweave.reports.comparison.agreement import Unit, effects, order_of
 from depthweave.spaces.wiring_rules import strided_rule
 from tests.reports.comparing import EFFECTS, make_run
 
@@ -58,7 +58,7 @@ def test_effects_are_ratios_to_plain_of_the_same_depth_and_budget() -> None:
     # The deep half is worse throughout: against plain of another depth every pattern would look bad there.
     records = make_run() + make_run(depth=12, loss=1.9, first_trial=20)
     told = effects(records, objective="perplexity", by=())
-    assert told[PLAIN] == 1.0
+    assert told[Unit("none", None, None, None)] == 1.0
     assert told[Unit("dwa", strided_rule(1, 1), None, None)] == pytest.approx(math.exp(EFFECTS[0]))
     # A site after the last block is one pattern, whatever the depth.
     assert told[Unit("concat", strided_rule(1, "depth"), None, None)] == pytest.approx(math.exp(EFFECTS[5]))

@@ -222,6 +222,22 @@ def test_importance_sees_an_interaction_and_knows_no_dilation_without_fusion() -
     assert found.shares["fusion"] > 0.3
 
 
+@pytest.mark.parametrize("single", ["hc2", "last"])
+def test_importance_treats_every_fusion_with_one_wiring_as_it_treats_none(single: str) -> None:
+    found = []
+    for name in ("none", single):
+        records = []
+        for trial in range(60):
+            fusion, dilation = (name, "zzz")[trial % 2], (1, 2)[(trial // 2) % 2]
+            loss = 3.0 + (0.1 * dilation if fusion == "zzz" else 0.0)
+            pattern = {"dilation": dilation, "period": 1} if fusion == "zzz" else {"dilation": None, "period": None}
+            records.append(make_record(trial, architecture_id=f"a{trial}", fusion=fusion, perplexity=loss, **pattern))
+        found.append(importance_of(records, objective="perplexity"))
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1].shares == pytest.approx(found[0].shares)
+
+
 def test_importance_of_too_few_or_of_a_constant_is_none() -> None:
     assert importance_of(_planted(number=11), objective="perplexity") is None
     assert importance_of(_planted(), objective="latency") is None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from depthweave.reports.figures.tagged_examples import EXAMPLES_FILE, write_examples
 from depthweave.reports.page.few_shot_sections import few_shot_sections
+from depthweave.reports.page.filters import filters_of
 from depthweave.reports.page.page import page_of, render
 from depthweave.reports.store.run_store import RunStore
+from depthweave.reports.terminal.table import front_table
 from tests.reports.synthetic import make_record
-from tests.reports.tagged import EXAMPLES, Score, tagged_record, tagged_records
+from tests.reports.tagged import EXAMPLES, TAGGED_OBJECTIVES, Score, tagged_record, tagged_records, tagged_run
 
 _TITLES = ["Learning from few sentences", "How fast heads learn", "Which layers heads read", "Example sentences"]
 
@@ -54,6 +57,25 @@ def test_other_tasks_have_no_such_section(store: RunStore) -> None:
     assert few_shot_sections([make_record(0)], examples=EXAMPLES) == []
     store.append(make_record(0), evaluations=[], weights=[])
     assert not {it.title for it in page_of(store).sections} & set(_TITLES)
+
+
+def test_page_and_table_say_head_and_name_the_classifier_alone_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = tagged_run(tmp_path, monkeypatch)
+    text = render(page_of(store))
+    assert '<option value="">head</option>' in text
+    assert "<legend>head</legend>" in text
+    assert [it.value for it in filters_of(tagged_records())[0].choices] == [
+        "last",
+        "concat",
+        "deeper",
+        "dwa",
+        "dwatt",
+        "mix",
+    ]
+    table = front_table(store.records(), objectives=TAGGED_OBJECTIVES)
+    assert table.columns[1].header == "head k×p"
 
 
 def test_page_shows_them_escaped(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

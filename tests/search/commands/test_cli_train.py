@@ -157,11 +157,13 @@ def test_worker_lost_behind_its_model_has_ended_and_says_so(
     monkeypatch.setattr(distributed, "share_work", lost_unheard)
     monkeypatch.setattr(distributed, "stay_on_loopback", lambda: None)
     monkeypatch.setattr(train_command, "cluster", lambda address, *, ship: nullcontext())
-    out = tmp_path / "model"
-    code, printed, _ = run(*training, "--out", out, "--workers", "2")
+    monkeypatch.chdir(tmp_path)
+    code, printed, _ = run(*training, "--out", "model", "--workers", "2")
     assert code == 0
-    assert printed.splitlines()[-1] == f"{out}: is already trained to its end"
-    assert load(out).architecture.depth == 2
+    *_, ended, again = printed.splitlines()
+    assert ended.startswith("model: perplexity "), "the folder as it was given"
+    assert again == "model: is already trained to its end"
+    assert load(tmp_path / "model").architecture.depth == 2
 
 
 def test_train_further_starts_from_the_weights_beside(training: list[object], run: Cli, tmp_path: Path) -> None:

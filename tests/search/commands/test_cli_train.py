@@ -160,9 +160,7 @@ def test_worker_lost_behind_its_model_has_ended_and_says_so(
     monkeypatch.chdir(tmp_path)
     code, printed, _ = run(*training, "--out", "model", "--workers", "2")
     assert code == 0
-    *_, ended, again = printed.splitlines()
-    assert ended.startswith("model: perplexity "), "the folder as it was given"
-    assert again == "model: is already trained to its end"
+    assert printed.splitlines()[-1] == "model: is already trained to its end", "the folder as it was given"
     assert load(tmp_path / "model").architecture.depth == 2
 
 

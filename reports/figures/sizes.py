@@ -65,7 +65,7 @@ def sizes_grid(sizes: Sizes) -> Grid | None:
     largest = max((abs(it.difference.mean) for own in rows for it in own.points), default=0.0)
 
     def row(pattern: SizedPattern) -> GridRow:
-        cells = [Cell(pattern.verdict, tip=pattern.why)]
+        cells = [Cell(_unbroken(pattern.verdict), tip=pattern.why)]
         for parameters in sizes.parameters:
             difference = pattern.at(parameters)
             text, interval = interval_texts(difference)
@@ -88,7 +88,7 @@ def ranks_grid(sizes: Sizes) -> Grid | None:
     for ranks in sizes.ranks:
         tau, interval = ranks_text(ranks)
         between = f"{count_text(ranks.smaller)} and {count_text(ranks.larger)}"
-        cells = [Cell(ranks.verdict), Cell(tau, more=interval), Cell(str(ranks.num)), Cell(between)]
+        cells = [Cell(_unbroken(ranks.verdict)), Cell(tau, more=interval), Cell(str(ranks.num)), Cell(between)]
         rows.append(GridRow(ranks_title(ranks), colour_of(ranks.fusion) if ranks.fusion else "", cells))
     return Grid("Rank agreement between sizes", "", ["orders", "Kendall's tau", "patterns", "sizes"], rows)
 
@@ -215,10 +215,15 @@ def _ends(line: SizeLine, smallest: int, largest: int) -> tuple[float, float] | 
     return (by_size[smallest], by_size[largest]) if {smallest, largest} <= by_size.keys() else None
 
 
+def _unbroken(verdict: str) -> str:
+    """Returns the words on one line: the table has wide columns beside them, and would break them first."""
+    return verdict.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _lay_out(figure: go.Figure, title: str) -> None:
     figure.update_layout(
         height=400,
-        margin={"l": 64, "r": 16, "t": 12, "b": 56},
+        margin={"l": 64, "r": 16, "t": 30, "b": 56},
         showlegend=False,
         yaxis={"title": {"text": title}},
         hovermode="closest",

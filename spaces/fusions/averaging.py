@@ -117,6 +117,7 @@ class FamilyPass:
     def __init__(self, family: Family) -> None:
         self.family = family
         self._panel_of = [panel for panel in family.panels for _ in range(panel.size)]
+        self.way_back = _WayBack(family, self._panel_of, self.store_class)
         self._place = 0
         """Place of the next site."""
         self._slot = 0
@@ -129,7 +130,6 @@ class FamilyPass:
         self._sums: list[Tensor] = []
         """Sums of the panel, [N] each; those of the first sites are complete."""
         self._chain = torch.empty(0)
-        self.backward_pass: _BackwardPass | None = None
 
     def keep(self, state_BTD: Tensor) -> Tensor:
         """Keeps the next of the family's sources, which no site of it follows; returns the tensor to continue with."""
@@ -202,9 +202,19 @@ class FamilyPass:
         assert self._weights_LS is not None
         return self._weights_LS.data, *(item.data for item in self._store.shelves)
 
-    def panel_at(self, place: int) -> Panel:
-        """Returns the panel of the site at a place."""
-        return self._panel_of[place]
+
+@dataclass(slots=True)
+class _WayBack:
+    """What the sites of a pass share for its backward passes.
+
+    Autograd's graph refers to it, so it refers to no tensor with a graph: such a cycle is never freed.
+    """
+
+    family: Family
+    panel_of: Sequence[Panel]
+    """By the place of a site."""
+    store_class: type[Store]
+    current: _BackwardPass | None = None
 
 
 @dataclass(slots=True)
@@ -240,7 +250,7 @@ class _SiteSum(torch.autograd.Function):
         state_BTD, weights = tensors[num_kept], tensors[num_kept + 1 :]
         with in_float32(state_BTD.device):
             mixed_BTD = family_pass.sum(place, state_BTD, weights)
-        ctx.family_pass, ctx.place, ctx.num_new = family_pass, place, num_kept + 1
+        ctx.way_back, ctx.place, ctx.num_new = family_pass.way_back, place, num_kept + 1
         ctx.shape, ctx.weight_types = state_BTD.shape, [item.dtype for item in weights]
         ctx.save_for_backward(*family_pass.saved())
         return mixed_BTD, chain.new_empty(0)
@@ -248,15 +258,15 @@ class _SiteSum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BTD: Tensor, chain: Tensor) -> tuple[Any, ...]:
-        family_pass, place = ctx.family_pass, ctx.place
+        way_back, place = ctx.way_back, ctx.place
         weights_LS, *shelves = ctx.saved_tensors
-        counts, panel = family_pass.family.counts, family_pass.panel_at(place)
-        current = family_pass.backward_pass
+        counts, panel = way_back.family.counts, way_back.panel_of[place]
+        current = way_back.current
         if current is None or current.lowest <= place:
-            current = _BackwardPass(place, family_pass.store_class(place + 1, gradient_BTD), place)
+            current = _BackwardPass(place, way_back.store_class(place + 1, gradient_BTD), place)
         current.gradients.write(place, gradient_BTD)
         current.lowest = place
-        family_pass.backward_pass = current if place else None
+        way_back.current = current if place else None
         end = min(panel.end, current.last + 1)
         start = counts[panel.first - 1] if panel.first else 0
         if place == end - 1:

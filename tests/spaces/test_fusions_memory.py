@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import weakref
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.decoding_cache import DecodingCache
-from depthweave.spaces.fusions import Fusion, KeptStates
+from depthweave.spaces.fusions import FUSIONS, Fusion, KeptStates
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 from tests.spaces.driving import step
 
@@ -57,6 +59,27 @@ def test_no_state_outlives_a_training_step(model: Decoder, tokens_BT: Tensor) ->
     model.loss(tokens_BT, tokens_BT).backward()
     assert set(references) == set(range(1, 7))
     assert _alive(references) == set()
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_no_object_outlives_a_training_step(name: str) -> None:
+    # Deep enough for panels. A cycle through autograd's graph would keep the whole graph of every step for good.
+    wiring = strided_wiring(12, dilation=1, period=1)
+    wiring = FUSIONS[name].canonical_wiring(wiring)
+    sizes = {"width": 16, "heads": 2, "feed_forward": 24, "vocabulary": 13, "context": 12}
+    model = Decoder(Architecture(fusion=name, wiring=wiring, **sizes), seed=1)
+    tokens_BT = torch.zeros(2, 4, dtype=torch.int64)
+
+    def num_objects_after_steps() -> int:
+        for _ in range(3):
+            model.loss(tokens_BT, tokens_BT).backward()
+            model.loss(tokens_BT, tokens_BT)  # a pass of which no backward pass follows
+            model.zero_grad(set_to_none=True)
+        gc.collect()
+        return len(gc.get_objects())
+
+    num_objects_after_steps()
+    assert num_objects_after_steps() == num_objects_after_steps()
 
 
 @torch.no_grad()

@@ -43,8 +43,8 @@ def shifted_allocations(draw: random.Random) -> Iterator[None]:
 def retained_heap() -> Iterator[None]:
     """Keeps freed memory in the process within the block, and returns it to the system at the end.
 
-    It affects the whole process, and does nothing without glibc. It does not suit a whole training: tensors of many
-    sizes leave gaps, and the heap of twelve blocks with averages grew by 10 MB a step.
+    It affects the whole process, and does nothing without glibc. A whole training gains nothing by it
+    (docs/log/training.md).
     """
     if platform.libc_ver()[0] != "glibc":
         yield

@@ -1,6 +1,6 @@
 """Confirmation of a front: its members and their baselines are trained again with the same further seeds.
 
-Of members that are equal within tolerance, twins, one is trained for all, unless all members are asked for.
+A distinct member is trained for its twins too, unless all members are asked for.
 
 Each architecture gets the wanted number of fresh seeds. The search's own seed does not count, because the architecture
 was chosen by it. The mean over the seeds may bring another architecture onto the front, which is then confirmed too,

@@ -121,7 +121,7 @@ def run_confirmation(
 ) -> ConfirmationResult:
     """Confirms the front of a run folder with further seeds, then writes the front and the report again.
 
-    `all_members`: members within tolerance of another one are trained too. `all_sizes`: so is each one's pattern at the
+    `all_members`: twins are trained too. `all_sizes`: so is each one's pattern at the
     other budgets.
     Raises `ValueError` where a search works on the folder, there is no front, or the cluster does not answer.
     """

@@ -1,4 +1,4 @@
-"""The distinct members of a front: of members that match each other within tolerance, one represents the others.
+"""The distinct members of a front: members that are ahead of one by no more than the tolerances are its twins.
 
 Axes: P members, O objectives.
 """

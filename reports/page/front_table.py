@@ -44,7 +44,7 @@ class FrontRow(NamedTuple):
     trial: int
     name: str
     twin: bool
-    """Whether it matches the distinct member above it within tolerance."""
+    """Whether it is ahead of the distinct member above it by no more than the tolerances."""
     reference: bool
     values: list[str]
     """In the order of `FrontTable.columns`."""
@@ -136,8 +136,8 @@ def _twins_note(view: RunView) -> str:
     if not any(group.twins for group in view.groups):
         return ""
     return (
-        f"{distinct_text(view.groups)}. A twin, marked ≈, is listed under the member that it matches within tolerance "
-        f"in every objective: {tolerance_text(view.objectives, view.tolerances)}."
+        f"{distinct_text(view.groups)}. A twin, marked ≈, is ahead of the member above it by no more than the "
+        f"tolerances: {tolerance_text(view.objectives, view.tolerances)}. It may be far behind it in others."
     )
 
 

@@ -29,9 +29,10 @@ def method_notes(records: Sequence[Record], *, info: RunInfo) -> list[tuple[str,
         ("Objectives", ", ".join(title_of(name) for name in info.objectives) + "; all are minimised."),
         (
             "Twins",
-            "A member of the front that another member matches within tolerance in every objective is its twin and is "
-            f"listed under it. The tolerances are {tolerance_text(info.objectives, info.tolerance_of)}. Of members "
-            "that match each other, settled ones come first, then the simplest.",
+            "A member of the front that is ahead of another by no more than the tolerance in each objective is its "
+            "twin and is listed under it, however far it is behind in others. The tolerances are "
+            f"{tolerance_text(info.objectives, info.tolerance_of)}. Of members that are twins of each other, settled "
+            "ones come first, then the simplest.",
         ),
         (
             "Front",

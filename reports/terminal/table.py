@@ -122,7 +122,7 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
     captions = []
     if twins:
         within = tolerance_text(view.objectives, view.tolerances)
-        captions.append(f"{distinct_text(groups)}: {_TWIN} twin of the row above, within {within}")
+        captions.append(f"{distinct_text(groups)}: {_TWIN} is ahead of the last row without it by at most {within}")
     if verdicts:
         captions.append(
             "front: probability that the likeliest rival does not dominate it\n"

@@ -70,9 +70,7 @@ def confirm(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, local or shared.", show_default=False)],
     seeds: Annotated[int, typer.Option("--seeds", help="Number of fresh seeds, besides the search's own.")] = 5,
     retry_failed: RetryFailed = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="Train all members of the front, also those within tolerance of another.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Train all members of the front, also twins.")] = False,
     all_sizes: Annotated[
         bool, typer.Option("--sizes", help="Train each pattern at the other budgets too, for depthweave compare RUN.")
     ] = False,

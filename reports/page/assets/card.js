@@ -12,7 +12,7 @@ depthweave.card = (data) => {
     if (points.reference[point]) tags.push("reference");
     if (points.member[point]) tags.push("on the front");
     if (points.taken_over[point]) tags.push(points.taken_over[point]);
-    if (points.twin[point]) tags.push(`within tolerance of ${points.twin[point]}`);
+    if (points.twin[point]) tags.push(`ahead of ${points.twin[point]} by no more than the tolerance`);
     return element("div", {},
       element("h3", { tabindex: -1 },
         svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },

@@ -102,6 +102,7 @@ def main() -> None:
                     _train_contender(cache, name, seed=seed, tokens=tokens)
     print(rates_line(cache))
     print(table(cache))
+    print(courses(cache))
 
 
 def family_of(name: str) -> str:
@@ -135,6 +136,26 @@ def table(cache: Cache) -> str:
             f"| {name} | {mine[0]['parameters']:,} | {len(seeds)} | {loss:.4f} "
             f"| {'| | |' if name == 'none' else text} {' | '.join(beside)} |"
         )
+    return "\n".join(rows)
+
+
+def courses(cache: Cache) -> str:
+    """Returns the mean difference to plain at each evaluation of the trainings, nats a token (byte)."""
+    curves = {(run["contender"], run["seed"]): run["curve"] for run in _finished(cache, kind="run")}
+    num_steps = {tokens // RECIPE.tokens_per_step: None for curve in curves.values() for tokens, _ in curve}
+    rows = [
+        f"| difference to plain after | seeds | {' | '.join(f'{step:,} steps' for step in num_steps)} |",
+        "|---|---|" + "---|" * len(num_steps),
+    ]
+    for name in CONTENDERS:
+        pairs = [
+            [mine - plain for (_, mine), (_, plain) in zip(curve, curves["none", seed], strict=True)]
+            for (contender, seed), curve in curves.items()
+            if contender == name != "none" and ("none", seed) in curves
+        ]
+        if pairs:
+            means = (statistics.fmean(own) for own in zip(*pairs, strict=True))
+            rows.append(f"| {name} | {len(pairs)} | {' | '.join(f'{mean:+.4f}' for mean in means)} |")
     return "\n".join(rows)
 
 

@@ -32,6 +32,18 @@ def test_table_has_differences_by_seed_and_ignores_other_settings(tmp_path: Path
     assert row.count("-0.1000 -0.0500") == 1
 
 
+def test_courses_are_mean_differences_at_each_evaluation(tmp_path: Path) -> None:
+    cache = Cache("paired", folder=tmp_path)
+    tokens = paired.RECIPE.tokens_per_step
+    losses = {("none", 0): (3.0, 2.0), ("none", 1): (3.0, 2.2), ("mudd", 0): (2.9, 1.95), ("mudd", 1): (2.7, 2.45)}
+    for (name, seed), (first, last) in losses.items():
+        curve = [[100 * tokens, first], [200 * tokens, last]]
+        paired.keep(cache, {"kind": "run", "contender": name, "seed": seed, "curve": curve})
+    head, _, row = paired.courses(cache).splitlines()
+    assert head == "| difference to plain after | seeds | 100 steps | 200 steps |"
+    assert row == "| mudd | 2 | -0.2000 | +0.1000 |"
+
+
 def test_best_rate_of_a_family_is_taken(tmp_path: Path) -> None:
     cache = Cache("paired", folder=tmp_path)
     for rate, loss in ((2e-3, 1.9), (4e-3, 1.8), (8e-3, 2.2)):

@@ -5,6 +5,7 @@ Axes: B batch, T tokens, D width, C classes, S sources.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -186,6 +187,21 @@ def test_states_are_not_changed_in_place_and_get_gradients(shape: HeadShape, hea
     assert all(map(torch.equal, states, before))
     # A trained host learns through every state that a head reads.
     assert all(state_BTD.grad is not None and state_BTD.grad.abs().sum() > 0 for state_BTD in states)
+
+
+def test_no_object_outlives_a_training_step(shape: HeadShape, head: Head) -> None:
+    states, mask_BT = random_states(shape), padding_mask()
+
+    def num_objects_after_steps() -> int:
+        for _ in range(3):
+            _loss(head, states, mask_BT).backward()
+            _loss(head, states, mask_BT)  # a pass of which no backward pass follows
+            head.zero_grad(set_to_none=True)
+        gc.collect()
+        return len(gc.get_objects())
+
+    num_objects_after_steps()
+    assert num_objects_after_steps() == num_objects_after_steps()
 
 
 def test_gradients_equal_finite_differences(shape: HeadShape, head: Head) -> None:

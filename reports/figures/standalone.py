@@ -11,6 +11,7 @@ from functools import cache
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
+from depthweave.reports.analysis.gain_courses import gain_courses
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.figures.curves import curves_data, draw_curves
@@ -20,6 +21,7 @@ from depthweave.reports.figures.few_shot_scores import (
     score_differences,
     score_lines,
 )
+from depthweave.reports.figures.gain_courses import draw_gain_courses
 from depthweave.reports.figures.key import marker_texts
 from depthweave.reports.figures.layer_weights import draw_layer_map, head_map, type_map
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
@@ -42,8 +44,9 @@ _KEY_ROW_PX = 24
 
 
 def run_figures(store: RunStore) -> dict[str, go.Figure]:
-    """Returns figures by name: the front for each cost, learning curves, its members' weights, the connections
-    that they share by depth, the hypervolume; of heads on a host also scores and weights of layers.
+    """Returns figures by name: the front for each cost, learning curves, the differences to plain in their course, its
+    members' weights, the connections that they share by depth, the hypervolume; of heads on a host also scores and
+    weights of layers.
 
     The names are valid file names. A figure without data is left out.
     """
@@ -59,16 +62,18 @@ def run_figures(store: RunStore) -> dict[str, go.Figure]:
     curves = curves_data(search, evaluations=view.evaluations, on_front={it.trial for it in members})
     if curves.curves:
         figures["curves"] = _standalone(draw_curves(curves), width_px=WIDTH_PX, legend=True)
+    if courses := gain_courses(view):
+        figures["gain-courses"] = _standalone(draw_gain_courses(courses), width_px=WIDTH_PX, legend=True)
     shown = members[:_MAX_WEIGHT_MEMBERS]
     weights = store.weights({member.trial for member in shown})
     for member in shown:
         own = weights.filter(pc.equal(weights["trial"], member.trial))
         last = weight_map(own, trial=member.trial)
         if last is not None:
-            courses = draw_weight_courses(weight_courses(own, trial=member.trial))
+            over_time = draw_weight_courses(weight_courses(own, trial=member.trial))
             name = member.architecture_id
             figures[f"weights-{name}"] = _standalone(draw_weight_map(last), width_px=_SQUARE_PX, legend=False)
-            figures[f"weight-courses-{name}"] = _standalone(courses, width_px=_SQUARE_PX, legend=True)
+            figures[f"weight-courses-{name}"] = _standalone(over_time, width_px=_SQUARE_PX, legend=True)
     for data in (it for it in shared_maps(view) if it.num_members):
         figure = draw_differences_in_share(data)
         figures[f"shared-connections-{data.depth}"] = _standalone(figure, width_px=_SQUARE_PX, legend=False)

@@ -173,7 +173,7 @@ def _sections(view: RunView, *, store: RunStore, examples: Sequence[TaggedExampl
             plain=[it for it in search if it.fusion == "none" and it.state == "complete"],
         ),
         what_matters(view),
-        learning(search, evaluations=view.evaluations, members=members),
+        learning(view),
         course,
     ]
 

@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from depthweave.reports.analysis.gain_courses import gain_courses, shrinking_sentence
 from depthweave.reports.analysis.run_view import RunView
+from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
+from depthweave.reports.figures.gain_courses import draw_gain_courses
 from depthweave.reports.figures.grid import Grid
 from depthweave.reports.figures.importance import MIN_EXPLAINED, importance_grid
 from depthweave.reports.figures.matched import at_equal_latency, at_equal_parameters, at_equal_time
@@ -53,9 +56,10 @@ class Section(NamedTuple):
     """Sentences with marked entities."""
 
 
-def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Sequence[Record]) -> Section:
-    """Returns the learning curves of the search."""
-    data = curves_data(records, evaluations=evaluations, on_front={it.trial for it in members})
+def learning(view: RunView) -> Section:
+    """Returns the learning curves of the search, and how the differences to plain change in their course."""
+    on_front = {it.trial for it in view.front}
+    data = curves_data(searched(view.records), evaluations=view.evaluations, on_front=on_front)
     caption = (
         "Strong curves are members of the front. A cross marks a training that was stopped. Double-click to see the "
         "whole range."
@@ -63,7 +67,18 @@ def learning(records: Sequence[Record], *, evaluations: pa.Table, members: Seque
     if data.num_left_out:
         caption += f" Faint curves that are not shown: {data.num_left_out:,}."
     figures = [figure_of("curves", draw_curves(data), caption=caption)] if data.curves else []
-    return Section("Learning curves", figures)
+    courses = gain_courses(view)
+    if not courses:
+        return Section("Learning curves", figures)
+    caption = (
+        "Loss minus that of the plain architecture of the same depth, budget and seed, for the front's distinct "
+        "members; the mean where there are several seeds. Below the line is better. A line that rises towards it loses "
+        "its gain."
+    )
+    figures.append(
+        figure_of("gain-courses", draw_gain_courses(courses), caption=caption, title="Against plain, as they train")
+    )
+    return Section("Learning curves", figures, sentences=[shrinking_sentence(courses)])
 
 
 def shared_connections(view: RunView) -> Section:

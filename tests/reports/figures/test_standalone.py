@@ -28,7 +28,7 @@ def figures(full_store: RunStore) -> dict[str, go.Figure]:
 def test_figures_of_a_run_are_complete_and_named_for_files(figures: dict[str, go.Figure], full_store: RunStore) -> None:
     members = front(full_store.records(), objectives=OBJECTIVES)
     woven = {member.architecture_id for member in members[:12] if member.fusion != "none"}
-    expected = {"front-latency", "front-memory_bytes", "curves", "hypervolume"}
+    expected = {"front-latency", "front-memory_bytes", "curves", "gain-courses", "hypervolume"}
     expected |= {"shared-connections-8", "shared-connections-12"}
     expected |= {f"{kind}-{name}" for kind in ("weights", "weight-courses") for name in woven}
     assert set(figures) == expected

@@ -5,7 +5,6 @@ Axes: B batch, T tokens, D width, C classes, S sources.
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from depthweave.spaces.heads import HEADS, Head, HeadShape, head_class, make_head
 from tests.spaces.flop_counting import DEPTH_AVERAGE, counted_flops
+from tests.spaces.graph_markers import GraphMarkers
 from tests.spaces.small_heads import (
     ALL,
     SHAPES,
@@ -189,19 +189,15 @@ def test_states_are_not_changed_in_place_and_get_gradients(shape: HeadShape, hea
     assert all(state_BTD.grad is not None and state_BTD.grad.abs().sum() > 0 for state_BTD in states)
 
 
-def test_no_object_outlives_a_training_step(shape: HeadShape, head: Head) -> None:
-    states, mask_BT = random_states(shape), padding_mask()
-
-    def num_objects_after_steps() -> int:
-        for _ in range(3):
-            _loss(head, states, mask_BT).backward()
-            _loss(head, states, mask_BT)  # a pass of which no backward pass follows
-            head.zero_grad(set_to_none=True)
-        gc.collect()
-        return len(gc.get_objects())
-
-    num_objects_after_steps()
-    assert num_objects_after_steps() == num_objects_after_steps()
+def test_graph_of_a_training_step_is_freed(shape: HeadShape, head: Head) -> None:
+    markers, mask_BT = GraphMarkers(), padding_mask()
+    # A trained host has a graph behind each of its states.
+    states = [markers.behind(state_BTD.requires_grad_()) for state_BTD in random_states(shape)]
+    loss = _loss(head, states, mask_BT)
+    loss.backward()
+    assert markers.num_alive == len(states)
+    del loss, states
+    assert markers.num_alive == 0
 
 
 def test_gradients_equal_finite_differences(shape: HeadShape, head: Head) -> None:

@@ -36,10 +36,10 @@ search: $(VENV)/.installed
 	$(BIN)/depthweave search examples/quick.yaml --out $(RUN) $(if $(wildcard $(RUN)/run.json),--resume)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "slow and not release" -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 --durations 15
+	$(BIN)/python -m pytest -m "slow and not release" -n 2 --dist loadfile --timeout 1800 --durations 15
 
 release: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m release --timeout 1800 --durations 0

@@ -12,15 +12,8 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import pytest
 import torch
 
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with searches on Ray first: they are the longest, and no worker should be left with one at the end."""
-    with_ray = {it.path for it in items if "ray_address" in getattr(it, "fixturenames", ())}
-    items.sort(key=lambda it: it.path not in with_ray)

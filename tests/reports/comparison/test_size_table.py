@@ -69,7 +69,7 @@ def test_report_and_comparison_have_the_section(store: RunStore) -> None:
     assert [row.name for row in table.rows] == [f"{name}, 12 blocks" for name in NAMES]
     assert table.columns[1].startswith("150 k (2.6 tokens")
     assert table.rows[0].cells[0].text == "carries\N{NO-BREAK SPACE}over"
-    assert [row.cells[0].text for row in ranks.rows] == ["not settled", "not settled"]
+    assert [row.cells[0].text for row in ranks.rows] == ["not\N{NO-BREAK SPACE}settled"] * 2
     page = comparison_page_of(compare([store]))
     assert page.sizes[0][1].sentences == section.sentences
     html = render_comparison(page)

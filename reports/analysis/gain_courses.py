@@ -23,7 +23,7 @@ from depthweave.reports.store.records import Record
 from depthweave.spaces.plain_names import is_plain_name
 
 _SHRUNK = 0.75
-"""A gain below this share of its value halfway has shrunk; smaller changes are within the noise of one seed."""
+"""A gain below this share of its value halfway has shrunk: a rule of thumb, which noise of one seed may pass too."""
 
 
 class GainCourse(NamedTuple):
@@ -46,8 +46,8 @@ class GainCourse(NamedTuple):
 
     @property
     def has_shrunk(self) -> bool:
-        """Whether there was a gain halfway of which the end has clearly less."""
-        return self.halfway < 0 and self.differences[-1] > _SHRUNK * self.halfway
+        """Whether there was a gain halfway of which a quarter or more is lost."""
+        return self.halfway < 0 and self.differences[-1] >= _SHRUNK * self.halfway
 
 
 def gain_courses(view: RunView) -> list[GainCourse]:
@@ -81,12 +81,12 @@ def shrinking_sentence(courses: Sequence[GainCourse]) -> str:
     """Returns how many of the gains have shrunk since halfway, and the one that lost the most."""
     shrunk = [it for it in courses if it.has_shrunk]
     if not shrunk:
-        return "No member of the front has clearly less of its gain over plain at the end than halfway."
+        return "No member of the front has lost a quarter or more of its gain over plain since halfway."
     most = max(shrunk, key=lambda it: it.differences[-1] - it.halfway)
     return (
-        f"{len(shrunk)} of {len(courses)} distinct members gain clearly less over plain at the end than halfway, most "
-        f"of all {most.name}: {most.halfway:+.3f} halfway, {most.differences[-1]:+.3f} nat/token at the end. With more "
-        "tokens the order may be another one."
+        f"{len(shrunk)} of {len(courses)} distinct members have lost a quarter or more of their gain over plain since "
+        f"halfway, most of all {most.name}: {most.halfway:+.3f} halfway, {most.differences[-1]:+.3f} nat/token at the "
+        "end. With more tokens the order may be another one; a small gain of one seed may shrink by chance."
     )
 
 

@@ -137,7 +137,7 @@ def _twins_note(view: RunView) -> str:
         return ""
     return (
         f"{distinct_text(view.groups)}. A twin, marked ≈, is ahead of the member above it by no more than the "
-        f"tolerances: {tolerance_text(view.objectives, view.tolerances)}. It may be far behind it in others."
+        f"tolerances: {tolerance_text(view.objectives, view.tolerances)}. In other objectives it may be far behind."
     )
 
 

@@ -82,9 +82,9 @@ def test_sentence_names_the_member_that_lost_most_or_says_that_none_did() -> Non
         return GainCourse(name, "dwa", (100, 200, 400)[-len(differences) :], differences, 1)
 
     kept, worse = of("kept", -0.04, -0.03, -0.029), of("worse", 0.01, 0.02, 0.03)
-    assert shrinking_sentence([kept, worse]).startswith("No member of the front has clearly less")
+    assert shrinking_sentence([kept, worse]).startswith("No member of the front has lost a quarter")
     shrunk = [of("a little", -0.06, -0.04, -0.02), of("gone", -0.06, -0.05, 0.001)]
     assert shrinking_sentence([kept, *shrunk]).startswith(
-        "2 of 3 distinct members gain clearly less over plain at the end than halfway, most of all gone: "
+        "2 of 3 distinct members have lost a quarter or more of their gain over plain since halfway, most of all gone: "
         "-0.050 halfway, +0.001 nat/token at the end."
     )

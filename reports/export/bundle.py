@@ -1,6 +1,6 @@
 """Bundles modules of Depthweave into one file that does not import Depthweave, so that an export runs without it.
 
-The file is made from the sources at every export.
+The file is made from the sources, once a process.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class _Module(NamedTuple):
     """The source without imports."""
 
 
+@cache
 def bundle(module: str, *, beside: frozenset[str] = frozenset()) -> str:
     """Returns the source of a module of Depthweave after the sources of the modules that it imports, each once.
 

@@ -43,14 +43,18 @@ def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int |
     """
     schema = schema_of(row_class)
     footer = pq.read_metadata(io.BytesIO(data))
-    texts = [item.name for item in schema if pa.types.is_string(item.type) and item.name in footer.schema.names]
+    held = set(footer.schema.names)
+    texts = [item.name for item in schema if pa.types.is_string(item.type) and item.name in held]
     file = pq.ParquetFile(io.BytesIO(data), metadata=footer, page_checksum_verification=True, read_dictionary=texts)
-    version = _version(file.schema_arrow.metadata or {}, row_class=row_class)
+    # pyarrow converts the whole schema each time that it is asked for it.
+    file_schema = file.schema_arrow
+    version = _version(file_schema.metadata or {}, row_class=row_class)
     if version > SCHEMA_VERSION:
         raise LaterSchemaError(f"schema version {version}, this Depthweave reads up to {SCHEMA_VERSION}: upgrade it")
+    names = set(file_schema.names)
     try:
         check_footer(file, row_class=row_class.__name__, num_bytes=len(data))
-        known = [item.name for item in schema if item.name in file.schema_arrow.names]
+        known = [name for name in schema.names if name in names]
         read = file.read(columns=known, use_threads=False)
         check_texts(read, num_bytes=len(data))
     except TooLargeError as error:
@@ -59,7 +63,7 @@ def read_parquet(data: bytes, *, row_class: type[Row], run_id: str, trial: int |
     # Finds text that is not UTF-8, for example.
     table.validate(full=True)
     # An absent column did not exist when the file was written. A column with a default may be null for that reason too.
-    absent = set(schema.names) - set(file.schema_arrow.names)
+    absent = set(schema.names) - names
     optional = {item.name for item in dataclasses.fields(row_class) if item.default is not dataclasses.MISSING}
     required = {item.name for item in schema if not item.nullable} - absent - optional
     sound = valid_rows(table, row_class=row_class, required=required)
@@ -85,11 +89,12 @@ def _version(metadata: dict[bytes, bytes], *, row_class: type[Any]) -> int:
 
 def _in_columns(table: pa.Table, schema: pa.Schema, *, version: int) -> pa.Table:
     """Returns the table in exactly the columns of `schema`; the columns that an older version lacks are null."""
-    absent = [item.name for item in schema if item.name not in table.column_names]
+    present = set(table.column_names)
+    absent = [name for name in schema.names if name not in present]
     if absent and (version == SCHEMA_VERSION or {"run_id", "trial"} & set(absent)):
         raise UnusableFileError(f"column {absent[0]!r} is missing")
     columns = [
-        pa.nulls(table.num_rows, item.type) if item.name in absent else table[item.name].cast(item.type)
+        table[item.name].cast(item.type) if item.name in present else pa.nulls(table.num_rows, item.type)
         for item in schema
     ]
     return pa.table(columns, schema=nullable(schema))

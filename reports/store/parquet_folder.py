@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
@@ -202,9 +202,10 @@ class ParquetFolder(Generic[Row]):
                     return revision, table
             return None
 
-        with ThreadPoolExecutor(_READERS) as pool:
-            files = zip(wanted, pool.map(newest_readable, wanted), strict=True)
-            return {trial: item for trial, item in files if item is not None}
+        # Threads shorten the waiting for a network. On a disk they wait for each other and take twice as long as none.
+        with nullcontext() if self._storage.is_local else ThreadPoolExecutor(_READERS) as pool:
+            tables = pool.map(newest_readable, wanted) if pool else map(newest_readable, wanted)
+            return {trial: item for trial, item in zip(wanted, tables, strict=True) if item is not None}
 
     def _list(self) -> _Listing:
         revisions: dict[int, list[int]] = defaultdict(list)

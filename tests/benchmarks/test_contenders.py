@@ -23,6 +23,8 @@ from tests.benchmarks.planted import planted
 KNOWN_COST_ARMS = ("known-cost", "known-cost, costs unknown")
 OURS = ("known-cost", "random", "tpe", "nsga2", "local evolution")
 THERE = [item for item in CONTENDERS.values() if not item.missing]
+SEEDED = [pytest.param(item, marks=[pytest.mark.slow] if "gp" in item.name.lower() else []) for item in THERE]
+"""A Gaussian process takes seconds a proposal."""
 
 
 def rows_of(contender: Contender, problem: Problem, *, seed: int, count: int) -> list[int]:
@@ -35,7 +37,7 @@ def rows_of(contender: Contender, problem: Problem, *, seed: int, count: int) ->
     return rows
 
 
-@pytest.mark.parametrize("contender", THERE, ids=lambda item: item.name)
+@pytest.mark.parametrize("contender", SEEDED, ids=lambda item: item.name)
 def test_same_seed_proposes_the_same_rows_of_the_table(contender: Contender) -> None:
     problem = planted(num_parameters=3, num_choices=3)
     rows = rows_of(contender, problem, seed=1, count=25)

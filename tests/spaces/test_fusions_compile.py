@@ -21,6 +21,8 @@ from tests.fusion_names import FIRST_OF_FILES, others_are
 # The code generator's own imports use what torch itself has deprecated.
 _generates_code = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 
+_TRACED = ("dwa", "mudd", "hc2")
+"""Fusions of which every change traces a model: static sums, weights of each token, streams."""
 _DEEP = ("none", "dwa", "dwatt", "concat", "mudd")
 """Fusions of which every change compiles a deep model; the others take a minute or two each."""
 
@@ -79,20 +81,20 @@ def _assert_compiled_equals_eager(model: Decoder, backend: str) -> None:
         torch.testing.assert_close(found_grad, expected_grad, rtol=1e-3, atol=room, msg=name)
 
 
-@pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=FIRST_OF_FILES))
+@pytest.mark.parametrize("name", others_are(pytest.mark.slow, fast=_TRACED))
 def test_traced_model_is_one_graph_and_equals_eager(name: str) -> None:
     _assert_compiled_equals_eager(_model(name, strided_wiring(3, dilation=2, period=1)), "aot_eager")
 
 
 @pytest.mark.parametrize(
-    ("dilation", "period"),
-    [(1, 1), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(2, 1), (1, 2), (3, 2)])],
+    ("depth", "dilation", "period"),
+    [(8, 1, 1), *(pytest.param(16, *pair, marks=pytest.mark.slow) for pair in [(1, 1), (2, 1), (1, 2), (3, 2)])],
 )
-def test_deep_averages_traced_by_panels_are_one_graph_and_equal_eager(
-    monkeypatch: pytest.MonkeyPatch, dilation: int, period: int
+def test_averages_traced_by_panels_are_one_graph_and_equal_eager(
+    monkeypatch: pytest.MonkeyPatch, depth: int, dilation: int, period: int
 ) -> None:
     monkeypatch.setattr(dwa, "MIN_CONNECTIONS", 1)
-    _assert_compiled_equals_eager(_model("dwa", strided_wiring(16, dilation=dilation, period=period)), "aot_eager")
+    _assert_compiled_equals_eager(_model("dwa", strided_wiring(depth, dilation=dilation, period=period)), "aot_eager")
 
 
 @_generates_code

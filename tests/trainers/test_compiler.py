@@ -13,6 +13,7 @@ from depthweave.spaces.wiring import strided_wiring
 from depthweave.trainers.compiler import make_room_for_graphs
 
 
+@pytest.mark.slow
 def test_a_dozen_architectures_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("recompile_limit", "accumulated_recompile_limit", "fail_on_recompile_limit_hit"):
         monkeypatch.setattr(config, name, getattr(config, name))

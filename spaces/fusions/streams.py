@@ -149,6 +149,9 @@ def mixed(weights_MR: Tensor, streams_RD: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         # One kernel, made by the compiler, which rounds nothing either.
         return (weights_MR.unsqueeze(-1) * streams_RD.unsqueeze(-3)).sum(dim=-2)
+    if streams_RD.stride(-2) == 0:
+        # The first layer's streams are one row.
+        return weights_MR.sum(dim=-1, keepdim=True) * streams_RD[..., :1, :]
     if weights_MR.shape[-2] * weights_MR.shape[-1] <= 4 and streams_RD.shape[-1] <= _NARROW:
         # A product for each token would mostly be the start of the product.
         weights, parts = weights_MR.unsqueeze(-1).unbind(-2), streams_RD.unsqueeze(-3).unbind(-2)
@@ -157,7 +160,8 @@ def mixed(weights_MR: Tensor, streams_RD: Tensor) -> Tensor:
             mixed_MD = torch.addcmul(mixed_MD, part_1D, weight_M1)
         return mixed_MD
     with in_float32(streams_RD.device):
-        return weights_MR @ streams_RD
+        # With strides that BLAS does not take, torch copies and multiplies the matrices of each token one by one.
+        return weights_MR.contiguous() @ streams_RD
 
 
 def mean_of_streams(streams_RD: Tensor) -> Tensor:

@@ -136,3 +136,19 @@ def test_carry_is_doubly_stochastic(count: int, spread: float) -> None:
 def test_weights_are_not_observed(name: str) -> None:
     # A stream is no state of an earlier block: there is nothing for the report's map of connection weights.
     assert Decoder(_architecture(name, Wiring(2))).connection_weights(_TOKENS_BT) == []
+
+
+@pytest.mark.parametrize("name", [name for name in _STREAMS if FUSIONS[name].by_token])
+@pytest.mark.parametrize("width", [16, 160])
+def test_number_of_products_does_not_grow_with_the_tokens(name: str, width: int) -> None:
+    """torch multiplies the matrices of a batch one by one where their strides are not those of a matrix."""
+    architecture = Architecture(fusion=name, wiring=strided_wiring(2), **(_SIZES | {"width": width}))
+    model = Decoder(architecture, seed=0)
+
+    def num_slices(num_sequences: int) -> int:
+        tokens_BT = _TOKENS_BT[:1].expand(num_sequences, -1)
+        with torch.autograd.profiler.profile() as found:
+            model.loss(tokens_BT, tokens_BT).backward()
+        return sum(item.count for item in found.key_averages() if item.key == "aten::select")
+
+    assert num_slices(1) == num_slices(4)

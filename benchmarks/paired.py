@@ -20,14 +20,13 @@ import argparse
 import dataclasses
 import json
 import random
-import statistics
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from benchmarks import paired_tables
 from benchmarks.cache import Cache, Run, seed_range
-from depthweave.reports.analysis.intervals import mean_interval
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve
 from depthweave.spaces.fusions import fusion_family
 from depthweave.spaces.skip_connections import wiring_of
@@ -100,63 +99,16 @@ def main() -> None:
             for name in CONTENDERS:
                 if not _finished(cache, kind="run", contender=name, seed=seed):
                     _train_contender(cache, name, seed=seed, tokens=tokens)
-    print(rates_line(cache))
-    print(table(cache))
-    print(courses(cache))
+    runs = sorted(_finished(cache), key=lambda run: list(CONTENDERS).index(run["contender"]))
+    print(paired_tables.rates(runs))
+    print(paired_tables.losses(runs))
+    print(paired_tables.wirings(runs))
+    print(paired_tables.courses(runs, tokens_per_step=RECIPE.tokens_per_step))
 
 
 def family_of(name: str) -> str:
     """Returns the family of a contender's fusion, whose variants share a learning rate."""
     return fusion_family(CONTENDERS[name][0])
-
-
-def table(cache: Cache) -> str:
-    """Returns mean losses and mean paired differences to plain with 95 % intervals, nats a token (byte)."""
-    runs = _finished(cache, kind="run")
-    losses = {(run["contender"], run["seed"]): run["loss"] for run in runs}
-    times = {run["contender"]: run for run in _finished(cache, kind="times")}
-    rows = [
-        "| contender | parameters | seeds | loss | difference to plain | 95 % interval | each | forward | step |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in CONTENDERS:
-        mine = [run for run in runs if run["contender"] == name]
-        seeds = sorted(run["seed"] for run in mine if ("none", run["seed"]) in losses)
-        if not seeds:
-            continue
-        pairs = [losses[name, seed] - losses["none", seed] for seed in seeds]
-        found = mean_interval(pairs)
-        low_high = "too few seeds"
-        if found.half_width is not None:
-            low_high = f"[{found.mean - found.half_width:+.4f}, {found.mean + found.half_width:+.4f}]"
-        text = f"{found.mean:+.4f} | {low_high} | {' '.join(f'{pair:+.4f}' for pair in pairs)} |"
-        loss = statistics.fmean(losses[name, seed] for seed in seeds)
-        beside = [f"{times[name][key]:.2f}" if name in times else "" for key in ("latency", "step_latency")]
-        rows.append(
-            f"| {name} | {mine[0]['parameters']:,} | {len(seeds)} | {loss:.4f} "
-            f"| {'| | |' if name == 'none' else text} {' | '.join(beside)} |"
-        )
-    return "\n".join(rows)
-
-
-def courses(cache: Cache) -> str:
-    """Returns the mean difference to plain at each evaluation of the trainings, nats a token (byte)."""
-    curves = {(run["contender"], run["seed"]): run["curve"] for run in _finished(cache, kind="run")}
-    num_steps = {tokens // RECIPE.tokens_per_step: None for curve in curves.values() for tokens, _ in curve}
-    rows = [
-        f"| difference to plain after | seeds | {' | '.join(f'{step:,} steps' for step in num_steps)} |",
-        "|---|---|" + "---|" * len(num_steps),
-    ]
-    for name in CONTENDERS:
-        pairs = [
-            [mine - plain for (_, mine), (_, plain) in zip(curve, curves["none", seed], strict=True)]
-            for (contender, seed), curve in curves.items()
-            if contender == name != "none" and ("none", seed) in curves
-        ]
-        if pairs:
-            means = (statistics.fmean(own) for own in zip(*pairs, strict=True))
-            rows.append(f"| {name} | {len(pairs)} | {' | '.join(f'{mean:+.4f}' for mean in means)} |")
-    return "\n".join(rows)
 
 
 def _choose_rates(cache: Cache, tokens: TokenSet) -> None:
@@ -186,17 +138,6 @@ def rate_of(cache: Cache, name: str) -> float:
     found = _finished(cache, kind="rate", family=family_of(name))
     best: float = min(found, key=lambda run: run["loss"])["rate"]
     return best
-
-
-def rates_line(cache: Cache) -> str:
-    families = dict.fromkeys(family_of(name) for name in CONTENDERS)
-    found = {family: _finished(cache, kind="rate", family=family) for family in families}
-    lines = [
-        f"{family}: " + ", ".join(f"{run['rate']:g} {run['loss']:.4f}" for run in sorted(runs, key=lambda r: r["rate"]))
-        for family, runs in found.items()
-        if runs
-    ]
-    return "Loss by learning rate, seed 100: " + "; ".join(lines)
 
 
 def _train_contender(cache: Cache, name: str, *, seed: int, tokens: TokenSet) -> None:

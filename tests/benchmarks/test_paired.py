@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import paired
-from benchmarks.cache import Cache
+from benchmarks import paired, paired_tables
+from benchmarks.cache import Cache, Run
+
+Capture = pytest.CaptureFixture[str]
 
 
 def test_every_contender_meets_the_budget() -> None:
@@ -21,32 +23,51 @@ def test_tokens_are_ten_a_parameter() -> None:
     assert recipe.steps * recipe.batch * recipe.context >= 10 * paired.BUDGET
 
 
-def test_table_has_differences_by_seed_and_ignores_other_settings(tmp_path: Path) -> None:
-    cache = Cache("paired", folder=tmp_path)
-    for seed, plain, other in ((0, 2.0, 1.9), (1, 2.1, 2.05)):
-        for name, loss in (("none", plain), ("mudd", other)):
-            paired.keep(cache, {"kind": "run", "contender": name, "seed": seed, "loss": loss, "parameters": 300_000})
-    cache.keep({"kind": "run", "contender": "mudd", "seed": 2, "loss": 9.0, "setting": {}})
-    row = next(line for line in paired.table(cache).splitlines() if line.startswith("| mudd "))
+def _run(name: str, seed: int, loss: float) -> Run:
+    return {"kind": "run", "contender": name, "seed": seed, "loss": loss, "parameters": 300_000}
+
+
+def test_table_has_differences_by_seed() -> None:
+    losses = {("none", 0): 2.0, ("mudd", 0): 1.9, ("none", 1): 2.1, ("mudd", 1): 2.05, ("mudd", 2): 9.0}
+    runs = [_run(name, seed, loss) for (name, seed), loss in losses.items()]
+    row = next(line for line in paired_tables.losses(runs).splitlines() if line.startswith("| mudd "))
     assert "| 2 | 1.9750 | -0.0750 |" in row
     assert row.count("-0.1000 -0.0500") == 1
 
 
-def test_courses_are_mean_differences_at_each_evaluation(tmp_path: Path) -> None:
+def test_wirings_are_paired_with_the_strided_one() -> None:
+    runs = [_run("dwa 1x4", 0, 2.0), _run("dwa 1x4", 1, 2.1), _run("dwa first:2", 1, 2.2), _run("dwa first:2", 2, 9.0)]
+    *_, row = paired_tables.wirings(runs).splitlines()
+    assert row == "| dwa first:2 | 1 | +0.1000 | too few seeds | +0.1000 |"
+
+
+def test_tables_ignore_runs_of_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     cache = Cache("paired", folder=tmp_path)
-    tokens = paired.RECIPE.tokens_per_step
+    for name, loss in (("none", 2.0), ("mudd", 1.9)):
+        paired.keep(cache, {**_run(name, 0, loss), "curve": []})
+    cache.keep({**_run("mudd", 1, 9.0), "setting": {}})
+    monkeypatch.setattr(paired, "Cache", lambda name: Cache(name, folder=tmp_path))
+    monkeypatch.setattr("sys.argv", ["paired", "--table"])
+    paired.main()
+    assert "| mudd | 300,000 | 1 | 1.9000 | -0.1000 |" in capsys.readouterr().out
+
+
+def test_courses_are_mean_differences_at_each_evaluation() -> None:
     losses = {("none", 0): (3.0, 2.0), ("none", 1): (3.0, 2.2), ("mudd", 0): (2.9, 1.95), ("mudd", 1): (2.7, 2.45)}
-    for (name, seed), (first, last) in losses.items():
-        curve = [[100 * tokens, first], [200 * tokens, last]]
-        paired.keep(cache, {"kind": "run", "contender": name, "seed": seed, "curve": curve})
-    head, _, row = paired.courses(cache).splitlines()
+    runs = [
+        {**_run(name, seed, last), "curve": [[1000, first], [2000, last]]}
+        for (name, seed), (first, last) in losses.items()
+    ]
+    head, _, row = paired_tables.courses(runs, tokens_per_step=10).splitlines()
     assert head == "| difference to plain after | seeds | 100 steps | 200 steps |"
     assert row == "| mudd | 2 | -0.2000 | +0.1000 |"
 
 
 def test_best_rate_of_a_family_is_taken(tmp_path: Path) -> None:
     cache = Cache("paired", folder=tmp_path)
-    for rate, loss in ((2e-3, 1.9), (4e-3, 1.8), (8e-3, 2.2)):
-        paired.keep(cache, {"kind": "rate", "family": "mudd", "rate": rate, "loss": loss})
+    tried = {2e-3: 1.9, 4e-3: 1.8, 8e-3: 2.2}
+    runs = [{"kind": "rate", "family": "mudd", "rate": rate, "loss": loss} for rate, loss in tried.items()]
+    for run in runs:
+        paired.keep(cache, run)
     assert paired.rate_of(cache, "mudd4") == pytest.approx(4e-3)
-    assert "mudd: 0.002 1.9000, 0.004 1.8000, 0.008 2.2000" in paired.rates_line(cache)
+    assert "mudd: 0.002 1.9000, 0.004 1.8000, 0.008 2.2000" in paired_tables.rates(runs)

@@ -210,7 +210,7 @@ def _measure(cache: Cache) -> None:
         reference=built["none"],
         recipe=RECIPE,
         device=torch.device("cpu"),
-        time_limit_s=30.0,
+        time_limit_s=12.0,
     )
     for name, item in zip(built, found, strict=True):
         values = {key: getattr(item, key) for key in ("latency", "latency_low", "latency_high")}

@@ -12,7 +12,7 @@ PLAIN = "none"
 WIRINGS = ("dwa first:2", "dwa largest 24", "dwa random 24", "dwa 1x1", "x0", "mirror")
 """Wirings that are compared with `STRIDED`."""
 STRIDED = "dwa 1x4"
-"""The wiring of dilation and period with about as many connections as the sparse ones: 27."""
+"""The wiring of dilation and period with as many skip connections as the sparse ones: 24."""
 
 
 def losses(runs: Sequence[Run]) -> str:

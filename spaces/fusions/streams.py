@@ -149,10 +149,9 @@ def mixed(weights_MR: Tensor, streams_RD: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         # One kernel, made by the compiler, which rounds nothing either.
         return (weights_MR.unsqueeze(-1) * streams_RD.unsqueeze(-3)).sum(dim=-2)
-    if streams_RD.stride(-2) == 0:
-        # The first layer's streams are one row.
-        return weights_MR.sum(dim=-1, keepdim=True) * streams_RD[..., :1, :]
-    if weights_MR.shape[-2] * weights_MR.shape[-1] <= 4 and streams_RD.shape[-1] <= _NARROW:
+    is_small = weights_MR.shape[-2] * weights_MR.shape[-1] <= 4 and streams_RD.shape[-1] <= _NARROW
+    # The first layer's streams are one row, whose stride no product of matrices takes.
+    if is_small or streams_RD.stride(-2) == 0:
         # A product for each token would mostly be the start of the product.
         weights, parts = weights_MR.unsqueeze(-1).unbind(-2), streams_RD.unsqueeze(-3).unbind(-2)
         mixed_MD = weights[0] * parts[0]

@@ -98,9 +98,10 @@ def main() -> None:
         parser.error(
             "DEPTHWEAVE_DATA is not set: name the folder of wikitext-2 there, or say --part small --part large"
         )
+    if not asked.progress:
+        _choose_rates(kept)
     for part in parts:
         if not asked.progress:
-            _choose_rates(kept)
             for seed in SEEDS:
                 _train_all(kept, part=part, seed=seed)
         print(progress(kept, part))

@@ -15,8 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.latencies import LIMIT_S, Latencies, read
 from benchmarks.train_connectivity import PARTS, RECIPE, TABLE, space
-from depthweave.spaces.space import Candidate
-from depthweave.trainers import hardware, measure_in_turn
 
 KEPT = PARTS / "latencies.jsonl"
 COLUMNS = ("latency", "latency_low", "latency_high")
-IN_TURN = 8
-LIMIT_S = 15.0
-"""Longest time for each architecture."""
 
 
 def main() -> None:
@@ -46,29 +41,11 @@ def main() -> None:
 
 
 def measure(table: Path, *, kept: Path, only: int | None = None, limit_s: float = LIMIT_S) -> None:
-    """Measure what the table has and `kept` lacks, at most `only` of them, and keep every portion at once."""
-    known = read(kept)
+    """Measure what the table has and `kept` lacks, at most `only` of them."""
     ids = set(pq.read_table(table, columns=["architecture_id"]).column(0).to_pylist())
-    left = [item for item in space() if item.architecture.id in ids and item.architecture.id not in known]
-    left = left[:only]
-    for start in range(0, len(left), IN_TURN):
-        lines = list(_measured(left[start : start + IN_TURN], limit_s=limit_s))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        known |= {line["architecture_id"]: line for line in lines}
-        # Written under another name first: a kill leaves the file unchanged.
-        partial = kept.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in known.values()), encoding="utf-8")
-        partial.replace(kept)
-        noise = max(line["noise_frac"] for line in lines)
-        print(f"{len(known)} of {len(ids)} measured; the reference's own times vary by {noise:.1%}", flush=True)
-
-
-def read(kept: Path) -> dict[str, dict[str, Any]]:
-    """What was measured, by architecture id."""
-    if not kept.exists():
-        return {}
-    found = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-    return {item["architecture_id"]: item for item in found}
+    items = [item.architecture for item in space() if item.architecture.id in ids]
+    latencies = Latencies(path=kept, reference=space().plain().architecture, recipe=RECIPE)
+    latencies.measure(items, only=only, limit_s=limit_s)
 
 
 def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
@@ -95,26 +72,6 @@ def write(table: Path, *, measured: Mapping[str, Mapping[str, Any]]) -> str:
     pq.write_table(new, partial, compression="zstd", write_page_checksum=True)
     partial.replace(table)
     return _changes(old, new)
-
-
-def _measured(items: Sequence[Candidate], *, limit_s: float) -> Iterator[dict[str, Any]]:
-    found = measure_in_turn(
-        [item.architecture for item in items],
-        reference=space().plain().architecture,
-        recipe=RECIPE,
-        device=torch.device("cpu"),
-        time_limit_s=limit_s,
-        kinds=("forward",),
-    )
-    for item, one in zip(items, found, strict=True):
-        yield {
-            "architecture_id": item.architecture.id,
-            **{name: getattr(one, name) for name in COLUMNS},
-            "rounds": one.rounds,
-            "noise_frac": one.noise_frac,
-            "hardware": hardware(torch.device("cpu")),
-            "torch": version("torch"),
-        }
 
 
 def _changes(old: pa.Table, new: pa.Table) -> str:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks import remeasure_connectivity
-from benchmarks.remeasure_connectivity import COLUMNS, measure, read, write
+from benchmarks import latencies
+from benchmarks.latencies import read
+from benchmarks.remeasure_connectivity import COLUMNS, measure, write
 from benchmarks.train_connectivity import TABLE, space
 from depthweave.trainers import hardware
 from tests.search.ledger_runs import make_measurement
@@ -45,7 +46,7 @@ class Stopwatch:
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     made = Stopwatch()
-    monkeypatch.setattr(remeasure_connectivity, "measure_in_turn", made)
+    monkeypatch.setattr(latencies, "measure_in_turn", made)
     return made
 
 

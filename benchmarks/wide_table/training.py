@@ -1,27 +1,10 @@
-"""Trains the second edition of the connectivity table: all fusions, twenty tokens a parameter, two sizes, two texts.
-
-    python -m benchmarks.train_wide_table                  # trains what is missing; as many at once as there are cores
-    python -m benchmarks.train_wide_table --part small     # of one part alone
-    python -m benchmarks.train_wide_table --progress       # how much is there, and how the families compare so far
-
-About fifteen hours of one core. Each family of fusions has the best of some learning rates, chosen with another seed
-after a third of the steps at 12 blocks; at other widths the rate is inversely proportional to the width. The parts:
-
-small    all fusions and wirings at 6 and 12 blocks with 100,000 parameters
-large    a third of them with 200,000 parameters
-english  a quarter of them on WikiText-2, of which DEPTHWEAVE_DATA names the folder
-
-A finished training is a line of `benchmarks/results/wide_table.jsonl`, so a killed worker loses one training. Workers
-claim a training by a file lock.
-"""
+"""Trainings of the table, a line each, and the learning rate of each family of fusions."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import random
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,83 +17,16 @@ import torch
 from filelock import FileLock, Timeout
 
 from benchmarks.cache import Cache, Run
+from benchmarks.wide_table.parts import PARTS, RECIPE, space
 from depthweave.spaces import Architecture, costs_of
 from depthweave.spaces.fusions import fusion_family
-from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
+from depthweave.spaces.space import Candidate
 from depthweave.trainers import CorpusSpec, Recipe, TokenSet, TrainingState, hardware, load_corpus, tokenise, train
 
 LOCKS = Path("runs/wide_table")
-SEEDS = (0, 1)
 RATE_SEED = 100
 RATES = (4e-3, 8e-3, 1.6e-2)
 HIGHEST_RATE = 6.4e-2
-FUSIONS = (
-    *("none", "dwa", "dwatt", "concat", "mudd", "mudd2", "mudd4", "attnres", "hc2", "dhc2", "mhc2", "gated2"),
-    "value_residual",
-)
-WIRINGS = ("1x1", "2x1", "4x1", "1x2", "1x4", "4x4", "1xdepth", "first:2", "window:3", "pow2", "mirror", "embed")
-RECIPE = Recipe(steps=1075, precision="float32", batch=16, context=128, num_evaluations=10, evaluation_tokens=65_536)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """The architectures of one size on one text."""
-
-    wirings: tuple[str, ...]
-    budget: int = 100_000
-    steps: int = RECIPE.steps
-    """Twenty tokens a parameter at least, the embedding included."""
-    english: bool = False
-
-    @property
-    def axes(self) -> Axes:
-        """The axes of the part's space."""
-        return Axes(
-            fusions=FUSIONS,
-            dilations=(),
-            periods=(),
-            wirings=self.wirings,
-            depths=(6, 12),
-            budgets=(self.budget,),
-            vocabulary=256,
-            context=RECIPE.context,
-            head_width=16,
-        )
-
-
-PARTS = {
-    "small": Part(wirings=WIRINGS),
-    "large": Part(wirings=("1x1", "1x4", "first:2"), budget=200_000, steps=2 * RECIPE.steps),
-    "english": Part(wirings=("1x1", "first:2"), english=True),
-}
-
-
-def main() -> None:
-    """Trains what is missing, or says how much is there."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", choices=PARTS, action="append", help="may be given several times; the default is all")
-    parser.add_argument("--progress", action="store_true")
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    kept = Cache("wide_table")
-    parts = asked.part or list(PARTS)
-    if not asked.progress and any(PARTS[part].english for part in parts) and "DEPTHWEAVE_DATA" not in os.environ:
-        parser.error(
-            "DEPTHWEAVE_DATA is not set: name the folder of wikitext-2 there, or say --part small --part large"
-        )
-    if not asked.progress:
-        _choose_rates(kept)
-    for part in parts:
-        if not asked.progress:
-            for seed in SEEDS:
-                _train_all(kept, part=part, seed=seed)
-        print(progress(kept, part))
-
-
-@once
-def space(part: str) -> SearchSpace:
-    """Returns the space of a part."""
-    return enumerate_space(PARTS[part].axes)
 
 
 def finished(kept: Cache, part: str) -> dict[tuple[str, int], Run]:
@@ -127,27 +43,8 @@ def rates(kept: Cache) -> dict[str, float]:
     return {family: min(found, key=found.__getitem__) for family, found in losses.items()}
 
 
-def progress(kept: Cache, part: str) -> str:
-    """Returns how much of a part is there, and each family's best difference to the plain model of its depth."""
-    whole, found = space(part), finished(kept, part)
-    lines = [f"{part}: {len(found)} of {len(SEEDS) * len(whole)} trainings of {len(whole)} architectures"]
-    best: dict[tuple[str, int], tuple[float, str]] = {}
-    for item in whole:
-        fusion, depth = item.architecture.fusion, item.architecture.depth
-        plain = whole.plain(depth=depth).architecture.id
-        pairs = [
-            found[item.architecture.id, seed]["loss"][-1] - found[plain, seed]["loss"][-1]
-            for seed in SEEDS
-            if (item.architecture.id, seed) in found and (plain, seed) in found
-        ]
-        if pairs and fusion != "none":
-            mean = statistics.fmean(pairs), f"{item.rule} ({len(pairs)} seeds)"
-            best[fusion, depth] = min(mean, best.get((fusion, depth), mean))
-    rows = [f"| {fusion} | {depth} | {mean:+.4f} | {name} |" for (fusion, depth), (mean, name) in best.items()]
-    return "\n".join([*lines, "| fusion | blocks | lowest difference to plain | wiring |", "|---|---|---|---|", *rows])
-
-
-def _train_all(kept: Cache, *, part: str, seed: int) -> None:
+def train_all(kept: Cache, *, part: str, seed: int) -> None:
+    """Trains what no process has trained or is training."""
     items, chosen = list(space(part)), rates(kept)
     # A fixed random order, so that the existing trainings always span the space.
     random.Random(0).shuffle(items)
@@ -156,13 +53,14 @@ def _train_all(kept: Cache, *, part: str, seed: int) -> None:
         with _claim(f"{part}-{architecture.id}-{seed}") as mine:
             if mine and (architecture.id, seed) not in finished(kept, part):
                 rate = chosen[fusion_family(architecture.fusion)] * _rate_width() / architecture.width
-                recipe = dataclasses.replace(RECIPE, steps=PARTS[part].steps, seed=seed, learning_rate=rate)
+                recipe = dataclasses.replace(PARTS[part].recipe, seed=seed, learning_rate=rate)
                 rule = None if item.rule is None else str(item.rule)
                 run = _trained(architecture, recipe=recipe, part=part)
                 kept.keep({"part": part, "wiring": rule, "budget": item.budget, **run})
 
 
-def _choose_rates(kept: Cache) -> None:
+def choose_rates(kept: Cache) -> None:
+    """Tries the learning rates of all families that have none yet."""
     candidates = _rate_candidates()
     # First what is free, then what other processes are at.
     for family, wait in [*((family, False) for family in candidates), *((family, True) for family in candidates)]:
@@ -246,7 +144,3 @@ def _tokens(*, english: bool) -> TokenSet:
     if english:
         spec = CorpusSpec(kind="files", paths=(f"{os.environ['DEPTHWEAVE_DATA']}/wikitext-2/train.txt",))
     return tokenise(load_corpus(spec))
-
-
-if __name__ == "__main__":
-    main()

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmarks.connectivity_problems import CurveProblem
 from benchmarks.contenders import CONTENDERS
-from benchmarks.problems import CurveProblem
 from benchmarks.replay import OptunaStopper, Proposer, Stopper
-from benchmarks.train_connectivity import RECIPE
 from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.pareto import ParetoChooser
@@ -68,7 +67,7 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
 
     def survey(problem: CurveProblem) -> Sequence[int]:
         size = len(problem.curves.ids)
-        count = survey_size(size, trials=size, steps=RECIPE.steps) if surveyed else 0
+        count = survey_size(size, trials=size, steps=problem.steps) if surveyed else 0
         return space_filling_subset(problem.problem.candidates, first=problem.plain, count=count)
 
     def seen(problem: CurveProblem) -> CurveProblem:

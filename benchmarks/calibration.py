@@ -15,6 +15,7 @@ import json
 from collections.abc import Sequence
 
 from benchmarks.cache import Run, seed_range
+from benchmarks.connectivity_problems import EDITIONS
 from benchmarks.connectivity_table import CACHE, WORKERS, identity, load
 from benchmarks.forecast_scores import Scores
 
@@ -25,13 +26,14 @@ def main() -> None:
     """Prints the table and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arm", default=ARM, help="one whose pruner has a surrogate")
+    parser.add_argument("--edition", choices=EDITIONS, default="first")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
     wanted = parser.parse_args()
     runs = [item for item in CACHE.runs() if item["arm"] == wanted.arm and item["seed"] in wanted.seeds]
     print("| forecasts of paused trials | searches | mean | sd (worst) | beyond 2 (worst) | beyond 3 (worst) |")
     print("|---" * 6 + "|")
     found: list[Scores] = []
-    for problem in load():
+    for problem in load(EDITIONS[wanted.edition]):
         for workers in WORKERS:
             mine = [item for item in runs if (item["table"], item["workers"]) == (identity(problem), workers)]
             scores = scores_of(mine)

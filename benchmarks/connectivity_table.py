@@ -3,9 +3,10 @@
     python -m benchmarks.connectivity_table                  # runs what is missing, then prints the tables
     python -m benchmarks.connectivity_table --table          # prints the tables of what is there
     python -m benchmarks.connectivity_table --seeds 100-104  # choose settings on these, report 0-19
+    python -m benchmarks.connectivity_table --edition small  # a part of the second edition, once it is there
 
-Each seed of the table (train_connectivity.py) is a problem, with two sets of objectives: loss, latency and memory; loss
-and latency. Until the latencies are measured, forward operations and kept states replace them, and the table says so.
+Each seed of an edition of the table (connectivity_problems.py) is a problem, with two sets of objectives: loss, latency
+and memory; loss and latency.
 
 A search is replayed (replay.py) with 1 and with 4 workers until the space is exhausted. Only complete trainings count
 for the front. The table shows the tokens spent until the front has 95 % and 99 % of the hypervolume of the whole
@@ -30,22 +31,20 @@ from dataclasses import asdict, dataclass
 from itertools import product
 
 import optuna
-import pyarrow.parquet as pq
 
 from benchmarks.arms import ARMS, Arm
 from benchmarks.cache import Cache, Run, rounded, seed_range
+from benchmarks.connectivity_problems import EDITIONS, CurveProblem, Edition, connectivity
 from benchmarks.forecast_scores import watch
-from benchmarks.problems import CurveProblem, connectivity
 from benchmarks.replay import replay
-from benchmarks.train_connectivity import SEEDS, TABLE
 from benchmarks.yardstick import MedianInterval, Yardstick, median_interval
 
 CACHE = Cache("connectivity_table")
 WORKERS = (1, 4)
 SHARES = (0.95, 0.99)
+SEEDS = (0, 1)
+"""Of the table's trainings."""
 COSTS = (("latency", "memory_bytes"), ("latency",))
-STAND_INS = {"latency": "forward_flops", "memory_bytes": "kept_states"}
-"""Columns that exist before anything is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +72,7 @@ def main() -> None:
     """Runs what is missing and prints the tables."""
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    problems = list(load())
+    problems = list(load(EDITIONS[wanted.edition]))
     chosen = [ARMS[name] for name in wanted.arm or ARMS]
     if wanted.again:
         CACHE.forget(lambda kept: kept["arm"] in {item.name for item in chosen})
@@ -98,17 +97,13 @@ def main() -> None:
     print(json.dumps({"benchmark": "connectivity_table", "seeds": wanted.seeds, "spent_frac": found}))
 
 
-def load() -> Iterator[CurveProblem]:
-    """Yields the problems that the table has."""
-    if not TABLE.exists():
-        raise SystemExit(f"{TABLE} is not there: write it with `python -m benchmarks.train_connectivity --write`")
-    rows = pq.read_table(TABLE)
-    measured = "latency" in rows.column_names and rows["latency"].null_count == 0
-    for seed in SEEDS:
-        if seed in rows["seed"].to_pylist():
-            for costs in COSTS:
-                names = costs if measured else tuple(STAND_INS[name] for name in costs)
-                yield connectivity(seed=seed, costs=names)
+def load(edition: Edition) -> Iterator[CurveProblem]:
+    """Yields the problems of an edition; `SystemExit` where it is not there."""
+    try:
+        for seed, costs in product(SEEDS, COSTS):
+            yield connectivity(edition, seed=seed, costs=costs)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
@@ -247,6 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
     parser.add_argument("--arm", action="append", choices=list(ARMS), help="only this one; repeatable")
+    parser.add_argument("--edition", choices=EDITIONS, default="first")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
     parser.add_argument("--again", action="store_true", help="repeat all searches of the chosen arms")
     return parser.parse_args()

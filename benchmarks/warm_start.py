@@ -4,10 +4,14 @@
     python -m benchmarks.warm_start --table            # prints the tables of what is there
     python -m benchmarks.warm_start --seeds 100-104    # choose settings on these, report 0-19
 
-The source is the part of the connectivity table (train_connectivity.py) that the target leaves out:
+The source is a part of the connectivity table (connectivity_problems.py) that the target leaves out. Of the first
+edition:
 
 - `larger`: budget 300,000, from the records of 150,000; `smaller`: the other way.
 - `deeper`: 12 blocks, from the records of 6; `shallower`: the other way.
+
+Of the second, once it is there (`--case`): `wide larger`: 200,000 parameters from 100,000; `wide deeper`, `wide
+shallower` as above; `other text`: English from Python.
 
 Source and target have the same seed of the table, so a source is a single run. There are two sets of objectives, with 1
 and with 4 workers. Measurements are charged, the tokens of the source are not. `cold` has no source; `shuffled` has the
@@ -26,8 +30,8 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -36,14 +40,14 @@ import optuna
 
 from benchmarks.arms import ARMS
 from benchmarks.cache import Cache, Run, seed_range
-from benchmarks.connectivity_table import WORKERS, hindsight, identity, load, run, spent_until
-from benchmarks.problems import CurveProblem, TableParameters
-from benchmarks.train_connectivity import RECIPE, space
+from benchmarks.connectivity_problems import EDITIONS, CurveProblem, connectivity, restricted
+from benchmarks.connectivity_table import COSTS, WORKERS, hindsight, identity, run, spent_until
+from benchmarks.connectivity_table import SEEDS as TABLE_SEEDS
 from benchmarks.yardstick import Yardstick, median_interval
 from depthweave.search.samplers.known_cost import STARTUP
 from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
 from depthweave.search.survey import survey_size
-from depthweave.spaces.space import Candidate
+from depthweave.spaces import Architecture
 
 CACHE = Cache("warm_start")
 SOURCES = ("cold", "warm", "shuffled", "turned")
@@ -52,79 +56,85 @@ _LONGER = 1.1
 """A search that spends so many times the tokens of the cold one counts as worse."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """Which part of the table is the target; the rest of it is the source."""
+class Share(NamedTuple):
+    """Some rows of an edition."""
+
+    edition: str
+    depth: int | None = None
+    budget: int | None = None
+
+    def of(self, *, seed: int, costs: tuple[str, ...]) -> CurveProblem:
+        """Returns them as a problem."""
+        edition = EDITIONS[self.edition]
+
+        def is_wanted(name: str) -> bool:
+            item = edition.space[name]
+            return self.depth in (None, item.architecture.depth) and self.budget in (None, item.budget)
+
+        return restricted(connectivity(edition, seed=seed, costs=costs), to=is_wanted)
+
+    def architectures(self, ids: Sequence[str]) -> list[Architecture]:
+        """Returns the architectures of rows."""
+        return [EDITIONS[self.edition].space[name].architecture for name in ids]
+
+
+class Case(NamedTuple):
+    """Which rows are the target, and which the source."""
 
     name: str
-    is_target: Callable[[Candidate], bool]
+    target: Share
+    source: Share
+
+    def target_problems(self) -> Iterator[tuple[CurveProblem, SourceLosses]]:
+        """Yields the target with each seed and set of objectives, and what the source knows."""
+        for seed, costs in product(TABLE_SEEDS, COSTS):
+            source = self.source.of(seed=seed, costs=costs).curves
+            losses = SourceLosses(
+                name=f"not {self.name}",
+                architectures=tuple(self.source.architectures(source.ids)),
+                losses_S=source.losses_NE[:, -1],
+            )
+            yield self.target.of(seed=seed, costs=costs), losses
 
 
-CASES = (
-    Case(name="larger", is_target=lambda item: item.budget == 300_000),
-    Case(name="smaller", is_target=lambda item: item.budget == 150_000),
-    Case(name="deeper", is_target=lambda item: item.architecture.depth == 12),
-    Case(name="shallower", is_target=lambda item: item.architecture.depth == 6),
-)
+CASES = {
+    case.name: case
+    for case in (
+        Case("larger", Share("first", budget=300_000), Share("first", budget=150_000)),
+        Case("smaller", Share("first", budget=150_000), Share("first", budget=300_000)),
+        Case("deeper", Share("first", depth=12), Share("first", depth=6)),
+        Case("shallower", Share("first", depth=6), Share("first", depth=12)),
+        Case("wide larger", Share("large"), Share("small")),
+        Case("wide deeper", Share("small", depth=12), Share("small", depth=6)),
+        Case("wide shallower", Share("small", depth=6), Share("small", depth=12)),
+        Case("other text", Share("english"), Share("small")),
+    )
+}
+FIRST_EDITION = ("larger", "smaller", "deeper", "shallower")
 
 
 def main() -> None:
     """Runs what is missing and prints the tables."""
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    cases = [item for item in CASES if item.name in (wanted.case or [item.name for item in CASES])]
-    problems = list(load())
+    targets = {CASES[name]: list(CASES[name].target_problems()) for name in wanted.case or FIRST_EDITION}
     if wanted.again:
         CACHE.forget(lambda kept: kept["source"] in (wanted.source or SOURCES) and kept["seed"] in wanted.seeds)
     if not wanted.table:
         known = {_key(item) for item in CACHE.runs()}
-        for seed, case, whole, workers in product(wanted.seeds, cases, problems, WORKERS):
-            for source in wanted.source or SOURCES:
-                target = restricted(whole, is_target=case.is_target)
+        for seed, (case, found) in product(wanted.seeds, targets.items()):
+            for (target, losses), workers, source in product(found, WORKERS, wanted.source or SOURCES):
                 if (case.name, source, identity(target), workers, seed) not in known:
-                    CACHE.keep(_search(case, source, whole=whole, target=target, workers=workers, seed=seed))
+                    search = _search(case, source, losses=losses, target=target, workers=workers, seed=seed)
+                    CACHE.keep({"case": case.name, "source": source, **search})
     runs = [item for item in CACHE.runs() if item["seed"] in wanted.seeds]
-    for case in cases:
-        print("\n".join(table(case, runs=runs, problems=problems)))
+    for case, found in targets.items():
+        print("\n".join(table(case, runs=runs, problems=[target for target, _ in found])))
 
 
-def restricted(problem: CurveProblem, *, is_target: Callable[[Candidate], bool]) -> CurveProblem:
-    """Returns the rows of a connectivity problem that are a target."""
-    known, curves = space(), problem.curves
-    rows = [row for row, name in enumerate(curves.ids) if is_target(known[name])]
-    ids = tuple(curves.ids[row] for row in rows)
-    candidates = problem.problem.candidates
-    parameters = problem.problem.parameters
-    assert isinstance(parameters, TableParameters)
-    return replace(
-        problem,
-        problem=replace(
-            problem.problem,
-            parameters=parameters.restricted(ids),
-            points_NO=problem.problem.points_NO[rows],
-            candidates=replace(
-                candidates,
-                parameters=tuple(candidates.parameters[row] for row in rows),
-                features_NF=candidates.features_NF[rows],
-                costs_NC=candidates.costs_NC[rows],
-                cost_features_NH=candidates.cost_features_NH[rows],
-            ),
-        ),
-        curves=replace(
-            curves,
-            ids=ids,
-            losses_NE=curves.losses_NE[rows],
-            costs_NC=curves.costs_NC[rows],
-            evaluation_s_N=curves.evaluation_s_N[rows],
-        ),
-        plain=tuple(rows.index(row) for row in problem.plain if row in rows),
-    )
-
-
-def with_source(target: CurveProblem, *, source: SourceLosses) -> CurveProblem:
-    """Returns the target as a search with this source sees it."""
-    known = space()
-    logs_NK = SourceModels([source]).log_losses([known[name].architecture for name in target.curves.ids])
+def with_source(target: CurveProblem, *, architectures: Sequence[Architecture], source: SourceLosses) -> CurveProblem:
+    """Returns the target as a search with this source sees it; `architectures` are those of its rows."""
+    logs_NK = SourceModels([source]).log_losses(architectures)
     candidates = replace(target.problem.candidates, source_logs_NK=logs_NK)
     return replace(target, problem=replace(target.problem, candidates=candidates))
 
@@ -153,8 +163,8 @@ def table(case: Case, *, runs: Sequence[Run], problems: Sequence[CurveProblem]) 
     yield "| target | workers | source | searches | tokens | never | lowest end | of cold | worst | over 10 % worse |"
     yield "|---" * 10 + "|"
     pooled: dict[str, list[float]] = defaultdict(list)
-    for whole, workers in product(problems, WORKERS):
-        setting = _setting(case, runs=runs, whole=whole, workers=workers)
+    for target, workers in product(problems, WORKERS):
+        setting = _setting(case, runs=runs, target=target, workers=workers)
         yield f"| {setting.name} | {workers} | all known | | {setting.least:.1%} | | | | | |"
         for source in (item for item in SOURCES if setting.spent[item]):
             pooled[source] += setting.ratios(source)
@@ -163,11 +173,10 @@ def table(case: Case, *, runs: Sequence[Run], problems: Sequence[CurveProblem]) 
     yield json.dumps({"benchmark": "warm_start", "case": case.name, "tokens_of_cold": found})
 
 
-def _setting(case: Case, *, runs: Sequence[Run], whole: CurveProblem, workers: int) -> _Setting:
-    target = restricted(whole, is_target=case.is_target)
+def _setting(case: Case, *, runs: Sequence[Run], target: CurveProblem, workers: int) -> _Setting:
     yardstick, size = Yardstick(target.problem.points_NO), target.curves.losses_NE.size
     setting = _Setting(
-        name=whole.problem.name.removeprefix("connectivity, "),
+        name=target.problem.name.removeprefix("connectivity, "),
         workers=workers,
         spent={item: {} for item in SOURCES},
         ends=defaultdict(list),
@@ -184,7 +193,7 @@ def _setting(case: Case, *, runs: Sequence[Run], whole: CurveProblem, workers: i
 def _least(target: CurveProblem) -> float:
     """Returns the evaluations of survey, start and the trainings that 99 % need in hindsight."""
     assert target.curves.measuring is not None
-    num_measured = survey_size(len(target.curves.ids), trials=len(target.curves.ids), steps=RECIPE.steps)
+    num_measured = survey_size(len(target.curves.ids), trials=len(target.curves.ids), steps=target.steps)
     # One evaluation of a startup trial is part of its training, if it is one of the front.
     return num_measured * target.curves.measuring.evaluations + STARTUP + hindsight(SHARE, problem=target)
 
@@ -213,28 +222,15 @@ def _summary(ratios: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _search(case: Case, source: str, *, whole: CurveProblem, target: CurveProblem, workers: int, seed: int) -> Run:
+def _search(case: Case, source: str, *, losses: SourceLosses, target: CurveProblem, workers: int, seed: int) -> Run:
     seen = target
     if source != "cold":
-        losses = _source_losses(case, whole=whole)
         if source == "shuffled":
-            shuffled = np.random.default_rng(seed).permutation(losses.losses_S)
-            losses = replace(losses, losses_S=shuffled)
+            losses = replace(losses, losses_S=np.random.default_rng(seed).permutation(losses.losses_S))
         if source == "turned":
             losses = replace(losses, losses_S=losses.losses_S.max() + losses.losses_S.min() - losses.losses_S)
-        seen = with_source(target, source=losses)
-    found = run(ARMS["known-cost + pareto"], problem=seen, workers=workers, seed=seed)
-    return {"case": case.name, "source": source, **found}
-
-
-def _source_losses(case: Case, *, whole: CurveProblem) -> SourceLosses:
-    known, curves = space(), whole.curves
-    rows = [row for row, name in enumerate(curves.ids) if not case.is_target(known[name])]
-    return SourceLosses(
-        name=f"not {case.name}",
-        architectures=tuple(known[curves.ids[row]].architecture for row in rows),
-        losses_S=curves.losses_NE[rows, -1],
-    )
+        seen = with_source(target, architectures=case.target.architectures(target.curves.ids), source=losses)
+    return run(ARMS["known-cost + pareto"], problem=seen, workers=workers, seed=seed)
 
 
 def _key(item: Run) -> tuple[str, str, str, int, int]:
@@ -244,7 +240,7 @@ def _key(item: Run) -> tuple[str, str, str, int, int]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
-    parser.add_argument("--case", action="append", choices=[item.name for item in CASES], help="only this; repeatable")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this; repeatable")
     parser.add_argument("--source", action="append", choices=SOURCES, help="only this; repeatable")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
     parser.add_argument("--again", action="store_true", help="repeat the chosen searches")

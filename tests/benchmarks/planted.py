@@ -7,7 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from benchmarks.problems import CurveProblem, Problem, TableParameters
+from benchmarks.connectivity_problems import CurveProblem
+from benchmarks.problems import Problem, TableParameters
 from benchmarks.replay import Curves, Measuring
 from depthweave.search.parameters import Parameters
 from depthweave.search.surrogate.candidates import categorical
@@ -48,4 +49,4 @@ def planted_curves(
         evaluation_s_N=1.0 + problem.points_NO[:, 1],
         measuring=measuring,
     )
-    return CurveProblem(problem=problem, curves=curves, tokens=100)
+    return CurveProblem(problem=problem, curves=curves, tokens=100, steps=320)

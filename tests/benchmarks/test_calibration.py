@@ -73,7 +73,7 @@ def test_table_pools_the_searches_and_names_the_worst(
     for seed, scores in enumerate((good, bad, None)):
         cache.keep({**key, "seed": seed, "scores": scores})
     monkeypatch.setattr(calibration, "CACHE", cache)
-    monkeypatch.setattr(calibration, "load", lambda: iter([problem]))
+    monkeypatch.setattr(calibration, "load", lambda edition: iter([problem]))
     monkeypatch.setattr("sys.argv", ["calibration"])
     calibration.main()
     *_, first, whole, last = capsys.readouterr().out.splitlines()

@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from benchmarks.arms import ARMS, Arm
+from benchmarks.connectivity_problems import CurveProblem
 from benchmarks.connectivity_table import _cells, hindsight, identity, run, spent_until, table
-from benchmarks.problems import CurveProblem
 from benchmarks.replay import Measuring
 from benchmarks.yardstick import Yardstick
 from tests.benchmarks.planted import planted_curves

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.connectivity_problems import EDITIONS, connectivity
 from benchmarks.contenders import CONTENDERS, Contender, EvolutionProposer
-from benchmarks.problems import Problem, connectivity, nasbench201
+from benchmarks.problems import Problem, nasbench201
 from benchmarks.sampler_table import ratio_at, run
 from benchmarks.train_connectivity import space
 from benchmarks.yardstick import Yardstick
@@ -109,7 +110,8 @@ def test_connectivity_holds_the_trained_and_leads_nowhere_else(tmp_path: Path) -
     ]
     path = tmp_path / "table.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
-    found = connectivity(seed=0, costs=("forward_flops",), table=path)
+    edition = replace(EDITIONS["first"], path=path)
+    found = connectivity(edition, seed=0, costs=("forward_flops",))
     assert sorted(found.curves.ids) == sorted(item.architecture.id for item in items)
     row = found.curves.ids.index(items[3].architecture.id)
     assert found.problem.points_NO[row].tolist() == [1.7, 3.0]
@@ -117,8 +119,8 @@ def test_connectivity_holds_the_trained_and_leads_nowhere_else(tmp_path: Path) -
     parameters = found.problem.parameters
     assert parameters.architecture_id(parameters.spelling(items[3].architecture.id)) == items[3].architecture.id
     assert parameters.architecture_id(Parameters(space()).spelling(list(space())[1].architecture.id)) is None
-    with pytest.raises(ValueError, match="lacks latency: run"):
-        connectivity(seed=0, costs=("latency",), table=path)
+    with pytest.raises(ValueError, match="lacks latency: measure"):
+        connectivity(edition, seed=0, costs=("latency",))
 
 
 # The package leaves its file to the collector to close.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from benchmarks import latencies
 from benchmarks.cache import Cache, Run
+from benchmarks.connectivity_problems import EDITIONS
 from benchmarks.latencies import read
+from benchmarks.warm_start import CASES, with_source
 from benchmarks.wide_table import __main__ as command
 from benchmarks.wide_table import training
 from benchmarks.wide_table.parts import FUSIONS, PARTS, RECIPE, SEEDS, space
@@ -162,3 +165,34 @@ def test_written_file_explains_itself_and_has_every_training_of_its_parts(
         architecture = space("english")[row["architecture_id"]].architecture
         assert [(site["block"], tuple(site["sources"])) for site in row["sites"]] == list(architecture.wiring)
         assert (row["latency"], row["loss"][-1]) == (2.0, 1.0 + row["seed"])
+
+
+def test_warm_start_pairs_rows_of_two_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "wide.parquet"
+    costs = {
+        item.architecture.id: {
+            **dataclasses.asdict(make_measurement(latency=2.0)),
+            "hardware": "made up",
+            "torch": "made up",
+        }
+        for part in PARTS
+        for item in space(part)
+    }
+    write([run for part in PARTS for run in _runs(part)], costs=costs, to=path)
+    for name in PARTS:
+        monkeypatch.setitem(EDITIONS, name, dataclasses.replace(EDITIONS[name], path=path))
+    sizes = {
+        name: {(len(target.curves.ids), len(losses.losses_S)) for target, losses in CASES[name].target_problems()}
+        for name in ("wide larger", "wide deeper", "other text")
+    }
+    small, deep = len(space("small")), sum(item.architecture.depth == 12 for item in space("small"))
+    assert sizes == {
+        "wide larger": {(len(space("large")), small)},
+        "wide deeper": {(deep, small - deep)},
+        "other text": {(len(space("english")), small)},
+    }
+    target, losses = next(CASES["other text"].target_problems())
+    assert (target.steps, target.tokens) == (RECIPE.steps, 10)
+    architectures = CASES["other text"].target.architectures(target.curves.ids)
+    assert set(architectures) < set(losses.architectures)
+    assert with_source(target, architectures=architectures, source=losses).problem.candidates.source_logs_NK is not None

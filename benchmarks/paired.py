@@ -4,13 +4,16 @@
     python -m benchmarks.paired                 # trains what is missing, then prints the table
     python -m benchmarks.paired --seeds 0       # this seed alone; several processes may run beside each other
     python -m benchmarks.paired --times         # forward and training-step time of each, in turn; on a quiet machine
+    python -m benchmarks.paired --longer        # the plain model for more steps, for comparisons at equal training time
     python -m benchmarks.paired --table         # prints the table of what is there
 
 For each seed, every contender sees the same data in the same order and shares the starts of all parameters that it
 shares with the plain model; differences to plain are computed pair by pair. Every family trains with the best of three
 learning rates, chosen with seed 100 after a third of the steps; where the highest is best, twice that is tried too.
 `largest 24` and `random 24` have 24 skip connections: those of the largest weights times the norms of the states in a
-dense model of seed 100, and other random ones for each seed. Finished runs are kept one a line in
+dense model of seed 100, and other random ones for each seed. At equal time a contender is compared with a plain model
+that trains for as many steps as fit into its time, each length with its own schedule (between the lengths that were
+trained, the loss is linear in the logarithm of the steps). Finished runs are kept one a line in
 `benchmarks/results/paired.jsonl` and not repeated; lines of another setting are ignored.
 """
 
@@ -27,6 +30,7 @@ import torch
 
 from benchmarks import paired_tables
 from benchmarks.cache import Cache, Run, seed_range
+from benchmarks.paired_tables import PLAIN
 from depthweave.spaces import Architecture, Wiring, costs_of, resolve
 from depthweave.spaces.fusions import fusion_family
 from depthweave.spaces.skip_connections import wiring_of
@@ -58,6 +62,8 @@ RECIPE = Recipe(
     evaluation_tokens=131_072,
 )
 """10 bytes a parameter."""
+LONGER = (1.25, 1.5, 1.75)
+"""Lengths of further trainings of the plain model; the slowest contender takes 1.7 times the plain model's step."""
 SPARSE = 24
 """Skip connections of the sparse contenders."""
 
@@ -84,7 +90,7 @@ CONTENDERS: dict[str, tuple[str, str]] = {
 def main() -> None:
     """Runs what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("table", "rates", "times"):
+    for name in ("table", "rates", "times", "longer"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--seeds", type=seed_range, default=list(SEEDS), help="for example 0-2")
     asked = parser.parse_args()
@@ -96,12 +102,16 @@ def main() -> None:
         tokens = tokenise(load_corpus(CorpusSpec()))
         _choose_rates(cache, tokens)
         for seed in () if asked.rates else asked.seeds:
-            for name in CONTENDERS:
+            for length in LONGER if asked.longer else ():
+                if not _finished(cache, kind="longer", length=length, seed=seed):
+                    _train_longer(cache, length=length, seed=seed, tokens=tokens)
+            for name in () if asked.longer else CONTENDERS:
                 if not _finished(cache, kind="run", contender=name, seed=seed):
                     _train_contender(cache, name, seed=seed, tokens=tokens)
     runs = sorted(_finished(cache), key=lambda run: list(CONTENDERS).index(run["contender"]))
     print(paired_tables.rates(runs))
     print(paired_tables.losses(runs))
+    print(paired_tables.equal_times(runs))
     print(paired_tables.wirings(runs))
     print(paired_tables.courses(runs, tokens_per_step=RECIPE.tokens_per_step))
 
@@ -151,6 +161,14 @@ def _train_contender(cache: Cache, name: str, *, seed: int, tokens: TokenSet) ->
         wiring = parse_rule(rule).wiring(DEPTH)
     run, _ = _trained(_resolved(fusion, wiring, tokens.vocabulary), recipe, tokens)
     keep(cache, {"kind": "run", "contender": name, "seed": seed, "rate": recipe.learning_rate, **run})
+
+
+def _train_longer(cache: Cache, *, length: float, seed: int, tokens: TokenSet) -> None:
+    recipe = dataclasses.replace(
+        RECIPE, steps=round(length * RECIPE.steps), seed=seed, learning_rate=rate_of(cache, PLAIN)
+    )
+    run, _ = _trained(architecture_of(*CONTENDERS[PLAIN], tokens.vocabulary), recipe, tokens)
+    keep(cache, {"kind": "longer", "contender": PLAIN, "length": length, "seed": seed, **run})
 
 
 def _trained(architecture: Architecture, recipe: Recipe, tokens: TokenSet) -> tuple[Run, TrainingState]:

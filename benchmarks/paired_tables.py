@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+
 from benchmarks.cache import Run
 from depthweave.reports.analysis.intervals import mean_interval
 
@@ -32,6 +34,32 @@ def losses(runs: Sequence[Run]) -> str:
         cells = " | | |" if name == PLAIN else f"{_difference(pairs)} |"
         beside = [f"{times[name][key]:.2f}" if name in times else "" for key in ("latency", "step_latency")]
         rows.append(f"| {name} | {number:,} | {len(pairs)} | {loss:.4f} | {cells} {' | '.join(beside)} |")
+    return "\n".join(rows)
+
+
+def equal_times(runs: Sequence[Run]) -> str:
+    """Returns the paired differences to a plain model that trained for the contender's time, nats a token (byte)."""
+    found = _losses(runs)
+    steps = {run["contender"]: run["step_latency"] for run in runs if run["kind"] == "times"}
+    plain: dict[int, dict[float, float]] = {
+        seed: {1.0: loss} for (contender, seed), loss in found.items() if contender == PLAIN
+    }
+    for run in runs:
+        if run["kind"] == "longer" and run["seed"] in plain:
+            plain[run["seed"]][run["length"]] = run["loss"]
+    rows = [
+        "| at equal time | steps of plain | seeds | difference | 95 % interval | each |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, length in steps.items():
+        pairs = []
+        for seed in _shared_seeds(found, name, PLAIN) if name != PLAIN else ():
+            lengths = sorted(plain[seed])
+            if length <= lengths[-1]:
+                losses_L = [plain[seed][item] for item in lengths]
+                pairs.append(found[name, seed] - float(np.interp(np.log(length), np.log(lengths), losses_L)))
+        if pairs:
+            rows.append(f"| {name} | {length:.2f} | {len(pairs)} | {_difference(pairs)} |")
     return "\n".join(rows)
 
 

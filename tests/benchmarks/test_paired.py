@@ -35,6 +35,19 @@ def test_table_has_differences_by_seed() -> None:
     assert row.count("-0.1000 -0.0500") == 1
 
 
+def test_at_equal_time_plain_trains_longer() -> None:
+    losses = {("none", 0): 2.0, ("none", 1): 2.2, ("mudd", 0): 1.875, ("mudd", 1): 2.1, ("gated2", 0): 1.0}
+    runs = [_run(name, seed, loss) for (name, seed), loss in losses.items()]
+    for seed, loss in ((0, 1.8), (1, 1.9)):
+        runs.append({"kind": "longer", "contender": "none", "seed": seed, "length": 1.44, "loss": loss})
+    for name, step in (("none", 1.0), ("mudd", 1.2), ("gated2", 1.5)):
+        runs.append({"kind": "times", "contender": name, "step_latency": step})
+    # 1.2 is half way to 1.44 by its logarithm; no plain model trained as long as gated2.
+    *_, row = paired_tables.equal_times(runs).splitlines()
+    assert row.startswith("| mudd | 1.20 | 2 | +0.0125 |")
+    assert row.endswith("| -0.0250 +0.0500 |")
+
+
 def test_wirings_are_paired_with_the_strided_one() -> None:
     runs = [_run("dwa 1x4", 0, 2.0), _run("dwa 1x4", 1, 2.1), _run("dwa first:2", 1, 2.2), _run("dwa first:2", 2, 9.0)]
     *_, row = paired_tables.wirings(runs).splitlines()

@@ -1,6 +1,7 @@
 """Confirmation of a front: its members and their baselines are trained again with the same further seeds.
 
-A distinct member is trained for its twins too, unless all members are asked for.
+A distinct member is trained for its twins too, unless all members are asked for. Baselines are the plain architecture
+of its size and, for a member with another wiring than dilation and period, its strided control and its strided rival.
 
 Each architecture gets the wanted number of fresh seeds. The search's own seed does not count, because the architecture
 was chosen by it. The mean over the seeds may bring another architecture onto the front, which is then confirmed too,
@@ -25,6 +26,7 @@ from depthweave.reports.analysis.front import complete, front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming
 from depthweave.reports.analysis.source_runs import trained_here
+from depthweave.reports.analysis.strided_rivals import strided_rivals
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.objectives import OBJECTIVES
 from depthweave.reports.store.records import Record
@@ -44,6 +46,7 @@ from depthweave.search.trials.recording import outcome_of
 from depthweave.search.tune.loop import Ending, run_trials
 from depthweave.spaces.checksums import add_checksum, verified_values
 from depthweave.spaces.space import Candidate, SearchSpace
+from depthweave.spaces.strided_control import strided_control
 
 PLAN_FILE = "confirmation.json"
 MIN_FRESH_SEEDS = 2
@@ -122,7 +125,7 @@ def targets_of(
     all_members: bool,
     all_sizes: bool = False,
 ) -> list[str]:
-    """Returns the ids of the front's distinct members, or of all, and of the baselines of their sizes.
+    """Returns the ids of the front's distinct members, or of all, and of their baselines.
 
     With `all_sizes` also those of the members' patterns at the other budgets of their depths.
     """
@@ -137,6 +140,12 @@ def targets_of(
         targets[candidate.architecture.id] = None
         for baseline in space.baselines(depth=candidate.architecture.depth, budget=candidate.budget):
             targets[baseline.architecture.id] = None
+        control = strided_control(space, candidate)
+        if control is not None:
+            targets[control.architecture.id] = None
+    # Once the controls are trained, one of them is often the rival.
+    if {item.architecture_id for item in records}.issuperset(targets):
+        targets |= {item.rival.architecture_id: None for item in strided_rivals(view)}
     return list(targets)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from depthweave.reports.analysis.gain_courses import gain_courses, shrinking_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
+from depthweave.reports.analysis.strided_rivals import rivals_sentence, strided_rivals
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.gain_courses import draw_gain_courses
@@ -19,6 +20,7 @@ from depthweave.reports.figures.matched import at_equal_latency, at_equal_parame
 from depthweave.reports.figures.parallel import draw_parallel, parallel_data
 from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.progress import draw_progress, progress_data
+from depthweave.reports.figures.rivals import rivals_grid
 from depthweave.reports.figures.shared import draw_differences_in_share, draw_shares, shared_maps, shared_sentence
 from depthweave.reports.figures.states import cosines_data, draw_cosines, norms_of
 from depthweave.reports.figures.tagged_examples import Example
@@ -194,7 +196,17 @@ def wirings(view: RunView) -> Section:
     )
     if any(marker_of(it) == "other" for it in view.averaged):
         caption += " Wirings other than k x p are grouped by family: the best of each, and how many were tried."
-    return Section("Wirings", [], tables=pattern_grids(view.averaged, quality=words.column), tables_caption=caption)
+    rivals = strided_rivals(view)
+    tables = pattern_grids(view.averaged, quality=words.column)
+    if compared := rivals_grid(rivals, quality=words.column):
+        tables = [compared, *tables]
+        caption += (
+            " The strided rival of a front member is the best architecture with dilation × period whose costs are not "
+            "distinguishably above the member's; their difference is that of their losses, with its 95 % interval over "
+            "fresh seeds."
+        )
+    sentence = rivals_sentence(view, rivals)
+    return Section("Wirings", [], sentences=[sentence] if sentence else [], tables=tables, tables_caption=caption)
 
 
 def what_matters(view: RunView) -> Section:

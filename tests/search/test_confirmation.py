@@ -112,6 +112,50 @@ def test_same_pattern_is_trained_at_every_budget_where_asked_for(small_spec: dic
     assert found.architecture.fusion == member.architecture.fusion
 
 
+def test_another_wiring_has_its_strided_control_and_then_its_rival(small_spec: dict[str, Any]) -> None:
+    wirings = ["1x1", "1x2", "2x1", "first:2"]
+    space = {"fusions": ["none", "dwa"], "wirings": wirings, "depths": [4], "budgets": [20_000], "head_width": 8}
+    prepared = prepared_search({**small_spec, "space": space, "reference": {}, "objectives": list(OBJECTIVES)})
+    by_rule = {str(item.rule): item.architecture for item in prepared.space}
+
+    def records(**perplexities: float) -> list[Record]:
+        return [
+            make_record(
+                number,
+                architecture_id=by_rule[rule].id,
+                rule=rule,
+                dilation=None if ":" in rule else int(rule[0]),
+                period=None if ":" in rule else int(rule[2]),
+                perplexity=value,
+                loss=math.log(value),
+                memory_bytes=2000 + (rule != "first:2"),
+            )
+            for number, (rule, value) in enumerate(perplexities.items())
+        ]
+
+    member, control, rival = (by_rule[rule].id for rule in ("first:2", "1x2", "2x1"))
+    plain = prepared.space.plain().architecture.id
+    of_plain = make_record(
+        9,
+        architecture_id=plain,
+        fusion="none",
+        dilation=None,
+        period=None,
+        wiring="[]",
+        perplexity=10.0,
+        memory_bytes=2100,
+    )
+    before, after = (
+        targets_of(prepared, [*records(**found), of_plain], tolerances={}, all_members=False)
+        for found in (
+            {"first:2": 8.0, "2x1": 9.0},
+            {"first:2": 8.0, "2x1": 9.0, "1x2": 9.5},
+        )
+    )
+    assert before == [member, plain, control]
+    assert after == [member, plain, control, rival]
+
+
 @pytest.mark.release
 def test_confirmation_trains_members_and_baselines_with_the_same_seeds(
     searched_run: _Search, run_folder: Path, ray_address: str

@@ -7,7 +7,6 @@ confirmation trains both with the same fresh seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from depthweave.reports.analysis.front import end_of, value_of
@@ -43,11 +42,12 @@ def strided_rivals(view: RunView) -> list[StridedRival]:
     return found
 
 
-def rivals_sentence(view: RunView, rivals: Sequence[StridedRival]) -> str:
-    """Returns whether other wirings are ahead of dilation and period at their cost; empty without any such member."""
+def rivals_sentences(view: RunView) -> list[str]:
+    """Returns a sentence on whether other wirings are ahead of dilation and period at their cost; none without any."""
     num_members = sum(marker_of(group.member) == "other" for group in view.groups)
     if not num_members:
-        return ""
+        return []
+    rivals = strided_rivals(view)
     settled = [it.difference.interval.mean for it in rivals if it.difference is not None and it.difference.settled]
     ahead, behind = sum(mean < 0 for mean in settled), sum(mean > 0 for mean in settled)
     left = len(rivals) - ahead - behind
@@ -59,10 +59,10 @@ def rivals_sentence(view: RunView, rivals: Sequence[StridedRival]) -> str:
         "without such a rival": without,
     }
     parts = [f"{number} {_are(number)} {what}" for what, number in counted.items() if number or what == "ahead"]
-    return (
+    return [
         f"{plural(num_members, 'distinct member')} of the front {_have(num_members)} another wiring than dilation × "
         f"period. Against the best with dilation × period that is not distinguishably costlier, {listed(parts)}."
-    )
+    ]
 
 
 def _costlier(rival: Record, member: Record, *, view: RunView) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from depthweave.reports.analysis.gain_courses import gain_courses, shrinking_sentence
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
-from depthweave.reports.analysis.strided_rivals import rivals_sentence, strided_rivals
+from depthweave.reports.analysis.strided_rivals import rivals_sentences, strided_rivals
 from depthweave.reports.figures.curves import curves_data, draw_curves
 from depthweave.reports.figures.differences import differences_data, differences_sentence, draw_differences
 from depthweave.reports.figures.gain_courses import draw_gain_courses
@@ -196,17 +196,15 @@ def wirings(view: RunView) -> Section:
     )
     if any(marker_of(it) == "other" for it in view.averaged):
         caption += " Wirings other than k x p are grouped by family: the best of each, and how many were tried."
-    rivals = strided_rivals(view)
     tables = pattern_grids(view.averaged, quality=words.column)
-    if compared := rivals_grid(rivals, quality=words.column):
+    if compared := rivals_grid(strided_rivals(view), quality=words.column):
         tables = [compared, *tables]
         caption += (
             " The strided rival of a front member is the best architecture with dilation × period whose costs are not "
             "distinguishably above the member's; their difference is that of their losses, with its 95 % interval over "
             "fresh seeds."
         )
-    sentence = rivals_sentence(view, rivals)
-    return Section("Wirings", [], sentences=[sentence] if sentence else [], tables=tables, tables_caption=caption)
+    return Section("Wirings", [], sentences=rivals_sentences(view), tables=tables, tables_caption=caption)
 
 
 def what_matters(view: RunView) -> Section:

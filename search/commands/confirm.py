@@ -8,6 +8,7 @@ import optuna
 
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import confirming
+from depthweave.reports.analysis.strided_rivals import rivals_sentences
 from depthweave.reports.analysis.verdict_text import settled_sentences
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import held_out_table, view_table
@@ -78,6 +79,7 @@ def _print_result(
     lines = [
         f"{len(confirming(records))} trainings confirm the front",
         *settled_sentences(view.front, verdicts=view.verdicts),
+        *(rivals_sentences(view) if view.verdicts else ()),
         f"report: {result.store.report_path}",
     ]
     if result.ending == "interrupted":

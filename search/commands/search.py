@@ -11,6 +11,7 @@ import optuna
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.source_runs import outcome_sentence, trained_here
+from depthweave.reports.analysis.strided_rivals import rivals_sentences
 from depthweave.reports.analysis.verdict_text import settled_sentences
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.run_store import RunStore, check_free
@@ -164,6 +165,7 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
     lines = [
         f"{ended}; {result.wall_s:.0f} s{busy}",
         *settled_sentences(view.front, verdicts=view.verdicts),
+        *(rivals_sentences(view) if view.verdicts else ()),
         *_source_sentences(result.store),
         f"report: {result.store.report_path}",
     ]

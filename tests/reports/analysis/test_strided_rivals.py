@@ -9,7 +9,7 @@ import pytest
 
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
-from depthweave.reports.analysis.strided_rivals import rivals_sentence, strided_rivals
+from depthweave.reports.analysis.strided_rivals import rivals_sentences, strided_rivals
 from depthweave.reports.figures.rivals import rivals_grid
 from depthweave.reports.store.records import Record
 from tests.reports.synthetic import make_record
@@ -50,14 +50,15 @@ def test_rival_is_the_best_that_is_not_distinguishably_costlier() -> None:
 def test_member_without_a_cheap_enough_rival_is_counted() -> None:
     view = _view(_record(0, "first:2", 1.0), _record(1, "1x1", 0.9, latency=1.3, latency_low=1.25, latency_high=1.35))
     assert strided_rivals(view) == []
-    assert rivals_sentence(view, []).startswith("1 distinct member of the front has another wiring")
-    assert rivals_sentence(view, []).endswith("0 are ahead and 1 is without such a rival.")
+    (sentence,) = rivals_sentences(view)
+    assert sentence.startswith("1 distinct member of the front has another wiring")
+    assert sentence.endswith("0 are ahead and 1 is without such a rival.")
     assert rivals_grid([], quality="perplexity") is None
 
 
 def test_front_of_strided_members_says_nothing() -> None:
     view = _view(_record(0, "1x1", 1.0))
-    assert (strided_rivals(view), rivals_sentence(view, [])) == ([], "")
+    assert (strided_rivals(view), rivals_sentences(view)) == ([], [])
 
 
 @pytest.mark.parametrize(("gain", "word"), [(0.05, "1 is ahead"), (0.0, "0 are ahead and 1 is not settled")])
@@ -72,9 +73,8 @@ def test_fresh_seeds_settle_who_is_ahead(gain: float, word: str) -> None:
             _record(fresh + 1, "1x4", 1.2 + 0.5 * noise, seed=seed),
         ]
     view = _view(*records)
-    rivals = strided_rivals(view)
-    (found,) = rivals
+    (found,) = strided_rivals(view)
     assert found.difference is not None
     assert found.difference.interval.num == 5
     assert found.difference.settled is bool(gain)
-    assert word in rivals_sentence(view, rivals)
+    assert word in rivals_sentences(view)[0]

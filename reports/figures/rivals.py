@@ -20,7 +20,7 @@ def rivals_grid(rivals: Sequence[StridedRival], *, quality: str) -> Grid | None:
         GridRow(
             full_name(item.member),
             colour_of(item.member.fusion),
-            [_quality(item.member, quality=quality), _quality(item.rival, quality=quality), *_difference(item)],
+            [_quality(item.member, quality=quality), _rival(item.rival, quality=quality), *_difference(item)],
         )
         for item in rivals
     ]
@@ -28,7 +28,11 @@ def rivals_grid(rivals: Sequence[StridedRival], *, quality: str) -> Grid | None:
 
 
 def _quality(record: Record, *, quality: str) -> Cell:
-    return Cell(show(quality, column_value(record, quality)), more=full_name(record))
+    return Cell(show(quality, column_value(record, quality)))
+
+
+def _rival(record: Record, *, quality: str) -> Cell:
+    return _quality(record, quality=quality)._replace(more=full_name(record))
 
 
 def _difference(item: StridedRival) -> list[Cell]:

@@ -152,19 +152,20 @@ def connections(weights: pa.Table, *, members: Sequence[Record], plain: Sequence
 
 def at_equal_cost(view: RunView) -> Section:
     """Returns tables of the fusions at equal cost, and the difference of each architecture to plain."""
-    grids = [
-        at_equal_parameters(view.averaged, verdicts=view.verdicts),
-        at_equal_latency(view.averaged),
-        at_equal_time(view.records, evaluations=view.evaluations),
-    ]
+    timed = at_equal_time(view.records, evaluations=view.evaluations)
+    grids = [at_equal_parameters(view.averaged, verdicts=view.verdicts), at_equal_latency(view.averaged), timed]
     tables = [grid for grid in grids if grid is not None]
     note = (
-        "Each cell shows the pattern of a fusion (dilation × period, blocks) with the lowest loss. Blue is the lowest "
-        "of its column. The same trials choose and measure the pattern, so its value is optimistic. Equal parameters "
-        "and equal latency compare perplexity. Equal training time compares validation loss in nat/token after a share "
-        "of the reference's training time, computed from measured training-step latency. The learning-rate schedule "
-        "ends with the tokens, so a slower training is compared before its schedule ends."
+        "Each cell shows the pattern of a fusion (wiring, blocks) with the lowest loss. Blue is the lowest of its "
+        "column. The same trials choose and measure the pattern, so its value is optimistic. Equal parameters and "
+        "equal latency compare perplexity."
     )
+    if timed is not None:
+        note += (
+            " Equal training time compares validation loss in nat/token after a share of the reference's training "
+            "time, computed from measured training-step latency. The learning-rate schedule ends with the tokens, so a "
+            "slower training is compared before its schedule ends."
+        )
     if view.verdicts:
         note += " The small type at equal parameters is the loss minus plain's in nat/token, with its 95 % interval."
     data = differences_data(view.averaged, verdicts=view.verdicts)

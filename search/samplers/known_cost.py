@@ -3,7 +3,8 @@
 Optuna, Ax, Syne Tune and Ray model every objective as an unknown function. Here parameters and operations are known
 exactly before training, and latency takes seconds to measure. So only the loss needs a surrogate (`surrogate/`), and
 the expected hypervolume improvement has a closed form: it is maximised over all candidates, not over a few samples.
-The first proposals are spread over the costs.
+The first proposals are spread over the costs. Then every fusion without a trial gets one. What is expected of it would
+otherwise follow from the others alone, and a fusion with few wirings might never be tried.
 
 A proposal is a pure function of the study and the seed: a resumed search equals the uninterrupted one.
 """
@@ -103,13 +104,15 @@ class KnownCostSampler(BaseSampler):
         if not len(untried):
             raise RuntimeError("KnownCostSampler: every architecture of the space has been tried")
         costs = known_costs(candidates, evidence)
-        if len(tried) >= STARTUP:
+        spread = untried if len(tried) < STARTUP else _of_unknown_fusions(candidates, untried, tried)
+        if not len(spread):
+            spread = untried
             posterior = candidate_posterior(candidates, evidence, costs=costs)
             # All improvements may underflow to 0: then they cannot rank candidates.
             if posterior is not None and posterior.gains_N[untried].max() > 0.0:
                 return candidates, int(untried[np.argmax(posterior.gains_N[untried])])
         rng = np.random.default_rng([self._seed, number])
-        return candidates, _spread(candidates, untried, sorted(tried), costs=costs, rng=rng)
+        return candidates, _spread(candidates, spread, sorted(tried), costs=costs, rng=rng)
 
     def _evidence(self, trials: Sequence[FrozenTrial]) -> tuple[Candidates, list[Evidence]]:
         """Returns the candidates after these trials, and what the trials say of them."""
@@ -144,6 +147,13 @@ class KnownCostSampler(BaseSampler):
         if costs is not None:
             return tuple(costs.values())
         return tuple(value for place, value in enumerate(trial.values) if place != self._loss) if finished else None
+
+
+def _of_unknown_fusions(candidates: Candidates, untried: Indices, tried: set[int]) -> Indices:
+    """Returns the untried candidates of fusions without any trial; none in a table of other parameters."""
+    fusions = [values.get("fusion") for values in candidates.parameters]
+    known = {None, *(fusions[row] for row in tried)}
+    return np.array([row for row in untried.tolist() if fusions[row] not in known], dtype=np.intp)
 
 
 def _spread(

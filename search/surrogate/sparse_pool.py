@@ -7,6 +7,7 @@ losses; a forecast counts as a loss. All are proposals: the surrogate weighs the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ WeightSource = Callable[[int], Mapping[Connection, float]]
 
 _MAX_ENUMERATED = 2048
 """Most enumerated architectures of a decision; of a larger space a sample that changes with every trial."""
+_RARE = 64
+"""A fusion with at most so many enumerated architectures is in every sample."""
 _NUM_FIRST = 8
 """Enumerated architectures that are tried before any sparse graph, as many as the sampler spreads over the costs."""
 _NUM_RANDOM = 256
@@ -143,11 +146,14 @@ class SparsePool:
         return View(candidates, {key: row for row, key in enumerate(ids)})
 
     def _shown(self, tried: set[Key], *, num_trials: int) -> list[int]:
-        """Returns the rows of this decision's enumerated architectures: all, or the plain, the tried and a sample."""
+        """Returns the rows of this decision's enumerated architectures: all, or the rare, the tried and a sample."""
         ids = self._parameters.architecture_ids
         if len(ids) <= _MAX_ENUMERATED:
             return list(range(len(ids)))
-        fixed = [row for row, key in enumerate(ids) if key in tried or self._base[row].architecture.fusion == "none"]
+        count = Counter(item.architecture.fusion for item in self._base)
+        fixed = [
+            row for row, key in enumerate(ids) if key in tried or count[self._base[row].architecture.fusion] <= _RARE
+        ]
         rng = np.random.default_rng([self._seed, num_trials])
         return sorted({*fixed, *rng.choice(len(ids), _MAX_ENUMERATED, replace=False).tolist()})
 

@@ -163,6 +163,29 @@ def test_first_proposals_are_spread_over_the_costs() -> None:
     assert np.diff(ranks).max() < 0.35
 
 
+def test_every_fusion_is_tried_before_the_surrogate_decides() -> None:
+    # One fusion has a single candidate, the dearest; what is known of the others says nothing for it.
+    fusions = {"fusion": ("many", "others", "rare"), "wiring": tuple(range(20))}
+    distributions = {name: CategoricalDistribution(values) for name, values in fusions.items()}
+    points = [{"fusion": name, "wiring": number} for name in ("many", "others") for number in range(20)]
+    points.append({"fusion": "rare", "wiring": 19})
+    costs = {name: 1.0 + 100.0 * (name == "rare") for name in fusions["fusion"]}
+    candidates = categorical(
+        points, distributions=distributions, costs_NC=np.array([[costs[it["fusion"]] + it["wiring"]] for it in points])
+    )
+    for seed in range(4):
+        study = optuna.create_study(
+            directions=["minimize", "minimize"], sampler=KnownCostSampler(candidates, seed=seed)
+        )
+        tried = []
+        for _ in range(STARTUP + 2):
+            trial = study.ask(distributions)
+            tried.append(trial.params["fusion"])
+            study.tell(trial, [2.0, costs[trial.params["fusion"]] + trial.params["wiring"]])
+        assert set(tried) == set(fusions["fusion"])
+        assert tried.count("rare") == 1
+
+
 def test_pending_trial_changes_the_next_proposal() -> None:
     study = open_study(seed=1)
     run(study, 14)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
 from depthweave.search.parameters import SPARSE_WIRING, Parameters, is_sparse
+from depthweave.search.surrogate import sparse_pool
 from depthweave.search.surrogate.loss_model import Evidence
 from depthweave.search.surrogate.pool import NO_ROW, PoolTrial
 from depthweave.search.surrogate.sparse_pool import SparsePool, largest_first
@@ -153,3 +156,16 @@ def test_children_are_near_their_parents() -> None:
     # Random sets of 8 of 36 connections have 6 in common once in a thousand.
     before = sparse_of(pool, trials[:-1])
     assert len([item for item in near if item not in before]) >= 5
+
+
+def test_sample_of_a_large_space_has_every_rare_fusion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_pool, "_MAX_ENUMERATED", 3)
+    axes = dataclasses.replace(AXES, fusions=("none", "dwa", "dwatt", "hc2"), wirings=("all",))
+    parameters = Parameters(enumerate_space(axes))
+    pool = SparsePool(parameters, objectives=OBJECTIVES, measured={}, seed=0)
+    rare = {item.architecture.id for item in parameters.space if item.architecture.fusion in ("none", "hc2")}
+    assert len(rare) == 4
+    for num in range(3):
+        view = pool.view(trials_of(parameters, num))
+        assert rare <= view.rows.keys()
+        assert len(view.rows) < 20

@@ -105,6 +105,7 @@ def connectivity(edition: Edition, *, seed: int, costs: tuple[str, ...]) -> Curv
         cost_names=costs,
         costs_NC=np.array([[float(row[name]) for name in costs] for row in chosen]),
         evaluation_s_N=np.array([row["train_s"] / len(row["loss"]) for row in chosen]),
+        fusions=tuple(edition.space[name].architecture.fusion for name in parameters.architecture_ids),
         measuring=_measuring(chosen, recipe=edition.recipe) if set(costs) & set(MEASURED) else None,
     )
     reference_id = edition.space.plain().architecture.id
@@ -146,6 +147,7 @@ def restricted(problem: CurveProblem, *, to: Callable[[str], bool]) -> CurveProb
             losses_NE=curves.losses_NE[rows],
             costs_NC=curves.costs_NC[rows],
             evaluation_s_N=curves.evaluation_s_N[rows],
+            fusions=None if curves.fusions is None else tuple(curves.fusions[row] for row in rows),
         ),
         plain=tuple(rows.index(row) for row in problem.plain if row in rows),
     )

@@ -57,6 +57,8 @@ class Curves:
     """All minimised."""
     evaluation_s_N: Array
     """Seconds from one evaluation to the next: the clock of the replay."""
+    fusions: tuple[str, ...] | None = None
+    """`[N]`; `None` where the architectures have none."""
     measuring: Measuring | None = None
     """Cost of measuring one architecture; `None` if its costs follow from the architecture."""
 
@@ -270,7 +272,8 @@ class _Replay:
         # As in a search: a trial reports its own measurement with its first evaluation.
         known = self.curves.measuring is None or index in self.measured
         costs: Mapping[str, float] = self.curves.costs_of(index) if known else {}
-        self.snapshots.append(TrialSnapshot(len(self.snapshots), self.curves.ids[index], costs, (), "running"))
+        fusion = "" if self.curves.fusions is None else self.curves.fusions[index]
+        self.snapshots.append(TrialSnapshot(len(self.snapshots), self.curves.ids[index], costs, (), "running", fusion))
         self.indices.append(index)
         return len(self.snapshots) - 1
 

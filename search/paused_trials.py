@@ -97,6 +97,7 @@ class PausedTrials:
                 costs=costs_among(self._objectives, values),
                 losses=tuple(losses),
                 state="complete" if record.state == "complete" else "stopped",
+                fusion=record.fusion,
             )
 
     def decide(self, live: LiveTrial, *, running: Iterable[LiveTrial], may_start: bool) -> Decision:
@@ -204,6 +205,7 @@ def _snapshot(live: LiveTrial, state: Literal["running", "paused"]) -> TrialSnap
         costs=live.costs,
         losses=tuple(item.loss for item in live.evaluations if not item.diverged),
         state=state,
+        fusion=live.candidate.architecture.fusion,
     )
 
 

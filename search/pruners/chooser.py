@@ -24,6 +24,8 @@ class TrialSnapshot(NamedTuple):
     """Validation loss after evaluation 1, 2, ..., in nats a token."""
     state: Literal["running", "paused", "complete", "stopped"]
     """`stopped`: pruned for good. There are no snapshots of failed and diverged trials."""
+    fusion: str = ""
+    """Empty where it is not known."""
 
 
 class Chooser(Protocol):

@@ -5,7 +5,8 @@ Its probability of being optimal is that of a final loss below the final losses 
 more. Below `level` the trial is given up. At the first rung a trial has one loss and no curve, and is not judged.
 
 `ParetoChooser` pauses trials at rungs. A free worker resumes the trial with the largest expected hypervolume
-improvement per remaining evaluation, or starts a new trial if that is worth more. With a guide, which forecasts from
+improvement per remaining evaluation, or starts a new trial if that is worth more. First, one trial of each fusion is
+trained to its end (`first_of_fusion.py`). With a guide, which forecasts from
 the architectures too, the first rung is judged as well, and trials with a negligible improvement are given up.
 `ParetoPruner` stops trials in any Optuna study with one objective; its stops are final. Until three trials are
 complete, both use successive halving by non-dominated rank (`halving.py`), or what a guide expects from other runs.
@@ -33,6 +34,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from depthweave.search.pruners.chooser import NEW, Guide, GuideView, NewTrialOutlook, TrialSnapshot
+from depthweave.search.pruners.first_of_fusion import first_of_its_fusion
 from depthweave.search.pruners.halving import MoAshaPruner, ranks
 from depthweave.search.pruners.peers import COSTS
 from depthweave.search.pruners.trial_table import TrialTable, trial_table
@@ -99,6 +101,9 @@ class ParetoChooser:
         table = trial_table(snapshots, evaluations=(*self.rungs, self.num_evaluations))
         if not len(table.paused):
             return otherwise
+        first = first_of_its_fusion(snapshots)
+        if first is not None:
+            return first
         view = None if self.guide is None else self.guide.advise(snapshots)
         if len(table.finished) >= MIN_FINISHED:
             index = self._most_promising(table, view=view, may_start=may_start)

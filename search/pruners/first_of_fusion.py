@@ -2,9 +2,7 @@
 
 What a surrogate expects of a fusion without a complete trial follows from other fusions, whose curves may fall
 differently. A forecast from a first rung may then give up a fusion that would be on the front. The fusions wait until
-eight trials for each have begun: by then the search has completed most of them by itself, and on the connectivity table
-the rule costs 3 % more tokens until 99 % of the hypervolume in the mean (4 and 14 % after four trials each, and at
-once), measured on searches 100 and 101.
+eight trials for each have begun: by then the search has completed most of them by itself (docs/log/search.md).
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Its probability of being optimal is that of a final loss below the final losses 
 more. Below `level` the trial is given up. At the first rung a trial has one loss and no curve, and is not judged.
 
 `ParetoChooser` pauses trials at rungs. A free worker resumes the trial with the largest expected hypervolume
-improvement per remaining evaluation, or starts a new trial if that is worth more. Every fusion
-has a trial that is trained to its end (`first_of_fusion.py`). With a guide, which forecasts from
-the architectures too, the first rung is judged as well, and trials with a negligible improvement are given up.
+improvement per remaining evaluation, or starts a new trial if that is worth more. Every fusion has a trial that is
+trained to its end (`first_of_fusion.py`). With a guide, which forecasts from the architectures too, the first rung is
+judged as well, and trials with a negligible improvement are given up.
 `ParetoPruner` stops trials in any Optuna study with one objective; its stops are final. Until three trials are
 complete, both use successive halving by non-dominated rank (`halving.py`), or what a guide expects from other runs.
 

@@ -13,7 +13,7 @@ from depthweave.reports.analysis.source_runs import taken_phrase
 from depthweave.reports.analysis.training_tokens import ratio_cell
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
-from depthweave.reports.filled_columns import filled_columns, has_value
+from depthweave.reports.filled_columns import filled_columns, has_value, shared_columns
 from depthweave.reports.formatting import short_name, show, title_of
 from depthweave.reports.page.explorer import export_command
 from depthweave.reports.store.objectives import column_value, table_columns
@@ -64,7 +64,9 @@ class FrontTable(NamedTuple):
     columns: list[str]
     """Titles of the objectives."""
     facts: list[str]
-    """Titles of the columns after those of a confirmation."""
+    """Titles of the columns after those of a confirmation, in which rows differ."""
+    shared_facts: str
+    """The facts that all rows share: "depth 12, seed 0"; empty if there are none."""
     rows: list[FrontRow]
     confirmed: bool
     """Whether the rows have verdicts."""
@@ -89,11 +91,13 @@ def front_table(view: RunView, *, store: RunStore) -> FrontTable:
         ["depth", "parameters", "tokens a parameter", "fresh seeds" if verdicts else "seed"],
         [_facts(member, verdicts.get(member.architecture_id)) for member, _ in members],
     )
+    shared, facts, facts_of_rows = shared_columns(facts, facts_of_rows)
     rows = _rows(view, members, store=store, values=values, facts=facts_of_rows)
     cells = [it.verdict for it in rows if it.verdict is not None]
     return FrontTable(
         columns=columns,
         facts=facts,
+        shared_facts=", ".join(f"{title} {value}" for title, value in shared),
         rows=rows,
         confirmed=bool(cells),
         tested=any(has_value(it.test.value) for it in cells),

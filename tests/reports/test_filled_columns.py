@@ -12,7 +12,7 @@ from depthweave.reports.comparison.comparison import compare
 from depthweave.reports.comparison.page import comparison_page_of
 from depthweave.reports.comparison.table import comparison_view
 from depthweave.reports.figures.grid import Cell, Grid, GridRow, filled_grid
-from depthweave.reports.filled_columns import filled_columns
+from depthweave.reports.filled_columns import filled_columns, shared_columns
 from depthweave.reports.page.page import page_of
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import front_table
@@ -29,6 +29,13 @@ def test_columns_without_a_value_are_left_out() -> None:
     assert filled_columns("ab", []) == (["a", "b"], [])
 
 
+def test_columns_that_all_rows_share_are_said_once() -> None:
+    rows = [["12", "7", "-"], ["12", "8", "-"]]
+    assert shared_columns("abc", rows) == ([("a", "12"), ("c", "-")], ["b"], [["7"], ["8"]])
+    assert shared_columns("abc", rows[:1]) == ([], ["a", "b", "c"], [["12", "7", "-"]])
+    assert shared_columns("abc", []) == ([], ["a", "b", "c"], [])
+
+
 def test_a_grid_keeps_the_columns_in_which_a_cell_has_a_text() -> None:
     rows = [GridRow("one", "", [Cell(""), Cell("1"), Cell("")]), GridRow("two", "", [Cell(""), Cell(""), Cell("2")])]
     kept = filled_grid(Grid("title", "", ["a", "b", "c"], rows))
@@ -39,10 +46,11 @@ def test_a_grid_keeps_the_columns_in_which_a_cell_has_a_text() -> None:
 def test_heads_have_no_tokens_a_parameter_on_the_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, full_store: RunStore
 ) -> None:
-    assert page_of(full_store).front.facts == _FACTS
+    front = page_of(full_store).front
+    assert (front.facts, front.shared_facts) == (_FACTS[:-1], "seed 0")
     front = page_of(tagged_run(tmp_path / "run", monkeypatch)).front
-    assert front.facts == ["depth", "parameters", "seed"]
-    assert {len(row.facts) for row in front.rows} == {3}
+    assert front.shared_facts == "depth 6, parameters 600 k, seed 0"
+    assert {len(row.facts) for row in front.rows} == {0}
 
 
 def test_an_objective_that_no_member_has_is_no_column_in_a_terminal() -> None:

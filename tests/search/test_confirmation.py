@@ -22,13 +22,12 @@ from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, confirming, se
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
-from depthweave.search.confirmation import PLAN_FILE, targets_of
+from depthweave.search.confirmation import PLAN_FILE
 from depthweave.search.driver import ConfirmationResult, SearchResult, run_confirmation
 from depthweave.search.preparation import PreparedSearch
 from depthweave.search.trials.checkpoints import trial_folder
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.spaces.files import MODEL_FILE
-from tests.reports.synthetic import make_record
 from tests.search.faulty_trials import faulty_trial
 from tests.search.search_runs import RecordingProgress, prepared_search, resume, search, with_unreadable_test_part
 
@@ -77,83 +76,6 @@ def _confirm(
 
 def _distinct(records: list[Record]) -> list[Record]:
     return [item.member for item in RunView.of(records, objectives=OBJECTIVES).groups]
-
-
-def test_one_of_twins_is_trained_for_both_and_all_members_where_asked_for(small_spec: dict[str, Any]) -> None:
-    prepared = prepared_search({**small_spec, "objectives": list(OBJECTIVES)})
-    first, second, third = [item.architecture.id for item in prepared.space if item.rule is not None][:3]
-    plain = prepared.reference.architecture.id
-    values = {plain: (9.0, 1000), first: (8.0, 2000), second: (7.999, 2001), third: (6.0, 4000)}
-    records = [
-        make_record(number, run_id="run", architecture_id=key, perplexity=perplexity, memory_bytes=memory)
-        for number, (key, (perplexity, memory)) in enumerate(values.items())
-    ]
-    found = [set(targets_of(prepared, records, tolerances={}, all_members=every)) for every in (False, True)]
-    assert found[0] - found[1] == set()
-    assert found[1] - found[0] in ({first}, {second})
-    assert {plain, third} <= found[0]
-
-
-def test_same_pattern_is_trained_at_every_budget_where_asked_for(small_spec: dict[str, Any]) -> None:
-    budgets = [20_000, 40_000]
-    space = {**small_spec["space"], "budgets": budgets}
-    prepared = prepared_search({**small_spec, "space": space, "reference": {}, "objectives": list(OBJECTIVES)})
-    member = next(item for item in prepared.space if item.rule is not None and item.budget == budgets[0])
-    depth = member.architecture.depth
-    record = make_record(1, run_id="run", architecture_id=member.architecture.id, perplexity=8.0, memory_bytes=2000)
-    alone, at_all = (
-        targets_of(prepared, [record], tolerances={}, all_members=False, all_sizes=every) for every in (False, True)
-    )
-    plain = [prepared.space.plain(depth=depth, budget=budget).architecture.id for budget in budgets]
-    assert alone == [member.architecture.id, plain[0]]
-    (other,) = set(at_all) - {*alone, plain[1]}
-    found = prepared.space[other]
-    assert (found.rule, found.budget, found.architecture.depth) == (member.rule, budgets[1], depth)
-    assert found.architecture.fusion == member.architecture.fusion
-
-
-def test_another_wiring_has_its_strided_control_and_then_its_rival(small_spec: dict[str, Any]) -> None:
-    wirings = ["1x1", "1x2", "2x1", "first:2"]
-    space = {"fusions": ["none", "dwa"], "wirings": wirings, "depths": [4], "budgets": [20_000], "head_width": 8}
-    prepared = prepared_search({**small_spec, "space": space, "reference": {}, "objectives": list(OBJECTIVES)})
-    by_rule = {str(item.rule): item.architecture for item in prepared.space}
-
-    def records(**perplexities: float) -> list[Record]:
-        return [
-            make_record(
-                number,
-                architecture_id=by_rule[rule].id,
-                rule=rule,
-                dilation=None if ":" in rule else int(rule[0]),
-                period=None if ":" in rule else int(rule[2]),
-                perplexity=value,
-                loss=math.log(value),
-                memory_bytes=2000 + (rule != "first:2"),
-            )
-            for number, (rule, value) in enumerate(perplexities.items())
-        ]
-
-    member, control, rival = (by_rule[rule].id for rule in ("first:2", "1x2", "2x1"))
-    plain = prepared.space.plain().architecture.id
-    of_plain = make_record(
-        9,
-        architecture_id=plain,
-        fusion="none",
-        dilation=None,
-        period=None,
-        wiring="[]",
-        perplexity=10.0,
-        memory_bytes=2100,
-    )
-    before, after = (
-        targets_of(prepared, [*records(**found), of_plain], tolerances={}, all_members=False)
-        for found in (
-            {"first:2": 8.0, "2x1": 9.0},
-            {"first:2": 8.0, "2x1": 9.0, "1x2": 9.5},
-        )
-    )
-    assert before == [member, plain, control]
-    assert after == [member, plain, control, rival]
 
 
 @pytest.mark.release

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from depthweave.reports.analysis.fresh_losses import contrast_of, fresh_losses_o
 from depthweave.reports.analysis.front import end_of, value_of
 from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
-from depthweave.reports.analysis.seeds import averaged, confirming
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, averaged, confirming
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, is_settled_difference
 from depthweave.reports.formatting import duration_text, full_name, listed, parts_text, plural, show, title_of
 from depthweave.reports.store.objectives import QUALITY, reported_quality
@@ -81,6 +81,21 @@ def outcome_sentence(summary: Summary, *, info: RunInfo) -> str:
         )
     parts += [f"{states[name]:,} {name}" for name in ("diverged", "failed") if states[name]]
     return text + f"{listed(parts).capitalize()}."
+
+
+def num_unfinished(records: Sequence[Record], *, begun: Iterable[int]) -> int:
+    """Returns how many of the search's trials have begun and have no record yet."""
+    recorded = {record.trial for record in records}
+    return sum(trial < FIRST_CONFIRMATION and trial not in recorded for trial in begun)
+
+
+def unfinished_sentence(records: Sequence[Record], *, begun: Iterable[int]) -> str:
+    """Returns a sentence on the trials that have begun and have no record yet; empty where there are none."""
+    num = num_unfinished(records, begun=begun)
+    if not num:
+        return ""
+    verbs = "has begun and not ended: it is" if num == 1 else "have begun and not ended: they are"
+    return f" {num:,} more {verbs} paused, interrupted or running, and not counted here."
 
 
 def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:

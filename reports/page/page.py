@@ -13,7 +13,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.sizes import sizes_of
 from depthweave.reports.analysis.source_runs import taken_sentence, trained_here
-from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise
+from depthweave.reports.analysis.summary import answer_sentence, outcome_sentence, summarise, unfinished_sentence
 from depthweave.reports.analysis.training_tokens import training_sentence
 from depthweave.reports.analysis.verdict_text import confirmation_sentence, settled_sentences
 from depthweave.reports.figures.key import KeyEntry, key_of
@@ -118,6 +118,7 @@ def page_of(store: RunStore, *, running: bool = False) -> Page:
     return Page(
         title=info.name,
         outcome=outcome_sentence(summary, info=info)
+        + unfinished_sentence(records, begun=store.checkpointed())
         + taken_sentence(search)
         + training_sentence(search)
         + regret_sentence(pruning_regret(search, objectives=info.objectives))

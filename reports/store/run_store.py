@@ -41,6 +41,8 @@ _LOOSE_PARTS = 64
 CHECKPOINTS = "checkpoints"
 """Holds one folder for each trial."""
 
+_TRIAL = "trial-"
+
 _MANY_BATCHES = 32
 """More batches than this are merged into one: each is one more file to open for a reader."""
 
@@ -118,6 +120,12 @@ class RunStore:
     def checkpoint_dir(self, trial: int) -> str:
         """Returns the path of the folder with the trial's `state.pt` and `model.safetensors`."""
         return self.storage.path(checkpoint_name(trial))
+
+    def checkpointed(self) -> list[int]:
+        """Returns the numbers of the trials that have a checkpoint folder; those without a record have not ended."""
+        folders = self.storage.folders(CHECKPOINTS)
+        numbers = (name.removeprefix(_TRIAL) for name in folders if name.startswith(_TRIAL))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def append(self, record: Record, *, evaluations: Sequence[EvaluationRow], weights: Sequence[WeightRow]) -> None:
         """Writes the rows of a trial; writing the same trial twice changes nothing."""
@@ -228,4 +236,4 @@ def checkpoint_name(trial: int) -> str:
 
 def trial_name(trial: int) -> str:
     """Returns the name of a trial in folders and logs: "trial-00007"."""
-    return f"trial-{trial:05d}"
+    return f"{_TRIAL}{trial:05d}"

@@ -120,6 +120,12 @@ class Storage:
         listed = self._ask(lambda: self.filesystem.get_file_info(selector))
         return [info for info in listed if info.type == fs.FileType.File]
 
+    def folders(self, name: str) -> list[str]:
+        """Returns the names of the folders directly in a folder, none where it does not exist."""
+        selector = fs.FileSelector(self.path(name), allow_not_found=True)
+        listed = self._ask(lambda: self.filesystem.get_file_info(selector))
+        return [info.base_name for info in listed if info.type == fs.FileType.Directory]
+
     def read(self, name: str) -> bytes:
         """Returns the bytes of a file."""
 

@@ -12,6 +12,7 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.seeds import searched
 from depthweave.reports.analysis.source_runs import outcome_sentence, trained_here
 from depthweave.reports.analysis.strided_rivals import rivals_sentences
+from depthweave.reports.analysis.summary import num_unfinished
 from depthweave.reports.analysis.verdict_text import settled_sentences
 from depthweave.reports.formatting import plural
 from depthweave.reports.store.run_store import RunStore, check_free
@@ -154,6 +155,9 @@ def _print_result(console: Terminal, result: SearchResult, *, objectives: tuple[
         console.show(test)
     own = trained_here(searched(result.records))
     trials = plural(len(own), "trial")
+    num_open = num_unfinished(result.records, begun=result.store.checkpointed())
+    if num_open:
+        trials += f" and {num_open:,} more paused or interrupted"
     ended = {
         "done": trials,
         "time": f"{trials}; the time budget is spent; continue with `{resume_command}`",

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from depthweave.reports.analysis.summary import answer_sentence, fresh_difference, outcome_sentence, summarise
+from depthweave.reports.analysis.summary import (
+    answer_sentence,
+    fresh_difference,
+    outcome_sentence,
+    summarise,
+    unfinished_sentence,
+)
 from depthweave.reports.store.records import Record
 from tests.reports.confirmed import seeded
 from tests.reports.synthetic import make_info, make_record, synthetic_trials
@@ -47,6 +53,15 @@ def test_outcome_says_how_much_and_how_long() -> None:
     for text in ("32 trials", "48 combinations", "stdlib", "5 min 29 s", "24 ran to the end", "6 were stopped early"):
         assert text in sentences
     assert "diverged and 1 failed." in sentences
+
+
+def test_trials_that_have_not_ended_are_named() -> None:
+    recorded = range(len(RECORDS))
+    # The third number is of a confirmation.
+    one = unfinished_sentence(RECORDS, begun=[*recorded, 1001, 1_000_000])
+    assert one == " 1 more has begun and not ended: it is paused, interrupted or running, and not counted here."
+    assert " 2 more have begun" in unfinished_sentence(RECORDS, begun=[1001, 1002])
+    assert unfinished_sentence(RECORDS, begun=recorded) == ""
 
 
 def test_nothing_complete_claims_nothing() -> None:

@@ -289,6 +289,10 @@ def test_append_gathers_parts_by_itself(store: RunStore, monkeypatch: pytest.Mon
 
 def test_paths_of_a_run(store: RunStore) -> None:
     assert Path(store.checkpoint_dir(12)) == Path(store.where) / "checkpoints" / "trial-00012"
+    assert store.checkpointed() == []
+    for name in ("trial-00012/state.pt", "trial-00003/state.pt", "trial-x/state.pt", "other/state.pt"):
+        store.write_bytes(f"checkpoints/{name}", b"")
+    assert store.checkpointed() == [3, 12]
     assert Path(store.journal_path) == Path(store.where) / "study.journal"
     assert Path(store.report_path) == Path(store.where) / "report.html"
 

@@ -47,6 +47,7 @@ def test_show_report_and_export_work_from_the_address_alone(
     store.append(record, evaluations=[], weights=[])
     save_model(tmp_path / "model.safetensors", model)
     store.write_bytes("checkpoints/trial-00000/model.safetensors", (tmp_path / "model.safetensors").read_bytes())
+    assert store.checkpointed() == [0]
 
     show_front(f"{bucket}/shown", form="table")
     assert record.architecture_id in capsys.readouterr().out

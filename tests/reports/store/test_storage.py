@@ -50,6 +50,7 @@ def test_other_filesystem(memory: fs.FileSystem, tmp_path: Path) -> None:
     remote.copy_out("deep/file", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == b"three"
     assert {info.base_name for info in remote.files("", recursive=True)} == {"file", "other"}
+    assert (remote.folders(""), remote.folders("deep"), remote.folders("other")) == (["deep"], [], [])
     remote.delete("deep/file")
     with pytest.raises(FileNotFoundError):
         remote.read("deep/file")
@@ -114,6 +115,7 @@ def test_what_is_away_for_a_minute_is_waited_for(away: Away) -> None:
         lambda: remote.write("file", b"two"),
         lambda: remote.read("file"),
         lambda: remote.files(""),
+        lambda: remote.folders(""),
         lambda: remote.exists("file"),
         lambda: remote.move("file", "moved"),
         lambda: remote.delete("moved"),

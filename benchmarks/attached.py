@@ -67,7 +67,8 @@ def _hosts() -> dict[str, tuple[Any, Tensor]]:
     from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
     generator = torch.Generator().manual_seed(0)
-    gpt2 = GPT2Model(GPT2Config(vocab_size=1000, n_positions=128, n_embd=256, n_layer=12, n_head=4, use_cache=False))
+    of_gpt2 = {"n_positions": 128, "n_embd": 256, "n_layer": 12, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
+    gpt2 = GPT2Model(GPT2Config(vocab_size=1000, use_cache=False, **of_gpt2))
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     bert = BertModel(BertConfig(vocab_size=1000, **sizes))
     return {

@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
         _field("width", pa.int32(), "size of a state"),
         _field("heads", pa.int32(), "attention heads of a block"),
         _field("feed_forward", pa.int32(), "inner width of the feed-forward layers"),
+        _field("vocabulary", pa.int32(), "number of tokens; 256 are bytes"),
+        _field("context", pa.int32(), "length of a training sequence", "tokens"),
         _field("learning_rate", pa.float64(), "the highest of the schedule, chosen by family of fusions"),
         _field("tokens", pa.list_(pa.int64()), "trained on before each evaluation", "tokens"),
         _field("loss", pa.list_(pa.float64()), "validation loss at each evaluation", "nats a byte"),
@@ -78,6 +80,8 @@ def write(
                     "sites": [{"block": site.block, "sources": list(site.sources)} for site in architecture.wiring],
                     "skip_connections": num_skip_connections(architecture.wiring),
                     "heads": architecture.heads,
+                    "vocabulary": architecture.vocabulary,
+                    "context": architecture.context,
                 }
             )
     about = {part: {"axes": dataclasses.asdict(PARTS[part].axes), "recipe": _recipe(part)} for part in parts}

@@ -67,7 +67,8 @@ def start_line(source: SourceRun) -> str:
     if learned:
         parts.append(f"{plural(learned, 'architecture')} to learn from")
     why = f" (different: {listed(source.differs)})" if source.differs else ""
-    return f"run {source.name}: {', '.join(parts)}{why}"
+    kind = "table" if source.is_table else "run"
+    return f"{kind} {source.name}: {', '.join(parts)}{why}"
 
 
 def outcome_sentence(source: SourceRun) -> str:

@@ -31,7 +31,7 @@ class SourceOutcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRun:
-    """A run that this run began with."""
+    """A run that this run began with, or a part of a table of trained architectures."""
 
     name: str
     run_id: str
@@ -49,6 +49,8 @@ class SourceRun:
     """Their final losses, nat/token, mean over seeds."""
     outcome: SourceOutcome | None = None
     """`None` before the end of the search."""
+    is_table: bool = False
+    """Whether it is a table of trained architectures, or a part of one, and no run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +103,7 @@ def _values(warm_start: WarmStart) -> dict[str, Any]:
         "run_id": warm_start.run_id,
         "sources": [
             {
+                "kind": "table" if item.is_table else "run",
                 "name": item.name,
                 "run_id": item.run_id,
                 "address": item.address,
@@ -141,6 +144,8 @@ def _source(values: Mapping[str, Any], *, outcomes: Mapping[str, SourceOutcome])
         architectures=tuple(architectures),
         losses=losses,
         outcome=outcomes.get(run_id),
+        # Files of earlier versions, which knew runs alone, have no kind.
+        is_table=values.get("kind") == "table",
     )
 
 

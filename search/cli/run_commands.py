@@ -38,7 +38,7 @@ def search(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of sampler, weights and data order.")] = None,
     warm_start: Annotated[
         list[str] | None,
-        typer.Option("--warm-start", metavar="RUN", help="Run to take over records from and learn from; repeatable."),
+        typer.Option("--warm-start", metavar="SOURCE", help="Run, or Parquet table, to learn from; repeatable."),
     ] = None,
     overrides: Overrides = None,
 ) -> None:

@@ -28,7 +28,8 @@ class SearchSettings(Part):
     retries: Whole = Field(default=1, ge=0)
     """How often a crashed trial is restarted from its last checkpoint before it is recorded as failed."""
     warm_start: tuple[str, ...] = ()
-    """Folders of other runs: identical records are taken over, and the sampler learns from the others."""
+    """Folders of other runs, and Parquet tables of trained architectures: identical records of runs are taken over, and
+    the sampler learns from all others."""
 
     @field_validator("sampler")
     @classmethod
@@ -52,9 +53,9 @@ class SearchSettings(Part):
     def _names_each_run_once(cls, folders: tuple[str, ...]) -> tuple[str, ...]:
         for folder in folders:
             if not folder.strip():
-                raise ValueError("warm_start has an empty entry: give folders of runs")
+                raise ValueError("warm_start has an empty entry: give folders of runs or tables")
             if folders.count(folder) > 1:
-                raise ValueError(f"warm_start names {folder} twice: name each run once")
+                raise ValueError(f"warm_start names {folder} twice: name each source once")
         return folders
 
     @model_validator(mode="after")

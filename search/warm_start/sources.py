@@ -1,4 +1,4 @@
-"""The runs that a spec names for a warm start: opened, and refused in one line where a search cannot use them."""
+"""The runs and tables that a spec names for a warm start: opened, and refused in one line where they are of no use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from depthweave.reports.export import architecture_of
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
+from depthweave.reports.store.warm_start import SourceRun
 from depthweave.search.spec.schema import Spec
+from depthweave.search.spec.task_objectives import DEFAULT_TASK
+from depthweave.search.warm_start.tables import is_table, table_sources
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.hosted import architecture_from_dict
 
@@ -36,20 +39,37 @@ class OpenedSource:
 
 def check_sources(spec: Spec, *, out: Storage) -> None:
     """Raises `ValueError`, one line, where the search of the spec cannot use a source. `out` is the run's folder."""
-    for folder in spec.search.warm_start:
+    for folder in _folders(spec):
         if _same_folder(Storage(folder), out):
             raise ValueError(f"{_KEY} names {folder}, the folder of this search itself: name other runs")
     open_sources(spec)
+    read_tables(spec)
+
+
+def read_tables(spec: Spec) -> list[SourceRun]:
+    """Returns the parts of the tables that the spec names; raises `ValueError`, one line, for one that is of no use."""
+    found: list[SourceRun] = []
+    for address in filter(is_table, spec.search.warm_start):
+        if spec.task != DEFAULT_TASK:
+            raise ValueError(f"{_KEY}: {address} is a table of language models, this search's task is {spec.task}")
+        try:
+            parts = table_sources(address)
+        except ValueError as error:
+            raise ValueError(f"{_KEY}: {error}") from None
+        if {item.run_id for item in parts} & {item.run_id for item in found}:
+            raise ValueError(f"{_KEY}: {address} is the same table as another source: name it once")
+        found += parts
+    return found
 
 
 def open_sources(spec: Spec, *, own_id: str | None = None) -> list[OpenedSource]:
-    """Returns the sources in the order of the spec; raises `ValueError`, one line, where the search cannot use one.
+    """Returns the source runs in the order of the spec; raises `ValueError`, one line, where the search cannot use one.
 
     `own_id` is the id of the search's own run.
     """
-    stores = [_opened(folder, spec=spec) for folder in spec.search.warm_start]
+    stores = [_opened(folder, spec=spec) for folder in _folders(spec)]
     places: dict[str, str] = {}
-    for folder, store in zip(spec.search.warm_start, stores, strict=True):
+    for folder, store in zip(_folders(spec), stores, strict=True):
         run_id = store.info.run_id
         if run_id == own_id:
             raise ValueError(f"{_KEY} names {folder}, this run itself: name other runs")
@@ -64,15 +84,20 @@ def open_sources(spec: Spec, *, own_id: str | None = None) -> list[OpenedSource]
             records=_complete_records(store),
             title=store.info.name if names[store.info.name] == 1 else f"{store.info.name} ({store.info.run_id})",
         )
-        for folder, store in zip(spec.search.warm_start, stores, strict=True)
+        for folder, store in zip(_folders(spec), stores, strict=True)
     ]
+
+
+def _folders(spec: Spec) -> list[str]:
+    """Returns the folders of the source runs."""
+    return [address for address in spec.search.warm_start if not is_table(address)]
 
 
 def _opened(folder: str, *, spec: Spec) -> RunStore:
     """Returns the run of a folder; raises `ValueError` where there is none, or one of another task."""
     storage = Storage(folder)
     if storage.is_local and not Path(storage.root).is_dir():
-        raise ValueError(f"{_KEY}: {folder}: no such folder: name the folder of a run")
+        raise ValueError(f"{_KEY}: {folder}: no such folder: name the folder of a run, or a table (.parquet)")
     try:
         store = RunStore.open(folder)
         store.check_links()

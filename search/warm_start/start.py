@@ -24,7 +24,7 @@ from depthweave.search.search_run import SearchRun
 from depthweave.search.surrogate.transfer import SourceLosses
 from depthweave.search.warm_start.identity import RunConditions
 from depthweave.search.warm_start.selection import Selection, select_records
-from depthweave.search.warm_start.sources import open_sources
+from depthweave.search.warm_start.sources import open_sources, read_tables
 from depthweave.search.warm_start.taking_over import take_over
 from depthweave.spaces.hosted import architecture_from_dict
 
@@ -67,7 +67,7 @@ def source_losses(store: RunStore, warm_start: WarmStart) -> list[SourceLosses]:
 
 
 def _begun(run: SearchRun, *, local: bool) -> WarmStart:
-    run.progress.on_phase("reading the runs to start from")
+    run.progress.on_phase("reading what the search starts from")
     sources = open_sources(run.prepared.spec, own_id=run.store.info.run_id)
     for source in sources:
         for problem in source.store.problems:
@@ -80,7 +80,7 @@ def _begun(run: SearchRun, *, local: bool) -> WarmStart:
     )
     taken = take_over(run, selections)
     kept = tuple(_kept(item, taken_over=own) for item, own in zip(selections, taken, strict=True))
-    found = WarmStart(run_id=run.store.info.run_id, sources=kept)
+    found = WarmStart(run_id=run.store.info.run_id, sources=(*kept, *read_tables(run.prepared.spec)))
     write_warm_start(run.store, found)
     return found
 

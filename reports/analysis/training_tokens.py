@@ -32,9 +32,12 @@ def ratio_of(tokens: int, *, parameters: int) -> float:
 
 
 def ratio_text(ratio: float) -> str:
-    """Returns a ratio as text: "1.0", "20"."""
+    """Returns a ratio as text: "0.09", "1.0", "20"."""
+    if ratio >= UNDERTRAINED:
+        return f"{ratio:,.0f}"
     # Rounded down, so that what is undertrained never reads as enough.
-    return f"{math.floor(10 * ratio) / 10:.1f}" if ratio < UNDERTRAINED else f"{ratio:,.0f}"
+    digits = 1 if ratio >= 0.1 else 2
+    return f"{math.floor(10**digits * ratio) / 10**digits:.{digits}f}"
 
 
 def ratio_phrase(ratio: float) -> str:

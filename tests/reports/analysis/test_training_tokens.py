@@ -24,6 +24,7 @@ def test_fewer_than_ten_are_undertrained() -> None:
     assert ratio_phrase(10.0) == "10 tokens a parameter"
     # Not rounded to ten.
     assert ratio_phrase(9.99) == "9.9 tokens a parameter (undertrained: rankings may change)"
+    assert (ratio_text(0.098), ratio_text(0.1), ratio_text(0.0)) == ("0.09", "0.1", "0.00")
     assert ratio_text(20.4) == "20"
     assert ratio_text(1234.0) == "1,234"
 

@@ -18,6 +18,11 @@ STATE_WORDS = {
 }
 """What a reader sees for each `Record.state`."""
 
+ESTIMATE = "~"
+"""Mark of a loss that no training gave (`analysis.seeds.averaged`)."""
+ESTIMATE_TEXT = "~: without fresh seeds; estimated for them from the search's seed"
+"""What the mark means."""
+
 
 class _Written(NamedTuple):
     """How the values of a column are written."""
@@ -75,6 +80,13 @@ def show(column: str, value: float | None) -> str:
     if written.unit:
         return f"{value:.3f} {written.unit}"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def show_quality(column: str, value: float | None, *, estimated: bool) -> str:
+    """Returns the text of `show`, with a mark where it is of the loss, and that is an estimate."""
+    written = OBJECTIVES.get(column)
+    mark = ESTIMATE if estimated and value is not None and written is not None and written.of_loss else ""
+    return mark + show(column, value)
 
 
 def title_of(column: str) -> str:

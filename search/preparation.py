@@ -24,6 +24,7 @@ from depthweave.search.spec.schema import Spec
 from depthweave.search.spec.task_objectives import check_confirms
 from depthweave.spaces.space import Axes, Candidate, SearchSpace, enumerate_space
 from depthweave.trainers import check_can, pick_device
+from depthweave.trainers.machine import check_room_for
 from depthweave.trainers.tasks import AnyTask, DataRequest, TaskData
 
 _PROGRESS_INTERVAL_S = 2.0
@@ -80,8 +81,18 @@ def prepare(
     data = task.encode(raw, request, say=say)
     del raw
     space = space_of(spec.axes(data), say=say)
+    if local and space.axes.head is None:
+        _check_room(space)
     reference = space.plain(depth=spec.reference.depth, budget=spec.reference.budget)
     return PreparedSearch(spec=spec, data=data, space=space, reference=reference, corpus_bytes=num_bytes)
+
+
+def _check_room(space: SearchSpace) -> None:
+    """Raises `ValueError`, one line, where this machine has no memory for the weights of the largest budget."""
+    largest = max(space.axes.budgets)
+    candidate = next((item for item in space if item.budget == largest), None)
+    if candidate is not None:
+        check_room_for(candidate.architecture)
 
 
 def space_of(axes: Axes, *, say: Callable[[str], None] = lambda line: None) -> SearchSpace:

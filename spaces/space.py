@@ -86,7 +86,7 @@ class Axes:
         for text in self.wirings:
             misfits = [] if text == WHOLE_GRAMMAR else [parse_rule(text).misfit(depth) for depth in self.depths]
             if misfits and all(misfits):
-                raise ValueError(f"space.wirings: {misfits[0]}")
+                raise ValueError(f"space.wirings: {misfits[self.depths.index(max(self.depths))]}")
 
     @property
     def plain(self) -> str:

@@ -33,6 +33,8 @@ class SparseAxes:
                 raise ValueError(f"space.sparse.{name} lists {list(values)}: list each once")
         if not self.connections:
             raise ValueError("space.sparse.connections is empty: list at least one number, such as [12, 24]")
+        if min(self.connections) < 1:
+            raise ValueError(f"space.sparse.connections has {min(self.connections)}: give numbers of at least 1")
         if "none" in self.fusions:
             raise ValueError("space.sparse.fusions has none, which has no connections: list other fusions")
         for fusion in self.fusions:

@@ -98,5 +98,7 @@ def _unknown(value: Any, others: tuple[str, ...]) -> str:
         hint = "write dilation and period as KxP, such as 4x1 or 1xdepth. "
     elif isinstance(value, str) and (near := nearest_names(re.split(r"[:+@ ]", value)[0], forms)):
         hint = f"did you mean {forms[near[0]]!r}? "
+    elif not isinstance(value, str):
+        hint = "give a name, or {edges: [[site, source], ...]}. "
     known = f"{', '.join((*FORMS, *others))}; with +embed, @P and from:B after it"
-    return f"wiring {value!r:.{_SHOWN_CHARACTERS}} is not known: {hint}Known: {known}"
+    return f"wiring {value!r:.{_SHOWN_CHARACTERS}} is not known: {hint or 'give one of these. '}Known: {known}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from depthweave.reports.analysis.device_kinds import comparable
 from depthweave.reports.analysis.distinct import Group, grouped
 from depthweave.reports.analysis.front import non_dominated, with_all
-from depthweave.reports.analysis.seeds import averaged
+from depthweave.reports.analysis.seeds import averaged, estimated_ids
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
 from depthweave.reports.store.records import EvaluationRow, Record, to_table
 from depthweave.reports.store.run_store import RunStore
@@ -49,6 +49,11 @@ class RunView:
     def averaged(self) -> list[Record]:
         """One complete record for each architecture, at the mean of its fresh seeds (`seeds.averaged`)."""
         return averaged(self.records)
+
+    @cached_property
+    def estimated(self) -> set[str]:
+        """The architectures whose loss is an estimate for the fresh seeds, which they lack (`seeds.estimated_ids`)."""
+        return estimated_ids(self.records)
 
     @cached_property
     def comparable(self) -> list[Record]:

@@ -76,6 +76,17 @@ def averaged(records: Sequence[Record]) -> list[Record]:
     return kept
 
 
+def estimated_ids(records: Sequence[Record]) -> set[str]:
+    """Returns the architectures without a fresh seed whose loss in `averaged` is an estimate and no training's."""
+    fresh = {item.architecture_id for item in fresh_records(records)}
+    trained = {item.trial: item.loss for item in records}
+    return {
+        item.architecture_id
+        for item in averaged(records)
+        if item.state == "complete" and item.architecture_id not in fresh and item.loss != trained[item.trial]
+    }
+
+
 def losses_by_seed(records: Iterable[Record]) -> dict[str, dict[int, float]]:
     """Returns architecture id to seed to validation loss, nat/token, for complete records with a finite loss."""
     losses: dict[str, dict[int, float]] = defaultdict(dict)

@@ -16,9 +16,18 @@ from depthweave.reports.analysis.fresh_losses import contrast_of, fresh_losses_o
 from depthweave.reports.analysis.front import end_of, value_of
 from depthweave.reports.analysis.held_out import held_out_sentence
 from depthweave.reports.analysis.intervals import Interval
-from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, averaged, confirming
+from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION, averaged, confirming, estimated_ids
 from depthweave.reports.analysis.verdicts import MIN_SEEDS, is_settled_difference
-from depthweave.reports.formatting import duration_text, full_name, listed, parts_text, plural, show, title_of
+from depthweave.reports.formatting import (
+    duration_text,
+    full_name,
+    listed,
+    parts_text,
+    plural,
+    show,
+    show_quality,
+    title_of,
+)
 from depthweave.reports.store.objectives import QUALITY, reported_quality
 from depthweave.reports.store.records import STATES, Record
 from depthweave.reports.store.run_info import RunInfo
@@ -109,7 +118,8 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
         return ["No trial is complete yet: there is no answer yet."]
     best = min(finished, key=lambda it: (it.perplexity or math.inf, it.trial))
     references = [it for it in finished if it.architecture_id == info.reference_id or it.reference]
-    lead = f"The lowest perplexity is {show('perplexity', best.perplexity)}: {_named(best)}."
+    estimated = estimated_ids(trained)
+    lead = f"The lowest perplexity is {_perplexity(best, estimated)}: {_named(best)}."
     if not references:
         return [lead, "The reference is not complete, so there is nothing to compare with."]
     # Preferably with the same seed: then the data and their order are the same too.
@@ -119,7 +129,7 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
             f"No architecture has a lower perplexity than the reference: {show('perplexity', reference.perplexity)}, "
         )
         return [plain + f"{_named(reference)}.", *_seed_caveat(trained)]
-    sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference)]
+    sentences = [lead, _against(best, reference), *_no_slower(finished, best, reference, estimated=estimated)]
     rival = _best_plain(finished, reference)
     gain = _gain_at_equal_latency(records, finished, rival)
     if rival.architecture_id != reference.architecture_id:
@@ -205,7 +215,11 @@ def _interval(record: Record) -> str:
     return f" (95 % interval {low:.2f} to {high:.2f})" if low is not None and high is not None else ""
 
 
-def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> list[str]:
+def _perplexity(record: Record, estimated: set[str]) -> str:
+    return show_quality("perplexity", record.perplexity, estimated=record.architecture_id in estimated)
+
+
+def _no_slower(finished: Sequence[Record], best: Record, reference: Record, *, estimated: set[str]) -> list[str]:
     """Returns a sentence on the best architecture whose interval is not above the reference, if there is one."""
 
     def upper(record: Record) -> float:
@@ -216,7 +230,7 @@ def _no_slower(finished: Sequence[Record], best: Record, reference: Record) -> l
         return []
     chosen = min(quick, key=lambda it: (it.perplexity or math.inf, it.trial))
     lead = f"Of those no slower than the reference, {_named(chosen)} is lowest: "
-    return [lead + f"{show('perplexity', chosen.perplexity)} at {show('latency', chosen.latency)}."]
+    return [lead + f"{_perplexity(chosen, estimated)} at {show('latency', chosen.latency)}."]
 
 
 def _best_plain(finished: Sequence[Record], reference: Record) -> Record:

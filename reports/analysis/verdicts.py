@@ -46,13 +46,17 @@ VERDICT_COLUMNS = {
     "num_seeds": VerdictColumn(
         int, "seeds", "fresh seeds with which the architecture was trained to the end, the search's own left out"
     ),
-    "mean_perplexity": VerdictColumn(float, "", "perplexity of the mean loss over these seeds"),
+    "mean_perplexity": VerdictColumn(
+        float, "", "perplexity of the mean loss over these seeds; without any, an estimate from the search's own seed"
+    ),
     "perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
     "mean_test_perplexity": VerdictColumn(float, "", "perplexity on the test part, of the mean loss over these seeds"),
     "test_perplexity_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "test_perplexity_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
-    "mean_error": VerdictColumn(float, "", "mean error over these seeds, of a task that is judged by an error"),
+    "mean_error": VerdictColumn(
+        float, "", "mean error over these seeds, or an estimate as above, of a task that is judged by an error"
+    ),
     "error_low": VerdictColumn(float, "", "lower end of its 95 % interval over seeds"),
     "error_high": VerdictColumn(float, "", "upper end of its 95 % interval over seeds"),
     "mean_test_error": VerdictColumn(float, "", "mean error on the test part over these seeds, likewise"),

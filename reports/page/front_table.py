@@ -14,7 +14,7 @@ from depthweave.reports.analysis.training_tokens import ratio_cell
 from depthweave.reports.analysis.verdict_text import difference_text, interval_text, probability_text, why_not_settled
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.filled_columns import filled_columns, has_value, shared_columns
-from depthweave.reports.formatting import short_name, show, title_of
+from depthweave.reports.formatting import ESTIMATE_TEXT, short_name, show, show_quality, title_of
 from depthweave.reports.page.explorer import export_command
 from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
@@ -74,6 +74,8 @@ class FrontTable(NamedTuple):
     """Whether one has a value on the test part."""
     compared: bool
     """Whether one has a difference to the plain architecture."""
+    estimate_note: str
+    """What the mark of an estimated loss means; empty if no row has it."""
     twins_note: str
     """How many members are distinct and by which tolerances; empty if there are no twins."""
 
@@ -85,7 +87,7 @@ def front_table(view: RunView, *, store: RunStore) -> FrontTable:
     names = table_columns(view.objectives)
     columns, values = filled_columns(
         [title_of(name) for name in names],
-        [[show(name, column_value(member, name)) for name in names] for member, _ in members],
+        [[_value(view, member, name) for name in names] for member, _ in members],
     )
     facts, facts_of_rows = filled_columns(
         ["depth", "parameters", "tokens a parameter", "fresh seeds" if verdicts else "seed"],
@@ -102,8 +104,13 @@ def front_table(view: RunView, *, store: RunStore) -> FrontTable:
         confirmed=bool(cells),
         tested=any(has_value(it.test.value) for it in cells),
         compared=any(has_value(it.difference[0]) for it in cells),
+        estimate_note=ESTIMATE_TEXT if view.estimated & {member.architecture_id for member, _ in members} else "",
         twins_note=_twins_note(view),
     )
+
+
+def _value(view: RunView, member: Record, name: str) -> str:
+    return show_quality(name, column_value(member, name), estimated=member.architecture_id in view.estimated)
 
 
 def _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from depthweave.reports.analysis.training_tokens import language_model_ratios, r
 from depthweave.reports.analysis.verdict_text import probability_text
 from depthweave.reports.analysis.verdicts import MIN_PROBABILITY, MIN_SEEDS, Verdict, verdict_values
 from depthweave.reports.filled_columns import filled_columns
-from depthweave.reports.formatting import fusion_word, short_name, show
+from depthweave.reports.formatting import ESTIMATE_TEXT, fusion_word, short_name, show, show_quality
 from depthweave.reports.store.objectives import OBJECTIVES, column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.tolerance import tolerance_text
@@ -40,6 +41,8 @@ _COLUMNS = (
 
 _TWIN = "≈"
 """Mark of a twin."""
+_MOST_SKEWED = 1.25
+"""Largest ratio of the halves of an interval that is written with one number."""
 
 
 def front_rows(
@@ -128,6 +131,8 @@ def view_table(view: RunView, *, title: str | None = None) -> Table:
             "front: probability that the likeliest rival does not dominate it\n"
             f"?: not settled, below {100 * MIN_PROBABILITY:g} %, under {MIN_SEEDS} fresh seeds, or diverged"
         )
+    if view.estimated & {member.architecture_id for member in members}:
+        captions.append(ESTIMATE_TEXT)
     if ratios := language_model_ratios(members):
         captions.append(f"trained on {range_phrase(ratios)}")
     captions += [*taken_caption(members), *_phrases(members)]
@@ -156,7 +161,7 @@ def _value_columns(view: RunView, members: Sequence[Record]) -> tuple[list[str],
             str(member.depth),
             show("parameters", member.parameters),
             *([str(member.seed)] if seeds else []),
-            *(_cell(member, name, verdict=verdicts.get(member.architecture_id)) for name in shown),
+            *(_cell(view, member, name) for name in shown),
             *([_probability_cell(verdicts[member.architecture_id])] if verdicts else []),
         ]
         for member in members
@@ -179,7 +184,15 @@ def _add_wiring_column(table: Table, members: Sequence[Record], *, whole_names: 
 def _phrases(members: Sequence[Record]) -> list[str]:
     """Returns a line for each wiring that is not dilation × period."""
     others = [member for member in members if marker_of(member) == "other"]
-    return [f"{name}: {phrase}" for name, phrase in {wiring_name(it): wiring_phrase(it) for it in others}.items()]
+    phrases: dict[str, dict[str, str]] = defaultdict(dict)
+    for member in others:
+        phrases[wiring_name(member)].setdefault(wiring_phrase(member), member.architecture_id)
+    # Several graphs may have one name: 24 connections.
+    return [
+        f"{name if len(own) == 1 else architecture_id}: {phrase}"
+        for name, own in phrases.items()
+        for phrase, architecture_id in own.items()
+    ]
 
 
 def held_out_table(view: RunView) -> Table | None:
@@ -193,13 +206,13 @@ def held_out_table(view: RunView) -> Table | None:
     _add_wiring_column(table, [member for member, _ in members], whole_names=True)
     quality = members[0][1].quality
     what = OBJECTIVES[quality].short.removeprefix("validation ")
-    table.caption = f"{what} over fresh seeds; test: on text that the search does not read"
+    table.caption = f"{what} over fresh seeds; test, with its 95 % interval: on text that the search does not read"
     table.caption_justify = "left"
     found = [held_out_text(verdict.test) for _, verdict in members]
     heads, cells = filled_columns(
-        ["depth", "validation", "test", "95 % interval"],
+        ["depth", "validation", "test", "test interval"],
         [
-            [str(member.depth), show(quality, verdict.quality_mean), test.value or "-", test.interval or "-"]
+            [str(member.depth), _quality_mean(view, member, verdict), test.value or "-", test.interval or "-"]
             for (member, verdict), test in zip(members, found, strict=True)
         ],
     )
@@ -208,6 +221,10 @@ def held_out_table(view: RunView) -> Table | None:
     for (member, _), values in zip(members, cells, strict=True):
         table.add_row(member.architecture_id, short_name(member), *values)
     return table
+
+
+def _quality_mean(view: RunView, member: Record, verdict: Verdict) -> str:
+    return show_quality(verdict.quality, verdict.quality_mean, estimated=member.architecture_id in view.estimated)
 
 
 def _row_columns(objectives: Sequence[str]) -> list[str]:
@@ -220,13 +237,16 @@ def _row_columns(objectives: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*_COLUMNS, *own)))
 
 
-def _cell(member: Record, name: str, *, verdict: Verdict | None) -> str:
-    value = show(name, column_value(member, name))
+def _cell(view: RunView, member: Record, name: str) -> str:
+    own, verdict = member.architecture_id, view.verdicts.get(member.architecture_id)
+    value = show_quality(name, column_value(member, name), estimated=own in view.estimated)
     if verdict is None or verdict.quality != name or verdict.quality_high is None:
         return value
+    above = verdict.quality_high - verdict.quality_mean
+    if verdict.quality_low is not None and above > _MOST_SKEWED * (verdict.quality_mean - verdict.quality_low):
+        return f"{value} [{show(name, verdict.quality_low)}, {show(name, verdict.quality_high)}]"
     # One number is enough: the interval of the mean loss is almost symmetric in perplexity.
-    half_width = show(name, verdict.quality_high - verdict.quality_mean)
-    return f"{value}±{half_width.removeprefix('0')}"
+    return f"{value}±{show(name, above).removeprefix('0')}"
 
 
 def _probability_cell(verdict: Verdict) -> str:

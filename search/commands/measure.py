@@ -15,6 +15,7 @@ from depthweave.search.scratch import private_folder
 from depthweave.spaces import Architecture, Wiring, costs_of, parse_rule, read_architecture
 from depthweave.spaces.files import architecture_file
 from depthweave.spaces.fusions import fusion_class
+from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.trainers import Kind, Measurement, Recipe, hardware, measure_in_turn, pick_device
 from depthweave.trainers.device_lock import DeviceLock
 from depthweave.trainers.machine import with_precision
@@ -132,6 +133,9 @@ def _architecture(text: str, *, sizes: Sizes) -> Architecture:
     if path.suffix in (".yaml", ".yml") or path.exists():
         return read_architecture(path)
     matched = _FUSION.fullmatch(text)
+    if matched is not None and matched["rule"] is None and has_one_wiring(matched["fusion"]):
+        # Any rule gives the same graph.
+        matched = _FUSION.fullmatch(text if text == "none" else f"{text}:1x1")
     if matched is None or (matched["fusion"] != "none") != (matched["rule"] is not None):
         raise ValueError(
             f"{text}: give an export, its architecture.yaml, none, or FUSION:WIRING such as dwa:4x5 or dwa:first:2"

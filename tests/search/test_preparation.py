@@ -34,6 +34,14 @@ def test_changed_corpus_is_refused_before_any_trial_has_ended(
         check_same_text(store, prepared_search(spec).data)
 
 
+def test_budget_beyond_the_memory_is_refused_before_ray_starts(small_spec: dict[str, Any]) -> None:
+    huge = make_spec({**small_spec, "space": {**small_spec["space"], "fusions": ["none"], "budgets": [10**15]}})
+    with pytest.raises(ValueError, match=r"^the weights of architecture \w+ take [\d,]+ GB, this machine has"):
+        prepare(huge)
+    # The machines of a cluster may have more.
+    assert len(prepare(huge, local=False).space)
+
+
 def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:
     prepared = prepared_search(small_spec)
     store = create_run(prepared, out=tmp_path / "run")

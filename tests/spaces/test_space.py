@@ -356,6 +356,7 @@ def test_all_is_the_whole_grammar(depth: int, number: int) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"wirings": ("one:13",), "depths": (6, 12, 8)}, "wiring one:13 has no site at depth 12: take a larger depth"),
         ({"wirings": ("one:12",)}, "space.wirings: wiring one:12 has no site at depth 12: take a larger depth"),
         ({"wirings": ("first:2", "first:2")}, "space.wirings lists .*: list each once"),
         ({"wirings": ("frist:2",)}, "wiring 'frist:2' is not known"),

@@ -101,7 +101,7 @@ def test_sentence_names_the_counts_and_says_where_no_budget_is_met() -> None:
         ({"connections": (12,), "fusions": ("dwatt",)}, "fusions has dwatt: it must be one of space.fusions"),
         ({"connections": (79,)}, "connections has 79: 12 blocks have at most 78 connections, and 0 graphs"),
         ({"connections": (1,)}, "and 78 graphs of 1; at least 10,000 are sampled"),
-        ({"connections": (-3,)}, "connections has -3"),
+        ({"connections": (-3, 12)}, "connections has -3: give numbers of at least 1"),
     ],
 )
 def test_sparse_axes_that_span_nothing_are_refused(sparse: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ from depthweave.reports.analysis.seeds import (
     FIRST_CONFIRMATION,
     averaged,
     confirming,
+    estimated_ids,
     fresh_records,
     losses_by_seed,
     searched,
@@ -43,6 +44,15 @@ def test_architecture_that_had_only_the_easy_seed_gains_nothing_by_it() -> None:
     ]
     losses = {point.architecture_id: point.loss for point in averaged(records)}
     assert losses == pytest.approx({"a": 2.0, "b": 2.1, "late": 2.2})
+
+
+def test_loss_without_fresh_seeds_is_an_estimate_where_the_others_moved() -> None:
+    records = confirmed_records()
+    assert estimated_ids(records) == {"once"}
+    assert estimated_ids([item for item in records if item.trial < FIRST_CONFIRMATION]) == set()
+    estimate = next(item for item in averaged(records) if item.architecture_id == "once")
+    # Its own loss of 1.70 and the mean move of the three that were confirmed.
+    assert estimate.loss == pytest.approx(1.70 + (0.008 + 0.024 + 0.019) / 3, abs=1e-9)
 
 
 def test_confirmation_replaces_what_the_search_stopped() -> None:

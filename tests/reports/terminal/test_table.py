@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +14,9 @@ from rich.table import Table
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.formatting import show
-from depthweave.reports.terminal.table import front_rows, front_table, selected_trials
-from tests.reports.confirmed import PAIR, confirmed_records
+from depthweave.reports.store.records import Record
+from depthweave.reports.terminal.table import front_rows, front_table, held_out_table, selected_trials
+from tests.reports.confirmed import PAIR, confirmed_records, held_out_records, seeded
 from tests.reports.synthetic import OBJECTIVES, make_record, synthetic_trials
 
 RECORDS = [trial.record for trial in synthetic_trials()]
@@ -95,12 +98,70 @@ def test_confirmed_front_fits_80_columns_and_says_what_is_settled() -> None:
     assert "not settled" in text.getvalue()
 
 
+def test_estimated_losses_are_marked_and_explained() -> None:
+    cheap = [dataclasses.replace(it, latency=0.5) if it.architecture_id == "once" else it for it in held_out_records()]
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    console.print(front_table(cheap, objectives=PAIR))
+    table = held_out_table(RunView.of(cheap, objectives=PAIR))
+    assert table is not None
+    console.print(table)
+    rows = [line for line in text.getvalue().splitlines() if line.startswith("once")]
+    assert [re.search(r" ~5\.568 ", line) is not None for line in rows] == [True, True]
+    assert "~: without fresh seeds; estimated" in text.getvalue()
+    assert text.getvalue().count("~") == 3
+
+
+def test_a_skewed_interval_is_written_with_both_ends() -> None:
+    losses = {"plain": (3.6, 3.62, 3.60), "close": (3.5, 3.6, 3.46)}
+    records = [it for number, (key, own) in enumerate(losses.items()) for it in _pair_of(key, own, trial=number)]
+    cell = next(line for line in _lines(front_table(records, objectives=PAIR)) if line.startswith("close"))
+    # exp(3.53) and a half width of 12.7 standard errors of 0.07.
+    assert "34.124 [14.021, 83.048]" in cell
+
+
+def test_graphs_of_one_name_are_told_apart_by_id() -> None:
+    graphs = ([[3, [0, 1, 3]], [4, [1, 2, 4]]], [[4, [0, 1, 2, 3, 4]]])
+    records = [
+        make_record(
+            number,
+            rule="+".join(f"{source}-{site}" for site, sources in graph for source in sources if source != site),
+            dilation=None,
+            period=None,
+            wiring=json.dumps(graph),
+            perplexity=9.0 - number,
+            latency=1.0 + number / 10,
+        )
+        for number, graph in enumerate(graphs)
+    ]
+    shown = _lines(front_table([_as_edges(it) for it in records], objectives=PAIR))
+    for record in records:
+        assert sum(line.startswith(f"{record.architecture_id}: ") for line in shown) == 1
+
+
 def test_confirmed_front_rows_have_the_verdict() -> None:
     rows = {row["architecture_id"]: row for row in front_rows(confirmed_records(), objectives=PAIR)}
     assert json.loads(json.dumps(rows)) == rows
     assert rows["close"].items() >= {"num_seeds": 5, "settled": True, "plain_id": "plain"}.items()
     assert not rows["best"]["settled"]
     assert "settled" not in front_rows(RECORDS, objectives=OBJECTIVES)[0]
+
+
+def _pair_of(key: str, losses: tuple[float, ...], *, trial: int) -> list[Record]:
+    changes: dict[str, Any] = {"latency": 1.0 + trial, "latency_low": None, "latency_high": None}
+    if key == "plain":
+        changes |= {"fusion": "none", "dilation": None, "period": None, "wiring": "[]", "reference": True}
+    return seeded(key, dict(enumerate(losses)), trial=trial, **changes)
+
+
+def _as_edges(record: Record) -> Record:
+    return dataclasses.replace(record, rule=f"edges:{record.rule}")
+
+
+def _lines(table: Table) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=200).print(table)
+    return [line.strip() for line in text.getvalue().splitlines()]
 
 
 def _heads(table: Table) -> list[str]:

@@ -43,6 +43,12 @@ def test_table_has_the_reference_first_and_every_configuration(
     assert "batch 2, context 16" in lines[5]
 
 
+def test_a_fusion_of_one_graph_needs_no_wiring(run: Cli) -> None:
+    code, out, _ = run("measure", "none", "hc2", *_SMALL)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["none", "hc2"]
+
+
 def test_json_has_all_figures_and_the_circumstances(run: Cli, exported: Path) -> None:
     code, out, _ = run("measure", exported / "architecture.yaml", "none", *_SMALL, "--json")
     assert code == 0

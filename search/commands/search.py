@@ -34,6 +34,7 @@ from depthweave.search.spec.logger_names import check_storage
 from depthweave.search.training_length import training_sentences
 from depthweave.search.warm_start.sources import check_sources
 from depthweave.spaces.balance import unbalanced_sentences
+from depthweave.spaces.idle_rules import idle_sentences
 
 
 def run(
@@ -58,7 +59,7 @@ def run(
     prepared, store = start(spec_file, out, overrides, warm_start, local=address is None, say=console.say)
     for line in training_sentences(prepared.space, spec=prepared.spec):
         console.say(line)
-    for line in unbalanced_sentences(prepared.space):
+    for line in [*unbalanced_sentences(prepared.space), *idle_sentences(prepared.space)]:
         console.say(line, style="yellow")
     store.records()  # Files that cannot be read are named before any training.
     for line in store.problems:

@@ -17,6 +17,7 @@ from depthweave.search.spec.schema import Spec
 from depthweave.search.training_length import training_sentences
 from depthweave.spaces.balance import unbalanced, unbalanced_sentences
 from depthweave.spaces.costs import costs_of
+from depthweave.spaces.idle_rules import idle_sentences
 from depthweave.spaces.plain_names import is_plain_name
 from depthweave.spaces.single_wirings import has_one_wiring
 from depthweave.spaces.skip_connections import num_skip_connections
@@ -45,7 +46,7 @@ def print_space(path: Path, *, overrides: Sequence[str], as_json: bool) -> None:
     console.show(_table(space, reference) if len(space) <= _MAX_ROWS else _families(space))
     for line in training_sentences(space, spec=spec):
         console.say(line)
-    for line in [*unbalanced_sentences(space), *_infeasible_sentences(space)]:
+    for line in [*unbalanced_sentences(space), *idle_sentences(space), *_infeasible_sentences(space)]:
         console.say(line, style="yellow")
 
 

@@ -165,6 +165,12 @@ def test_space_fits_80_columns_and_groups_what_is_infeasible(spec_file: Path, ru
     assert all(" from " in line or "at no budget" in line for line in infeasible)
 
 
+def test_space_names_wirings_that_read_no_earlier_state(spec_file: Path, run: Cli) -> None:
+    code, out, _ = run("space", spec_file, "--set", "space.periods=[1, 40]", "--set", "space.dilations=[1]")
+    assert code == 0
+    assert "1x40: no earlier state is read at depth" in " ".join(out.split())
+
+
 def test_space_as_json_has_every_architecture_and_reason(spec_file: Path, run: Cli) -> None:
     code, out, _ = run("space", spec_file, "--json", "--set", "space.budgets=[20000, 3000]")
     assert code == 0

@@ -43,6 +43,7 @@ from depthweave.reports.formatting import (
     plural,
     short_name,
     show,
+    show_quality,
     title_of,
 )
 from depthweave.reports.page.filters import Filter, filters_of
@@ -111,8 +112,9 @@ def explorer_of(view: RunView, *, run: str, weights: Callable[[set[int]], pa.Tab
         "limits": {name: [[it.value, it.text] for it in found] for name, found in limits.items()},
         "points": {
             **_identity_columns(points, run=run, twins=twins_of(view.groups), verdicts=verdicts),
-            **_value_columns(points, columns=columns, quality=quality, verdicts=verdicts),
+            **_value_columns(points, columns=columns, quality=quality, verdicts=verdicts, estimated=view.estimated),
             **_text_columns(points, objectives=objectives, members=members, verdicts=verdicts),
+            "estimated": [int(it.architecture_id in view.estimated) for it in points],
             "search_quality": _searched(points, records=records, quality=quality),
             "wiring": [wirings[it.wiring] for it in points],
         },
@@ -184,14 +186,21 @@ def _identity_columns(
 
 
 def _value_columns(
-    points: Sequence[Record], *, columns: Sequence[Column], quality: str, verdicts: Mapping[str, Verdict]
+    points: Sequence[Record],
+    *,
+    columns: Sequence[Column],
+    quality: str,
+    verdicts: Mapping[str, Verdict],
+    estimated: set[str],
 ) -> dict[str, dict[str, Any]]:
     """Returns for each axis lists with an item a point: values, texts and 95 % intervals."""
     known = [verdicts.get(it.architecture_id) for it in points]
     names = [item.name for item in columns]
     return {
         "values": {name: [rounded(drawn_value(it, name, quality=quality)) for it in points] for name in names},
-        "texts": {name: [_value_text(it, name, quality=quality) for it in points] for name in names},
+        "texts": {
+            name: [_value_text(it, name, quality=quality, estimated=estimated) for it in points] for name in names
+        },
         "low": _interval_ends(points, verdicts=known, names=names, end=0),
         "high": _interval_ends(points, verdicts=known, names=names, end=1),
         "interval": {
@@ -273,12 +282,12 @@ def _outcome(record: Record) -> str:
     return f"{text}: {record.reason}" if record.reason else text
 
 
-def _value_text(record: Record, name: str, *, quality: str) -> str:
+def _value_text(record: Record, name: str, *, quality: str, estimated: set[str]) -> str:
     value = column_value(record, name)
     if value is None:
         last = drawn_value(record, name, quality=quality)
         return "" if last is None else f"{show(name, last)} when stopped"
-    return show(name, value)
+    return show_quality(name, value, estimated=record.architecture_id in estimated)
 
 
 def _interval_ends(

@@ -39,10 +39,12 @@ depthweave.card = (data) => {
   }
 
   function seedsSentence(point) {
+    const own = points.search_quality[point];
+    const gave = `The search's own seed gave ${data.quality.word} ${own}`;
+    if (points.estimated[point]) return `Losses marked ~ are estimates for the fresh seeds, which it lacks. ${gave}.`;
     if (points.seeds[point] < 2) return "Losses are of one seed.";
     const means = `Losses are means of ${points.seeds[point]} fresh seeds.`;
-    const own = points.search_quality[point];
-    return own ? `${means} The search's own seed gave ${data.quality.word} ${own} and is not in the mean.` : means;
+    return own ? `${means} ${gave} and is not in the mean.` : means;
   }
 
   function figure(title, picture, caption) {

@@ -149,6 +149,9 @@ def test_confirmed_architectures_are_one_point_with_bars_and_close_rivals() -> N
     points = found.data["points"]
     assert points["id"] == ["plain", "best", "close", "once"]
     assert points["seeds"] == [5, 5, 5, 0]
+    assert points["estimated"] == [0, 0, 0, 1]
+    assert [text.startswith("~") for text in points["texts"]["perplexity"]] == [False, False, False, True]
+    assert not any(text.startswith("~") for text in points["texts"]["latency"])
     assert [low is None for low in points["low"]["perplexity"]] == [False, False, False, True]
     assert "latency" not in points["low"]
     assert found.data["close_rivals"] == {"0": [], "1": [2], "2": [1]}

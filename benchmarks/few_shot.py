@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             _complete_runs(cache, data, host, asked)
     for weights in RATES:
-        if finished(cache, weights=weights):
-            print(f"\n{rates_line(cache, weights)}\n\n{table(cache, weights)}")
+        if finished(cache, kind="rate", weights=weights):
+            print(f"\n{rates_line(cache, weights)}")
+        if finished(cache, kind="run", weights=weights):
+            print(f"\n{table(cache, weights)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -239,7 +241,8 @@ def rates_line(cache: Cache, weights: HostWeights) -> str:
         for head, found in means.items()
         if found
     ]
-    return f"{weights}: dev F1 by learning rate, 100 and 400 sentences: " + "; ".join(lines)
+    text = "; ".join(lines) or "no rate has all its draws and numbers of sentences yet"
+    return f"{weights}: dev F1 by learning rate, 100 and 400 sentences: {text}"
 
 
 def table(cache: Cache, weights: HostWeights) -> str:

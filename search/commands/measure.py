@@ -133,9 +133,9 @@ def _architecture(text: str, *, sizes: Sizes) -> Architecture:
     if path.suffix in (".yaml", ".yml") or path.exists():
         return read_architecture(path)
     matched = _FUSION.fullmatch(text)
-    if matched is not None and matched["rule"] is None and has_one_wiring(matched["fusion"]):
+    if text != "none" and has_one_wiring(text):
         # Any rule gives the same graph.
-        matched = _FUSION.fullmatch(text if text == "none" else f"{text}:1x1")
+        matched = _FUSION.fullmatch(f"{text}:1x1")
     if matched is None or (matched["fusion"] != "none") != (matched["rule"] is not None):
         raise ValueError(
             f"{text}: give an export, its architecture.yaml, none, or FUSION:WIRING such as dwa:4x5 or dwa:first:2"

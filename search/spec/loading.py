@@ -111,6 +111,8 @@ def validated(values: Any, *, kind: type[_Kind], where: str) -> _Kind:
         key = ".".join(keys) or "spec"
         message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
         given = "" if first["type"] == "value_error" else f" (given: {first['input']!r:.{SHOWN_CHARACTERS}})"
+        if first["type"] in ("tuple_type", "list_type") and isinstance(first["input"], str | int | float):
+            given += f": write [{first['input']!s:.{SHOWN_CHARACTERS}}]"
         # A list of learning rates is of the recipe in a file and not in a `Spec`.
         named = message if message.startswith((key, "recipe.")) else f"{key}: {message}"
         raise SpecError(f"{where}: {named}{given}") from None

@@ -192,7 +192,8 @@ def test_unknown_key_names_the_nearest_known_one(values: dict[str, Any], near: s
         ({"space": {"depths": [6, 6]}}, "space.depths", "[6, 6] has a repeated value"),
         ({"space": {"depths": [6.5]}}, "space.depths", "6.5"),
         ({"space": {"depths": [True]}}, "space.depths", "True is not a whole number"),
-        ({"space": {"depths": 6}}, "space.depths", "should be a list (given: 6)"),
+        ({"space": {"depths": 6}}, "space.depths", "should be a list (given: 6): write [6]"),
+        ({"space": {"fusions": "dwa"}}, "space.fusions", "should be a list (given: 'dwa'): write [dwa]"),
         ({"space": {"head_width": 3}}, "space.head_width", "multiple of 2 (given: 3)"),
         ({"space": {"width": 33}}, "space.width", "33 is not a multiple of head_width, which is 32"),
         *(({"space": {axis: []}}, f"space.{axis}", "the list is empty: give at least one")

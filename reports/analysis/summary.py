@@ -145,12 +145,14 @@ def answer_sentence(records: Sequence[Record], *, info: RunInfo) -> list[str]:
 
 def _lowest_sentence(records: Sequence[Record], *, quality: str) -> list[str]:
     """Returns the best architecture of a task without perplexity, and the reference beside it."""
-    finished = averaged([it for it in records if it.state == "complete" and value_of(it, quality) is not None])
+    trained = [it for it in records if it.state == "complete" and value_of(it, quality) is not None]
+    finished = averaged(trained)
     values = {it.trial: value for it in finished if (value := value_of(it, quality)) is not None}
     if not finished:
         return ["No trial is complete yet: nothing can be said."]
     best = min(finished, key=lambda it: (values[it.trial], it.trial))
-    sentences = [f"The lowest {title_of(quality)} is {show(quality, values[best.trial])}: {_named(best)}."]
+    lowest = show_quality(quality, values[best.trial], estimated=best.architecture_id in estimated_ids(trained))
+    sentences = [f"The lowest {title_of(quality)} is {lowest}: {_named(best)}."]
     reference = next((it for it in finished if it.reference), None)
     if reference is None or reference is best:
         return sentences

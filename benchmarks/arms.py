@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
+from benchmarks.botorch_peer import BoTorchProposer
 from benchmarks.connectivity_problems import CurveProblem
 from benchmarks.contenders import CONTENDERS
+from benchmarks.neps_peer import NepsChooser
 from benchmarks.replay import OptunaStopper, Proposer, Stopper
+from benchmarks.syne_tune_peer import SyneTuneStopper
 from depthweave.search.pruners import PRUNERS, make_pruner
 from depthweave.search.pruners.chooser import Chooser, Guide
 from depthweave.search.pruners.pareto import ParetoChooser
@@ -39,6 +43,8 @@ class Arm:
     """Rows that are measured before the first training; `None`: no row."""
     missing: str | None = None
     """What must be installed before it can run."""
+    most: int | None = None
+    """The search ends after so many whole trainings: a limit for a sampler that takes seconds a proposal."""
 
 
 def sampler(name: str) -> Callable[[CurveProblem, int], Proposer]:
@@ -96,6 +102,31 @@ def pausing(name: str, *, sampler_name: str, surveyed: bool = False) -> Arm:
     )
 
 
+def _absent(package: str) -> str | None:
+    return None if find_spec(package) else package
+
+
+RIVALS = (
+    Arm(
+        name="botorch nehvi, costs told",
+        proposer=lambda problem, seed: BoTorchProposer(problem.problem, seed, noisy=True),
+        missing=_absent("botorch"),
+        most=60,
+    ),
+    Arm(
+        name="random + syne-tune mo-asha, ranks mended",
+        proposer=sampler("random"),
+        stopper=SyneTuneStopper,
+        missing=_absent("syne_tune"),
+    ),
+    Arm(
+        name="random + neps mo-asha",
+        proposer=sampler("random"),
+        chooser=lambda problem, seed, guide: NepsChooser(problem),
+        missing=_absent("neps"),
+    ),
+)
+"""Of other projects, as they ship them, where they are installed."""
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
@@ -115,6 +146,7 @@ ARMS: dict[str, Arm] = {
         stopping("random + mo-asha", sampler_name="random", pruner="mo-asha"),
         stopping("random + mo-asha, factor 2", sampler_name="random", pruner="mo-asha", options={"eta": 2}),
         stopping("tpe + median", sampler_name="tpe", pruner="median", fair=True),
+        *RIVALS,
     )
 }
 """In the order of the tables."""

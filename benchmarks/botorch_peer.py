@@ -1,10 +1,11 @@
 """BoTorch's expected hypervolume improvement, with exact costs: a peer with the same knowledge as known-cost.
 
-The loss is a `SingleTaskGP` over the choices, one column each, as BoTorch ships it. Each cost is a deterministic model
-that looks up the row. `qLogExpectedHypervolumeImprovement` is maximised over all untried rows. Needs botorch (0.18 was
-used), which is not among the project's dependencies.
+The loss is a `SingleTaskGP` over the candidates' features, as BoTorch ships it. Each cost is a deterministic model that
+looks up the row. `qLogExpectedHypervolumeImprovement`, or its `Noisy` relative, is maximised over all untried rows.
+Needs botorch (0.18 was used), which is not among the project's dependencies.
 
-Source: S. Daulton, M. Balandat and E. Bakshy (2020), arXiv:2006.05078; S. Ament and others (2023), arXiv:2310.20708.
+Source: S. Daulton, M. Balandat and E. Bakshy (2020), arXiv:2006.05078, and (2021), arXiv:2105.08195; S. Ament and
+others (2023), arXiv:2310.20708.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.problems import Problem
@@ -30,9 +32,11 @@ _BLOCK = 2048
 class BoTorchProposer:
     """Proposes the untried row with the largest expected hypervolume improvement, costs known."""
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int, *, noisy: bool = False) -> None:
+        """`noisy`: whether the losses of tried rows are uncertain too, as in the newer method."""
         self._costs_NC = torch.from_numpy(problem.points_NO[:, 1:].copy())
-        columns_NF = torch.from_numpy((problem.candidates.features_NF > 0).astype(np.float64))
+        columns_NF = torch.from_numpy(_unit(problem.candidates.features_NF))
+        self._noisy = noisy
         # The last column is the row's number: the cost models look it up, and the loss model does not see it.
         self._points_NX = torch.cat([columns_NF, torch.arange(len(columns_NF), dtype=torch.float64)[:, None]], dim=1)
         self._order = np.random.default_rng(seed).permutation(len(columns_NF)).tolist()
@@ -85,13 +89,23 @@ class BoTorchProposer:
         sampler = import_module("botorch.sampling.get_sampler").get_sampler(
             model.posterior(points_MX[:1]), sample_shape=torch.Size([_SAMPLES]), seed=self._seed
         )
-        acquisition = import_module("botorch.acquisition.multi_objective.logei").qLogExpectedHypervolumeImprovement
-        return acquisition(
+        kinds = import_module("botorch.acquisition.multi_objective.logei")
+        if self._noisy:
+            return kinds.qLogNoisyExpectedHypervolumeImprovement(
+                model=model, ref_point=corner_O, X_baseline=points_MX, sampler=sampler, prune_baseline=True
+            )
+        return kinds.qLogExpectedHypervolumeImprovement(
             model=model,
             ref_point=corner_O,
             sampler=sampler,
             partitioning=partitioning.FastNondominatedPartitioning(ref_point=corner_O, Y=outcomes_MO),
         )
+
+
+def _unit(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the features between 0 and 1, as BoTorch's priors expect them."""
+    low_F, high_F = features_NF.min(axis=0), features_NF.max(axis=0)
+    return np.asarray((features_NF - low_F) / np.where(high_F > low_F, high_F - low_F, 1.0))
 
 
 def _fitted(points_MX: Tensor, losses_M1: Tensor) -> Any:

@@ -131,6 +131,8 @@ def run(arm: Arm, *, problem: CurveProblem, workers: int, seed: int) -> Run:
                 growth.append((ended.evaluations, ended.row))
                 growth_s.append(round(ended.time_s, 2))
             complete.append(ended.row)
+        if arm.most is not None and len(complete) >= arm.most:
+            break
     return {
         "table": identity(problem),
         "problem": problem.problem.name,

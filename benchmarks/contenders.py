@@ -10,9 +10,7 @@ import random
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 import moocore
 import numpy as np
@@ -21,6 +19,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import Trial, TrialState
 
+from benchmarks import syne_tune_peer as syne_tune
 from benchmarks.botorch_peer import BoTorchProposer
 from benchmarks.problems import Problem
 from benchmarks.replay import Proposer
@@ -137,38 +136,6 @@ class EvolutionProposer:
         return [row for row, kept in zip(rows, kept_R, strict=True) if kept]
 
 
-class SyneTuneProposer:
-    """A multi-objective searcher of Syne Tune, driven by hand."""
-
-    def __init__(self, problem: Problem, searcher: Callable[..., Any], seed: int) -> None:
-        choice = import_module("syne_tune.config_space").choice
-        space = {name: choice(list(item.choices)) for name, item in problem.parameters.distributions.items()}
-        # Syne Tune draws some of its random configurations from NumPy's global state.
-        np.random.seed(seed)  # noqa: NPY002
-        self._searcher = searcher(config_space=space, random_seed=seed)
-        self._parameters = problem.parameters
-        self._rows = {name: row for row, name in enumerate(problem.parameters.architecture_ids)}
-        self._running: dict[int, list[tuple[int, dict[str, Any]]]] = {}
-        self._num_asked = 0
-
-    def ask(self) -> int | None:
-        config = self._searcher.suggest()
-        found = self._parameters.architecture_id(config)
-        if found is None:
-            raise ValueError(f"Syne Tune proposed {config}, which leads to no row: give it a table without holes")
-        self._running.setdefault(self._rows[found], []).append((self._num_asked, config))
-        self._num_asked += 1
-        return self._rows[found]
-
-    def hear(self, row: int, losses: Sequence[float]) -> None:
-        pass
-
-    def tell(self, row: int, values: Sequence[float] | None) -> None:
-        number, config = self._running[row].pop(0)
-        if values is not None:
-            self._searcher.on_trial_complete(number, config, list(values))
-
-
 def ours(name: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None = None) -> Contender:
     """Returns one of Optuna's samplers as Depthweave uses it: without repeats."""
 
@@ -206,17 +173,6 @@ def as_shipped(
     return Contender(name=name, make=made, needs=needs, max_evaluations=max_evaluations)
 
 
-def syne_tune(name: str, where: str, *, needs: tuple[str, ...] = (), max_evaluations: int | None = None) -> Contender:
-    """A searcher of Syne Tune's multi-objective methods by its module and class."""
-    module, kind = where.rsplit(".", 1)
-
-    def make(problem: Problem, seed: int) -> Proposer:
-        searcher = getattr(import_module(f"syne_tune.optimizer.schedulers.multiobjective.{module}"), kind)
-        return SyneTuneProposer(problem, searcher, seed)
-
-    return Contender(name=name, make=make, needs=("syne_tune", *needs), max_evaluations=max_evaluations)
-
-
 CONTENDERS: dict[str, Contender] = {
     item.name: item
     for item in (
@@ -232,13 +188,8 @@ CONTENDERS: dict[str, Contender] = {
         as_shipped("optuna TPE multivariate", lambda seed: TPESampler(seed=seed, multivariate=True)),
         as_shipped("optuna NSGA-II (20)", lambda seed: NSGAIISampler(seed=seed, population_size=20)),
         as_shipped("optuna GP", lambda seed: GPSampler(seed=seed), needs=("scipy",), max_evaluations=300),
-        syne_tune("syne-tune MO-REA", "multi_objective_regularized_evolution.MultiObjectiveRegularizedEvolution"),
-        syne_tune(
-            "syne-tune EHVI",
-            "expected_hyper_volume_improvement.ExpectedHyperVolumeImprovement",
-            needs=("botorch",),
-            max_evaluations=50,
-        ),
+        Contender(name="syne-tune MO-REA", make=syne_tune.regularized_evolution, needs=("syne_tune",)),
+        Contender(name="syne-tune EHVI", make=syne_tune.ehvi, needs=("syne_tune", "botorch"), max_evaluations=50),
     )
 }
 """In the order of the tables."""

@@ -15,7 +15,9 @@ shallower` as above; `other text`: English from Python.
 
 Source and target have the same seed of the table, so a source is a single run. There are two sets of objectives, with 1
 and with 4 workers. Measurements are charged, the tokens of the source are not. `cold` has no source; `shuffled` has the
-source's losses in a random order, and in `turned` what is good in the source is bad.
+source's losses in a random order, and in `turned` what is good in the source is bad. Rivals are `tpe`, which has no
+source, and `meta-tpe`, which has the whole one (meta_tpe_peer.py; skipped where it is not installed), both with the
+median pruner of connectivity_table.py.
 
 Searches are replayed as in connectivity_table.py. The table shows the tokens until 99 % of the hypervolume as a share
 of the target's tokens: the median and its interval, the searches that never arrive, the lowest end; first the tokens
@@ -32,6 +34,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import product
 from typing import NamedTuple
 
@@ -43,6 +46,8 @@ from benchmarks.cache import Cache, Run, seed_range
 from benchmarks.connectivity_problems import EDITIONS, CurveProblem, connectivity, restricted
 from benchmarks.connectivity_table import COSTS, WORKERS, hindsight, identity, run, spent_until
 from benchmarks.connectivity_table import SEEDS as TABLE_SEEDS
+from benchmarks.meta_tpe_peer import meta_tpe
+from benchmarks.replay import Proposer
 from benchmarks.yardstick import Yardstick, median_interval
 from depthweave.search.samplers.known_cost import STARTUP
 from depthweave.search.surrogate.transfer import SourceLosses, SourceModels
@@ -51,6 +56,8 @@ from depthweave.spaces import Architecture
 
 CACHE = Cache("warm_start")
 SOURCES = ("cold", "warm", "shuffled", "turned")
+RIVALS = ("tpe", "meta-tpe")
+_RIVAL_ARM = "tpe + median"
 SHARE = 0.99
 _LONGER = 1.1
 """A search that spends so many times the tokens of the cold one counts as worse."""
@@ -85,16 +92,18 @@ class Case(NamedTuple):
     target: Share
     source: Share
 
-    def target_problems(self) -> Iterator[tuple[CurveProblem, SourceLosses]]:
-        """Yields the target with each seed and set of objectives, and what the source knows."""
+    def problems(self) -> Iterator[tuple[CurveProblem, CurveProblem]]:
+        """Yields target and source with each seed and set of objectives."""
         for seed, costs in product(TABLE_SEEDS, COSTS):
-            source = self.source.of(seed=seed, costs=costs).curves
-            losses = SourceLosses(
-                name=f"not {self.name}",
-                architectures=tuple(self.source.architectures(source.ids)),
-                losses_S=source.losses_NE[:, -1],
-            )
-            yield self.target.of(seed=seed, costs=costs), losses
+            yield self.target.of(seed=seed, costs=costs), self.source.of(seed=seed, costs=costs)
+
+    def losses(self, source: CurveProblem) -> SourceLosses:
+        """Returns what the source knows."""
+        return SourceLosses(
+            name=f"not {self.name}",
+            architectures=tuple(self.source.architectures(source.curves.ids)),
+            losses_S=source.curves.losses_NE[:, -1],
+        )
 
 
 CASES = {
@@ -117,15 +126,16 @@ def main() -> None:
     """Runs what is missing and prints the tables."""
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    targets = {CASES[name]: list(CASES[name].target_problems()) for name in wanted.case or FIRST_EDITION}
+    targets = {CASES[name]: list(CASES[name].problems()) for name in wanted.case or FIRST_EDITION}
+    sources = [item for item in wanted.source or (*SOURCES, *RIVALS) if item != "meta-tpe" or find_spec("optunahub")]
     if wanted.again:
-        CACHE.forget(lambda kept: kept["source"] in (wanted.source or SOURCES) and kept["seed"] in wanted.seeds)
+        CACHE.forget(lambda kept: kept["source"] in sources and kept["seed"] in wanted.seeds)
     if not wanted.table:
         known = {_key(item) for item in CACHE.runs()}
         for seed, (case, found) in product(wanted.seeds, targets.items()):
-            for (target, losses), workers, source in product(found, WORKERS, wanted.source or SOURCES):
+            for (target, origin), workers, source in product(found, WORKERS, sources):
                 if (case.name, source, identity(target), workers, seed) not in known:
-                    search = _search(case, source, losses=losses, target=target, workers=workers, seed=seed)
+                    search = _search(case, source, origin=origin, target=target, workers=workers, seed=seed)
                     CACHE.keep({"case": case.name, "source": source, **search})
     runs = [item for item in CACHE.runs() if item["seed"] in wanted.seeds]
     for case, found in targets.items():
@@ -166,7 +176,7 @@ def table(case: Case, *, runs: Sequence[Run], problems: Sequence[CurveProblem]) 
     for target, workers in product(problems, WORKERS):
         setting = _setting(case, runs=runs, target=target, workers=workers)
         yield f"| {setting.name} | {workers} | all known | | {setting.least:.1%} | | | | | |"
-        for source in (item for item in SOURCES if setting.spent[item]):
+        for source in (item for item in setting.spent if setting.spent[item]):
             pooled[source] += setting.ratios(source)
             yield _row(setting, source)
     found = {source: _summary(values) for source, values in pooled.items() if values and source != "cold"}
@@ -178,7 +188,7 @@ def _setting(case: Case, *, runs: Sequence[Run], target: CurveProblem, workers: 
     setting = _Setting(
         name=target.problem.name.removeprefix("connectivity, "),
         workers=workers,
-        spent={item: {} for item in SOURCES},
+        spent={item: {} for item in (*SOURCES, *RIVALS)},
         ends=defaultdict(list),
         least=_least(target) / size,
     )
@@ -222,15 +232,23 @@ def _summary(ratios: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _search(case: Case, source: str, *, losses: SourceLosses, target: CurveProblem, workers: int, seed: int) -> Run:
-    seen = target
-    if source != "cold":
-        if source == "shuffled":
-            losses = replace(losses, losses_S=np.random.default_rng(seed).permutation(losses.losses_S))
-        if source == "turned":
-            losses = replace(losses, losses_S=losses.losses_S.max() + losses.losses_S.min() - losses.losses_S)
+def _search(case: Case, source: str, *, origin: CurveProblem, target: CurveProblem, workers: int, seed: int) -> Run:
+    arm, seen, losses = ARMS["known-cost + pareto"], target, case.losses(origin)
+    if source == "shuffled":
+        losses = replace(losses, losses_S=np.random.default_rng(seed).permutation(losses.losses_S))
+    if source == "turned":
+        losses = replace(losses, losses_S=losses.losses_S.max() + losses.losses_S.min() - losses.losses_S)
+    if source in ("warm", "shuffled", "turned"):
         seen = with_source(target, architectures=case.target.architectures(target.curves.ids), source=losses)
-    return run(ARMS["known-cost + pareto"], problem=seen, workers=workers, seed=seed)
+    if source == "tpe":
+        arm = ARMS[_RIVAL_ARM]
+    if source == "meta-tpe":
+
+        def propose(problem: CurveProblem, seed: int) -> Proposer:
+            return meta_tpe(problem, source=origin, losses_S=losses.losses_S, seed=seed)
+
+        arm = replace(ARMS[_RIVAL_ARM], proposer=propose)
+    return run(arm, problem=seen, workers=workers, seed=seed)
 
 
 def _key(item: Run) -> tuple[str, str, str, int, int]:
@@ -241,7 +259,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, run nothing")
     parser.add_argument("--case", action="append", choices=CASES, help="only this; repeatable")
-    parser.add_argument("--source", action="append", choices=SOURCES, help="only this; repeatable")
+    parser.add_argument("--source", action="append", choices=(*SOURCES, *RIVALS), help="only this; repeatable")
     parser.add_argument("--seeds", type=seed_range, default=list(range(20)), help="first-last, both included")
     parser.add_argument("--again", action="store_true", help="repeat the chosen searches")
     return parser.parse_args()

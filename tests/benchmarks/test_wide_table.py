@@ -182,7 +182,7 @@ def test_warm_start_pairs_rows_of_two_parts(tmp_path: Path, monkeypatch: pytest.
     for name in PARTS:
         monkeypatch.setitem(EDITIONS, name, dataclasses.replace(EDITIONS[name], path=path))
     sizes = {
-        name: {(len(target.curves.ids), len(losses.losses_S)) for target, losses in CASES[name].target_problems()}
+        name: {(len(target.curves.ids), len(source.curves.ids)) for target, source in CASES[name].problems()}
         for name in ("wide larger", "wide deeper", "other text")
     }
     small, deep = len(space("small")), sum(item.architecture.depth == 12 for item in space("small"))
@@ -191,7 +191,8 @@ def test_warm_start_pairs_rows_of_two_parts(tmp_path: Path, monkeypatch: pytest.
         "wide deeper": {(deep, small - deep)},
         "other text": {(len(space("english")), small)},
     }
-    target, losses = next(CASES["other text"].target_problems())
+    target, source = next(CASES["other text"].problems())
+    losses = CASES["other text"].losses(source)
     assert (target.steps, target.tokens) == (RECIPE.steps, 10)
     architectures = CASES["other text"].target.architectures(target.curves.ids)
     assert set(architectures) < set(losses.architectures)

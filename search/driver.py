@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.analysis.source_runs import trained_here
+from depthweave.reports.formatting import plural
 from depthweave.reports.page.page import write_report
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
@@ -157,9 +158,7 @@ def _run_search_trials(
         take_survey(prepared, run.store, workers=workers, progress=progress)
     ledger = open_ledger(run, warm_start=warm_start, workers=workers, chooser=chooser, retry_failed=retry_failed)
     num_before, paused, started = len(ledger.records), ledger.paused, time.perf_counter()
-    max_trials = prepared.spec.search.trials
-    if not Parameters(prepared.space).has_sparse:
-        max_trials = min(max_trials, len(prepared.space) - len(warm_start.taken_over))
+    max_trials = trial_limit(prepared, taken_over=len(warm_start.taken_over), say=progress.on_note)
     progress.on_begin(records=list(ledger.records), max_trials=max_trials, workers=workers)
     for live in paused:
         progress.on_pause(live)
@@ -178,6 +177,23 @@ def _run_search_trials(
     if ending == "done" and not paused:
         busy_frac = _busy_frac(records, workers=workers, wall_s=wall_s)
     return _SearchPart(ending, wall_s, busy_frac)
+
+
+def trial_limit(prepared: PreparedSearch, *, taken_over: int, say: Callable[[str], None]) -> int:
+    """Returns the most trials of a search; says so where the space has fewer architectures than are asked for.
+
+    `taken_over`: architectures that other runs have trained.
+    """
+    asked, space = prepared.spec.search.trials, prepared.space
+    left = len(space) - taken_over
+    if Parameters(space).has_sparse or left >= asked:
+        return asked
+    if left:
+        known = f", {taken_over} of them taken over" if taken_over else ""
+        say(
+            f"search.trials is {asked}: the space has {plural(len(space), 'architecture')}{known}, and {left} are tried"
+        )
+    return left
 
 
 def _busy_frac(records: Sequence[Record], *, workers: int, wall_s: float) -> float | None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from depthweave.reports.store.run_store import RunStore
+from depthweave.search.driver import trial_limit
 from depthweave.search.preparation import create_run, prepare, tokenizer_of
 from depthweave.search.run_folder.resuming import check_same_space, check_same_text, spec_to_resume
 from depthweave.search.spec.loading import SpecError, make_spec
@@ -40,6 +41,28 @@ def test_budget_beyond_the_memory_is_refused_before_ray_starts(small_spec: dict[
         prepare(huge)
     # The machines of a cluster may have more.
     assert len(prepare(huge, local=False).space)
+
+
+def test_more_trials_than_architectures_are_said(small_spec: dict[str, Any]) -> None:
+    size = len(prepared_search(small_spec).space)
+    for trials, taken_over, limit, line in (
+        (size, 0, size, []),
+        (size + 5, 0, size, [f"search.trials is {size + 5}: the space has {size} architectures, and {size} are tried"]),
+        (
+            size,
+            2,
+            size - 2,
+            [
+                f"search.trials is {size}: the space has {size} architectures, 2 of them taken over, "
+                f"and {size - 2} are tried"
+            ],
+        ),
+        (size, size, 0, []),
+    ):
+        said: list[str] = []
+        prepared = prepared_search(small_spec, f"search.trials={trials}")
+        assert trial_limit(prepared, taken_over=taken_over, say=said.append) == limit
+        assert said == line
 
 
 def test_run_keeps_its_resolved_spec_and_reference(small_spec: dict[str, Any], tmp_path: Path) -> None:

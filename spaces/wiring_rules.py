@@ -225,7 +225,8 @@ class WiringRule:
         if self.family == "edges":
             if len(self.edges) <= _SHOWN_EDGES:
                 return "connections " + ", ".join(f"{source} to {site}" for site, source in self.edges)
-            return f"{len(self.edges)} connections at {len({site for site, _ in self.edges})} sites"
+            sites = len({site for site, _ in self.edges})
+            return f"{len(self.edges)} connections at {sites} site{'' if sites == 1 else 's'}"
         family = FAMILIES[self.family]
         what = family.phrase(self.number or 0) + (" and the embedding" if self.embed else "")
         return f"{what}, {self._place(family, depth)}"

@@ -184,14 +184,14 @@ def _add_wiring_column(table: Table, members: Sequence[Record], *, whole_names: 
 def _phrases(members: Sequence[Record]) -> list[str]:
     """Returns a line for each wiring that is not dilation × period."""
     others = [member for member in members if marker_of(member) == "other"]
-    phrases: dict[str, dict[str, str]] = defaultdict(dict)
+    phrases: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for member in others:
-        phrases[wiring_name(member)].setdefault(wiring_phrase(member), member.architecture_id)
+        phrases[wiring_name(member)][wiring_phrase(member)].append(member.architecture_id)
     # Several graphs may have one name: 24 connections.
     return [
-        f"{name if len(own) == 1 else architecture_id}: {phrase}"
+        f"{name if len(own) == 1 else ', '.join(ids)}: {phrase}"
         for name, own in phrases.items()
-        for phrase, architecture_id in own.items()
+        for phrase, ids in own.items()
     ]
 
 

@@ -121,7 +121,7 @@ def test_a_skewed_interval_is_written_with_both_ends() -> None:
 
 
 def test_graphs_of_one_name_are_told_apart_by_id() -> None:
-    graphs = ([[3, [0, 1, 3]], [4, [1, 2, 4]]], [[4, [0, 1, 2, 3, 4]]])
+    graphs = ([[3, [0, 1, 3]], [4, [1, 2, 4]]], [[4, [0, 1, 2, 3, 4]]], [[3, [0, 1, 3]], [4, [0, 2, 4]]])
     records = [
         make_record(
             number,
@@ -135,8 +135,9 @@ def test_graphs_of_one_name_are_told_apart_by_id() -> None:
         for number, graph in enumerate(graphs)
     ]
     shown = _lines(front_table([_as_edges(it) for it in records], objectives=PAIR))
-    for record in records:
-        assert sum(line.startswith(f"{record.architecture_id}: ") for line in shown) == 1
+    first, second, third = (record.architecture_id for record in records)
+    for named, sites in ((f"{third}, {first}", "2 sites"), (second, "1 site")):
+        assert sum(line.startswith(f"{named}: 4 connections at {sites}") for line in shown) == 1
 
 
 def test_confirmed_front_rows_have_the_verdict() -> None:

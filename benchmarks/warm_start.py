@@ -42,7 +42,7 @@ import numpy as np
 import optuna
 
 from benchmarks.arms import ARMS
-from benchmarks.cache import Cache, Run, seed_range
+from benchmarks.cache import Cache, Run, rounded, seed_range
 from benchmarks.connectivity_problems import EDITIONS, CurveProblem, connectivity, restricted
 from benchmarks.connectivity_table import COSTS, WORKERS, hindsight, identity, run, spent_until
 from benchmarks.connectivity_table import SEEDS as TABLE_SEEDS
@@ -211,22 +211,33 @@ def _least(target: CurveProblem) -> float:
 def _row(setting: _Setting, source: str) -> str:
     spent = list(setting.spent[source].values())
     found = median_interval(spent)
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.1%}, {found.high:.1%}]"
+    interval = "" if found.low is None or found.high is None else f" [{_share(found.low)}, {_share(found.high)}]"
     against = "| | | |"
     ratios = setting.ratios(source)
     if source != "cold" and ratios:
         values = _summary(ratios)
-        against = f"| {values['median']:.2f} | {values['worst']:.2f} | {values['worse']} |"
+        against = f"| {_factor(values['median'])} | {_factor(values['worst'])} | {values['worse']} |"
     return (
-        f"| {setting.name} | {setting.workers} | {source} | {len(spent)} | {found.median:.1%}{interval} "
+        f"| {setting.name} | {setting.workers} | {source} | {len(spent)} "
+        f"| {_share(found.median)}{interval} "
         f"| {sum(map(math.isinf, spent))} | {min(setting.ends[source]):.4f} {against}"
     )
 
 
-def _summary(ratios: Sequence[float]) -> dict[str, float]:
+def _share(tokens: float) -> str:
+    return "never" if math.isinf(tokens) else f"{tokens:.1%}"
+
+
+def _factor(ratio: float | None) -> str:
+    return "never" if ratio is None else f"{ratio:.2f}"
+
+
+def _summary(ratios: Sequence[float]) -> dict[str, float | None]:
+    """Returns the median and the worst ratio, null where the search never arrives, and how many are worse."""
+    median, worst = rounded(statistics.median(ratios), max(ratios))
     return {
-        "median": round(statistics.median(ratios), 3),
-        "worst": round(max(ratios), 3),
+        "median": median,
+        "worst": worst,
         "worse": sum(item > _LONGER for item in ratios),
         "searches": len(ratios),
     }

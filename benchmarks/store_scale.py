@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from depthweave.reports.page.page import write_report
+from depthweave.reports.store.arrow_rows import to_table
 from depthweave.reports.store.parquet_folder import ParquetFolder
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import make_info, make_trial, synthetic_trials
 

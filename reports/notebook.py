@@ -25,7 +25,8 @@ from depthweave.reports.analysis.summary import answer_sentence
 from depthweave.reports.figures.standalone import run_figures
 from depthweave.reports.filled_columns import filled_columns
 from depthweave.reports.formatting import show
-from depthweave.reports.store.records import Record, to_table
+from depthweave.reports.store.arrow_rows import to_table
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.terminal.table import view_rows
 

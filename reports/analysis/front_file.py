@@ -10,9 +10,10 @@ from depthweave.reports.analysis.distinct import grouped, twins_of
 from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, verdict_values
+from depthweave.reports.store.arrow_rows import ARROW_TYPES, schema_of, to_table
 from depthweave.reports.store.objectives import cost_names, searched_quality
 from depthweave.reports.store.parquet_file import parquet_bytes
-from depthweave.reports.store.records import ARROW_TYPES, Record, schema_of, to_table
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import FRONT_FILE, RunStore
 
 
@@ -55,5 +56,5 @@ def front_schema() -> pa.Schema:
         schema = schema.append(pa.field(name, ARROW_TYPES[item.kind], metadata=metadata))
     metadata = {"unit": "", "meaning": "names of the minimised columns, with commas between"}
     schema = schema.append(pa.field("objectives", pa.string(), nullable=False, metadata=metadata))
-    metadata = {"unit": "", "meaning": "id of the member that stands for it within tolerance; its own where distinct"}
+    metadata = {"unit": "", "meaning": "id of the distinct member that it is a twin of; its own where distinct"}
     return schema.append(pa.field("twin_of", pa.string(), metadata=metadata))

@@ -13,7 +13,8 @@ from depthweave.reports.analysis.distinct import Group, grouped
 from depthweave.reports.analysis.front import non_dominated, with_all
 from depthweave.reports.analysis.seeds import averaged, estimated_ids
 from depthweave.reports.analysis.verdicts import Verdict, verdicts_of
-from depthweave.reports.store.records import EvaluationRow, Record, to_table
+from depthweave.reports.store.arrow_rows import to_table
+from depthweave.reports.store.records import EvaluationRow, Record
 from depthweave.reports.store.run_store import RunStore
 
 

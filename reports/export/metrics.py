@@ -9,8 +9,9 @@ from typing import Any
 
 from depthweave.reports.analysis.training_tokens import ratio_of
 from depthweave.reports.analysis.verdicts import VERDICT_COLUMNS, Verdict, verdict_values
+from depthweave.reports.store.arrow_rows import schema_of
 from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.records import Record, schema_of
+from depthweave.reports.store.records import Record
 
 METRICS_FILE = "metrics.json"
 

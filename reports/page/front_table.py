@@ -15,7 +15,7 @@ from depthweave.reports.analysis.verdict_text import difference_text, interval_t
 from depthweave.reports.analysis.verdicts import Verdict
 from depthweave.reports.filled_columns import filled_columns, has_value, shared_columns
 from depthweave.reports.formatting import ESTIMATE_TEXT, short_name, show, show_quality, title_of
-from depthweave.reports.page.explorer import export_command
+from depthweave.reports.page.explorer_points import export_command
 from depthweave.reports.store.objectives import column_value, table_columns
 from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore

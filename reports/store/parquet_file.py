@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from depthweave.reports.store.arrow_rows import Row, schema_of
 from depthweave.reports.store.bounds import ValidRows, valid_rows
 from depthweave.reports.store.parquet_limits import TooLargeError, check_footer, check_texts
-from depthweave.reports.store.records import SCHEMA_VERSION, Row, schema_of
+from depthweave.reports.store.records import SCHEMA_VERSION
 
 
 class LaterSchemaError(ValueError):

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from depthweave.reports.store.arrow_rows import Row, schema_of, to_table
 from depthweave.reports.store.parquet_file import (
     LaterSchemaError,
     UnusableFileError,
@@ -32,7 +33,6 @@ from depthweave.reports.store.parquet_file import (
     parquet_bytes,
     read_parquet,
 )
-from depthweave.reports.store.records import Row, schema_of, to_table
 from depthweave.reports.store.storage import Storage, UnreachableError
 from depthweave.spaces.locks import acquire_soon, file_lock
 

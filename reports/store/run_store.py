@@ -20,14 +20,9 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 from pyarrow import fs
 
+from depthweave.reports.store.arrow_rows import from_table
 from depthweave.reports.store.parquet_folder import ParquetFolder
-from depthweave.reports.store.records import (
-    STATES,
-    EvaluationRow,
-    Record,
-    WeightRow,
-    from_table,
-)
+from depthweave.reports.store.records import STATES, EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_info import RunInfo, from_json, to_json
 from depthweave.reports.store.storage import Storage
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from depthweave.reports.analysis.source_runs import origin_text
+from depthweave.reports.store.arrow_rows import from_table
 from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, from_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_store import RunStore, checkpoint_name
 from depthweave.search.scratch import scratch
 from depthweave.search.search_run import SearchRun

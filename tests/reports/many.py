@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from depthweave.reports.page.page import write_report
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.arrow_rows import to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.wiring import strided_wiring
 from tests.reports.browser import Browser

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from depthweave.reports.analysis.seeds import FIRST_CONFIRMATION
+from depthweave.reports.store.arrow_rows import to_table
 from depthweave.reports.store.parquet_file import parquet_bytes
-from depthweave.reports.store.records import Record, to_table
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.comparing import make_recipe
 from tests.reports.synthetic import make_info, make_record

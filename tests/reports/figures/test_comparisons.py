@@ -19,7 +19,8 @@ from depthweave.reports.figures.matched import at_equal_latency, at_equal_parame
 from depthweave.reports.figures.parallel import draw_parallel, parallel_data
 from depthweave.reports.figures.patterns import pattern_grids
 from depthweave.reports.figures.timeline import draw_timeline, timeline_data, timeline_sentence
-from depthweave.reports.store.records import EvaluationRow, Record, to_table
+from depthweave.reports.store.arrow_rows import to_table
+from depthweave.reports.store.records import EvaluationRow, Record
 from tests.reports.confirmed import PAIR, confirmed_records, seeded
 from tests.reports.sized import dwa, sized_records
 from tests.reports.synthetic import BEGIN, OBJECTIVES, make_record, synthetic_trials

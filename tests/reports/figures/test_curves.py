@@ -6,7 +6,8 @@ import pytest
 
 from depthweave.reports.figures import curves
 from depthweave.reports.figures.curves import curves_data, draw_curves
-from depthweave.reports.store.records import EvaluationRow, schema_of, to_table
+from depthweave.reports.store.arrow_rows import schema_of, to_table
+from depthweave.reports.store.records import EvaluationRow
 from tests.reports.synthetic import make_record, make_trial, synthetic_trials
 
 TRIALS = synthetic_trials()

@@ -17,7 +17,8 @@ from depthweave.reports.figures.weights import (
     weight_courses,
     weight_map,
 )
-from depthweave.reports.store.records import WeightRow, schema_of, to_table
+from depthweave.reports.store.arrow_rows import schema_of, to_table
+from depthweave.reports.store.records import WeightRow
 from tests.reports.synthetic import make_record, make_weights
 
 RECORD = make_record(2)

@@ -18,8 +18,9 @@ from depthweave.reports.analysis.run_view import RunView
 from depthweave.reports.figures.thinning import ever_on_front, thinned
 from depthweave.reports.page import traces
 from depthweave.reports.page.explorer import Explorer, explorer_of
+from depthweave.reports.store.arrow_rows import to_table
 from depthweave.reports.store.objectives import OBJECTIVES
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.irregular import irregular_records

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from depthweave.reports.page.page import page_of, render
+from depthweave.reports.store.arrow_rows import schema_of, to_table
 from depthweave.reports.store.parquet_file import nullable
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, schema_of, to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_info import from_json, to_json
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.score_rows import LIST_ROWS, list_type

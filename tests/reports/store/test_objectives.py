@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from depthweave.reports.store.arrow_rows import schema_of
 from depthweave.reports.store.objectives import OBJECTIVES, Objective, objective, searched_quality, table_columns
-from depthweave.reports.store.records import Record, schema_of
+from depthweave.reports.store.records import Record
 from tests.reports.synthetic import make_record
 
 

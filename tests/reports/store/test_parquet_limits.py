@@ -11,8 +11,9 @@ import pytest
 
 from depthweave.reports.analysis.front_file import write_front
 from depthweave.reports.store import parquet_limits as part_limits
+from depthweave.reports.store.arrow_rows import schema_of, to_table
 from depthweave.reports.store.parquet_file import parquet_bytes
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, schema_of, to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.reports.store.run_store import RunStore
 from tests.reports.synthetic import RUN_ID, make_record, make_trial
 

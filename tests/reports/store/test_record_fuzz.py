@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthweave.reports.store.records import Record, schema_of
+from depthweave.reports.store.arrow_rows import schema_of
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_info import from_json, to_json
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import add_checksum

@@ -8,15 +8,8 @@ import typing
 import pyarrow as pa
 import pytest
 
-from depthweave.reports.store.records import (
-    SCHEMA_VERSION,
-    EvaluationRow,
-    Record,
-    WeightRow,
-    from_table,
-    schema_of,
-    to_table,
-)
+from depthweave.reports.store.arrow_rows import from_table, schema_of, to_table
+from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record, WeightRow
 from tests.reports.synthetic import make_evaluations, make_record, make_weights
 
 # Columns that design.md promises by name.

@@ -16,8 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
 from depthweave.reports.store import run_store as store_module
+from depthweave.reports.store.arrow_rows import schema_of, to_table
 from depthweave.reports.store.parquet_folder import ParquetFolder
-from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record, schema_of, to_table
+from depthweave.reports.store.records import SCHEMA_VERSION, EvaluationRow, Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.reports.store.storage import Storage
 from depthweave.spaces.checksums import add_checksum

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from depthweave.reports.store.records import Record, to_table
+from depthweave.reports.store.arrow_rows import to_table
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.run_store import RunStore
 from depthweave.spaces.checksums import verified_values
 from tests.reports.synthetic import make_info, make_record

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from depthweave.reports.store.arrow_rows import from_table, schema_of, to_table
 from depthweave.reports.store.parquet_file import parquet_bytes, read_parquet
-from depthweave.reports.store.records import Record, from_table, schema_of, to_table
+from depthweave.reports.store.records import Record
 from depthweave.reports.store.score_rows import EntityScore, LayerWeight, TypeScore
 from tests.reports.synthetic import make_record
 

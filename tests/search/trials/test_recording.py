@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from depthweave.reports.store.arrow_rows import to_table
 from depthweave.reports.store.bounds import valid_rows
-from depthweave.reports.store.records import EvaluationRow, Record, WeightRow, to_table
+from depthweave.reports.store.records import EvaluationRow, Record, WeightRow
 from depthweave.search.trials.live_trial import LiveTrial
 from depthweave.search.trials.recording import Outcome, outcome_of
 from depthweave.spaces.costs import costs_of

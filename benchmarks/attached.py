@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.fusions import ROUNDS, in_turn
 from depthweave.spaces import attach
 from depthweave.trainers.heap import retained_heap
-from depthweave.trainers.measure import median_interval
+from depthweave.trainers.timing import median_interval
 
 CONTENDERS = {
     "none": ("none", "1x1"),

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from benchmarks.fusions import in_turn
 from depthweave.spaces.fusions.dynamic_sum import dynamic_sums, traced_sums
 from depthweave.trainers.heap import retained_heap
-from depthweave.trainers.measure import median_interval
+from depthweave.trainers.timing import median_interval
 
 BLOCKS, TOKENS = 12, 2048
 Sums = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]

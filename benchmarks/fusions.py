@@ -30,8 +30,8 @@ from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.spaces.wiring import Wiring, strided_wiring
 from depthweave.trainers import Recipe
 from depthweave.trainers.heap import retained_heap
-from depthweave.trainers.measure import Interval, median_interval
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.timing import Interval, median_interval
 
 ROUNDS = 20
 Runs = dict[str, Callable[[], object]]

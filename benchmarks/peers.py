@@ -27,8 +27,8 @@ from depthweave.spaces import Architecture, Wiring, strided_wiring
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import FUSIONS, Fusion
 from depthweave.trainers import Recipe
-from depthweave.trainers.measure import median_interval
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.timing import median_interval
 
 DEPTH, BATCH, CONTEXT, VOCABULARY = 12, 16, 128, 256
 TOLERANCE = 1e-10

@@ -16,7 +16,7 @@ from benchmarks.gpu.ledger import Ledger, Values
 from benchmarks.gpu.sizes import PATTERNS, Shape, Sizes, architecture_of
 from benchmarks.gpu.triton_panels import has_triton, triton_panels
 from benchmarks.gpu.work import Mode, Work
-from depthweave.trainers.measure import median_interval, times_in_turn
+from depthweave.trainers.timing import median_interval, times_in_turn
 
 TARGETS = {"dwa 1x1": (0.92, 0.90), "dwa 4x5": (0.99, 0.98)}
 """Least speeds relative to plain, of the forward pass and of the training step."""

@@ -28,8 +28,8 @@ from depthweave.spaces import costs_of
 from depthweave.spaces.decoder import Decoder
 from depthweave.trainers import Recipe, TrainingState, train
 from depthweave.trainers.batches import draw_batch
-from depthweave.trainers.measure import median_interval, times_in_turn
 from depthweave.trainers.optimisation import TrainingStep, make_optimizer
+from depthweave.trainers.timing import median_interval, times_in_turn
 
 Take = Callable[[Tensor, Tensor], None]
 _CHUNK_TOKENS = 8192

@@ -1,4 +1,4 @@
-"""Times in turn: intervals equal those worked out by hand, planted speeds are found, and rounds end when they should."""
+"""Times in turn: intervals equal those worked out by hand, planted speeds are found, and rounds end in time."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ from depthweave.reports.figures.gain_courses import draw_gain_courses
 from depthweave.reports.figures.key import marker_texts
 from depthweave.reports.figures.layer_weights import draw_layer_map, head_map, type_map
 from depthweave.reports.figures.palette import FRONT_LINE, colour_of, symbol_of, template
-from depthweave.reports.figures.pareto import draw_pareto, pareto_data
+from depthweave.reports.figures.pareto import draw_pareto
+from depthweave.reports.figures.pareto_points import pareto_data
 from depthweave.reports.figures.progress import draw_progress, progress_data
 from depthweave.reports.figures.shared import draw_differences_in_share, shared_maps
 from depthweave.reports.figures.step_scores import draw_step_scores, highest_f1, step_lines

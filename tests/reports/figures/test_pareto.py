@@ -12,7 +12,8 @@ from depthweave.reports.analysis.front import front
 from depthweave.reports.analysis.verdicts import verdicts_of
 from depthweave.reports.figures import thinning
 from depthweave.reports.figures.palette import colour_of, symbol_of
-from depthweave.reports.figures.pareto import HEIGHT_PX, draw_pareto, pareto_data
+from depthweave.reports.figures.pareto import draw_pareto
+from depthweave.reports.figures.pareto_points import HEIGHT_PX, pareto_data
 from tests.reports.confirmed import PAIR, confirmed_records
 from tests.reports.synthetic import make_record, synthetic_trials
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from depthweave.spaces.decoder import Decoder
 from depthweave.spaces.fusions import Observe
-from depthweave.spaces.fusions.averaging import FamilyPass, Store, in_float32
+from depthweave.spaces.fusions.averaging import FamilyPass
 from depthweave.spaces.fusions.dwa import AveragingReader, DepthWeightedAverage
 from depthweave.spaces.fusions.fusion import Reader
+from depthweave.spaces.fusions.state_store import Store, in_float32
 
 _COLUMNS = 1024
 _WARPS = 4

@@ -17,8 +17,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from depthweave.spaces.fusions.averaging import in_float32
 from depthweave.spaces.fusions.fusion import Carrier, Fusion, Observe
+from depthweave.spaces.fusions.state_store import in_float32
 from depthweave.spaces.wiring import Wiring, strided_wiring
 
 _NARROW = 128

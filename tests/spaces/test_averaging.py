@@ -11,10 +11,11 @@ from torch import Tensor
 
 from depthweave.spaces.architecture import Architecture
 from depthweave.spaces.decoder import Decoder
-from depthweave.spaces.fusions import KeptStates, averaging
-from depthweave.spaces.fusions.averaging import Store, weighted_sum
+from depthweave.spaces.fusions import KeptStates
+from depthweave.spaces.fusions.averaging import weighted_sum
 from depthweave.spaces.fusions.dwa import DepthWeightedAverage
 from depthweave.spaces.fusions.panels import Panel, families_of, panels_of
+from depthweave.spaces.fusions.state_store import Store, in_float32
 from depthweave.spaces.fusions.traced import TracedPass
 from depthweave.spaces.wiring import Site, Wiring, strided_wiring
 
@@ -117,8 +118,8 @@ def test_also_backward_a_second_time() -> None:
 
 def test_also_on_several_shelves_and_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     # A state is 2 x 3 x 6 numbers of 8 bytes.
-    monkeypatch.setattr("depthweave.spaces.fusions.averaging._SHELF_BYTES", 5 * 36 * 8)
-    monkeypatch.setattr("depthweave.spaces.fusions.averaging._BLOCK", 10)
+    monkeypatch.setattr("depthweave.spaces.fusions.state_store._SHELF_BYTES", 5 * 36 * 8)
+    monkeypatch.setattr("depthweave.spaces.fusions.state_store._BLOCK", 10)
     store = Store(13, torch.zeros(2, 3, 6, dtype=torch.float64))
     assert [tuple(item.shape) for item in store.shelves] == [(5, 36), (5, 36), (3, 36)]
     for dilation, period in ((1, 1), (1, 4), (2, 3)):
@@ -230,9 +231,9 @@ def test_states_are_not_rounded_to_tf32_on_a_gpu(monkeypatch: pytest.MonkeyPatch
     precisions = ["high"]
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precisions[-1])
     monkeypatch.setattr(torch, "set_float32_matmul_precision", precisions.append)
-    with averaging.in_float32(torch.device("cpu")):
+    with in_float32(torch.device("cpu")):
         assert precisions == ["high"]
-    with averaging.in_float32(torch.device("cuda")):
+    with in_float32(torch.device("cuda")):
         assert precisions == ["high", "highest"]
     assert precisions == ["high", "highest", "high"]
 

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from depthweave.reports.analysis.front import complete, front, hypervolume_frac, points_of, reference_point
 from depthweave.reports.store.records import Record
-from depthweave.search.progress import LiveProgress, PlainProgress, Tally, label_of
+from depthweave.search.progress import LiveProgress, PlainProgress, label_of
+from depthweave.search.tally import Tally
 from depthweave.search.trials.live_trial import LiveTrial
 from tests.reports.synthetic import make_record
 from tests.search.ledger_runs import REFERENCE, SPACE, make_evaluation, make_measurement, make_report

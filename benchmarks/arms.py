@@ -108,13 +108,13 @@ def _absent(package: str) -> str | None:
 
 RIVALS = (
     Arm(
-        name="botorch nehvi, costs told",
+        name="botorch nehvi, costs known, 60 trainings",
         proposer=lambda problem, seed: BoTorchProposer(problem.problem, seed, noisy=True),
         missing=_absent("botorch"),
         most=60,
     ),
     Arm(
-        name="random + syne-tune mo-asha, ranks mended",
+        name="random + syne-tune mo-asha, mended",
         proposer=sampler("random"),
         stopper=SyneTuneStopper,
         missing=_absent("syne_tune"),
@@ -122,11 +122,11 @@ RIVALS = (
     Arm(
         name="random + neps mo-asha",
         proposer=sampler("random"),
-        chooser=lambda problem, seed, guide: NepsChooser(problem),
+        chooser=lambda problem, seed, guide: NepsChooser(problem, seed),
         missing=_absent("neps"),
     ),
 )
-"""Of other projects, as they ship them, where they are installed."""
+"""Of other projects, where they are installed; mended where they fail, as their files say."""
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (

@@ -42,6 +42,7 @@ class BoTorchProposer:
         self._order = np.random.default_rng(seed).permutation(len(columns_NF)).tolist()
         self._seed = seed
         self._tried: list[int] = []
+        self._stopped: set[int] = set()
         self._losses: dict[int, float] = {}
 
     def ask(self) -> int | None:
@@ -56,7 +57,9 @@ class BoTorchProposer:
         pass
 
     def tell(self, row: int, values: Sequence[float] | None) -> None:
-        if values is not None:
+        if values is None:
+            self._stopped.add(row)
+        else:
             self._losses[row] = values[0]
 
     def _best(self, left: list[int]) -> int:
@@ -66,8 +69,12 @@ class BoTorchProposer:
         # BoTorch maximises.
         outcomes_MO = -torch.cat([losses_M1, self._costs_NC[known]], dim=1)
         discrete = import_module("botorch.optim").optimize_acqf_discrete
+        acquisition = self._acquisition(self._points_NX[known], outcomes_MO)
+        running = [row for row in self._tried if row not in self._losses and row not in self._stopped]
+        if running:
+            acquisition.set_X_pending(self._points_NX[running])
         found, _ = discrete(
-            self._acquisition(self._points_NX[known], outcomes_MO),
+            acquisition,
             q=1,
             choices=self._points_NX[left],
             max_batch_size=_BLOCK,

@@ -3,7 +3,8 @@
 `OPTUNAHUB_REGISTRY` names the folder `package` of a copy of OptunaHub's registry; without it the package optunahub
 loads the sampler from the network. Needs optunahub (0.5 was used), which is not among the project's dependencies. The
 sampler is for Optuna 4. Two private names of TPE that it uses are another in Optuna 5, and are given to it here: the
-size of the better group, and how the trials are split.
+size of the better group, and how the trials are split. It learns from complete trials alone, where Optuna's TPE learns
+from stopped ones too.
 
 Source: S. Watanabe and others (2023), arXiv:2212.06751.
 """
@@ -20,15 +21,14 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma_multiobjec
 
 from benchmarks.connectivity_problems import CurveProblem
 from benchmarks.contenders import OptunaProposer
-from benchmarks.replay import Array
 from depthweave.search.samplers.distinct import DistinctSampler
 
 _PACKAGE = "samplers/meta_learn_tpe"
 
 
-def meta_tpe(target: CurveProblem, *, source: CurveProblem, losses_S: Array, seed: int) -> OptunaProposer:
-    """Returns the sampler without repeats, as Optuna's own are used; `losses_S` replace the source's final ones."""
-    study = _source_study(target, source=source, losses_S=losses_S)
+def meta_tpe(target: CurveProblem, *, source: CurveProblem, seed: int) -> OptunaProposer:
+    """Returns the sampler without repeats, as Optuna's own are used."""
+    study = _source_study(target, source=source)
     kind = _module().MetaLearnTPESampler
     vars(sys.modules[kind.__module__])["_split_trials"] = _split
 
@@ -47,7 +47,7 @@ def _split(study: optuna.Study, trials: list[Any], n_below: int, *, constraints_
     return _split_trials(study, trials, n_below)
 
 
-def _source_study(target: CurveProblem, *, source: CurveProblem, losses_S: Array) -> optuna.Study:
+def _source_study(target: CurveProblem, *, source: CurveProblem) -> optuna.Study:
     """Returns the source's trials in the target's parameters: a size that all of the target share is theirs too."""
     parameters = target.problem.parameters
     known = [parameters.spelling(item) for item in parameters.architecture_ids]
@@ -58,7 +58,7 @@ def _source_study(target: CurveProblem, *, source: CurveProblem, losses_S: Array
             optuna.create_trial(
                 params={**source.problem.parameters.spelling(name), **shared},
                 distributions=dict(parameters.distributions),
-                values=[float(losses_S[row]), *source.curves.costs_NC[row].tolist()],
+                values=source.curves.points_NO[row].tolist(),
             )
         )
     return study

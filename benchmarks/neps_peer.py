@@ -1,11 +1,12 @@
 """NePS's multi-objective ASHA, which pauses trials and promotes the best third of a rung.
 
 NePS decides which trial continues. Which architecture a new trial has, the arm's sampler decides: NePS draws at random
-too, but also what it has drawn before. Version 0.17 raises where the trials that wait at a rung are three or more and
-all of them still run, which several workers cause at once; a new trial is started there. Needs neural-pipeline-search,
+too, but also what it has drawn before. Version 0.17 raises where three or more trials were sent to a rung and none has
+a result there yet, which several workers cause at once; a new trial is started then. Its epsilon-net is a copy of Syne
+Tune's with the fault of the order within a front (syne_tune_peer.py), which is left in. Needs neural-pipeline-search,
 which is not among the project's dependencies.
 
-Source: R. Schmucker et al. (2021), arXiv:2106.12639; the ranking is NePS's copy of Syne Tune's epsilon-net.
+Source: R. Schmucker et al. (2021), arXiv:2106.12639.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
+
+import numpy as np
 
 from benchmarks.connectivity_problems import CurveProblem
 from depthweave.search.pruners.chooser import NEW, TrialSnapshot
@@ -24,7 +27,9 @@ _FIDELITY = "evaluations"
 class NepsChooser:
     """A chooser for one replay: unlike ours it has a state."""
 
-    def __init__(self, problem: CurveProblem) -> None:
+    def __init__(self, problem: CurveProblem, seed: int) -> None:
+        # It draws the first trial of a front from NumPy's global state.
+        np.random.seed(seed)  # noqa: NPY002
         neps = import_module("neps")
         whole = problem.curves.num_evaluations
         space = neps.SearchSpace(

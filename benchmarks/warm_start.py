@@ -127,7 +127,10 @@ def main() -> None:
     wanted = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     targets = {CASES[name]: list(CASES[name].problems()) for name in wanted.case or FIRST_EDITION}
-    sources = [item for item in wanted.source or (*SOURCES, *RIVALS) if item != "meta-tpe" or find_spec("optunahub")]
+    sources = list(wanted.source or (*SOURCES, *RIVALS))
+    if "meta-tpe" in sources and find_spec("optunahub") is None:
+        print("skipped: meta-tpe needs optunahub")
+        sources.remove("meta-tpe")
     if wanted.again:
         CACHE.forget(lambda kept: kept["source"] in sources and kept["seed"] in wanted.seeds)
     if not wanted.table:
@@ -256,7 +259,7 @@ def _search(case: Case, source: str, *, origin: CurveProblem, target: CurveProbl
     if source == "meta-tpe":
 
         def propose(problem: CurveProblem, seed: int) -> Proposer:
-            return meta_tpe(problem, source=origin, losses_S=losses.losses_S, seed=seed)
+            return meta_tpe(problem, source=origin, seed=seed)
 
         arm = replace(ARMS[_RIVAL_ARM], proposer=propose)
     return run(arm, problem=seen, workers=workers, seed=seed)

@@ -1,6 +1,6 @@
 """The points of the interactive front, column by column: a list with an item a point for each thing the page shows.
 
-All texts and formatted numbers are made here.
+All texts and formatted numbers of points are made here.
 """
 
 from __future__ import annotations

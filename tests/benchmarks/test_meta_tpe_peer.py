@@ -12,15 +12,14 @@ from benchmarks.warm_start import CASES, _search
 
 def test_source_trials_are_spelled_in_the_targets_parameters_with_their_own_objectives() -> None:
     target, source = next(CASES["larger"].problems())
-    losses_S = source.curves.losses_NE[:, -1]
-    study = _source_study(target, source=source, losses_S=losses_S)
+    study = _source_study(target, source=source)
     assert len(study.trials) == len(source.curves.ids)
     wanted = target.problem.parameters.spelling(target.curves.ids[0])["budget"]
     for row, trial in enumerate(study.trials):
         own = source.problem.parameters.spelling(source.curves.ids[row])
         assert own["budget"] != wanted
         assert trial.params == {**own, "budget": wanted}
-        assert trial.values == [losses_S[row], *source.curves.costs_NC[row]]
+        assert trial.values == [source.curves.losses_NE[row, -1], *source.curves.costs_NC[row]]
 
 
 @pytest.mark.skipif(find_spec("optunahub") is None, reason="no optunahub")

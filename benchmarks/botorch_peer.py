@@ -42,7 +42,7 @@ class BoTorchProposer:
         self._order = np.random.default_rng(seed).permutation(len(columns_NF)).tolist()
         self._seed = seed
         self._tried: list[int] = []
-        self._stopped: set[int] = set()
+        self._running: list[int] = []
         self._losses: dict[int, float] = {}
 
     def ask(self) -> int | None:
@@ -51,15 +51,15 @@ class BoTorchProposer:
             return None
         row = left[0] if len(self._losses) < START else self._best(left)
         self._tried.append(row)
+        self._running.append(row)
         return row
 
     def hear(self, row: int, losses: Sequence[float]) -> None:
         pass
 
     def tell(self, row: int, values: Sequence[float] | None) -> None:
-        if values is None:
-            self._stopped.add(row)
-        else:
+        self._running.remove(row)
+        if values is not None:
             self._losses[row] = values[0]
 
     def _best(self, left: list[int]) -> int:
@@ -70,9 +70,8 @@ class BoTorchProposer:
         outcomes_MO = -torch.cat([losses_M1, self._costs_NC[known]], dim=1)
         discrete = import_module("botorch.optim").optimize_acqf_discrete
         acquisition = self._acquisition(self._points_NX[known], outcomes_MO)
-        running = [row for row in self._tried if row not in self._losses and row not in self._stopped]
-        if running:
-            acquisition.set_X_pending(self._points_NX[running])
+        if self._running:
+            acquisition.set_X_pending(self._points_NX[self._running])
         found, _ = discrete(
             acquisition,
             q=1,

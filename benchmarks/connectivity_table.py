@@ -13,6 +13,8 @@ for the front. The table shows the tokens spent until the front has 95 % and 99 
 table's front, as shares of training everything: the median over the search's seeds and its 95 % interval. A median
 hides failures, so the table also shows how many searches never arrive, and the lowest final hypervolume.
 
+Arms of other projects (arms.py) are skipped and named where these are not installed. BoTorch's ends after 60 trainings.
+
 Measurements, and waits for another's measurement, are charged to all arms by one rule: in tokens that the worker could
 have trained on meanwhile (replay.py). `known in hindsight` trains only what the front needs: no search can spend much
 less. Searches are kept one a line in `benchmarks/results/connectivity_table.jsonl`. They hold for the table that they
